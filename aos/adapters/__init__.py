@@ -1,0 +1,1 @@
+"""One SDK each, behind the ports."""

@@ -1,0 +1,1 @@
+"""Values and pure rules of AOS; nothing here does I/O."""

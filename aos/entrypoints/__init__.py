@@ -1,0 +1,1 @@
+"""Trigger in, service, trigger out: errors become statuses and settlements here, once."""
