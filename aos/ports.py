@@ -8,9 +8,15 @@ not have happened, and `StaleWrite` when a condition did not hold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
+
+from aos.domain.conversation import Conversation, Message, Step
+from aos.domain.envelope import Event, Outgoing, Reply
+from aos.domain.run import AdmittedRequest, Run, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,4 +83,320 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRequest:
+    """A request row: the request as admitted, and when its cancellation was asked for."""
+
+    request: AdmittedRequest
+    cancel_requested_at: datetime | None = None
+
+
+class RequestStore(Protocol):
+    """The request rows, table `aosruns`: what was accepted, inserted once, never changed."""
+
+    async def find(self, run_id: str) -> StoredRequest | None:
+        """The row, or None."""
+        ...
+
+    async def insert(self, request: AdmittedRequest) -> None:
+        """Write the row; raises StaleWrite when it exists (also when an earlier try of this
+        very call took effect: look it up)."""
+        ...
+
+    async def ask_cancel(self, run_id: str, *, at: datetime) -> None:
+        """Set `cancel_requested_at`; a later ask leaves the first one standing."""
+        ...
+
+    async def cancel_asked(self, run_id: str) -> bool:
+        """True once cancellation was asked for; reads nothing but that."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingRun:
+    """A pending row: an admitted run (or an admission under way) that the mender looks at.
+
+    `checks` counts the mender's looks so far. `etag` is None on a row not read from the store.
+    """
+
+    run_id: str
+    conversation_id: str
+    created_at: datetime
+    next_check: datetime
+    checks: int = 0
+    etag: str | None = None
+
+
+class PendingStore(Protocol):
+    """The pending rows, table `aospending`: what has not been fully delivered yet."""
+
+    async def put(self, pending: PendingRun) -> None:
+        """Write the row, whether or not it exists (a repeated admission makes it due anew)."""
+        ...
+
+    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+        """At most `limit` rows with `next_check` <= now, with their ETags."""
+        ...
+
+    async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
+        """Look again at `next_check`, one more check counted; StaleWrite when the row changed."""
+        ...
+
+    async def drop(self, run_id: str, *, etag: str | None = None) -> None:
+        """Delete the row; an absent one is no error; StaleWrite when `etag` is given and old."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A conversation's head with its ETag (both None: there is none), and one run's row."""
+
+    conversation: Conversation | None = None
+    etag: str | None = None
+    run: Run | None = None
+
+
+class ConversationStore(Protocol):
+    """The conversations, table `aosconversations`. Realm alone writes."""
+
+    async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
+        """The head and, when `run_id` is given, that run's row."""
+        ...
+
+    async def save(self, step: Step, *, etag: str | None) -> str:
+        """Write the step in one transaction, guarded by the head's ETag (None: no head yet).
+
+        Returns the head's new ETag. Raises StaleWrite when the head is not at `etag`, and
+        OutcomeUnknown when the answer was lost.
+        """
+        ...
+
+    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+        """The messages with sequence in [before - limit, before), oldest first."""
+        ...
+
+    async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
+        """One run's row, or None while realm has not seen the run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedRun:
+    """What the lists know of a run: ids and when it was admitted."""
+
+    run_id: str
+    conversation_id: str
+    agent_id: str
+    owner: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexPage:
+    """One page of an index, newest first; `next` resumes after it, None at the end."""
+
+    items: list[IndexedRun]
+    next: str | None = None
+
+
+class RunIndex(Protocol):
+    """The lists, table `aosindex`: runs by agent and by owner, newest first."""
+
+    async def add(self, request: AdmittedRequest) -> None:
+        """Enter an admitted run; entering it again changes nothing."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        agent_id: str | None,
+        owner: str | None,
+        since: datetime | None,
+        after: str | None,
+        limit: int,
+    ) -> IndexPage:
+        """Runs of an agent, of an owner, of both, or (both None) of everybody."""
+        ...
+
+    async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
+        """One item a conversation (its first run), newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """What `aosusage` knows about a run: has it been answered and counted, and the day's row
+    that it would be added to (opaque to services)."""
+
+    seen: bool
+    day_row: object = None
+
+
+class Ledger(Protocol):
+    """Replies sent and usage counted, table `aosusage`: once a run, in one transaction."""
+
+    async def look(self, run: Run) -> LedgerEntry:
+        """Whether `seen:<run_id>` stands, and the usage row of the run's day and bucket."""
+        ...
+
+    async def record(self, run: Run, entry: LedgerEntry) -> None:
+        """Write `seen:<run_id>` and add the usage, together; StaleWrite: look again."""
+        ...
+
+
+class Bus(Protocol):
+    """The way out: commands between the apps, replies and events to the outside."""
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Send a command, scheduled when it says so; message_id = its command_id."""
+        ...
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply to its entity."""
+        ...
+
+    async def publish(self, event: Event) -> None:
+        """Publish a CloudEvent, with the property `aos_app` set."""
+        ...
+
+    async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
+        """Send a copy of a received message, scheduled, with session, properties, its original
+        key and expiry; the original is then completed by its handler."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedMessage:
+    """A Service Bus message as a trigger got it: the body in bytes, properties from the broker.
+
+    `key` is the idempotency key: the first message's id, kept across postponed copies, else
+    `<entity>:<sequence_number>`. `attempt` counts postponed copies.
+    """
+
+    entity: str
+    body: bytes
+    message_id: str | None
+    sequence_number: int
+    delivery_count: int = 1
+    correlation_id: str | None = None
+    session_id: str | None = None
+    reply_to: str | None = None
+    reply_to_session_id: str | None = None
+    content_type: str | None = None
+    expires_at: datetime | None = None
+    traceparent: str | None = None
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What makes a repeat of this message the same request."""
+        kept = self.properties.get("aos_key")
+        if isinstance(kept, str) and kept:
+            return kept
+        return self.message_id or f"{self.entity}:{self.sequence_number}"
+
+    @property
+    def attempt(self) -> int:
+        """How many postponed copies came before this one."""
+        value = self.properties.get("attempt")
+        return value if isinstance(value, int) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One message for the model."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call of the model: `model` is a name the endpoint serves, or None for its default."""
+
+    model: str | None
+    messages: Sequence[ChatMessage]
+    parameters: Mapping[str, object]
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """What the model said, with the tokens it took and the name it answered under."""
+
+    text: str
+    usage: Usage
+    model: str
+
+
+class ChatModel(Protocol):
+    """The model behind an OpenAI-compatible endpoint."""
+
+    def configured(self) -> bool:
+        """Whether an endpoint is set at all."""
+        ...
+
+    async def served(self) -> frozenset[str]:
+        """The names that the endpoint lists, at most 30 s old; empty when it lists none."""
+        ...
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        """Ask once, without retries.
+
+        Raises TransientError (408, 429, 5xx, time-out, cut connection, broken JSON, no choices)
+        with the endpoint's Retry-After, and RunFailed `model_rejected` (400),
+        `model_misconfigured` (401, 403, 404) or `model_output_invalid`.
+        """
+        ...
+
+
+class Ids(Protocol):
+    """Randomness, as a port so that tests and the simulation own it."""
+
+    def new_id(self) -> str:
+        """A fresh UUID in its text form."""
+        ...
+
+    def jitter(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+
+class Span(Protocol):
+    """A unit of traced work."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The W3C traceparent that work caused by this span carries on."""
+        ...
+
+    def set(self, **attributes: object) -> None:
+        """Add attributes."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What operators see: log lines, custom events, spans (docs/CONTRACTS.md, "Telemetry")."""
+
+    def log(
+        self,
+        event: str,
+        *,
+        level: Literal["debug", "info", "warning", "error"] = "info",
+        **fields: object,
+    ) -> None:
+        """One JSON line: `event`, `timestamp`, and the fields (ids, never message content)."""
+        ...
+
+    def custom_event(self, name: str, **attributes: object) -> None:
+        """A row of customEvents, under the plan's names, and a log line."""
+        ...
+
+    def span(
+        self, name: str, *, traceparent: str | None = None, **attributes: object
+    ) -> AbstractContextManager[Span]:
+        """Trace a unit of work as a child of `traceparent`."""
         ...

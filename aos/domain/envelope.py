@@ -1,0 +1,292 @@
+"""What do the apps say to each other over the bus?
+
+Commands travel on queues named after their receiver (docs/CONTRACTS.md, "Commands"). Each is a
+frozen value with a wire form; `read_command` is the only parser. Unknown fields are ignored, an
+unknown type or version is an `EnvelopeError`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from aos.domain.run import (
+    AdmittedRequest,
+    ReplyAddress,
+    Run,
+    from_wire_time,
+    required_time,
+    to_wire_time,
+)
+
+VERSION = 1
+REQUESTS_QUEUE = "aos-requests"
+MAIN_QUEUE = "aos-main"
+MCP_QUEUE = "aos-mcp"
+REALM_QUEUE = "aos-realm"
+RESPONSES_QUEUE = "businessinfinity-responses"
+AGENT_EVENTS = "agent-events"
+SYSTEM_EVENTS = "system-events"
+
+
+class EnvelopeError(ValueError):
+    """A bus message of ours that cannot be read: it is dead-lettered with this text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun:
+    """Main to realm: begin this admitted run (or, to a run that is known, do what is owed)."""
+
+    type: Literal["StartRun"] = "StartRun"
+    request: AdmittedRequest
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """Deterministic: the same command has the same id however often it is sent."""
+        return f"{self.request.run_id}:start"
+
+    @property
+    def run_id(self) -> str:
+        """The run it is about."""
+        return self.request.run_id
+
+    @property
+    def conversation_id(self) -> str:
+        """The session it belongs to."""
+        return self.request.conversation_id
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What it carries beyond the common fields."""
+        return _request_body(self.request)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRun:
+    """Main to realm: end this run as `cancelled`; holds the whole StartRun, so may come first."""
+
+    type: Literal["CancelRun"] = "CancelRun"
+    request: AdmittedRequest
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """Deterministic."""
+        return f"{self.request.run_id}:cancel"
+
+    @property
+    def run_id(self) -> str:
+        """The run it is about."""
+        return self.request.run_id
+
+    @property
+    def conversation_id(self) -> str:
+        """The session it belongs to."""
+        return self.request.conversation_id
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What it carries beyond the common fields."""
+        return _request_body(self.request)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContinueRun:
+    """Realm to itself: do what this conversation still owes; `due` is when it was wanted for."""
+
+    type: Literal["ContinueRun"] = "ContinueRun"
+    run_id: str
+    conversation_id: str
+    due: datetime | None = None
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """Deterministic for a run and a moment."""
+        return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What it carries beyond the common fields."""
+        return {"due": to_wire_time(self.due)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """Realm to main: this run has ended; holds all that main needs to answer."""
+
+    type: Literal["RunEnded"] = "RunEnded"
+    run: Run
+    owner: str
+    reply: ReplyAddress | None = None
+    traceparent: str | None = None
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """Deterministic."""
+        return f"{self.run.run_id}:ended"
+
+    @property
+    def run_id(self) -> str:
+        """The run it is about."""
+        return self.run.run_id
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation the run belongs to."""
+        return self.run.conversation_id
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What it carries beyond the common fields."""
+        return {
+            "run": self.run.to_dict(),
+            "owner": self.owner,
+            "reply": None if self.reply is None else self.reply.to_dict(),
+            "traceparent": self.traceparent,
+        }
+
+
+Command: TypeAlias = StartRun | CancelRun | ContinueRun | RunEnded
+RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A command on its way: the queue, the session (realm's only), and from when it is wanted."""
+
+    queue: str
+    command: Command
+    session_id: str | None = None
+    scheduled_at: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form it has in an outbox."""
+        return {
+            "queue": self.queue,
+            "session_id": self.session_id,
+            "scheduled_at": to_wire_time(self.scheduled_at),
+            "command": to_dict(self.command),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Outgoing:
+        """Read the outbox form back."""
+        return cls(
+            queue=raw["queue"],
+            session_id=raw["session_id"],
+            scheduled_at=from_wire_time(raw["scheduled_at"]),
+            command=from_dict(raw["command"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A message for the outside: what the bus adapter puts on a reply entity."""
+
+    entity: str
+    message_id: str
+    correlation_id: str | None
+    session_id: str
+    body: dict[str, Any]
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A CloudEvent that AOS publishes; `topic` is `agent-events` or `system-events`."""
+
+    topic: str
+    id: str
+    type: str
+    source: str
+    time: datetime
+    data: dict[str, Any] = field(default_factory=dict)
+    traceparent: str | None = None
+
+
+def to_realm(command: RealmCommand, *, scheduled_at: datetime | None = None) -> Outgoing:
+    """Address a command to realm, on its conversation's session."""
+    return Outgoing(
+        queue=REALM_QUEUE,
+        session_id=command.conversation_id,
+        scheduled_at=scheduled_at,
+        command=command,
+    )
+
+
+def to_dict(command: Command) -> dict[str, Any]:
+    """The envelope: the common fields, then the command's own."""
+    return {
+        "version": VERSION,
+        "type": command.type,
+        "command_id": command.command_id,
+        "run_id": command.run_id,
+        "conversation_id": command.conversation_id,
+        "attempt": command.attempt,
+        **command.body,
+    }
+
+
+def from_dict(raw: dict[str, Any]) -> Command:
+    """Read an envelope; raises EnvelopeError when it is not one of ours."""
+    if raw.get("version", VERSION) != VERSION:
+        raise EnvelopeError(f"envelope version {raw.get('version')!r} is not {VERSION}")
+    try:
+        return _read(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnvelopeError(f"envelope of type {raw.get('type')!r}: {error!r}") from error
+
+
+def read_command(body: bytes) -> Command:
+    """Read a command from a message body; raises EnvelopeError."""
+    try:
+        raw = json.loads(body)
+    except ValueError as error:
+        raise EnvelopeError(f"not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise EnvelopeError("not a JSON object")
+    return from_dict(raw)
+
+
+def _read(raw: dict[str, Any]) -> Command:
+    attempt = int(raw.get("attempt", 0))
+    match raw.get("type"):
+        case "StartRun":
+            return StartRun(request=_request(raw), attempt=attempt)
+        case "CancelRun":
+            return CancelRun(request=_request(raw), attempt=attempt)
+        case "ContinueRun":
+            return ContinueRun(
+                run_id=raw["run_id"],
+                conversation_id=raw["conversation_id"],
+                due=from_wire_time(raw.get("due")),
+                attempt=attempt,
+            )
+        case "RunEnded":
+            return RunEnded(
+                run=Run.from_dict(raw["run"]),
+                owner=raw["owner"],
+                reply=ReplyAddress.from_dict(raw.get("reply")),
+                traceparent=raw.get("traceparent"),
+                attempt=attempt,
+            )
+        case unknown:
+            raise EnvelopeError(f"unknown command type {unknown!r}")
+
+
+def _request_body(request: AdmittedRequest) -> dict[str, Any]:
+    """`request`, with the fields that the contract puts beside it."""
+    whole = request.to_dict()
+    outside = {name: whole.pop(name) for name in ("owner", "admitted_at", "catalog_version")}
+    return {"request": whole, **outside}
+
+
+def _request(raw: dict[str, Any]) -> AdmittedRequest:
+    required_time(raw["admitted_at"])
+    outside = {name: raw[name] for name in ("owner", "admitted_at", "catalog_version")}
+    return AdmittedRequest.from_dict({**raw["request"], **outside})
