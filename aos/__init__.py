@@ -1,0 +1,23 @@
+"""AOS: durable, purpose-driven AI agents on Azure Functions, from JSON alone.
+
+`import aos` stays cheap: what it offers loads when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "2.0.0"
+__all__ = ["AgentOperatingSystem", "LeadershipAgent", "PurposeDrivenAgent", "__version__"]
+
+if TYPE_CHECKING:
+    from aos.agents import AgentOperatingSystem, LeadershipAgent, PurposeDrivenAgent
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Python face on first use (PEP 562)."""
+    if name in __all__:
+        from aos import agents
+
+        return getattr(agents, name)
+    raise AttributeError(f"module 'aos' has no attribute {name!r}")
