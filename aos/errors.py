@@ -151,3 +151,11 @@ class ConfigurationError(AosError):
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__("internal_error", message, **details)
+
+
+class SessionLost(AosError):
+    """Another handler has this conversation now: write and send nothing, let the message come
+    again (it is abandoned, never postponed)."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__("unavailable", message, **details)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from aos.domain.agent_card import AgentCard
 from aos.domain.conversation import Conversation, Message, Step
 from aos.domain.envelope import Event, Outgoing, Reply
 from aos.domain.run import AdmittedRequest, Run, Usage
@@ -303,6 +304,35 @@ class ReceivedMessage:
         """How many postponed copies came before this one."""
         value = self.properties.get("attempt")
         return value if isinstance(value, int) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveAgent:
+    """An agent as the catalog has it now: may it run, and on which card."""
+
+    agent_id: str
+    state: Literal["active", "disabled"]
+    digest: str
+    card: AgentCard
+
+
+class Agents(Protocol):
+    """The published catalog, as far as runs need it."""
+
+    async def version(self) -> int:
+        """The catalog version that `find` judges by (0: nothing published yet)."""
+        ...
+
+    async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
+        """The agent; an older catalog than `at_least` is re-read first.
+
+        Raises Refused `agent_not_found` or `agent_removed`.
+        """
+        ...
+
+    async def card(self, digest: str) -> AgentCard:
+        """The card with this digest, published or not any more: what a run has pinned."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -242,6 +242,35 @@ def end_waiting(
     return _ended(replace(conversation, queued=rest), request, run)
 
 
+def give_up(conversation: Conversation, run_id: str, *, now: datetime) -> Step:
+    """A command that failed on every delivery: end the run it is stuck on as `internal_error`."""
+    error = ErrorInfo(
+        code="internal_error",
+        message="AOS failed on this run again and again and gave it up; see the logs of its run_id",
+    )
+    if conversation.active is not None:
+        return end_active(conversation, RunStatus.FAILED, error=error, now=now)
+    for request in conversation.queued:
+        if request.run_id == run_id:
+            return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
+    return Step(conversation=conversation)
+
+
+def go_on_later(conversation: Conversation) -> Step:
+    """The handler runs short of time: leave a ContinueRun for the same session."""
+    run_id = _active(conversation).request.run_id
+    again = _continue(conversation, run_id, due=None)
+    return Step(conversation=replace(conversation, outbox=(*conversation.outbox, again)))
+
+
+def wakes_itself(conversation: Conversation) -> bool:
+    """True when the outbox holds a ContinueRun for now: the rest is left to it."""
+    return any(
+        isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at is None
+        for outgoing in conversation.outbox
+    )
+
+
 def sent(conversation: Conversation) -> Conversation:
     """The conversation with its outbox cleared."""
     return replace(conversation, outbox=())
@@ -252,7 +281,7 @@ def _ended(conversation: Conversation, request: AdmittedRequest, run: Run) -> St
         run=run, owner=request.owner, reply=request.reply, traceparent=request.traceparent
     )
     outbox = (*conversation.outbox, Outgoing(queue=MAIN_QUEUE, command=ended))
-    if conversation.active is None and conversation.queued:
+    if conversation.active is None and conversation.queued and not wakes_itself(conversation):
         next_run = conversation.queued[0].run_id
         outbox = (*outbox, _continue(conversation, next_run, due=None))
     return Step(conversation=replace(conversation, outbox=outbox), runs=(run,))

@@ -1,0 +1,6 @@
+"""How does realm advance a conversation? `Execution` handles commands, `Turns` asks the model."""
+
+from aos.services.execution.handler import Execution
+from aos.services.execution.turns import TurnLimits, Turns
+
+__all__ = ["Execution", "TurnLimits", "Turns"]
