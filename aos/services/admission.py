@@ -1,0 +1,275 @@
+"""How does main accept a request, once?
+
+The idempotency key, with its scope (door and owner), gives the run id; the request row under it is
+inserted once. Looking up comes before every refusal that depends on the moment; a refusal stores
+nothing. After the pending row and the request row stand, the run is owed whatever dies next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from aos.domain.advance import MAX_QUEUED_RUNS
+from aos.domain.envelope import CancelRun, StartRun, to_realm
+from aos.domain.run import (
+    AdmittedRequest,
+    Door,
+    ReplyAddress,
+    Run,
+    request_digest,
+    run_id_for,
+)
+from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
+from aos.ports import (
+    Agents,
+    Bus,
+    ChatModel,
+    Clock,
+    ConversationStore,
+    Ids,
+    PendingRun,
+    PendingStore,
+    RequestStore,
+    RunIndex,
+    StoredRequest,
+    Telemetry,
+)
+
+FIRST_CHECK = timedelta(seconds=30)
+"""How long after its admission the mender first looks at a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a caller asks for, parsed and checked by its door."""
+
+    agent_id: str
+    message: str
+    conversation_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    reply: ReplyAddress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks: the owner of what is made, and whether the operator's rights come with it."""
+
+    owner: str
+    is_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """An accepted request and its run as it stands; `created` is False for a repeat."""
+
+    request: AdmittedRequest
+    run: Run
+    created: bool
+
+
+class Admissions:
+    """Main's use case: admit, find and cancel runs."""
+
+    def __init__(
+        self,
+        *,
+        requests: RequestStore,
+        pending: PendingStore,
+        conversations: ConversationStore,
+        index: RunIndex,
+        agents: Agents,
+        model: ChatModel,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        telemetry: Telemetry,
+    ) -> None:
+        self._requests = requests
+        self._pending = pending
+        self._conversations = conversations
+        self._index = index
+        self._agents = agents
+        self._model = model
+        self._bus = bus
+        self._clock = clock
+        self._ids = ids
+        self._telemetry = telemetry
+
+    async def admit(
+        self,
+        request: RunRequest,
+        *,
+        door: Door,
+        scope: str,
+        key: str | None,
+        caller: Caller,
+        traceparent: str | None = None,
+    ) -> Admission:
+        """Accept a request, or find the run that an earlier one with this key began.
+
+        `scope` is the door and the owner (`http:<owner>`, `queue:<entity>:<owner>`). Raises
+        Refused with the contract's code, and TransientError when storage is away; once this
+        returns, the run is owed.
+        """
+        digest = request_digest(
+            agent_id=request.agent_id,
+            message=request.message,
+            conversation_id=request.conversation_id,
+            metadata=request.metadata,
+        )
+        run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
+        if key is not None:
+            stored = await self._requests.find(run_id)
+            if stored is not None:
+                return await self._again(stored, digest)
+        version = await self._judge(request, caller)
+        admitted = AdmittedRequest(
+            run_id=run_id,
+            conversation_id=request.conversation_id or run_id,
+            agent_id=request.agent_id,
+            owner=caller.owner,
+            door=door,
+            message=request.message,
+            digest=digest,
+            admitted_at=self._clock.now(),
+            catalog_version=version,
+            metadata=request.metadata,
+            reply=request.reply,
+            as_admin=caller.is_admin,
+            traceparent=traceparent,
+        )
+        return await self._store(admitted)
+
+    async def find(self, run_id: str, caller: Caller) -> tuple[StoredRequest, Run]:
+        """A run of the caller's (an admin's: anybody's); raises Refused `run_not_found`."""
+        stored = await self._requests.find(run_id)
+        if stored is None or not (caller.is_admin or stored.request.owner == caller.owner):
+            raise Refused(
+                "run_not_found", f"there is no run {run_id!r} of yours; see GET /api/runs"
+            )
+        return stored, await self._run(stored.request)
+
+    async def cancel(self, run_id: str, caller: Caller) -> Run:
+        """Ask for a run's cancellation; an ended run stays as it is. Returns the run as it is."""
+        stored, run = await self.find(run_id, caller)
+        if run.status.ended:
+            return run
+        await self._requests.ask_cancel(run_id, at=self._clock.now())
+        try:
+            await self._bus.send(to_realm(CancelRun(request=stored.request)))
+        except TransientError:
+            await self._pending.put(self._pending_row(stored.request, delay=timedelta()))
+        return run
+
+    async def _again(self, stored: StoredRequest, digest: str) -> Admission:
+        if stored.request.digest != digest:
+            raise Refused(
+                "idempotency_conflict",
+                "this idempotency key was used for another request; use a new key, or repeat the"
+                " first request unchanged",
+                run_id=stored.request.run_id,
+            )
+        run = await self._run(stored.request)
+        return Admission(request=stored.request, run=run, created=False)
+
+    async def _run(self, request: AdmittedRequest) -> Run:
+        found = await self._conversations.find_run(request.conversation_id, request.run_id)
+        return found or Run.queued(request)
+
+    async def _judge(self, request: RunRequest, caller: Caller) -> int:
+        """Refuse what cannot run now; the catalog version that this was judged by."""
+        version = await self._agents.version()
+        live = await self._agents.find(request.agent_id)
+        if live.state == "disabled":
+            raise Refused(
+                "agent_disabled",
+                f"agent {request.agent_id!r} is disabled; its admin sets enabled to true in"
+                f" agents/{request.agent_id}.json",
+            )
+        if not self._model.configured():
+            raise Refused(
+                "model_not_configured",
+                "no model is configured; the operator sets AOS_MODEL_ENDPOINT",
+            )
+        if request.conversation_id is not None:
+            await self._judge_conversation(request, caller, rejects=live.card.on_busy == "reject")
+        return version
+
+    async def _judge_conversation(
+        self, request: RunRequest, caller: Caller, *, rejects: bool
+    ) -> None:
+        assert request.conversation_id is not None
+        head = (await self._conversations.load(request.conversation_id)).conversation
+        name = request.conversation_id
+        if head is None:
+            return
+        if head.owner != caller.owner and not caller.is_admin:
+            raise Refused(
+                "conversation_not_found",
+                f"there is no conversation {name!r} of yours; leave conversation_id out to begin"
+                " a new one",
+            )
+        if head.agent_id != request.agent_id:
+            raise Refused(
+                "agent_mismatch",
+                f"conversation {name!r} is with agent {head.agent_id!r}, not"
+                f" {request.agent_id!r}; leave conversation_id out to begin a new one",
+            )
+        if rejects and (head.active or head.queued):
+            raise Refused(
+                "conversation_busy",
+                f"conversation {name!r} has a run going on and agent {head.agent_id!r} rejects"
+                " more; send again when it has ended",
+            )
+        if len(head.queued) >= MAX_QUEUED_RUNS:
+            raise Refused(
+                "conversation_full",
+                f"conversation {name!r} has {len(head.queued)} runs waiting; send again later",
+            )
+
+    async def _store(self, admitted: AdmittedRequest) -> Admission:
+        """Write the pending row, then the request row; of two at once one insert wins."""
+        await self._pending.put(self._pending_row(admitted, delay=FIRST_CHECK))
+        try:
+            await self._requests.insert(admitted)
+        except (StaleWrite, OutcomeUnknown):
+            stored = await self._requests.find(admitted.run_id)
+            if stored is None:
+                raise TransientError(
+                    "storage did not say whether the request was stored; send it again with the"
+                    " same idempotency key"
+                ) from None
+            if stored.request != admitted:
+                return await self._again(stored, admitted.digest)
+        await asyncio.gather(self._start(admitted), self._list(admitted))
+        return Admission(request=admitted, run=Run.queued(admitted), created=True)
+
+    async def _start(self, admitted: AdmittedRequest) -> None:
+        try:
+            await self._bus.send(to_realm(StartRun(request=admitted)))
+        except TransientError as error:
+            self._telemetry.log(
+                "start_not_sent",
+                level="warning",
+                run_id=admitted.run_id,
+                conversation_id=admitted.conversation_id,
+                agent_id=admitted.agent_id,
+                reason=str(error),
+            )
+
+    async def _list(self, admitted: AdmittedRequest) -> None:
+        """Enter the run in the lists; the mender does it again where this fails."""
+        with contextlib.suppress(TransientError):
+            await self._index.add(admitted)
+
+    def _pending_row(self, request: AdmittedRequest, *, delay: timedelta) -> PendingRun:
+        return PendingRun(
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            created_at=request.admitted_at,
+            next_check=self._clock.now() + delay,
+        )

@@ -1,0 +1,125 @@
+"""What does main do for runs whose next step somebody failed to take?
+
+A pending row stands until its run's end is fully delivered. The mender looks at the rows that are
+due and repeats what may be missing: the StartRun (to a known run a nudge), the CancelRun, the
+delivery of the end. All that it writes carries If-Match: a late twin may just be admitting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from aos.domain.envelope import CancelRun, RunEnded, StartRun, to_realm
+from aos.domain.run import Run
+from aos.errors import StaleWrite, TransientError
+from aos.ports import (
+    Bus,
+    Clock,
+    ConversationStore,
+    PendingRun,
+    PendingStore,
+    RequestStore,
+    RunIndex,
+    StoredRequest,
+    Telemetry,
+)
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+ORPHAN_AGE = timedelta(hours=1)
+ROWS_A_TICK = 200
+
+
+class Mender:
+    """Main's use case: look after the pending rows."""
+
+    def __init__(
+        self,
+        *,
+        requests: RequestStore,
+        pending: PendingStore,
+        conversations: ConversationStore,
+        index: RunIndex,
+        deliver: Callable[[RunEnded], Awaitable[None]],
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._requests = requests
+        self._pending = pending
+        self._conversations = conversations
+        self._index = index
+        self._deliver_end = deliver
+        self._bus = bus
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def mend(self) -> int:
+        """Look at what is due; how many rows that were. One row's trouble stops no other."""
+        rows = await self._pending.due(self._clock.now(), limit=ROWS_A_TICK)
+        for row in rows:
+            try:
+                await self._mend(row)
+            except StaleWrite:
+                continue
+            except TransientError as error:
+                self._telemetry.log(
+                    "mending_postponed", level="warning", run_id=row.run_id, reason=str(error)
+                )
+        return len(rows)
+
+    async def _mend(self, row: PendingRun) -> None:
+        stored = await self._requests.find(row.run_id)
+        if stored is None:
+            await self._orphan(row)
+            return
+        request = stored.request
+        run = await self._conversations.find_run(request.conversation_id, request.run_id)
+        if run is not None and run.status.ended:
+            await self._deliver(stored, run)
+            return
+        await self._pending.move(row, next_check=self._clock.now() + _pause(row))
+        if row.checks == 0:
+            with contextlib.suppress(TransientError):
+                await self._index.add(request)
+        await self._nudge(stored)
+
+    async def _orphan(self, row: PendingRun) -> None:
+        """An admission under way, or one that died: left alone for an hour."""
+        now = self._clock.now()
+        if now - row.created_at >= ORPHAN_AGE:
+            await self._pending.drop(row.run_id, etag=row.etag)
+        else:
+            await self._pending.move(row, next_check=now + _pause(row))
+
+    async def _nudge(self, stored: StoredRequest) -> None:
+        request = stored.request
+        self._telemetry.log(
+            "run_nudged",
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            agent_id=request.agent_id,
+            cancelling=stored.cancel_requested_at is not None,
+        )
+        if stored.cancel_requested_at is not None:
+            await self._bus.send(to_realm(CancelRun(request=request)))
+        else:
+            await self._bus.send(to_realm(StartRun(request=request)))
+
+    async def _deliver(self, stored: StoredRequest, run: Run) -> None:
+        request = stored.request
+        await self._deliver_end(
+            RunEnded(
+                run=run,
+                owner=request.owner,
+                reply=request.reply,
+                traceparent=request.traceparent,
+            )
+        )
+
+
+def _pause(row: PendingRun) -> timedelta:
+    """30 s, then doubling to 15 min."""
+    return min(FIRST_PAUSE * 2 ** min(row.checks + 1, 10), LONGEST_PAUSE)

@@ -1,0 +1,169 @@
+"""How does main tell the world that a run has ended, once?
+
+The reply goes out unless `seen:<run_id>` stands; then that row and the usage are written together,
+the event is published (at least once, with one id), and the pending row goes last. So a reply goes
+out again only if its request comes again, or if main died between sending and recording it: with
+the same id and the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aos.domain.envelope import (
+    AGENT_EVENTS,
+    RESPONSES_QUEUE,
+    VERSION,
+    Event,
+    Reply,
+    RunEnded,
+)
+from aos.domain.run import AdmittedRequest, ReplyAddress, Run
+from aos.errors import ErrorInfo, StaleWrite, TransientError
+from aos.ports import Bus, Clock, Ledger, PendingStore, ReceivedMessage, Telemetry
+
+RECORD_TRIES = 8
+RUN_FIELDS = [
+    "run_id",
+    "agent_id",
+    "card_digest",
+    "conversation_id",
+    "status",
+    "output",
+    "output_parts",
+    "usage",
+    "model",
+    "error",
+    "metadata",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "replay_of",
+]
+
+
+class Replies:
+    """Main's use case: deliver the ends of runs, and answer what is refused on the queue."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        pending: PendingStore,
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._ledger = ledger
+        self._pending = pending
+        self._bus = bus
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def deliver(self, ended: RunEnded) -> None:
+        """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
+        run = ended.run
+        await self._reply_once(ended)
+        await self._bus.publish(_event(ended))
+        await self._pending.drop(run.run_id)
+
+    async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
+        """The same request came again after the end: the same reply, once more."""
+        if request.reply is not None:
+            await self._bus.reply(_reply(run, request.reply, traceparent=request.traceparent))
+
+    async def refuse(
+        self,
+        message: ReceivedMessage,
+        error: ErrorInfo,
+        *,
+        run_id: str,
+        body: dict[str, Any],
+        entity: str = RESPONSES_QUEUE,
+    ) -> None:
+        """Answer a queue message that was turned down: `run.refused`, what exists not null.
+
+        `body` is the message as it was parsed (its ids and metadata are echoed), `entity` where
+        the answer goes.
+        """
+        shown = {name: body.get(name) for name in ("agent_id", "conversation_id")}
+        metadata = body.get("metadata")
+        fields = {
+            "run_id": run_id,
+            "status": "refused",
+            "error": error.to_dict(),
+            "metadata": metadata if isinstance(metadata, dict) else None,
+            **{name: value if isinstance(value, str) else None for name, value in shown.items()},
+        }
+        await self._bus.reply(
+            Reply(
+                entity=entity,
+                message_id=f"{run_id}:refused:{message.sequence_number}",
+                correlation_id=message.correlation_id or message.message_id,
+                session_id=message.reply_to_session_id or fields["conversation_id"] or run_id,
+                body={
+                    "version": VERSION,
+                    "type": "run.refused",
+                    **{name: fields.get(name) for name in RUN_FIELDS},
+                },
+                traceparent=message.traceparent,
+            )
+        )
+
+    async def _reply_once(self, ended: RunEnded) -> None:
+        """Reply and count, unless that is recorded; a record that raced is looked at again."""
+        replied = False
+        for _ in range(RECORD_TRIES):
+            entry = await self._ledger.look(ended.run)
+            if entry.seen:
+                return
+            if ended.reply is not None and not replied:
+                reply = _reply(ended.run, ended.reply, traceparent=ended.traceparent)
+                await self._bus.reply(reply)
+                replied = True
+            try:
+                await self._ledger.record(ended.run, entry)
+            except StaleWrite:
+                continue
+            self._report(ended)
+            return
+        raise TransientError(f"the usage row of agent {ended.run.agent_id!r} is contended")
+
+    def _report(self, ended: RunEnded) -> None:
+        run = ended.run
+        self._telemetry.custom_event(
+            "AgentOperation",
+            agentId=run.agent_id,
+            operation=f"run.{run.status.value}",
+            run_id=run.run_id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            error_code=None if run.error is None else run.error.code,
+            input_tokens=run.usage.input_tokens,
+            output_tokens=run.usage.output_tokens,
+        )
+
+
+def _reply(run: Run, address: ReplyAddress, *, traceparent: str | None) -> Reply:
+    return Reply(
+        entity=address.entity,
+        message_id=f"{run.run_id}:reply",
+        correlation_id=address.correlation_id,
+        session_id=address.session_id or run.conversation_id,
+        body={"version": VERSION, "type": f"run.{run.status.value}", **run.to_dict()},
+        traceparent=traceparent,
+    )
+
+
+def _event(ended: RunEnded) -> Event:
+    run = ended.run
+    assert run.ended_at is not None
+    return Event(
+        topic=AGENT_EVENTS,
+        id=f"{run.run_id}:{run.status.value}",
+        type=f"run.{run.status.value}",
+        source=f"aos/agents/{run.agent_id}",
+        time=run.ended_at,
+        data=run.to_dict(),
+        traceparent=ended.traceparent,
+    )
