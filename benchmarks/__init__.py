@@ -1,0 +1,1 @@
+"""Measurements that anyone can run; each module prints a table and says what it compared."""
