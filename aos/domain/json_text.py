@@ -1,0 +1,203 @@
+"""Which bytes are JSON that AOS accepts, and what is wrong with those that are not?
+
+Stricter than `json.loads`: UTF-8 only (a BOM is tolerated), no duplicate keys, no NaN or
+Infinity, no control characters but tab and newlines, no lone surrogates, and bounds on size and
+nesting. One error at a time, with its place and what to write instead. Cards, HTTP bodies and
+queue bodies are all read here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+ROOT = "$"
+"""The path that means the whole text."""
+
+MAX_DEPTH = 32
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+
+
+class JsonTextError(ValueError):
+    """The bytes are not acceptable JSON: `path` (`$` is the whole), `message`, `hint`."""
+
+    def __init__(self, message: str, *, hint: str, path: str = ROOT) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.path = path
+
+
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as it was written, duplicates included."""
+
+
+def parse_json(
+    body: bytes,
+    *,
+    max_bytes: int,
+    max_depth: int = MAX_DEPTH,
+    allow_control_characters: bool = False,
+) -> Any:
+    """The value that `body` says, as dicts, lists, strings, numbers, booleans and None.
+
+    Raises JsonTextError. `allow_control_characters` is for texts of people (messages), where
+    an escaped control character is odd but harmless.
+    """
+    if len(body) > max_bytes:
+        raise JsonTextError(
+            f"the text has {len(body):,} bytes, the limit is {max_bytes:,}",
+            hint=f"make it {max_bytes:,} bytes or smaller",
+        )
+    text = _decode(body)
+    if not text.strip():
+        raise JsonTextError("the text is empty", hint='write a JSON object, beginning with "{"')
+    _check_depth(text, max_depth)
+    raw = _load(text)
+    return _plain(raw, ROOT, allow_control_characters)
+
+
+def join_path(parent: str, key: str | int) -> str:
+    """The path of a member: `limits.max_turns`, `mcp_tools[0].server`."""
+    if isinstance(key, int):
+        return f"{parent}[{key}]"
+    return key if parent == ROOT else f"{parent}.{key}"
+
+
+def _decode(body: bytes) -> str:
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:4]:
+        raise JsonTextError("the text is UTF-16 or UTF-32, not UTF-8", hint="save it as UTF-8")
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise JsonTextError(
+            f"line {line}: byte 0x{body[error.start]:02x} is not UTF-8", hint="save it as UTF-8"
+        ) from error
+
+
+def _check_depth(text: str, max_depth: int) -> None:
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    depth = 0
+    for match in _TOKENS.finditer(text):
+        token = match[0]
+        if token in "[{":
+            depth += 1
+            if depth > max_depth:
+                raise JsonTextError(
+                    f"{_place(text, match.start())}: nested deeper than {max_depth} levels",
+                    hint="flatten it",
+                )
+        elif token in "]}":
+            depth -= 1
+
+
+def _load(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        message, hint = _explain(error)
+        raise JsonTextError(f"{_place(text, error.pos)}: {message}", hint=hint) from error
+    except JsonTextError:
+        raise
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits
+        raise JsonTextError(f"not readable: {error}", hint="write smaller numbers") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise JsonTextError(
+        f"{name} is not JSON", hint="write a number, or null if there is none", path=ROOT
+    )
+
+
+def _place(text: str, position: int) -> str:
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    return f"line {line}, column {column}"
+
+
+def _explain(error: json.JSONDecodeError) -> tuple[str, str]:
+    """What a person should read, from the reader's error and the character it stopped at."""
+    rest = error.doc[error.pos :].lstrip()
+    before = error.doc[: error.pos].rstrip()
+    if error.msg.startswith("Invalid control character"):
+        return "a control character inside a string", r"write \n for a line break, \t for a tab"
+    if error.msg.startswith("Invalid \\"):
+        return "not a JSON escape", r"write \\ for a backslash"
+    if error.msg.startswith("Unterminated string"):
+        return "this string has no end", 'close it with "'
+    if error.msg.startswith("Extra data"):
+        return "text after the end of the JSON value", "keep one JSON object and remove the rest"
+    if not rest:
+        return "the text ends too early", 'close what is open with "}" or "]"'
+    if rest[0] in "}]" and before.endswith(","):
+        return "a comma before the closing bracket", "remove the comma"
+    return _explain_character(rest[0], error.msg)
+
+
+def _explain_character(character: str, reason: str) -> tuple[str, str]:
+    if character == "'":
+        return "a single quote", 'put names and strings in double quotes: "…"'
+    if character in "/#":
+        return "a comment", "JSON has no comments: remove it"
+    if character in "TFN":
+        return "not a JSON value", "write true, false or null in lower case"
+    if reason.startswith("Expecting ',' delimiter"):
+        return "a comma is missing before this", "put a comma between the members"
+    if reason.startswith("Expecting ':' delimiter"):
+        return "a colon is missing before this", 'write "name": value'
+    if reason.startswith("Expecting property name"):
+        return "not a name in double quotes", 'put names in double quotes: "name": value'
+    return f"{character!r} does not begin a JSON value", "write a string, number, object or list"
+
+
+def _plain(value: Any, path: str, allow_control: bool) -> Any:
+    """The value without `_Object`s, each string and number checked on the way."""
+    if isinstance(value, _Object):
+        return _plain_object(value, path, allow_control)
+    if isinstance(value, list):
+        return [_plain(v, join_path(path, i), allow_control) for i, v in enumerate(value)]
+    if isinstance(value, str):
+        _check_string(value, path, allow_control)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise JsonTextError("the number is too large", hint="write a smaller one", path=path)
+    return value
+
+
+def _plain_object(members: _Object, path: str, allow_control: bool) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in members:
+        _check_string(key, path, allow_control)
+        inner = join_path(path, key)
+        if key in plain:
+            raise JsonTextError(
+                f"the name {key!r} appears twice in one object",
+                hint="keep one of them",
+                path=inner,
+            )
+        plain[key] = _plain(value, inner, allow_control)
+    return plain
+
+
+def _check_string(text: str, path: str, allow_control: bool) -> None:
+    if text.isascii() and text.isprintable():
+        return
+    if _SURROGATE.search(text):
+        raise JsonTextError(
+            "half of a surrogate pair (\\ud800 to \\udfff)",
+            hint="write the character itself, in UTF-8",
+            path=path,
+        )
+    if allow_control:
+        return
+    if control := _CONTROL.search(text):
+        raise JsonTextError(
+            f"the control character U+{ord(control[0]):04X}",
+            hint="remove it; of these only tab and newlines are allowed",
+            path=path,
+        )
