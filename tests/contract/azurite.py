@@ -79,9 +79,9 @@ def running_azurite(*, location: Path | None = None) -> Iterator[Azurite]:
     ports = [
         arg for name in services for arg in (f"--{name}Host", "127.0.0.1", f"--{name}Port", "0")
     ]
+    options = ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     process = subprocess.Popen(
-        ["node", str(azurite_script()), *ports, *store]
-        + ["--skipApiVersionCheck", "--silent", "--disableTelemetry"],
+        ["node", str(azurite_script()), *ports, *store, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
