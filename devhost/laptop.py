@@ -1,0 +1,242 @@
+"""How does a program run the whole laptop: storage, Service Bus, model and the three apps?
+
+with Laptop(root=tmp_path, model_endpoint="http://127.0.0.1:9000/v1") as laptop:
+    urllib.request.urlopen(laptop.urls["main"] + "/api/status")
+    laptop.child("realm").kill9()  # it is restarted, as under `make run`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devhost import azurite, keyfile, model
+from devhost.apps import APP_FOLDERS, BUS_CONFIG, Places, app_spec, bus_spec
+from devhost.child import Child, ChildSpec
+from devhost.errors import LaptopError
+from devhost.ports import HOST, SETTING_OF_PORT, Ports, busy_ports
+from devhost.provision import create_storage
+from devhost.settings import MODEL_ENDPOINT, LaptopSettings
+from devhost.supervisor import Say, Supervisor
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Step = Callable[[str], None]
+
+
+class Laptop:
+    """The same children as `make run`, as a context manager, sync or async.
+
+    `root` is the data folder (`.aos` for `make run`; a temporary one in tests): state is kept
+    there, so a second Laptop on the same `root` finds what the first one wrote.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        ports: Ports | None = None,
+        model_endpoint: str | None = None,
+        servicebus_config: Path | None = None,
+        apps: Sequence[str] = ("main", "mcp", "realm"),
+        settings: Mapping[str, str] | None = None,
+        restart: bool = True,
+        repository: Path = REPOSITORY,
+        say: Say = lambda line: None,
+    ) -> None:
+        """Free ports and none of the caller's own AOS or Azure settings, unless given.
+
+        `model_endpoint` None: the local model is started. `settings` go to the three apps and win
+        over the laptop's choices. `restart` False: what dies stays dead until `bring_up`.
+        """
+        environment = {n: v for n, v in os.environ.items() if not n.startswith(("AOS_", "AZURE_"))}
+        environment.pop("AzureWebJobsStorage", None)
+        environment |= _port_settings(ports or Ports.free()) | dict(settings or {})
+        if model_endpoint is not None:
+            environment[MODEL_ENDPOINT] = model_endpoint
+            environment.setdefault("AOS_MODEL_API_KEY", "local")
+        self._build(
+            settings=LaptopSettings.resolve(environment),
+            places=Places(repository=repository, data=root.resolve()),
+            servicebus_config=servicebus_config,
+            apps=apps,
+            supervisor=Supervisor(say=say, restart=restart),
+        )
+
+    @classmethod
+    def for_user(cls, settings: LaptopSettings, *, places: Places, say: Say) -> Self:
+        """The laptop of `make run`: fixed ports, the user's own settings."""
+        laptop = cls.__new__(cls)
+        laptop._build(
+            settings=settings,
+            places=places,
+            servicebus_config=None,
+            apps=tuple(APP_FOLDERS),
+            supervisor=Supervisor(say=say),
+        )
+        return laptop
+
+    def _build(
+        self,
+        *,
+        settings: LaptopSettings,
+        places: Places,
+        servicebus_config: Path | None,
+        apps: Sequence[str],
+        supervisor: Supervisor,
+    ) -> None:
+        self.settings = settings
+        self.places = places
+        self.supervisor = supervisor
+        self._apps = tuple(apps)
+        self._config = servicebus_config
+        self.keys: dict[str, str] = {}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The base URL of each app, without a slash at the end; routes begin with `/api`."""
+        return {name: f"http://{HOST}:{getattr(self.settings.ports, name)}" for name in self._apps}
+
+    @property
+    def servicebus_connection_string(self) -> str:
+        """What the apps got as `AZURE_SERVICEBUS_CONNECTION_STRING`."""
+        return self.settings.servicebus_connection_string
+
+    @property
+    def storage_connection_string(self) -> str:
+        """What the apps got as `AZURE_STORAGE_CONNECTION_STRING`."""
+        return self.settings.storage_connection_string
+
+    @property
+    def model_endpoint(self) -> str:
+        """What the apps got as `AOS_MODEL_ENDPOINT`."""
+        return self.settings.for_apps()[MODEL_ENDPOINT]
+
+    def child(self, name: str) -> Child:
+        """`azurite`, `servicebus`, `model`, `main`, `mcp` or `realm`."""
+        return self.supervisor.child(name)
+
+    def take_down(self, name: str) -> None:
+        """Stop a child gently and leave it down until `bring_up`."""
+        self.supervisor.take_down(name)
+
+    def bring_up(self, name: str) -> None:
+        """Start a child that is down and wait until it serves."""
+        self.supervisor.bring_up(name)
+
+    def start(self, step: Step = lambda line: None) -> None:
+        """Start everything, in order, and return when all of it serves.
+
+        `step` is told what comes next. Raises LaptopError; then nothing is left running.
+        """
+        try:
+            self._start(step)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, the apps first and Azurite last. Doing it twice does nothing."""
+        self.supervisor.stop()
+
+    def _start(self, step: Step) -> None:
+        settings = self.settings
+        busy = busy_ports(settings.ports, self._listeners())
+        if busy:
+            raise LaptopError("; ".join(busy))
+        if settings.auth == "keys":
+            self.keys = keyfile.ensure_keys(self.places.keys)
+        first = self._infrastructure()
+        step("starting " + (", ".join(spec.name for spec in first) or "nothing of its own"))
+        # One wave each, so that stopping goes backwards and Azurite ends last.
+        for spec in first:
+            self.supervisor.start([spec], wait=False)
+        self.supervisor.wait_ready([spec.name for spec in first if spec.name != "model"])
+        if settings.storage_connection_string:
+            step("creating containers, tables and queues")
+            create_storage(settings.storage_connection_string)
+        step("starting " + ", ".join(self._apps))
+        environment = self._app_environment()
+        self.supervisor.start(
+            [
+                app_spec(
+                    name,
+                    ports=settings.ports,
+                    places=self.places,
+                    environment=environment,
+                    keys=bool(self.keys),
+                )
+                for name in self._apps
+            ]
+        )
+        if settings.runs_model:
+            self.supervisor.wait_ready(["model"])
+
+    def _infrastructure(self) -> list[ChildSpec]:
+        """The specs of what the apps stand on, Azurite first."""
+        settings, places = self.settings, self.places
+        inherited, ports = settings.inherited, settings.ports
+        specs = []
+        if settings.runs_storage:
+            specs.append(
+                azurite.azurite_spec(
+                    ports=ports,
+                    data=places.data,
+                    repository=places.repository,
+                    environment=inherited,
+                )
+            )
+        if settings.runs_bus:
+            config = self._config or places.repository / BUS_CONFIG
+            specs.append(bus_spec(ports=ports, places=places, environment=inherited, config=config))
+        if settings.runs_model:
+            specs.append(
+                model.model_spec(
+                    ports=ports,
+                    data=places.data,
+                    repository=places.repository,
+                    environment=inherited,
+                )
+            )
+        return specs
+
+    def _app_environment(self) -> dict[str, str]:
+        environment = self.settings.for_apps()
+        if self.keys:
+            environment.setdefault("AOS_ADMIN_KEYS", keyfile.admin_setting(self.keys))
+        return environment
+
+    def _listeners(self) -> tuple[str, ...]:
+        left_out = set(APP_FOLDERS) - set(self._apps)
+        return tuple(name for name in self.settings.listeners() if name not in left_out)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+
+def _port_settings(ports: Ports) -> dict[str, str]:
+    return {setting: str(getattr(ports, name)) for name, setting in SETTING_OF_PORT.items()}

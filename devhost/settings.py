@@ -1,0 +1,167 @@
+"""What did the user set, and what do the laptop's apps get to see?
+
+The user's own environment wins over `local.settings.json`, which wins over what the laptop would
+choose. A storage account, a Service Bus or a model that the user names is used as it is, and the
+local one is not started.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from devhost import azurite, model
+from devhost.errors import LaptopError
+from devhost.ports import HOST, Ports
+
+STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
+HOST_STORAGE = "AzureWebJobsStorage"
+BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
+MODEL_ENDPOINT = "AOS_MODEL_ENDPOINT"
+DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+AUTH_MODES = ("off", "keys", "easyauth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaptopSettings:
+    """The user's settings as resolved; everything the laptop decides follows from it.
+
+    `given` is what the user set (not empty), `inherited` the whole environment children start
+    from. Connection strings are masked in the repr.
+    """
+
+    ports: Ports
+    given: Mapping[str, str] = field(repr=False)
+    inherited: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], repository: Path) -> LaptopSettings:
+        """From the environment and `local.settings.json`. Raises LaptopError."""
+        return cls.resolve(environment, defaults=_local_settings(repository))
+
+    @classmethod
+    def resolve(
+        cls, environment: Mapping[str, str], *, defaults: Mapping[str, str] | None = None
+    ) -> LaptopSettings:
+        """From settings that are given and weaker ones. Raises LaptopError naming a bad one."""
+        inherited = {**(defaults or {}), **environment}
+        given = {name: value for name, value in inherited.items() if value.strip()}
+        ports = Ports.from_settings(given)
+        auth = given.get("AOS_AUTH", "off")
+        if auth not in AUTH_MODES:
+            raise LaptopError(f"AOS_AUTH={auth!r} is none of {', '.join(AUTH_MODES)}")
+        for name in (BUS, STORAGE):  # a copied sample names our own parts: those we do start
+            if name not in environment and _is_ours(given.get(name, ""), ports):
+                del given[name]
+        return cls(ports=ports, given=given, inherited=inherited)
+
+    @property
+    def auth(self) -> str:
+        """`off`, `keys` or `easyauth`."""
+        return self.given.get("AOS_AUTH", "off")
+
+    @property
+    def runs_storage(self) -> bool:
+        """Whether Azurite is ours to start."""
+        if self.given.get(STORAGE) == DEVELOPMENT_STORAGE:
+            return True
+        return not self._names(STORAGE)
+
+    @property
+    def runs_bus(self) -> bool:
+        """Whether the local Service Bus is ours to start."""
+        return not self._names(BUS)
+
+    @property
+    def runs_model(self) -> bool:
+        """Whether the local model is ours to start."""
+        return MODEL_ENDPOINT not in self.given
+
+    @property
+    def storage_connection_string(self) -> str:
+        """Where the apps keep their state; `""` when the user gave an identity instead."""
+        if self.runs_storage:
+            return azurite.connection_string(self.ports)
+        return self.given.get(STORAGE, "")
+
+    @property
+    def servicebus_connection_string(self) -> str:
+        """Where the apps send and receive; `""` when the user gave an identity instead."""
+        return bus_connection_string(self.ports) if self.runs_bus else self.given.get(BUS, "")
+
+    def for_apps(self) -> dict[str, str]:
+        """The environment of the three apps: what the laptop chooses, then what the user set."""
+        chosen = {
+            HOST_STORAGE: self.storage_connection_string,
+            STORAGE: self.storage_connection_string,
+            BUS: self.servicebus_connection_string,
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+            "AOS_ENVIRONMENT": "dev",
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.runs_model:
+            chosen |= {
+                MODEL_ENDPOINT: model.endpoint(self.ports),
+                "AOS_MODEL": model.MODEL_NAME,
+                "AOS_MODEL_API_KEY": "local",
+            }
+        # An empty setting is an absent one, and the short form of Azurite knows no other ports.
+        kept = {n: v for n, v in chosen.items() if v and (n == HOST_STORAGE or not self._names(n))}
+        given = {n: v for n, v in self.given.items() if v != DEVELOPMENT_STORAGE}
+        unset = {n for n, v in self.inherited.items() if not v.strip() and n not in kept}
+        everything = {**self.inherited, **kept, **given}
+        return {name: value for name, value in everything.items() if name not in unset}
+
+    def _names(self, setting: str) -> bool:
+        """Whether the user set it, by value or in the identity form `<setting>__<suffix>`."""
+        return any(n == setting or n.startswith(f"{setting}__") for n in self.given)
+
+    def listeners(self) -> tuple[str, ...]:
+        """The fields of `Ports` that the laptop itself will listen on."""
+        wanted = ["main", "mcp", "realm"]
+        if self.runs_storage:
+            wanted += ["blob", "queue", "table"]
+        if self.runs_bus:
+            wanted += ["servicebus", "servicebus_http"]
+        if self.runs_model:
+            wanted += ["model"]
+        return tuple(wanted)
+
+
+def bus_connection_string(ports: Ports) -> str:
+    """The emulator's connection string: any key will do, and no TLS."""
+    where = HOST if ports.servicebus == Ports().servicebus else f"{HOST}:{ports.servicebus}"
+    return (
+        f"Endpoint=sb://{where};SharedAccessKeyName=RootManageSharedAccessKey;"
+        "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+    )
+
+
+def _is_ours(value: str, ports: Ports) -> bool:
+    """Whether a connection string names the very part that the laptop would start itself."""
+    text = value.strip().rstrip(";").lower()
+    if text.startswith("endpoint=sb://"):
+        address = text.removeprefix("endpoint=sb://").split(";")[0].rstrip("/")
+        hosts = (HOST, "localhost")
+        ours = {f"{host}:{ports.servicebus}" for host in hosts}
+        if ports.servicebus == Ports().servicebus:
+            ours |= set(hosts)
+        return "usedevelopmentemulator=true" in text and address in ours
+    return text == azurite.connection_string(ports).rstrip(";").lower()
+
+
+def _local_settings(repository: Path) -> dict[str, str]:
+    """The Values of `local.settings.json` that are text; nothing when there is no such file."""
+    path = repository / "local.settings.json"
+    if not path.exists():
+        return {}
+    try:
+        values = json.loads(path.read_text("utf-8-sig"))["Values"]
+        return {str(name): value for name, value in values.items() if isinstance(value, str)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LaptopError(
+            f'{path.name} is not usable ({error}); it must hold {{"Values": {{…}}}} in JSON'
+        ) from error
