@@ -1,0 +1,62 @@
+# Everything sets itself up: Python 3.11 or newer and make are all that must be here before.
+PYTHON ?= python3
+BIN := .venv/bin
+# Tests take Azurite from this folder, and Node from .venv if the machine has none.
+export AOS_AZURITE_DIR ?= $(CURDIR)
+export PATH := $(PATH):$(CURDIR)/$(BIN)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lint types sim e2e bench lock lock-check clean python setup
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+run: python ## the whole system on this machine; Ctrl-C stops it, data stays in .aos/
+	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up
+
+demo: python ## the same, and the story of the first start again
+	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up --demo
+
+test: check ## check, then every test
+	$(BIN)/python -m pytest
+
+check: lint types ## ruff, formatting, import rules, types
+
+lint: setup ## ruff, formatting, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: setup ## mypy --strict over aos and devhost
+	$(BIN)/mypy
+
+sim: setup ## the seeded simulation of crashes
+	$(BIN)/python -m pytest tests/simulation
+
+e2e: setup ## the three processes end to end
+	$(BIN)/python -m pytest tests/e2e
+
+bench: setup ## speed, beside the floor, in one run
+	$(BIN)/python -m benchmarks
+
+lock: setup ## make requirements*.txt from pyproject.toml
+	$(BIN)/python -m devhost.lock
+
+lock-check: setup ## resolve again and say what is not current
+	$(BIN)/python -m devhost.lock --check
+
+clean: ## remove caches and what was built; keeps .venv, node_modules and .aos
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './node_modules/*' -prune \
+		-exec rm -rf {} +
+
+setup: python
+	@$(PYTHON) -m devhost.install test
+
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+		echo "AOS needs Python 3.11 or newer, and there is no $(PYTHON); set PYTHON=/path/to/one" >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "AOS needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1); set PYTHON=/path/to/a newer one" >&2; \
+		exit 1; }

