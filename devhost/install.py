@@ -216,7 +216,8 @@ class Installer:
                 )
             except OSError as error:
                 raise LaptopError(f"{command[0]} cannot be started: {error}") from error
-            lines = self._follow(process, log.write)
+            with process:
+                lines = self._follow(process, log.write)
             if process.wait(timeout=STEP_TIMEOUT_SECONDS) != 0:
                 raise LaptopError(f"{_cause(lines)}; log: {self._log}")
 

@@ -1,7 +1,222 @@
-"""What does `make run` do, from the first line to "Ctrl-C stops everything"?"""
+"""What does `make run` do, from its first line to the last "stopped"?"""
 
 from __future__ import annotations
 
-from devhost.laptop import Laptop
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
 
-__all__ = ["Laptop"]
+from devhost import model
+from devhost.apps import APP_FOLDERS, Places
+from devhost.doors import LiveDoors
+from devhost.errors import LaptopError, LaptopInterrupted
+from devhost.follow import LogFollower
+from devhost.laptop import REPOSITORY, Laptop, Step
+from devhost.settings import BUS, MODEL_ENDPOINT, STORAGE, LaptopSettings
+from devhost.story import Story, curl
+
+__all__ = ["Laptop", "up"]
+
+LAST_LINE = "Ctrl-C stops everything; data is kept in .aos/"
+LOOK_SECONDS = 0.5
+KEY_HEADER = (
+    "x-functions-key: $(python3 -c 'import json; "
+    """print(json.load(open(".aos/keys.json"))["default"])')"""
+)
+
+
+def up(
+    *,
+    demo: bool = False,
+    repository: Path = REPOSITORY,
+    environment: Mapping[str, str] = os.environ,
+    output: TextIO = sys.stdout,
+) -> int:
+    """Run the laptop until SIGINT, SIGTERM or SIGHUP; 0 then, 1 with one line on failure."""
+    say = _Voice(output)
+    try:
+        settings = LaptopSettings.read(environment, repository)
+        places = Places(repository=repository, data=repository / ".aos")
+        with _alone(places.data / "lock"):
+            _keep_old_logs(places.data / "logs")
+            laptop = Laptop.for_user(settings, places=places, say=say)
+            return _Session(laptop=laptop, say=say, demo=demo).run()
+    except LaptopError as error:
+        say(f"AOS cannot run: {error}")
+        return 1
+
+
+@dataclass(slots=True, kw_only=True)
+class _Session:
+    """One life of the laptop: start, story, logs, stop."""
+
+    laptop: Laptop
+    say: _Voice
+    demo: bool
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _in_story: bool = False
+
+    def run(self) -> int:
+        """Returns 0 after a stop that was asked for; raises LaptopError."""
+        began = time.monotonic()
+        with self._signals():
+            try:
+                self.laptop.start(_numbered(self.say))
+                seconds = time.monotonic() - began
+                self._tell()
+                self._summary(seconds)
+                self._follow()
+            except LaptopInterrupted:
+                self._stop.set()
+            finally:
+                self.say("stopping …")
+                self.laptop.stop()
+        self.say("stopped; data is kept in .aos/")
+        return 0
+
+    def _tell(self) -> None:
+        """The story, on the first start or when asked for; its failure does not end the laptop."""
+        told = self.laptop.places.data / "story-told"
+        if self._stop.is_set() or (told.exists() and not self.demo):
+            return
+        why_not = self._why_no_story()
+        if why_not:
+            self.say(f"(no story: {why_not})")
+            return
+        story = Story(
+            doors=LiveDoors(
+                main_url=self.laptop.urls["main"],
+                storage=self.laptop.storage_connection_string,
+                bus=self.laptop.servicebus_connection_string,
+                key=self.laptop.keys.get("default"),
+            ),
+            say=self.say,
+            main_url=self.laptop.urls["main"],
+            key_header=KEY_HEADER if self.laptop.keys else "",
+        )
+        self.say("")
+        try:
+            self._in_story = True
+            story.tell()
+            told.touch()
+        except LaptopError as error:
+            self.say(f"the story stops here: {error}; logs: .aos/logs; again: make demo")
+        finally:
+            self._in_story = False
+
+    def _why_no_story(self) -> str:
+        settings = self.laptop.settings
+        if settings.auth == "easyauth":
+            return "AOS_AUTH=easyauth refuses HTTP on a laptop"
+        if not (settings.storage_connection_string and settings.servicebus_connection_string):
+            return "it needs connection strings, and identities are set"
+        return ""
+
+    def _summary(self, seconds: float) -> None:
+        if self._stop.is_set():
+            return
+        settings, urls = self.laptop.settings, self.laptop.urls
+        self.say("")
+        self.say(f"ready after {seconds:.1f} s")
+        for name, url in urls.items():
+            self.say(f"  {name:<12}{url}/api/health")
+        bus = self.laptop.servicebus_connection_string
+        self.say(f"  Service Bus {bus if settings.runs_bus else f'yours, from {BUS}'}")
+        blobs = f"http://127.0.0.1:{settings.ports.blob}/devstoreaccount1"
+        self.say(f"  Storage     {blobs if settings.runs_storage else f'yours, from {STORAGE}'}")
+        own_model = f"{model.MODEL_NAME} on {self.laptop.model_endpoint}"
+        self.say(
+            f"  Model       {own_model if settings.runs_model else f'yours, {MODEL_ENDPOINT}'}"
+        )
+        self.say("Try in another terminal:")
+        key = KEY_HEADER if self.laptop.keys else ""
+        body = '{"message": "What matters most?"}'
+        self.say(f"  {curl(urls['main'], 'ceo', body, key)}")
+        self.say('  .venv/bin/aos ask ceo "What matters most?"')
+        self.say("  .venv/bin/aos runs")
+        self.say(LAST_LINE)
+
+    def _follow(self) -> None:
+        logs = {name: self.laptop.places.log(name) for name in APP_FOLDERS}
+        follower = LogFollower(logs, say=self.say)
+        while not self._stop.wait(LOOK_SECONDS):
+            follower.look()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT, SIGTERM and SIGHUP ask for the end; later ones are told that it is coming."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            first = not self._stop.is_set()
+            self._stop.set()
+            self.laptop.supervisor.request_stop()
+            if first and self._in_story:
+                self._in_story = False
+                raise LaptopInterrupted
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Voice:
+    """Writes lines for people, at once; goes on in silence when nobody listens any more."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+        self._lock = threading.RLock()
+
+    def __call__(self, line: str) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._output.write(f"{line}\n")
+            self._output.flush()
+
+
+def _numbered(say: _Voice) -> Step:
+    """A step sink that counts: `[1] starting …`."""
+    count = 0
+
+    def step(text: str) -> None:
+        nonlocal count
+        count += 1
+        say(f"[{count}] {text}")
+
+    return step
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the folder for one laptop at a time. Raises LaptopError if another one runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise LaptopError(
+                f"it runs already in this folder, pid {lock.read().strip()}; stop that one first"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _keep_old_logs(folder: Path) -> None:
+    """The logs of the last start become `<name>.log.1`."""
+    for path in folder.glob("*.log"):
+        if path.name != "install.log":
+            path.replace(path.with_name(f"{path.name}.1"))

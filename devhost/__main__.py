@@ -1,0 +1,21 @@
+"""`python -m devhost up`: the whole system on this machine (`make run` calls it)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from devhost.up import up
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m devhost", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    start = commands.add_parser("up", help="start everything; Ctrl-C stops it")
+    start.add_argument("--demo", action="store_true", help="tell the story of the first start")
+    return up(demo=parser.parse_args(arguments).demo)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

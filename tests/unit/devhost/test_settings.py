@@ -1,0 +1,158 @@
+"""What the user set wins; what the laptop starts follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from devhost import keyfile
+from devhost.errors import LaptopError
+from devhost.ports import Ports
+from devhost.settings import LaptopSettings, bus_connection_string
+
+EMULATOR = (
+    "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
+    "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+)
+REAL_BUS = "Endpoint=sb://mine.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=k"
+
+
+def with_file(folder: Path, **values: str) -> Path:
+    (folder / "local.settings.json").write_text(json.dumps({"Values": values}))
+    return folder
+
+
+def test_without_settings_everything_is_local_on_the_usual_ports(tmp_path: Path) -> None:
+    settings = LaptopSettings.read({}, tmp_path)
+    assert settings.listeners() == (
+        *("main", "mcp", "realm", "blob", "queue", "table"),
+        *("servicebus", "servicebus_http", "model"),
+    )
+    assert settings.servicebus_connection_string == EMULATOR
+    apps = settings.for_apps()
+    assert apps["AOS_MODEL_ENDPOINT"] == "http://127.0.0.1:8091/v1"
+    assert apps["AOS_MODEL"] == "smollm2-135m-instruct"
+    assert apps["AOS_MODEL_API_KEY"]
+    assert "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1" in apps["AzureWebJobsStorage"]
+
+
+def test_the_plans_four_values_change_nothing_but_what_they_say(tmp_path: Path) -> None:
+    repository = with_file(
+        tmp_path,
+        AzureWebJobsStorage="UseDevelopmentStorage=true",
+        FUNCTIONS_WORKER_RUNTIME="python",
+        AOS_ENVIRONMENT="local",
+        AOS_LOG_LEVEL="DEBUG",
+    )
+    settings = LaptopSettings.read({"AOS_AZURITE_BLOB_PORT": "11000"}, repository)
+    apps = settings.for_apps()
+    assert settings.runs_storage
+    assert settings.runs_bus
+    assert settings.runs_model
+    assert (apps["AOS_LOG_LEVEL"], apps["AOS_ENVIRONMENT"]) == ("DEBUG", "local")
+    assert ":11000/" in apps["AzureWebJobsStorage"]
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    repository = with_file(tmp_path, AOS_LOG_LEVEL="DEBUG")
+    apps = LaptopSettings.read({"AOS_LOG_LEVEL": "ERROR"}, repository).for_apps()
+    assert apps["AOS_LOG_LEVEL"] == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("AZURE_SERVICEBUS_CONNECTION_STRING", REAL_BUS, "runs_bus"),
+        ("AZURE_SERVICEBUS_CONNECTION_STRING", EMULATOR, "runs_bus"),
+        (
+            "AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace",
+            "mine.servicebus.windows.net",
+            "runs_bus",
+        ),
+        ("AZURE_STORAGE_CONNECTION_STRING", "AccountName=mine;AccountKey=a", "runs_storage"),
+        ("AZURE_STORAGE_CONNECTION_STRING__accountName", "mine", "runs_storage"),
+        ("AOS_MODEL_ENDPOINT", "http://127.0.0.1:9/v1", "runs_model"),
+    ],
+)
+def test_a_part_that_the_user_names_is_used_and_not_started(
+    tmp_path: Path, name: str, value: str, part: str
+) -> None:
+    settings = LaptopSettings.read({name: value}, tmp_path)
+    runs = {p: getattr(settings, p) for p in ("runs_bus", "runs_storage", "runs_model")}
+    assert runs == {"runs_bus": True, "runs_storage": True, "runs_model": True} | {part: False}
+    apps = settings.for_apps()
+    assert apps[name] == value
+    exact = name.partition("__")[0]
+    assert exact == name or exact not in apps  # an exact name would beat the identity form
+
+
+def test_a_sample_file_that_names_our_own_bus_still_starts_it(tmp_path: Path) -> None:
+    repository = with_file(tmp_path, AZURE_SERVICEBUS_CONNECTION_STRING=EMULATOR)
+    assert LaptopSettings.read({}, repository).runs_bus
+    elsewhere = LaptopSettings.read({"AOS_SERVICEBUS_PORT": "5673"}, repository)
+    assert not elsewhere.runs_bus
+
+
+def test_an_empty_setting_is_an_absent_one(tmp_path: Path) -> None:
+    settings = LaptopSettings.read({"AOS_MODEL_ENDPOINT": " ", "AOS_MODELS": ""}, tmp_path)
+    assert settings.runs_model
+    assert settings.for_apps()["AOS_MODEL_ENDPOINT"] == "http://127.0.0.1:8091/v1"
+    assert "AOS_MODELS" not in settings.for_apps()
+
+
+def test_secrets_do_not_show_in_the_repr(tmp_path: Path) -> None:
+    environment = {"AZURE_SERVICEBUS_CONNECTION_STRING": REAL_BUS, "AOS_MODEL_API_KEY": "sk-1"}
+    assert "sk-1" not in repr(LaptopSettings.read(environment, tmp_path))
+    assert "SharedAccessKey" not in repr(LaptopSettings.read(environment, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"AOS_MAIN_PORT": "many"}, "AOS_MAIN_PORT='many' is no port; write a number from 1"),
+        ({"AOS_MAIN_PORT": "70000"}, "AOS_MAIN_PORT='70000' is no port"),
+        ({"AOS_MCP_PORT": "7071"}, "AOS_MCP_PORT and AOS_MAIN_PORT both name port 7071"),
+        ({"AOS_AUTH": "maybe"}, "AOS_AUTH='maybe' is none of off, keys, easyauth"),
+    ],
+)
+def test_a_bad_value_names_its_setting(
+    tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(LaptopError, match=message):
+        LaptopSettings.read(environment, tmp_path)
+
+
+def test_a_broken_settings_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "local.settings.json").write_text("{")
+    with pytest.raises(LaptopError, match=r"local\.settings\.json is not usable"):
+        LaptopSettings.read({}, tmp_path)
+
+
+def test_free_ports_differ() -> None:
+    ports = Ports.free()
+    numbers = {getattr(ports, name) for name in Ports.__slots__}
+    assert len(numbers) == len(Ports.__slots__)
+
+
+def test_a_moved_bus_has_its_port_in_the_connection_string() -> None:
+    assert "sb://127.0.0.1:5999;" in bus_connection_string(Ports(servicebus=5999))
+
+
+def test_keys_stay_the_same_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "keys.json"
+    keys = keyfile.ensure_keys(path)
+    path.chmod(0o644)
+    assert keyfile.ensure_keys(path) == keys
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keyfile.admin_setting(keys) == hashlib.sha256(keys["admin"].encode()).hexdigest()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"default": "a"}'])
+def test_a_key_file_without_the_three_keys_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(LaptopError, match="delete it for new keys"):
+        keyfile.ensure_keys(path)
