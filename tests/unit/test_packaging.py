@@ -1,0 +1,149 @@
+"""The package and the layout: what is in the wheel, what the apps may see, how long things are."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = ("function_app.py", "mcp_app/function_app.py", "realm_app/function_app.py")
+LONGEST_MODULE = 500
+LONGEST_FUNCTION = 70
+BUILD_TIMEOUT_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheel and sdist as `python -m build` makes them, with the build tool of the lock."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_wheel_holds_aos_and_nothing_else(built: Path) -> None:
+    with zipfile.ZipFile(built / "aos-2.0.0-py3-none-any.whl") as wheel:
+        names = wheel.namelist()
+        metadata = wheel.read("aos-2.0.0.dist-info/METADATA").decode()
+        scripts = wheel.read("aos-2.0.0.dist-info/entry_points.txt").decode()
+    assert {name.split("/")[0] for name in names} == {"aos", "aos-2.0.0.dist-info"}
+    assert "Requires-Python: >=3.11" in metadata
+    assert {"full", "dev"} <= set(re.findall(r"^Provides-Extra: (\S+)$", metadata, re.MULTILINE))
+    assert "aos = aos.client.cli:main" in scripts
+
+
+def test_the_sdist_can_be_built_from(built: Path) -> None:
+    with tarfile.open(built / "aos-2.0.0.tar.gz") as sdist:
+        names = set(sdist.getnames())
+    assert {"aos-2.0.0/pyproject.toml", "aos-2.0.0/README.md", "aos-2.0.0/LICENSE"} <= names
+    assert not any(name.startswith("aos-2.0.0/devhost") for name in names)
+
+
+def test_the_wheel_installs_into_a_clean_environment(built: Path, tmp_path: Path) -> None:
+    wheel = next(built.glob("*.whl"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    done = subprocess.run(
+        [*command, "--target", str(tmp_path), str(wheel)],
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    program = "import aos; print(aos.__version__, aos.__file__)"
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.split()
+    assert said == ["2.0.0", str(tmp_path / "aos" / "__init__.py")]
+
+
+def test_the_version_is_said_once_and_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    said = re.search(r'^__version__ = "(.+)"$', (ROOT / "aos/__init__.py").read_text(), re.M)
+    assert said is not None
+    assert said[1] == project["version"] == "2.0.0"
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_sees_entry_points_and_bootstrap_only(app: str) -> None:
+    ours = [
+        name
+        for name in _imported(ROOT / app)
+        if name.split(".")[0] in {"aos", "devhost", "benchmarks", "tests"}
+    ]
+    assert ours
+    allowed = ("aos.entrypoints", "aos.bootstrap")
+    assert [name for name in ours if not name.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize("folder", ["aos", "devhost"])
+def test_modules_and_functions_keep_their_bounds(folder: str) -> None:
+    too_long = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text("utf-8")
+        if text.count("\n") > LONGEST_MODULE:
+            too_long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > LONGEST_FUNCTION:
+                    too_long.append(f"{path.relative_to(ROOT)}:{node.name}: {lines} lines")
+    assert too_long == []
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    empty_names = {"utils", "helpers", "common", "base", "manager"}
+    modules = [*(ROOT / "aos").rglob("*.py"), *(ROOT / "devhost").rglob("*.py")]
+    assert [path for path in modules if path.stem in empty_names] == []
+
+
+def test_secrets_and_data_of_a_laptop_are_never_committed_or_published() -> None:
+    ignored = (ROOT / ".gitignore").read_text().split()
+    assert {"local.settings.json", ".aos/", ".venv/", "node_modules/"} <= set(ignored)
+    left_behind = (ROOT / ".funcignore").read_text().split()
+    assert {"local.settings.json", ".*", "tests", "devhost", "infra"} <= set(left_behind)
+    for needed in ("function_app.py", "host.json", "requirements.txt", "aos"):
+        assert needed not in left_behind
+
+
+def test_continuous_integration_runs_make_test() -> None:
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & 0o111
+    text = run.read_text()
+    assert text.startswith("#!/usr/bin/env bash\n")
+    assert "set -euo pipefail" in text
+    assert text.rstrip().endswith("make test")
+
+
+def test_make_help_names_every_target_of_the_readme() -> None:
+    done = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    targets = set(re.findall(r"^  make (\S+)", done.stdout, re.MULTILINE))
+    wanted = "help run demo test check lint types sim e2e bench lock clean"
+    assert set(wanted.split()) <= targets
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
