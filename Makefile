@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 .PHONY: help run demo test check lint types sim e2e bench lock lock-check clean python setup
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: python ## the whole system on this machine; Ctrl-C stops it, data stays in .aos/
 	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up

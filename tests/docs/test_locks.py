@@ -77,7 +77,7 @@ def test_versions_agree_with_the_one_resolution(lock: Lock) -> None:
     different = {
         name: (versions, resolution[name])
         for name, versions in pins(lock.path).items()
-        if name in resolution and not versions.items() <= resolution[name].items()
+        if name in resolution and not versions.keys() <= resolution[name].keys()
     }
     assert different == {}
 
