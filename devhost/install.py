@@ -95,7 +95,7 @@ class Installer:
     def _packages(self) -> Step:
         lock = self._repository / "devhost" / "requirements.txt"
         return Step(
-            title=f"Python packages of the three apps ({_count(lock)} from PyPI, about 25 MB)",
+            title=f"Python packages of the three apps ({_count(lock)} from PyPI, about 20 MB)",
             sources=self._sources(lock, self._repository / "requirements-dev.txt"),
             stamps=(self._stamp("laptop"), self._stamp("dev")),
             make=lambda: self._install_packages(lock),
@@ -104,7 +104,7 @@ class Installer:
     def _packages_for_tests(self) -> Step:
         lock = self._repository / "requirements-dev.txt"
         return Step(
-            title=f"Python packages of apps and tests ({_count(lock)} from PyPI, about 120 MB)",
+            title=f"Python packages of apps and tests ({_count(lock)} from PyPI, about 110 MB)",
             sources=self._sources(self._repository / "devhost" / "requirements.txt", lock),
             stamps=(self._stamp("dev"),),
             make=lambda: self._install_packages(lock),

@@ -25,7 +25,7 @@ TABLES = (
 QUEUES = ("aos-jobs",)
 
 
-def create_storage(connection_string: str) -> None:
+def create_storage(connection_string: str, *, retries: int = 3) -> None:
     """Create what is not there yet; doing it again changes nothing. Raises LaptopError."""
     # The SDKs cost a second to import, and only a start needs them.
     from azure.core.exceptions import AzureError, ResourceExistsError
@@ -33,7 +33,7 @@ def create_storage(connection_string: str) -> None:
     from azure.storage.blob import BlobServiceClient
     from azure.storage.queue import QueueServiceClient
 
-    limits: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": 3}
+    limits: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": retries}
     blobs = BlobServiceClient.from_connection_string(connection_string, **limits)
     queues = QueueServiceClient.from_connection_string(connection_string, **limits)
     tables = TableServiceClient.from_connection_string(connection_string, **limits)

@@ -78,7 +78,8 @@ class _Session:
             except LaptopInterrupted:
                 self._stop.set()
             finally:
-                self.say("stopping …")
+                if self.laptop.supervisor.children:
+                    self.say("stopping …")
                 self.laptop.stop()
         self.say("stopped; data is kept in .aos/")
         return 0
