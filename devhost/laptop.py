@@ -23,6 +23,7 @@ from devhost.provision import create_storage
 from devhost.settings import MODEL_ENDPOINT, LaptopSettings
 from devhost.supervisor import Say, Supervisor
 
+AZURITE_FOLDER = "AOS_AZURITE_DIR"
 REPOSITORY = Path(__file__).resolve().parent.parent
 Step = Callable[[str], None]
 
@@ -52,8 +53,7 @@ class Laptop:
         `model_endpoint` None: the local model is started. `settings` go to the three apps and win
         over the laptop's choices. `restart` False: what dies stays dead until `bring_up`.
         """
-        environment = {n: v for n, v in os.environ.items() if not n.startswith(("AOS_", "AZURE_"))}
-        environment.pop("AzureWebJobsStorage", None)
+        environment = _without_user_settings(os.environ)
         environment |= _port_settings(ports or Ports.free()) | dict(settings or {})
         if model_endpoint is not None:
             environment[MODEL_ENDPOINT] = model_endpoint
@@ -236,6 +236,16 @@ class Laptop:
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def _without_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would make one laptop unlike another."""
+    ours = ("AOS_", "AZURE_", "AzureWebJobs")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == AZURITE_FOLDER or not name.startswith(ours)
+    }
 
 
 def _port_settings(ports: Ports) -> dict[str, str]:
