@@ -1,0 +1,41 @@
+"""What is the world like when it is all in memory?
+
+A fake of every port, held to the same contract tests as the real adapters, over rows and queues
+that any number of app instances share: what the simulation and the tests of AOS users run on.
+"""
+
+from aos.adapters.memory.broker import EntityRules, Kept, MemoryBroker, Session
+from aos.adapters.memory.bus import MemoryBus
+from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
+from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
+from aos.adapters.memory.tables import (
+    ConversationRows,
+    DayUsage,
+    MemoryConversationStore,
+    MemoryPendingStore,
+    MemoryRequestStore,
+    MemoryTables,
+)
+
+__all__ = [
+    "ConversationRows",
+    "DayUsage",
+    "Door",
+    "EntityRules",
+    "Kept",
+    "ManualClock",
+    "MemoryBroker",
+    "MemoryBus",
+    "MemoryConversationStore",
+    "MemoryLedger",
+    "MemoryPendingStore",
+    "MemoryRequestStore",
+    "MemoryRunIndex",
+    "MemorySpan",
+    "MemoryTables",
+    "MemoryTelemetry",
+    "SeededIds",
+    "Session",
+    "open_door",
+]

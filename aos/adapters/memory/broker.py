@@ -1,0 +1,335 @@
+"""How does Service Bus behave, without a network?
+
+`MemoryBroker` keeps queues and topics: peek-lock with delivery counts, sessions that give one
+message at a time, scheduled messages, time to live, dead letters after MaxDeliveryCount,
+duplicate detection. Every method is synchronous and looks at the clock it was given; nothing
+happens by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import TypeAlias
+
+from aos.domain.envelope import (
+    AGENT_EVENTS,
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    RESPONSES_QUEUE,
+    SYSTEM_EVENTS,
+)
+from aos.errors import TransientError
+from aos.ports import Clock, ReceivedMessage
+
+Watcher: TypeAlias = Callable[[str, "Kept"], None]
+"""Told of `send`, `complete`, `abandon`, `dead_letter`, `expire`, `drop` (a duplicate)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityRules:
+    """What the contract says of one entity; times in seconds, 0 switches duplicate detection off.
+
+    `reads`: somebody receives from it (a topic of ours without a subscription keeps nothing).
+    """
+
+    sessions: bool = False
+    duplicate_seconds: float = 0.0
+    lock_seconds: float = 60.0
+    max_delivery_count: int = 10
+    ttl_seconds: float = 14 * 86400.0
+
+
+RULES: Mapping[str, EntityRules] = {
+    REQUESTS_QUEUE: EntityRules(),
+    RESPONSES_QUEUE: EntityRules(duplicate_seconds=600.0),
+    MAIN_QUEUE: EntityRules(),
+    MCP_QUEUE: EntityRules(),
+    REALM_QUEUE: EntityRules(sessions=True),
+    AGENT_EVENTS: EntityRules(ttl_seconds=86400.0),
+    SYSTEM_EVENTS: EntityRules(ttl_seconds=86400.0),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """A message in an entity; `lock` is the token it is locked under, until `locked_until`."""
+
+    entity: str
+    sequence_number: int
+    body: bytes
+    message_id: str | None
+    enqueued_at: datetime
+    visible_at: datetime
+    expires_at: datetime
+    session_id: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    reply_to_session_id: str | None = None
+    content_type: str | None = None
+    traceparent: str | None = None
+    properties: Mapping[str, object] = field(default_factory=dict)
+    deliveries: int = 0
+    lock: int | None = None
+    locked_until: datetime | None = None
+    reason: str | None = None
+
+    def received(self) -> ReceivedMessage:
+        """The message as a trigger gets it."""
+        return ReceivedMessage(
+            entity=self.entity,
+            body=self.body,
+            message_id=self.message_id,
+            sequence_number=self.sequence_number,
+            delivery_count=self.deliveries,
+            correlation_id=self.correlation_id,
+            session_id=self.session_id,
+            reply_to=self.reply_to,
+            reply_to_session_id=self.reply_to_session_id,
+            content_type=self.content_type,
+            expires_at=self.expires_at,
+            traceparent=self.traceparent,
+            properties=self.properties,
+        )
+
+
+@dataclass(slots=True)
+class Session:
+    """Somebody's hold on one session of a queue."""
+
+    entity: str
+    session_id: str
+    lock: int
+    locked_until: datetime
+
+
+@dataclass(slots=True)
+class _Entity:
+    rules: EntityRules
+    messages: dict[int, Kept] = field(default_factory=dict)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    dead: list[Kept] = field(default_factory=list)
+    recent: dict[str, datetime] = field(default_factory=dict)
+    numbers: count[int] = field(default_factory=lambda: count(1))
+
+
+class MemoryBroker:
+    """A Service Bus namespace in memory."""
+
+    def __init__(self, *, clock: Clock, rules: Mapping[str, EntityRules] = RULES) -> None:
+        self._clock = clock
+        self._entities = {name: _Entity(rules=rule) for name, rule in rules.items()}
+        self._locks = count(1)
+        self.watchers: list[Watcher] = []
+
+    def send(
+        self,
+        entity: str,
+        body: bytes,
+        *,
+        message_id: str | None,
+        scheduled_at: datetime | None = None,
+        ttl_seconds: float | None = None,
+        **annotations: object,
+    ) -> Kept | None:
+        """Keep a message; None when duplicate detection dropped it.
+
+        `annotations` are the other broker properties of a message (`session_id`,
+        `correlation_id`, `properties` …). Raises ValueError where a queue with sessions gets
+        none.
+        """
+        queue, now = self._entity(entity), self._clock.now()
+        if queue.rules.sessions and not annotations.get("session_id"):
+            raise ValueError(f"{entity!r} requires a session id")
+        visible_at = max(now, scheduled_at or now)
+        ttl = min(ttl_seconds or queue.rules.ttl_seconds, queue.rules.ttl_seconds)
+        kept = Kept(
+            entity=entity,
+            sequence_number=next(queue.numbers),
+            body=body,
+            message_id=message_id,
+            enqueued_at=now,
+            visible_at=visible_at,
+            expires_at=visible_at + timedelta(seconds=ttl),
+            **annotations,  # type: ignore[arg-type]
+        )
+        if self._is_duplicate(queue, kept, now):
+            self._tell("drop", kept)
+            return None
+        queue.messages[kept.sequence_number] = kept
+        self._tell("send", kept)
+        return kept
+
+    def receive(self, entity: str) -> Kept | None:
+        """Lock the next message of an entity without sessions."""
+        queue = self._entity(entity)
+        kept = self._next(queue, session_id=None)
+        return None if kept is None else self._lock(queue, kept, None)
+
+    def accept_session(self, entity: str) -> Session | None:
+        """Lock the next session that has a message to give."""
+        queue, now = self._entity(entity), self._clock.now()
+        for kept in list(queue.messages.values()):
+            held = queue.sessions.get(kept.session_id or "")
+            if held is not None and held.locked_until > now:
+                continue
+            if self._next(queue, session_id=kept.session_id) is None:
+                continue
+            assert kept.session_id is not None
+            self._take_back(queue, kept.session_id)
+            session = Session(
+                entity,
+                kept.session_id,
+                next(self._locks),
+                now + timedelta(seconds=queue.rules.lock_seconds),
+            )
+            queue.sessions[kept.session_id] = session
+            return session
+        return None
+
+    def receive_in(self, session: Session) -> Kept | None:
+        """Lock the next message of a session that is held; TransientError when it is lost."""
+        queue = self._entity(session.entity)
+        self._check_session(queue, session)
+        kept = self._next(queue, session_id=session.session_id)
+        return None if kept is None else self._lock(queue, kept, session)
+
+    def release(self, session: Session) -> None:
+        """Give a session back; a lost one is no matter. Delivery counts do not rise."""
+        queue = self._entity(session.entity)
+        if queue.sessions.get(session.session_id) is not session:
+            return
+        del queue.sessions[session.session_id]
+        for kept in queue.messages.values():
+            if kept.session_id == session.session_id and kept.lock == session.lock:
+                kept.lock, kept.locked_until = None, None
+                kept.deliveries -= 1
+
+    def renew(self, held: Kept | Session, *, until: datetime | None = None) -> None:
+        """Hold the lock for another lock duration (or `until`); TransientError when lost."""
+        queue = self._entity(held.entity)
+        until = until or self._clock.now() + timedelta(seconds=queue.rules.lock_seconds)
+        if isinstance(held, Session):
+            self._check_session(queue, held)
+            for kept in queue.messages.values():
+                if kept.lock == held.lock:
+                    kept.locked_until = until
+        else:
+            self._check_lock(queue, held, held.lock)
+        held.locked_until = until
+
+    def complete(self, kept: Kept, lock: int) -> None:
+        """Done with; TransientError when the lock was lost."""
+        queue = self._entity(kept.entity)
+        self._check_lock(queue, kept, lock)
+        del queue.messages[kept.sequence_number]
+        self._tell("complete", kept)
+
+    def abandon(self, kept: Kept, lock: int) -> None:
+        """Deliver it again, at once; after MaxDeliveryCount deliveries it is dead-lettered."""
+        queue = self._entity(kept.entity)
+        self._check_lock(queue, kept, lock)
+        self._give_back(queue, kept)
+        self._tell("abandon", kept)
+
+    def dead_letter(self, kept: Kept, lock: int, *, reason: str) -> None:
+        """Set aside, with a reason."""
+        queue = self._entity(kept.entity)
+        self._check_lock(queue, kept, lock)
+        self._bury(queue, kept, reason)
+
+    def dead_letters(self, entity: str) -> list[Kept]:
+        """What was set aside."""
+        return list(self._entity(entity).dead)
+
+    def messages(self, entity: str) -> list[Kept]:
+        """Everything that is not settled: active, locked and scheduled, in order."""
+        return list(self._entity(entity).messages.values())
+
+    def next_due(self, entity: str) -> datetime | None:
+        """When something may become receivable that is not now (a schedule, an expired lock)."""
+        queue, now = self._entity(entity), self._clock.now()
+        moments = [m for kept in queue.messages.values() for m in (kept.visible_at,) if m > now]
+        moments += [k.locked_until for k in queue.messages.values() if k.locked_until is not None]
+        moments += [session.locked_until for session in queue.sessions.values()]
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def _entity(self, name: str) -> _Entity:
+        try:
+            return self._entities[name]
+        except KeyError as error:
+            known = ", ".join(sorted(self._entities))
+            raise ValueError(f"no entity {name!r}; there are {known}") from error
+
+    def _next(self, queue: _Entity, *, session_id: str | None) -> Kept | None:
+        now = self._clock.now()
+        for kept in list(queue.messages.values()):
+            if session_id is not None and kept.session_id != session_id:
+                continue
+            if kept.visible_at > now or (kept.locked_until is not None and kept.locked_until > now):
+                continue
+            if kept.lock is not None:
+                self._give_back(queue, kept)
+                if kept.sequence_number not in queue.messages:
+                    continue
+            if kept.expires_at <= now:
+                self._bury(queue, kept, "TTLExpiredException")
+                continue
+            return kept
+        return None
+
+    def _lock(self, queue: _Entity, kept: Kept, session: Session | None) -> Kept:
+        now = self._clock.now()
+        kept.deliveries += 1
+        kept.lock = next(self._locks) if session is None else session.lock
+        kept.locked_until = (
+            now + timedelta(seconds=queue.rules.lock_seconds)
+            if session is None
+            else session.locked_until
+        )
+        return kept
+
+    def _take_back(self, queue: _Entity, session_id: str) -> None:
+        """A session whose lock has expired: what it had locked is delivered again."""
+        for kept in list(queue.messages.values()):
+            if kept.session_id == session_id and kept.lock is not None:
+                self._give_back(queue, kept)
+
+    def _give_back(self, queue: _Entity, kept: Kept) -> None:
+        kept.lock, kept.locked_until = None, None
+        if kept.deliveries >= queue.rules.max_delivery_count:
+            self._bury(queue, kept, "MaxDeliveryCountExceeded")
+
+    def _bury(self, queue: _Entity, kept: Kept, reason: str) -> None:
+        kept.lock, kept.locked_until, kept.reason = None, None, reason
+        del queue.messages[kept.sequence_number]
+        queue.dead.append(kept)
+        self._tell("dead_letter", kept)
+
+    def _check_lock(self, queue: _Entity, kept: Kept, lock: int | None) -> None:
+        held = queue.messages.get(kept.sequence_number) is kept and kept.lock == lock
+        if not held or kept.locked_until is None or kept.locked_until <= self._clock.now():
+            raise TransientError(f"the lock of message {kept.message_id!r} is lost")
+
+    def _check_session(self, queue: _Entity, session: Session) -> None:
+        held = queue.sessions.get(session.session_id) is session
+        if not held or session.locked_until <= self._clock.now():
+            raise TransientError(f"the lock of session {session.session_id!r} is lost")
+
+    def _is_duplicate(self, queue: _Entity, kept: Kept, now: datetime) -> bool:
+        window = timedelta(seconds=queue.rules.duplicate_seconds)
+        if not window or kept.message_id is None:
+            return False
+        first = queue.recent.get(kept.message_id)
+        if first is not None and now - first < window:
+            return True
+        queue.recent[kept.message_id] = now
+        return False
+
+    def _tell(self, what: str, kept: Kept) -> None:
+        for watcher in self.watchers:
+            watcher(what, kept)

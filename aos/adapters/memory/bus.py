@@ -1,0 +1,109 @@
+"""How do commands, replies and events leave, without a network?
+
+The fake of `Bus`: it puts onto a `MemoryBroker` what the real one puts onto Service Bus.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from aos.adapters.memory.broker import MemoryBroker
+from aos.adapters.memory.door import Door, open_door
+from aos.domain.envelope import Event, Outgoing, Reply, to_dict
+from aos.domain.run import to_wire_time
+from aos.ports import Clock, ReceivedMessage
+
+
+class MemoryBus:
+    """The way out of one app instance."""
+
+    def __init__(self, broker: MemoryBroker, *, clock: Clock, door: Door = open_door) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._door = door
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Send a command, scheduled when it says so."""
+        command = outgoing.command
+        body = json.dumps(to_dict(command)).encode()
+
+        def act() -> None:
+            self._broker.send(
+                outgoing.queue,
+                body,
+                message_id=command.command_id,
+                scheduled_at=outgoing.scheduled_at,
+                session_id=outgoing.session_id,
+                content_type="application/json",
+                properties={"run_id": command.run_id},
+            )
+
+        await self._door("bus.send", command.command_id, act)
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply to its entity."""
+        body = json.dumps(reply.body).encode()
+
+        def act() -> None:
+            self._broker.send(
+                reply.entity,
+                body,
+                message_id=reply.message_id,
+                correlation_id=reply.correlation_id,
+                session_id=reply.session_id,
+                traceparent=reply.traceparent,
+                content_type="application/json",
+            )
+
+        await self._door("bus.reply", reply.message_id, act)
+
+    async def publish(self, event: Event) -> None:
+        """Publish a CloudEvent, with the property `aos_app` set."""
+        body = json.dumps(_cloud_event(event)).encode()
+
+        def act() -> None:
+            self._broker.send(
+                event.topic,
+                body,
+                message_id=event.id,
+                traceparent=event.traceparent,
+                content_type="application/cloudevents+json",
+                properties={"aos_app": "aos"},
+            )
+
+        await self._door("bus.publish", event.id, act)
+
+    async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
+        """Send a scheduled copy with session, properties, original key and expiry."""
+        left = None if message.expires_at is None else (message.expires_at - at).total_seconds()
+
+        def act() -> None:
+            self._broker.send(
+                message.entity,
+                message.body,
+                message_id=message.message_id,
+                scheduled_at=at,
+                ttl_seconds=None if left is None else max(left, 1.0),
+                session_id=message.session_id,
+                correlation_id=message.correlation_id,
+                reply_to=message.reply_to,
+                reply_to_session_id=message.reply_to_session_id,
+                content_type=message.content_type,
+                traceparent=message.traceparent,
+                properties={**message.properties, "attempt": attempt, "aos_key": message.key},
+            )
+
+        await self._door("bus.postpone", message.key, act)
+
+
+def _cloud_event(event: Event) -> dict[str, object]:
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "time": to_wire_time(event.time),
+        "datacontenttype": "application/json",
+        "data": event.data,
+    }

@@ -1,0 +1,139 @@
+"""How do the lists and the usage rows behave, without a network?
+
+Fakes of `RunIndex` and `Ledger` over the rows of `MemoryTables`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.tables import DayUsage, MemoryTables
+from aos.domain.run import AdmittedRequest, Run, to_wire_time
+from aos.errors import StaleWrite
+from aos.ports import IndexedRun, IndexPage, LedgerEntry
+
+USAGE_BUCKETS = 16
+
+
+class MemoryRunIndex:
+    """The lists, newest first."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def add(self, request: AdmittedRequest) -> None:
+        """Enter an admitted run; entering it again changes nothing."""
+
+        def act() -> None:
+            self._tables.index[request.run_id] = IndexedRun(
+                run_id=request.run_id,
+                conversation_id=request.conversation_id,
+                agent_id=request.agent_id,
+                owner=request.owner,
+                created_at=request.admitted_at,
+            )
+
+        await self._door("index.add", request.run_id, act)
+
+    async def runs(
+        self,
+        *,
+        agent_id: str | None,
+        owner: str | None,
+        since: datetime | None,
+        after: str | None,
+        limit: int,
+    ) -> IndexPage:
+        """Runs of an agent, of an owner, of both, or (both None) of everybody."""
+
+        def act() -> IndexPage:
+            found = (
+                row
+                for row in self._tables.index.values()
+                if agent_id in (None, row.agent_id)
+                and owner in (None, row.owner)
+                and (since is None or row.created_at >= since)
+            )
+            return _page(found, after=after, limit=limit)
+
+        return await self._door("index.runs", agent_id or owner or "", act)
+
+    async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
+        """One item a conversation (its first run), newest first."""
+
+        def act() -> IndexPage:
+            first: dict[str, IndexedRun] = {}
+            for row in sorted(self._tables.index.values(), key=_age):
+                first.setdefault(row.conversation_id, row)
+            found = (row for row in first.values() if owner in (None, row.owner))
+            return _page(found, after=after, limit=limit)
+
+        return await self._door("index.conversations", owner or "", act)
+
+
+class MemoryLedger:
+    """Replies sent and usage counted, once a run, in one transaction."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def look(self, run: Run) -> LedgerEntry:
+        """Whether `seen:<run_id>` stands, and the usage row of the run's day and bucket."""
+
+        def act() -> LedgerEntry:
+            day_row = self._tables.usage.get(_bucket(run))
+            return LedgerEntry(seen=run.run_id in self._tables.seen, day_row=day_row)
+
+        return await self._door("ledger.look", run.run_id, act)
+
+    async def record(self, run: Run, entry: LedgerEntry) -> None:
+        """Write `seen:<run_id>` and add the usage, together; StaleWrite: look again."""
+
+        def act() -> None:
+            bucket = _bucket(run)
+            current = self._tables.usage.get(bucket)
+            if run.run_id in self._tables.seen or current != entry.day_row:
+                raise StaleWrite(f"run {run.run_id!r} is recorded, or its day's row has changed")
+            day = current or DayUsage(etag="")
+            self._tables.seen[run.run_id] = run
+            self._tables.usage[bucket] = replace(
+                day,
+                etag=self._tables.new_etag(),
+                runs=day.runs + 1,
+                input_tokens=day.input_tokens + run.usage.input_tokens,
+                output_tokens=day.output_tokens + run.usage.output_tokens,
+            )
+            self._tables.written("ledger.record", run.run_id)
+
+        await self._door("ledger.record", run.run_id, act)
+
+
+def _bucket(run: Run) -> tuple[str, str, int]:
+    """The usage row that a run is added to: agent, day of its end, one of sixteen."""
+    day = (to_wire_time(run.ended_at) or "")[:10]
+    number = hashlib.sha256(run.run_id.encode()).digest()[0] % USAGE_BUCKETS
+    return run.agent_id, day, number
+
+
+def _age(row: IndexedRun) -> tuple[datetime, str]:
+    return row.created_at, row.run_id
+
+
+def _page(found: Iterable[IndexedRun], *, after: str | None, limit: int) -> IndexPage:
+    """The newest first, after the row that `after` names."""
+    rows = sorted(found, key=_age, reverse=True)
+    key: Callable[[IndexedRun], str] = _token
+    if after is not None:
+        rows = [row for row in rows if key(row) < after]
+    more = len(rows) > limit
+    return IndexPage(items=rows[:limit], next=key(rows[limit - 1]) if more else None)
+
+
+def _token(row: IndexedRun) -> str:
+    return f"{to_wire_time(row.created_at)}|{row.run_id}"

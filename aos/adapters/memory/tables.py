@@ -1,0 +1,227 @@
+"""How do the tables of runs and conversations behave, without a network?
+
+Fakes of `RequestStore`, `PendingStore` and `ConversationStore`. The rows are in `MemoryTables`,
+which any number of stores share, as the instances of an app share a storage account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from typing import TypeAlias
+
+from aos.adapters.memory.door import Door, open_door
+from aos.domain.conversation import Conversation, Message, Step
+from aos.domain.run import AdmittedRequest, Run
+from aos.errors import StaleWrite
+from aos.ports import IndexedRun, Loaded, PendingRun, StoredRequest
+
+Watcher: TypeAlias = Callable[[str, str], None]
+
+
+@dataclass(slots=True)
+class ConversationRows:
+    """One partition of `aosconversations`."""
+
+    head: Conversation
+    etag: str
+    messages: dict[int, Message] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class MemoryTables:
+    """Every row of the in-memory storage account; `watchers` hear of each write, after it."""
+
+    requests: dict[str, StoredRequest] = field(default_factory=dict)
+    pending: dict[str, PendingRun] = field(default_factory=dict)
+    conversations: dict[str, ConversationRows] = field(default_factory=dict)
+    index: dict[str, IndexedRun] = field(default_factory=dict)
+    seen: dict[str, Run] = field(default_factory=dict)
+    usage: dict[tuple[str, str, int], DayUsage] = field(default_factory=dict)
+    watchers: list[Watcher] = field(default_factory=list)
+    _etags: count[int] = field(default_factory=lambda: count(1))
+
+    def new_etag(self) -> str:
+        """An ETag that no row has had before."""
+        return f'W/"{next(self._etags)}"'
+
+    def written(self, operation: str, key: str) -> None:
+        """Tell the watchers."""
+        for watcher in self.watchers:
+            watcher(operation, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayUsage:
+    """One usage row of an agent's day."""
+
+    etag: str
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class MemoryRequestStore:
+    """The request rows."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def find(self, run_id: str) -> StoredRequest | None:
+        """The row, or None."""
+        rows = self._tables.requests
+        return await self._door("requests.find", run_id, lambda: rows.get(run_id))
+
+    async def insert(self, request: AdmittedRequest) -> None:
+        """Write the row; StaleWrite when it exists."""
+
+        def act() -> None:
+            if request.run_id in self._tables.requests:
+                raise StaleWrite(f"request row {request.run_id!r} exists already")
+            self._tables.requests[request.run_id] = StoredRequest(request=request)
+            self._tables.written("requests.insert", request.run_id)
+
+        await self._door("requests.insert", request.run_id, act)
+
+    async def ask_cancel(self, run_id: str, *, at: datetime) -> None:
+        """Set `cancel_requested_at`; a later ask leaves the first one standing."""
+
+        def act() -> None:
+            row = self._tables.requests.get(run_id)
+            if row is not None and row.cancel_requested_at is None:
+                self._tables.requests[run_id] = replace(row, cancel_requested_at=at)
+                self._tables.written("requests.ask_cancel", run_id)
+
+        await self._door("requests.ask_cancel", run_id, act)
+
+    async def cancel_asked(self, run_id: str) -> bool:
+        """True once cancellation was asked for."""
+
+        def act() -> bool:
+            row = self._tables.requests.get(run_id)
+            return row is not None and row.cancel_requested_at is not None
+
+        return await self._door("requests.cancel_asked", run_id, act)
+
+
+class MemoryPendingStore:
+    """The pending rows."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def put(self, pending: PendingRun) -> None:
+        """Write the row, whether or not it exists."""
+        await self._door("pending.put", pending.run_id, lambda: self._write("put", pending))
+
+    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+        """At most `limit` rows with `next_check` <= now, the longest overdue first."""
+
+        def act() -> list[PendingRun]:
+            rows = [row for row in self._tables.pending.values() if row.next_check <= now]
+            return sorted(rows, key=lambda row: (row.next_check, row.run_id))[:limit]
+
+        return await self._door("pending.due", "", act)
+
+    async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
+        """Look again at `next_check`; StaleWrite when the row changed."""
+
+        def act() -> None:
+            self._check(pending.run_id, pending.etag)
+            moved = replace(pending, next_check=next_check, checks=pending.checks + 1)
+            self._write("move", moved)
+
+        await self._door("pending.move", pending.run_id, act)
+
+    async def drop(self, run_id: str, *, etag: str | None = None) -> None:
+        """Delete the row; an absent one is no error; StaleWrite when `etag` is old."""
+
+        def act() -> None:
+            if run_id not in self._tables.pending:
+                return
+            if etag is not None:
+                self._check(run_id, etag)
+            del self._tables.pending[run_id]
+            self._tables.written("pending.drop", run_id)
+
+        await self._door("pending.drop", run_id, act)
+
+    def _write(self, method: str, pending: PendingRun) -> None:
+        row = replace(pending, etag=self._tables.new_etag())
+        self._tables.pending[pending.run_id] = row
+        self._tables.written(f"pending.{method}", pending.run_id)
+
+    def _check(self, run_id: str, etag: str | None) -> None:
+        row = self._tables.pending.get(run_id)
+        if row is None or row.etag != etag:
+            raise StaleWrite(f"pending row {run_id!r} is not at ETag {etag} any more")
+
+
+class MemoryConversationStore:
+    """The conversations: one transaction, one partition, guarded by the head's ETag."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
+        """The head with its ETag and, when asked for, one run's row."""
+
+        def act() -> Loaded:
+            rows = self._tables.conversations.get(conversation_id)
+            if rows is None:
+                return Loaded()
+            run = None if run_id is None else rows.runs.get(run_id)
+            return Loaded(conversation=rows.head, etag=rows.etag, run=run)
+
+        return await self._door("conversations.load", conversation_id, act)
+
+    async def save(self, step: Step, *, etag: str | None) -> str:
+        """Write the step in one transaction; StaleWrite when the head is not at `etag`."""
+        key = step.conversation.conversation_id
+        return await self._door("conversations.save", key, lambda: self._save(step, etag))
+
+    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+        """The messages with sequence in [before - limit, before), oldest first."""
+
+        def act() -> list[Message]:
+            rows = self._tables.conversations.get(conversation_id)
+            kept = {} if rows is None else rows.messages
+            wanted = range(max(0, before - limit), before)
+            return [kept[sequence] for sequence in wanted if sequence in kept]
+
+        return await self._door("conversations.history", conversation_id, act)
+
+    async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
+        """One run's row, or None."""
+
+        def act() -> Run | None:
+            rows = self._tables.conversations.get(conversation_id)
+            return None if rows is None else rows.runs.get(run_id)
+
+        return await self._door("conversations.find_run", run_id, act)
+
+    def _save(self, step: Step, etag: str | None) -> str:
+        key = step.conversation.conversation_id
+        rows = self._tables.conversations.get(key)
+        if (None if rows is None else rows.etag) != etag:
+            raise StaleWrite(f"conversation {key!r} is not at ETag {etag} any more")
+        return self.write(step)
+
+    def write(self, step: Step) -> str:
+        """Write the step whatever the ETag (what a broken store would do)."""
+        key, tables = step.conversation.conversation_id, self._tables
+        new = tables.new_etag()
+        rows = tables.conversations.get(key)
+        if rows is None:
+            rows = tables.conversations[key] = ConversationRows(head=step.conversation, etag=new)
+        rows.head, rows.etag = step.conversation, new
+        rows.messages.update((message.sequence, message) for message in step.messages)
+        rows.runs.update((run.run_id, run) for run in step.runs)
+        tables.written("conversations.save", key)
+        return new
