@@ -242,17 +242,19 @@ def end_waiting(
     return _ended(replace(conversation, queued=rest), request, run)
 
 
-def give_up(conversation: Conversation, run_id: str, *, now: datetime) -> Step:
-    """A command that failed on every delivery: end the run it is stuck on as `internal_error`."""
+def give_up(conversation: Conversation, *, now: datetime) -> Step:
+    """A command that failed on every delivery: end the run that it is stuck on.
+
+    That is the active run, or the one that the handler made active each time and never saved.
+    """
     error = ErrorInfo(
         code="internal_error",
         message="AOS failed on this run again and again and gave it up; see the logs of its run_id",
     )
     if conversation.active is not None:
         return end_active(conversation, RunStatus.FAILED, error=error, now=now)
-    for request in conversation.queued:
-        if request.run_id == run_id:
-            return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
+    for request in conversation.queued[:1]:
+        return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
     return Step(conversation=conversation)
 
 

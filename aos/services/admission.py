@@ -126,7 +126,13 @@ class Admissions:
             stored = await self._requests.find(run_id)
             if stored is not None:
                 return await self._again(stored, digest)
-        version = await self._judge(request, caller)
+        try:
+            version = await self._judge(request, caller)
+        except Refused:
+            twin = None if key is None else await self._requests.find(run_id)
+            if twin is None:
+                raise
+            return await self._again(twin, digest)
         admitted = AdmittedRequest(
             run_id=run_id,
             conversation_id=request.conversation_id or run_id,

@@ -96,7 +96,7 @@ class Execution:
         await self._send(work)
         self._apply(work, command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
-            work.add(advance.give_up(work.conversation, command.run_id, now=self._clock.now()))
+            work.add(advance.give_up(work.conversation, now=self._clock.now()))
         await self._do_what_is_owed(work)
         await self._save(work)
         await self._send(work)

@@ -235,10 +235,9 @@ class _Watch:
                     return task.result()
                 await self._look()
         finally:
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, TransientError, RunFailed):
-                    await task
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TransientError, RunFailed):
+                await task  # also when it is done: else its error would be reported as unseen
 
     async def _look(self) -> None:
         if not self._slow:

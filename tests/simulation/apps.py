@@ -1,0 +1,209 @@
+"""What runs in one simulated app instance?
+
+`MainApp` and `RealmApp` wire the real services to the in-memory world through the instance's own
+door, and hold what dies with the process: its tasks, its catalog cache, its locks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aos.adapters.memory import (
+    Kept,
+    MemoryBus,
+    MemoryLedger,
+    MemoryPendingStore,
+    MemoryRequestStore,
+    MemoryRunIndex,
+    MemorySpan,
+    Session,
+)
+from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.domain.card import CardPolicy
+from aos.errors import TransientError
+from aos.services.admission import Admissions, Caller
+from aos.services.catalog.publisher import CatalogPublisher
+from aos.services.catalog.reader import CatalogReader
+from aos.services.execution import Execution, TurnLimits, Turns
+from aos.services.mending import Mender
+from aos.services.replies import Replies
+from aos.services.waiting import RunWaiters
+from tests.simulation.faults import InstanceDoor
+from tests.simulation.model import SimModel
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+
+
+class SilentTelemetry:
+    """Telemetry that only counts in the story."""
+
+    def __init__(self, note: Callable[[str, str], None]) -> None:
+        self._note = note
+
+    def log(self, event: str, *, level: str = "info", **fields: object) -> None:
+        """A line of the story."""
+        self._note(f"log {event}", str(fields.get("run_id", "")))
+
+    def custom_event(self, name: str, **attributes: object) -> None:
+        """Nothing."""
+
+    def span(self, name: str, **attributes: object) -> _Span:
+        """A span that keeps nothing."""
+        return _SPAN
+
+
+class _Span(MemorySpan):
+    def __enter__(self) -> _Span:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def set(self, **attributes: object) -> None:
+        return None
+
+
+_SPAN = _Span("span")
+
+
+class App:
+    """One process: alive until it crashes; its successor is another instance."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = True
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.messages: dict[int, Kept] = {}
+        self.sessions: list[Session] = []
+        self.door = InstanceDoor(self, loop=world.loop, weather=world.weather, story=world.story)
+        self.telemetry = SilentTelemetry(self.note)
+        self.requests = MemoryRequestStore(world.tables, door=self.door)
+        self.conversations = world.conversation_store(world.tables, door=self.door)
+        self.bus = MemoryBus(world.broker, clock=world.clock, door=self.door)
+        self.data = self.blobs(world.data)
+        self.agents = CatalogReader(self.data, world.clock)
+
+    def blobs(self, shared: MemoryBlobStore) -> MemoryBlobStore:
+        """This instance's own way to a container."""
+        return MemoryBlobStore(
+            clock=self.world.clock,
+            hook=self._blob_hook,
+            _blobs=shared._blobs,
+            _numbers=shared._numbers,
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something in this process."""
+        task = self.world.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def crash(self) -> None:
+        """Die: nothing that runs here goes on; locks are held until they expire."""
+        if not self.alive:
+            return
+        self.alive = False
+        self.note("✗ dies", "")
+        for task in list(self.tasks):
+            task.cancel()
+        self.world.died(self)
+
+    def lose_locks(self) -> None:
+        """Every lock of this process expires now; it goes on working."""
+        self.world.pump.expire_locks(self, within=0.0)
+
+    def note(self, what: str, about: str) -> None:
+        """A line of the story."""
+        self.world.story.events.append((self.world.loop.seconds, self.name, what, about))
+
+    async def _blob_hook(self, operation: str, name: str, moment: str) -> None:
+        if moment == "before":
+            await self.door(f"blob.{operation}", name, lambda: None)
+        else:
+            self.world.blob_done(operation, name)
+
+
+class MainApp(App):
+    """One instance of main."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        tables, clock = world.tables, world.clock
+        self.pending = MemoryPendingStore(tables, door=self.door)
+        self.index = MemoryRunIndex(tables, door=self.door)
+        self.ledger = MemoryLedger(tables, door=self.door)
+        self.replies = Replies(
+            ledger=self.ledger,
+            pending=self.pending,
+            bus=self.bus,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
+        self.admissions = Admissions(
+            requests=self.requests,
+            pending=self.pending,
+            conversations=self.conversations,
+            index=self.index,
+            agents=self.agents,
+            model=world.model_for(self),
+            bus=self.bus,
+            clock=clock,
+            ids=world.ids,
+            telemetry=self.telemetry,
+        )
+        self.waiters = RunWaiters(conversations=self.conversations, clock=clock)
+        self.mender = Mender(
+            requests=self.requests,
+            pending=self.pending,
+            conversations=self.conversations,
+            index=self.index,
+            deliver=self.replies.deliver,
+            bus=self.bus,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
+        self.config = self.blobs(world.config)
+        self.publisher = CatalogPublisher(
+            config=self.config, data=self.data, clock=clock, policy=CardPolicy()
+        )
+
+    async def cancel(self, run_id: str, caller: Caller) -> None:
+        """A caller asks for a run's cancellation."""
+        await self.admissions.cancel(run_id, caller)
+
+    async def mend(self) -> None:
+        """One tick of the mender's timer."""
+        with contextlib.suppress(TransientError):
+            await self.mender.mend()
+
+
+class RealmApp(App):
+    """One instance of realm."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.model: SimModel = world.model_for(self)
+        self.execution = Execution(
+            conversations=self.conversations,
+            agents=self.agents,
+            turns=Turns(
+                model=self.model,
+                conversations=self.conversations,
+                requests=self.requests,
+                clock=world.clock,
+                ids=world.ids,
+                limits=TurnLimits(),
+            ),
+            bus=self.bus,
+            clock=world.clock,
+            ids=world.ids,
+            telemetry=self.telemetry,
+        )

@@ -1,0 +1,215 @@
+"""What must hold in every simulated world, and when is it looked at?
+
+After every write and every settlement the invariants of the road: while a conversation owes
+anything, a command for its session is unsettled or scheduled; a run's pending row stands until its
+end is fully delivered; nothing is sent that is not saved, and nothing leaves an outbox unsent; what
+has ended changes no more. `tests.simulation.verdict` looks at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from aos.adapters.memory import Kept
+from aos.domain.conversation import Conversation, Message
+from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.run import Run
+from aos.services.execution.handler import GIVE_UP_AT_DELIVERY
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+HANDFUL = 8
+REPEAT_WINDOW = 600.0
+
+
+class Checks:
+    """Watches every write and every message of one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.failure: str | None = None
+        self.replies: dict[str, list[bytes]] = defaultdict(list)
+        self.first_reply: dict[str, float] = {}
+        self.seen_at: dict[str, float] = {}
+        self.published: set[str] = set()
+        self.refused: dict[str, dict[str, Any]] = {}
+        self.ended: dict[str, Run] = {}
+        self.asked_again: dict[str, float] = {}
+        self._heads: dict[str, Conversation] = {}
+        self._unsent: dict[str, set[str]] = defaultdict(set)
+        self._history: dict[str, list[Message]] = defaultdict(list)
+        self.worn_out: set[str] = set()
+        self._cancels_moved: dict[str, float] = {}
+
+    def fail(self, text: str) -> None:
+        """Keep the first thing that does not hold, and stop the world."""
+        if self.failure is None:
+            self.failure = text
+            self._world.story.events.append((self._world.loop.seconds, "CHECK", "✗✗✗", text))
+        self._world.loop.stopped = True
+
+    def written(self, operation: str, key: str) -> None:
+        """A row was written."""
+        tables = self._world.tables
+        match operation:
+            case "conversations.save":
+                self._saved(key)
+            case "requests.insert":
+                if key not in tables.pending:
+                    self.fail(f"request row {key} was inserted and has no pending row")
+            case "pending.drop":
+                if key in tables.requests and not self._delivered(key):
+                    self.fail(f"pending row of {key} was dropped before its end was delivered")
+            case "pending.move":
+                self._cancels_moved[key] = self._world.loop.seconds
+            case "ledger.record":
+                self.seen_at[key] = self._world.loop.seconds
+
+    def message(self, what: str, kept: Kept) -> None:
+        """A message was sent or settled."""
+        if what == "send":
+            self._sent(kept)
+        elif what == "dead_letter":
+            self.fail(f"{kept.message_id} was dead-lettered: {kept.reason}")
+        elif what == "complete" and kept.entity == REALM_QUEUE:
+            assert kept.session_id is not None
+            self._owes_and_is_woken(kept.session_id)
+        elif what == "complete" and kept.entity == REQUESTS_QUEUE:
+            self._request_completed(kept)
+
+    def taken(self, kept: Kept) -> None:
+        """A handler takes a message on."""
+        if kept.session_id is not None and kept.deliveries >= GIVE_UP_AT_DELIVERY:
+            self.worn_out.add(kept.session_id)
+        if kept.entity == REQUESTS_QUEUE:
+            self.asked_again[self._world.run_id_of(kept)] = self._world.loop.seconds
+
+    def cancel_accepted(self, run_id: str, *, since: float) -> None:
+        """A caller was told that the cancellation is under way: then it must be."""
+        world = self._world
+        run, pending = self.ended.get(run_id), world.tables.pending.get(run_id)
+        due = pending is not None and pending.next_check <= world.clock.now()
+        moved = self._cancels_moved.get(run_id, -1.0) >= since
+        if run is None and not due and not moved and not world.cancel_commands.get(run_id):
+            self.fail(f"cancel of {run_id} was accepted, but is neither sent nor due")
+
+    def _delivered(self, run_id: str) -> bool:
+        request, run = self._world.tables.requests[run_id].request, self.ended.get(run_id)
+        return (
+            run is not None
+            and run_id in self.seen_at
+            and f"{run_id}:{run.status.value}" in self.published
+            and (request.reply is None or bool(self.replies[run_id]))
+        )
+
+    def _saved(self, key: str) -> None:
+        rows = self._world.tables.conversations[key]
+        head, before = rows.head, self._heads.get(key)
+        self._heads[key] = head
+        self._outbox(key, head, before)
+        self._history_grows(key, head)
+        for run_id, run in rows.runs.items():
+            known = self.ended.get(run_id)
+            if known is None:
+                if run.status.ended:
+                    self.ended[run_id] = run
+            elif known != run:
+                self.fail(f"{run_id} had ended as {known.status} and is now {run.status}")
+        self._owes_and_is_woken(key)
+
+    def _outbox(self, key: str, head: Conversation, before: Conversation | None) -> None:
+        unsent = self._unsent[key]
+        now = {item.command.command_id for item in head.outbox}
+        then = {item.command.command_id for item in before.outbox} if before else set()
+        for command_id in then - now:
+            if command_id in unsent:
+                self.fail(f"{command_id} left the outbox of {key} and was never sent")
+        unsent |= now - then
+
+    def _history_grows(self, key: str, head: Conversation) -> None:
+        messages, known = self._world.tables.conversations[key].messages, self._history[key]
+        if len(messages) != head.next_sequence:
+            self.fail(f"{key} has {len(messages)} messages, its head counts {head.next_sequence}")
+        for sequence, message in enumerate(known):
+            if messages[sequence] != message:
+                self.fail(f"message {sequence} of {key} was overwritten")
+        known.extend(
+            messages[sequence]
+            for sequence in range(len(known), head.next_sequence)
+            if sequence in messages
+        )
+
+    def _owes_and_is_woken(self, key: str) -> None:
+        rows = self._world.tables.conversations.get(key)
+        if rows is None or not rows.head.owes:
+            return
+        for kept in self._world.broker.messages(REALM_QUEUE):
+            if kept.session_id == key:
+                return
+        self.fail(f"conversation {key} owes something and no command will wake it")
+
+    def _sent(self, kept: Kept) -> None:
+        assert kept.message_id is not None
+        match kept.entity:
+            case "aos-main":
+                self._end_sent(kept)
+            case "aos-realm":
+                self._command_sent(kept)
+            case "businessinfinity-responses":
+                self._replied(kept)
+            case "agent-events":
+                self.published.add(kept.message_id)
+
+    def _command_sent(self, kept: Kept) -> None:
+        assert kept.session_id is not None
+        assert kept.message_id is not None
+        self._unsent[kept.session_id].discard(kept.message_id)
+        run_id, _, what = kept.message_id.partition(":")
+        if what == "cancel":
+            self._world.cancel_commands[run_id] = True
+        waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
+        mine = sum(k.session_id == kept.session_id for k in waiting)
+        busy = 0 if self._world.scenario.kind == "storm" else 5
+        bound = HANDFUL + busy * self._world.requests_in(kept.session_id)
+        if mine > bound:
+            self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
+
+    def _end_sent(self, kept: Kept) -> None:
+        assert kept.message_id is not None
+        run = json.loads(kept.body)["run"]
+        self._unsent[run["conversation_id"]].discard(kept.message_id)
+        saved = self.ended.get(run["run_id"])
+        if saved is None:
+            self.fail(f"RunEnded of {run['run_id']} was sent before its end was saved")
+        elif saved.to_dict() != run:
+            self.fail(f"RunEnded of {run['run_id']} does not say what was saved")
+
+    def _replied(self, kept: Kept) -> None:
+        assert kept.message_id is not None
+        run_id, _, kind = kept.message_id.partition(":")
+        now = self._world.loop.seconds
+        if kind.startswith("refused"):
+            self.refused[run_id] = json.loads(kept.body)
+            return
+        self.replies[run_id].append(kept.body)
+        self.first_reply.setdefault(run_id, now)
+        seen, again = self.seen_at.get(run_id), self.asked_again.get(run_id, -REPEAT_WINDOW)
+        if seen is not None and now - seen > REPEAT_WINDOW / 2 and now - again > REPEAT_WINDOW:
+            self.fail(f"{run_id} was answered again though its reply was recorded long ago")
+
+    def _request_completed(self, kept: Kept) -> None:
+        run_id = self._world.run_id_of(kept)
+        key = kept.received().key
+        answered = run_id in self._world.tables.requests or key in self.refused
+        if not answered and not any(
+            other.received().key == key for other in self._world.broker.messages(REQUESTS_QUEUE)
+        ):
+            self.fail(f"queue request {key} was completed, but neither admitted nor refused")
+
+
+def _copy(kept: Kept) -> bool:
+    """Is it a duplicate that the simulation made?"""
+    return kept.properties.get("sim_copy") is True

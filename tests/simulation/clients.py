@@ -1,0 +1,210 @@
+"""Who asks, repeats, cancels and edits cards, in the simulation?
+
+Clients live outside of the apps: a call to an instance that dies is a cut connection, and is tried
+again with the same key, as an answer 503 is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aos.domain.card import CardKind
+from aos.domain.envelope import REQUESTS_QUEUE
+from aos.domain.run import run_id_for
+from aos.errors import Refused, StaleWrite, TransientError
+from aos.services.admission import Caller
+from tests.simulation.apps import MainApp
+from tests.simulation.doors import Ask, over_http
+from tests.simulation.scenario import Edit, Planned
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+CARDS = {
+    "ceo": {"agent_id": "ceo", "purpose": "Lead."},
+    "hasty": {"agent_id": "hasty", "purpose": "Be quick.", "limits": {"run_timeout_seconds": 200}},
+}
+TRIES = 6
+
+
+class CutConnection(Exception):
+    """The instance died while it worked for the caller."""
+
+
+class Clients:
+    """Everybody outside."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._rng = world.rng
+        self._cards = dict(CARDS)
+
+    def begin(self) -> None:
+        """Publish the first cards, then let the clients come."""
+        world = self._world
+        self._publish_first()
+        for planned in world.scenario.requests:
+            world.loop.call_later(planned.at, self._come, planned)
+        for edit in world.scenario.edits:
+            world.loop.call_later(edit.at, self._later, partial(self._edit, edit))
+
+    def _publish_first(self) -> None:
+        world = self._world
+        app = world.living(MainApp)[0]
+
+        async def publish() -> None:
+            for agent_id, card in CARDS.items():
+                await app.config.write(f"agents/{agent_id}.json", json.dumps(card).encode())
+            await app.publisher.publish()
+
+        task = world.loop.create_task(publish())
+        world.loop.run_to(60.0)
+        task.result()
+
+    def _come(self, planned: Planned) -> None:
+        ask = self._ask(planned)
+        run_id = run_id_for(scope=ask.scope, key=ask.key)
+        self._world.asks[run_id] = ask
+        for _ in range(1 + planned.twins):
+            self._send(ask, run_id)
+        if planned.cancel_after is not None:
+            cancel = partial(self._cancel, run_id, ask)
+            self._world.loop.call_later(planned.cancel_after, self._later, cancel)
+        if planned.repeat_after is not None:
+            self._world.loop.call_later(planned.repeat_after, self._send, ask, run_id)
+
+    def _ask(self, planned: Planned) -> Ask:
+        return Ask(
+            key=planned.name,
+            owner=planned.owner,
+            agent_id=planned.agent_id,
+            question=f"{planned.name}? {planned.mood}",
+            conversation_id=planned.conversation_id,
+            metadata={"n": planned.name},
+            over_queue=planned.over_queue,
+            wait_seconds=planned.wait_seconds,
+            wants_reply=planned.wait_seconds == 5.0,
+        )
+
+    def _send(self, ask: Ask, run_id: str) -> None:
+        self._tell("asks", f"{ask.key} {run_id} in {ask.conversation_id or 'its own'}")
+        if not ask.over_queue:
+            self._later(partial(self._call, ask, run_id))
+            return
+        self._world.broker.send(
+            REQUESTS_QUEUE,
+            ask.body,
+            message_id=ask.key,
+            correlation_id=f"c-{ask.key}",
+            properties={"aos_owner": ask.owner},
+        )
+
+    async def _call(self, ask: Ask, run_id: str) -> None:
+        """Over HTTP, patiently."""
+        for number in range(TRIES):
+            try:
+                admission, run = await self._at_main(lambda app: over_http(app, ask))
+            except Refused as refusal:
+                self._refused(run_id, refusal)
+                return
+            except (TransientError, CutConnection) as error:
+                self._tell("tries again", f"{run_id}: {error}")
+                await self._world.loop.pause(2.0**number * self._rng.random())
+                continue
+            self._world.accepted.add(run_id)
+            if admission.request.run_id != run_id:
+                self._world.checks.fail(f"{run_id} was admitted as {admission.request.run_id}")
+            ended = self._world.checks.ended.get(run_id)
+            if run.status.ended and run != ended:
+                self._world.checks.fail(f"the caller of {run_id} got {run}, not what was saved")
+            return
+
+    def _refused(self, run_id: str, refusal: Refused) -> None:
+        self._tell("is refused", f"{run_id}: {refusal.code}")
+        if run_id in self._world.accepted:
+            self._world.checks.fail(f"{run_id} was accepted and then refused: {refusal.code}")
+        self._world.refused_codes.setdefault(run_id, refusal.code)
+
+    async def _cancel(self, run_id: str, ask: Ask) -> None:
+        caller = Caller(owner=ask.owner)
+        for number in range(TRIES):
+            since = self._world.loop.seconds
+            try:
+                await self._at_main(lambda app: app.cancel(run_id, caller))
+            except Refused:
+                if run_id in self._world.tables.requests:
+                    self._tell("cancel refused", run_id)
+                return
+            except (TransientError, CutConnection):
+                await self._world.loop.pause(2.0**number * self._rng.random())
+                continue
+            self._tell("cancel accepted", run_id)
+            self._world.checks.cancel_accepted(run_id, since=since)
+            return
+
+    async def _edit(self, edit: Edit) -> None:
+        """Change a card, publish, and for a new agent ask it something at once."""
+        card = dict(self._cards.get(edit.agent_id) or {"agent_id": edit.agent_id, "purpose": "?"})
+        card["purpose"] = f"{edit.what} at {edit.at:.3f}"
+        card["enabled"] = edit.what != "disable"
+        name = CardKind.AGENT.blob_name(edit.agent_id)
+
+        async def work(app: MainApp) -> None:
+            if edit.what == "remove":
+                await app.config.delete(name)
+            else:
+                await app.config.write(name, json.dumps(card).encode())
+            await app.publisher.publish()
+
+        self._cards[edit.agent_id] = card
+        for number in range(TRIES):
+            try:
+                await self._at_main(work)
+                break
+            except (TransientError, StaleWrite, CutConnection):
+                await self._world.loop.pause(2.0**number * self._rng.random())
+        self._tell("edited", f"{edit.what} {edit.agent_id}")
+        if edit.what in ("edit", "new", "enable"):
+            self._ask_after(edit)
+
+    def _ask_after(self, edit: Edit) -> None:
+        first = self._world.scenario.requests[0]
+        name = f"{edit.what}-{edit.agent_id}-{edit.at:.3f}"
+        planned = replace(
+            first,
+            name=name,
+            owner="ann",
+            agent_id=edit.agent_id,
+            conversation_id=None,
+            mood="",
+            cancel_after=None,
+        )
+        self._come(planned)
+
+    async def _at_main(self, call: Callable[[MainApp], Awaitable[T]]) -> T:
+        """Call some living main; CutConnection when it dies meanwhile or none is there."""
+        apps = self._world.living(MainApp)
+        if not apps:
+            raise CutConnection("nobody is there")
+        app = self._rng.choice(apps)
+
+        async def serve() -> T:
+            return await call(app)
+
+        task = app.spawn(serve())
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise CutConnection(f"{app.name} died")
+        return task.result()
+
+    def _later(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._world.spawn_client(work())
+
+    def _tell(self, what: str, about: str) -> None:
+        self._world.story.events.append((self._world.loop.seconds, "client", what, about))

@@ -1,0 +1,192 @@
+"""What goes wrong in a simulated world, and when?
+
+Every operation of every app instance goes through its `InstanceDoor`. The seed decides after how
+many operations the next fault comes and of which kind: the instance dies before or after the
+operation took effect, the caller sees an error though it did or did not, it happens later than the
+caller thinks, it hangs, or the locks of the instance expire while it works. Beside that storage,
+bus or model are away for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from aos.errors import OutcomeUnknown, StaleWrite, TransientError
+from tests.simulation.loop import NEVER, VirtualLoop
+from tests.simulation.story import Story
+
+T = TypeVar("T")
+
+KINDS = (
+    "crash_before",
+    "crash_after",
+    "fail",
+    "unknown_done",
+    "unknown_not",
+    "unknown_late",
+    "hang",
+    "lock_lost",
+)
+READS = frozenset(
+    {
+        "requests.find",
+        "requests.cancel_asked",
+        "pending.due",
+        "conversations.load",
+        "conversations.history",
+        "conversations.find_run",
+        "ledger.look",
+        "blob.read",
+        "blob.list",
+    }
+)
+DEADLY = frozenset({"crash_before", "crash_after", "lock_lost"})
+MOST_DEATHS = 6
+"""More would dead-letter messages that have done nothing wrong (MaxDeliveryCount is 10)."""
+DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model"}
+"""Which outage an operation suffers from, by its port; all others need storage."""
+
+
+class Instance(Protocol):
+    """What a door knows of the app instance that it belongs to."""
+
+    name: str
+    alive: bool
+
+    def crash(self) -> None:
+        """Die now."""
+
+    def lose_locks(self) -> None:
+        """Lose every lock it holds, and go on working."""
+
+
+@dataclass(slots=True)
+class Weather:
+    """The faults of one seed: the mean number of operations between two, and their kinds.
+
+    `hang_share` of the inserts of request rows hang, `cancel_share` of the CancelRuns are not sent:
+    what these show needs a fault just there.
+    """
+
+    rng: random.Random
+    mean_operations: float
+    kinds: tuple[str, ...]
+    hang_share: float = 0.0
+    cancel_share: float = 0.0
+    operations: int = 0
+    next_fault: float = NEVER
+    deaths_left: int = MOST_DEATHS
+    away: frozenset[str] = frozenset()
+
+    def begin(self) -> None:
+        """Choose the first fault."""
+        self._choose()
+
+    def calm(self) -> None:
+        """No more faults."""
+        self.next_fault, self.away = NEVER, frozenset()
+        self.hang_share = self.cancel_share = 0.0
+
+    def fault(self, operation: str, key: str) -> str | None:
+        """The fault of this operation, if it is its turn or of a kind that is aimed at."""
+        if operation == "requests.insert" and self._aimed(self.hang_share):
+            return "hang"
+        if key.endswith(":cancel") and self._aimed(self.cancel_share):
+            return self.rng.choice(("fail", "unknown_not", "unknown_late"))
+        self.operations += 1
+        if self.operations < self.next_fault:
+            return None
+        self._choose()
+        kind = self.rng.choice(self.kinds)
+        if kind in DEADLY:
+            self.deaths_left -= 1
+            if self.deaths_left < 0:
+                return None
+        return "fail" if kind.startswith("unknown") and operation in READS else kind
+
+    def _aimed(self, share: float) -> bool:
+        return bool(share) and self.rng.random() < share
+
+    def _choose(self) -> None:
+        self.next_fault = NEVER
+        if self.kinds and self.mean_operations:
+            gap = 1 + int(self.rng.expovariate(1.0 / self.mean_operations))
+            self.next_fault = self.operations + gap
+
+
+class InstanceDoor:
+    """The door of one app instance: time passes, things go wrong, and the dead do nothing."""
+
+    def __init__(
+        self, instance: Instance, *, loop: VirtualLoop, weather: Weather, story: Story
+    ) -> None:
+        self._instance = instance
+        self._loop = loop
+        self._weather = weather
+        self._story = story
+        self._random = weather.rng.random
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        """Let one operation through."""
+        if not self._instance.alive:
+            raise asyncio.CancelledError
+        weather = self._weather
+        if weather.away:
+            port = DEPENDENCY.get(operation.partition(".")[0], "storage")
+            if port in weather.away:
+                await self._loop.pause(0.1 + 2 * self._random())
+                raise TransientError(f"{port} is away")
+        fault = weather.fault(operation, key)
+        if fault is not None:
+            return await self._faulty(fault, operation, key, act)
+        await self._loop.pause(0.001 + 0.02 * self._random())
+        self._story.events.append((self._loop.seconds, self._instance.name, operation, key))
+        return act()
+
+    async def _faulty(self, fault: str, operation: str, key: str, act: Callable[[], T]) -> T:
+        self._tell(fault, operation, key)
+        random_seconds = self._random()
+        match fault:
+            case "crash_before":
+                self._instance.crash()
+            case "crash_after":
+                await self._loop.pause(0.02 * random_seconds)
+                self._quietly(act)
+                self._instance.crash()
+            case "lock_lost":
+                self._instance.lose_locks()
+                await self._loop.pause(20 * random_seconds**2)
+                return act()
+            case "hang":
+                await self._loop.pause(100 * random_seconds)
+                return act()
+            case _:
+                await self._lie(fault, operation, act, random_seconds)
+        await self._loop.pause(0)
+        raise asyncio.CancelledError
+
+    async def _lie(
+        self, fault: str, operation: str, act: Callable[[], Any], random_seconds: float
+    ) -> None:
+        await self._loop.pause(0.02 + random_seconds)
+        match fault:
+            case "fail":
+                raise TransientError(f"{operation} failed")
+            case "unknown_done":
+                self._quietly(act)
+            case "unknown_late":
+                self._loop.call_later(30 * random_seconds**3, self._quietly, act)
+        raise OutcomeUnknown(f"{operation} timed out")
+
+    def _quietly(self, act: Callable[[], Any]) -> None:
+        with contextlib.suppress(StaleWrite, TransientError):
+            act()
+
+    def _tell(self, fault: str, operation: str, key: str) -> None:
+        event = (self._loop.seconds, self._instance.name, f"✗ {fault}", f"{operation} {key}")
+        self._story.events.append(event)

@@ -1,0 +1,92 @@
+"""What does the model say in the simulation?
+
+Every answer differs (a counter is in its text) and every call is recorded, so that the oracle can
+tell which answer entered the history and which one was sent out.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from itertools import count
+
+from aos.domain.run import Usage
+from aos.errors import RunFailed, TransientError
+from aos.ports import ChatMessage, ModelAnswer, ModelCall
+from tests.simulation.faults import InstanceDoor, Weather
+from tests.simulation.loop import VirtualLoop
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One call: what the model saw, how long it took, what it answered (None: nothing)."""
+
+    question: str
+    messages: tuple[ChatMessage, ...]
+    seconds: float = 0.0
+    answer: str | None = None
+
+
+@dataclass(slots=True)
+class Oracle:
+    """What all instances' models share: the counter and the record."""
+
+    numbers: count[int] = field(default_factory=lambda: count(1))
+    asked: list[Asked] = field(default_factory=list)
+
+
+class SimModel:
+    """The model as one realm instance sees it."""
+
+    def __init__(
+        self,
+        *,
+        record: Oracle,
+        door: InstanceDoor,
+        loop: VirtualLoop,
+        weather: Weather,
+        rng: random.Random,
+    ) -> None:
+        self._record = record
+        self._door = door
+        self._loop = loop
+        self._weather = weather
+        self._rng = rng
+
+    def configured(self) -> bool:
+        """Always."""
+        return True
+
+    async def served(self) -> frozenset[str]:
+        """One model, no adapters."""
+        return frozenset({"m"})
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        """Answer after a while: soon, slowly, never, or with a refusal that the question names."""
+        question = call.messages[-1].content
+        asked = Asked(question=question, messages=tuple(call.messages))
+        self._record.asked.append(asked)
+        await self._door("model.complete", question, lambda: None)
+        started = self._loop.seconds
+        seconds = self._seconds(question)
+        await self._loop.pause(min(seconds, call.timeout_seconds))
+        asked.seconds = self._loop.seconds - started
+        if seconds > call.timeout_seconds:
+            raise TransientError(f"no answer within {call.timeout_seconds:g} s")
+        if "model" in self._weather.away:
+            raise TransientError("model is away", retry_after_seconds=2.0)
+        if "[busy]" in question and self._rng.random() < 0.5:
+            raise TransientError("429", retry_after_seconds=float(self._rng.choice((1, 30, 90))))
+        if "[refused]" in question:
+            raise RunFailed("model_rejected", "the model does not like it")
+        if "[poison]" in question:
+            raise RuntimeError("a planned bug, on every delivery")
+        number = next(self._record.numbers)
+        asked.answer = f"answer {number} to {question}"
+        usage = Usage(input_tokens=len(call.messages), output_tokens=number)
+        return ModelAnswer(text=asked.answer, usage=usage, model="m")
+
+    def _seconds(self, question: str) -> float:
+        if "[slow]" in question:
+            return self._rng.choice((20.0, 100.0, 130.0, 400.0))
+        return 0.05 + 1.2 * self._rng.random()

@@ -1,0 +1,191 @@
+"""Would the simulation notice? Bugs that are planted to see.
+
+Each is a context manager that breaks one service, adapter or rule for a while; no product code
+knows of them. `tests/simulation/test_teeth.py` demands that each is found soon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from aos.adapters.memory import MemoryConversationStore
+from aos.domain import advance
+from aos.domain.catalog import CatalogIndex
+from aos.domain.conversation import Conversation, Step
+from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
+from aos.domain.run import AdmittedRequest, Run
+from aos.errors import StaleWrite, TransientError
+from aos.ports import PendingRun
+from aos.services.admission import Admissions, Caller
+from aos.services.catalog.reader import CatalogReader
+from aos.services.execution.handler import Execution, _Work
+from aos.services.mending import Mender
+from aos.services.replies import Replies, _reply
+
+Planted = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def send_before_save() -> contextlib.AbstractContextManager[Any]:
+    """Realm sends what a step says before the step is saved."""
+    real = Execution._save
+
+    async def save(self: Execution, work: _Work) -> None:
+        if work.unsaved is not None:
+            for outgoing in work.unsaved.conversation.outbox:
+                await self._bus.send(outgoing)
+        await real(self, work)
+
+    return patch.object(Execution, "_save", save)
+
+
+def no_etag() -> contextlib.AbstractContextManager[Any]:
+    """The store writes whatever the head's ETag is."""
+
+    def save(self: MemoryConversationStore, step: Step, etag: str | None) -> str:
+        return self.write(step)
+
+    return patch.object(MemoryConversationStore, "_save", save)
+
+
+def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """A handler that finds an outbox does not send it."""
+    real = Execution._open
+
+    async def opened(self: Execution, command: RealmCommand) -> _Work | None:
+        work = await real(self, command)
+        if work is not None:
+            work.conversation = advance.sent(work.conversation)
+        return work
+
+    return patch.object(Execution, "_open", opened)
+
+
+def known_start_does_nothing() -> contextlib.AbstractContextManager[Any]:
+    """A StartRun that state knows is taken for done."""
+    real = Execution.handle
+
+    async def handle(self: Execution, command: RealmCommand, *, delivery_count: int = 1) -> None:
+        name = command.conversation_id
+        known = (await self._conversations.load(name, run_id=command.run_id)).run
+        if isinstance(command, StartRun) and known is not None:
+            return
+        await real(self, command, delivery_count=delivery_count)
+
+    return patch.object(Execution, "handle", handle)
+
+
+def nothing_left_for_the_next() -> contextlib.AbstractContextManager[Any]:
+    """A handler stops at the end of a run and leaves no ContinueRun for the run behind it."""
+
+    def ended(conversation: Conversation, request: AdmittedRequest, run: Run) -> Step:
+        step = real(replace(conversation, queued=()), request, run)
+        return replace(step, conversation=replace(step.conversation, queued=conversation.queued))
+
+    def stops(conversation: Conversation) -> bool:
+        return any(isinstance(item.command, RunEnded) for item in conversation.outbox)
+
+    real = advance._ended
+    return patch.multiple(advance, _ended=ended, wakes_itself=stops)
+
+
+def storm() -> contextlib.AbstractContextManager[Any]:
+    """Whatever wakes a waiting conversation leaves one more ContinueRun."""
+    real = Execution._apply
+
+    def apply(self: Execution, work: _Work, command: RealmCommand) -> None:
+        real(self, work, command)
+        state = work.conversation
+        if state.retry_at is not None and state.active is not None:
+            again = advance._continue(state, state.active.request.run_id, due=state.retry_at)
+            work.add(Step(conversation=replace(state, outbox=(*state.outbox, again))))
+
+    return patch.object(Execution, "_apply", apply)
+
+
+def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
+    """Waiting for an absent model counts as the run's own time."""
+    real = advance.model_away
+
+    def away(conversation: Conversation, *, now: Any, retry_after: Any = None) -> Step:
+        since = conversation.retry_since or now
+        counted = advance.spent(conversation, seconds=(now - since).total_seconds())
+        return real(counted, now=now, retry_after=retry_after)
+
+    return patch.object(advance, "model_away", away)
+
+
+def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:
+    """The mender drops a pending row that has no request row yet."""
+
+    async def orphan(self: Mender, row: PendingRun) -> None:
+        await self._pending.drop(row.run_id, etag=row.etag)
+
+    return patch.object(Mender, "_orphan", orphan)
+
+
+def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
+    """Main replies to every RunEnded, whether or not the reply is recorded."""
+
+    async def reply_once(self: Replies, ended: RunEnded) -> None:
+        entry = await self._ledger.look(ended.run)
+        if ended.reply is not None:
+            await self._bus.reply(_reply(ended.run, ended.reply, traceparent=None))
+        with contextlib.suppress(StaleWrite):
+            await self._ledger.record(ended.run, entry)
+
+    return patch.object(Replies, "_reply_once", reply_once)
+
+
+def owners_unchecked() -> contextlib.AbstractContextManager[Any]:
+    """Realm lets whoever comes second into the conversation."""
+    real = advance.admit
+
+    def admit(conversation: Conversation | None, request: AdmittedRequest, **more: Any) -> Step:
+        return real(conversation, replace(request, as_admin=True), **more)
+
+    return patch.object(advance, "admit", admit)
+
+
+def old_catalog() -> contextlib.AbstractContextManager[Any]:
+    """Realm judges by the catalog that it has, though the command names a newer one."""
+
+    async def at_least(self: CatalogReader, version: int) -> CatalogIndex:
+        return await self.current()
+
+    return patch.object(CatalogReader, "at_least", at_least)
+
+
+def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """A CancelRun that could not be sent leaves no due pending row."""
+
+    async def cancel(self: Admissions, run_id: str, caller: Caller) -> Run:
+        stored, run = await self.find(run_id, caller)
+        if run.status.ended:
+            return run
+        await self._requests.ask_cancel(run_id, at=self._clock.now())
+        with contextlib.suppress(TransientError):
+            await self._bus.send(to_realm(CancelRun(request=stored.request)))
+        return run
+
+    return patch.object(Admissions, "cancel", cancel)
+
+
+PLANTED: dict[str, Planted] = {
+    "send_before_save": send_before_save,
+    "no_etag": no_etag,
+    "outbox_forgotten": outbox_forgotten,
+    "known_start_does_nothing": known_start_does_nothing,
+    "nothing_left_for_the_next": nothing_left_for_the_next,
+    "storm": storm,
+    "clock_runs_in_an_outage": clock_runs_in_an_outage,
+    "orphan_dropped_at_once": orphan_dropped_at_once,
+    "reply_without_a_look": reply_without_a_look,
+    "owners_unchecked": owners_unchecked,
+    "old_catalog": old_catalog,
+    "cancel_forgotten": cancel_forgotten,
+}
+"""Every planted bug by its name on the command line."""

@@ -1,0 +1,176 @@
+"""How does the Functions host hand messages to the apps and settle them?
+
+Complete on success, abandon on an exception; where the world is away, a copy is scheduled and the
+original completed. One message at a time in a session, many sessions and messages side by side.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from aos.adapters.memory import Kept, Session
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    ContinueRun,
+    EnvelopeError,
+    RunEnded,
+    read_command,
+)
+from aos.errors import SessionLost, TransientError
+from aos.ports import ReceivedMessage
+from tests.simulation.apps import App, MainApp, RealmApp
+from tests.simulation.doors import from_the_queue
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+HELD = timedelta(days=300)
+"""Locks are renewed as long as their holder lives."""
+POSTPONE_MINUTES = (1, 2, 4, 8, 15)
+Settlement: TypeAlias = str
+
+
+class Pump:
+    """Gives what is receivable to living instances."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def poke(self, entity: str, *, seconds: float = 0.0) -> None:
+        """Look at an entity then."""
+        self._world.loop.call_later(seconds, self._look, entity)
+
+    def expire_locks(self, app: App, *, within: float) -> None:
+        """Locks that this instance holds expire within so many seconds."""
+        world = self._world
+        until = world.clock.now() + timedelta(seconds=within)
+        for session in app.sessions:
+            session.locked_until = until
+            for kept in world.broker.messages(REALM_QUEUE):
+                if kept.lock == session.lock:
+                    kept.locked_until = until
+        for kept in app.messages.values():
+            if kept.lock is not None:
+                kept.locked_until = until
+        app.sessions.clear()
+        app.messages.clear()
+        for entity in (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE):
+            self.poke(entity, seconds=within + 0.01)
+
+    def _look(self, entity: str) -> None:
+        world = self._world
+        if "bus" in world.weather.away:
+            return
+        if entity == REALM_QUEUE:
+            self._look_for_sessions()
+            return
+        if entity not in (MAIN_QUEUE, REQUESTS_QUEUE):
+            return
+        while apps := world.living(MainApp):
+            kept = world.broker.receive(entity)
+            if kept is None:
+                return
+            app = world.rng.choice(apps)
+            self._hold(app, kept)
+            app.spawn(self._one(app, kept))
+
+    def _look_for_sessions(self) -> None:
+        world = self._world
+        while apps := world.living(RealmApp):
+            session = world.broker.accept_session(REALM_QUEUE)
+            if session is None:
+                return
+            app = world.rng.choice(apps)
+            world.broker.renew(session, until=world.clock.now() + HELD)
+            app.sessions.append(session)
+            app.spawn(self._session(app, session))
+
+    def _hold(self, app: App, kept: Kept) -> None:
+        self._world.broker.renew(kept, until=self._world.clock.now() + HELD)
+        app.messages[lock_of(kept)] = kept
+
+    async def _session(self, app: RealmApp, session: Session) -> None:
+        """A session's messages, one after the other; then the session is given back."""
+        broker = self._world.broker
+        try:
+            while True:
+                if "bus" in self._world.weather.away:
+                    return  # nothing can be settled; the lock expires
+                kept = broker.receive_in(session)
+                if kept is None:
+                    break
+                await self._one(app, kept)
+        except TransientError:
+            return  # the lock is lost: another instance has the session
+        if session in app.sessions:
+            app.sessions.remove(session)
+        broker.release(session)
+        self.poke(REALM_QUEUE, seconds=0.02)
+
+    async def _one(self, app: App, kept: Kept) -> None:
+        """Handle and settle one message."""
+        world, lock = self._world, lock_of(kept)
+        message = kept.received()
+        world.checks.taken(kept)
+        app.note(f"takes {message.delivery_count}", f"{kept.message_id} #{kept.sequence_number}")
+        how = await self._handle(app, message)
+        settle = {"complete": world.broker.complete, "abandon": world.broker.abandon}[how]
+        try:
+            await app.door(f"settle.{how}", str(kept.message_id), lambda: settle(kept, lock))
+        except TransientError:
+            app.note("not settled", str(kept.message_id))
+            if lock in app.messages:
+                kept.locked_until = world.clock.now() + timedelta(seconds=60 * world.rng.random())
+                self.poke(kept.entity, seconds=60.1)
+        app.messages.pop(lock, None)
+
+    async def _handle(self, app: App, message: ReceivedMessage) -> Settlement:
+        """What the entry points do: run the use case, and turn its end into a settlement."""
+        try:
+            await self._use(app, message)
+        except SessionLost:
+            return "abandon"
+        except TransientError as error:
+            app.note("postpones", f"{message.message_id}: {error}")
+            return await self._postpone(app, message)
+        except Exception as error:  # noqa: BLE001 - as the host does; a bug unless it was planned
+            app.note("raises", repr(error))
+            self._world.raised(error)
+            return "abandon"
+        return "complete"
+
+    async def _postpone(self, app: App, message: ReceivedMessage) -> Settlement:
+        step = POSTPONE_MINUTES[min(message.attempt, len(POSTPONE_MINUTES) - 1)]
+        at = self._world.clock.now() + timedelta(minutes=step)
+        try:
+            await app.bus.postpone(message, at=at, attempt=message.attempt + 1)
+        except TransientError:
+            return "abandon"
+        return "complete"
+
+    async def _use(self, app: App, message: ReceivedMessage) -> None:
+        if message.entity == REQUESTS_QUEUE:
+            assert isinstance(app, MainApp)
+            await from_the_queue(app, message)
+            return
+        try:
+            command = read_command(message.body)
+        except EnvelopeError as error:
+            raise AssertionError(f"our own message cannot be read: {error}") from error
+        if isinstance(command, RunEnded):
+            assert isinstance(app, MainApp)
+            await app.replies.deliver(command)
+            app.waiters.notify(command.run)
+        else:
+            assert isinstance(app, RealmApp)
+            assert isinstance(command, ContinueRun) or command.request
+            await app.execution.handle(command, delivery_count=message.delivery_count)
+
+
+def lock_of(kept: Kept) -> int:
+    """The token that a message is locked under."""
+    assert kept.lock is not None
+    return kept.lock

@@ -1,0 +1,198 @@
+"""What must be true at the end, when the faults are over and time has run on?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from aos.domain.card import CardKind
+from aos.domain.catalog_json import index_from_json
+from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.run import Run, RunStatus
+from aos.services.catalog import layout
+
+if TYPE_CHECKING:
+    from tests.simulation.doors import Ask
+    from tests.simulation.world import World
+
+ALLOWED_ERRORS = {
+    "model_rejected": "[refused]",
+    "internal_error": "[poison]",
+}
+NO_HISTORY = 2
+"""A model call of a new conversation: the system prompt and the question."""
+
+
+def verdict(world: World) -> None:
+    """Look at the end of a world; the first thing that is wrong fails it."""
+    _nothing_left(world)
+    for run_id in sorted(world.tables.requests):
+        _run(world, run_id)
+    for key in sorted(world.tables.conversations):
+        _history(world, key)
+    _accepted(world)
+    _usage(world)
+    _errors(world)
+
+
+def _nothing_left(world: World) -> None:
+    fail = world.checks.fail
+    for run_id in sorted(world.tables.requests):
+        if run_id not in world.checks.ended:
+            fail(f"{run_id} was accepted and never ended")
+    for run_id in sorted(world.tables.pending):
+        fail(f"the pending row of {run_id} was left")
+    for entity in (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE):
+        for kept in world.broker.messages(entity):
+            fail(f"{kept.message_id} was left in {entity}")
+    for name, app in world.apps.items():
+        if app.tasks:
+            fail(f"something in {name} never came to its end: {app.tasks}")
+
+
+def _run(world: World, run_id: str) -> None:
+    fail, checks = world.checks.fail, world.checks
+    request, run = world.tables.requests[run_id].request, checks.ended.get(run_id)
+    ask = world.asks.get(run_id)
+    if run is None or ask is None:
+        return
+    if world.tables.conversations[request.conversation_id].runs.get(run_id) != run:
+        fail(f"the row of {run_id} is not what it ended as")
+    _reply(world, run_id, run)
+    _why(world, run, ask)
+    if run.status is RunStatus.COMPLETED and not run.output:
+        fail(f"{run_id} completed without an output")
+
+
+def _reply(world: World, run_id: str, run: Run) -> None:
+    fail, bodies = world.checks.fail, world.checks.replies.get(run_id, [])
+    wanted = world.tables.requests[run_id].request.reply is not None
+    if wanted != bool(bodies):
+        fail(f"{run_id} wanted a reply: {wanted}; it got {len(bodies)}")
+    expected = {"version": 1, "type": f"run.{run.status.value}", **run.to_dict()}
+    for body in bodies:
+        if json.loads(body) != expected:
+            fail(f"a reply of {run_id} is not its run: {body!r}")
+    if len(bodies) > 1 and run_id not in world.checks.asked_again:
+        gap = world.checks.seen_at[run_id] - world.checks.first_reply[run_id]
+        if gap < 600:
+            fail(f"{run_id} was answered {len(bodies)} times to the outside")
+
+
+def _why(world: World, run: Run, ask: Ask) -> None:
+    """Every end has its reason."""
+    fail = world.checks.fail
+    code = run.error.code if run.error else None
+    stored = world.tables.requests[run.run_id]
+    if run.status is RunStatus.CANCELLED and stored.cancel_requested_at is None:
+        fail(f"{run.run_id} was cancelled, and nobody asked for it")
+    if not _may_use(world, run):
+        _race_lost(world, run, ask)
+    elif code in ("agent_disabled", "agent_removed"):
+        _agent_was_gone(world, run, code)
+    elif code == "run_timeout":
+        _clock_was_spent(world, run, ask)
+    elif code is not None and not _excused(world, run, ask, code):
+        fail(f"{run.run_id} failed with {code}: {run.error}")
+
+
+def _race_lost(world: World, run: Run, ask: Ask) -> None:
+    """Another owner's conversation: the run ends, and has seen nothing of it."""
+    code = run.error.code if run.error else None
+    if run.status is not RunStatus.CANCELLED and code != "conversation_not_found":
+        world.checks.fail(
+            f"{run.run_id} has another owner than its conversation and ended {run.status} {code}"
+        )
+    if any(a.question == ask.question and len(a.messages) > NO_HISTORY for a in world.oracle.asked):
+        world.checks.fail(f"{run.run_id} lost the race and saw the conversation")
+
+
+def _clock_was_spent(world: World, run: Run, ask: Ask) -> None:
+    taken = sum(a.seconds for a in world.oracle.asked if a.question == ask.question)
+    limit = 200.0 if ask.agent_id == "hasty" else 1800.0
+    if taken < limit - 1.0:
+        world.checks.fail(f"{run.run_id} timed out after {taken:.0f} s of model time")
+
+
+def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
+    """A refusal or a bug that its question names, or a session that crashed again and again."""
+    if code == "internal_error" and run.conversation_id in world.checks.worn_out:
+        return True
+    return ALLOWED_ERRORS.get(code, "[nothing]") in ask.question
+
+
+def _may_use(world: World, run: Run) -> bool:
+    head = world.tables.conversations[run.conversation_id].head
+    request = world.tables.requests[run.run_id].request
+    return head.owner == request.owner or request.as_admin
+
+
+def _agent_was_gone(world: World, run: Run, code: str) -> None:
+    """Only a catalog at least as new as the one main judged by may end a run."""
+    admitted = world.tables.requests[run.run_id].request.catalog_version
+    for index in _catalogs(world):
+        entry = index.entry(CardKind.AGENT, run.agent_id)
+        gone = entry is None or entry.state == "removed"
+        if index.version >= admitted and (
+            gone if code == "agent_removed" else entry is not None and not entry.enabled
+        ):
+            return
+    world.checks.fail(f"{run.run_id} ended {code}, but its agent was there since {admitted}")
+
+
+def _catalogs(world: World) -> list[Any]:
+    found = []
+    for published in world.catalog:
+        blob = world.data._blobs[layout.index(published.index)]
+        found.append(index_from_json(blob.body))
+    return found
+
+
+def _history(world: World, key: str) -> None:
+    """Questions and their answers, in pairs, without gap, each once."""
+    fail, rows = world.checks.fail, world.tables.conversations[key]
+    messages = [rows.messages[sequence] for sequence in sorted(rows.messages)]
+    if [message.sequence for message in messages] != list(range(rows.head.next_sequence)):
+        fail(f"the history of {key} has a gap: {[m.sequence for m in messages]}")
+    if len(messages) % 2:
+        fail(f"the history of {key} ends with half a turn")
+    runs = []
+    for question, answer in zip(messages[0::2], messages[1::2], strict=False):
+        run = world.checks.ended.get(question.run_id)
+        if run is None or run.status is not RunStatus.COMPLETED:
+            fail(f"{question.run_id} is in the history of {key} and did not complete")
+            return
+        asked = world.tables.requests[run.run_id].request.message
+        if (question.role, answer.role, answer.run_id) != ("user", "assistant", run.run_id):
+            fail(f"the history of {key} is interleaved at {question.sequence}")
+        if (question.content, answer.content) != (asked, run.output):
+            fail(f"{run.run_id}: the history says {answer.content!r}, the run {run.output!r}")
+        runs.append(run.run_id)
+    completed = sorted(r.run_id for r in rows.runs.values() if r.status is RunStatus.COMPLETED)
+    if sorted(runs) != completed:
+        fail(f"completed runs of {key}: {completed}, in its history: {runs}")
+
+
+def _accepted(world: World) -> None:
+    for run_id in world.accepted:
+        if run_id not in world.tables.requests:
+            world.checks.fail(f"{run_id} was accepted over HTTP and has no request row")
+    for run_id, ask in world.asks.items():
+        known = run_id in world.tables.requests
+        if ask.over_queue and not known and ask.key not in world.checks.refused:
+            world.checks.fail(f"{run_id} came over the queue: no run, no refusal")
+
+
+def _usage(world: World) -> None:
+    """Each ended run is counted once."""
+    days = world.tables.usage.values()
+    runs = [world.checks.ended[r] for r in world.tables.requests if r in world.checks.ended]
+    counted = (sum(d.runs for d in days), sum(d.output_tokens for d in days))
+    expected = (len(runs), sum(run.usage.output_tokens for run in runs))
+    if counted != expected:
+        world.checks.fail(f"usage counted {counted}, the runs say {expected}")
+
+
+def _errors(world: World) -> None:
+    for context in world.loop.errors:
+        world.checks.fail(f"nobody looked at {context.get('exception')!r}: {context['message']}")

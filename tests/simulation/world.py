@@ -1,0 +1,257 @@
+"""What is a simulated world: storage, bus, apps, clients, and what goes wrong?
+
+Built from a seed alone; `run` lets it happen and returns what did not hold, or None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from aos.adapters.memory import (
+    Kept,
+    MemoryBroker,
+    MemoryConversationStore,
+    MemoryTables,
+    SeededIds,
+)
+from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.run import run_id_for
+from aos.services.catalog import layout
+from tests.simulation.apps import App, MainApp, RealmApp
+from tests.simulation.checks import Checks
+from tests.simulation.doors import Ask
+from tests.simulation.faults import Weather
+from tests.simulation.loop import START, VirtualClock, VirtualLoop
+from tests.simulation.model import Oracle, SimModel
+from tests.simulation.pump import Pump
+from tests.simulation.scenario import Outage, Scenario
+from tests.simulation.story import Story
+from tests.simulation.wire import WireConversationStore
+
+A = TypeVar("A", bound=App)
+MEND_EVERY = 30.0
+LONGEST = 7 * 86400.0
+"""After the last fault everything must have ended within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A catalog head as it was written: when, and the index that it names."""
+
+    seconds: float
+    index: str
+
+
+class World:
+    """One seed's world."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.rng = random.Random(scenario.seed)
+        self.loop = VirtualLoop()
+        self.clock = VirtualClock(self.loop)
+        self.ids = SeededIds(random.Random(scenario.seed + 1))
+        self.story = Story()
+        self.weather = Weather(
+            rng=self.rng,
+            mean_operations=scenario.mean_operations,
+            kinds=scenario.fault_kinds,
+            hang_share=scenario.hang_share,
+            cancel_share=scenario.cancel_share,
+        )
+        self.tables = MemoryTables()
+        self.broker = MemoryBroker(clock=self.clock)
+        self.config = MemoryBlobStore(clock=self.clock)
+        self.data = MemoryBlobStore(clock=self.clock)
+        self.oracle = Oracle()
+        self.checks = Checks(self)
+        self.pump = Pump(self)
+        self.conversation_store: type[MemoryConversationStore] = (
+            WireConversationStore if scenario.over_the_wire else MemoryConversationStore
+        )
+        self.asks: dict[str, Ask] = {}
+        self.accepted: set[str] = set()
+        self.cancel_commands: dict[str, bool] = {}
+        self.catalog: list[Published] = []
+        self.apps: dict[str, App] = {}
+        self.refused_codes: dict[str, str] = {}
+        self._armed: set[str] = set()
+        self._clients: set[asyncio.Task[None]] = set()
+        self._calm = False
+        self.tables.watchers += [self.checks.written, self._pending_written]
+        self.broker.watchers += [self._message, self.checks.message]
+        for number in range(scenario.mains):
+            self._start(MainApp, f"main{number}")
+        for number in range(scenario.realms):
+            self._start(RealmApp, f"realm{number}")
+
+    def run(self) -> str | None:
+        """Let everything happen; what did not hold, or None."""
+        from tests.simulation.clients import Clients  # the clients know the world
+        from tests.simulation.verdict import verdict
+
+        try:
+            Clients(self).begin()
+            for outage in self.scenario.outages:
+                self.loop.call_later(outage.start, self._outage, outage)
+            self.weather.begin()
+            self.loop.run_to(self.scenario.fault_seconds)
+            self._end_faults()
+            self.loop.run_to(self.scenario.fault_seconds + LONGEST)
+            if self.checks.failure is None:
+                verdict(self)
+            return self.checks.failure
+        finally:
+            self._close()
+
+    def spawn_client(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something outside of the apps."""
+        task = self.loop.create_task(work)
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+
+    def living(self, kind: type[A]) -> list[A]:
+        """The instances of an app that are alive."""
+        return [app for app in self.apps.values() if app.alive and isinstance(app, kind)]
+
+    def model_for(self, app: App) -> SimModel:
+        """The model as an instance sees it."""
+        return SimModel(
+            record=self.oracle,
+            door=app.door,
+            loop=self.loop,
+            weather=self.weather,
+            rng=self.rng,
+        )
+
+    def died(self, app: App) -> None:
+        """A process is gone: its locks expire within a minute, and the platform starts another."""
+        self.pump.expire_locks(app, within=60 * self.rng.random())
+        self.loop.call_later(1 + 40 * self.rng.random() ** 2, self._start, type(app), app.name)
+
+    def raised(self, error: Exception) -> None:
+        """A handler raised what no handler may raise, unless a bug was planned."""
+        if not (isinstance(error, RuntimeError) and "planned" in str(error)):
+            self.checks.fail(f"a handler raised {error!r}")
+
+    def run_id_of(self, kept: Kept) -> str:
+        """The run that a request message asks for."""
+        message = kept.received()
+        owner = message.properties.get("aos_owner") or f"queue:{REQUESTS_QUEUE}"
+        return run_id_for(scope=f"queue:{REQUESTS_QUEUE}:{owner}", key=message.key)
+
+    def requests_in(self, conversation_id: str) -> int:
+        """How many requests were made on a conversation."""
+        return sum(
+            1
+            for run_id, ask in self.asks.items()
+            if (ask.conversation_id or run_id) == conversation_id
+        )
+
+    def blob_done(self, operation: str, name: str) -> None:
+        """A blob operation took effect: remember each published head."""
+        if operation == "write" and name == layout.HEAD:
+            head = json.loads(self.data._blobs[name].body)
+            self.catalog.append(Published(self.loop.seconds, head["index"]))
+
+    def _start(self, kind: type[App], name: str) -> None:
+        app = self.apps[name] = kind(self, name)
+        self._armed.discard(name)
+        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+            self.pump.poke(entity)
+        if isinstance(app, MainApp) and self.tables.pending:
+            self._arm(app)
+
+    def _message(self, what: str, kept: Kept) -> None:
+        """A message was sent: it is looked for when it is visible, maybe late, maybe twice."""
+        if what == "abandon":
+            self.pump.poke(kept.entity, seconds=0.05)
+        if what != "send":
+            return
+        now, scenario = self.clock.now(), self.scenario
+        note = (self.loop.seconds, "bus", "✉", f"{kept.entity} {kept.message_id}")
+        self.story.events.append(note)
+        if not self._calm and kept.entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+            if self.rng.random() < scenario.delay_share and kept.visible_at <= now:
+                late = scenario.longest_delay * self.rng.random() ** 3
+                kept.visible_at = now + timedelta(seconds=late)
+            if self.rng.random() < scenario.copy_share and not kept.properties.get("sim_copy"):
+                self._copy_later(kept)
+        seconds = (kept.visible_at - START).total_seconds() - self.loop.seconds
+        self.pump.poke(kept.entity, seconds=max(seconds, 0.0) + 0.001)
+
+    def _copy_later(self, kept: Kept) -> None:
+        delay = self.rng.choice((0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0))
+        copy: dict[str, Any] = {
+            "message_id": kept.message_id,
+            "session_id": kept.session_id,
+            "correlation_id": kept.correlation_id,
+            "properties": {**kept.properties, "sim_copy": True},
+        }
+        visible = (kept.visible_at - START).total_seconds() - self.loop.seconds
+
+        def send() -> None:
+            self.broker.send(kept.entity, kept.body, **copy)
+
+        self.loop.call_later(max(visible, 0.0) * self.rng.choice((0, 1)) + delay, send)
+
+    def _pending_written(self, operation: str, key: str) -> None:
+        if operation == "pending.put":
+            for app in self.living(MainApp):
+                self._arm(app)
+
+    def _arm(self, app: MainApp) -> None:
+        if app.name not in self._armed:
+            self._armed.add(app.name)
+            self.loop.call_later(MEND_EVERY * (0.1 + self.rng.random()), self._mend, app)
+
+    def _mend(self, app: MainApp) -> None:
+        """The mender's timer; ticks that would find nothing are left out."""
+        if not app.alive:
+            return
+        if not self.tables.pending:
+            self._armed.discard(app.name)
+            return
+        first = min(row.next_check for row in self.tables.pending.values())
+        wait = (first - self.clock.now()).total_seconds()
+        if wait <= 0:
+            app.spawn(app.mend())
+        ticks = max(1, int(wait // MEND_EVERY) + 1)
+        self.loop.call_later(MEND_EVERY * ticks, self._mend, app)
+
+    def _outage(self, outage: Outage) -> None:
+        self.weather.away |= {outage.what}
+        self.story.events.append((self.loop.seconds, "WORLD", f"✗ no {outage.what}", ""))
+        if outage.what == "bus":
+            self.loop.call_later(60, self._lose_all_locks)
+        self.loop.call_later(outage.seconds, self._back, outage)
+
+    def _lose_all_locks(self) -> None:
+        if "bus" in self.weather.away:
+            for app in self.living(App):
+                app.lose_locks()
+
+    def _back(self, outage: Outage) -> None:
+        self.weather.away -= {outage.what}
+        self.story.events.append((self.loop.seconds, "WORLD", f"{outage.what} is back", ""))
+        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+            self.pump.poke(entity)
+
+    def _end_faults(self) -> None:
+        self._calm = True
+        self.weather.calm()
+        self.story.events.append((self.loop.seconds, "WORLD", "no more faults", ""))
+        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+            self.pump.poke(entity)
+
+    def _close(self) -> None:
+        for app in self.apps.values():
+            app.alive = False
+        self.loop.cancel_all()
