@@ -72,13 +72,15 @@ def cancel(
     return end_waiting(state, request, RunStatus.CANCELLED, now=now)
 
 
-def woken(conversation: Conversation, command: ContinueRun, *, now: datetime) -> Step:
-    """A ContinueRun: one that comes before the moment it was wanted for leaves another."""
-    retry_at = conversation.retry_at
-    if retry_at is None or command.due != retry_at or now >= retry_at:
+def woken(conversation: Conversation, command: ContinueRun) -> Step:
+    """A ContinueRun: the one that a wait was scheduled with ends it.
+
+    The broker's clock has decided that; ours may be behind, and then a look at it would leave
+    nobody to wake the conversation.
+    """
+    if command.due is None or command.due != conversation.retry_at:
         return Step(conversation=conversation)
-    again = _continue(conversation, command.run_id, due=retry_at)
-    return Step(conversation=replace(conversation, outbox=(*conversation.outbox, again)))
+    return Step(conversation=replace(conversation, retry_at=None))
 
 
 def owed(conversation: Conversation, *, now: datetime) -> Owed:

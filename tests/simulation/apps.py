@@ -32,6 +32,7 @@ from aos.services.mending import Mender
 from aos.services.replies import Replies
 from aos.services.waiting import RunWaiters
 from tests.simulation.faults import InstanceDoor
+from tests.simulation.loop import VirtualClock
 from tests.simulation.model import SimModel
 
 if TYPE_CHECKING:
@@ -83,17 +84,18 @@ class App:
         self.messages: dict[int, Kept] = {}
         self.sessions: list[Session] = []
         self.door = InstanceDoor(self, loop=world.loop, weather=world.weather, story=world.story)
+        self.clock = VirtualClock(world.loop, skew=world.scenario.skew * world.rng.uniform(-1, 1))
         self.telemetry = SilentTelemetry(self.note)
         self.requests = MemoryRequestStore(world.tables, door=self.door)
         self.conversations = world.conversation_store(world.tables, door=self.door)
-        self.bus = MemoryBus(world.broker, clock=world.clock, door=self.door)
+        self.bus = MemoryBus(world.broker, clock=self.clock, door=self.door)
         self.data = self.blobs(world.data)
-        self.agents = CatalogReader(self.data, world.clock)
+        self.agents = CatalogReader(self.data, self.clock)
 
     def blobs(self, shared: MemoryBlobStore) -> MemoryBlobStore:
         """This instance's own way to a container."""
         return MemoryBlobStore(
-            clock=self.world.clock,
+            clock=self.clock,
             hook=self._blob_hook,
             _blobs=shared._blobs,
             _numbers=shared._numbers,
@@ -136,7 +138,7 @@ class MainApp(App):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        tables, clock = world.tables, world.clock
+        tables, clock = world.tables, self.clock
         self.pending = MemoryPendingStore(tables, door=self.door)
         self.index = MemoryRunIndex(tables, door=self.door)
         self.ledger = MemoryLedger(tables, door=self.door)
@@ -198,12 +200,12 @@ class RealmApp(App):
                 model=self.model,
                 conversations=self.conversations,
                 requests=self.requests,
-                clock=world.clock,
+                clock=self.clock,
                 ids=world.ids,
                 limits=TurnLimits(),
             ),
             bus=self.bus,
-            clock=world.clock,
+            clock=self.clock,
             ids=world.ids,
             telemetry=self.telemetry,
         )

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CARDS = {
     "ceo": {"agent_id": "ceo", "purpose": "Lead."},
-    "hasty": {"agent_id": "hasty", "purpose": "Be quick.", "limits": {"run_timeout_seconds": 200}},
+    "hasty": {"agent_id": "hasty", "purpose": "Be quick.", "limits": {"run_timeout_seconds": 90}},
+    "tuned": {"agent_id": "tuned", "purpose": "Be special.", "adapter_name": "not-served"},
 }
 TRIES = 6
 

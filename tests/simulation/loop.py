@@ -125,14 +125,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
 
 class VirtualClock:
-    """The clock of everybody in the simulation, in whole milliseconds as on the wire."""
+    """A clock in the simulation, in whole milliseconds as on the wire; it may go wrong by `skew`
+    seconds, as the clocks of machines do."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, *, skew: float = 0.0) -> None:
         self._loop = loop
+        self._skew = skew
 
     def now(self) -> datetime:
         """Virtual time."""
-        return START + timedelta(milliseconds=int(self._loop.seconds * 1000))
+        return START + timedelta(milliseconds=int((self._loop.seconds + self._skew) * 1000))
 
     def monotonic(self) -> float:
         """Virtual seconds."""

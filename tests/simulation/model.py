@@ -66,13 +66,28 @@ class SimModel:
         question = call.messages[-1].content
         asked = Asked(question=question, messages=tuple(call.messages))
         self._record.asked.append(asked)
-        await self._door("model.complete", question, lambda: None)
         started = self._loop.seconds
-        seconds = self._seconds(question)
-        await self._loop.pause(min(seconds, call.timeout_seconds))
-        asked.seconds = self._loop.seconds - started
-        if seconds > call.timeout_seconds:
-            raise TransientError(f"no answer within {call.timeout_seconds:g} s")
+        try:
+            await self._door("model.complete", question, lambda: None)
+            await self._take_time(question, call.timeout_seconds)
+        finally:
+            asked.seconds = self._loop.seconds - started
+        self._fail(question)
+        number = next(self._record.numbers)
+        asked.answer = f"answer {number} to {question}"
+        usage = Usage(input_tokens=len(call.messages), output_tokens=number)
+        return ModelAnswer(text=asked.answer, usage=usage, model="m")
+
+    async def _take_time(self, question: str, limit: float) -> None:
+        seconds = 0.05 + 1.2 * self._rng.random()
+        if "[slow]" in question:
+            seconds = self._rng.choice((20.0, 100.0, 130.0, 400.0))
+        await self._loop.pause(min(seconds, limit))
+        if seconds > limit:
+            raise TransientError(f"no answer within {limit:g} s")
+
+    def _fail(self, question: str) -> None:
+        """What the outage or the question's mood demands."""
         if "model" in self._weather.away:
             raise TransientError("model is away", retry_after_seconds=2.0)
         if "[busy]" in question and self._rng.random() < 0.5:
@@ -81,12 +96,3 @@ class SimModel:
             raise RunFailed("model_rejected", "the model does not like it")
         if "[poison]" in question:
             raise RuntimeError("a planned bug, on every delivery")
-        number = next(self._record.numbers)
-        asked.answer = f"answer {number} to {question}"
-        usage = Usage(input_tokens=len(call.messages), output_tokens=number)
-        return ModelAnswer(text=asked.answer, usage=usage, model="m")
-
-    def _seconds(self, question: str) -> float:
-        if "[slow]" in question:
-            return self._rng.choice((20.0, 100.0, 130.0, 400.0))
-        return 0.05 + 1.2 * self._rng.random()

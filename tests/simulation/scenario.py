@@ -13,8 +13,9 @@ from typing import Literal
 
 from tests.simulation.faults import KINDS
 
-Kind = Literal["mixed", "quiet", "outage", "storm", "race", "catalog", "cancel"]
+Kind = Literal["mixed", "quiet", "outage", "storm", "long", "race", "catalog", "cancel", "full"]
 HOUR = 3600.0
+_CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Scenario:
     edits: tuple[Edit, ...]
     fault_seconds: float
     over_the_wire: bool
+    skew: float
 
 
 def scenario(seed: int) -> Scenario:
@@ -100,63 +102,89 @@ def scenario(seed: int) -> Scenario:
         edits=_edits(rng, kind, span),
         fault_seconds=max(span + 1800.0, last + 300.0),
         over_the_wire=rng.random() < 0.15,
+        skew=rng.choice((0.0, 0.0, 0.05, 3.0)),
     )
 
 
 def _kind(rng: random.Random) -> Kind:
-    kinds: tuple[Kind, ...] = ("mixed", "quiet", "outage", "storm", "race", "catalog", "cancel")
-    return rng.choices(kinds, weights=(44, 4, 10, 1.5, 12, 16, 12))[0]
+    weights: dict[Kind, float] = {
+        "mixed": 42,
+        "quiet": 4,
+        "outage": 12,
+        "storm": 1,
+        "long": 0.7,
+        "race": 12,
+        "catalog": 16,
+        "cancel": 12,
+        "full": 0.3,
+    }
+    return rng.choices(list(weights), weights=list(weights.values()))[0]
 
 
 def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
-    if kind == "storm":
-        return (Outage("model", rng.random() * 5, 23 * HOUR),)
+    if kind in ("storm", "long"):
+        hours = 23 if kind == "storm" else 30
+        return (Outage("model", rng.random() * 5, hours * HOUR),)
     if kind == "outage":
-        whats = rng.sample(("storage", "bus", "model"), rng.choice((1, 1, 2)))
-        return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in whats)
+        whats = rng.sample(("storage", "bus", "model", "model"), rng.choice((1, 1, 2)))
+        return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in set_in_order(whats))
     return ()
 
 
+def set_in_order(items: list[str]) -> list[str]:
+    """Each once."""
+    return list(dict.fromkeys(items))
+
+
 def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...]:
-    number = {"storm": rng.randint(1, 2), "race": rng.randint(2, 5)}.get(kind, rng.randint(1, 6))
-    chats = rng.choice((("chat-1",), ("chat-1", "chat-2"), ()))
-    if kind == "race":
-        chats = ("chat-1",)
-    planned = []
-    for place in range(number):
-        chat = rng.choice((*chats, *chats, None))
-        owner = rng.choice(("ann", "bob")) if chat is None or kind == "race" else "ann"
-        planned.append(
-            Planned(
-                at=rng.random() * (0.2 if kind == "race" else span),
-                name=f"q{place}",
-                owner=owner,
-                agent_id="hasty" if chat == "chat-2" or kind == "outage" else "ceo",
-                conversation_id=chat,
-                over_queue=rng.random() < 0.6,
-                mood=_mood(rng, kind),
-                twins=rng.choice((0, 0, 0, 1, 2)),
-                cancel_after=_cancel(rng, kind),
-                repeat_after=rng.choice((None, None, 5.0, 700.0, 90000.0)),
-                wait_seconds=rng.choice((0.0, 0.0, 5.0, 100.0)),
-            )
-        )
-    return tuple(planned)
+    number = {
+        "storm": rng.randint(1, 2),
+        "long": rng.randint(1, 3),
+        "race": rng.randint(2, 5),
+        "full": 36,
+    }.get(kind, rng.randint(1, 6))
+    chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
+    return tuple(_request(rng, kind, chats, place, span) for place in range(number))
+
+
+def _request(
+    rng: random.Random, kind: Kind, chats: tuple[str, ...], place: int, span: float
+) -> Planned:
+    chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
+    agent_id = {"chat-2": "hasty", None: rng.choice(("ceo", "tuned"))}.get(chat, "ceo")
+    if kind == "outage" or (kind == "race" and rng.random() < 0.15):
+        agent_id = "hasty"
+    return Planned(
+        at=rng.random() * (0.2 if kind in ("race", "full") else span),
+        name=f"q{place}",
+        owner=rng.choice(("ann", "bob")) if chat is None or kind == "race" else "ann",
+        agent_id=agent_id,
+        conversation_id=chat,
+        over_queue=rng.random() < 0.6,
+        mood=_mood(rng, kind),
+        twins=rng.choice((0, 0, 0, 1, 2)) if kind != "full" else 0,
+        cancel_after=_cancel(rng, kind),
+        repeat_after=rng.choice((None, None, 5.0, 700.0, 90000.0)),
+        wait_seconds=rng.choice((0.0, 0.0, 5.0, 100.0)),
+    )
 
 
 def _mood(rng: random.Random, kind: Kind) -> str:
-    if kind in ("storm", "outage"):
+    if kind in ("storm", "long", "full"):
         return ""
     moods = ("", "[slow]", "[busy]", "[refused]", "[poison]")
     return rng.choices(moods, weights=(80, 8, 7, 3, 2))[0]
 
 
 def _cancel(rng: random.Random, kind: Kind) -> float | None:
-    share = 0.7 if kind == "cancel" else 0.06
-    return rng.choice((0.0, 0.01, 0.1, 1.0, 30.0)) if rng.random() < share else None
+    share = {"cancel": 0.7, "outage": 0.3, "full": 0.0}.get(kind, 0.06)
+    moments = (5.0, 100.0, 400.0, 2000.0) if kind == "outage" else (0.0, 0.01, 0.1, 1.0, 30.0)
+    return rng.choice(moments) if rng.random() < share else None
 
 
 def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
+    if kind == "outage" and rng.random() < 0.3:
+        return (Edit(at=HOUR * rng.random(), what="disable", agent_id="hasty"),)
     if kind != "catalog":
         return ()
     edits = []

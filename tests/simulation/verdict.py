@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from tests.simulation.doors import Ask
     from tests.simulation.world import World
 
-ALLOWED_ERRORS = {
-    "model_rejected": "[refused]",
-    "internal_error": "[poison]",
-}
+DAY = 86400.0
 NO_HISTORY = 2
 """A model call of a new conversation: the system prompt and the question."""
 
@@ -108,17 +105,31 @@ def _race_lost(world: World, run: Run, ask: Ask) -> None:
 
 
 def _clock_was_spent(world: World, run: Run, ask: Ask) -> None:
-    taken = sum(a.seconds for a in world.oracle.asked if a.question == ask.question)
-    limit = 200.0 if ask.agent_id == "hasty" else 1800.0
+    """A run has one turn: its clock is spent when one call took as long as that."""
+    taken = max((a.seconds for a in world.oracle.asked if a.question == ask.question), default=0.0)
+    limit = 90.0 if ask.agent_id == "hasty" else 1800.0
     if taken < limit - 1.0:
-        world.checks.fail(f"{run.run_id} timed out after {taken:.0f} s of model time")
+        world.checks.fail(f"{run.run_id} timed out, its longest call took {taken:.0f} s")
 
 
 def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
-    """A refusal or a bug that its question names, or a session that crashed again and again."""
-    if code == "internal_error" and run.conversation_id in world.checks.worn_out:
-        return True
-    return ALLOWED_ERRORS.get(code, "[nothing]") in ask.question
+    """What its question names, what it waited for, or a session that crashed again and again."""
+    assert run.ended_at is not None
+    waited = (run.ended_at - run.created_at).total_seconds()
+    match code:
+        case "internal_error":
+            return run.conversation_id in world.checks.worn_out
+        case "model_rejected":
+            return "[refused]" in ask.question
+        case "model_unavailable" | "start_timeout":
+            return waited >= DAY and world.scenario.kind == "long"
+        case "conversation_full":
+            return world.scenario.kind == "full"
+        case "agent_mismatch":
+            head = world.tables.conversations[run.conversation_id].head
+            return head.agent_id != run.agent_id
+        case _:
+            return False
 
 
 def _may_use(world: World, run: Run) -> bool:

@@ -200,7 +200,7 @@ class World:
         def send() -> None:
             self.broker.send(kept.entity, kept.body, **copy)
 
-        self.loop.call_later(max(visible, 0.0) * self.rng.choice((0, 1)) + delay, send)
+        self.loop.call_later(max(visible, 0.0) + delay, send)
 
     def _pending_written(self, operation: str, key: str) -> None:
         if operation == "pending.put":

@@ -130,7 +130,7 @@ class Execution:
             case CancelRun(request=request):
                 work.add(advance.cancel(work.conversation, request, known=known, now=now))
             case ContinueRun():
-                work.add(advance.woken(work.conversation, command, now=now))
+                work.add(advance.woken(work.conversation, command))
             case _:
                 assert_never(command)
 

@@ -190,23 +190,28 @@ class Turns:
         patience_ends = self._clock.monotonic() + self._limits.patience_seconds
         failures = 0
         while True:
-            started = self._clock.monotonic()
-            limit = min(call.timeout_seconds, run_left, deadline - started)
+            limit = min(call.timeout_seconds, run_left, deadline - self._clock.monotonic())
             if limit < WATCH_SECONDS and limit < run_left:
                 return OutOfTime()
-            try:
-                answer = await watch.over(self._model.complete(_within(call, limit)))
-            except TransientError as error:
-                if self._clock.monotonic() - started >= run_left:
-                    return RanOut()
-                delay = self._delay(failures, error)
-                if self._clock.monotonic() + delay > min(patience_ends, deadline):
-                    return Away(retry_after=_retry_after(error))
-                failures += 1
-                await watch.over(self._clock.sleep(delay))
-            else:
-                seconds = self._clock.monotonic() - started
-                return Answered(answer=answer, seconds=seconds, missing_adapter=missing_adapter)
+            outcome, seconds = await watch.over(self._complete(_within(call, limit)))
+            if isinstance(outcome, ModelAnswer):
+                return Answered(answer=outcome, seconds=seconds, missing_adapter=missing_adapter)
+            if seconds >= run_left:
+                return RanOut()
+            delay = self._delay(failures, outcome)
+            if self._clock.monotonic() + delay > min(patience_ends, deadline):
+                return Away(retry_after=_retry_after(outcome))
+            failures += 1
+            await watch.over(self._clock.sleep(delay))
+
+    async def _complete(self, call: ModelCall) -> tuple[ModelAnswer | TransientError, float]:
+        """Ask once; what came of it, and the seconds that the call itself took."""
+        started = self._clock.monotonic()
+        try:
+            answer = await self._model.complete(call)
+        except TransientError as error:
+            return error, self._clock.monotonic() - started
+        return answer, self._clock.monotonic() - started
 
     def _delay(self, failures: int, error: TransientError) -> float:
         """Full jitter, or longer when the endpoint asked for it."""
