@@ -175,18 +175,20 @@ class Clients:
             self._ask_after(edit)
 
     def _ask_after(self, edit: Edit) -> None:
+        """Main may know the new card before realm does, and the other way round."""
         first = self._world.scenario.requests[0]
-        name = f"{edit.what}-{edit.agent_id}-{edit.at:.3f}"
-        planned = replace(
-            first,
-            name=name,
-            owner="ann",
-            agent_id=edit.agent_id,
-            conversation_id=None,
-            mood="",
-            cancel_after=None,
-        )
-        self._come(planned)
+        for delay in (0.0, 0.6, 1.2):
+            planned = replace(
+                first,
+                name=f"{edit.what}-{edit.agent_id}-{edit.at:.3f}-{delay}",
+                owner="ann",
+                agent_id=edit.agent_id,
+                conversation_id=None,
+                mood="",
+                cancel_after=None,
+                repeat_after=None,
+            )
+            self._world.loop.call_later(delay, self._come, planned)
 
     async def _at_main(self, call: Callable[[MainApp], Awaitable[T]]) -> T:
         """Call some living main; CutConnection when it dies meanwhile or none is there."""

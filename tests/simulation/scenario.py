@@ -81,7 +81,7 @@ def scenario(seed: int) -> Scenario:
     rng = random.Random(seed * 7919 + 13)
     kind = _kind(rng)
     faulty = kind != "quiet" and rng.random() < 0.9
-    span = rng.choice((0.5, 8.0) if kind == "catalog" else (0.5, 20.0, 200.0, 2000.0))
+    span = rng.choice((1.0, 3.0) if kind == "catalog" else (0.5, 20.0, 200.0, 2000.0))
     outages = _outages(rng, kind)
     requests = _requests(rng, kind, span)
     last = max((o.start + o.seconds for o in outages), default=0.0)
@@ -89,7 +89,7 @@ def scenario(seed: int) -> Scenario:
         seed=seed,
         kind=kind,
         mains=rng.choice((1, 1, 2)),
-        realms=rng.choice((1, 2, 2, 3)),
+        realms=rng.choice((1, 2, 2, 3)) if kind != "catalog" else 1,
         mean_operations=rng.choice((12.0, 30.0, 30.0, 90.0, 300.0)) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.0, 0.3)) if faulty else 0.0,
@@ -141,6 +141,7 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "storm": rng.randint(1, 2),
         "long": rng.randint(1, 3),
         "race": rng.randint(2, 5),
+        "catalog": rng.randint(3, 6),
         "full": 36,
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
@@ -188,7 +189,7 @@ def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
     if kind != "catalog":
         return ()
     edits = []
-    for number in range(rng.randint(1, 4)):
+    for number in range(rng.randint(2, 5)):
         what = rng.choice(("edit", "disable", "enable", "remove", "new", "new", "new"))
         agent_id = f"new-{number}" if what == "new" else "ceo"
         edits.append(Edit(at=span * rng.random(), what=what, agent_id=agent_id))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aos.domain.card import CardKind
+from aos.domain.catalog import CatalogIndex
 from aos.domain.catalog_json import index_from_json
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
 from aos.domain.run import Run, RunStatus
@@ -57,6 +58,8 @@ def _run(world: World, run_id: str) -> None:
         fail(f"the row of {run_id} is not what it ended as")
     _reply(world, run_id, run)
     _why(world, run, ask)
+    if run.card_digest is not None:
+        _card_was_new_enough(world, run)
     if run.status is RunStatus.COMPLETED and not run.output:
         fail(f"{run_id} completed without an output")
 
@@ -151,12 +154,21 @@ def _agent_was_gone(world: World, run: Run, code: str) -> None:
     world.checks.fail(f"{run.run_id} ended {code}, but its agent was there since {admitted}")
 
 
-def _catalogs(world: World) -> list[Any]:
-    found = []
-    for published in world.catalog:
+def _card_was_new_enough(world: World, run: Run) -> None:
+    """A run pins a card of the catalog that main judged by, or of a later one."""
+    admitted = world.tables.requests[run.run_id].request.catalog_version
+    for index in _catalogs(world):
+        entry = index.entry(CardKind.AGENT, run.agent_id)
+        if index.version >= admitted and entry and entry.serving_digest == run.card_digest:
+            return
+    world.checks.fail(f"{run.run_id} ran on a card older than catalog {admitted}, its admission's")
+
+
+def _catalogs(world: World) -> list[CatalogIndex]:
+    for published in world.catalog[len(world.indexes) :]:
         blob = world.data._blobs[layout.index(published.index)]
-        found.append(index_from_json(blob.body))
-    return found
+        world.indexes.append(index_from_json(blob.body))
+    return world.indexes
 
 
 def _history(world: World, key: str) -> None:

@@ -21,6 +21,7 @@ from aos.adapters.memory import (
     SeededIds,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.domain.catalog import CatalogIndex
 from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
 from aos.domain.run import run_id_for
 from aos.services.catalog import layout
@@ -80,6 +81,7 @@ class World:
         self.accepted: set[str] = set()
         self.cancel_commands: dict[str, bool] = {}
         self.catalog: list[Published] = []
+        self.indexes: list[CatalogIndex] = []
         self.apps: dict[str, App] = {}
         self.refused_codes: dict[str, str] = {}
         self._armed: set[str] = set()

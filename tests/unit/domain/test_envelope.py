@@ -1,0 +1,126 @@
+"""What goes onto the bus or into a table comes back as it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aos.domain.conversation import ActiveRun, Conversation
+from aos.domain.envelope import (
+    Command,
+    EnvelopeError,
+    Outgoing,
+    StartRun,
+    from_dict,
+    read_command,
+    to_dict,
+    to_realm,
+)
+from aos.domain.run import AdmittedRequest, Run
+from tests.unit.domain import values
+from tests.unit.domain.values import NOON, a_request
+
+quick = settings(max_examples=60, deadline=None)
+
+
+@quick
+@given(values.commands)
+def test_a_command_survives_the_wire(command: Command) -> None:
+    assert read_command(json.dumps(to_dict(command)).encode()) == command
+
+
+@quick
+@given(values.outgoing)
+def test_an_outbox_entry_survives_storage(outgoing: Outgoing) -> None:
+    assert Outgoing.from_dict(json.loads(json.dumps(outgoing.to_dict()))) == outgoing
+
+
+@quick
+@given(values.conversations)
+def test_a_head_survives_storage(conversation: Conversation) -> None:
+    assert Conversation.from_dict(json.loads(json.dumps(conversation.to_dict()))) == conversation
+
+
+@quick
+@given(values.runs)
+def test_a_run_survives_the_wire(run: Run) -> None:
+    assert Run.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+
+
+@quick
+@given(values.requests)
+def test_a_request_survives_storage(request: AdmittedRequest) -> None:
+    assert AdmittedRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+
+
+@quick
+@given(values.active_runs)
+def test_an_active_run_survives_storage(active: ActiveRun) -> None:
+    assert ActiveRun.from_dict(json.loads(json.dumps(active.to_dict()))) == active
+
+
+@quick
+@given(values.commands, st.dictionaries(st.text(min_size=3, max_size=8), values.plain, max_size=3))
+def test_unknown_envelope_fields_are_ignored(command: Command, more: dict[str, object]) -> None:
+    envelope = to_dict(command)
+    assert from_dict({**{f"x_{name}": value for name, value in more.items()}, **envelope}) == (
+        command
+    )
+
+
+def test_an_envelope_has_the_contracts_common_fields() -> None:
+    command = StartRun(request=a_request("a"))
+    envelope = to_dict(command)
+    names = ["version", "type", "command_id", "run_id", "conversation_id", "attempt"]
+    assert list(envelope)[: len(names)] == names
+    assert (envelope["version"], envelope["type"], envelope["attempt"]) == (1, "StartRun", 0)
+    beside = ("owner", "admitted_at", "catalog_version")
+    assert {name: envelope[name] for name in beside} == {
+        "owner": "ann",
+        "admitted_at": "2030-01-01T12:00:00.000Z",
+        "catalog_version": 1,
+    }
+    assert not set(beside) & set(envelope["request"])
+
+
+def test_the_same_command_has_the_same_id_however_often_it_is_made() -> None:
+    first, again = StartRun(request=a_request("a")), StartRun(request=a_request("a"), attempt=3)
+    assert first.command_id == again.command_id
+    assert to_realm(first).session_id == "chat"
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"\xff\xfe{", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b'{"version": 2, "type": "StartRun"}', "version 2"),
+        (b'{"version": 1, "type": "StopRun"}', "unknown command type 'StopRun'"),
+        (b'{"version": 1}', "unknown command type None"),
+        (b'{"type": "ContinueRun", "run_id": "r"}', "conversation_id"),
+        (b'{"type": "ContinueRun", "run_id": "r", "conversation_id": "c", "due": "soon"}', "soon"),
+        (b'{"type": "StartRun", "request": {}, "owner": "o"}', "admitted_at"),
+        (b'{"type": "StartRun", "request": 5, "owner": "o", "admitted_at": "x"}', "StartRun"),
+        (b'{"type": "RunEnded", "run": {"status": "done"}, "owner": "o"}', "RunEnded"),
+        (b'{"type": "RunEnded", "run": null, "owner": "o"}', "RunEnded"),
+    ],
+)
+def test_what_is_not_an_envelope_of_ours_is_refused_with_its_reason(body: bytes, says: str) -> None:
+    with pytest.raises(EnvelopeError, match=says):
+        read_command(body)
+
+
+def test_a_missing_version_is_the_first() -> None:
+    envelope = to_dict(StartRun(request=a_request("a")))
+    del envelope["version"]
+    assert from_dict(envelope) == StartRun(request=a_request("a"))
+
+
+def test_moments_are_written_in_utc_with_milliseconds() -> None:
+    assert to_dict(StartRun(request=a_request("a", admitted_at=NOON)))["admitted_at"].endswith(
+        ":00.000Z"
+    )
