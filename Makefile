@@ -30,8 +30,8 @@ lint: setup ## ruff, formatting, import rules
 types: setup ## mypy --strict over aos and devhost
 	$(BIN)/mypy
 
-sim: setup ## the seeded simulation of crashes
-	$(BIN)/python -m pytest tests/simulation
+sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --from $(or $(FROM),1)
 
 e2e: setup ## the three processes end to end
 	$(BIN)/python -m pytest tests/e2e

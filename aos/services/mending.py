@@ -122,4 +122,4 @@ class Mender:
 
 def _pause(row: PendingRun) -> timedelta:
     """30 s, then doubling to 15 min."""
-    return min(FIRST_PAUSE * 2 ** min(row.checks + 1, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(row.checks + 1, 10)), LONGEST_PAUSE)

@@ -86,21 +86,21 @@ class Replies:
         `body` is the message as it was parsed (its ids and metadata are echoed), `entity` where
         the answer goes.
         """
-        shown = {name: body.get(name) for name in ("agent_id", "conversation_id")}
+        shown = {name: _text_or_none(body.get(name)) for name in ("agent_id", "conversation_id")}
         metadata = body.get("metadata")
         fields = {
             "run_id": run_id,
             "status": "refused",
             "error": error.to_dict(),
             "metadata": metadata if isinstance(metadata, dict) else None,
-            **{name: value if isinstance(value, str) else None for name, value in shown.items()},
+            **shown,
         }
         await self._bus.reply(
             Reply(
                 entity=entity,
                 message_id=f"{run_id}:refused:{message.sequence_number}",
                 correlation_id=message.correlation_id or message.message_id,
-                session_id=message.reply_to_session_id or fields["conversation_id"] or run_id,
+                session_id=message.reply_to_session_id or shown["conversation_id"] or run_id,
                 body={
                     "version": VERSION,
                     "type": "run.refused",
@@ -142,6 +142,10 @@ class Replies:
             input_tokens=run.usage.input_tokens,
             output_tokens=run.usage.output_tokens,
         )
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _reply(run: Run, address: ReplyAddress, *, traceparent: str | None) -> Reply:

@@ -45,6 +45,13 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._seconds + seconds, next(self._numbers), waker))
         await waker
 
+    @property
+    def next_wake(self) -> float | None:
+        """In how many seconds the next sleeper wakes; None when nobody sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return max(0.0, self._sleepers[0][0] - self._seconds) if self._sleepers else None
+
     def advance(self, seconds: float) -> None:
         """Move time on and wake whose sleep is over."""
         self._seconds += seconds
