@@ -75,7 +75,7 @@ class Clock(Protocol):
     """Time, as a port so that tests and the simulation own it."""
 
     def now(self) -> datetime:
-        """The time in UTC, timezone-aware."""
+        """The time in UTC, timezone-aware, in whole milliseconds: what rows and wire can hold."""
         ...
 
     def monotonic(self) -> float:
@@ -164,7 +164,8 @@ class ConversationStore(Protocol):
     """The conversations, table `aosconversations`. Realm alone writes."""
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head and, when `run_id` is given, that run's row."""
+        """The head and, when `run_id` is given, that run's row, read with the head or after it
+        (a row older than the head would make an ended run look new)."""
         ...
 
     async def save(self, step: Step, *, etag: str | None) -> str:

@@ -80,7 +80,7 @@ class App:
         self.world = world
         self.name = name
         self.alive = True
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}  # in order: a seed is one story
         self.messages: dict[int, Kept] = {}
         self.sessions: list[Session] = []
         self.door = InstanceDoor(self, loop=world.loop, weather=world.weather, story=world.story)
@@ -104,9 +104,12 @@ class App:
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in this process."""
         task = self.world.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.pop(task, None)
 
     def crash(self) -> None:
         """Die: nothing that runs here goes on; locks are held until they expire."""

@@ -1,6 +1,7 @@
-"""Does everything survive being written down?
+"""Does everything survive being written down, and being read in pieces?
 
-A conversation store that keeps the stored forms (through JSON) instead of the values.
+A conversation store that keeps the stored forms (through JSON) instead of the values, and reads a
+run's row a moment after the head.
 """
 
 from __future__ import annotations
@@ -11,10 +12,18 @@ from dataclasses import replace
 from aos.adapters.memory import MemoryConversationStore
 from aos.domain.conversation import Conversation, Step
 from aos.domain.run import Run
+from aos.ports import Loaded
 
 
 class WireConversationStore(MemoryConversationStore):
     """Like the real store, it gives back what JSON could hold."""
+
+    async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
+        """The head; then, in a second read, the run's row."""
+        loaded = await super().load(conversation_id)
+        if run_id is None:
+            return loaded
+        return replace(loaded, run=await self.find_run(conversation_id, run_id))
 
     def write(self, step: Step) -> str:
         """Write what is left of the step after a journey through JSON."""
