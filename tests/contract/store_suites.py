@@ -346,6 +346,24 @@ class ConversationStoreSuite:
         )
         assert await store.find_run(request.conversation_id, request.run_id) == ended
 
+    async def test_a_runs_row_is_never_older_than_the_head(self, store: ConversationStore) -> None:
+        """Else a run that has just ended looks as if it had never been seen."""
+        for _ in range(12):
+            request = a_request()
+            head, after = a_head(request, queued=(request,)), a_head(request)
+
+            async def end(head: Conversation, after: Conversation, run: Run) -> None:
+                etag = await store.save(Step(conversation=head), etag=None)
+                await store.save(Step(conversation=after, runs=(run,)), etag=etag)
+
+            async def look(request: AdmittedRequest, after: Conversation) -> None:
+                for _ in range(8):
+                    loaded = await store.load(request.conversation_id, run_id=request.run_id)
+                    assert loaded.conversation != after or loaded.run is not None
+
+            ending = end(head, after, an_ended_run(request))
+            await asyncio.gather(ending, *(look(request, after) for _ in range(3)))
+
     async def test_history_is_a_window_oldest_first(self, store: ConversationStore) -> None:
         request = a_request()
         name, etag = request.conversation_id, None

@@ -19,7 +19,7 @@ from aos.domain.conversation import Conversation, Step
 from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
 from aos.domain.run import AdmittedRequest, Run
 from aos.errors import StaleWrite, TransientError
-from aos.ports import PendingRun
+from aos.ports import Loaded, PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution, _Work
@@ -49,6 +49,19 @@ def no_etag() -> contextlib.AbstractContextManager[Any]:
         return self.write(step)
 
     return patch.object(MemoryConversationStore, "_save", save)
+
+
+def row_older_than_head() -> contextlib.AbstractContextManager[Any]:
+    """The store reads a run's row first and the head after it."""
+    real = MemoryConversationStore.load
+
+    async def load(
+        self: MemoryConversationStore, name: str, *, run_id: str | None = None
+    ) -> Loaded:
+        run = None if run_id is None else await self.find_run(name, run_id)
+        return replace(await real(self, name), run=run)
+
+    return patch.object(MemoryConversationStore, "load", load)
 
 
 def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
@@ -177,6 +190,7 @@ def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:
 PLANTED: dict[str, Planted] = {
     "send_before_save": send_before_save,
     "no_etag": no_etag,
+    "row_older_than_head": row_older_than_head,
     "outbox_forgotten": outbox_forgotten,
     "known_start_does_nothing": known_start_does_nothing,
     "nothing_left_for_the_next": nothing_left_for_the_next,
