@@ -164,8 +164,12 @@ class ConversationStore(Protocol):
     """The conversations, table `aosconversations`. Realm alone writes."""
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head and, when `run_id` is given, that run's row, read with the head or after it
-        (a row older than the head would make an ended run look new)."""
+        """The head and, when `run_id` is given, that run's row, as both stood at one moment.
+
+        A row older than the head makes an ended run look new; a head older than the row makes a
+        conversation look idle that owes the run's end. (Where the two are read one after the
+        other: the head first, and again when there is a row, until its ETag stands still.)
+        """
         ...
 
     async def save(self, step: Step, *, etag: str | None) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 HANDFUL = 8
+NUDGES = 5
+"""So many StartRuns of one run may wait behind a handler that is slow, or dies again and again."""
 REPEAT_WINDOW = 600.0
 SKEW = timedelta(seconds=7)
 
@@ -174,8 +176,7 @@ class Checks:
             self._world.cancel_commands[run_id] = True
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
-        busy = 0 if self._world.scenario.kind in ("storm", "long") else 5
-        bound = HANDFUL + busy * self._world.requests_in(kept.session_id)
+        bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 

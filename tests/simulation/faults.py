@@ -163,7 +163,8 @@ class InstanceDoor:
                 await self._loop.pause(20 * random_seconds**2)
                 return act()
             case "hang":
-                await self._loop.pause(100 * random_seconds)
+                long = self._random() < 0.15
+                await self._loop.pause((400 if long else 100) * random_seconds)
                 return act()
             case _:
                 await self._lie(fault, operation, act, random_seconds)

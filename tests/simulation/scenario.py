@@ -125,6 +125,8 @@ def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
     if kind in ("storm", "long"):
         hours = 23 if kind == "storm" else 30
         return (Outage("model", rng.random() * 5, hours * HOUR),)
+    if kind == "full":  # commands are applied while the model is away, and the runs wait
+        return (Outage("model", 0.0, HOUR),)
     if kind == "outage":
         whats = rng.sample(("storage", "bus", "model", "model"), rng.choice((1, 1, 2)))
         return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in set_in_order(whats))

@@ -104,7 +104,8 @@ class Execution:
 
     async def _open(self, command: RealmCommand) -> _Work | None:
         """Load the conversation; None when there is none to continue."""
-        loaded = await self._conversations.load(command.conversation_id, run_id=command.run_id)
+        run_id = None if isinstance(command, ContinueRun) else command.run_id
+        loaded = await self._conversations.load(command.conversation_id, run_id=run_id)
         conversation = loaded.conversation
         version = 0
         if not isinstance(command, ContinueRun):
