@@ -27,6 +27,7 @@ from aos.domain.run import run_id_for
 from aos.services.catalog import layout
 from tests.simulation.apps import App, MainApp, RealmApp
 from tests.simulation.checks import Checks
+from tests.simulation.clients import Clients
 from tests.simulation.doors import Ask
 from tests.simulation.faults import Weather
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
@@ -34,6 +35,7 @@ from tests.simulation.model import Oracle, SimModel
 from tests.simulation.pump import Pump
 from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
+from tests.simulation.verdict import verdict
 from tests.simulation.wire import WireConversationStore
 
 A = TypeVar("A", bound=App)
@@ -96,9 +98,6 @@ class World:
 
     def run(self) -> str | None:
         """Let everything happen; what did not hold, or None."""
-        from tests.simulation.clients import Clients  # the clients know the world
-        from tests.simulation.verdict import verdict
-
         try:
             Clients(self).begin()
             for outage in self.scenario.outages:

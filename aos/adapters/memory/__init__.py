@@ -4,10 +4,11 @@ A fake of every port, held to the same contract tests as the real adapters, over
 that any number of app instances share: what the simulation and the tests of AOS users run on.
 """
 
-from aos.adapters.memory.broker import EntityRules, Kept, MemoryBroker, Session
+from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
 from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
 from aos.adapters.memory.tables import (
     ConversationRows,

@@ -14,97 +14,12 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import TypeAlias
 
-from aos.domain.envelope import (
-    AGENT_EVENTS,
-    MAIN_QUEUE,
-    MCP_QUEUE,
-    REALM_QUEUE,
-    REQUESTS_QUEUE,
-    RESPONSES_QUEUE,
-    SYSTEM_EVENTS,
-)
+from aos.adapters.memory.entities import RULES, EntityRules, Kept, Session
 from aos.errors import TransientError
-from aos.ports import Clock, ReceivedMessage
+from aos.ports import Clock
 
-Watcher: TypeAlias = Callable[[str, "Kept"], None]
+Watcher: TypeAlias = Callable[[str, Kept], None]
 """Told of `send`, `complete`, `abandon`, `dead_letter`, `expire`, `drop` (a duplicate)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityRules:
-    """What the contract says of one entity; times in seconds, 0 switches duplicate detection off.
-
-    `reads`: somebody receives from it (a topic of ours without a subscription keeps nothing).
-    """
-
-    sessions: bool = False
-    duplicate_seconds: float = 0.0
-    lock_seconds: float = 60.0
-    max_delivery_count: int = 10
-    ttl_seconds: float = 14 * 86400.0
-
-
-RULES: Mapping[str, EntityRules] = {
-    REQUESTS_QUEUE: EntityRules(),
-    RESPONSES_QUEUE: EntityRules(duplicate_seconds=600.0),
-    MAIN_QUEUE: EntityRules(),
-    MCP_QUEUE: EntityRules(),
-    REALM_QUEUE: EntityRules(sessions=True),
-    AGENT_EVENTS: EntityRules(ttl_seconds=86400.0),
-    SYSTEM_EVENTS: EntityRules(ttl_seconds=86400.0),
-}
-
-
-@dataclass(slots=True, kw_only=True)
-class Kept:
-    """A message in an entity; `lock` is the token it is locked under, until `locked_until`."""
-
-    entity: str
-    sequence_number: int
-    body: bytes
-    message_id: str | None
-    enqueued_at: datetime
-    visible_at: datetime
-    expires_at: datetime
-    session_id: str | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    reply_to_session_id: str | None = None
-    content_type: str | None = None
-    traceparent: str | None = None
-    properties: Mapping[str, object] = field(default_factory=dict)
-    deliveries: int = 0
-    lock: int | None = None
-    locked_until: datetime | None = None
-    reason: str | None = None
-
-    def received(self) -> ReceivedMessage:
-        """The message as a trigger gets it."""
-        return ReceivedMessage(
-            entity=self.entity,
-            body=self.body,
-            message_id=self.message_id,
-            sequence_number=self.sequence_number,
-            delivery_count=self.deliveries,
-            correlation_id=self.correlation_id,
-            session_id=self.session_id,
-            reply_to=self.reply_to,
-            reply_to_session_id=self.reply_to_session_id,
-            content_type=self.content_type,
-            expires_at=self.expires_at,
-            traceparent=self.traceparent,
-            properties=self.properties,
-        )
-
-
-@dataclass(slots=True)
-class Session:
-    """Somebody's hold on one session of a queue."""
-
-    entity: str
-    session_id: str
-    lock: int
-    locked_until: datetime
 
 
 @dataclass(slots=True)
