@@ -17,6 +17,9 @@ from enum import StrEnum
 MAX_CARD_BYTES = 64 * 1024
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 ID_RULE = "1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit"
+MAX_NAME = 512
+"""A blob whose name claims a longer id is no card: its status file could not be named."""
+
 RULES_VERSION = 1
 """Raise it when a rule for cards changes: every card is then judged anew."""
 
@@ -41,7 +44,8 @@ class CardKind(StrEnum):
         prefix = f"{self.value}/"
         if not (blob_name.startswith(prefix) and blob_name.endswith(".json")):
             return None
-        return blob_name[len(prefix) : -len(".json")]
+        card_id = blob_name[len(prefix) : -len(".json")]
+        return card_id if len(card_id) <= MAX_NAME else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

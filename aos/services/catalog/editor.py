@@ -1,0 +1,281 @@
+"""How do admins read and change cards over HTTP?
+
+`CardEditor` writes the blob in `aos-config` and publishes at once, so blob and live card never
+disagree for longer than that takes. It gives plain values; the routes are the entry points'.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aos.domain.card import MAX_CARD_BYTES, Assessment, CardKind, CardPolicy, digest_of
+from aos.domain.card_check import assess_card
+from aos.domain.catalog import (
+    CardVersion,
+    CatalogEntry,
+    CatalogIndex,
+    status_if_uploaded,
+    status_of,
+)
+from aos.domain.json_text import JsonTextError, parse_json
+from aos.errors import OutcomeUnknown, Refused, StaleWrite
+from aos.ports import Blob, BlobStore, Clock
+from aos.services.catalog import layout
+from aos.services.catalog.published import PublishedCatalog
+from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardView:
+    """A card as uploaded, its status, and the card that serves.
+
+    `card` None: the upload is no JSON object. `status` None: not listed yet. `serving` is the
+    card in force when that is another one than the upload.
+    """
+
+    kind: CardKind
+    card_id: str
+    etag: str
+    digest: str | None
+    card: Mapping[str, Any] | None
+    status: Mapping[str, Any] | None
+    serving: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of GET: the status's fields, the card, and what serves instead of it."""
+        return {
+            self.kind.id_field: self.card_id,
+            **(self.status or {"state": None, "errors": [], "warnings": []}),
+            "digest": self.digest,
+            "source_etag": self.etag,
+            "card": self.card,
+            "serving": self.serving,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSummary:
+    """One row of a list of cards."""
+
+    kind: CardKind
+    card_id: str
+    entry: CatalogEntry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Id, whether it is enabled, and the fields of its status."""
+        return {
+            self.kind.id_field: self.card_id,
+            "enabled": self.entry.enabled,
+            **status_of(self.entry),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutResult:
+    """What a PUT or a rollback did. `etag` and `outcome` None: a dry run."""
+
+    kind: CardKind
+    card_id: str
+    digest: str
+    status: Mapping[str, Any]
+    etag: str | None = None
+    created: bool = False
+    outcome: PublishOutcome | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer of PUT: id and the fields of the status."""
+        return {self.kind.id_field: self.card_id, **self.status}
+
+
+class CardEditor:
+    """Reads and writes cards in `aos-config`, for admins."""
+
+    def __init__(
+        self,
+        *,
+        config: BlobStore,
+        data: BlobStore,
+        publisher: CatalogPublisher,
+        clock: Clock,
+        policy: CardPolicy,
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._publisher = publisher
+        self._clock = clock
+        self._policy = policy
+        self._catalog = PublishedCatalog(data)
+
+    async def list(self, kind: CardKind) -> list[CardSummary]:
+        """Every card that is there, by id; removed ones are left out."""
+        index = await self._index()
+        return [
+            CardSummary(kind=kind, card_id=card_id, entry=entry)
+            for card_id, entry in index.of_kind(kind)
+            if entry.state != "removed"
+        ]
+
+    async def get(self, kind: CardKind, card_id: str) -> CardView:
+        """One card. Refused: `agent_not_found`, `agent_removed`, `server_not_found`."""
+        blob = await self._read(kind, card_id)
+        entry = (await self._index()).entry(kind, card_id)
+        if blob is None:
+            raise _absent(kind, card_id, entry)
+        readable = len(blob.body) <= MAX_CARD_BYTES
+        digest = digest_of(blob.body) if readable else None
+        serving = entry.serving_digest if entry else None
+        return CardView(
+            kind=kind,
+            card_id=card_id,
+            etag=blob.etag,
+            digest=digest,
+            card=_object(blob.body),
+            status=status_of(entry) if entry else None,
+            serving=await self._body(serving) if serving and serving != digest else None,
+        )
+
+    async def put(
+        self,
+        kind: CardKind,
+        card_id: str,
+        body: bytes,
+        *,
+        if_match: str | None = None,
+        create_only: bool = False,
+        dry_run: bool = False,
+    ) -> PutResult:
+        """Check the card, write it and publish. `if_match` `*`: only if it is there.
+
+        Refused `invalid_card` (its details hold the errors, as in a status file); StaleWrite when
+        `if_match` or `create_only` does not hold, in a dry run too.
+        """
+        assessment, _ = assess_card(body, kind=kind, card_id=card_id, policy=self._policy)
+        if assessment.errors or assessment.digest is None:
+            raise _invalid(kind, card_id, assessment)
+        there = await self._read(kind, card_id)
+        condition = _condition(kind, card_id, there, if_match, create_only=create_only)
+        if dry_run:
+            index, now = await self._index(), self._clock.now()
+            status = status_if_uploaded(index, (kind, card_id), assessment, now=now)
+            return PutResult(kind=kind, card_id=card_id, digest=assessment.digest, status=status)
+        etag = await self._write(kind, card_id, body, condition, create_only=create_only)
+        outcome = await self._publisher.publish()
+        entry = outcome.index.entry(kind, card_id)
+        return PutResult(
+            kind=kind,
+            card_id=card_id,
+            digest=assessment.digest,
+            status=status_of(entry) if entry else {},
+            etag=etag,
+            created=there is None,
+            outcome=outcome,
+        )
+
+    async def versions(self, kind: CardKind, card_id: str) -> tuple[CardVersion, ...]:
+        """The cards that served under this id, newest first, at most 20; removed ones too."""
+        entry = (await self._index()).entry(kind, card_id)
+        if entry is None:
+            raise _absent(kind, card_id, entry)
+        return entry.history
+
+    async def rollback(
+        self, kind: CardKind, card_id: str, digest: str, *, if_match: str | None = None
+    ) -> PutResult:
+        """Upload an earlier version again. Refused: `card_version_not_found`, `invalid_card`."""
+        history = await self.versions(kind, card_id)
+        if all(version.digest != digest for version in history):
+            raise _no_version(kind, card_id, digest)
+        try:
+            blob = await self._data.read(layout.card_body(digest))
+        except KeyError as error:
+            raise _no_version(kind, card_id, digest) from error
+        assert blob is not None
+        return await self.put(kind, card_id, blob.body, if_match=if_match)
+
+    async def _index(self) -> CatalogIndex:
+        return (await self._catalog.refresh()).index
+
+    async def _read(self, kind: CardKind, card_id: str) -> Blob | None:
+        """The blob, one byte longer than allowed at most; None: there is none."""
+        name = kind.blob_name(card_id)
+        try:
+            return await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
+        except KeyError:
+            return None
+
+    async def _body(self, digest: str) -> Mapping[str, Any] | None:
+        try:
+            blob = await self._data.read(layout.card_body(digest))
+        except KeyError:
+            return None
+        return _object(blob.body) if blob else None
+
+    async def _write(
+        self, kind: CardKind, card_id: str, body: bytes, etag: str | None, *, create_only: bool
+    ) -> str:
+        name = kind.blob_name(card_id)
+        try:
+            return await self._config.write(name, body, if_match=etag, create_only=create_only)
+        except StaleWrite as error:
+            raise _stale(name) from error
+        except OutcomeUnknown:
+            now = await self._read(kind, card_id)
+            if now is None or now.body != body:
+                raise
+            return now.etag
+
+
+def _condition(
+    kind: CardKind, card_id: str, there: Blob | None, if_match: str | None, *, create_only: bool
+) -> str | None:
+    """The ETag to write at; StaleWrite if the caller's condition does not hold already."""
+    name = kind.blob_name(card_id)
+    if create_only and there is not None:
+        raise _stale(name)
+    if if_match is None:
+        return None
+    if there is None or if_match not in ("*", there.etag):
+        raise _stale(name)
+    return there.etag
+
+
+def _object(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        value = parse_json(body, max_bytes=MAX_CARD_BYTES)
+    except JsonTextError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _stale(name: str) -> StaleWrite:
+    return StaleWrite(
+        f"{name!r} is not at the ETag you named; read it again and repeat your change"
+    )
+
+
+def _invalid(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
+    errors = [problem.to_dict() for problem in assessment.errors]
+    first = errors[0]
+    message = f"{kind.blob_name(card_id)!r}: {first['path']}: {first['message']}; {first['hint']}"
+    if len(errors) > 1:
+        message += f" (and {len(errors) - 1} more)"
+    return Refused("invalid_card", message, errors=errors)
+
+
+def _absent(kind: CardKind, card_id: str, entry: CatalogEntry | None) -> Refused:
+    shown = json.dumps(card_id[:100], ensure_ascii=False)
+    if kind is CardKind.MCP_SERVER:
+        return Refused("server_not_found", f"there is no MCP server {shown}")
+    if entry is not None:
+        return Refused("agent_removed", f"the agent {shown} was removed; upload its card again")
+    return Refused("agent_not_found", f"there is no agent {shown}; upload its card")
+
+
+def _no_version(kind: CardKind, card_id: str, digest: str) -> Refused:
+    return Refused(
+        "card_version_not_found",
+        f"{kind.blob_name(card_id)!r} has no version {digest[:64]!r}; see its versions",
+    )

@@ -1,0 +1,201 @@
+"""How do uploaded cards go live?
+
+`CatalogPublisher.publish` lists `aos-config` completely, reads and judges what is new, and
+publishes: bodies, index, head (If-Match), and then the status files. A crash at any point leaves
+the catalog as it was or as it will be; the next call finishes. Any number of publishers may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aos.domain.card import MAX_CARD_BYTES, Assessment, CardKind, CardPolicy
+from aos.domain.card_check import assess_card, oversized
+from aos.domain.catalog import (
+    CardChange,
+    CardKey,
+    CatalogIndex,
+    Publication,
+    SourceCard,
+    plan_publication,
+    to_assess,
+)
+from aos.domain.catalog_json import CatalogHead, head_to_json, index_to_json
+from aos.errors import OutcomeUnknown, StaleWrite, TransientError
+from aos.ports import BlobStore, Clock
+from aos.services.catalog import layout
+from aos.services.catalog.published import PublishedCatalog, Snapshot
+from aos.services.catalog.side_by_side import for_each
+from aos.services.catalog.statuses import StatusWriter
+
+AT_ONCE = 16
+MAX_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishOutcome:
+    """What a publication did.
+
+    `published`: this call wrote a new head. `changes`: what is said anew about cards, for events
+    and telemetry; of several callers served by one listing, one gets them. `statuses_complete`
+    False: status files lag, and the next call writes them.
+    """
+
+    index: CatalogIndex
+    digest: str | None
+    published: bool = False
+    changes: tuple[CardChange, ...] = ()
+    statuses_complete: bool = True
+
+    @property
+    def version(self) -> int:
+        """The catalog version that is published now."""
+        return self.index.version
+
+
+class CatalogPublisher:
+    """Makes `aos-config` live."""
+
+    def __init__(
+        self, *, config: BlobStore, data: BlobStore, clock: Clock, policy: CardPolicy
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._clock = clock
+        self._policy = policy
+        self._fingerprint = policy.fingerprint()
+        self._catalog = PublishedCatalog(data)
+        self._statuses = StatusWriter(config=config, data=data)
+        self._turn = asyncio.Lock()
+        self._asked = 0
+        self._served = 0
+        self._outcome: PublishOutcome | None = None
+
+    async def publish(self) -> PublishOutcome:
+        """Publish what `aos-config` says now.
+
+        Calls that wait while another one works share the next listing, which begins after they
+        came. Raises TransientError when storage is away.
+        """
+        self._asked += 1
+        ticket = self._asked
+        async with self._turn:
+            if self._served >= ticket and self._outcome is not None:
+                outcome = self._outcome
+                return PublishOutcome(
+                    index=outcome.index,
+                    digest=outcome.digest,
+                    statuses_complete=outcome.statuses_complete,
+                )
+            serving = self._asked
+            self._outcome = await self._publish()
+            self._served = serving
+            return self._outcome
+
+    async def _publish(self) -> PublishOutcome:
+        for _ in range(MAX_ATTEMPTS):
+            before = await self._catalog.refresh()
+            plan = await self._plan(before)
+            if plan.index is None:
+                return await self._tell(before, plan)
+            after = await self._write(before, plan.index)
+            if after is not None:
+                return await self._tell(after, plan)
+        raise TransientError("others publish the catalog at the same time; try again")
+
+    async def _plan(self, before: Snapshot) -> Publication:
+        listing = await self._list()
+        wanted = to_assess(before.index, listing, policy=self._fingerprint)
+        assessed: dict[CardKey, tuple[str, Assessment]] = {}
+
+        async def assess(source: SourceCard) -> None:
+            found = await self._assess(source, before.index)
+            if found is not None:
+                assessed[source.key] = found
+
+        await for_each(wanted, assess, at_once=min(AT_ONCE, len(wanted)))
+        return plan_publication(
+            before.index,
+            previous_digest=before.digest,
+            listing=listing,
+            assessed=assessed,
+            policy=self._fingerprint,
+            now=self._clock.now(),
+        )
+
+    async def _list(self) -> list[SourceCard]:
+        """Every card blob, complete; other blobs are nobody's."""
+        sources: list[SourceCard] = []
+        for kind in CardKind:
+            for blob in await self._config.list(f"{kind.value}/"):
+                card_id = kind.card_id(blob.name)
+                if card_id is not None:
+                    sources.append(
+                        SourceCard(kind=kind, card_id=card_id, etag=blob.etag, size=blob.size)
+                    )
+        return sources
+
+    async def _assess(
+        self, source: SourceCard, index: CatalogIndex
+    ) -> tuple[str, Assessment] | None:
+        """Read and judge one card, and keep its body if it may serve; None: it has vanished."""
+        if source.size > MAX_CARD_BYTES:
+            return source.etag, oversized(source.size)
+        name = source.kind.blob_name(source.card_id)
+        try:
+            blob = await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
+        except KeyError:
+            return None
+        assert blob is not None
+        if len(blob.body) > MAX_CARD_BYTES:  # it has grown since the listing
+            return blob.etag, oversized(len(blob.body))
+        assessment, raw = assess_card(
+            blob.body, kind=source.kind, card_id=source.card_id, policy=self._policy
+        )
+        if raw is not None and assessment.digest is not None:
+            await self._keep_body(source.key, assessment.digest, blob.body, index)
+        return blob.etag, assessment
+
+    async def _keep_body(self, key: CardKey, digest: str, body: bytes, index: CatalogIndex) -> None:
+        entry = index.entries.get(key)
+        if entry is None or all(version.digest != digest for version in entry.history):
+            await self._data.write(layout.card_body(digest), body)
+
+    async def _write(self, before: Snapshot, index: CatalogIndex) -> Snapshot | None:
+        """Index, then head. None: somebody else published first."""
+        digest, body = index_to_json(index)
+        await self._data.write(layout.index(digest), body)
+        head = CatalogHead(
+            version=index.version,
+            revision=index.revision,
+            index=digest,
+            published_at=index.published_at,
+        )
+        etag = before.head_etag
+        try:
+            written = await self._data.write(
+                layout.HEAD, head_to_json(head), if_match=etag, create_only=etag is None
+            )
+        except (StaleWrite, OutcomeUnknown):  # it may have been ours, whatever the answer
+            now = await self._catalog.refresh()
+            return now if now.digest == digest else None
+        self._catalog.known = Snapshot(head_etag=written, digest=digest, index=index)
+        return self._catalog.known
+
+    async def _tell(self, snapshot: Snapshot, plan: Publication) -> PublishOutcome:
+        new = frozenset((c.kind, c.card_id) for c in plan.changes if c.before is None)
+        complete = await self._statuses.catch_up(snapshot, new=new)
+        return PublishOutcome(
+            index=snapshot.index,
+            digest=snapshot.digest,
+            published=plan.index is not None,
+            changes=plan.changes,
+            statuses_complete=complete,
+        )
+
+
+def changes_by_key(outcome: PublishOutcome) -> Mapping[CardKey, CardChange]:
+    """The changes of an outcome, by card."""
+    return {(change.kind, change.card_id): change for change in outcome.changes}

@@ -1,0 +1,191 @@
+"""Which agents and MCP servers are there now, and what do their cards say?
+
+What main, realm and mcp read of the published catalog; the `Agents` port is this. The head is
+checked at most every two seconds, at once when a command names a newer version; a card is fetched
+when it is first needed. While storage is away, what is known goes on serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from typing import Any
+
+from aos.domain.agent_card import AgentCard, agent_card_from_dict
+from aos.domain.card import CardKind, LimitBounds
+from aos.domain.catalog import CatalogEntry, CatalogIndex
+from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
+from aos.errors import AosError, Refused, TransientError
+from aos.ports import BlobStore, Clock, LiveAgent
+from aos.services.catalog import layout
+from aos.services.catalog.published import PublishedCatalog
+
+CHECK_EVERY_SECONDS = 2.0
+MAX_CARDS_KEPT = 1024
+
+
+class CatalogReader:
+    """The published catalog, as one process sees it."""
+
+    def __init__(
+        self,
+        data: BlobStore,
+        clock: Clock,
+        *,
+        bounds: LimitBounds | None = None,
+        check_every_seconds: float = CHECK_EVERY_SECONDS,
+        max_cards_kept: int = MAX_CARDS_KEPT,
+    ) -> None:
+        self._data = data
+        self._clock = clock
+        self._bounds = bounds or LimitBounds()
+        self._check_every = check_every_seconds
+        self._max_cards = max_cards_kept
+        self._catalog = PublishedCatalog(data)
+        self._checked_at: float | None = None
+        self._turn = asyncio.Lock()
+        self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
+
+    async def current(self) -> CatalogIndex:
+        """The catalog, at most two seconds old unless storage is away.
+
+        Raises TransientError only when storage is away and no catalog is known.
+        """
+        if not self._is_fresh():
+            async with self._turn:
+                if not self._is_fresh():
+                    await self._check()
+        return self._known()
+
+    async def at_least(self, version: int) -> CatalogIndex:
+        """The catalog, read again at once if the known one is older than `version`.
+
+        A catalog that was begun anew counts from 1 again: what is published now is returned.
+        Raises TransientError when storage is away and the known catalog is older.
+        """
+        known = await self.current()
+        if known.version >= version:
+            return known
+        async with self._turn:
+            if self._known().version < version:
+                snapshot = await self._catalog.refresh()
+                self._checked_at = self._clock.monotonic()
+                return snapshot.index
+        return self._known()
+
+    async def version(self) -> int:
+        """The version of the catalog (0: nothing published yet)."""
+        return (await self.current()).version
+
+    async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
+        """The agent as the catalog has it now; Refused: `agent_not_found`, `agent_removed`."""
+        index = await self.at_least(at_least)
+        entry = index.entry(CardKind.AGENT, agent_id)
+        digest = serving_digest(entry, agent_id)
+        card = await self.card(digest)
+        return LiveAgent(
+            agent_id=agent_id,
+            state="active" if card.enabled else "disabled",
+            digest=digest,
+            card=card,
+        )
+
+    async def card(self, digest: str) -> AgentCard:
+        """The agent card with this digest, published or not any more (pinned runs)."""
+        kept = self._kept(digest)
+        if isinstance(kept, AgentCard):
+            return kept
+        card = agent_card_from_dict(await self._body(digest), bounds=self._bounds)
+        self._keep(digest, card)
+        return card
+
+    async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
+        """The MCP server that serves now; Refused: `server_not_found`."""
+        index = await self.at_least(at_least)
+        entry = index.entry(CardKind.MCP_SERVER, server_id)
+        if entry is None or entry.serving_digest is None:
+            raise Refused(
+                "server_not_found",
+                f"there is no MCP server {server_id!r}; upload mcp-servers/{server_id}.json",
+            )
+        return await self.server_card(entry.serving_digest)
+
+    async def server_card(self, digest: str) -> McpServerCard:
+        """The MCP server card with this digest."""
+        kept = self._kept(digest)
+        if isinstance(kept, McpServerCard):
+            return kept
+        card = mcp_server_card_from_dict(await self._body(digest))
+        self._keep(digest, card)
+        return card
+
+    def _is_fresh(self) -> bool:
+        checked_at = self._checked_at
+        return (
+            checked_at is not None
+            and self._clock.monotonic() - checked_at < self._check_every
+            and self._catalog.known is not None
+        )
+
+    async def _check(self) -> None:
+        """Look at the head. Where storage is away, what is known stands for the next while."""
+        try:
+            await self._catalog.refresh()
+        except TransientError:
+            if self._catalog.known is None:
+                raise
+        self._checked_at = self._clock.monotonic()
+
+    def _known(self) -> CatalogIndex:
+        known = self._catalog.known
+        assert known is not None
+        return known.index
+
+    def _kept(self, digest: str) -> AgentCard | McpServerCard | None:
+        card = self._cards.get(digest)
+        if card is not None:
+            self._cards.move_to_end(digest)
+        return card
+
+    def _keep(self, digest: str, card: AgentCard | McpServerCard) -> None:
+        self._cards[digest] = card
+        while len(self._cards) > self._max_cards:
+            self._cards.popitem(last=False)
+
+    async def _body(self, digest: str) -> dict[str, Any]:
+        name = layout.card_body(digest)
+        try:
+            blob = await self._data.read(name)
+        except KeyError as error:
+            message = f"the published card {name!r} is missing in aos-data; upload the card again"
+            raise AosError("internal_error", message) from error
+        assert blob is not None
+        if hashlib.sha256(blob.body).hexdigest() != digest:
+            message = f"the published card {name!r} was altered in aos-data; upload the card again"
+            raise AosError("internal_error", message)
+        value: dict[str, Any] = json.loads(blob.body.decode("utf-8-sig"))
+        return value
+
+
+def serving_digest(entry: CatalogEntry | None, agent_id: str) -> str:
+    """The digest of the card that serves; Refused when there is none, saying why."""
+    if entry is None:
+        raise Refused(
+            "agent_not_found",
+            f"there is no agent {agent_id!r}; upload agents/{agent_id}.json to aos-config",
+        )
+    if entry.serving_digest is not None:
+        return entry.serving_digest
+    if entry.state == "removed":
+        raise Refused(
+            "agent_removed",
+            f"the agent {agent_id!r} was removed; upload agents/{agent_id}.json again to have it"
+            " back",
+        )
+    raise Refused(
+        "agent_not_found",
+        f"the card of agent {agent_id!r} was rejected; status/agents/{agent_id}.json in"
+        " aos-config says why",
+    )

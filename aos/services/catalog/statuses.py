@@ -1,0 +1,129 @@
+"""How do the authors of cards learn what became of them?
+
+Status files in `aos-config`, written after the head. A marker in `aos-data` names the revision
+up to which they are complete; where it lags, whoever publishes next writes what is missing. A
+writer looks at the head between reading a status and replacing it with If-Match, so an older
+catalog never overwrites what a newer one said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aos.domain.catalog import CardKey, status_of
+from aos.domain.catalog_json import (
+    head_from_json,
+    marker_from_json,
+    marker_to_json,
+    status_to_json,
+)
+from aos.errors import StaleWrite, TransientError
+from aos.ports import BlobStore
+from aos.services.catalog import layout
+from aos.services.catalog.published import Snapshot
+from aos.services.catalog.side_by_side import for_each
+
+AT_ONCE = 16
+BATCH = 64
+MAX_ROUNDS = 5
+NONE_WRITTEN = -1
+
+
+class StatusWriter:
+    """Brings status files up to the published catalog."""
+
+    def __init__(self, *, config: BlobStore, data: BlobStore) -> None:
+        self._config = config
+        self._data = data
+        self._complete = NONE_WRITTEN
+
+    async def catch_up(self, snapshot: Snapshot, *, new: frozenset[CardKey] = frozenset()) -> bool:
+        """Write the status files that lag; True when all say what this catalog says.
+
+        `new` are cards that had no entry before: their file is created without a look. False
+        when storage was away or a newer catalog came: the next publication goes on.
+        """
+        index = snapshot.index
+        if snapshot.digest is None or self._complete == index.revision:
+            return True
+        try:
+            done = await self._marker(index.revision)
+            if done < index.revision:
+                lagging = [k for k, entry in index.entries.items() if entry.revision > done]
+                if not await self._write_all(snapshot, lagging, new):
+                    return False
+                marker = marker_to_json(version=index.version, revision=index.revision)
+                await self._data.write(layout.MARKER, marker)
+        except TransientError:
+            return False
+        self._complete = index.revision
+        return True
+
+    async def _marker(self, published: int) -> int:
+        """Up to which revision all is written; a marker from before a reset counts for nothing."""
+        if 0 <= self._complete <= published:
+            return self._complete
+        try:
+            blob = await self._data.read(layout.MARKER)
+        except KeyError:
+            return NONE_WRITTEN
+        assert blob is not None
+        done = marker_from_json(blob.body)
+        return done if done <= published else NONE_WRITTEN
+
+    async def _write_all(
+        self, snapshot: Snapshot, keys: list[CardKey], new: frozenset[CardKey]
+    ) -> bool:
+        for start in range(0, len(keys), BATCH):
+            batch, unread = keys[start : start + BATCH], new
+            for _ in range(MAX_ROUNDS):
+                missed = await self._write_batch(snapshot, batch, unread)
+                if missed is None:
+                    return False
+                if not missed:
+                    break
+                batch, unread = missed, frozenset()
+            else:
+                return False
+        return True
+
+    async def _write_batch(
+        self, snapshot: Snapshot, keys: Iterable[CardKey], new: frozenset[CardKey]
+    ) -> list[CardKey] | None:
+        """The cards whose file somebody else wrote meanwhile; None: a newer catalog is there."""
+        etags: dict[CardKey, str | None] = {key: None for key in keys}
+        bodies = {key: status_to_json(status_of(snapshot.index.entries[key])) for key in keys}
+        missed: list[CardKey] = []
+
+        async def look(key: CardKey) -> None:
+            try:
+                blob = await self._config.read(layout.status(*key))
+            except KeyError:
+                return
+            assert blob is not None
+            if blob.body == bodies[key]:
+                del etags[key]
+            else:
+                etags[key] = blob.etag
+
+        async def write(key: CardKey) -> None:
+            etag = etags[key]
+            try:
+                await self._config.write(
+                    layout.status(*key), bodies[key], if_match=etag, create_only=etag is None
+                )
+            except StaleWrite:
+                missed.append(key)
+
+        await for_each([key for key in keys if key not in new], look, at_once=AT_ONCE)
+        if not await self._still_published(snapshot):
+            return None
+        await for_each(list(etags), write, at_once=AT_ONCE)
+        return missed
+
+    async def _still_published(self, snapshot: Snapshot) -> bool:
+        try:
+            head = await self._data.read(layout.HEAD, if_none_match=snapshot.head_etag)
+        except KeyError:
+            return False
+        return head is None or head_from_json(head.body).index == snapshot.digest

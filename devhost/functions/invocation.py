@@ -1,0 +1,137 @@
+"""How is one function called, and what happens to what it returns?
+
+Async functions run on the loop, others in a thread pool. The host's time limit holds for both; a
+function without a return binding that returns a value fails, as under Azure's worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import azure.functions as func
+from azure.functions import get_binding_registry
+from azure.functions.meta import Datum
+
+from devhost.functions.indexing import LoadedFunction
+
+
+class InvocationError(Exception):
+    """A call failed for a reason the host found, not by an exception of the function."""
+
+
+class InvocationContext(func.Context):
+    """What a function sees in its `context` parameter."""
+
+    def __init__(self, function: LoadedFunction) -> None:
+        self._function = function
+        self._invocation_id = str(uuid.uuid4())
+        self._local = threading.local()
+
+    @property
+    def invocation_id(self) -> str:
+        """One id per call."""
+        return self._invocation_id
+
+    @property
+    def thread_local_storage(self) -> Any:
+        """Where the worker keeps the invocation id for threads of the function."""
+        return self._local
+
+    @property
+    def function_name(self) -> str:
+        """The function's name."""
+        return self._function.name
+
+    @property
+    def function_directory(self) -> str:
+        """The app's folder."""
+        return self._function.directory
+
+    @property
+    def trace_context(self) -> Any:
+        """None: the local host traces nothing itself."""
+        return None
+
+    @property
+    def retry_context(self) -> Any:
+        """None: the local host has no retry policies."""
+        return None
+
+
+class Invoker:
+    """Calls functions and knows how many calls are running."""
+
+    def __init__(self, *, timeout_seconds: float | None) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._threads = ThreadPoolExecutor(thread_name_prefix="function")
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.running = 0
+
+    async def call(
+        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+    ) -> Any:
+        """Decode, call, and give back the encoded return value (a Datum) or None.
+
+        Raises whatever the function raises; TimeoutError after host.json's functionTimeout.
+        """
+        self.running += 1
+        self._idle.clear()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                result = await self._run(function, _arguments(function, data, metadata))
+        finally:
+            self.running -= 1
+            if self.running == 0:
+                self._idle.set()
+        return _encoded(function, result)
+
+    async def wait_idle(self) -> None:
+        """Wait until no call is running."""
+        await self._idle.wait()
+
+    async def _run(self, function: LoadedFunction, arguments: dict[str, Any]) -> Any:
+        if function.is_async:
+            return await function.call(**arguments)
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, lambda: context.run(function.call, **arguments)
+        )
+
+
+def _arguments(
+    function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+) -> dict[str, Any]:
+    if function.converter == "generic":
+        value = data.value
+    else:
+        converter = get_binding_registry().get(function.converter)
+        value = converter.decode(data, trigger_metadata=metadata)
+    arguments = {str(function.trigger["name"]): value}
+    if function.wants_context:
+        arguments["context"] = InvocationContext(function)
+    return arguments
+
+
+def _encoded(function: LoadedFunction, result: Any) -> Datum | None:
+    if not function.has_return:
+        if result is not None:
+            raise InvocationError(
+                f"function {function.name!r} without a $return binding returned "
+                f"{type(result).__name__}; return nothing"
+            )
+        return None
+    try:
+        return get_binding_registry().get("http").encode(result, expected_type=None)
+    except NotImplementedError:
+        raise InvocationError(
+            f"function {function.name!r} returned {type(result).__name__}; "
+            "return an azure.functions.HttpResponse or a str"
+        ) from None

@@ -1,0 +1,160 @@
+"""Which settings does the app see, and what does its host.json ask of the host?
+
+`local.settings.json` fills what the environment leaves open (the environment wins, as with Core
+Tools). host.json is read for what this host does; everything else in it is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devhost.functions.errors import HostError
+
+_EXPRESSION = re.compile(r"%([^%]+)%")
+_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+)(?::(\d+)(?:\.(\d+))?)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusOptions:
+    """host.json `extensions.serviceBus`; times in seconds, defaults as Azure's."""
+
+    max_concurrent_calls: int = 16 * (os.cpu_count() or 1)
+    max_concurrent_sessions: int = 8
+    auto_complete: bool = True
+    lock_renewal_seconds: float = 300.0
+    session_idle_seconds: float | None = None
+    prefetch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueOptions:
+    """host.json `extensions.queues`; times in seconds."""
+
+    encoding: str = "base64"
+    batch_size: int = 16
+    max_dequeue_count: int = 5
+    retry_after_seconds: float = 0.0
+    max_polling_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOptions:
+    """What host.json says, as far as this host acts on it."""
+
+    route_prefix: str = "api"
+    function_timeout_seconds: float | None = 1800.0
+    has_bundle: bool = False
+    bus: BusOptions = field(default_factory=BusOptions)
+    queues: QueueOptions = field(default_factory=QueueOptions)
+
+
+def read_host_json(folder: Path) -> HostOptions:
+    """Read `folder/host.json`. Raises HostError if it is missing or not usable."""
+    document = _read_json(folder / "host.json", what="host.json")
+    if document.get("version") != "2.0":
+        raise HostError(f'{folder / "host.json"}: "version" must be "2.0"')
+    extensions = document.get("extensions") or {}
+    timeout = document.get("functionTimeout", "00:30:00")
+    return HostOptions(
+        route_prefix=(extensions.get("http") or {}).get("routePrefix", "api").strip("/"),
+        function_timeout_seconds=None if timeout == "-1" else seconds(timeout),
+        has_bundle="id" in (document.get("extensionBundle") or {}),
+        bus=_bus_options(extensions.get("serviceBus") or {}),
+        queues=_queue_options(extensions.get("queues") or {}),
+    )
+
+
+def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> None:
+    """Put the file's Values into the environment where it has no such name; no file, no change.
+
+    Also sets what Core Tools sets: AZURE_FUNCTIONS_ENVIRONMENT, if it is unset.
+    """
+    if path.exists():
+        document = _read_json(path, what="the settings file")
+        if document.get("IsEncrypted"):
+            raise HostError(f"{path} is encrypted; run `func settings decrypt` or write it anew")
+        for name, value in (document.get("Values") or {}).items():
+            if isinstance(value, (dict, list)):
+                raise HostError(f"{path}: the value of {name!r} must be a string")
+            environment.setdefault(name, value if isinstance(value, str) else json.dumps(value))
+    environment.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+
+
+def resolve_expressions(value: str, environment: Mapping[str, str], *, where: str) -> str:
+    """Replace each `%NAME%` by that setting. Raises HostError naming one that is missing."""
+
+    def setting(match: re.Match[str]) -> str:
+        name = match[1]
+        found = environment.get(name, environment.get(name.replace(":", "__")))
+        if found is None:
+            raise HostError(
+                f"{where}: %{name}% does not resolve; set {name} in the environment "
+                "or in local.settings.json"
+            )
+        return found
+
+    return _EXPRESSION.sub(setting, value)
+
+
+def seconds(text: str) -> float:
+    """A .NET TimeSpan in seconds: `[d.]hh:mm[:ss[.fff]]`; `24:00:00` is 24 days there and here."""
+    match = _TIME_SPAN.fullmatch(text.strip())
+    if match is None:
+        raise HostError(f"{text!r} is no time span; write hh:mm:ss")
+    days, first, second, third, fraction = match.groups()
+    parts = (int(days or 0), int(first), int(second), int(third or 0))
+    if days is None and parts[1] > 23:
+        parts = (parts[1], parts[2], parts[3], 0)
+    whole = ((parts[0] * 24 + parts[1]) * 60 + parts[2]) * 60 + parts[3]
+    return whole + float(f"0.{fraction or 0}")
+
+
+def _bus_options(options: Mapping[str, Any]) -> BusOptions:
+    given: dict[str, Any] = {}
+    for key, name in (
+        ("maxConcurrentCalls", "max_concurrent_calls"),
+        ("maxConcurrentSessions", "max_concurrent_sessions"),
+        ("prefetchCount", "prefetch"),
+        ("autoCompleteMessages", "auto_complete"),
+    ):
+        if key in options:
+            given[name] = options[key]
+    if "maxAutoLockRenewalDuration" in options:
+        given["lock_renewal_seconds"] = seconds(options["maxAutoLockRenewalDuration"])
+    if options.get("sessionIdleTimeout") is not None:
+        given["session_idle_seconds"] = seconds(options["sessionIdleTimeout"])
+    return BusOptions(**given)
+
+
+def _queue_options(options: Mapping[str, Any]) -> QueueOptions:
+    encoding = str(options.get("messageEncoding", "base64")).lower()
+    if encoding not in ("base64", "none"):
+        raise HostError(f'host.json: queues.messageEncoding {encoding!r} is not "base64" or "none"')
+    given: dict[str, Any] = {"encoding": encoding}
+    if "batchSize" in options:
+        given["batch_size"] = options["batchSize"]
+    if "maxDequeueCount" in options:
+        given["max_dequeue_count"] = options["maxDequeueCount"]
+    if "visibilityTimeout" in options:
+        given["retry_after_seconds"] = seconds(options["visibilityTimeout"])
+    if "maxPollingInterval" in options:
+        given["max_polling_seconds"] = seconds(options["maxPollingInterval"])
+    return QueueOptions(**given)
+
+
+def _read_json(path: Path, *, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise HostError(f"{path} does not exist; an app needs {what} in its folder") from None
+    except ValueError as error:
+        raise HostError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise HostError(f"{path} must hold a JSON object")
+    return document

@@ -1,0 +1,104 @@
+"""How does a timer function run: on its schedule, and never twice at once?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from azure.functions.meta import Datum
+
+from devhost.functions.errors import HostError, LoadError
+from devhost.functions.indexing import LoadedFunction
+from devhost.functions.invocation import Invoker
+from devhost.functions.ncrontab import parse_schedule
+
+_log = logging.getLogger("devhost.functions")
+
+
+class Timer:
+    """One timer function. Occurrences missed while a call ran become none: the next one runs."""
+
+    def __init__(
+        self,
+        function: LoadedFunction,
+        invoker: Invoker,
+        *,
+        now: Callable[[tzinfo], datetime] = datetime.now,
+    ) -> None:
+        self._function = function
+        self._invoker = invoker
+        self._now = now
+        self._zone = _time_zone()
+        self._task: asyncio.Task[None] | None = None
+        try:
+            self._schedule = parse_schedule(str(function.trigger["schedule"]))
+            self._schedule.next_after(now(self._zone))
+        except HostError as error:
+            raise LoadError(function.name, str(error), remedy="see NCRONTAB expressions") from error
+
+    async def start(self) -> None:
+        """Begin waiting for the first occurrence; with runOnStartup run at once."""
+        self._task = asyncio.create_task(self._loop(), name=f"timer {self._function.name}")
+
+    async def stop_intake(self) -> None:
+        """No further occurrence; a call that is running goes on."""
+        if self._task is not None and self._waiting:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """End it, running call included."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1)
+
+    _waiting = False
+
+    async def _loop(self) -> None:
+        last: datetime | None = None
+        if self._function.trigger.get("runOnStartup"):
+            last = self._now(self._zone)
+            await self._run(last, last, past_due=True)
+        while True:
+            due = self._schedule.next_after(self._now(self._zone))
+            await self._sleep_until(due)
+            await self._run(last, due, past_due=False)
+            last = due
+
+    async def _sleep_until(self, due: datetime) -> None:
+        self._waiting = True
+        try:
+            while (left := (due - self._now(self._zone)).total_seconds()) > 0:
+                await asyncio.sleep(min(left, 60.0))
+        finally:
+            self._waiting = False
+
+    async def _run(self, last: datetime | None, due: datetime, *, past_due: bool) -> None:
+        following = self._schedule.next_after(due)
+        info = {
+            "Schedule": {"AdjustForDST": True},
+            "ScheduleStatus": {
+                "Last": (last or datetime.min.replace(tzinfo=UTC)).isoformat(),
+                "Next": following.isoformat(),
+                "LastUpdated": (last or datetime.min.replace(tzinfo=UTC)).isoformat(),
+            },
+            "IsPastDue": past_due,
+        }
+        try:
+            await self._invoker.call(self._function, Datum(json.dumps(info), "json"), {})
+        except Exception as error:
+            _log.error("%s: failed", self._function.name, exc_info=error)
+
+
+def _time_zone() -> tzinfo:
+    name = os.environ.get("WEBSITE_TIME_ZONE")
+    if not name:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise HostError(f"WEBSITE_TIME_ZONE {name!r} is no IANA time zone") from error
