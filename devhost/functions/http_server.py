@@ -8,8 +8,9 @@ names in lower case, empty query values dropped, the body as bytes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import json
-import logging
 import time
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
@@ -18,16 +19,21 @@ from typing import Any
 from aiohttp import web
 from azure.functions.meta import Datum
 
+from devhost.functions.errors import HostError
 from devhost.functions.indexing import LoadedFunction
-from devhost.functions.invocation import InvocationError, Invoker
+from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
+from devhost.functions.log import say, say_failed
 from devhost.functions.routes import RouteTable
 
 BODY_LIMIT = 100 * 1024 * 1024
 CUT_SECONDS = 230.0
 # What Easy Auth sets in Azure; from a client it is a forgery.
 TRUST_HEADERS = ("x-ms-client-principal", "x-ms-token-")
-_log = logging.getLogger("devhost.functions")
+# The host computes these; a function's own would contradict the body.
+_OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
+_KEEP_ALIVE_SECONDS = 130.0  # as Kestrel, under Azure's host
+_FIELD_LIMIT = 32 * 1024
 
 
 class HttpFront:
@@ -85,13 +91,13 @@ class HttpFront:
         call.add_done_callback(self._calls.discard)
         done, _ = await asyncio.wait({call}, timeout=self._cut_seconds)
         if not done:
-            _log.warning("%s: cut after %.0f s, as Azure does", function.name, self._cut_seconds)
+            say("warning", "http.cut", function=function.name, after_seconds=self._cut_seconds)
             return web.Response(status=504)
         if call.cancelled():
             return web.Response(status=503)
         error = call.exception()
         if error is not None:
-            _report(function, error)
+            say_failed(function.name, error)
             return web.Response(status=500)
         return _response(call.result())
 
@@ -112,6 +118,52 @@ class HttpFront:
             }
             return web.Response(text=json.dumps(status), content_type="application/json")
         return web.Response(status=404)
+
+
+class HttpListener:
+    """The socket: takes connections for a front until it is told to stop."""
+
+    def __init__(self, front: HttpFront) -> None:
+        server = web.Server(
+            front.handle,
+            access_log=None,
+            auto_decompress=False,  # Azure hands bodies over as they came
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            max_field_size=_FIELD_LIMIT,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        self._site: web.TCPSite | None = None
+
+    async def start(self, address: str, port: int) -> None:
+        """Listen. Raises HostError if the port is taken or the address is not ours."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, address, port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            if error.errno == errno.EADDRINUSE:
+                problem = f"port {port} is in use; stop what listens there or give another --port"
+            else:
+                problem = f"cannot listen on {address}:{port} ({error.strerror})"
+            raise HostError(problem) from error
+        self._site = site
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, which the system chose if 0 was asked for."""
+        addresses = self._runner.addresses
+        return int(addresses[0][1]) if addresses else 0
+
+    async def stop_listening(self) -> None:
+        """Take no new connections; requests that are being answered go on."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+
+    async def close(self) -> None:
+        """End every connection."""
+        await self._runner.cleanup()
 
 
 def _headers(request: web.BaseRequest) -> dict[str, Datum]:
@@ -140,6 +192,10 @@ async def _body(request: web.BaseRequest) -> bytes | None:
         return b""
     if (request.content_length or 0) > BODY_LIMIT:
         return None
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        with contextlib.suppress(ConnectionError):
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
     chunks: list[bytes] = []
     size = 0
     while chunk := await request.content.readany():
@@ -156,7 +212,8 @@ def _response(result: Datum) -> web.Response:
     value: Mapping[str, Any] = result.value
     response = web.Response(status=int(value["status_code"].value), body=value["body"].value)
     for name, header in value["headers"].items():
-        response.headers[name] = header.value
+        if name.lower() not in _OWN_HEADERS:
+            response.headers[name] = header.value
     for cookies in value["cookies"] or ():
         _add_cookies(response, cookies)
     return response
@@ -165,12 +222,3 @@ def _response(result: Datum) -> web.Response:
 def _add_cookies(response: web.Response, cookies: SimpleCookie) -> None:
     for morsel in cookies.values():
         response.headers.add("Set-Cookie", morsel.OutputString())
-
-
-def _report(function: LoadedFunction, error: BaseException) -> None:
-    if isinstance(error, InvocationError):
-        _log.error("%s", error)
-    elif isinstance(error, TimeoutError):
-        _log.error("%s: failed with a time-out", function.name, exc_info=error)
-    else:
-        _log.error("%s: failed", function.name, exc_info=error)

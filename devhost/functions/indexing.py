@@ -88,7 +88,7 @@ def _import_app(folder: Path) -> ModuleType:
         ) from error
 
 
-def _find_app(module: ModuleType) -> func.FunctionApp:
+def _find_app(module: ModuleType) -> Any:
     apps = {
         name: value
         for name, value in vars(module).items()
@@ -103,8 +103,7 @@ def _find_app(module: ModuleType) -> func.FunctionApp:
             f"function_app.py has {len(apps)} function apps ({', '.join(sorted(apps))}); "
             "keep one, and put the others' functions into a func.Blueprint"
         )
-    app: func.FunctionApp = next(iter(apps.values()))
-    return app
+    return next(iter(apps.values()))
 
 
 def _load(function: Any, folder: Path, options: HostOptions) -> LoadedFunction:

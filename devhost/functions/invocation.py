@@ -7,6 +7,7 @@ function without a return binding that returns a value fails, as under Azure's w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 import uuid
@@ -73,6 +74,7 @@ class Invoker:
         self._idle = asyncio.Event()
         self._idle.set()
         self.running = 0
+        self.threads_running = 0
 
     async def call(
         self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
@@ -101,9 +103,17 @@ class Invoker:
             return await function.call(**arguments)
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, lambda: context.run(function.call, **arguments)
-        )
+        work = self._threads.submit(lambda: context.run(function.call, **arguments))
+        self.threads_running += 1
+        work.add_done_callback(lambda _: self._thread_ended(loop))
+        return await asyncio.wrap_future(work)
+
+    def _thread_ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may be gone by then
+            loop.call_soon_threadsafe(self._count_thread_out)
+
+    def _count_thread_out(self) -> None:
+        self.threads_running -= 1
 
 
 def _arguments(
@@ -129,9 +139,10 @@ def _encoded(function: LoadedFunction, result: Any) -> Datum | None:
             )
         return None
     try:
-        return get_binding_registry().get("http").encode(result, expected_type=None)
+        encoded: Datum = get_binding_registry().get("http").encode(result, expected_type=None)
     except NotImplementedError:
         raise InvocationError(
             f"function {function.name!r} returned {type(result).__name__}; "
             "return an azure.functions.HttpResponse or a str"
         ) from None
+    return encoded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
@@ -15,9 +14,8 @@ from azure.functions.meta import Datum
 from devhost.functions.errors import HostError, LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
+from devhost.functions.log import say_failed
 from devhost.functions.ncrontab import parse_schedule
-
-_log = logging.getLogger("devhost.functions")
 
 
 class Timer:
@@ -72,7 +70,10 @@ class Timer:
     async def _sleep_until(self, due: datetime) -> None:
         self._waiting = True
         try:
-            while (left := (due - self._now(self._zone)).total_seconds()) > 0:
+            while True:
+                left = (due - self._now(self._zone)).total_seconds()
+                if left <= 0:
+                    return
                 await asyncio.sleep(min(left, 60.0))
         finally:
             self._waiting = False
@@ -91,7 +92,7 @@ class Timer:
         try:
             await self._invoker.call(self._function, Datum(json.dumps(info), "json"), {})
         except Exception as error:
-            _log.error("%s: failed", self._function.name, exc_info=error)
+            say_failed(self._function.name, error)
 
 
 def _time_zone() -> tzinfo:

@@ -1,0 +1,49 @@
+"""How is an app served from the command line? `python -m devhost.functions APP_FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from devhost.functions.errors import HostError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the app until SIGTERM or SIGINT; 0, or 1 with one line on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        # Here, because azure.functions and aiohttp take half a second that --help need not wait.
+        from devhost.functions.host import Host
+
+        host = Host.load(options.folder, keys=options.keys)
+        asyncio.run(host.serve(address=options.host, port=options.port))
+    except HostError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201  the one line
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m devhost.functions",
+        description="Serve an Azure Functions app (Python v2 model) on this machine.",
+    )
+    parser.add_argument("folder", type=Path, help="the folder with function_app.py and host.json")
+    parser.add_argument("--port", type=int, default=7071, help="HTTP port (7071; 0: any free one)")
+    parser.add_argument("--host", default="127.0.0.1", help="HTTP address (127.0.0.1)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help='ask for function keys, from a JSON file {"default": …, "admin": …}; without it '
+        "every caller is let in, as with Core Tools",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

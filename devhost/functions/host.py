@@ -1,0 +1,123 @@
+"""How is one Functions app served, from its folder to its end?
+
+Loading is synchronous and refuses what Azure refuses; then HTTP answers first, and the other
+triggers begin behind it. Stopping goes the other way: no new work, calls that run may finish
+within `GRACE_SECONDS`, then locks are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from devhost.functions.errors import HostError
+from devhost.functions.http_server import HttpFront, HttpListener
+from devhost.functions.indexing import LoadedFunction, load_app
+from devhost.functions.invocation import Invoker
+from devhost.functions.keys import Keys
+from devhost.functions.log import described, say
+from devhost.functions.routes import RouteTable
+from devhost.functions.settings import HostOptions, apply_local_settings, read_host_json
+
+GRACE_SECONDS = 5.0
+"""How long calls that run may go on after SIGTERM."""
+
+
+class Intake(Protocol):
+    """Where work comes from, apart from HTTP: a timer, a queue, a Service Bus connection."""
+
+    async def start(self) -> None:
+        """Begin; returns at once, what is not reachable yet is tried again."""
+
+    async def stop_intake(self) -> None:
+        """Take no more work; calls that run go on."""
+
+    async def close(self) -> None:
+        """Give back what is held and end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """An app that is loaded and can be served."""
+
+    functions: tuple[LoadedFunction, ...]
+    front: HttpFront
+    invoker: Invoker
+    intakes: tuple[Intake, ...]
+
+    @classmethod
+    def load(cls, folder: Path, *, keys: Path | None) -> Host:
+        """Load the app in `folder`. Raises HostError with one line that says why not."""
+        folder = folder.resolve()
+        if not folder.is_dir():
+            raise HostError(f"{folder} is no folder; name the folder of a Functions app")
+        apply_local_settings(folder / "local.settings.json", os.environ)
+        options = read_host_json(folder)
+        functions = load_app(folder, options)
+        invoker = Invoker(timeout_seconds=options.function_timeout_seconds)
+        served = [function for function in functions if not function.disabled]
+        routes = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)
+        return cls(
+            functions=functions,
+            front=HttpFront(routes, invoker, keys=Keys.read(keys) if keys else None),
+            invoker=invoker,
+            intakes=_intakes(served, invoker, options),
+        )
+
+    async def serve(self, *, address: str, port: int) -> None:
+        """Serve until SIGTERM or SIGINT. Raises HostError if the port is taken."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        listener = HttpListener(self.front)
+        await listener.start(address, port)
+        say("info", "host.started", port=listener.port, functions=len(self.functions))
+        try:
+            for intake in self.intakes:
+                await intake.start()
+            await stop.wait()
+        finally:
+            await self._stop(listener)
+
+    async def _stop(self, listener: HttpListener) -> None:
+        await listener.stop_listening()
+        for intake in self.intakes:
+            await intake.stop_intake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self.invoker.wait_idle()
+        cut = self.invoker.running
+        for intake in self.intakes:
+            try:
+                await intake.close()
+            except (OSError, TimeoutError) as error:
+                say("warning", "host.close_failed", **described(error))
+        await listener.close()
+        say("info", "host.stopped", calls_cut_off=cut or None)
+        sys.stdout.flush()
+        if self.invoker.threads_running:
+            # A thread cannot be stopped, and Python would wait for it.
+            os._exit(0)
+
+
+def _of_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:
+    return [function for function in functions if function.kind == kind]
+
+
+def _intakes(
+    functions: list[LoadedFunction], invoker: Invoker, options: HostOptions
+) -> tuple[Intake, ...]:
+    # What an app does not use is not imported: the time to the first answer counts.
+    intakes: list[Intake] = []
+    if timers := _of_kind(functions, "timerTrigger"):
+        from devhost.functions.timers import Timer
+
+        intakes.extend(Timer(function, invoker) for function in timers)
+    return tuple(intakes)

@@ -1,0 +1,54 @@
+"""What does the host itself say while it serves an app?
+
+One JSON object a line on stdout, beside the app's own lines: `event`, `timestamp`, `level` and
+fields. It is quiet: a start, an end, and what went wrong. An error is told in one line each time;
+its traceback only the first time that it comes from the same place.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+Level = Literal["info", "warning", "error"]
+_TRACEBACK_LINES = 60
+_REMEMBERED = 512
+_told: set[tuple[str, str, int]] = set()
+
+
+def say(level: Level, event: str, **fields: object) -> None:
+    """Write one line; fields that are None are left out."""
+    line: dict[str, object] = {
+        "event": event,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": level,
+    }
+    line.update((name, value) for name, value in fields.items() if value is not None)
+    sys.stdout.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def say_failed(function: str, error: BaseException, **fields: object) -> None:
+    """Write that a call of `function` failed with `error`."""
+    say("error", "function.failed", function=function, **fields, **described(error))
+
+
+def described(error: BaseException) -> Mapping[str, object]:
+    """The error in one line, and its traceback if this place has not been heard of yet."""
+    text = " ".join(str(error).split())
+    known: dict[str, object] = {"error": f"{type(error).__name__}: {text}" if text else repr(error)}
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return known
+    place = (type(error).__name__, frames[-1].filename, frames[-1].lineno or 0)
+    if place not in _told:
+        if len(_told) >= _REMEMBERED:
+            _told.clear()
+        _told.add(place)
+        lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
+        known["traceback"] = "\n".join(lines[-_TRACEBACK_LINES:])
+    return known
