@@ -18,6 +18,17 @@ AGENT_TYPES: tuple[str, ...] = get_args(AgentType)
 Approval: TypeAlias = Literal["never", "always"]
 OnBusy: TypeAlias = Literal["enqueue", "reject"]
 
+BEHAVIOURS: Mapping[AgentType, str] = {
+    "PurposeDrivenAgent": "",
+    "LeadershipAgent": (
+        "You lead, so you decide. When a decision is asked for: name the options, weigh each"
+        " against your purpose, choose one, and say why and what would change your mind. Decide"
+        " only what lies in your scope; for the rest, say who should. Where a fact is missing that"
+        " the decision hangs on, ask for it instead of guessing."
+    ),
+}
+"""How each `agent_type` behaves: what its instructions hold beside the card's own."""
+
 REFUSED_PARAMETERS = frozenset({"messages", "model", "tools", "tool_choice", "stream", "n"})
 """Request parameters that are AOS's own and that a card may not set."""
 
@@ -154,10 +165,12 @@ def references(raw: Mapping[str, Any]) -> tuple[CardReference, ...]:
 
 
 def system_prompt(card: AgentCard) -> str:
-    """What the model is told before the conversation: purpose, scope, instructions."""
+    """What the model is told before the conversation: purpose, scope, type, instructions."""
     parts = [f"You are the agent {card.agent_id!r}.", f"Your purpose: {card.purpose.strip()}"]
     if scope := card.purpose_scope.strip():
         parts.append(f"Your scope: {scope}")
+    if behaviour := BEHAVIOURS[card.agent_type]:
+        parts.append(behaviour)
     if instructions := card.instructions.strip():
         parts.append(instructions)
     return "\n\n".join(parts)

@@ -1,0 +1,240 @@
+"""What can be done with AOS from a terminal?
+
+The `aos` command: `ask`, `runs`, `validate`. Exit codes: 0 done, 1 AOS or a check said no, 2 the
+command cannot be carried out (wrong usage, nothing there). `--json` is for machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from aos import __version__
+from aos.client.address import DEFAULT_URL
+from aos.client.errors import AosClientError, AosUnreachable
+from aos.domain.run import RunStatus, to_wire_time
+from aos.errors import ConfigurationError
+
+DONE, SAID_NO, CANNOT = 0, 1, 2
+ANSWER_SECONDS = 30 * 60.0
+DEFAULT_LIMIT = 50
+_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except AosUnreachable as error:
+        _say(str(error), to=sys.stderr)
+        return CANNOT
+    except AosClientError as error:
+        _say(f"{error.error.get('code')}: {error}", to=sys.stderr)
+        return SAID_NO
+    except ConfigurationError as error:
+        _say(str(error), to=sys.stderr)
+        return CANNOT
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `aos runs | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _ask(options: argparse.Namespace) -> int:
+    message = sys.stdin.read() if options.message == "-" else options.message
+    run = _client(options).run(
+        options.agent,
+        message,
+        conversation_id=options.conversation,
+        key=options.idempotency_key,
+        timeout_seconds=options.timeout,
+    )
+    completed = run.get("status") == RunStatus.COMPLETED
+    if options.json:
+        _say(_json(run))
+    elif completed:
+        _say(str(run.get("output")))
+    else:
+        _say(_ending(run), to=sys.stderr)
+    return DONE if completed else SAID_NO
+
+
+def _runs(options: argparse.Namespace) -> int:
+    runs = _client(options).runs(
+        agent_id=options.agent, status=options.status, since=options.since, limit=options.limit
+    )
+    if options.json:
+        for run in runs:
+            _say(json.dumps(run, ensure_ascii=False))
+        return DONE
+    row = "{:<24}  {:<16}  {:<20}  {:<36}  {}"
+    _say(row.format("CREATED", "STATUS", "AGENT", "RUN", "CONVERSATION"))
+    for run in runs:
+        fields = ("created_at", "status", "agent_id", "run_id", "conversation_id")
+        _say(row.format(*(str(run.get(name)) for name in fields)))
+    return DONE
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from aos.client.validation import check_files, reports_as_json, reports_as_text
+
+    found = check_files([Path(path) for path in options.paths], environ=os.environ)
+    _say(reports_as_json(found) if options.json else reports_as_text(found))
+    return DONE if all(report.valid for report in found) else SAID_NO
+
+
+def _client(options: argparse.Namespace) -> Any:
+    from aos.client.http import AosClient
+
+    return AosClient(url=options.url, key=options.key)
+
+
+def _ending(run: Mapping[str, Any]) -> str:
+    """One line for a run that did not complete."""
+    error = run.get("error")
+    if isinstance(error, dict):
+        return f"{run.get('status')}: {error.get('code')}: {error.get('message')}"
+    if run.get("status") in {status.value for status in RunStatus if status.ended}:
+        return f"{run.get('status')} (run {run.get('run_id')})"
+    return f"the run {run.get('run_id')} is still {run.get('status')}; `aos runs` shows its end"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aos",
+        description="Ask agents, list runs, check cards.",
+        epilog="exit codes: 0 done; 1 AOS or a check said no; 2 wrong usage, or nothing is there",
+    )
+    parser.add_argument("--version", action="version", version=f"aos {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_ask(commands)
+    _add_runs(commands)
+    _add_validate(commands)
+    return parser
+
+
+def _add_ask(commands: Any) -> None:
+    ask = commands.add_parser(
+        "ask",
+        help="ask an agent and print its answer",
+        description="Ask an agent, wait for the end of the run, and print what it answered.",
+        epilog='example: aos ask ceo "What should we do first?" --conversation board',
+    )
+    ask.add_argument("agent", metavar="AGENT", help="the agent's id")
+    ask.add_argument("message", metavar="MESSAGE", help='what to ask; "-" reads it from stdin')
+    ask.add_argument("--conversation", metavar="ID", help="continue or begin this conversation")
+    ask.add_argument(
+        "--idempotency-key", metavar="KEY", help="asking again with the same key runs once"
+    )
+    ask.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=ANSWER_SECONDS,
+        help=f"how long to wait (default {ANSWER_SECONDS:g}); the run goes on after that",
+    )
+    _add_address(ask)
+    ask.set_defaults(command=_ask)
+
+
+def _add_runs(commands: Any) -> None:
+    runs = commands.add_parser(
+        "runs",
+        help="list runs, newest first",
+        description="List runs, newest first: yours, or with an admin's key everybody's.",
+        epilog="example: aos runs --agent ceo --status failed --since 2h",
+    )
+    runs.add_argument("--agent", metavar="ID", help="only runs of this agent")
+    runs.add_argument(
+        "--status", choices=[status.value for status in RunStatus], help="only runs that stand so"
+    )
+    runs.add_argument(
+        "--since",
+        metavar="TIME",
+        type=_since,
+        help="only later ones: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z",
+    )
+    runs.add_argument(
+        "--limit",
+        metavar="N",
+        type=_count,
+        default=DEFAULT_LIMIT,
+        help=f"at most so many (default {DEFAULT_LIMIT})",
+    )
+    _add_address(runs)
+    runs.set_defaults(command=_runs)
+
+
+def _add_validate(commands: Any) -> None:
+    validate = commands.add_parser(
+        "validate",
+        help="check card files before they are uploaded",
+        description=(
+            "Check agent and MCP server cards on this disk: the same rules and texts as the status"
+            " files. What the operator allows comes from the same settings as the apps'"
+            " (AOS_MODELS, AOS_MCP_ALLOWED, AOS_KEY_VAULT_URI). Exit code 1: a card is broken."
+        ),
+        epilog="example: aos validate agents/ mcp-servers/github.json",
+    )
+    validate.add_argument(
+        "paths", metavar="FILE|FOLDER", nargs="+", help="a card, or a folder with .json files"
+    )
+    validate.add_argument("--json", action="store_true", help="print JSON: a list of statuses")
+    validate.set_defaults(command=_validate)
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--url", help=f"where AOS is (default: the variable AOS_URL, else {DEFAULT_URL})"
+    )
+    command.add_argument("--key", help="a function key, where keys are on (default: AOS_KEY)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _since(text: str) -> str:
+    """A time as the API takes it, from a span back from now or from a time."""
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        ago = timedelta(**{_UNITS[span[2]]: int(span[1])})
+        return str(to_wire_time(datetime.now(UTC) - ago))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is neither a span (30m, 2h, 7d) nor a time"
+        raise argparse.ArgumentTypeError(message) from None
+    return str(to_wire_time(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
+
+
+def _seconds(text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text):
+        return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
+def _count(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,6}", text) and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _say(text: str, *, to: TextIO | None = None) -> None:
+    print(text, file=to or sys.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

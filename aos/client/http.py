@@ -1,0 +1,259 @@
+"""How does a Python program use AOS over HTTP?
+
+    client = AosClient(url="http://127.0.0.1:7071")
+    run = client.run("ceo", "What should we do first?", conversation_id="board")
+    print(run["output"])
+
+Answers are the JSON objects of docs/CONTRACTS.md, as dicts. Every call is bounded in time; what
+fails for the time being is repeated, runs under the same idempotency key, so that asking twice
+never runs twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlencode, urlsplit
+
+from aos.client.address import find_address
+from aos.client.transport import CALL_SECONDS, RETRY_SECONDS, Answer, Call, Transport
+from aos.domain.run import RunStatus
+
+Json: TypeAlias = dict[str, Any]
+
+RUN_SECONDS = 30 * 60.0
+SERVER_WAIT_SECONDS = 100
+FIRST_POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 2.0
+MAX_ITEMS = 100_000
+ENDED = frozenset(status.value for status in RunStatus if status.ended)
+
+
+class AosClient:
+    """The main app's HTTP API. Raises AosClientError with the wire's error; AosUnreachable.
+
+    `url` and `key` default to `AOS_URL` and `AOS_KEY`, then to the laptop without a key.
+    May be used by several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None = None,
+        key: str | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address = find_address(url=url, key=key)
+        self.url = address.url
+        self._transport = Transport(address, retry_seconds=retry_seconds, sleep=sleep)
+        self._sleep = sleep
+
+    def run(
+        self,
+        agent_id: str,
+        message: str | list[Json],
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        timeout_seconds: float = RUN_SECONDS,
+    ) -> Json:
+        """Ask an agent and wait for the end; the run object, also of a run that failed.
+
+        `key`: your idempotency key, a fresh one by default. After `timeout_seconds` the run as
+        it then stands; it goes on, see `wait`.
+        """
+        end = time.monotonic() + timeout_seconds
+        wait_seconds = max(0, min(SERVER_WAIT_SECONDS, int(timeout_seconds)))
+        answer = self._start(agent_id, message, conversation_id, metadata, key, wait_seconds)
+        if answer.body.get("status") in ENDED:
+            return answer.body
+        return self._follow(_location(answer), answer.body, end)
+
+    def start(
+        self,
+        agent_id: str,
+        message: str | list[Json],
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """Ask an agent without waiting; the run object as accepted."""
+        return self._start(agent_id, message, conversation_id, metadata, key, 0).body
+
+    def wait(self, run_id: str, *, timeout_seconds: float = RUN_SECONDS) -> Json:
+        """The run at its end, or as it stands after `timeout_seconds`."""
+        return self._follow(_run_path(run_id), None, time.monotonic() + timeout_seconds)
+
+    def get_run(self, run_id: str) -> Json:
+        """The run as it stands."""
+        return self._get(_run_path(run_id))
+
+    def cancel(self, run_id: str) -> Json:
+        """Ask for a run's cancellation; an ended run stays as it is."""
+        return self._transport.send(Call(method="POST", path=f"{_run_path(run_id)}/cancel")).body
+
+    def runs(
+        self,
+        *,
+        agent_id: str | None = None,
+        status: str | None = None,
+        since: str | None = None,
+        limit: int = MAX_ITEMS,
+    ) -> Iterator[Json]:
+        """Runs, newest first, read page by page. `since`: RFC 3339."""
+        query = {"agent_id": agent_id, "status": status, "since": since}
+        given = urlencode({name: value for name, value in query.items() if value})
+        return self._pages("/api/runs" + (f"?{given}" if given else ""), limit)
+
+    def conversations(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """My conversations, newest first."""
+        return self._pages("/api/conversations", limit)
+
+    def conversation(self, conversation_id: str) -> Json:
+        """One conversation."""
+        return self._get(f"/api/conversations/{_part(conversation_id)}")
+
+    def messages(self, conversation_id: str, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """A conversation's messages, read page by page."""
+        return self._pages(f"/api/conversations/{_part(conversation_id)}/messages", limit)
+
+    def agents(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """Every agent with its state."""
+        return self._pages("/api/agents", limit)
+
+    def agent(self, agent_id: str) -> Json:
+        """An agent: its state, its card as uploaded, and its `source_etag`."""
+        return self._get(_agent_path(agent_id))
+
+    def put_agent(
+        self,
+        agent_id: str,
+        card: Mapping[str, Any] | bytes,
+        *,
+        if_match: str | None = None,
+        dry_run: bool = False,
+    ) -> Json:
+        """Upload a card and publish it (admins); its status. `if_match`: a `source_etag`.
+
+        AosClientError `invalid_card` (its details hold the errors of a status file),
+        `precondition_failed`. With a condition, a lost answer is not repeated: read, then decide.
+        """
+        body = card if isinstance(card, bytes) else _card_text(card)
+        path = _agent_path(agent_id) + ("?dry_run=true" if dry_run else "")
+        return self._change("PUT", path, body, if_match)
+
+    def agent_versions(self, agent_id: str) -> list[Json]:
+        """The cards that served under this id, newest first, with their digests (admins)."""
+        return list(self._pages(f"{_agent_path(agent_id)}/versions", MAX_ITEMS))
+
+    def rollback_agent(self, agent_id: str, digest: str, *, if_match: str | None = None) -> Json:
+        """Upload an earlier version again (admins); its status."""
+        body = json.dumps({"digest": digest}).encode()
+        return self._change("POST", f"{_agent_path(agent_id)}/rollback", body, if_match)
+
+    def health(self) -> Json:
+        """Whether AOS and what it stands on work: `status` is `healthy`, or the checks say why."""
+        accept = frozenset({200, 503})
+        return self._transport.send(Call(method="GET", path="/api/health", accept=accept)).body
+
+    def status(self) -> Json:
+        """Version and environment; more for admins."""
+        return self._get("/api/status")
+
+    def _start(
+        self,
+        agent_id: str,
+        message: str | list[Json],
+        conversation_id: str | None,
+        metadata: Mapping[str, Any] | None,
+        key: str | None,
+        wait_seconds: int,
+    ) -> Answer:
+        body: Json = {"message": message, "wait_seconds": wait_seconds}
+        if conversation_id is not None:
+            body["conversation_id"] = conversation_id
+        if metadata:
+            body["metadata"] = dict(metadata)
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": key or str(uuid.uuid4()),
+        }
+        return self._transport.send(
+            Call(
+                method="POST",
+                path=f"{_agent_path(agent_id)}/run",
+                body=json.dumps(body).encode(),
+                headers=headers,
+                timeout_seconds=wait_seconds + CALL_SECONDS,
+            )
+        )
+
+    def _follow(self, path: str, known: Json | None, end: float) -> Json:
+        """Read the run at `path` until it has ended or time is up."""
+        pause, run = FIRST_POLL_SECONDS, known if known is not None else self._get(path)
+        while run.get("status") not in ENDED:
+            left = end - time.monotonic()
+            if left <= 0:
+                break
+            self._sleep(min(pause, left))
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+            run = self._get(path)
+        return run
+
+    def _change(self, method: str, path: str, body: bytes, if_match: str | None) -> Json:
+        headers = {"Content-Type": "application/json"}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        call = Call(
+            method=method, path=path, body=body, headers=headers, repeatable=if_match is None
+        )
+        return self._transport.send(call).body
+
+    def _get(self, path: str) -> Json:
+        return self._transport.send(Call(method="GET", path=path)).body
+
+    def _pages(self, path: str, limit: int) -> Iterator[Json]:
+        next_path: str | None = path
+        while next_path is not None and limit > 0:
+            page = self._get(next_path)
+            items = page.get("items", [])[:limit]
+            yield from items
+            limit -= len(items)
+            following = page.get("next")
+            next_path = _own_path(following) if following else None
+
+
+def _card_text(card: Mapping[str, Any]) -> bytes:
+    """As a person would write it; what is no UTF-8 is for AOS to refuse, with its words."""
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    return text.encode(errors="surrogatepass") + b"\n"
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _agent_path(agent_id: str) -> str:
+    return f"/api/agents/{_part(agent_id)}"
+
+
+def _run_path(run_id: str) -> str:
+    return f"/api/runs/{_part(run_id)}"
+
+
+def _location(answer: Answer) -> str:
+    """Where a 202 says that the run is."""
+    named = answer.headers.get("location")
+    return _own_path(named) if named else _run_path(str(answer.body.get("run_id")))
+
+
+def _own_path(url: str) -> str:
+    """Path and query alone: behind a proxy the host may have another name, and ours has the key."""
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -1,0 +1,247 @@
+"""How does a program ask an agent over Service Bus, and find the reply that is its own?
+
+    with QueueClient(connection_string=…) as queue:
+        reply = queue.ask("ceo", "What should we do first?", conversation_id="board")
+
+The reply is known by its correlation id. Where the reply queue is shared, it is looked for without
+locks (peek), so that other readers' replies are not held up, and taken once it is there. The SDK
+takes half a second to load, so it is loaded by the first call.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from aos.client.errors import AosClientError, AosUnreachable
+from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiver
+
+REPLY_SECONDS = 120.0
+SEND_SECONDS = 30.0
+LOOK_EVERY_SECONDS = 0.2
+PAGE = 100
+TAKE_ROUNDS = 10
+RETRIES = 3
+
+
+class QueueClient:
+    """Requests in, correlated replies out. Not for several threads at once.
+
+    `replies`: the queue that replies come on; with another one than the default, requests name it
+    as `reply_to`, and the operator lists it in `AOS_REPLY_TO`. `session_id`: the reply queue has
+    sessions, and this one is ours: no other reader sees our replies.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection_string: str | None = None,
+        namespace: str | None = None,
+        requests: str = REQUESTS_QUEUE,
+        replies: str = RESPONSES_QUEUE,
+        session_id: str | None = None,
+    ) -> None:
+        """By connection string, or by identity (`azure-identity`) on a namespace's host name."""
+        self._connection_string = connection_string
+        self._namespace = namespace
+        self._requests = requests
+        self._replies = replies
+        self._session_id = session_id
+        self._client: ServiceBusClient | None = None
+
+    def ask(
+        self,
+        agent_id: str,
+        message: str,
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        timeout_seconds: float = REPLY_SECONDS,
+    ) -> dict[str, Any]:
+        """Ask an agent and await its reply: the run object, with `type` and `version`.
+
+        `key`: the message id, your business key; a fresh one by default. Raises AosClientError
+        when the request was refused, AosUnreachable when no reply came in time (the run goes on).
+        """
+        from azure.servicebus.exceptions import ServiceBusError
+
+        correlation_id = str(uuid.uuid4())
+        end = time.monotonic() + timeout_seconds
+        try:
+            with self._receiver() as receiver:
+                start = _newest(receiver) if self._session_id is None else 0
+                self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
+                reply = self._await(receiver, correlation_id, start, end)
+        except ServiceBusError as error:
+            raise _away(error) from error
+        if reply is None:
+            raise AosUnreachable(
+                f"no reply on {self._replies!r} within {timeout_seconds:g} s; is AOS running?"
+            )
+        if reply.get("type") == "run.refused":
+            raise AosClientError(reply.get("error") or {})
+        return reply
+
+    def send(
+        self,
+        agent_id: str,
+        message: str,
+        *,
+        conversation_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Ask an agent and leave the reply to whoever reads the queue; its correlation id."""
+        from azure.servicebus.exceptions import ServiceBusError
+
+        correlation_id = str(uuid.uuid4())
+        try:
+            self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
+        except ServiceBusError as error:
+            raise _away(error) from error
+        return correlation_id
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> ServiceBusClient:
+        from azure.servicebus import ServiceBusClient
+
+        if self._client is None:
+            if self._connection_string:
+                self._client = ServiceBusClient.from_connection_string(
+                    self._connection_string, retry_total=RETRIES
+                )
+            else:
+                from azure.identity import DefaultAzureCredential
+
+                self._client = ServiceBusClient(
+                    str(self._namespace), DefaultAzureCredential(), retry_total=RETRIES
+                )
+        return self._client
+
+    def _receiver(self) -> ServiceBusReceiver:
+        options: dict[str, Any] = {"max_wait_time": 1}
+        if self._session_id is not None:
+            options["session_id"] = self._session_id
+        return self._open().get_queue_receiver(self._replies, **options)
+
+    def _send(self, body: Mapping[str, Any], correlation_id: str, key: str | None) -> None:
+        from azure.servicebus import ServiceBusMessage
+
+        addressed = self._session_id is not None or self._replies != RESPONSES_QUEUE
+        message = ServiceBusMessage(
+            json.dumps(body),
+            content_type="application/json",
+            message_id=key or correlation_id,
+            correlation_id=correlation_id,
+            reply_to=self._replies if addressed else None,
+            reply_to_session_id=self._session_id,
+        )
+        with self._open().get_queue_sender(self._requests) as sender:
+            sender.send_messages(message, timeout=SEND_SECONDS)
+
+    def _await(
+        self, receiver: ServiceBusReceiver, correlation_id: str, start: int, end: float
+    ) -> dict[str, Any] | None:
+        """Our reply, taken off the queue; None: it has not come by `end`."""
+        while time.monotonic() < end:
+            if self._session_id is not None:
+                found = _take(receiver, correlation_id, rounds=1)
+            else:
+                found, start = _peek(receiver, correlation_id, start)
+                if found is not None:
+                    _take(receiver, correlation_id, rounds=TAKE_ROUNDS)
+            if found is not None:
+                return found
+            time.sleep(LOOK_EVERY_SECONDS)
+        return None
+
+
+def _body(
+    agent_id: str, message: str, conversation_id: str | None, metadata: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "agent_id": agent_id,
+        "message": message,
+        "conversation_id": conversation_id,
+        "metadata": dict(metadata or {}),
+    }
+
+
+def _newest(receiver: ServiceBusReceiver) -> int:
+    """The first sequence number that a reply to come can have: those there now are not ours."""
+    start = 0
+    while found := receiver.peek_messages(max_message_count=PAGE, sequence_number=start):
+        start = _number(found[-1]) + 1
+    return start
+
+
+def _peek(
+    receiver: ServiceBusReceiver, correlation_id: str, start: int
+) -> tuple[dict[str, Any] | None, int]:
+    """Our reply, if it is there, without taking it; and where to look from next time."""
+    for message in receiver.peek_messages(max_message_count=PAGE, sequence_number=start):
+        start = _number(message) + 1
+        if message.correlation_id == correlation_id:
+            return _read(message), start
+    return None, start
+
+
+def _take(
+    receiver: ServiceBusReceiver, correlation_id: str, *, rounds: int
+) -> dict[str, Any] | None:
+    """Complete our reply. Others' are held until it is found, so each is delivered but once more,
+    and then given back. None: somebody else took it, or it is too far behind."""
+    others, mine = [], None
+    for _ in range(rounds):
+        found = receiver.receive_messages(max_message_count=PAGE, max_wait_time=1)
+        for message in found:
+            if message.correlation_id == correlation_id:
+                mine = _read(message)
+                receiver.complete_message(message)
+            else:
+                others.append(message)
+        if mine is not None or not found:
+            break
+    for message in others:
+        receiver.abandon_message(message)
+    return mine
+
+
+def _number(message: ServiceBusMessage) -> int:
+    return int(getattr(message, "sequence_number", None) or 0)
+
+
+def _read(message: ServiceBusMessage) -> dict[str, Any]:
+    body = message.body
+    reply = json.loads(body if isinstance(body, bytes) else b"".join(body))
+    return reply if isinstance(reply, dict) else {}
+
+
+def _away(error: Exception) -> AosUnreachable:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return AosUnreachable(f"Service Bus does not answer: {first}; start AOS with `make run`")

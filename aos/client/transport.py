@@ -1,0 +1,176 @@
+"""How does one HTTP call reach AOS, and when is it repeated?
+
+With urllib, bounded in time and size. A fault that heals by itself (AOS away, time-out, 503 with
+`retryable`) is repeated with growing waits within a budget, but only where repeating is safe: what
+carries a condition (If-Match) is not sent again once AOS may have acted on it. A system that never
+answered this client counts as not started, at once.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from aos.client.address import Address
+from aos.client.errors import AosClientError, AosUnreachable, not_running
+
+CALL_SECONDS = 30.0
+RETRY_SECONDS = 30.0
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 5.0
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+AWAY_STATUS = frozenset({408, 429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: `path` begins with `/api`. `repeatable`: AOS may get it twice."""
+
+    method: str
+    path: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = CALL_SECONDS
+    repeatable: bool = True
+    accept: frozenset[int] = frozenset({200, 201, 202})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back: status, headers (names in lower case), and the JSON object."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """A try that failed for the time being; `reached`: AOS may have acted on it."""
+
+    error: AosClientError
+    reached: bool
+    retry_after: float | None = None
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to whoever it names."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+class Transport:
+    """Calls of one AOS. May be used by several threads."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.address = address
+        self._retry_seconds = retry_seconds
+        self._sleep = sleep
+        self._answered = False
+        handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
+        if _is_loopback(address.url):  # this machine is never behind a proxy
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def send(self, call: Call) -> Answer:
+        """The answer, if its status is one of `call.accept`.
+
+        Raises AosClientError with the wire's error, AosUnreachable when none came in time.
+        """
+        end, wait = time.monotonic() + self._retry_seconds, FIRST_WAIT_SECONDS
+        while True:
+            found = self._try(call)
+            if isinstance(found, Answer):
+                return found
+            may_repeat = call.repeatable or not found.reached
+            pause = found.retry_after or wait * (0.5 + random.random() / 2)
+            if not self._answered or not may_repeat or time.monotonic() + pause > end:
+                raise found.error
+            self._sleep(pause)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    def _try(self, call: Call) -> Answer | _Away:
+        headers = {"Accept": "application/json", **call.headers}
+        if self.address.key:
+            headers["x-functions-key"] = self.address.key
+        request = urllib.request.Request(
+            self.address.url + call.path, data=call.body, headers=headers, method=call.method
+        )
+        try:
+            with self._opener.open(request, timeout=call.timeout_seconds) as response:
+                return self._read(call, response.status, response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._read(call, error.code, error)
+        except (OSError, http.client.HTTPException) as error:
+            return self._unanswered(error)
+
+    def _unanswered(self, error: Exception) -> _Away:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        refused = isinstance(reason, ConnectionRefusedError)
+        text = "connection refused" if refused else str(reason) or type(reason).__name__
+        return _Away(not_running(self.address.url, text), reached=not refused)
+
+    def _read(self, call: Call, status: int, response: Any) -> Answer | _Away:
+        text = response.read(MAX_ANSWER_BYTES + 1)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        body = _object(text) if len(text) <= MAX_ANSWER_BYTES else None
+        if body is not None and status in call.accept:
+            self._answered = True
+            return Answer(status=status, headers=headers, body=body)
+        error = body.get("error") if body else None
+        if not isinstance(error, dict):
+            return self._stranger(status, headers)
+        self._answered = True
+        refusal = AosClientError(error, status=status)
+        if refusal.retryable and status in AWAY_STATUS:
+            return _Away(refusal, reached=False, retry_after=_retry_after(headers))
+        raise refusal
+
+    def _stranger(self, status: int, headers: Mapping[str, str]) -> _Away:
+        """Not an answer of AOS's own: its host or a proxy, before or instead of it."""
+        if status == 401:
+            message = "a key is needed, or this one is not known: --key or AOS_KEY"
+            raise AosClientError({"code": "unauthorized", "message": message}, status=status)
+        message = f"{self.address.url} answered {status}, but not as AOS does"
+        error = AosUnreachable(message, status=status)
+        if status not in AWAY_STATUS:
+            raise error
+        return _Away(error, reached=True, retry_after=_retry_after(headers))
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
