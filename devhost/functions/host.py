@@ -120,4 +120,8 @@ def _intakes(
         from devhost.functions.timers import Timer
 
         intakes.extend(Timer(function, invoker) for function in timers)
+    if queues := _of_kind(functions, "queueTrigger"):
+        from devhost.functions.queues import QueueTrigger
+
+        intakes.extend(QueueTrigger(function, invoker, options.queues) for function in queues)
     return tuple(intakes)
