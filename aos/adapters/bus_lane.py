@@ -1,0 +1,212 @@
+"""How do many tasks send to one Service Bus entity through one open sender?
+
+An SDK sender costs 0.6 to 1 s to open and serves one send at a time, so a `Lane` keeps one open
+and sends what waits, in order, from a single task: a caller that gives up or is cancelled breaks
+no send half-way. A sender that fails is replaced and the message sent again until the caller's
+time is up (a repeat may make two of it; every receiver of ours is idempotent).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aos.errors import AosError, RunFailed, TransientError
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusMessage
+    from azure.servicebus.aio import ServiceBusSender
+
+SEND_SECONDS = 20.0
+ATTEMPT_SECONDS = 8.0
+CLOSE_SECONDS = 3.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+_FORBIDDEN = "amqp:not-allowed"  # such as a message without a session where sessions are required
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message, the caller's future, and until when it is wanted (loop time)."""
+
+    message: ServiceBusMessage
+    done: asyncio.Future[None]
+    deadline: float
+
+
+class Lane:
+    """One entity, one sender at a time."""
+
+    def __init__(self, entity: str, make_sender: Callable[[], ServiceBusSender]) -> None:
+        self._entity = entity
+        self._make_sender = make_sender
+        self._sender: ServiceBusSender | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a sender stands ready."""
+        return self._sender is not None
+
+    async def open(self) -> None:
+        """Open the sender ahead of the first message; raises TransientError, tries once."""
+        try:
+            await self._open()
+        except _failures() as error:
+            raise _our_error(error, self._entity) from error
+
+    async def send(self, message: ServiceBusMessage) -> None:
+        """Send within 20 s, behind what waits already.
+
+        Raises TransientError (away, busy, refused: it may have been sent), RunFailed `too_large`,
+        and AosError `internal_error` for a message that this entity can never take.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(message, loop.create_future(), loop.time() + SEND_SECONDS)
+        self._waiting.append(waiting)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        try:
+            async with asyncio.timeout(SEND_SECONDS + 1):
+                await waiting.done
+        except TimeoutError as error:
+            raise TransientError(_late(self._entity)) from error
+
+    async def close(self) -> None:
+        """Close the sender; what still waits is told so."""
+        if self._worker is not None:
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+        self._discard()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _work(self) -> None:
+        """Send one after the other until nothing waits."""
+        try:
+            while self._waiting:
+                waiting = self._waiting[0]
+                error = None if waiting.done.done() else await self._deliver(waiting)
+                self._waiting.popleft()
+                if not waiting.done.done():
+                    _settle(waiting.done, error)
+        finally:
+            self._worker = None
+            self._give_up_waiting()
+
+    async def _deliver(self, waiting: _Waiting) -> AosError | None:
+        """Send one message, replacing a sender that fails; the error that stands at the end."""
+        pause = FIRST_PAUSE_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            left = waiting.deadline - loop.time()
+            if left <= 0:
+                return TransientError(_late(self._entity))
+            try:
+                async with asyncio.timeout(min(left, ATTEMPT_SECONDS)):
+                    sender = await self._open()
+                    await sender.send_messages(waiting.message, timeout=min(left, ATTEMPT_SECONDS))
+            except _failures() as raised:
+                error = _our_error(raised, self._entity)
+                if not isinstance(error, TransientError):
+                    return error
+                self._discard()
+                if loop.time() + pause >= waiting.deadline:
+                    return error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                return None
+
+    async def _open(self) -> ServiceBusSender:
+        async with self._opening:
+            if self._sender is None:
+                sender = self._make_sender()
+                try:
+                    async with asyncio.timeout(ATTEMPT_SECONDS):
+                        await sender.__aenter__()
+                except BaseException:
+                    self._close_later(sender)
+                    raise
+                self._sender = sender
+            return self._sender
+
+    def _discard(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            self._close_later(sender)
+
+    def _close_later(self, sender: ServiceBusSender) -> None:
+        """Close in a task of its own: to a dead broker it takes its time."""
+        task = asyncio.create_task(_close(sender))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _give_up_waiting(self) -> None:
+        for waiting in self._waiting:
+            if not waiting.done.done():
+                _settle(waiting.done, TransientError(f"{self._entity!r}: the app is closing"))
+        self._waiting.clear()
+
+
+def _settle(done: asyncio.Future[None], error: AosError | None) -> None:
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
+
+
+async def _close(sender: ServiceBusSender) -> None:
+    with contextlib.suppress(*_failures()):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await sender.close()
+
+
+def _late(entity: str) -> str:
+    return f"Service Bus took no message for {entity!r} within {SEND_SECONDS:g} s"
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What an SDK sender raises; besides its own tree it lets asyncio's and AMQP's through."""
+    from azure.core.exceptions import AzureError
+
+    return (AzureError, OSError, TimeoutError, ValueError, TypeError, AttributeError, RuntimeError)
+
+
+def _our_error(error: Exception, entity: str) -> AosError:
+    """Our error for the SDK's: only what no waiting can mend is no TransientError."""
+    from azure.servicebus import exceptions as sdk
+
+    what = f"{entity!r} on Service Bus"
+    if isinstance(error, sdk.MessageSizeExceededError):
+        return RunFailed("too_large", f"a message for {what} is larger than the bus takes")
+    if isinstance(error, ValueError | TypeError) or _FORBIDDEN in str(error):
+        return AosError("internal_error", f"{what} cannot take this message: {error}")
+    return TransientError(f"{what}: {_advice(error)}")
+
+
+def _advice(error: Exception) -> str:
+    """What is the matter, and what to do."""
+    from azure.servicebus import exceptions as sdk
+
+    match error:
+        case sdk.MessagingEntityNotFoundError():
+            return "the entity does not exist; create it (infra/servicebus.json lists ours)"
+        case sdk.ServiceBusAuthenticationError() | sdk.ServiceBusAuthorizationError():
+            return "access refused; check AZURE_SERVICEBUS_CONNECTION_STRING or the app's role"
+        case sdk.MessagingEntityDisabledError():
+            return "the entity is disabled; enable it"
+        case sdk.ServiceBusQuotaExceededError():
+            return "the entity is full; have its messages received or raise its size"
+        case TimeoutError() | sdk.OperationTimeoutError():
+            return "no answer in time"
+        case _:
+            return f"not sent ({type(error).__name__})"
