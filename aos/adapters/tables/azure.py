@@ -1,0 +1,66 @@
+"""Which stores does a storage account's tables give?"""
+
+from __future__ import annotations
+
+from aos.adapters.tables.account import Table, TableAccount, TableClients
+from aos.adapters.tables.conversations import AzureConversationStore
+from aos.adapters.tables.index import AzureRunIndex
+from aos.adapters.tables.ledger import AzureLedger
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.requests import AzureRequestStore
+from aos.ports import (
+    BlobStore,
+    ConversationStore,
+    Ledger,
+    PendingStore,
+    RequestStore,
+    RunIndex,
+)
+
+
+class AzureTables:
+    """The tables of one storage account; `payloads` is the container of texts over 32 KiB.
+
+    Each store is one object a process, since they remember what saves calls.
+    """
+
+    def __init__(self, account: TableAccount, *, payloads: BlobStore) -> None:
+        self._clients = TableClients(account)
+        kept = Payloads(payloads)
+        self._requests = AzureRequestStore(self._table("aosruns"), kept)
+        self._pending = AzurePendingStore(self._table("aospending"))
+        self._conversations = AzureConversationStore(self._table("aosconversations"), kept)
+        self._index = AzureRunIndex(self._table("aosindex"))
+        self._ledger = AzureLedger(self._table("aosusage"))
+
+    def requests(self) -> RequestStore:
+        """The request rows."""
+        return self._requests
+
+    def pending(self) -> PendingStore:
+        """The pending rows."""
+        return self._pending
+
+    def conversations(self) -> ConversationStore:
+        """The conversations."""
+        return self._conversations
+
+    def index(self) -> RunIndex:
+        """The lists."""
+        return self._index
+
+    def ledger(self) -> Ledger:
+        """Replies sent and usage counted."""
+        return self._ledger
+
+    async def check(self) -> None:
+        """One cheap read, for health; raises TransientError when the tables are away."""
+        await self._table("aosruns").get("health", "none", select=["schema"])
+
+    async def close(self) -> None:
+        """Close the client; the next call opens another."""
+        await self._clients.close()
+
+    def _table(self, name: str) -> Table:
+        return Table(self._clients, name)

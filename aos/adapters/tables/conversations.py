@@ -1,0 +1,183 @@
+"""How are conversations kept, table `aosconversations`?
+
+Partition `conversation_id`: the row `head`, a row `run:<run_id>` for each run and `msg:<10 digits>`
+for each message. A save is one transaction that the head's ETag guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Any
+
+from aos.adapters.tables.account import Entity, Table, Write, etag_of
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.rows import pack, spilled_of
+from aos.domain.conversation import Conversation, Message, Step
+from aos.domain.run import Run, required_time, to_wire_time
+from aos.errors import AosError, TransientError
+from aos.ports import Loaded
+
+HEAD = "head"
+LOAD_TRIES = 8
+MOST_ROWS = 90
+"""In a transaction; the service takes 100."""
+HEADS_REMEMBERED = 1024
+
+
+class AzureConversationStore:
+    """The conversations: a `ConversationStore`."""
+
+    def __init__(self, table: Table, payloads: Payloads) -> None:
+        self._table = table
+        self._payloads = payloads
+        self._standing = _Standing()
+
+    async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
+        """The head and one run's row, as both stood at one moment.
+
+        One call, or two where `run_id` is new to a conversation that exists, three where its row
+        is there: a row that is absent after the head was read was absent then (rows stay), one
+        that is there may be younger than the head, so the head is read again until it stood
+        still. (One query for both rows would read the whole partition.)
+        """
+        head = await self._table.get(conversation_id, HEAD)
+        for _ in range(LOAD_TRIES):
+            if head is None or run_id is None:
+                return await self._loaded(conversation_id, head, None)
+            row = await self._table.get(conversation_id, _run_row(run_id))
+            if row is None:
+                return await self._loaded(conversation_id, head, None)
+            again = await self._table.get(conversation_id, HEAD)
+            if again is not None and etag_of(again) == etag_of(head):
+                return await self._loaded(conversation_id, head, row)
+            head = again
+        raise TransientError(f"conversation {conversation_id!r} changes too fast to be read")
+
+    async def save(self, step: Step, *, etag: str | None) -> str:
+        """Write the step in one transaction, guarded by the head's ETag; the new ETag.
+
+        One call, and one for each text over 32 KiB that the head did not refer to before.
+        """
+        name = step.conversation.conversation_id
+        keys = [
+            HEAD,
+            *(_message_row(message.sequence) for message in step.messages),
+            *(_run_row(run.run_id) for run in step.runs),
+        ]
+        if len(keys) > MOST_ROWS:
+            raise AosError(
+                "internal_error",
+                f"a step of conversation {name!r} has {len(keys)} rows, more than the"
+                f" {MOST_ROWS} of a transaction; end its queued runs in smaller steps",
+            )
+        packed = pack(
+            [
+                step.conversation.to_dict(),
+                *(_message_document(message) for message in step.messages),
+                *(run.to_dict() for run in step.runs),
+            ]
+        )
+        payloads = {digest: body for row in packed for digest, body in row.payloads.items()}
+        await self._payloads.keep(name, payloads, standing=self._standing.at(name, etag))
+        rows = [row.entity(name, key) for key, row in zip(keys, packed, strict=True)]
+        new = await self._write(rows, etag=etag)
+        self._standing.note(name, new, frozenset(packed[0].payloads))
+        return new
+
+    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+        """The messages with sequence in [before - limit, before), oldest first. One call."""
+        start = max(0, before - limit)
+        if start >= before:
+            return []
+        rows = await self._table.query(
+            "PartitionKey eq @name and RowKey ge @start and RowKey lt @end",
+            name=conversation_id,
+            start=_message_row(start),
+            end=_message_row(before),
+        )
+        read = await asyncio.gather(*(self._payloads.whole(conversation_id, row) for row in rows))
+        return [_message(item) for item in read]
+
+    async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
+        """One run's row, or None. One call."""
+        row = await self._table.get(conversation_id, _run_row(run_id))
+        return None if row is None else await self._run(conversation_id, row)
+
+    async def _loaded(self, name: str, head: Entity | None, row: Entity | None) -> Loaded:
+        if head is None:
+            return Loaded()
+        etag = etag_of(head)
+        read = await self._payloads.whole(name, head)
+        self._standing.note(name, etag, frozenset(item.digest for item in spilled_of(head)))
+        return Loaded(
+            conversation=Conversation.from_dict(read),
+            etag=etag,
+            run=None if row is None else await self._run(name, row),
+        )
+
+    async def _run(self, name: str, row: Entity) -> Run:
+        return Run.from_dict(await self._payloads.whole(name, row))
+
+    async def _write(self, rows: list[dict[str, Any]], *, etag: str | None) -> str:
+        """The head alone in a plain call, which costs half of a transaction."""
+        head, *others = rows
+        if others:
+            guarded = Write(entity=head, etag=etag, insert=etag is None)
+            etags = await self._table.transact([guarded, *(Write(entity=row) for row in others)])
+            return etags[0]
+        if etag is None:
+            return await self._table.insert(head)
+        return await self._table.replace(head, etag=etag)
+
+
+class _Standing:
+    """Which payloads are there because the head at a known ETag refers to them.
+
+    A head that waits with large requests is saved again and again; only what is new in it need be
+    written. The ETag ties the knowledge to the head: whoever removes payloads marks the head first.
+    """
+
+    def __init__(self) -> None:
+        self._heads: OrderedDict[str, tuple[str, frozenset[str]]] = OrderedDict()
+
+    def at(self, name: str, etag: str | None) -> frozenset[str]:
+        """The digests that the head of a conversation refers to at this ETag."""
+        known, digests = self._heads.get(name, (None, frozenset()))
+        return digests if etag is not None and known == etag else frozenset()
+
+    def note(self, name: str, etag: str, digests: frozenset[str]) -> None:
+        """Remember what the head refers to; the oldest knowledge goes."""
+        self._heads.pop(name, None)
+        if digests:
+            self._heads[name] = (etag, digests)
+        while len(self._heads) > HEADS_REMEMBERED:
+            self._heads.popitem(last=False)
+
+
+def _run_row(run_id: str) -> str:
+    return f"run:{run_id}"
+
+
+def _message_row(sequence: int) -> str:
+    return f"msg:{sequence:010d}"
+
+
+def _message_document(message: Message) -> dict[str, Any]:
+    return {
+        "sequence": message.sequence,
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": to_wire_time(message.created_at),
+    }
+
+
+def _message(read: dict[str, Any]) -> Message:
+    return Message(
+        sequence=read["sequence"],
+        role=read["role"],
+        content=read["content"],
+        run_id=read["run_id"],
+        created_at=required_time(read["created_at"]),
+    )

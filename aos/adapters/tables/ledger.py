@@ -1,0 +1,130 @@
+"""How are replies sent and usage counted kept, table `aosusage`?
+
+Partition `agent_id`: `seen:<run_id>` for each run whose end is delivered, and sixteen rows a day,
+`day:<date>:<00-15>`, that hold the usage of the runs that hash to them. Both are written in one
+transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from aos.adapters.tables.account import Entity, Table, Write, etag_of
+from aos.adapters.tables.pending import bucket_name, hash_bucket
+from aos.adapters.tables.rows import SCHEMA, check_schema
+from aos.domain.run import Run, to_wire_time
+from aos.errors import StaleWrite
+from aos.ports import LedgerEntry
+
+DAYS_REMEMBERED = 1024
+
+
+@dataclass(slots=True)
+class _Day:
+    """A day's row as we last wrote or read it; `etag` None while there is none, or unknown."""
+
+    known: bool = False
+    etag: str | None = None
+    runs: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class AzureLedger:
+    """Replies sent and usage counted, once a run: a `Ledger`.
+
+    The day's row is remembered from write to write, so that its reading is saved; where another
+    instance wrote it meanwhile, the transaction fails as a whole and the row is read anew.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._days: OrderedDict[tuple[str, str], _Day] = OrderedDict()
+
+    async def look(self, run: Run) -> LedgerEntry:
+        """Whether `seen:<run_id>` stands. One call."""
+        entity = await self._table.get(run.agent_id, _seen_row(run), select=["schema"])
+        return LedgerEntry(seen=entity is not None)
+
+    async def record(self, run: Run, entry: LedgerEntry) -> None:
+        """Write `seen:<run_id>` and add the usage; StaleWrite: look again.
+
+        One call; one more where the day's row is not remembered.
+        """
+        if entry.seen:
+            raise StaleWrite(f"run {run.run_id!r} is recorded already")
+        row = _day_row(run)
+        day = self._day(run.agent_id, row)
+        async with day.lock:
+            if not day.known:
+                _read(day, await self._table.get(run.agent_id, row))
+            day.known = False  # until the answer is here
+            etag = await self._write(run, row, day)
+            day.runs += 1
+            day.input_tokens += run.usage.input_tokens
+            day.output_tokens += run.usage.output_tokens
+            day.etag, day.known = etag, True
+
+    async def _write(self, run: Run, row: str, day: _Day) -> str:
+        seen = {
+            "PartitionKey": run.agent_id,
+            "RowKey": _seen_row(run),
+            "schema": SCHEMA,
+            "status": run.status.value,
+            "ended_at": to_wire_time(run.ended_at),
+        }
+        total = {
+            "PartitionKey": run.agent_id,
+            "RowKey": row,
+            "schema": SCHEMA,
+            "runs": _number(day.runs + 1),
+            "input_tokens": _number(day.input_tokens + run.usage.input_tokens),
+            "output_tokens": _number(day.output_tokens + run.usage.output_tokens),
+        }
+        etags = await self._table.transact(
+            [
+                Write(entity=total, etag=day.etag, insert=day.etag is None),
+                Write(entity=seen, insert=True),
+            ]
+        )
+        return etags[0]
+
+    def _day(self, agent_id: str, row: str) -> _Day:
+        key = (agent_id, row)
+        day = self._days.pop(key, None) or _Day()
+        self._days[key] = day
+        while len(self._days) > DAYS_REMEMBERED:
+            self._days.popitem(last=False)
+        return day
+
+
+def _read(day: _Day, entity: Entity | None) -> None:
+    """Take over what the table holds."""
+    if entity is None:
+        day.etag, day.runs, day.input_tokens, day.output_tokens = None, 0, 0, 0
+        return
+    check_schema(entity)
+    day.etag = etag_of(entity)
+    day.runs = entity["runs"].value
+    day.input_tokens = entity["input_tokens"].value
+    day.output_tokens = entity["output_tokens"].value
+
+
+def _number(value: int) -> tuple[int, Any]:
+    """A number that may pass 2^31, in the SDK's form."""
+    from azure.data.tables import EdmType
+
+    return value, EdmType.INT64
+
+
+def _seen_row(run: Run) -> str:
+    return f"seen:{run.run_id}"
+
+
+def _day_row(run: Run) -> str:
+    day = (to_wire_time(run.ended_at) or "")[:10]
+    return f"day:{day}:{bucket_name(hash_bucket(run.run_id))}"

@@ -1,0 +1,96 @@
+"""Where are the texts that are too large for a row?
+
+In blobs `payloads/<conversation_id>/<sha256>`, written before the row that refers to them. They
+never change, so what was read or written lately is kept in memory, up to 16 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from aos.adapters.tables.account import Entity
+from aos.adapters.tables.rows import check_schema, document, restore, spilled_of
+from aos.errors import OutcomeUnknown, TransientError
+from aos.ports import BlobStore
+
+CACHE_BYTES = 16 * 1024 * 1024
+AT_ONCE = 8
+
+
+class Payloads:
+    """The large texts of all conversations."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent_bytes = 0
+        self._calls = asyncio.Semaphore(AT_ONCE)
+
+    async def keep(
+        self, conversation_id: str, payloads: Mapping[str, bytes], *, standing: Collection[str] = ()
+    ) -> None:
+        """Write what is not among `standing`, the digests that are known to be there.
+
+        Raises TransientError, also when an answer was lost: writing it again changes nothing.
+        """
+        new = [digest for digest in payloads if digest not in standing]
+        await asyncio.gather(
+            *(self._write(conversation_id, digest, payloads[digest]) for digest in new)
+        )
+
+    async def whole(self, conversation_id: str, entity: Entity) -> dict[str, Any]:
+        """The document of a row with all that was spilled back in its place.
+
+        Raises TransientError where the row's schema is not ours or a payload is missing.
+        """
+        check_schema(entity)
+        read = document(entity)
+        spilled = spilled_of(entity)
+        digests = list({item.digest for item in spilled})
+        bodies = await asyncio.gather(*(self._read(conversation_id, item) for item in digests))
+        found = dict(zip(digests, bodies, strict=True))
+        for item in spilled:
+            restore(read, item, found[item.digest])
+        return read
+
+    async def _write(self, conversation_id: str, digest: str, body: bytes) -> None:
+        try:
+            async with self._calls:
+                await self._blobs.write(_name(conversation_id, digest), body)
+        except OutcomeUnknown as error:
+            raise TransientError(
+                f"a text of {conversation_id!r} was not stored: {error}"
+            ) from error
+        self._remember(digest, body)
+
+    async def _read(self, conversation_id: str, digest: str) -> bytes:
+        if digest in self._recent:
+            self._recent.move_to_end(digest)
+            return self._recent[digest]
+        name = _name(conversation_id, digest)
+        try:
+            async with self._calls:
+                blob = await self._blobs.read(name)
+        except KeyError as error:
+            raise TransientError(
+                f"a row refers to blob {name!r}, which is missing; restore it from a backup"
+            ) from error
+        assert blob is not None  # no condition was given
+        self._remember(digest, blob.body)
+        return blob.body
+
+    def _remember(self, digest: str, body: bytes) -> None:
+        if digest in self._recent or len(body) > CACHE_BYTES:
+            return
+        self._recent[digest] = body
+        self._recent_bytes += len(body)
+        while self._recent_bytes > CACHE_BYTES:
+            _, dropped = self._recent.popitem(last=False)
+            self._recent_bytes -= len(dropped)
+
+
+def _name(conversation_id: str, digest: str) -> str:
+    return f"payloads/{conversation_id}/{digest}"

@@ -1,0 +1,103 @@
+"""How are pending rows kept, table `aospending`?
+
+Sixteen partitions, `00` to `15` by the run id's hash, row `run_id`. The mender looks at all of them
+in one query; a look that its limit ended makes the next one begin there, so that a backlog is
+served all round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from aos.adapters.tables.account import Entity, Table, etag_of
+from aos.adapters.tables.rows import SCHEMA, check_schema
+from aos.domain.run import required_time, to_wire_time
+from aos.ports import PendingRun
+
+BUCKETS = 16
+
+
+class AzurePendingStore:
+    """The pending rows: a `PendingStore`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._begin = bucket_name(0)
+
+    async def put(self, pending: PendingRun) -> None:
+        """Write the row, whether or not it exists. One call."""
+        await self._table.put(_entity(pending))
+
+    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+        """At most `limit` rows with `next_check` <= now, the longest overdue first.
+
+        One call when the last look was not full, else two.
+        """
+        moment, begin = str(to_wire_time(now)), self._begin
+        found = await self._table.query(
+            "next_check le @now and PartitionKey ge @begin", limit=limit, now=moment, begin=begin
+        )
+        if begin != bucket_name(0) and len(found) < limit:
+            found += await self._table.query(
+                "next_check le @now and PartitionKey lt @begin",
+                limit=limit - len(found),
+                now=moment,
+                begin=begin,
+            )
+        full = len(found) >= limit and found
+        self._begin = found[-1]["PartitionKey"] if full else bucket_name(0)
+        rows = [_pending(entity) for entity in found]
+        return sorted(rows, key=lambda row: (row.next_check, row.run_id))
+
+    async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
+        """Look again at `next_check`; StaleWrite when the row changed. One call."""
+        moved = {
+            **_entity(pending),
+            "next_check": to_wire_time(next_check),
+            "checks": pending.checks + 1,
+        }
+        await self._table.replace(moved, etag=pending.etag or "")
+
+    async def drop(self, run_id: str, *, etag: str | None = None) -> None:
+        """Delete the row; absent is no error; StaleWrite when `etag` is old. One call."""
+        await self._table.delete(_bucket(run_id), run_id, etag=etag)
+
+
+def bucket_name(number: int) -> str:
+    """The partition of a bucket, `00` to `15`."""
+    return f"{number:02d}"
+
+
+def hash_bucket(run_id: str) -> int:
+    """Which of sixteen buckets a run falls into."""
+    return hashlib.sha256(run_id.encode()).digest()[0] % BUCKETS
+
+
+def _bucket(run_id: str) -> str:
+    return bucket_name(hash_bucket(run_id))
+
+
+def _entity(pending: PendingRun) -> dict[str, Any]:
+    return {
+        "PartitionKey": _bucket(pending.run_id),
+        "RowKey": pending.run_id,
+        "schema": SCHEMA,
+        "conversation_id": pending.conversation_id,
+        "created_at": to_wire_time(pending.created_at),
+        "next_check": to_wire_time(pending.next_check),
+        "checks": pending.checks,
+    }
+
+
+def _pending(entity: Entity) -> PendingRun:
+    check_schema(entity)
+    return PendingRun(
+        run_id=entity["RowKey"],
+        conversation_id=entity["conversation_id"],
+        created_at=required_time(entity["created_at"]),
+        next_check=required_time(entity["next_check"]),
+        checks=entity["checks"],
+        etag=etag_of(entity),
+    )

@@ -1,0 +1,66 @@
+"""How are request rows kept, table `aosruns`?
+
+Partition `run_id`, row `run`: the request as admitted, inserted once; `cancel_requested_at` is a
+property of its own, so that asking for it reads nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from aos.adapters.tables.account import Table, etag_of
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.rows import document, pack
+from aos.domain.run import AdmittedRequest, from_wire_time, to_wire_time
+from aos.errors import StaleWrite, TransientError
+from aos.ports import StoredRequest
+
+ROW = "run"
+CANCEL = "cancel_requested_at"
+CANCEL_TRIES = 4
+
+
+class AzureRequestStore:
+    """The request rows: a `RequestStore`."""
+
+    def __init__(self, table: Table, payloads: Payloads) -> None:
+        self._table = table
+        self._payloads = payloads
+
+    async def find(self, run_id: str) -> StoredRequest | None:
+        """The row, or None. One call."""
+        entity = await self._table.get(run_id, ROW)
+        if entity is None:
+            return None
+        # `conversation_id` is short and never spilled
+        conversation_id = document(entity)["conversation_id"]
+        read = await self._payloads.whole(conversation_id, entity)
+        return StoredRequest(
+            request=AdmittedRequest.from_dict(read),
+            cancel_requested_at=from_wire_time(entity.get(CANCEL)),
+        )
+
+    async def insert(self, request: AdmittedRequest) -> None:
+        """Write the row; StaleWrite when it exists. One call, and one a text over 32 KiB."""
+        (packed,) = pack([request.to_dict()])
+        await self._payloads.keep(request.conversation_id, packed.payloads)
+        await self._table.insert(packed.entity(request.run_id, ROW))
+
+    async def ask_cancel(self, run_id: str, *, at: datetime) -> None:
+        """Set `cancel_requested_at`; a later ask leaves the first one standing. Two calls."""
+        for _ in range(CANCEL_TRIES):
+            entity = await self._table.get(run_id, ROW)
+            if entity is None or entity.get(CANCEL) is not None:
+                return
+            change = {"PartitionKey": run_id, "RowKey": ROW, CANCEL: to_wire_time(at)}
+            try:
+                await self._table.merge(change, etag=etag_of(entity))
+            except StaleWrite:
+                continue
+            return
+        raise TransientError(f"the request row of run {run_id!r} is contended; ask again")
+
+    async def cancel_asked(self, run_id: str) -> bool:
+        """True once cancellation was asked for. One call, one property."""
+        entity = await self._table.get(run_id, ROW, select=[CANCEL])
+        return entity is not None and entity.get(CANCEL) is not None

@@ -1,0 +1,183 @@
+"""What does a document look like as a row of a table?
+
+A row holds its document as JSON, in the properties `doc`, `doc1`, … of at most 30,000 UTF-16 units
+each (a property takes 32 Ki), and `schema`, the version of its form. Texts over 32 KiB, and free
+fields over 32 KiB as JSON, are not in it: `spilled` lists where they belong and the SHA-256 under
+which `aos.adapters.tables.payloads` keeps them. A step whose rows are still too large for one
+transaction spills smaller texts as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from aos.errors import AosError, TransientError
+
+SCHEMA = 1
+READABLE = (SCHEMA - 1, SCHEMA)
+"""A version reads its own rows and the previous one's (a rollback meets the next one's)."""
+
+SPILL_BYTES = (32 * 1024, 8 * 1024, 2 * 1024, 512)
+"""The largest text left in a row, in UTF-8; the smaller limits only where a step is too large."""
+ROW_BYTES = 300_000
+"""Of UTF-8 a row: less than the 1 MiB that an entity may take in UTF-16."""
+STEP_BYTES = 440_000
+"""Of UTF-8 a transaction: with three bytes a byte on the wire less than 1.5 MB."""
+FREE_FIELDS = frozenset({"metadata", "details", "output_parts"})
+"""Fields that hold JSON of the outside, spilled as a whole."""
+
+Path: TypeAlias = tuple[str | int, ...]
+Kind: TypeAlias = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spilled:
+    """A value that is kept as a payload: its place in the document, its digest, its form."""
+
+    path: Path
+    digest: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedRow:
+    """A document ready for its row: the JSON that stays, and what goes to the payloads."""
+
+    text: str
+    size: int
+    spilled: tuple[Spilled, ...] = ()
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
+
+    def entity(self, partition: str, row: str) -> dict[str, Any]:
+        """The row in the SDK's form."""
+        entity: dict[str, Any] = {"PartitionKey": partition, "RowKey": row, "schema": SCHEMA}
+        step = 30_000 if self.text.isascii() else 15_000  # code points; one takes up to two units
+        for number, start in enumerate(range(0, len(self.text), step)):
+            entity[_chunk(number)] = self.text[start : start + step]
+        if self.spilled:
+            entity["spilled"] = _json([[list(s.path), s.digest, s.kind] for s in self.spilled])
+        return entity
+
+
+def pack(documents: Sequence[dict[str, Any]]) -> list[PackedRow]:
+    """The documents as rows that fit one transaction together."""
+    for limit in SPILL_BYTES:
+        packed = [_pack(document, limit) for document in documents]
+        sizes = [row.size for row in packed]
+        if max(sizes) <= ROW_BYTES and sum(sizes) <= STEP_BYTES:
+            return packed
+    raise AosError(
+        "internal_error",
+        f"{len(documents)} rows of {sum(sizes)} bytes do not fit one transaction; the bounds on"
+        " ids and queued runs should keep them smaller",
+    )
+
+
+def check_schema(entity: Mapping[str, Any]) -> None:
+    """Refuse a row that this version cannot read; TransientError, since a newer one can."""
+    version = entity.get("schema")
+    if version not in READABLE:
+        raise TransientError(
+            f"row {entity.get('RowKey')!r} of {entity.get('PartitionKey')!r} has schema version"
+            f" {version!r}; this version of AOS reads {READABLE}: deploy the version that wrote"
+            " it, or a later one"
+        )
+
+
+def document(entity: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON document of a row, with None in the places of what was spilled."""
+    parts: list[str] = []
+    while (part := entity.get(_chunk(len(parts)))) is not None:
+        parts.append(part)
+    read: dict[str, Any] = json.loads("".join(parts))
+    return read
+
+
+def spilled_of(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
+    """What a row has among the payloads."""
+    text = entity.get("spilled")
+    if not text:
+        return ()
+    return tuple(
+        Spilled(path=tuple(path), digest=digest, kind=kind)
+        for path, digest, kind in json.loads(text)
+    )
+
+
+def restore(target: dict[str, Any], spilled: Spilled, body: bytes) -> None:
+    """Put a spilled value back into the document it was taken from."""
+    text = body.decode("utf-8", "surrogatepass")
+    *way, last = spilled.path
+    place: Any = target
+    for step in way:
+        place = place[step]
+    place[last] = text if spilled.kind == "text" else json.loads(text)
+
+
+def _pack(document: dict[str, Any], limit: int) -> PackedRow:
+    text, size = _sized(document)
+    if size <= limit:  # then no text in it is larger
+        return PackedRow(text=text, size=size)
+    spill = _Spill(limit)
+    text, size = _sized(spill.without(document, ()))
+    return PackedRow(
+        text=text, size=size, spilled=tuple(spill.spilled), payloads=dict(spill.payloads)
+    )
+
+
+class _Spill:
+    """Takes the large values out of one document."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.spilled: list[Spilled] = []
+        self.payloads: dict[str, bytes] = {}
+
+    def without(self, node: Any, path: Path) -> Any:
+        """The node as it stays in the row."""
+        if isinstance(node, str):
+            return self._keep(node, node, path, kind="text")
+        if isinstance(node, list):
+            return [self.without(item, (*path, number)) for number, item in enumerate(node)]
+        if isinstance(node, dict):
+            return {name: self._field(name, value, path) for name, value in node.items()}
+        return node
+
+    def _field(self, name: str, value: Any, path: Path) -> Any:
+        if name in FREE_FIELDS and value:
+            return self._keep(value, _json(value), (*path, name), kind="json")
+        return self.without(value, (*path, name))
+
+    def _keep(self, value: Any, text: str, path: Path, *, kind: Kind) -> Any:
+        """The value itself when it is small, else None, and the text among the payloads."""
+        if len(text) * 4 <= self._limit:
+            return value
+        body = text.encode("utf-8", "surrogatepass")
+        if len(body) <= self._limit:
+            return value
+        digest = hashlib.sha256(body).hexdigest()
+        self.spilled.append(Spilled(path=path, digest=digest, kind=kind))
+        self.payloads[digest] = body
+        return None
+
+
+def _sized(value: Any) -> tuple[str, int]:
+    """The JSON of a value and its bytes in UTF-8; lone surrogates are escaped."""
+    text = _json(value)
+    try:
+        return text, len(text.encode())
+    except UnicodeEncodeError:
+        text = json.dumps(value, separators=(",", ":"))
+        return text, len(text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _chunk(number: int) -> str:
+    return f"doc{number or ''}"

@@ -1,0 +1,69 @@
+"""The table stores keep their contract on real tables (Azurite)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.tables import AzureTables, TableAccount
+from aos.ports import ConversationStore, Ledger, PendingStore, RequestStore, RunIndex
+from devhost.provision import create_storage
+from tests.contract.azurite import Azurite
+from tests.contract.store_suites import (
+    ConversationStoreSuite,
+    LedgerSuite,
+    PendingStoreSuite,
+    RequestStoreSuite,
+    RunIndexSuite,
+)
+
+
+@pytest.fixture(scope="module")
+def provisioned(azurite: Azurite) -> Azurite:
+    create_storage(azurite.connection_string)
+    return azurite
+
+
+@pytest_asyncio.fixture
+async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
+    blobs = AzureBlobs(BlobAccount(connection_string=provisioned.connection_string))
+    opened = AzureTables(
+        TableAccount(connection_string=provisioned.connection_string),
+        payloads=blobs.container("aos-data"),
+    )
+    yield opened
+    await opened.close()
+    await blobs.close()
+
+
+class TestAzureRequestStore(RequestStoreSuite):
+    @pytest.fixture
+    def store(self, tables: AzureTables) -> RequestStore:
+        return tables.requests()
+
+
+class TestAzurePendingStore(PendingStoreSuite):
+    @pytest.fixture
+    def store(self, tables: AzureTables) -> PendingStore:
+        return tables.pending()
+
+
+class TestAzureConversationStore(ConversationStoreSuite):
+    @pytest.fixture
+    def store(self, tables: AzureTables) -> ConversationStore:
+        return tables.conversations()
+
+
+class TestAzureRunIndex(RunIndexSuite):
+    @pytest.fixture
+    def index(self, tables: AzureTables) -> RunIndex:
+        return tables.index()
+
+
+class TestAzureLedger(LedgerSuite):
+    @pytest.fixture
+    def ledger(self, tables: AzureTables) -> Ledger:
+        return tables.ledger()
