@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from aos.errors import CODES
 from tests.docs.module_map import MAP, module_map
 from tests.docs.pages import PAGES, ROOT, anchors, links, prose
 
@@ -16,7 +15,6 @@ README = ROOT / "README.md"
 LONGEST_README = 130
 GLOSSARY = ROOT / "docs" / "glossary.md"
 PLAN = ROOT / "docs" / "CLAUSES.md"
-CONTRACTS = ROOT / "docs" / "CONTRACTS.md"
 OURS = r"(?:aos|devhost|tests|infra|examples|benchmarks|mcp_app|realm_app)"
 
 
@@ -78,16 +76,6 @@ def test_every_decision_is_in_the_list_of_decisions_and_says_how_it_is_validated
         ]
         assert missing == [], path.name
         assert text.count("\n") < 45, f"{path.name} is longer than a page"
-
-
-def test_the_contract_names_every_error_code_and_no_other() -> None:
-    text = CONTRACTS.read_text("utf-8")
-    section = text[text.index("**HTTP codes.**") : text.index("**Lists.**")]
-    quoted = " ".join(re.findall(r"`([^`]+)`", section)).split()
-    named = {word for word in quoted if re.fullmatch(r"[a-z]+(_[a-z]+)*", word)}
-    statuses = {"failed", "timed_out", "cancelled", "model", "operator", "retry", "caller"}
-    settings = {"wait_seconds", "type"}
-    assert named - statuses - settings == set(CODES)
 
 
 def _refused_words() -> list[str]:
