@@ -124,4 +124,8 @@ def _intakes(
         from devhost.functions.queues import QueueTrigger
 
         intakes.extend(QueueTrigger(function, invoker, options.queues) for function in queues)
+    if bus := _of_kind(functions, "serviceBusTrigger"):
+        from devhost.functions.bus.intake import bus_intakes
+
+        intakes.extend(bus_intakes(bus, invoker, options.bus))
     return tuple(intakes)

@@ -1,0 +1,11 @@
+"""How do messages of a Service Bus reach functions?
+
+An AMQP 1.0 client on `devhost.amqp`: one connection for all functions of an app that name the
+same namespace, and many links on it. It waits for 64 sessions at once at the price of 64 frames,
+and has a message in the function's hands a millisecond or two after it was sent.
+
+`address` says where and as whom; `connection`, `session`, `links` and `requests` speak the
+protocol; `claims` and `locks` keep tokens and locks alive; `message` makes of a delivery what
+Azure's host hands to the Python worker; `plain` and `sessions` are the two pumps; `intake` keeps
+them connected.
+"""

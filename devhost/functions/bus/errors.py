@@ -1,0 +1,27 @@
+"""What can go wrong between the host and a Service Bus?"""
+
+from __future__ import annotations
+
+from devhost.amqp.performatives import Error
+
+
+class BusError(Exception):
+    """The broker refused something, or is away; `condition` is AMQP's name for the reason."""
+
+    def __init__(self, condition: str, description: str) -> None:
+        super().__init__(f"{condition}: {description}" if description else condition)
+        self.condition = condition
+
+    @classmethod
+    def of(cls, error: Error | None, otherwise: str) -> BusError:
+        """From what a frame says, or `otherwise` if it gives no reason."""
+        if error is None:
+            return cls("amqp:connection:forced", otherwise)
+        return cls(error.condition, error.description or "")
+
+
+class ConnectionLost(BusError):
+    """The connection is gone: what was under way on it will not be answered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("connection lost", reason)
