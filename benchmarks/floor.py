@@ -43,7 +43,8 @@ def create_app(model_url: str, data: str) -> FastAPI:
         run_id = str(uuid.uuid4())
         conversation = body.conversation_id or run_id
         rows = store.execute(
-            "SELECT role, content FROM messages WHERE conversation = ? ORDER BY rowid DESC LIMIT 40",
+            "SELECT role, content FROM messages WHERE conversation = ?"
+            " ORDER BY rowid DESC LIMIT 40",
             (conversation,),
         ).fetchall()
         store.execute("INSERT INTO runs VALUES (?, ?, 'in_progress')", (run_id, conversation))

@@ -1,0 +1,48 @@
+"""What does AOS cost, beside a floor measured in the same run? `make bench`.
+
+Every section prints its figures beside what was asked of them. Exit code 1 when one is missed:
+these machines are noisy, so read the figures before the verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import sections
+from benchmarks.figures import Report
+
+SECTIONS: dict[str, Callable[[Report, Path], None]] = {
+    "turns": sections.turns,
+    "budget": sections.budget,
+    "history": sections.history,
+    "load": sections.load,
+    "cold": sections.cold_start,
+    "cards": sections.cards,
+    "memory": sections.memory,
+}
+
+
+def main() -> int:
+    """Run the sections that are named, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    names = parser.parse_args().sections or list(SECTIONS)
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        parser.error(f"there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
+    report = Report()
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix=f"aos-bench-{name}-") as folder:
+            SECTIONS[name](report, Path(folder))
+    report.head("missed" if report.missed else "nothing missed")
+    for line in report.missed:
+        report.say(f"  {line}")
+    return 1 if report.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""How many storage calls and bus messages does a turn take, and which?
+
+`CountingProxy` stands between the apps and what they talk to. It counts HTTP requests by service,
+method and what they are about, and on the service named `bus` the messages that clients send. It
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Protocol
+
+from devhost.ports import HOST
+
+START_SECONDS = 10.0
+BUS = "bus"
+FRAME_HEAD = 8
+TRANSFER = b"\x00\x53\x14"
+_REQUEST = re.compile(rb"^([A-Z]+) (\S+) HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
+
+
+class CountingProxy:
+    """Passes HTTP on to the given ports and counts requests; `calls` is the count so far."""
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        """`targets`: service name (`blob`, `table` …) -> the port where it listens."""
+        self.calls: Counter[str] = Counter()
+        self.ports: dict[str, int] = {}
+        self._targets = dict(targets)
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="counting proxy", daemon=True)
+
+    def __enter__(self) -> CountingProxy:
+        self._thread.start()
+        if not self._ready.wait(START_SECONDS):
+            raise RuntimeError("the counting proxy did not start")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=START_SECONDS)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._listen())
+        self._ready.set()
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        for service, target in self._targets.items():
+
+            async def serve(
+                reader: asyncio.StreamReader,
+                writer: asyncio.StreamWriter,
+                service: str = service,
+                target: int = target,
+            ) -> None:
+                await self._pass(service, target, reader, writer)
+
+            server = await asyncio.start_server(serve, HOST, 0)
+            self.ports[service] = server.sockets[0].getsockname()[1]
+
+    async def _pass(
+        self,
+        service: str,
+        target: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        try:
+            back_reader, back_writer = await asyncio.open_connection(HOST, target)
+        except OSError:
+            writer.close()
+            return
+        counter: _Counter
+        if service == BUS:
+            counter = _TransferCounter(self._count_message)
+        else:
+            counter = _RequestCounter(lambda line: self._count(service, line))
+        there = asyncio.create_task(_copy(reader, back_writer, counter))
+        back = asyncio.create_task(_copy(back_reader, writer, None))
+        await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
+        for side in (writer, back_writer):
+            side.close()
+        there.cancel()
+        back.cancel()
+
+    def _count_message(self) -> None:
+        self.calls[BUS] += 1
+
+    def _count(self, service: str, line: tuple[str, str]) -> None:
+        method, path = line
+        about = path.split("?")[0].strip("/").split("/")
+        name = re.split(r"[(%]", about[1])[0] if len(about) > 1 else ""
+        self.calls[f"{service} {method} {name}".strip()] += 1
+
+
+class _Counter(Protocol):
+    """Looks at the bytes that a client sends."""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes."""
+
+
+class _TransferCounter:
+    """Finds transfers in the AMQP frames of one connection: one a message, unless it is huge."""
+
+    def __init__(self, count: Callable[[], None]) -> None:
+        self._count = count
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes from the client."""
+        self._buffer += data
+        while len(self._buffer) >= FRAME_HEAD:
+            size = FRAME_HEAD
+            if not self._buffer.startswith(b"AMQP"):
+                size = int.from_bytes(self._buffer[:4], "big")
+                if len(self._buffer) < size:
+                    return
+                performative = self._buffer[4 * self._buffer[4] :][: len(TRANSFER)]
+                if self._buffer[5] == 0 and performative == TRANSFER:
+                    self._count()
+            self._buffer = self._buffer[size:]
+
+
+class _RequestCounter:
+    """Finds request lines in the bytes of one keep-alive connection."""
+
+    def __init__(self, count: Callable[[tuple[str, str]], None]) -> None:
+        self._count = count
+        self._buffer = b""
+        self._skip = 0
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes from the client."""
+        if self._skip:
+            used = min(self._skip, len(data))
+            self._skip -= used
+            data = data[used:]
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[: end + 4]
+            found = _REQUEST.match(head)
+            if found is None:
+                self._buffer = self._buffer[end + 4 :]
+                continue
+            self._count((found[1].decode(), found[2].decode()))
+            rest = self._buffer[end + 4 :]
+            size = _LENGTH.search(head)
+            if size is None and _CHUNKED.search(head):
+                finish = rest.find(b"0\r\n\r\n")
+                self._buffer = rest[finish + 5 :] if finish >= 0 else b""
+                continue
+            length = int(size[1]) if size else 0
+            self._skip = max(0, length - len(rest))
+            self._buffer = rest[length:]
+
+
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counter: _Counter | None
+) -> None:
+    try:
+        while data := await reader.read(65536):
+            if counter is not None:
+                counter.feed(data)
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        return

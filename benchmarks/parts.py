@@ -1,0 +1,95 @@
+"""What do the benchmarks run against? The floor, a model that answers at once, a whole laptop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from devhost.laptop import REPOSITORY, Laptop
+from devhost.ports import Ports
+
+START_SECONDS = 30.0
+CARD = {"agent_id": "bench", "purpose": "Answer at once."}
+
+
+@contextlib.contextmanager
+def instant_model(*, delay: float = 0.0) -> Iterator[str]:
+    """An OpenAI-compatible endpoint that answers after `delay` seconds: its base URL."""
+    with _printing_its_port("benchmarks.instant_model", "--delay", str(delay)) as port:
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextlib.contextmanager
+def floor(*, model: str, data: Path) -> Iterator[str]:
+    """The floor (benchmarks/floor.py) on its own SQLite file: its base URL."""
+    with _printing_its_port("benchmarks.floor", "--model", model, "--data", str(data)) as port:
+        url = f"http://127.0.0.1:{port}"
+        _until_it_answers(f"{url}/openapi.json")
+        yield url
+
+
+@contextlib.contextmanager
+def laptop(
+    *, root: Path, model: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Laptop]:
+    """A whole laptop on empty storage, with the agent `bench` live."""
+    running = Laptop(
+        root=root,
+        ports=Ports.free(),
+        model_endpoint=model,
+        settings={"AOS_MODEL": "instant", **(settings or {})},
+    )
+    with running:
+        put_card(running.urls["main"], CARD)
+        yield running
+
+
+def put_card(main_url: str, card: Mapping[str, object]) -> None:
+    """PUT an agent card; it is live when this returns."""
+    request = urllib.request.Request(
+        f"{main_url}/api/agents/{card['agent_id']}",
+        data=json.dumps(card).encode(),
+        headers={"Content-Type": "application/json"},
+        method="PUT",
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        response.read()
+
+
+@contextlib.contextmanager
+def _printing_its_port(module: str, *options: str) -> Iterator[int]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *options],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line.strip():
+            raise RuntimeError(f"{module} did not start")
+        yield int(line)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+def _until_it_answers(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                response.read()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

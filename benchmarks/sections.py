@@ -1,0 +1,222 @@
+"""The sections of `make bench`: what does each measure, and what is asked of it?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+from azure.storage.blob import ContainerClient
+
+from benchmarks import cold, parts
+from benchmarks import turns as measured
+from benchmarks.budget import Budget, counted_turns
+from benchmarks.ceiling import calls_of_a_turn, storage_ceiling
+from benchmarks.figures import Report, median, percentile
+from devhost.laptop import REPOSITORY, Laptop
+
+OURS = ("main", "mcp", "realm", "servicebus")
+WARM_UP = 30
+MODEL_SECONDS = 0.2
+MEGABYTE = 1024 * 1024
+
+
+def turns(report: Report, root: Path) -> None:
+    """One client over HTTP and over the queue, beside the floor, in blocks that take turns."""
+    report.head("A turn of one client, with a model that answers at once")
+    with (
+        parts.instant_model() as model,
+        parts.floor(model=model, data=root / "floor.db") as floor_url,
+        parts.laptop(root=root / "aos", model=model) as laptop,
+    ):
+        urls = {"floor": floor_url, "AOS": laptop.urls["main"]}
+        asyncio.run(measured.side_by_side(urls, rounds=1, each=WARM_UP))
+        with _processor_time(laptop) as spent:
+            found = asyncio.run(measured.side_by_side(urls, rounds=10, each=20))
+        floor = [turn.milliseconds for turn in found["floor"]]
+        ours = [turn.milliseconds for turn in found["AOS"]]
+        report.figure("floor, p50 / p95", f"{median(floor):.1f} / {percentile(floor, 0.95):.1f} ms")
+        report.figure(
+            "AOS over HTTP, p50 / p95", f"{median(ours):.1f} / {percentile(ours, 0.95):.1f} ms"
+        )
+        report.held("AOS over HTTP, p50", median(ours), most=12 * median(floor), unit="ms")
+        report.held("AOS over HTTP, p95", percentile(ours, 0.95), most=2 * median(ours), unit="ms")
+        for stage, values in measured.stages(found["AOS"]).items():
+            report.figure(f"  {stage}", f"{median(values):.1f} ms")
+        cpu = spent()
+        report.held(
+            "processor time a turn, without Azurite", cpu / len(ours) * 1000, most=50, unit="ms"
+        )
+        queue = measured.over_the_queue(laptop.servicebus_connection_string, count=100)
+        report.held("AOS over the queue, p50", median(queue), most=12 * median(floor), unit="ms")
+        report.held(
+            "AOS over the queue, p95", percentile(queue, 0.95), most=2 * median(queue), unit="ms"
+        )
+
+
+def budget(report: Report, root: Path) -> None:
+    """Storage calls and bus messages of a turn, counted."""
+    report.head("Calls of a turn (a waiting caller's polls apart)")
+    with parts.instant_model() as model:
+        found = counted_turns(root=root, model=model, turns=20)
+    _say_budget(report, found)
+
+
+def history(report: Report, root: Path) -> None:
+    """A turn on a long conversation, beside one on a short one."""
+    report.head("A turn with 1,000 messages of history, beside one with 10")
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
+        url = laptop.urls["main"]
+        long = asyncio.run(measured.grown(url, messages=1000))
+        short = asyncio.run(measured.grown(url, messages=10))
+        found = asyncio.run(measured.by_history(url, {10: short, 1000: long}, each=15))
+    ten, thousand = median(found[10]), median(found[1000])
+    report.figure("10 messages / 1,000 messages, p50", f"{ten:.1f} / {thousand:.1f} ms")
+    report.held("1,000 messages over 10", thousand / ten, most=1.3, unit="times")
+
+
+def load(report: Report, root: Path) -> None:
+    """Turns a second at 8 and 32 clients, beside what bare SDK processes reach on this storage."""
+    report.head("Turns a second, beside the storage ceiling")
+    for clients, delay in ((8, 0.0), (32, MODEL_SECONDS)):
+        with (
+            parts.instant_model(delay=delay) as model,
+            parts.laptop(root=root / f"aos-{clients}", model=model) as laptop,
+        ):
+            url = laptop.urls["main"]
+            asyncio.run(measured.at_once(url, clients=clients, seconds=3))
+            rates, latencies = [], []
+            ceilings = []
+            for _ in range(3):
+                rate, some = asyncio.run(measured.at_once(url, clients=clients, seconds=6))
+                rates.append(rate)
+                latencies += some
+                ceilings.append(storage_ceiling(laptop.storage_connection_string, seconds=5))
+            calls = asyncio.run(calls_of_a_turn(laptop.storage_connection_string))
+        ceiling = median(ceilings)
+        report.figure(
+            f"{clients} clients, model {delay * 1000:.0f} ms: p50 / p95",
+            f"{median(latencies):.0f} / {percentile(latencies, 0.95):.0f} ms",
+        )
+        report.figure(f"  the storage ceiling ({calls} calls a turn)", f"{ceiling:.1f} turns/s")
+        report.reached(f"  {clients} clients", median(rates), least=0.6 * ceiling, unit="turns/s")
+
+
+def cold_start(report: Report, root: Path) -> None:
+    """From starting an app to its first answer, beside a hello-world app; and to a first run."""
+    report.head("Cold start, to the first GET /api/status")
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
+        environment = laptop.settings.for_apps()
+        folders = {
+            "hello world": cold.hello_world(root / "hello"),
+            "main": REPOSITORY,
+            "realm": REPOSITORY / "realm_app",
+        }
+        found: dict[str, list[float]] = {name: [] for name in folders}
+        for _ in range(7):
+            for name, folder in folders.items():
+                found[name].append(cold.first_status(folder, environment))
+        hello = median(found["hello world"])
+        report.figure("hello world", f"{hello:.2f} s")
+        for name in ("main", "realm"):
+            report.held(name, median(found[name]), most=1.5 * hello, unit="s")
+        report.held(
+            "both apps anew, to the end of a first run", _first_run(laptop), most=4, unit="s"
+        )
+
+
+def cards(report: Report, root: Path) -> None:
+    """How soon a card is live: alone, and among 1,000."""
+    report.head("From upload to live")
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
+        config = ContainerClient.from_connection_string(
+            laptop.storage_connection_string, "aos-config"
+        )
+        with config:
+            alone = [_upload_to_live(config, f"alone-{number}") for number in range(5)]
+            report.held("one card, the slowest of 5", max(alone), most=10, unit="s")
+            for number in range(1000):
+                _upload(config, f"many-{number}", purpose="One of a thousand.")
+            began = time.perf_counter()
+            _until_live(config, "many-999")
+            report.held(
+                "1,000 cards, after the last upload", time.perf_counter() - began, most=15, unit="s"
+            )
+            edits = [_upload_to_live(config, f"many-{number}") for number in range(3)]
+            report.held("an edit among 1,000, the slowest of 3", max(edits), most=10, unit="s")
+
+
+def memory(report: Report, root: Path) -> None:
+    """The resident memory of each app when it is idle."""
+    report.head("Memory of an idle app, after 100 turns")
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
+        asyncio.run(measured.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=100))
+        for name in ("main", "mcp", "realm"):
+            used = psutil.Process(laptop.child(name).pid).memory_info().rss / MEGABYTE
+            report.held(name, used, most=150, unit="MB")
+        bus = psutil.Process(laptop.child("servicebus").pid).memory_info().rss / MEGABYTE
+        report.figure("local Service Bus", f"{bus:.0f} MB")
+
+
+def _say_budget(report: Report, found: Budget) -> None:
+    for name, calls in sorted(found.storage.items()):
+        report.figure(f"  {name}", f"{calls / found.turns:.2f}")
+    report.held("storage calls a turn", found.storage_calls, most=16, unit="calls")
+    report.held("bus messages a turn", found.bus_messages, most=6, unit="messages")
+
+
+@contextlib.contextmanager
+def _processor_time(laptop: Laptop) -> Iterator[Callable[[], float]]:
+    """A function that gives the seconds of processor time our processes took in the block."""
+    processes = [psutil.Process(laptop.child(name).pid) for name in OURS]
+
+    def total() -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+    began = total()
+    ended: list[float] = []
+    yield lambda: (ended[0] if ended else total()) - began
+    ended.append(total())
+
+
+def _first_run(laptop: Laptop) -> float:
+    """Seconds from starting main and realm anew to the end of a run asked for at once."""
+    for name in ("main", "realm"):
+        laptop.take_down(name)
+    began = time.perf_counter()
+    for name in ("main", "realm"):
+        laptop.bring_up(name)
+    asyncio.run(measured.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=1))
+    return time.perf_counter() - began
+
+
+def _upload(config: ContainerClient, agent_id: str, *, purpose: str) -> str:
+    body = json.dumps({"agent_id": agent_id, "purpose": purpose})
+    return str(config.upload_blob(f"agents/{agent_id}.json", body, overwrite=True).blob_name)
+
+
+def _upload_to_live(config: ContainerClient, agent_id: str) -> float:
+    body = json.dumps({"agent_id": agent_id, "purpose": f"As of {time.time()}."})
+    blob = config.get_blob_client(f"agents/{agent_id}.json")
+    began = time.perf_counter()
+    etag = blob.upload_blob(body, overwrite=True)["etag"]
+    _until_live(config, agent_id, etag=etag)
+    return time.perf_counter() - began
+
+
+def _until_live(config: ContainerClient, agent_id: str, *, etag: str | None = None) -> None:
+    deadline = time.monotonic() + 120
+    status = config.get_blob_client(f"status/agents/{agent_id}.json")
+    while time.monotonic() < deadline:
+        if status.exists():
+            said = json.loads(status.download_blob().readall())
+            if etag in (None, said["source_etag"]):
+                if said["state"] != "active":
+                    raise RuntimeError(f"the card of {agent_id} is {said['state']}")
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the card of {agent_id} is not live after two minutes")

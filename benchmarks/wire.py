@@ -1,0 +1,56 @@
+"""How does a benchmark send HTTP at next to no cost of its own?
+
+`Connection` is one keep-alive connection of a raw asyncio stream: one request at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+TIMEOUT_SECONDS = 60.0
+
+
+class Connection:
+    """One client of one server; `async with Connection(url) as client`."""
+
+    def __init__(self, url: str) -> None:
+        """`url` is the base, `http://127.0.0.1:7071`."""
+        self._host = url.removeprefix("http://").rstrip("/")
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def __aenter__(self) -> Connection:
+        host, port = self._host.split(":")
+        self._reader, self._writer = await asyncio.open_connection(host, int(port))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST JSON and return the JSON answer; RuntimeError for any status but 200."""
+        raw = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(raw)}\r\n\r\n"
+        )
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            status, answer = await self._exchange(head.encode() + raw)
+        if status != 200:
+            raise RuntimeError(f"{path} answered {status}: {answer[:300]!r}")
+        parsed: dict[str, Any] = json.loads(answer)
+        return parsed
+
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+        assert self._reader is not None
+        assert self._writer is not None
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        return int(head.split(b" ", 2)[1]), await self._reader.readexactly(length)
