@@ -31,7 +31,7 @@ class AzureTables:
         self._requests = AzureRequestStore(self._table("aosruns"), kept)
         self._pending = AzurePendingStore(self._table("aospending"))
         self._conversations = AzureConversationStore(self._table("aosconversations"), kept)
-        self._index = AzureRunIndex(self._table("aosindex"))
+        self._index = AzureRunIndex(self._table("aosindex"), requests=self._table("aosruns"))
         self._ledger = AzureLedger(self._table("aosusage"))
 
     def requests(self) -> RequestStore:

@@ -1,8 +1,8 @@
 """How are the lists kept, table `aosindex`?
 
-Partitions `agent:<id>`, `owner:<hash>` and `everybody`. A run's row is `<inverted time>-<run_id>`,
-so that the newest comes first; `conversation:` before it marks the row of a conversation's first
-run, and `first:<conversation_id>` in `everybody` says which run that is.
+Partitions `agent:<id>`, `owner:<hash>` and `everybody`, in each a row `<inverted time>-<run_id>`,
+so that the newest comes first. `first` marks the first run of a conversation: the run that the
+conversation is named after, else the one that the row `first:<conversation_id>` names.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ from typing import Any
 
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
-from aos.adapters.tables.rows import SCHEMA, check_schema
+from aos.adapters.tables.rows import SCHEMA, check_schema, document
 from aos.domain.run import AdmittedRequest, required_time, to_wire_time
-from aos.errors import OutcomeUnknown, StaleWrite
+from aos.errors import StaleWrite
 from aos.ports import IndexedRun, IndexPage
 
 EVERYBODY = "everybody"
-CONVERSATION = "conversation:"
+AFTER_DIGITS = "A"
 END = 253_402_300_800_000
 """The year 10000 in milliseconds: times are counted down from it."""
 FIRSTS_REMEMBERED = 4096
 LONGEST_TOKEN = 100
+UUID_LENGTH = 36
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = required_time("1970-01-01T00:00:00.000Z")
 
 
 class AzureRunIndex:
-    """The lists, newest first: a `RunIndex`."""
+    """The lists, newest first: a `RunIndex`. `requests` is the table of the request rows."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, *, requests: Table) -> None:
         self._table = table
+        self._requests = requests
         self._writes = GroupedWrites(table)
         self._firsts: OrderedDict[str, str] = OrderedDict()
 
@@ -42,18 +44,12 @@ class AzureRunIndex:
         """Enter an admitted run; entering it again changes nothing.
 
         Three calls at once, one a partition, which runs entered at the same time share; before
-        them one look, where this process does not know the conversation's first run.
+        them one to three, where this process does not know the conversation's first run.
         """
-        key = _key(request)
-        keys = [key]
-        if await self._is_first(request):
-            keys.append(f"{CONVERSATION}{key}")
-        columns = _columns(request)
-        await asyncio.gather(
-            self._writes.put(f"agent:{request.agent_id}", {key: columns}),
-            self._writes.put(_owner(request.owner), dict.fromkeys(keys, columns)),
-            self._writes.put(EVERYBODY, dict.fromkeys(keys, columns) | self._marker(request)),
-        )
+        first = await self._first_run(request)
+        rows = {_key(request): _columns(request, first=first == request.run_id)}
+        partitions = (f"agent:{request.agent_id}", _owner(request.owner), EVERYBODY)
+        await asyncio.gather(*(self._writes.put(partition, rows) for partition in partitions))
 
     async def runs(
         self,
@@ -65,30 +61,28 @@ class AzureRunIndex:
         limit: int,
     ) -> IndexPage:
         """Runs of an agent, of an owner, of both, or (both None) of everybody."""
-        partition, extra, parameters = EVERYBODY, "", {}
-        if owner is not None:
-            partition = _owner(owner)
-            if agent_id is not None:
-                extra, parameters = " and agent_id eq @agent", {"agent": agent_id}
-        elif agent_id is not None:
-            partition = f"agent:{agent_id}"
-        end = "A"  # after every digit
+        end = AFTER_DIGITS
         if since is not None:
             end = _inverted(since + timedelta(microseconds=999), later=1)
-        return await self._page(
-            partition, after=after, end=end, limit=limit, extra=extra, **parameters
-        )
+        if owner is None:
+            partition = EVERYBODY if agent_id is None else f"agent:{agent_id}"
+            return await self._page(partition, after=after, end=end, limit=limit)
+        if agent_id is None:
+            return await self._page(_owner(owner), after=after, end=end, limit=limit)
+        both = {"extra": " and agent_id eq @agent", "agent": agent_id}
+        return await self._page(_owner(owner), after=after, end=end, limit=limit, **both)
 
     async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
         """One item a conversation (its first run), newest first."""
         partition = EVERYBODY if owner is None else _owner(owner)
-        return await self._page(partition, prefix=CONVERSATION, after=after, end="A", limit=limit)
+        return await self._page(
+            partition, after=after, end=AFTER_DIGITS, limit=limit, extra=" and first eq true"
+        )
 
     async def _page(
         self,
         partition: str,
         *,
-        prefix: str = "",
         after: str | None,
         end: str,
         limit: int,
@@ -100,49 +94,46 @@ class AzureRunIndex:
             f"PartitionKey eq @partition and RowKey gt @after and RowKey lt @end{extra}",
             limit=limit + 1,
             partition=partition,
-            after=prefix + (after or "")[:LONGEST_TOKEN],
-            end=prefix + end,
+            after=(after or "")[:LONGEST_TOKEN],
+            end=end,
             **parameters,
         )
         items = rows[:limit]
-        more = len(rows) > limit and items
         return IndexPage(
             items=[_indexed(row) for row in items],
-            next=items[-1]["RowKey"].removeprefix(prefix) if more else None,
+            next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
 
-    async def _is_first(self, request: AdmittedRequest) -> bool:
-        """Whether a run began its conversation: one without an id given did."""
-        conversation_id, run_id = request.conversation_id, request.run_id
-        if conversation_id == run_id:
-            self._remember(conversation_id, run_id)
-            return True
-        if conversation_id not in self._firsts:
-            self._remember(conversation_id, await self._first_run(request))
-        return self._firsts[conversation_id] == run_id
-
     async def _first_run(self, request: AdmittedRequest) -> str:
-        """The first run of the conversation; the one at hand where none is known."""
-        row = f"first:{request.conversation_id}"
-        found = await self._table.get(EVERYBODY, row)
-        if found is None:
-            marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(request)}
-            try:
-                await self._table.insert(marker)
-            except (StaleWrite, OutcomeUnknown):
-                found = await self._table.get(EVERYBODY, row)
-        return request.run_id if found is None else str(found["run_id"])
-
-    def _marker(self, request: AdmittedRequest) -> dict[str, dict[str, Any]]:
-        """The row that names a conversation's first run, where it needs no look."""
-        if request.conversation_id != request.run_id:
-            return {}
-        return {f"first:{request.conversation_id}": _columns(request)}
-
-    def _remember(self, conversation_id: str, run_id: str) -> None:
-        self._firsts[conversation_id] = run_id
+        """The first run of the request's conversation."""
+        conversation_id = request.conversation_id
+        first = self._firsts.get(conversation_id)
+        if conversation_id == request.run_id:
+            first = request.run_id
+        if first is None:
+            first = await self._look_up_first(request)
+        self._firsts[conversation_id] = first
         while len(self._firsts) > FIRSTS_REMEMBERED:
             self._firsts.popitem(last=False)
+        return first
+
+    async def _look_up_first(self, request: AdmittedRequest) -> str:
+        """The run that the conversation is named after, else the one that was entered first."""
+        name = request.conversation_id
+        if len(name) == UUID_LENGTH:
+            named = await self._requests.get(name, "run")
+            if named is not None and document(named)["conversation_id"] == name:
+                return name
+        row = f"first:{name}"
+        found = await self._table.get(EVERYBODY, row)
+        if found is not None:
+            return str(found["run_id"])
+        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(request, first=True)}
+        try:
+            await self._table.insert(marker)
+        except StaleWrite:  # by another just now; OutcomeUnknown is for the mender, who adds again
+            found = await self._table.get(EVERYBODY, row)
+        return request.run_id if found is None else str(found["run_id"])
 
 
 def _owner(owner: str) -> str:
@@ -158,7 +149,7 @@ def _inverted(moment: datetime, *, later: int = 0) -> str:
     return f"{END - (moment - _EPOCH) // _MILLISECOND + later:015d}"
 
 
-def _columns(request: AdmittedRequest) -> dict[str, Any]:
+def _columns(request: AdmittedRequest, *, first: bool) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run_id": request.run_id,
@@ -166,6 +157,7 @@ def _columns(request: AdmittedRequest) -> dict[str, Any]:
         "agent_id": request.agent_id,
         "owner": request.owner,
         "created_at": to_wire_time(request.admitted_at),
+        "first": first,
     }
 
 
