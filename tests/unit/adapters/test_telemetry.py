@@ -1,0 +1,308 @@
+"""What operators see: lines, custom events, and one trace from door to reply."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from aos.adapters.telemetry import AppTelemetry, make_telemetry
+from aos.errors import RunFailed
+from tests.unit.adapters.ingestion import Ingestion, running_ingestion
+
+SECRET = "c2VjcmV0LWtleQ=="
+INCOMING = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logger() -> Iterator[None]:
+    logger = logging.getLogger("aos")
+    before = (logger.level, list(logger.handlers))
+    yield
+    logger.setLevel(before[0])
+    logger.handlers[:] = before[1]
+
+
+@pytest.fixture
+def telemetry() -> AppTelemetry:
+    return make(level="info")
+
+
+def make(*, level: str = "info", connection_string: str | None = None) -> AppTelemetry:
+    return make_telemetry(
+        app="main",
+        environment="dev",
+        level=level,
+        connection_string=connection_string,
+        configure=False,
+    )
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "aos"]
+
+
+def test_a_line_is_one_json_object_with_its_constants_and_fields(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.log("run_nudged", level="warning", run_id="r1", agent_id="ceo", nothing=None)
+    [line] = lines(caplog)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "run_nudged",
+        "app": "main",
+        "environment": "dev",
+        "level": "warning",
+        "run_id": "r1",
+        "agent_id": "ceo",
+    }
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_lines_below_the_level_are_not_written(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = make(level="warning")
+    telemetry.log("whisper")
+    telemetry.log("shout", level="error")
+    assert [line["event"] for line in lines(caplog)] == ["shout"]
+
+
+def test_fields_of_any_type_and_length_make_a_line(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.log("odd", value={1, 2}, text="x" * 100_000, surrogate="\ud800", lines="a\nb", pi=3.5)
+    [record] = caplog.records
+    assert "\n" not in record.getMessage()
+    assert len(record.getMessage()) < 10_000
+    assert lines(caplog)[0]["pi"] == 3.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Endpoint=sb://x/;SharedAccessKeyName=Root;SharedAccessKey={SECRET};Use=1",
+        f"AccountName=a;AccountKey={SECRET};",
+        f"https://x/api/agents?code={SECRET}",
+        f"https://x.blob/c?sv=1&sig={SECRET}&se=2",
+        f"Authorization: Bearer {SECRET}",
+        f"x-functions-key: {SECRET}",
+        f"api_key={SECRET}",
+    ],
+)
+def test_keys_and_signatures_are_masked(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    telemetry.log("failed", reason=text, details={"nested": text})
+    assert SECRET not in caplog.text
+    assert "c2VjcmV0" not in caplog.text
+    assert lines(caplog)[0]["event"] == "failed"
+
+
+def test_a_custom_event_is_a_line_too(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.custom_event("AgentOperation", agentId="ceo", operation="run.completed")
+    [line] = lines(caplog)
+    assert (line["event"], line["agentId"], line["operation"]) == (
+        "AgentOperation",
+        "ceo",
+        "run.completed",
+    )
+    assert len(caplog.records) == 1, "without Application Insights there is nothing else to write"
+
+
+def test_without_open_telemetry_one_trace_goes_through_three_apps() -> None:
+    """Door, realm and reply: same trace, a span id of its own for each."""
+    main, realm = make(), make()
+    with main.span("POST /api/agents/{agent_id}/run", traceparent=INCOMING) as door:
+        carried = door.traceparent
+    with realm.span("agent_operation", traceparent=carried) as turn:
+        turn.set(outcome="answered")
+        answered = turn.traceparent
+    assert carried is not None
+    assert answered is not None
+    assert [text.split("-")[1] for text in (carried, answered)] == [TRACE_ID, TRACE_ID]
+    assert len({INCOMING, carried, answered}) == 3
+
+
+@pytest.mark.parametrize("incoming", [None, "", "nonsense", INCOMING.replace("4", "g")])
+def test_a_door_without_a_usable_traceparent_begins_a_trace(incoming: str | None) -> None:
+    with make().span("door", traceparent=incoming) as one:
+        pass
+    with make().span("door", traceparent=incoming) as other:
+        pass
+    assert one.traceparent
+    assert other.traceparent
+    assert one.traceparent.split("-")[1] != other.traceparent.split("-")[1]
+
+
+def test_lines_inside_a_span_name_its_trace(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    with telemetry.span("door", traceparent=INCOMING), telemetry.span("inner") as inner:
+        telemetry.log("inside")
+    telemetry.log("outside")
+    inside, outside = lines(caplog)
+    assert inside["trace_id"] == TRACE_ID == str(inner.traceparent).split("-")[1]
+    assert "trace_id" not in outside
+
+
+@pytest.fixture(scope="module")
+def exporter() -> InMemorySpanExporter:
+    """The process's only provider: what the Functions worker sets up in Azure."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    return exporter
+
+
+@pytest.fixture
+def connected(exporter: InMemorySpanExporter) -> AppTelemetry:
+    exporter.clear()
+    return make(connection_string="InstrumentationKey=00000000-0000-0000-0000-000000000000")
+
+
+def test_spans_of_main_and_realm_join_in_one_trace(
+    connected: AppTelemetry, exporter: InMemorySpanExporter
+) -> None:
+    attributes = {"http.request.method": "POST", "run_id": "r1"}
+    with connected.span("POST /run", traceparent=INCOMING, **attributes) as door:
+        carried = door.traceparent
+    with connected.span(
+        "agent_operation", traceparent=carried, **{"gen_ai.agent.id": "ceo", "missing": None}
+    ) as turn:
+        turn.set(outcome="answered", tokens=7)
+    first, second = exporter.get_finished_spans()
+    assert first.context is not None
+    assert second.context is not None
+    assert second.parent is not None
+    assert f"{first.context.trace_id:032x}" == f"{second.context.trace_id:032x}" == TRACE_ID
+    assert second.parent.span_id == first.context.span_id
+    assert (first.kind, second.kind) == (SpanKind.SERVER, SpanKind.INTERNAL)
+    assert dict(second.attributes or {}) == {
+        "gen_ai.agent.id": "ceo",
+        "outcome": "answered",
+        "tokens": 7,
+    }
+
+
+def test_a_failed_span_has_the_errors_code_and_none_of_its_words(
+    connected: AppTelemetry, exporter: InMemorySpanExporter
+) -> None:
+    with pytest.raises(RunFailed), connected.span("agent_operation"):
+        raise RunFailed("model_rejected", "your secret plan is too long")
+    [span] = exporter.get_finished_spans()
+    assert span.status.status_code is StatusCode.ERROR
+    assert (span.attributes or {})["error.type"] == "model_rejected"
+    assert "secret plan" not in span.to_json()
+
+
+def test_a_custom_event_has_the_names_that_azure_monitor_looks_for(
+    connected: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    connected.custom_event("AgentOperation", agentId="ceo", operation="run.completed", module="x")
+    _, record = caplog.records
+    fields = vars(record)
+    assert fields["microsoft.custom_event.name"] == "AgentOperation"
+    assert (fields["agentId"], fields["operation"], fields["module_"]) == (
+        "ceo",
+        "run.completed",
+        "x",
+    )
+
+
+def run_python(code: str, **environ: str) -> str:
+    """The output of a fresh process: import state and providers are a process's own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environ},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+WORK = """
+import json, os, sys
+from aos.adapters.telemetry import make_telemetry
+for _ in range(2):
+    telemetry = make_telemetry(
+        app="main",
+        environment="dev",
+        level="info",
+        connection_string={connection!r},
+        configure=True,
+    )
+with telemetry.span("POST /run", traceparent={incoming!r}, **{{"http.request.method": "POST"}}):
+    telemetry.log("run_admitted", agent_id="ceo", run_id="r1")
+    telemetry.custom_event("AgentOperation", agentId="ceo", operation="run.completed")
+"""
+LIST_MODULES = """
+print(json.dumps([n for n in sys.modules if n.startswith(("opentelemetry", "azure"))]))
+"""
+FLUSH = """
+from opentelemetry import _logs, trace
+trace.get_tracer_provider().force_flush()
+_logs.get_logger_provider().force_flush()
+os._exit(0)  # the exporters' threads would take seconds
+"""
+
+
+def test_without_a_connection_string_nothing_of_open_telemetry_is_loaded() -> None:
+    """And lines go to standard output, for nobody else has a handler there."""
+    code = WORK.format(connection=None, incoming=INCOMING) + LIST_MODULES
+    *written, loaded = [json.loads(line) for line in run_python(code).splitlines()]
+    assert loaded == []
+    assert [line["event"] for line in written] == ["run_admitted", "AgentOperation"]
+    assert {line["trace_id"] for line in written} == {TRACE_ID}
+
+
+@pytest.fixture(scope="module")
+def ingestion() -> Iterator[Ingestion]:
+    """Application Insights after an app has worked for a moment with Azure Monitor set up."""
+    with running_ingestion() as ingestion:
+        work = WORK.format(connection=ingestion.connection_string, incoming=INCOMING)
+        run_python(
+            work + FLUSH,
+            APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
+            APPLICATIONINSIGHTS_SDKSTATS_DISABLED="true",
+            OTEL_TRACES_SAMPLER="always_on",
+        )
+        yield ingestion
+
+
+def test_application_insights_gets_the_plans_custom_events(ingestion: Ingestion) -> None:
+    [row] = ingestion.rows("EventData")
+    assert row["name"] == "AgentOperation"
+    assert row["properties"]["agentId"] == "ceo"
+    assert row["properties"]["operation"] == "run.completed"
+
+
+def test_application_insights_gets_lines_that_the_plans_queries_find(ingestion: Ingestion) -> None:
+    """`traces | where message contains "agent"`; each line once, though set up was asked twice."""
+    messages = [json.loads(row["message"]) for row in ingestion.rows("MessageData")]
+    assert [line["event"] for line in messages] == ["run_admitted", "AgentOperation"]
+    assert all("agent" in row["message"] for row in ingestion.rows("MessageData"))
+
+
+def test_application_insights_gets_the_door_as_a_request_of_the_callers_trace(
+    ingestion: Ingestion,
+) -> None:
+    [row] = ingestion.rows("RequestData")
+    assert row["name"] == "POST /run"
+    traces = {item["tags"].get("ai.operation.id") for item in ingestion.items}
+    assert TRACE_ID in traces
