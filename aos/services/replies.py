@@ -8,6 +8,7 @@ the same id and the same bytes.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aos.domain.envelope import (
@@ -23,6 +24,8 @@ from aos.errors import ErrorInfo, StaleWrite, TransientError
 from aos.ports import Bus, Clock, Ledger, PendingStore, ReceivedMessage, Telemetry
 
 RECORD_TRIES = 8
+MAX_BODY_BYTES = 200 * 1024
+"""A larger reply goes out without its output, and says where that is."""
 RUN_FIELDS = [
     "run_id",
     "agent_id",
@@ -53,12 +56,14 @@ class Replies:
         bus: Bus,
         clock: Clock,
         telemetry: Telemetry,
+        public_url: str = "",
     ) -> None:
         self._ledger = ledger
         self._pending = pending
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
+        self._public_url = public_url
 
     async def deliver(self, ended: RunEnded) -> None:
         """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
@@ -70,7 +75,7 @@ class Replies:
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
         """The same request came again after the end: the same reply, once more."""
         if request.reply is not None:
-            await self._bus.reply(_reply(run, request.reply, traceparent=request.traceparent))
+            await self._bus.reply(self._reply(run, request.reply, traceparent=request.traceparent))
 
     async def refuse(
         self,
@@ -110,6 +115,17 @@ class Replies:
             )
         )
 
+    def _reply(self, run: Run, address: ReplyAddress, *, traceparent: str | None) -> Reply:
+        body = {"version": VERSION, "type": f"run.{run.status.value}", **run.to_dict()}
+        return Reply(
+            entity=address.entity,
+            message_id=f"{run.run_id}:reply",
+            correlation_id=address.correlation_id,
+            session_id=address.session_id or run.conversation_id,
+            body=_fitted(body, url=f"{self._public_url}/api/runs/{run.run_id}"),
+            traceparent=traceparent,
+        )
+
     async def _reply_once(self, ended: RunEnded) -> None:
         """Reply and count, unless that is recorded; a record that raced is looked at again."""
         replied = False
@@ -118,7 +134,7 @@ class Replies:
             if entry.seen:
                 return
             if ended.reply is not None and not replied:
-                reply = _reply(ended.run, ended.reply, traceparent=ended.traceparent)
+                reply = self._reply(ended.run, ended.reply, traceparent=ended.traceparent)
                 await self._bus.reply(reply)
                 replied = True
             try:
@@ -148,15 +164,11 @@ def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _reply(run: Run, address: ReplyAddress, *, traceparent: str | None) -> Reply:
-    return Reply(
-        entity=address.entity,
-        message_id=f"{run.run_id}:reply",
-        correlation_id=address.correlation_id,
-        session_id=address.session_id or run.conversation_id,
-        body={"version": VERSION, "type": f"run.{run.status.value}", **run.to_dict()},
-        traceparent=traceparent,
-    )
+def _fitted(body: dict[str, Any], *, url: str) -> dict[str, Any]:
+    """The body, or where it is too large for the bus the same without its output."""
+    if len(json.dumps(body)) <= MAX_BODY_BYTES:
+        return body
+    return {**body, "output": None, "output_parts": None, "details": {"url": url}}
 
 
 def _event(ended: RunEnded) -> Event:

@@ -48,6 +48,11 @@ class CatalogReader:
         self._turn = asyncio.Lock()
         self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
 
+    @property
+    def known(self) -> CatalogIndex | None:
+        """The catalog as last read, without asking; None before the first reading."""
+        return None if self._catalog.known is None else self._catalog.known.index
+
     async def current(self) -> CatalogIndex:
         """The catalog, at most two seconds old unless storage is away.
 

@@ -1,0 +1,151 @@
+"""Which adapter stands behind each port?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.models import ModelEndpoint, OpenAIChatModel
+from aos.adapters.servicebus import AzureBus, BusAccount
+from aos.adapters.system import RandomIds, SystemClock
+from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.telemetry import make_telemetry
+from aos.ports import (
+    BlobStore,
+    Bus,
+    ChatModel,
+    Clock,
+    ConversationStore,
+    Ids,
+    Ledger,
+    PendingStore,
+    RequestStore,
+    RunIndex,
+    Telemetry,
+)
+from aos.services.catalog.layout import HEAD
+from aos.services.health import Check
+from aos.settings import Settings
+
+
+async def _nothing() -> None:
+    """A world that has nothing to open ahead of time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One adapter for every port. `warm` opens what is slow to open; `checks` are health's."""
+
+    config: BlobStore
+    data: BlobStore
+    requests: RequestStore
+    pending: PendingStore
+    conversations: ConversationStore
+    index: RunIndex
+    ledger: Ledger
+    bus: Bus
+    model: ChatModel
+    clock: Clock
+    ids: Ids
+    telemetry: Telemetry
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    warm: Callable[[], Awaitable[None]] = _nothing
+
+
+def azure_world(settings: Settings, *, app: str, senders: Sequence[str]) -> World:
+    """The real adapters. Nothing is opened and no SDK is imported by making them.
+
+    `senders` are the entities that the app will send to, opened ahead of time by `warm`.
+    """
+    blobs = _blobs(settings)
+    data = blobs.container("aos-data")
+    tables = _tables(settings, payloads=data)
+    bus = _bus(settings)
+    model = _model(settings)
+
+    async def warm() -> None:
+        opening = [bus.warm(senders)]
+        if app == "realm":
+            opening.append(model.warm())
+        await asyncio.gather(*opening)
+
+    async def storage() -> None:
+        await asyncio.gather(tables.check(), _look_at(data))
+
+    return World(
+        config=blobs.container("aos-config"),
+        data=data,
+        requests=tables.requests(),
+        pending=tables.pending(),
+        conversations=tables.conversations(),
+        index=tables.index(),
+        ledger=tables.ledger(),
+        bus=bus,
+        model=model,
+        clock=SystemClock(),
+        ids=RandomIds(),
+        telemetry=make_telemetry(
+            app=app,
+            environment=settings.environment,
+            level=settings.log_level,
+            connection_string=settings.telemetry_connection_string,
+            configure=not settings.telemetry_in_worker,
+        ),
+        checks={"servicebus": bus.check, "storage": storage},
+        warm=warm,
+    )
+
+
+async def _look_at(data: BlobStore) -> None:
+    """One small read; that there is nothing published yet is no fault."""
+    with contextlib.suppress(KeyError):
+        await data.read(HEAD, max_bytes=1)
+
+
+def _blobs(settings: Settings) -> AzureBlobs:
+    storage = settings.storage
+    return AzureBlobs(
+        BlobAccount(
+            connection_string=storage.connection_string,
+            account_name=storage.account_name,
+            service_url=storage.blob_service_url,
+            client_id=storage.client_id,
+        )
+    )
+
+
+def _tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
+    storage = settings.storage
+    account = TableAccount(
+        connection_string=storage.connection_string,
+        account_name=storage.account_name,
+        service_url=storage.table_service_url,
+        client_id=storage.client_id,
+    )
+    return AzureTables(account, payloads=payloads)
+
+
+def _bus(settings: Settings) -> AzureBus:
+    bus = settings.bus
+    return AzureBus(
+        BusAccount(
+            connection_string=bus.connection_string,
+            namespace=bus.namespace,
+            client_id=bus.client_id,
+        )
+    )
+
+
+def _model(settings: Settings) -> OpenAIChatModel:
+    model = settings.model
+    return OpenAIChatModel(
+        ModelEndpoint(
+            base_url=model.endpoint,
+            model=model.model,
+            api_key=model.api_key,
+            client_id=model.client_id,
+        )
+    )

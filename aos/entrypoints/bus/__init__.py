@@ -1,0 +1,1 @@
+"""How is a Service Bus message handled and settled? Message in, service, settlement out."""

@@ -1,0 +1,88 @@
+"""How are the apps' own queues, `aos-main` and `aos-realm`, served?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    EnvelopeError,
+    RunEnded,
+    read_command,
+)
+from aos.entrypoints.bus.settling import Settling
+from aos.ports import ReceivedMessage
+from aos.services.execution import Execution
+from aos.services.replies import Replies
+from aos.services.waiting import RunWaiters
+
+
+class MainQueue:
+    """What main is told: ends of runs, and that cards have changed."""
+
+    def __init__(
+        self,
+        settling: Settling,
+        *,
+        replies: Replies,
+        waiters: RunWaiters,
+        publish: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._settling = settling
+        self._replies = replies
+        self._waiters = waiters
+        self._publish = publish
+
+    async def handle(self, msg: func.ServiceBusMessage) -> None:
+        """Take one message."""
+        await self._settling.handle(msg, self._take, entity=MAIN_QUEUE)
+
+    async def _take(self, message: ReceivedMessage) -> None:
+        if _tells_of_blobs(message.body):
+            await self._publish()
+            return
+        command = read_command(message.body)
+        if not isinstance(command, RunEnded):
+            raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
+        self._waiters.notify(command.run)
+        await self._replies.deliver(command)
+
+
+class RealmQueue:
+    """What realm is told: commands, one at a time for each conversation."""
+
+    def __init__(self, settling: Settling, *, execution: Callable[[], Execution]) -> None:
+        self._settling = settling
+        self._execution = execution
+
+    async def handle(self, msg: func.ServiceBusMessage) -> None:
+        """Take one message."""
+        await self._settling.handle(msg, self._take, entity=REALM_QUEUE)
+
+    async def _take(self, message: ReceivedMessage) -> None:
+        command = read_command(message.body)
+        if isinstance(command, RunEnded):
+            raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
+        await self._execution().handle(command, delivery_count=message.delivery_count)
+
+
+def _tells_of_blobs(body: bytes) -> bool:
+    """Is this an event about blobs (Event Grid's or CloudEvents' schema, one or a list)?
+
+    Whatever it says, it means "list now".
+    """
+    try:
+        value: Any = json.loads(body.decode("utf-8-sig"))
+    except ValueError:
+        return False
+    events = value if isinstance(value, list) else [value]
+    return bool(events) and all(isinstance(e, dict) and _is_event(e) for e in events)
+
+
+def _is_event(event: dict[str, Any]) -> bool:
+    return "specversion" in event or "eventType" in event

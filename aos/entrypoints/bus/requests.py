@@ -1,0 +1,204 @@
+"""How are requests from services on `aos-requests` taken?
+
+Every JSON object gets an answer: the run's own reply, or `run.refused` with the same error as
+over HTTP. What is no JSON object in UTF-8 is unreadable.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.card import is_card_id
+from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.domain.run import ReplyAddress, run_id_for
+from aos.entrypoints.bus.messages import Unreadable
+from aos.entrypoints.bus.settling import Settling
+from aos.entrypoints.reply_addresses import ReplyEntities
+from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
+from aos.ports import Clock, ReceivedMessage, Telemetry
+from aos.services.admission import Admissions, Caller, RunRequest
+from aos.services.replies import Replies
+
+DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"
+MAX_OWNER = 256
+MAX_BODY_BYTES = 1024 * 1024
+_RUN_ID_LENGTH = 64
+
+
+class RequestQueue:
+    """The door for services."""
+
+    def __init__(
+        self,
+        settling: Settling,
+        *,
+        admissions: Admissions,
+        replies: Replies,
+        reply_entities: ReplyEntities,
+        max_message_bytes: int,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settling = settling
+        self._admissions = admissions
+        self._replies = replies
+        self._reply_entities = reply_entities
+        self._max_message_bytes = max_message_bytes
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def handle(self, msg: func.ServiceBusMessage) -> None:
+        """Take one message."""
+        await self._settling.handle(msg, self._take, entity=REQUESTS_QUEUE, give_up=self._give_up)
+
+    async def _take(self, message: ReceivedMessage) -> None:
+        lenient = _json_object(message.body)
+        try:
+            await self._serve(message)
+        except (TransientError, SessionLost):
+            raise
+        except AosError as error:
+            await self._refuse(message, error.info, lenient)
+
+    async def _serve(self, message: ReceivedMessage) -> None:
+        from aos.entrypoints.requests import read_object
+
+        raw = read_object(message.body, max_bytes=MAX_BODY_BYTES)
+        kind = raw.get("type", "run.request")
+        if message.expires_at is not None and message.expires_at <= self._clock.now():
+            raise Refused(
+                "request_expired", "the request's time to live had run out when its turn came"
+            )
+        match kind:
+            case "run.request":
+                await self._ask(message, raw)
+            case "run.cancel":
+                await self._cancel(message, raw)
+            case _:
+                raise Refused(
+                    "invalid_request",
+                    f"type is {json.dumps(kind)[:80]}; write run.request or run.cancel",
+                    field="type",
+                )
+
+    async def _ask(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
+        from aos.entrypoints.requests import QueueRequest, check_sizes, message_text, validate
+
+        body = validate(QueueRequest, raw)
+        text, metadata = message_text(body.message), body.metadata or {}
+        check_sizes(text, metadata, max_bytes=self._max_message_bytes)
+        if not is_card_id(body.agent_id):
+            raise Refused("agent_not_found", f"there is no agent {body.agent_id[:80]!r}")
+        owner = _owner(message)
+        reply = ReplyAddress(
+            entity=self._reply_entities.allowed(message.reply_to or RESPONSES_QUEUE),
+            session_id=message.reply_to_session_id,
+            correlation_id=message.correlation_id or message.message_id,
+        )
+        with self._telemetry.span(
+            f"{REQUESTS_QUEUE} process", traceparent=message.traceparent, agent_id=body.agent_id
+        ) as span:
+            admission = await self._admissions.admit(
+                RunRequest(
+                    agent_id=body.agent_id,
+                    message=text,
+                    conversation_id=body.conversation_id,
+                    metadata=metadata,
+                    reply=reply,
+                ),
+                door="queue",
+                scope=_scope(owner),
+                key=message.key,
+                caller=Caller(owner=owner),
+                traceparent=span.traceparent,
+            )
+        if not admission.created and admission.run.status.ended:
+            await self._replies.answer_again(admission.request, admission.run)
+
+    async def _cancel(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
+        from aos.entrypoints.requests import QueueCancel, validate
+
+        run_id = validate(QueueCancel, raw).run_id
+        owner = _owner(message)
+        if not _names_a_run(run_id):
+            raise Refused("run_not_found", f"there is no run {run_id[:80]!r} of yours")
+        await self._admissions.cancel(run_id, Caller(owner=owner))
+
+    async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
+        """Every delivery broke something of ours: say so rather than let it be dead-lettered."""
+        info = ErrorInfo(
+            code="internal_error",
+            message="something is broken on our side; its operator finds the message's id in the"
+            " logs",
+            details={"sequence_number": message.sequence_number},
+        )
+        await self._refuse(message, info, _json_object(message.body))
+
+    async def _refuse(
+        self, message: ReceivedMessage, error: ErrorInfo, body: dict[str, Any]
+    ) -> None:
+        owner = message.properties.get("aos_owner")
+        scope = _scope(owner if isinstance(owner, str) and owner else DEFAULT_OWNER)
+        run_id = run_id_for(scope=scope, key=message.key)
+        named = body.get("run_id")
+        if body.get("type") == "run.cancel" and isinstance(named, str) and _names_a_run(named):
+            run_id = named
+        self._telemetry.log(
+            "request_refused", run_id=run_id, code=error.code, entity=REQUESTS_QUEUE
+        )
+        await self._replies.refuse(
+            message, error, run_id=run_id, body=body, entity=self._answer_on(message)
+        )
+
+    def _answer_on(self, message: ReceivedMessage) -> str:
+        """Where the refusal goes; a `reply_to` that is not allowed is answered by default."""
+        try:
+            return self._reply_entities.allowed(message.reply_to or RESPONSES_QUEUE)
+        except Refused:
+            return RESPONSES_QUEUE
+
+
+def _owner(message: ReceivedMessage) -> str:
+    """Who sent it: the queue is a trusted zone."""
+    owner = message.properties.get("aos_owner")
+    if owner is None:
+        return DEFAULT_OWNER
+    if not isinstance(owner, str) or not 1 <= len(owner) <= MAX_OWNER:
+        raise Refused(
+            "invalid_request",
+            f"the property aos_owner must be a text of 1 to {MAX_OWNER} characters",
+            field="aos_owner",
+        )
+    return owner
+
+
+def _scope(owner: str) -> str:
+    return f"queue:{REQUESTS_QUEUE}:{owner}"
+
+
+def _names_a_run(text: str) -> bool:
+    """Could this be a run's id? It becomes a storage key, so nothing else may pass."""
+    return len(text) <= _RUN_ID_LENGTH and text.replace("-", "").isalnum() and text.isascii()
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    """The body's JSON object, read leniently: what may be said of it in an answer."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not JSON in UTF-8: {error}") from error
+    if not isinstance(value, dict):
+        raise Unreadable("not a JSON object")
+    return {name: item for name, item in value.items() if _speakable(item)}
+
+
+def _speakable(value: Any) -> bool:
+    """Can this be sent back as JSON in UTF-8?"""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""How does a message end: completed, sent on for later, or abandoned?
+
+The host completes when the function returns and abandons when it raises. Transient faults are
+retried here for up to a minute, with full jitter; after that a scheduled copy goes out and the
+original is completed. A lost session and a broken handler raise, each delivery a little later
+than the one before, so that ten of them do not pass in a blink.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeAlias
+
+import azure.functions as func
+
+from aos.domain.envelope import EnvelopeError
+from aos.entrypoints.bus.messages import Unreadable, received
+from aos.errors import SessionLost, TransientError
+from aos.ports import Bus, Clock, Ids, ReceivedMessage, Telemetry
+
+PATIENCE_SECONDS = 60.0
+FIRST_DELAY_SECONDS = 0.25
+LONGEST_DELAY_SECONDS = 10.0
+POSTPONE_MINUTES = (1, 2, 4, 8, 15)
+POSTPONE_TRIES = 4
+GIVE_UP_AT_DELIVERY = 6
+LONGEST_BREATH_SECONDS = 5.0
+
+Work: TypeAlias = Callable[[ReceivedMessage], Awaitable[None]]
+GiveUp: TypeAlias = Callable[[ReceivedMessage, Exception], Awaitable[None]]
+
+
+class Settling:
+    """Runs handlers of one app and turns their ends into settlements."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        telemetry: Telemetry,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._ids = ids
+        self._telemetry = telemetry
+        self._ready = ready
+
+    async def handle(
+        self,
+        message: func.ServiceBusMessage,
+        work: Work,
+        *,
+        entity: str,
+        give_up: GiveUp | None = None,
+    ) -> None:
+        """Handle one delivery; returning completes it, raising abandons it.
+
+        `give_up` ends, from the sixth delivery on, what the handler cannot.
+        """
+        got = received(message, entity=entity)
+        await self._ready()
+        try:
+            await self._patiently(got, work)
+        except (EnvelopeError, Unreadable) as error:
+            self._log("message_unreadable", got, error)
+            raise
+        except SessionLost as error:
+            self._log("session_lost", got, error)
+            raise
+        except TransientError as error:
+            await self._postpone(got, error)
+        except Exception as error:
+            self._log("message_broken", got, error, trace=True)
+            if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:
+                await self._breathe(got)
+                raise
+            await give_up(got, error)
+
+    async def _patiently(self, message: ReceivedMessage, work: Work) -> None:
+        """Do the work, again and again while the world is away, for up to a minute."""
+        ends = self._clock.monotonic() + PATIENCE_SECONDS
+        failures = 0
+        while True:
+            try:
+                await work(message)
+                return
+            except TransientError as error:
+                ceiling = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**failures)
+                delay = max(self._ids.jitter() * ceiling, error.retry_after_seconds or 0.0)
+                if self._clock.monotonic() + delay > ends:
+                    raise
+            failures += 1
+            await self._clock.sleep(delay)
+
+    async def _postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
+        """Send a scheduled copy; raises `cause` where not even that can be sent."""
+        minutes = POSTPONE_MINUTES[min(message.attempt, len(POSTPONE_MINUTES) - 1)]
+        for tried in range(POSTPONE_TRIES):
+            at = self._clock.now() + timedelta(minutes=minutes)
+            try:
+                await self._bus.postpone(message, at=at, attempt=message.attempt + 1)
+            except TransientError:
+                await self._clock.sleep(self._ids.jitter() + tried * LONGEST_BREATH_SECONDS)
+                continue
+            self._log("message_postponed", message, cause)
+            return
+        self._log("message_not_postponed", message, cause)
+        raise cause
+
+    async def _breathe(self, message: ReceivedMessage) -> None:
+        """An abandoned message comes again at once: wait a little longer each time."""
+        await self._clock.sleep(min(LONGEST_BREATH_SECONDS, 0.1 * 2.0 ** (message.delivery_count)))
+
+    def _log(
+        self, event: str, message: ReceivedMessage, error: Exception, *, trace: bool = False
+    ) -> None:
+        """One line; the traceback with the first delivery only."""
+        whole = trace and message.delivery_count == 1
+        self._telemetry.log(
+            event,
+            level="error" if trace else "warning",
+            entity=message.entity,
+            message_id=message.message_id,
+            sequence_number=message.sequence_number,
+            delivery_count=message.delivery_count,
+            attempt=message.attempt,
+            conversation_id=message.session_id,
+            reason=repr(error) if trace else str(error),
+            traceback="".join(traceback.format_exception(error)) if whole else None,
+        )

@@ -1,0 +1,1 @@
+"""How does an HTTP request become an answer? Requests in, service, response out."""

@@ -1,0 +1,105 @@
+"""What does an app say about itself over HTTP: health, status, its contract?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import azure.functions as func
+
+from aos import __version__
+from aos.domain.card import CardKind
+from aos.domain.catalog import CatalogIndex
+from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.errors import Refused
+from aos.services.health import Health
+
+
+class AboutRoutes:
+    """Health and status, in all three apps.
+
+    `catalog` gives what this process knows of the catalog without asking anybody, or None.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        *,
+        health: Callable[[], Health],
+        environment: str,
+        catalog: Callable[[], CatalogIndex | None],
+    ) -> None:
+        self._door = door
+        self._health = health
+        self._environment = environment
+        self._catalog = catalog
+
+    async def health(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/health"""
+        return await self._door.answer("health", req, self._get_health)
+
+    async def status(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/status"""
+        return await self._door.answer("status", req, self._get_status, at_once=True)
+
+    async def _get_health(self, call: Call) -> Answer:
+        report = await self._health().report()
+        return Answer(status=200 if report.healthy else 503, body=report.to_dict())
+
+    async def _get_status(self, call: Call) -> Answer:
+        """For admins also the catalog as this process last saw it: no dependency is asked."""
+        body: dict[str, Any] = {"version": __version__, "environment": self._environment}
+        if call.caller is not None and call.caller.is_admin:
+            body |= _catalog_facts(self._catalog())
+        return Answer(body=body)
+
+
+class ContractRoutes:
+    """The contract as documents, and the answer for what is not in it."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def openapi(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/openapi.json"""
+        return await self._door.answer("openapi", req, self._openapi, at_once=True)
+
+    async def schema(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/schemas/{name}.json"""
+        return await self._door.answer("get_schema", req, self._schema, at_once=True)
+
+    async def not_found(self, req: func.HttpRequest) -> func.HttpResponse:
+        """Whatever no other route takes."""
+        return await self._door.answer("not_found", req, self._not_found, at_once=True)
+
+    async def _openapi(self, call: Call) -> Answer:
+        from aos.entrypoints.http.openapi import openapi_document
+
+        return Answer(body=openapi_document())
+
+    async def _schema(self, call: Call) -> Answer:
+        from aos.entrypoints.http.openapi import published_schemas
+
+        name, schemas = call.part("name"), published_schemas()
+        if name not in schemas:
+            raise Refused(
+                "schema_not_found",
+                f"there is no schema {name[:80]!r}; there are {', '.join(sorted(schemas))}",
+            )
+        return Answer(body=schemas[name])
+
+    async def _not_found(self, call: Call) -> Answer:
+        raise Refused(
+            "not_found",
+            f"nothing is at {call.request.method} /api/{call.part('path')[:200]}; see"
+            " GET /api/openapi.json",
+        )
+
+
+def _catalog_facts(index: CatalogIndex | None) -> dict[str, Any]:
+    if index is None:
+        return {"catalog_version": None, "agents": None}
+    states = Counter(str(entry.state) for _, entry in index.of_kind(CardKind.AGENT))
+    shown = {state: states[state] for state in ("active", "disabled", "rejected")}
+    return {"catalog_version": index.version, "agents": shown}

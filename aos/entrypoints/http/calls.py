@@ -1,0 +1,187 @@
+"""What is the same for every HTTP request?
+
+`Door` asks who is calling, bounds the body, lets the route's handler work, and turns what comes
+of it into a response: every error becomes its status here, once.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import azure.functions as func
+
+from aos.entrypoints.http.callers import AuthPolicy
+from aos.entrypoints.routes import Route
+from aos.entrypoints.tracing import read_traceparent
+from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
+from aos.ports import Ids, Span, Telemetry
+from aos.services.admission import Caller
+
+JSON = "application/json"
+RETRY_AFTER_SECONDS = 2
+LONGEST_RETRY_AFTER_SECONDS = 3600
+_WITH_RETRY_AFTER = (429, 503)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request on its way through a handler."""
+
+    request: func.HttpRequest
+    route: Route
+    caller: Caller | None
+    traceparent: str | None
+
+    @property
+    def known_caller(self) -> Caller:
+        """The caller of a route that is not open to anyone."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def owner(self) -> str | None:
+        """Whose things the caller sees: its own, or (None) everybody's for an admin."""
+        caller = self.known_caller
+        return None if caller.is_admin else caller.owner
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.route_params.get(name) or "")
+
+    def header(self, name: str) -> str | None:
+        """A header, or None."""
+        value = self.request.headers.get(name)
+        return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a handler answers: a status, a JSON value, and headers."""
+
+    body: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+
+
+class Door:
+    """The way in and out for HTTP, the same for all routes of an app.
+
+    `ready` is awaited before a handler that needs the world.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: Mapping[str, Route],
+        auth: AuthPolicy,
+        telemetry: Telemetry,
+        ids: Ids,
+        max_body_bytes: int,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._routes = routes
+        self._auth = auth
+        self._telemetry = telemetry
+        self._ids = ids
+        self._max_body_bytes = max_body_bytes
+        self._ready = ready
+
+    async def answer(
+        self, name: str, request: func.HttpRequest, handler: Handler, *, at_once: bool = False
+    ) -> func.HttpResponse:
+        """Answer one request; never raises, save when it is cancelled.
+
+        `at_once`: the handler touches nothing, so nothing is waited for.
+        """
+        route = self._routes[name]
+        incoming = read_traceparent(request.headers.get("traceparent"))
+        with self._telemetry.span(route.title, traceparent=incoming) as span:
+            try:
+                answer = await self._handle(route, request, handler, span, at_once=at_once)
+            except AosError as error:
+                answer = self._refusal(route, error)
+            except Exception as error:
+                answer = self._broken(route, error)
+            span.set(status_code=answer.status)
+        return _response(answer)
+
+    async def _handle(
+        self,
+        route: Route,
+        request: func.HttpRequest,
+        handler: Handler,
+        span: Span,
+        *,
+        at_once: bool,
+    ) -> Answer:
+        caller = self._auth.caller(request, route)
+        size = len(request.get_body())
+        if size > self._max_body_bytes:
+            raise Refused(
+                "too_large",
+                f"the body has {size:,} bytes, the limit is {self._max_body_bytes:,}; send less",
+            )
+        if not at_once:
+            await self._ready()
+        return await handler(
+            Call(request=request, route=route, caller=caller, traceparent=span.traceparent)
+        )
+
+    def _refusal(self, route: Route, error: AosError) -> Answer:
+        status = CODES[error.code].http_status or 500
+        if status >= 500:
+            self._telemetry.log(
+                "http_failed",
+                level="warning",
+                route=route.title,
+                status=status,
+                code=error.code,
+                reason=str(error),
+            )
+        headers: dict[str, str] = {}
+        if status in _WITH_RETRY_AFTER:
+            headers["Retry-After"] = str(_retry_after(error))
+        return Answer(status=status, body={"error": error.info.to_dict()}, headers=headers)
+
+    def _broken(self, route: Route, error: Exception) -> Answer:
+        """A bug of ours: the stranger gets an id, the traceback goes to the log under it."""
+        error_id = self._ids.new_id()
+        self._telemetry.log(
+            "http_broken",
+            level="error",
+            route=route.title,
+            error_id=error_id,
+            reason=repr(error),
+            traceback="".join(traceback.format_exception(error)),
+        )
+        info = ErrorInfo(
+            code="internal_error",
+            message=f"something is broken on our side; its operator finds {error_id} in the logs",
+            details={"error_id": error_id},
+        )
+        return Answer(status=500, body={"error": info.to_dict()})
+
+
+def _retry_after(error: AosError) -> int:
+    """Whole seconds, at least one."""
+    wanted = error.retry_after_seconds if isinstance(error, TransientError) else None
+    if wanted is None:
+        return RETRY_AFTER_SECONDS
+    return max(1, min(LONGEST_RETRY_AFTER_SECONDS, round(wanted)))
+
+
+def _response(answer: Answer) -> func.HttpResponse:
+    text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
+    return func.HttpResponse(
+        text.encode("utf-8", "replace"),
+        status_code=answer.status,
+        headers=dict(answer.headers),
+        mimetype=JSON,
+    )

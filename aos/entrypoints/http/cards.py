@@ -1,0 +1,151 @@
+"""How are the cards of agents and of MCP servers read and changed over HTTP?"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.card import CardKind, is_card_id
+from aos.domain.run import to_wire_time
+from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.http.runs import media_type
+from aos.errors import Refused
+from aos.services.catalog.announcing import Announcer
+from aos.services.catalog.editor import CardEditor, PutResult
+
+MAX_ROLLBACK_BYTES = 16 * 1024
+MASK = "***"
+_SECRET_FIELDS = ("env", "headers")
+
+
+class CardRoutes:
+    """The routes of one kind of card."""
+
+    def __init__(
+        self, door: Door, *, kind: CardKind, editor: CardEditor, announcer: Announcer
+    ) -> None:
+        self._door = door
+        self._kind = kind
+        self._editor = editor
+        self._announcer = announcer
+        self._one = "agent" if kind is CardKind.AGENT else "mcp_server"
+
+    async def list(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/agents, /api/mcp-servers"""
+        return await self._door.answer(f"list_{self._one}s", req, self._list)
+
+    async def get(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET …/{id}"""
+        return await self._door.answer(f"get_{self._one}", req, self._get)
+
+    async def put(self, req: func.HttpRequest) -> func.HttpResponse:
+        """PUT …/{id}"""
+        return await self._door.answer(f"put_{self._one}", req, self._put)
+
+    async def versions(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET …/{id}/versions"""
+        return await self._door.answer(f"list_{self._one}_versions", req, self._versions)
+
+    async def rollback(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST …/{id}/rollback"""
+        return await self._door.answer(f"rollback_{self._one}", req, self._rollback)
+
+    async def _list(self, call: Call) -> Answer:
+        query = Query(call.request)
+        limit, after = query.limit(), query.after()
+        cards = await self._editor.list(self._kind)
+        start = 0 if after is None else bisect_right([card.card_id for card in cards], after)
+        shown = cards[start : start + limit]
+        more = start + limit < len(cards)
+        return Answer(
+            body={
+                "items": [card.to_dict() for card in shown],
+                "next": next_page(call, shown[-1].card_id if more else None),
+            }
+        )
+
+    async def _get(self, call: Call) -> Answer:
+        view = await self._editor.get(self._kind, self._card_id(call))
+        body = view.to_dict()
+        if not call.known_caller.is_admin:
+            body |= {name: _masked(body[name]) for name in ("card", "serving")}
+        return Answer(body=body, headers={"ETag": view.etag})
+
+    async def _put(self, call: Call) -> Answer:
+        media_type(call, text_too=False)
+        dry_run = Query(call.request).flag("dry_run")
+        none_match = call.header("if-none-match")
+        if none_match not in (None, "*"):
+            raise Refused("invalid_request", "If-None-Match may only be *; use If-Match for ETags")
+        result = await self._editor.put(
+            self._kind,
+            self._card_id(call),
+            call.request.get_body(),
+            if_match=_if_match(call),
+            create_only=none_match == "*",
+            dry_run=dry_run,
+        )
+        return await self._done(result)
+
+    async def _versions(self, call: Call) -> Answer:
+        versions = await self._editor.versions(self._kind, self._card_id(call))
+        items = [
+            {
+                "digest": version.digest,
+                "catalog_version": version.catalog_version,
+                "activated_at": to_wire_time(version.activated_at),
+            }
+            for version in versions
+        ]
+        return Answer(body={"items": items, "next": None})
+
+    async def _rollback(self, call: Call) -> Answer:
+        from aos.entrypoints.requests import RollbackBody, read_object, validate
+
+        media_type(call, text_too=False)
+        raw = read_object(call.request.get_body(), max_bytes=MAX_ROLLBACK_BYTES)
+        result = await self._editor.rollback(
+            self._kind,
+            self._card_id(call),
+            validate(RollbackBody, raw).digest,
+            if_match=_if_match(call),
+        )
+        return await self._done(result)
+
+    async def _done(self, result: PutResult) -> Answer:
+        if result.outcome is not None:
+            await self._announcer.tell(result.outcome)
+        headers = {} if result.etag is None else {"ETag": result.etag}
+        return Answer(body=result.to_dict(), headers=headers)
+
+    def _card_id(self, call: Call) -> str:
+        """Ids that no card can have are unknown ids."""
+        card_id = call.part(self._kind.id_field)
+        if is_card_id(card_id):
+            return card_id
+        if self._kind is CardKind.AGENT:
+            raise Refused("agent_not_found", f"there is no agent {card_id[:80]!r}")
+        raise Refused("server_not_found", f"there is no MCP server {card_id[:80]!r}")
+
+
+def _if_match(call: Call) -> str | None:
+    """The ETag that the blob must have, in the form in which ETags are shown."""
+    value = call.header("if-match")
+    if value is None or value.strip() == "*":
+        return value and "*"
+    return f'"{value.strip().strip(chr(34))}"'
+
+
+def _masked(card: Any) -> Any:
+    """The card without what may be secret: values of `env` and `headers`."""
+    if not isinstance(card, dict):
+        return card
+    return {
+        name: {key: MASK for key in value}
+        if name in _SECRET_FIELDS and isinstance(value, dict)
+        else value
+        for name, value in card.items()
+    }

@@ -1,0 +1,91 @@
+"""How are conversations read over HTTP?"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.conversation import Conversation, Message
+from aos.domain.run import to_wire_time
+from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.entrypoints.http.queries import Query, next_page
+from aos.errors import Refused
+from aos.services.reading import Reading
+
+MESSAGES_A_PAGE = 100
+
+
+class ConversationRoutes:
+    """The routes of conversations."""
+
+    def __init__(self, door: Door, *, reading: Reading) -> None:
+        self._door = door
+        self._reading = reading
+
+    async def list(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/conversations"""
+        return await self._door.answer("list_conversations", req, self._list)
+
+    async def get(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/conversations/{conversation_id}"""
+        return await self._door.answer("get_conversation", req, self._get)
+
+    async def messages(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/conversations/{conversation_id}/messages"""
+        return await self._door.answer("list_messages", req, self._messages)
+
+    async def _list(self, call: Call) -> Answer:
+        query = Query(call.request)
+        page = await self._reading.conversations(
+            owner=call.owner, after=query.after(), limit=query.limit()
+        )
+        items = [_conversation(head) for head in page.items]
+        return Answer(body={"items": items, "next": next_page(call, page.next)})
+
+    async def _get(self, call: Call) -> Answer:
+        head = await self._reading.conversation(_conversation_id(call), owner=call.owner)
+        return Answer(body=_conversation(head))
+
+    async def _messages(self, call: Call) -> Answer:
+        query = Query(call.request)
+        start, limit = int(query.after() or 0), query.limit(default=MESSAGES_A_PAGE)
+        page = await self._reading.messages(
+            _conversation_id(call), owner=call.owner, start=start, limit=limit
+        )
+        items = [_message(message) for message in page.items]
+        return Answer(body={"items": items, "next": next_page(call, page.next)})
+
+
+def _conversation_id(call: Call) -> str:
+    conversation_id = call.part("conversation_id")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", conversation_id):
+        raise Refused(
+            "conversation_not_found",
+            f"there is no conversation {conversation_id[:80]!r} of yours; see"
+            " GET /api/conversations",
+        )
+    return conversation_id
+
+
+def _conversation(head: Conversation) -> dict[str, Any]:
+    return {
+        "conversation_id": head.conversation_id,
+        "agent_id": head.agent_id,
+        "owner": head.owner,
+        "created_at": to_wire_time(head.created_at),
+        "messages": head.next_sequence,
+        "active_run_id": None if head.active is None else head.active.request.run_id,
+        "queued_run_ids": [request.run_id for request in head.queued],
+        "retry_at": to_wire_time(head.retry_at),
+    }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    return {
+        "role": message.role,
+        "content": message.content,
+        "run_id": message.run_id,
+        "created_at": to_wire_time(message.created_at),
+    }

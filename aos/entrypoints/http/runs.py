@@ -1,0 +1,259 @@
+"""How are runs asked for, followed and cancelled over HTTP?"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.card import is_card_id
+from aos.domain.run import ReplyAddress, Run
+from aos.entrypoints.http.calls import JSON, Answer, Call, Door
+from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.reply_addresses import ReplyEntities
+from aos.errors import Refused
+from aos.ports import Clock
+from aos.services.admission import Admissions, RunRequest
+from aos.services.reading import Reading
+from aos.services.waiting import RunWaiters
+
+LONGEST_WAIT_SECONDS = 220.0
+"""The platform cuts an HTTP request at 230 s; the answer must be under way before."""
+POLL_SECONDS = 1
+_KEY = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
+_TEXT = "text/plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBounds:
+    """What a run's request may weigh, and how long its sender waits: bytes, seconds."""
+
+    message_bytes: int
+    body_bytes: int
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A request for a run as its sender meant it; `framework`: in Agent Framework's form."""
+
+    request: RunRequest
+    wait_seconds: float
+    framework: bool
+
+
+class RunRoutes:
+    """The routes of runs."""
+
+    def __init__(
+        self,
+        door: Door,
+        *,
+        admissions: Admissions,
+        waiters: RunWaiters,
+        reading: Reading,
+        reply_entities: ReplyEntities,
+        bounds: RunBounds,
+        clock: Clock,
+    ) -> None:
+        self._door = door
+        self._admissions = admissions
+        self._waiters = waiters
+        self._reading = reading
+        self._reply_entities = reply_entities
+        self._bounds = bounds
+        self._clock = clock
+
+    async def start(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST /api/agents/{agent_id}/run"""
+        return await self._door.answer("run_agent", req, self._start)
+
+    async def list(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/runs"""
+        return await self._door.answer("list_runs", req, self._list)
+
+    async def get(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/runs/{run_id}"""
+        return await self._door.answer("get_run", req, self._get)
+
+    async def cancel(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST /api/runs/{run_id}/cancel"""
+        return await self._door.answer("cancel_run", req, self._cancel)
+
+    async def _start(self, call: Call) -> Answer:
+        caller = call.known_caller
+        key = _idempotency_key(call)
+        asked = self._read(call)
+        admission = await self._admissions.admit(
+            asked.request,
+            door="http",
+            scope=f"http:{caller.owner}",
+            key=key,
+            caller=caller,
+            traceparent=call.traceparent,
+        )
+        run = admission.run
+        if not run.status.ended and asked.wait_seconds > 0:
+            seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
+            run = await self._waiters.wait(admission.request, seconds=seconds) or run
+        return _framed(_run_answer(run), run) if asked.framework else _run_answer(run)
+
+    async def _list(self, call: Call) -> Answer:
+        query = Query(call.request)
+        page = await self._reading.runs(
+            owner=call.owner,
+            agent_id=query.agent_id(),
+            status=query.status(),
+            since=query.since(now=self._clock.now()),
+            after=query.after(),
+            limit=query.limit(),
+        )
+        items = [run.to_dict() for run in page.items]
+        return Answer(body={"items": items, "next": next_page(call, page.next)})
+
+    async def _get(self, call: Call) -> Answer:
+        _, run = await self._admissions.find(_run_id(call), call.known_caller)
+        return Answer(body=run.to_dict())
+
+    async def _cancel(self, call: Call) -> Answer:
+        run = await self._admissions.cancel(_run_id(call), call.known_caller)
+        return Answer(status=202, body=run.to_dict(), headers=_follow(run))
+
+    def _read(self, call: Call) -> _Asked:
+        from aos.entrypoints.requests import check_sizes, message_text
+
+        body = self._body(call)
+        message, metadata = message_text(body.message), body.metadata or {}
+        check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
+        session = _session(call, body)
+        asked_async = body.waitForResponse is False or _prefers_async(call)
+        wait = self._bounds.wait_seconds if body.wait_seconds is None else body.wait_seconds
+        return _Asked(
+            request=RunRequest(
+                agent_id=_agent_id(call),
+                message=message,
+                conversation_id=body.conversation_id or session,
+                metadata=metadata,
+                reply=self._reply(body),
+            ),
+            wait_seconds=0.0 if asked_async else float(wait),
+            framework=session is not None or body.waitForResponse is not None,
+        )
+
+    def _body(self, call: Call) -> Any:
+        """The body as a `RunBody`: JSON, or a text that is the message."""
+        from aos.entrypoints.requests import RunBody, read_object, validate
+
+        raw = call.request.get_body()
+        if media_type(call) == _TEXT:
+            try:
+                return validate(RunBody, {"message": raw.decode("utf-8-sig")})
+            except UnicodeDecodeError as error:
+                raise Refused(
+                    "invalid_request", "the text is not UTF-8; send it in UTF-8"
+                ) from error
+        return validate(RunBody, read_object(raw, max_bytes=self._bounds.body_bytes))
+
+    def _reply(self, body: Any) -> ReplyAddress | None:
+        if body.reply_to is None:
+            return None
+        return ReplyAddress(
+            entity=self._reply_entities.allowed(body.reply_to),
+            session_id=body.reply_to_session_id,
+            correlation_id=body.correlation_id,
+        )
+
+
+def media_type(call: Call, *, text_too: bool = True) -> str:
+    """`application/json` (also when nothing is said) or `text/plain`.
+
+    Raises Refused `unsupported_media_type` for another type or another charset than UTF-8.
+    """
+    given = call.header("content-type") or JSON
+    kind, _, parameters = given.partition(";")
+    kind = kind.strip().lower()
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Refused("unsupported_media_type", f"the charset is {charset[1][:40]!r}; send UTF-8")
+    if kind == JSON or (kind.startswith("application/") and kind.endswith("+json")):
+        return JSON
+    if kind == _TEXT and text_too:
+        return _TEXT
+    known = f"{JSON} or {_TEXT}" if text_too else JSON
+    raise Refused("unsupported_media_type", f"Content-Type is {kind[:80]!r}; send {known}")
+
+
+def _agent_id(call: Call) -> str:
+    agent_id = call.part("agent_id")
+    if not is_card_id(agent_id):
+        raise Refused(
+            "agent_not_found", f"there is no agent {agent_id[:80]!r}; see GET /api/agents"
+        )
+    return agent_id
+
+
+def _run_id(call: Call) -> str:
+    """Run ids are UUIDs: what is none names no run."""
+    run_id = call.part("run_id")
+    try:
+        return str(uuid.UUID(run_id))
+    except ValueError as error:
+        raise Refused(
+            "run_not_found", f"there is no run {run_id[:80]!r} of yours; see GET /api/runs"
+        ) from error
+
+
+def _idempotency_key(call: Call) -> str | None:
+    key = call.header("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise Refused(
+            "invalid_request",
+            "Idempotency-Key is not usable; write 1 to 256 printable ASCII characters",
+        )
+    return key
+
+
+def _prefers_async(call: Call) -> bool:
+    prefer = call.header("prefer") or ""
+    return "respond-async" in {item.strip().lower() for item in re.split("[,;]", prefer)}
+
+
+def _session(call: Call, body: Any) -> str | None:
+    """The conversation as Agent Framework's clients name it: in the body or in a header."""
+    header = call.header("x-ms-session-id")
+    if header is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", header):
+        raise Refused(
+            "invalid_request",
+            'x-ms-session-id is not usable; write 1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-"',
+        )
+    named = {name for name in (body.conversation_id, body.sessionId, header) if name}
+    if len(named) > 1:
+        raise Refused(
+            "invalid_request",
+            "conversation_id, sessionId and x-ms-session-id name different conversations; keep"
+            " one of them",
+        )
+    return body.sessionId or header
+
+
+def _run_answer(run: Run) -> Answer:
+    if run.status.ended:
+        return Answer(body=run.to_dict())
+    return Answer(status=202, body=run.to_dict(), headers=_follow(run))
+
+
+def _follow(run: Run) -> dict[str, str]:
+    """Where the run can be looked at, and when that is worth while."""
+    return {"Location": f"/api/runs/{run.run_id}", "Retry-After": str(POLL_SECONDS)}
+
+
+def _framed(answer: Answer, run: Run) -> Answer:
+    """The answer with what Agent Framework's clients look for."""
+    return Answer(
+        status=answer.status,
+        body={**answer.body, "response": run.output},
+        headers={**answer.headers, "x-ms-session-id": run.conversation_id},
+    )

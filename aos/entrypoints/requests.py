@@ -1,0 +1,208 @@
+"""What may a request for a run say, over HTTP and on the queue?
+
+The pydantic models of the bodies, and how what is wrong with one reads to its sender: one line
+that names the field and says what to write. Unknown fields are passed over, as in every envelope.
+Import this module only where a body is read: pydantic takes its time to load.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
+
+from aos.domain.json_text import JsonTextError, parse_json
+from aos.errors import Refused
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_PARTS = 256
+CONVERSATION_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+BLANK_RULE = r"\S"
+
+ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
+WaitSeconds = Annotated[int | float, Field(ge=0, le=230)]
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class TextPart(_Body):
+    """A part of a message: text."""
+
+    type: Literal["text"]
+    text: str
+
+
+Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
+
+
+class _Asking(_Body):
+    """What both doors take."""
+
+    version: Literal[1] = 1
+    message: Text | Parts
+    conversation_id: ConversationId | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class RunBody(_Asking):
+    """The body of `POST /api/agents/{agent_id}/run`.
+
+    `sessionId` and `waitForResponse` are the form of Microsoft Agent Framework's hosting.
+    """
+
+    model_config = ConfigDict(title="Run")
+
+    wait_seconds: WaitSeconds | None = None
+    reply_to: ShortText | None = None
+    reply_to_session_id: ShortText | None = None
+    correlation_id: ShortText | None = None
+    sessionId: ConversationId | None = None
+    waitForResponse: bool | None = None
+
+
+class QueueRequest(_Asking):
+    """A `run.request` on the queue `aos-requests`."""
+
+    model_config = ConfigDict(title="Request")
+
+    type: Literal["run.request"] = "run.request"
+    agent_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class QueueCancel(_Body):
+    """A `run.cancel` on the queue `aos-requests`."""
+
+    model_config = ConfigDict(title="Cancel")
+
+    version: Literal[1] = 1
+    type: Literal["run.cancel"]
+    run_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class RollbackBody(_Body):
+    """The body of a rollback."""
+
+    model_config = ConfigDict(title="Rollback")
+
+    digest: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
+    """The JSON object that a body holds; raises Refused `invalid_request`."""
+    try:
+        value = parse_json(body, max_bytes=max_bytes, allow_control_characters=True)
+    except JsonTextError as error:
+        where = "" if error.path == "$" else f"{error.path}: "
+        raise Refused(
+            "invalid_request", f"the body is not usable: {where}{error.message}; {error.hint}"
+        ) from error
+    if not isinstance(value, dict):
+        raise Refused(
+            "invalid_request",
+            'the body must be a JSON object; write one, such as {"message": "Hello"}',
+        )
+    return value
+
+
+def validate(model: type[M], raw: dict[str, Any]) -> M:
+    """The body as a value; raises Refused `invalid_request` naming the first field in error."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        problems = [_problem(item, raw) for item in _relevant(error.errors(include_url=False), raw)]
+        path, text = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise Refused("invalid_request", f"{path} {text}{more}", field=path) from error
+
+
+def message_text(message: str | list[TextPart]) -> str:
+    """The text for the model: the parts' texts, a blank line between them."""
+    text = message if isinstance(message, str) else "\n\n".join(part.text for part in message)
+    if not text.strip():
+        raise Refused("invalid_request", "message is empty; write what the agent is to answer")
+    return text
+
+
+def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
+    """Bound what travels in every command of the run; raises Refused `too_large`."""
+    described = len(json.dumps(metadata))
+    if described > MAX_METADATA_BYTES:
+        raise Refused(
+            "too_large",
+            f"metadata has {described:,} bytes as JSON, the limit is {MAX_METADATA_BYTES:,};"
+            " keep large things elsewhere and send their address",
+        )
+    size = described + len(json.dumps(message))
+    if size > max_bytes:
+        raise Refused(
+            "too_large",
+            f"the message has {size:,} bytes as JSON, the limit is {max_bytes:,}; send less",
+        )
+
+
+def _relevant(errors: list[ErrorDetails], raw: dict[str, Any]) -> list[ErrorDetails]:
+    """Of a message that is neither text nor parts, only what its writer seems to have meant."""
+    is_list = isinstance(raw.get("message"), list)
+    unwanted = "constrained-str" if is_list else "list"
+    kept = [e for e in errors if not (e["loc"][:1] == ("message",) and _arm(e, unwanted))]
+    return kept or errors
+
+
+def _arm(error: ErrorDetails, name: str) -> bool:
+    return len(error["loc"]) > 1 and str(error["loc"][1]).startswith(name)
+
+
+_UNION_ARMS = ("constrained-str", "list[", "constrained-int", "constrained-float", "int", "float")
+
+
+def _problem(error: ErrorDetails, raw: dict[str, Any]) -> tuple[str, str]:
+    """The field's path and what to write."""
+    parts = [p for p in error["loc"] if not (isinstance(p, str) and p.startswith(_UNION_ARMS))]
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+    field = next((str(p) for p in reversed(parts) if isinstance(p, str)), "")
+    if error["type"] == "missing":
+        return path, "is missing; add it"
+    wanted = _WANTED.get(field)
+    if wanted is None:
+        return path or "the body", f"is not usable ({error['msg']})"
+    return path, f"is {_describe(error.get('input'))}; write {wanted}"
+
+
+_WANTED = {
+    "version": "1, or leave it out",
+    "message": 'a text that is not empty, or parts such as [{"type": "text", "text": "Hello"}]',
+    "type": '"text" for a part',
+    "text": "a text",
+    "conversation_id": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
+    "sessionId": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
+    "metadata": "an object, or leave it out",
+    "wait_seconds": "a number from 0 to 230, without quotes",
+    "waitForResponse": "true or false, without quotes",
+    "reply_to": "the name of a queue, or leave it out",
+    "reply_to_session_id": "1 to 128 characters, or leave it out",
+    "correlation_id": "1 to 128 characters, or leave it out",
+    "agent_id": "an agent's id",
+    "run_id": "a run's id",
+    "digest": "the digest of an earlier version, 64 hex digits",
+}
+
+
+def _describe(value: Any) -> str:
+    match value:
+        case None | bool() | int() | float():
+            return json.dumps(value)[:40]
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str() if len(value) > 40:
+            return f"a text of {len(value)} characters"
+        case _:
+            return json.dumps(value, ensure_ascii=False)

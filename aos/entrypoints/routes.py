@@ -1,0 +1,279 @@
+"""Which HTTP routes are there, and who may call each?
+
+One table. The decorators of the three `function_app.py`, the OpenAPI document and the trigger
+table of docs/ARCHITECTURE.md are held against it by tests. Paths are without the prefix `api`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Access: TypeAlias = Literal["anyone", "caller", "admin"]
+"""`anyone` needs no key; `caller` needs one; `admin` needs an admin's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One HTTP function. `name` is the function's name, `answers` its good statuses with the
+    name of the shape that each has; `errors` are its other statuses beyond those of every route."""
+
+    name: str
+    method: Literal["GET", "POST", "PUT", "ANY"]
+    path: str
+    summary: str
+    tag: str
+    answers: dict[int, str]
+    access: Access = "caller"
+    errors: tuple[int, ...] = ()
+    query: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    body: str | None = None
+    answer_headers: tuple[str, ...] = ()
+    documented: bool = True
+
+    @property
+    def title(self) -> str:
+        """As in traces and logs: `GET /api/runs/{run_id}`."""
+        return f"{self.method} /api/{self.path}"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path's braces."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+
+_PAGE = ("limit", "after")
+
+_RUNS = (
+    Route(
+        name="run_agent",
+        method="POST",
+        path="agents/{agent_id}/run",
+        summary="Ask an agent; wait for the run's end, or follow its Location",
+        tag="runs",
+        answers={200: "Run", 202: "Run"},
+        errors=(400, 404, 409, 413, 415, 422, 429, 503),
+        headers=("Idempotency-Key", "Prefer", "x-ms-session-id"),
+        body="RunBody",
+        answer_headers=("Location", "Retry-After", "x-ms-session-id"),
+    ),
+    Route(
+        name="list_runs",
+        method="GET",
+        path="runs",
+        summary="Runs, newest first",
+        tag="runs",
+        answers={200: "RunPage"},
+        errors=(400, 503),
+        query=("agent_id", "status", "since", *_PAGE),
+    ),
+    Route(
+        name="get_run",
+        method="GET",
+        path="runs/{run_id}",
+        summary="One run as it stands",
+        tag="runs",
+        answers={200: "Run"},
+        errors=(404, 503),
+    ),
+    Route(
+        name="cancel_run",
+        method="POST",
+        path="runs/{run_id}/cancel",
+        summary="Ask for a run's cancellation; an ended run stays as it is",
+        tag="runs",
+        answers={202: "Run"},
+        errors=(404, 413, 503),
+        answer_headers=("Location", "Retry-After"),
+    ),
+)
+
+_CONVERSATIONS = (
+    Route(
+        name="list_conversations",
+        method="GET",
+        path="conversations",
+        summary="Conversations, newest first",
+        tag="conversations",
+        answers={200: "ConversationPage"},
+        errors=(400, 503),
+        query=_PAGE,
+    ),
+    Route(
+        name="get_conversation",
+        method="GET",
+        path="conversations/{conversation_id}",
+        summary="One conversation",
+        tag="conversations",
+        answers={200: "Conversation"},
+        errors=(404, 503),
+    ),
+    Route(
+        name="list_messages",
+        method="GET",
+        path="conversations/{conversation_id}/messages",
+        summary="A conversation's messages, oldest first",
+        tag="conversations",
+        answers={200: "MessagePage"},
+        errors=(400, 404, 503),
+        query=_PAGE,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cards:
+    """What the routes of agents and of MCP servers do not share."""
+
+    folder: str
+    one: str
+    many: str
+    noun: str
+    card: str
+    id_field: str
+
+
+def _card_routes(cards: _Cards) -> tuple[Route, ...]:
+    path = f"{cards.folder}/{{{cards.id_field}}}"
+    return (
+        Route(
+            name=f"list_{cards.many}",
+            method="GET",
+            path=cards.folder,
+            summary=f"Every {cards.noun}, by id",
+            tag=cards.folder,
+            answers={200: "CardPage"},
+            errors=(400, 503),
+            query=_PAGE,
+        ),
+        Route(
+            name=f"get_{cards.one}",
+            method="GET",
+            path=path,
+            summary=f"One {cards.noun}: its card, its status, and what serves",
+            tag=cards.folder,
+            answers={200: "CardView"},
+            errors=(404, 503),
+            answer_headers=("ETag",),
+        ),
+        Route(
+            name=f"put_{cards.one}",
+            method="PUT",
+            path=path,
+            summary=f"Upload the card of the {cards.noun} and publish it",
+            tag=cards.folder,
+            access="admin",
+            answers={200: "CardStatus"},
+            errors=(400, 404, 409, 413, 415, 422, 503),
+            query=("dry_run",),
+            headers=("If-Match", "If-None-Match"),
+            body=cards.card,
+            answer_headers=("ETag",),
+        ),
+        Route(
+            name=f"list_{cards.one}_versions",
+            method="GET",
+            path=f"{path}/versions",
+            summary=f"The cards that served as this {cards.noun}, newest first",
+            tag=cards.folder,
+            access="admin",
+            answers={200: "VersionPage"},
+            errors=(404, 503),
+        ),
+        Route(
+            name=f"rollback_{cards.one}",
+            method="POST",
+            path=f"{path}/rollback",
+            summary="Upload an earlier version again",
+            tag=cards.folder,
+            access="admin",
+            answers={200: "CardStatus"},
+            errors=(400, 404, 409, 413, 415, 422, 503),
+            headers=("If-Match",),
+            body="RollbackBody",
+            answer_headers=("ETag",),
+        ),
+    )
+
+
+_AGENTS = _card_routes(
+    _Cards(
+        folder="agents",
+        one="agent",
+        many="agents",
+        noun="agent",
+        card="AgentCard",
+        id_field="agent_id",
+    )
+)
+_SERVERS = _card_routes(
+    _Cards(
+        folder="mcp-servers",
+        one="mcp_server",
+        many="mcp_servers",
+        noun="MCP server",
+        card="McpServerCard",
+        id_field="server_id",
+    )
+)
+
+HEALTH = Route(
+    name="health",
+    method="GET",
+    path="health",
+    summary="Whether what this app depends on answers; at most 5 s old",
+    tag="operations",
+    access="anyone",
+    answers={200: "Health", 503: "Health"},
+)
+STATUS = Route(
+    name="status",
+    method="GET",
+    path="status",
+    summary="Version and environment; asks no dependency",
+    tag="operations",
+    access="anyone",
+    answers={200: "Status"},
+)
+
+_REST = (
+    HEALTH,
+    STATUS,
+    Route(
+        name="openapi",
+        method="GET",
+        path="openapi.json",
+        summary="This document",
+        tag="operations",
+        answers={200: "Object"},
+    ),
+    Route(
+        name="get_schema",
+        method="GET",
+        path="schemas/{name}.json",
+        summary="A JSON Schema: of cards, requests, replies and answers",
+        tag="operations",
+        answers={200: "Object"},
+        errors=(404,),
+    ),
+    Route(
+        name="not_found",
+        method="ANY",
+        path="{*path}",
+        summary="What no other route takes",
+        tag="operations",
+        answers={},
+        errors=(404,),
+        documented=False,
+    ),
+)
+
+MAIN_ROUTES: dict[str, Route] = {
+    route.name: route for route in (*_RUNS, *_CONVERSATIONS, *_AGENTS, *_SERVERS, *_REST)
+}
+"""The routes of main, by function name."""
+
+OTHER_ROUTES: dict[str, Route] = {HEALTH.name: HEALTH, STATUS.name: STATUS}
+"""The routes of mcp and of realm."""

@@ -1,0 +1,334 @@
+"""What did the operator set, and is it usable?
+
+The only reader of the environment in `aos`. Settings are read once, at start; one that is missing
+or wrong stops the app with one line that names it and says what to write. Secrets are masked in
+every repr. An empty setting is an absent one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from aos.errors import ConfigurationError
+
+AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
+AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
+BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
+HOST_STORAGE = "AzureWebJobsStorage"
+DEFAULT_REPLY_TO = "businessinfinity-responses"
+DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
+
+LOCAL_BUS = (
+    "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
+    "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+)
+LOCAL_URL = "http://127.0.0.1:7071"
+_EMULATOR_KEY = (  # published by Microsoft: every storage emulator has it
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+LOCAL_STORAGE = (
+    f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={_EMULATOR_KEY};"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+    "QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
+    "TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """The storage account: a connection string, or names reached by identity."""
+
+    connection_string: str | None = field(default=None, repr=False)
+    account_name: str | None = None
+    blob_service_url: str | None = None
+    table_service_url: str | None = None
+    queue_service_url: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSettings:
+    """The Service Bus namespace: a connection string, or its host name reached by identity."""
+
+    connection_string: str | None = field(default=None, repr=False)
+    namespace: str | None = None
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """The model endpoint; `endpoint` None: none is configured. `allowed` None: any name."""
+
+    endpoint: str | None = None
+    model: str | None = None
+    allowed: frozenset[str] | None = None
+    api_key: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The limits that an operator may move; bytes, counts and seconds."""
+
+    http_body_bytes: int = 1024 * 1024
+    message_bytes: int = 240 * 1024
+    turns: int = 64
+    tool_calls: int = 128
+    run_timeout_seconds: int = 30 * 60
+    approval_timeout_seconds: int = 24 * 3600
+    model_timeout_seconds: int = 120
+    wait_seconds: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the operator may say.
+
+    `development` is true on a laptop (Core Tools and the local host say so). `key_owners` maps
+    the SHA-256 of a function key to the owner it stands for, `admin_keys` holds those of admins.
+    `telemetry_in_worker`: the Functions worker configures Azure Monitor itself.
+    """
+
+    development: bool
+    auth: AuthMode
+    storage: StorageSettings
+    bus: BusSettings
+    model: ModelSettings
+    public_url: str
+    app: str | None = None
+    environment: str = "dev"
+    log_level: str = "INFO"
+    key_owners: Mapping[str, str] = field(default_factory=dict)
+    admin_keys: frozenset[str] = frozenset()
+    reply_to: tuple[str, ...] = (DEFAULT_REPLY_TO,)
+    telemetry_connection_string: str | None = field(default=None, repr=False)
+    telemetry_in_worker: bool = False
+    mcp_allowed: tuple[str, ...] = (DEFAULT_MCP_ALLOWED,)
+    key_vault_uri: str | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every setting; raises ConfigurationError naming the first that is not usable."""
+        env = _Reader(environ)
+        development = env.text("AZURE_FUNCTIONS_ENVIRONMENT", "").lower() == "development"
+        return cls(
+            development=development,
+            auth=_auth(env, development=development),
+            storage=_storage(env, development=development),
+            bus=_bus(env, development=development),
+            model=_model(env),
+            public_url=_public_url(env, development=development),
+            app=env.choice("AOS_APP", ("main", "mcp", "realm")),
+            environment=env.text("AOS_ENVIRONMENT", "dev"),
+            log_level=env.choice("AOS_LOG_LEVEL", LOG_LEVELS) or "INFO",
+            key_owners=_key_owners(env),
+            admin_keys=frozenset(_digest("AOS_ADMIN_KEYS", d) for d in env.list("AOS_ADMIN_KEYS")),
+            reply_to=_reply_to(env),
+            telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
+            telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
+            mcp_allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_MCP_ALLOWED, separator=";"),
+            key_vault_uri=env.url("AOS_KEY_VAULT_URI"),
+            bounds=_bounds(env),
+        )
+
+
+class _Reader:
+    """Reads one setting after the other; what it cannot use is a ConfigurationError."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def optional(self, name: str) -> str | None:
+        value = self._environ.get(name)
+        value = value.strip() if value else None
+        if value and value.startswith("@Microsoft.KeyVault("):
+            raise ConfigurationError(
+                f"{name} is a Key Vault reference that the platform did not resolve; give the"
+                " app's identity the role Key Vault Secrets User and check the secret's name"
+            )
+        return value or None
+
+    def text(self, name: str, default: str) -> str:
+        return self.optional(name) or default
+
+    def flag(self, name: str) -> bool:
+        return self.text(name, "").lower() in ("true", "1")
+
+    def list(self, name: str, default: str = "", *, separator: str = ",") -> tuple[str, ...]:
+        items = (item.strip() for item in self.text(name, default).split(separator))
+        return tuple(item for item in items if item)
+
+    def choice(self, name: str, words: tuple[str, ...]) -> Any:
+        """One of `words` in whatever case, or None when the setting is absent."""
+        value = self.optional(name)
+        if value is None:
+            return None
+        known = {word.lower(): word for word in words}
+        if value.lower() not in known:
+            raise ConfigurationError(f"{name}={value!r} is not known; write {_either(words)}")
+        return known[value.lower()]
+
+    def url(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.match(r"https?://[^/\s]+", value):
+            raise ConfigurationError(
+                f"{name}={value!r} is no URL; write one that begins with https://"
+            )
+        return value.rstrip("/") if value else None
+
+    def count(self, name: str, default: int, *, most: int) -> int:
+        value = self.optional(name)
+        if value is None:
+            return default
+        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= most:
+            raise ConfigurationError(
+                f"{name}={value!r} is not usable; write a whole number from 1 to {most}"
+            )
+        return int(value)
+
+
+def _auth(env: _Reader, *, development: bool) -> AuthMode:
+    mode: AuthMode = env.choice("AOS_AUTH", AUTH_MODES) or ("off" if development else "keys")
+    if mode == "off" and not development:
+        raise ConfigurationError(
+            "AOS_AUTH=off would let everybody in; it works on a laptop only"
+            " (AZURE_FUNCTIONS_ENVIRONMENT=Development). Write AOS_AUTH=keys"
+        )
+    if mode == "easyauth" and not development:
+        raise ConfigurationError(
+            "AOS_AUTH=easyauth is not served by this version; write AOS_AUTH=keys"
+        )
+    return mode
+
+
+def _storage(env: _Reader, *, development: bool) -> StorageSettings:
+    text = env.optional(STORAGE)
+    found = StorageSettings(
+        connection_string=_expanded(text),
+        account_name=env.optional(f"{STORAGE}__accountName"),
+        blob_service_url=env.url(f"{STORAGE}__blobServiceUri"),
+        table_service_url=env.url(f"{STORAGE}__tableServiceUri"),
+        queue_service_url=env.url(f"{STORAGE}__queueServiceUri"),
+        client_id=env.optional(f"{STORAGE}__clientId"),
+    )
+    if text or found.account_name or (found.blob_service_url and found.table_service_url):
+        return found
+    if development:
+        host = env.text(HOST_STORAGE, "UseDevelopmentStorage=true")
+        return StorageSettings(connection_string=_expanded(host))
+    raise ConfigurationError(
+        f"{STORAGE} is not set; write the storage account's connection string, or its name in"
+        f" {STORAGE}__accountName to reach it by identity"
+    )
+
+
+def _expanded(text: str | None) -> str | None:
+    """The short form of the storage emulator, written out: the SDKs do not know it."""
+    if text is not None and text.rstrip(";").lower() == "usedevelopmentstorage=true":
+        return LOCAL_STORAGE
+    return text
+
+
+def _bus(env: _Reader, *, development: bool) -> BusSettings:
+    text, namespace = env.optional(BUS), env.optional(f"{BUS}__fullyQualifiedNamespace")
+    if text is None and namespace is None:
+        if not development:
+            raise ConfigurationError(
+                f"{BUS} is not set; write the namespace's connection string, or its host name in"
+                f" {BUS}__fullyQualifiedNamespace to reach it by identity"
+            )
+        text = LOCAL_BUS
+    if text is not None and "endpoint=sb://" not in text.lower():
+        raise ConfigurationError(
+            f"{BUS} is no connection string; it begins with Endpoint=sb://<namespace>"
+        )
+    return BusSettings(
+        connection_string=text, namespace=namespace, client_id=env.optional(f"{BUS}__clientId")
+    )
+
+
+def _model(env: _Reader) -> ModelSettings:
+    model, listed = env.optional("AOS_MODEL"), env.list("AOS_MODELS")
+    named = {*listed, *([model] if model else [])}
+    return ModelSettings(
+        endpoint=env.url("AOS_MODEL_ENDPOINT"),
+        model=model,
+        allowed=frozenset(named) if named else None,
+        api_key=env.optional("AOS_MODEL_API_KEY"),
+        client_id=env.optional("AOS_MODEL_CLIENT_ID"),
+    )
+
+
+def _public_url(env: _Reader, *, development: bool) -> str:
+    """The base of absolute links to main."""
+    given = env.url("AOS_PUBLIC_URL")
+    if given:
+        return given
+    host = env.optional("WEBSITE_HOSTNAME")
+    if host is None:
+        return LOCAL_URL if development else ""
+    return f"http://{host}" if development else f"https://{host}"
+
+
+def _key_owners(env: _Reader) -> dict[str, str]:
+    owners: dict[str, str] = {}
+    for item in env.list("AOS_KEY_OWNERS"):
+        name, equals, digest = item.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9._@-]{1,128}", name.strip()):
+            raise ConfigurationError(
+                f"AOS_KEY_OWNERS has {item[:20]!r}; write name=<SHA-256 of the key in hex>, with"
+                " commas between, names of A-Z, a-z, 0-9, ., _, @ and -"
+            )
+        owners[_digest("AOS_KEY_OWNERS", digest.strip())] = name.strip()
+    return owners
+
+
+def _digest(setting: str, text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise ConfigurationError(
+            f"{setting} must hold SHA-256 digests of keys, 64 hex digits each, never the keys;"
+            " make one with: printf %s KEY | sha256sum"
+        )
+    return text.lower()
+
+
+def _reply_to(env: _Reader) -> tuple[str, ...]:
+    names = env.list("AOS_REPLY_TO", DEFAULT_REPLY_TO)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,259}", name):
+            raise ConfigurationError(
+                f"AOS_REPLY_TO has {name!r}; write names of queues or topics, with commas between"
+            )
+    return names
+
+
+def _bounds(env: _Reader) -> Bounds:
+    default = Bounds()
+    return Bounds(
+        http_body_bytes=env.count(
+            "AOS_MAX_HTTP_BODY_BYTES", default.http_body_bytes, most=100 * 1024 * 1024
+        ),
+        message_bytes=env.count("AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=1024 * 1024),
+        turns=env.count("AOS_MAX_TURNS", default.turns, most=1000),
+        tool_calls=env.count("AOS_MAX_TOOL_CALLS", default.tool_calls, most=10_000),
+        run_timeout_seconds=env.count(
+            "AOS_RUN_TIMEOUT_SECONDS", default.run_timeout_seconds, most=48 * 3600
+        ),
+        approval_timeout_seconds=env.count(
+            "AOS_APPROVAL_TIMEOUT_SECONDS", default.approval_timeout_seconds, most=30 * 86_400
+        ),
+        model_timeout_seconds=env.count(
+            "AOS_MODEL_TIMEOUT_SECONDS", default.model_timeout_seconds, most=230
+        ),
+        wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=220),
+    )
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"

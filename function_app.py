@@ -1,0 +1,166 @@
+"""main admits work, answers callers, publishes the catalog. Every trigger at a glance, no logic."""
+
+import azure.functions as func
+
+from aos.bootstrap import main_app
+
+main = main_app()
+app = func.FunctionApp(http_auth_level=main.caller_level)
+
+
+# Runs
+
+
+@app.route("agents/{agent_id}/run", methods=["POST"])
+async def run_agent(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.runs.start(req)
+
+
+@app.route("runs", methods=["GET"])
+async def list_runs(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.runs.list(req)
+
+
+@app.route("runs/{run_id}", methods=["GET"])
+async def get_run(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.runs.get(req)
+
+
+@app.route("runs/{run_id}/cancel", methods=["POST"])
+async def cancel_run(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.runs.cancel(req)
+
+
+# Conversations
+
+
+@app.route("conversations", methods=["GET"])
+async def list_conversations(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.conversations.list(req)
+
+
+@app.route("conversations/{conversation_id}", methods=["GET"])
+async def get_conversation(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.conversations.get(req)
+
+
+@app.route("conversations/{conversation_id}/messages", methods=["GET"])
+async def list_messages(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.conversations.messages(req)
+
+
+# Cards
+
+
+@app.route("agents", methods=["GET"])
+async def list_agents(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.list(req)
+
+
+@app.route("agents/{agent_id}", methods=["GET"])
+async def get_agent(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.get(req)
+
+
+@app.route("agents/{agent_id}", methods=["PUT"])
+async def put_agent(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.put(req)
+
+
+@app.route("agents/{agent_id}/versions", methods=["GET"])
+async def list_agent_versions(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.versions(req)
+
+
+@app.route("agents/{agent_id}/rollback", methods=["POST"])
+async def rollback_agent(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.rollback(req)
+
+
+@app.route("mcp-servers", methods=["GET"])
+async def list_mcp_servers(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.list(req)
+
+
+@app.route("mcp-servers/{server_id}", methods=["GET"])
+async def get_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.get(req)
+
+
+@app.route("mcp-servers/{server_id}", methods=["PUT"])
+async def put_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.put(req)
+
+
+@app.route("mcp-servers/{server_id}/versions", methods=["GET"])
+async def list_mcp_server_versions(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.versions(req)
+
+
+@app.route("mcp-servers/{server_id}/rollback", methods=["POST"])
+async def rollback_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.rollback(req)
+
+
+# Operations and the contract
+
+
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.about.health(req)
+
+
+@app.route("status", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def status(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.about.status(req)
+
+
+@app.route("openapi.json", methods=["GET"])
+async def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.contract.openapi(req)
+
+
+@app.route("schemas/{name}.json", methods=["GET"])
+async def get_schema(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.contract.schema(req)
+
+
+@app.route("{*path}")
+async def not_found(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.contract.not_found(req)
+
+
+# Service Bus
+
+
+@app.service_bus_queue_trigger(
+    arg_name="msg",
+    queue_name="aos-requests",
+    connection="AZURE_SERVICEBUS_CONNECTION_STRING",
+    data_type=func.DataType.BINARY,
+)
+async def request(msg: func.ServiceBusMessage) -> None:
+    await main.requests.handle(msg)
+
+
+@app.service_bus_queue_trigger(
+    arg_name="msg",
+    queue_name="aos-main",
+    connection="AZURE_SERVICEBUS_CONNECTION_STRING",
+    data_type=func.DataType.BINARY,
+)
+async def command(msg: func.ServiceBusMessage) -> None:
+    await main.commands.handle(msg)
+
+
+# Timers
+
+
+@app.timer_trigger(arg_name="timer", schedule=main.schedules.catalog, use_monitor=False)
+async def publish_catalog(timer: func.TimerRequest) -> None:
+    await main.catalog_timer.tick(timer)
+
+
+@app.timer_trigger(arg_name="timer", schedule=main.schedules.mender, use_monitor=False)
+async def mend(timer: func.TimerRequest) -> None:
+    await main.mender_timer.tick(timer)
