@@ -6,7 +6,6 @@ for each message. A save is one transaction that the head's ETag guards.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from typing import Any
 
@@ -96,8 +95,7 @@ class AzureConversationStore:
             start=_message_row(start),
             end=_message_row(before),
         )
-        read = await asyncio.gather(*(self._payloads.whole(conversation_id, row) for row in rows))
-        return [_message(item) for item in read]
+        return [_message(read) for read in await self._payloads.wholes(conversation_id, rows)]
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """One run's row, or None. One call."""

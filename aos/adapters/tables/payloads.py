@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aos.adapters.tables.account import Entity
@@ -46,15 +46,29 @@ class Payloads:
 
         Raises TransientError where the row's schema is not ours or a payload is missing.
         """
-        check_schema(entity)
-        read = document(entity)
-        spilled = spilled_of(entity)
-        digests = list({item.digest for item in spilled})
-        bodies = await asyncio.gather(*(self._read(conversation_id, item) for item in digests))
-        found = dict(zip(digests, bodies, strict=True))
-        for item in spilled:
-            restore(read, item, found[item.digest])
+        (read,) = await self.wholes(conversation_id, [entity])
         return read
+
+    async def wholes(
+        self, conversation_id: str, entities: Sequence[Entity]
+    ) -> list[dict[str, Any]]:
+        """The documents of several rows, as `whole` reads one."""
+        for entity in entities:
+            check_schema(entity)
+        spilled = [spilled_of(entity) for entity in entities]
+        bodies = await self._bodies(conversation_id, {s.digest for row in spilled for s in row})
+        read = [document(entity) for entity in entities]
+        for target, row in zip(read, spilled, strict=True):
+            for item in row:
+                restore(target, item, bodies[item.digest])
+        return read
+
+    async def _bodies(self, conversation_id: str, digests: Collection[str]) -> dict[str, bytes]:
+        if not digests:
+            return {}
+        wanted = list(digests)
+        found = await asyncio.gather(*(self._read(conversation_id, item) for item in wanted))
+        return dict(zip(wanted, found, strict=True))
 
     async def _write(self, conversation_id: str, digest: str, body: bytes) -> None:
         try:
@@ -93,4 +107,7 @@ class Payloads:
 
 
 def _name(conversation_id: str, digest: str) -> str:
-    return f"payloads/{conversation_id}/{digest}"
+    """The blob of a payload; no part of a path may end in a dot, or `..` would lead elsewhere."""
+    folder = conversation_id.rstrip(".")
+    dots = len(conversation_id) - len(folder)
+    return f"payloads/{folder}{'%2E' * dots}/{digest}"

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, etag_of
-from aos.adapters.tables.rows import SCHEMA, check_schema
+from aos.adapters.tables.rows import SCHEMA, is_readable
 from aos.domain.run import required_time, to_wire_time
 from aos.ports import PendingRun
 
@@ -33,7 +33,8 @@ class AzurePendingStore:
     async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
         """At most `limit` rows with `next_check` <= now, the longest overdue first.
 
-        One call when the last look was not full, else two.
+        One call when the last look was not full, else two. Rows that only a newer version can
+        read are left to it.
         """
         moment, begin = str(to_wire_time(now)), self._begin
         found = await self._table.query(
@@ -48,7 +49,7 @@ class AzurePendingStore:
             )
         full = len(found) >= limit and found
         self._begin = found[-1]["PartitionKey"] if full else bucket_name(0)
-        rows = [_pending(entity) for entity in found]
+        rows = [_pending(entity) for entity in found if is_readable(entity)]
         return sorted(rows, key=lambda row: (row.next_check, row.run_id))
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
@@ -92,7 +93,6 @@ def _entity(pending: PendingRun) -> dict[str, Any]:
 
 
 def _pending(entity: Entity) -> PendingRun:
-    check_schema(entity)
     return PendingRun(
         run_id=entity["RowKey"],
         conversation_id=entity["conversation_id"],
