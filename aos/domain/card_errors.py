@@ -49,6 +49,8 @@ def problems_of(error: ValidationError, raw: Any, kind: CardKind) -> list[CardPr
         context: dict[str, Any] = item.get("ctx", {})
         message, hint = _text(reason, location, item.get("input"), context, kind)
         path = _path(location, raw)
+        if reason == "refused_parameter":
+            path = join_path(path, context["name"])
         problems.append(CardProblem(path=path, message=message, hint=hint))
     return problems
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 ROOT = "$"
 """The path that means the whole text."""
@@ -34,6 +34,12 @@ class JsonTextError(ValueError):
 
 class _Object(list[tuple[str, Any]]):
     """A JSON object as it was written, duplicates included."""
+
+
+class _Constant(str):
+    """NaN, Infinity or -Infinity: Python reads them, JSON does not know them."""
+
+    __slots__ = ()
 
 
 def parse_json(
@@ -99,20 +105,12 @@ def _check_depth(text: str, max_depth: int) -> None:
 
 def _load(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_Object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_Object, parse_constant=_Constant)
     except json.JSONDecodeError as error:
         message, hint = _explain(error)
         raise JsonTextError(f"{_place(text, error.pos)}: {message}", hint=hint) from error
-    except JsonTextError:
-        raise
-    except (ValueError, RecursionError) as error:  # an integer of thousands of digits
-        raise JsonTextError(f"not readable: {error}", hint="write smaller numbers") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise JsonTextError(
-        f"{name} is not JSON", hint="write a number, or null if there is none", path=ROOT
-    )
+    except ValueError as error:  # the only other one: an integer of thousands of digits
+        raise JsonTextError("a number has too many digits", hint="write a smaller one") from error
 
 
 def _place(text: str, position: int) -> str:
@@ -162,6 +160,9 @@ def _plain(value: Any, path: str, allow_control: bool) -> Any:
         return _plain_object(value, path, allow_control)
     if isinstance(value, list):
         return [_plain(v, join_path(path, i), allow_control) for i, v in enumerate(value)]
+    if isinstance(value, _Constant):
+        hint = "write a number, or null if there is none"
+        raise JsonTextError(f"{value} is not JSON", hint=hint, path=path)
     if isinstance(value, str):
         _check_string(value, path, allow_control)
     elif isinstance(value, float) and not math.isfinite(value):

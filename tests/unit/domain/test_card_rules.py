@@ -1,0 +1,264 @@
+"""The rules for MCP servers, Key Vault references and cron expressions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from aos.domain.card import CardKind, CardPolicy, CardProblem
+from aos.domain.card_check import assess_card
+from aos.domain.cron import cron_problem
+from aos.domain.mcp_rules import command_problem, url_problem
+from aos.domain.mcp_server import SecretReference, mcp_server_card_from_dict, parse_secret_reference
+
+VAULT = CardPolicy(key_vault_uri="https://aos-mcp.vault.azure.net/")
+GOOD: dict[str, Any] = {
+    "server_id": "github",
+    "command": "npx",
+    "args": ["-y", "@modelcontextprotocol/server-github"],
+}
+
+
+def problems(raw: dict[str, Any], policy: CardPolicy | None = None) -> list[tuple[str, str, str]]:
+    """What is said about the card of `github`."""
+    assessment, _ = assess_card(
+        json.dumps(raw).encode(),
+        kind=CardKind.MCP_SERVER,
+        card_id="github",
+        policy=policy or CardPolicy(),
+    )
+    return [(p.path, p.message, p.hint) for p in assessment.errors]
+
+
+BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
+    "neither command nor url": (
+        {"server_id": "github"},
+        ("command", "command or url is missing", 'write one: "command" or "url"'),
+    ),
+    "both": (
+        GOOD | {"url": "https://example.com/mcp"},
+        ("command", "command and url exclude each other", 'write one: "command" or "url"'),
+    ),
+    "a shell": (
+        GOOD | {"command": "/bin/bash"},
+        ("command", "the command '/bin/bash' is a shell", "name the server's own program"),
+    ),
+    "code in an option": (
+        GOOD | {"args": ["-c", "require('fs')"]},
+        ("command", "the option '-c' runs code", "start a published server by its name"),
+    ),
+    "a package that is not allowed": (
+        GOOD | {"args": ["-y", "evil"]},
+        (
+            "command",
+            "'npx -y evil' is not allowed here",
+            "AOS_MCP_ALLOWED lists: npx -y @modelcontextprotocol/; the operator can add a prefix"
+            " to it",
+        ),
+    ),
+    "a way out of the scope": (
+        GOOD | {"args": ["-y", "@modelcontextprotocol/../evil"]},
+        ("command", "the command line holds '..'", "write the name without '..'"),
+    ),
+    "a command line in command": (
+        GOOD | {"command": "npx -y"},
+        (
+            "command",
+            'the string "npx -y" is not allowed here',
+            "write one program's name; its arguments belong into args",
+        ),
+    ),
+    "env that changes the code": (
+        GOOD | {"env": {"Ld_Preload": "/tmp/x.so"}},
+        (
+            "env.Ld_Preload",
+            "env may not set 'Ld_Preload'",
+            "remove it: it would change what code the server runs",
+        ),
+    ),
+    "a secret of the wrong type, which is not repeated": (
+        GOOD | {"env": {"PIN": 4711}},
+        ("env.PIN", "must be a string, not a number or a boolean", 'put it in double quotes: "…"'),
+    ),
+    "http": (
+        {"server_id": "github", "url": "http://example.com/mcp"},
+        ("url", "'http://example.com/mcp' is not https", "write https://<public host name>/…"),
+    ),
+    "loopback": (
+        {"server_id": "github", "url": "https://127.0.0.1/mcp"},
+        (
+            "url",
+            "the host '127.0.0.1' is loopback, link-local, private or no host name",
+            "name a public host, or ask the operator to list this one",
+        ),
+    ),
+    "args without a command": (
+        {"server_id": "github", "url": "https://example.com/mcp", "args": ["x"]},
+        ("args", "args has no meaning without command", "remove args, or write command"),
+    ),
+    "a secret that is no MCP server's": (
+        GOOD | {"env": {"T": "@Microsoft.KeyVault(VaultName=aos-mcp;SecretName=db)"}},
+        (
+            "env.T",
+            "the secret 'db' is not one that MCP servers may read",
+            "name the secret mcp-github-…",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_server_card_says_where_and_what_to_write(what: str) -> None:
+    raw, said = BROKEN[what]
+    assert problems(raw) == [said]
+
+
+def test_a_secret_of_another_vault_is_refused() -> None:
+    uri = "https://elsewhere.vault.azure.net/secrets/mcp-github-token"
+    found = problems(GOOD | {"env": {"T": f"@Microsoft.KeyVault(SecretUri={uri})"}}, VAULT)
+    assert found == [
+        (
+            "env.T",
+            "the vault 'elsewhere.vault.azure.net' is not the one of AOS_KEY_VAULT_URI",
+            "use 'aos-mcp.vault.azure.net'",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "allowed", "refused"),
+    [
+        ("npx -y @scope/", "npx -y @scope/x", "npx -y @scope/"),
+        ("npx -y @scope/", "npx -y @scope/x --port 1", "npx -y @scope2/x"),
+        ("uvx mcp-server", "uvx mcp-server", "uvx mcp-server-evil"),
+        ("uvx mcp-server", "uvx mcp-server --root data", "uvx --from evil mcp-server"),
+    ],
+)
+def test_a_prefix_ends_at_a_words_end_unless_it_ends_with_a_slash(
+    prefix: str, allowed: str, refused: str
+) -> None:
+    policy = CardPolicy(mcp_allowed=(prefix,))
+    for line, is_allowed in ((allowed, True), (refused, False)):
+        command, *args = line.split()
+        assert (command_problem(command, args, policy) is None) is is_allowed, line
+
+
+@pytest.mark.parametrize("option", ["-c", "-e", "--eval", "--eval=1", "--call", "-yc", "-pe"])
+def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: str) -> None:
+    policy = CardPolicy(mcp_allowed=("npx",))
+    found = command_problem("npx", [option, "x"], policy)
+    assert found is not None
+    assert "runs code" in found.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost/x",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/latest",
+        "https://[::1]/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://metadata.google.internal/",
+        "https://intranet/",
+        "https://user:pass@example.com/",
+        "https://example.com/#x",
+        "ftp://example.com/",
+        "example.com",
+        "https://[broken/",
+    ],
+)
+def test_addresses_that_are_not_public_https_are_refused(url: str) -> None:
+    assert url_problem(url, CardPolicy()) is not None
+
+
+def test_a_listed_host_may_be_private_and_speak_http() -> None:
+    policy = CardPolicy(listed_hosts=frozenset({"127.0.0.1:9000"}))
+    assert url_problem("http://127.0.0.1:9000/mcp", policy) is None
+    assert url_problem("http://127.0.0.1:9001/mcp", policy) is not None
+    assert url_problem("https://example.com/mcp", policy) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("@Microsoft.KeyVault(...)", SecretReference(name="mcp-github-api-key")),
+        (
+            "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/mcp-x/1a)",
+            SecretReference(name="mcp-x", vault_host="v.vault.azure.net", version="1a"),
+        ),
+        (
+            "@Microsoft.KeyVault(VaultName=my-vault;SecretName=mcp-x)",
+            SecretReference(name="mcp-x", vault_host="my-vault.vault.azure.net"),
+        ),
+    ],
+)
+def test_the_three_forms_of_a_reference_are_read(text: str, meant: SecretReference) -> None:
+    assert parse_secret_reference(text, server_id="github", name="API_KEY") == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prefix @Microsoft.KeyVault(...)",
+        "@Microsoft.KeyVault()",
+        "@Microsoft.KeyVault(SecretUri=http://v/secrets/x)",
+        "@Microsoft.KeyVault(VaultName=a/b;SecretName=x)",
+    ],
+)
+def test_a_reference_of_no_known_form_stops_the_card(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Key Vault|SecretUri|VaultName"):
+        parse_secret_reference(text, server_id="github", name="API_KEY")
+    assert [path for path, _, _ in problems(GOOD | {"env": {"API_KEY": text}})] == ["env.API_KEY"]
+
+
+def test_a_reference_without_a_vault_goes_live_with_a_warning() -> None:
+    raw = GOOD | {"env": {"API_KEY": "@Microsoft.KeyVault(...)"}}
+    body = json.dumps(raw).encode()
+    for policy, warned in ((CardPolicy(), True), (VAULT, False)):
+        found, _ = assess_card(body, kind=CardKind.MCP_SERVER, card_id="github", policy=policy)
+        assert (found.errors, bool(found.warnings)) == ((), warned)
+
+
+def test_secrets_are_in_no_repr() -> None:
+    card = mcp_server_card_from_dict(GOOD | {"env": {"T": "hush"}, "headers": {"A": "hush"}})
+    assert "hush" not in repr(card)
+    assert (card.may_repeat("x"), card.env["T"]) == (False, "hush")
+
+
+def test_a_problem_has_the_form_of_status_files() -> None:
+    problem = CardProblem(path="a", message="b", hint="c")
+    assert problem.to_dict() == {"path": "a", "message": "b", "hint": "c"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["* * * * *", "*/5 0-6 1,15 jan-dec MON-fri", "59 23 31 12 7", "0 9 * * 1-5", "5/15 * * * *"],
+)
+def test_cron_expressions_of_five_fields_are_accepted(text: str) -> None:
+    assert cron_problem(text) is None
+
+
+NO_CRON = """
+* * * *
+* * * * * *
+60 * * * *
+* 24 * * *
+* * 0 * *
+* * * 13 *
+* * * * 8
+*/0 * * * *
+5-1 * * * *
+@daily
+x * * * *
+1,,2 * * * *
+-1 * * * *
+"""
+
+
+@pytest.mark.parametrize("text", NO_CRON.split("\n"))
+def test_other_cron_expressions_are_refused_with_a_reason(text: str) -> None:
+    assert cron_problem(text)
