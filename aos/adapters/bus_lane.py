@@ -114,6 +114,8 @@ class Lane:
                 async with asyncio.timeout(min(left, ATTEMPT_SECONDS)):
                     sender = await self._open()
                     await sender.send_messages(waiting.message, timeout=min(left, ATTEMPT_SECONDS))
+            except AosError as ours:  # the sender could not even be made
+                return ours
             except _failures() as raised:
                 error = _our_error(raised, self._entity)
                 if not isinstance(error, TransientError):

@@ -44,6 +44,10 @@ CHECK_SECONDS = 4.0
 PROVEN_SECONDS = 600.0
 PLAIN_PORT, TLS_PORT = 5672, 5671
 _TOPICS = frozenset({AGENT_EVENTS, SYSTEM_EVENTS})
+_NO_ADDRESS = (
+    "no Service Bus: set AZURE_SERVICEBUS_CONNECTION_STRING, or with identity"
+    " AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace"
+)
 _SASL_HEADER = b"AMQP\x03\x01\x00\x00"
 
 
@@ -150,12 +154,13 @@ class AzureBus:
         options: dict[str, Any] = {"retry_total": 0, "auth_timeout": AUTH_SECONDS}
         account = self._account
         if account.connection_string:
-            return ServiceBusClient.from_connection_string(account.connection_string, **options)
+            try:
+                return ServiceBusClient.from_connection_string(account.connection_string, **options)
+            except ValueError as error:
+                message = f"AZURE_SERVICEBUS_CONNECTION_STRING is no connection string ({error})"
+                raise ConfigurationError(message) from error
         if not account.namespace:
-            raise ConfigurationError(
-                "no Service Bus: set AZURE_SERVICEBUS_CONNECTION_STRING, or with identity"
-                " AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace"
-            )
+            raise ConfigurationError(_NO_ADDRESS)
         from azure.identity.aio import DefaultAzureCredential
 
         self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
@@ -177,6 +182,8 @@ class AzureBus:
     def _address(self) -> tuple[str, int, bool]:
         """Host, port, and whether TLS is spoken there; the SDK's own rules."""
         parts = _parts(self._account.connection_string or "")
+        if not parts and not self._account.namespace:
+            raise ConfigurationError(_NO_ADDRESS)
         endpoint = parts.get("endpoint", f"sb://{self._account.namespace}")
         address = endpoint.split("://", 1)[-1].strip("/")
         host, _, port = address.partition(":")
