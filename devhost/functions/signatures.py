@@ -48,7 +48,7 @@ def check_signature(
 def _annotations(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
-    except (NameError, TypeError, SyntaxError) as error:
+    except Exception as error:  # an annotation is code of the app, which may raise anything
         raise LoadError(
             name,
             f"its annotations cannot be read ({error})",

@@ -1,0 +1,1 @@
+"""The local Functions host as a process, on real parts."""

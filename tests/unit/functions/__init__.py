@@ -1,0 +1,1 @@
+"""Behaviour of the local Functions host, part by part."""

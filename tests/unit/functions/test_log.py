@@ -1,0 +1,33 @@
+"""The host's own lines are JSON, one each, and a traceback is told once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from devhost.functions.log import say, say_failed
+
+
+def _fail(text: str) -> ValueError:
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        return error
+
+
+def test_a_line_is_one_json_object_without_empty_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    say("info", "host.started", port=1, note=None)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["level"], line["port"]) == ("host.started", "info", 1)
+    assert line["timestamp"].endswith("+00:00")
+    assert "note" not in line
+
+
+def test_the_same_failure_tells_its_traceback_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("first\nline", "second"):
+        say_failed("f", _fail(text), message_id="m")
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["error"] == "ValueError: first line"
+    assert "raise ValueError(text)" in first["traceback"]
+    assert (second["error"], "traceback" in second) == ("ValueError: second", False)
