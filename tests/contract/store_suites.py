@@ -53,6 +53,20 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HARD_TEXT = "Grüße, 世界 🚀 \"quoted\" \\ 'O''Brien' \t tab\nnew line é"
 
 
+AWKWARD_TEXTS = {
+    "control characters": "".join(map(chr, range(32))) * 10 + "\x7f\ufffe\uffff",
+    "lone surrogates": "\ud800 and \udfff" * 20,
+    "large with lone surrogates": "\ud800ü" * 20_000,
+    "emoji at a chunk's edge": "x" * 29_999 + "🚀" * 40,
+    "emoji, half of a limit": "🚀" * 8_192,
+    "a limit in bytes": "ä" * 16_384,
+    "just over a limit": "ä" * 16_384 + "x",
+    "escapes": '\n"\\' * 9_000,
+    "what looks like a reference": '{"$ref":"payloads/other/0"}' * 3,
+}
+"""Texts that a store may stumble over; limits are those of Azure Tables."""
+
+
 def an_id() -> str:
     """A fresh id."""
     return str(uuid.uuid4())
@@ -132,6 +146,33 @@ class RequestStoreSuite:
         found = await store.find(request.run_id)
         assert found is not None
         assert found.request == request
+
+    @pytest.mark.parametrize("name", sorted(AWKWARD_TEXTS))
+    async def test_texts_of_any_characters_and_length_are_kept_whole(
+        self, store: RequestStore, name: str
+    ) -> None:
+        request = a_request(message=AWKWARD_TEXTS[name], metadata={"text": AWKWARD_TEXTS[name]})
+        await store.insert(request)
+        assert await store.find(request.run_id) == StoredRequest(request=request)
+
+    async def test_large_metadata_is_kept_whole(self, store: RequestStore) -> None:
+        many = {f"key {number}": [number, "v" * 20, None] for number in range(12_000)}
+        request = a_request(metadata={"many": many, "nested": {"text": "ö" * 200_000}})
+        await store.insert(request)
+        assert await store.find(request.run_id) == StoredRequest(request=request)
+
+    @pytest.mark.parametrize("conversation_id", ["..", ".", "a.b..", "-", "_" * 128])
+    async def test_large_texts_of_oddly_named_conversations_are_kept(
+        self, store: RequestStore, conversation_id: str
+    ) -> None:
+        request = a_request(conversation_id=conversation_id, message=an_id() * 2_000)
+        await store.insert(request)
+        assert await store.find(request.run_id) == StoredRequest(request=request)
+
+    async def test_a_cancellation_of_an_unknown_run_makes_no_row(self, store: RequestStore) -> None:
+        run_id = an_id()
+        await store.ask_cancel(run_id, at=NOON)
+        assert await store.find(run_id) is None
 
     async def test_a_second_insert_is_stale_and_changes_nothing(self, store: RequestStore) -> None:
         request = a_request()
@@ -336,6 +377,27 @@ class ConversationStoreSuite:
         )
         assert await store.history(request.conversation_id, before=10, limit=10) == []
 
+    async def test_a_save_at_an_etag_needs_the_head(self, store: ConversationStore) -> None:
+        request, other = a_request(), a_request()
+        etag = await store.save(Step(conversation=a_head(other)), etag=None)
+        for runs in ((), (an_ended_run(request),)):
+            with pytest.raises(StaleWrite):
+                await store.save(Step(conversation=a_head(request), runs=runs), etag=etag)
+        assert await store.load(request.conversation_id, run_id=request.run_id) == Loaded()
+
+    async def test_a_head_alone_is_guarded_as_well(self, store: ConversationStore) -> None:
+        request = a_request()
+        head = a_head(request)
+        old = await store.save(Step(conversation=head), etag=None)
+        with pytest.raises(StaleWrite):
+            await store.save(Step(conversation=replace(head, retries=7)), etag=None)
+        new = await store.save(Step(conversation=replace(head, retries=1)), etag=old)
+        with pytest.raises(StaleWrite):
+            await store.save(Step(conversation=replace(head, retries=2)), etag=old)
+        assert await store.load(request.conversation_id) == Loaded(
+            conversation=replace(head, retries=1), etag=new
+        )
+
     async def test_a_run_row_is_replaced_by_the_last_word(self, store: ConversationStore) -> None:
         request = a_request()
         head = a_head(request)
@@ -404,6 +466,41 @@ class ConversationStoreSuite:
         head = a_head(request, queued=waiting)
         await store.save(Step(conversation=head), etag=None)
         assert (await store.load(request.conversation_id)).conversation == head
+
+    async def test_a_full_queue_of_very_large_requests_is_kept_and_taken_off(
+        self, store: ConversationStore
+    ) -> None:
+        request = a_request()
+        waiting = tuple(
+            a_request(message=f"{number}" + "q" * 200_000, metadata={"m": f"{number}" * 9_000})
+            for number in range(32)
+        )
+        head = a_head(request, queued=waiting)
+        etag = await store.save(Step(conversation=head), etag=None)
+        assert (await store.load(request.conversation_id)).conversation == head
+        shorter = replace(head, queued=waiting[1:])
+        ended = an_ended_run(waiting[0])
+        etag = await store.save(Step(conversation=shorter, runs=(ended,)), etag=etag)
+        assert await store.load(request.conversation_id, run_id=ended.run_id) == Loaded(
+            conversation=shorter, etag=etag, run=ended
+        )
+
+    async def test_a_step_that_ends_every_waiting_run_is_saved(
+        self, store: ConversationStore
+    ) -> None:
+        request = a_request()
+        runs = tuple(
+            replace(an_ended_run(a_request(metadata={"m": "ü" * 14_000})), output=f"{n}" * 16_000)
+            for n in range(33)
+        )
+        outbox = tuple(
+            Outgoing(queue=MAIN_QUEUE, command=RunEnded(run=run, owner="o")) for run in runs
+        )
+        head = a_head(request, outbox=outbox)
+        await store.save(Step(conversation=head, runs=runs), etag=None)
+        assert (await store.load(request.conversation_id)).conversation == head
+        for run in (runs[0], runs[-1]):
+            assert await store.find_run(request.conversation_id, run.run_id) == run
 
 
 class RunIndexSuite:
@@ -497,6 +594,48 @@ class RunIndexSuite:
         assert [item.conversation_id for item in page.items] == [alone.conversation_id, chat]
         assert page.next is None
         assert (await index.conversations(owner=an_id(), after=None, limit=10)).items == []
+
+    async def test_a_conversation_keeps_its_place_when_a_run_is_entered_again(
+        self, index: RunIndex
+    ) -> None:
+        owner = an_id()
+        first = a_request(owner=owner)
+        second = a_request(
+            owner=owner,
+            conversation_id=first.conversation_id,
+            admitted_at=NOON + timedelta(seconds=1),
+        )
+        for request in (first, second, first, second):
+            await index.add(request)
+        page = await index.conversations(owner=owner, after=None, limit=10)
+        assert [item.run_id for item in page.items] == [first.run_id]
+
+    async def test_an_admins_run_in_anothers_conversation_makes_it_not_the_admins(
+        self, index: RunIndex
+    ) -> None:
+        owner, admin, chat = an_id(), an_id(), an_id()
+        mine = a_request(owner=owner, conversation_id=chat)
+        theirs = a_request(
+            owner=admin, conversation_id=chat, admitted_at=NOON + timedelta(seconds=1)
+        )
+        for request in (mine, theirs):
+            await index.add(request)
+        assert (await index.conversations(owner=admin, after=None, limit=10)).items == []
+        assert await self._ids(index, owner=admin) == [theirs.run_id]
+
+    async def test_an_admin_lists_everybodys_conversations(self, index: RunIndex) -> None:
+        later = NOON + timedelta(days=900)
+        begun = [a_request(owner=an_id(), admitted_at=later) for _ in range(2)]
+        for request in begun:
+            await index.add(request)
+        page = await index.conversations(owner=None, after=None, limit=2)
+        assert {item.run_id for item in page.items} == {request.run_id for request in begun}
+
+    async def test_many_runs_entered_at_once_are_all_listed(self, index: RunIndex) -> None:
+        owner = an_id()
+        runs = [a_request(owner=owner) for _ in range(150)]
+        await asyncio.gather(*map(index.add, runs))
+        assert set(await self._ids(index, owner=owner)) == {request.run_id for request in runs}
 
     async def test_conversations_are_paged(self, index: RunIndex) -> None:
         owner = an_id()
