@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from aos.adapters.telemetry import AppTelemetry, make_telemetry
 from aos.errors import RunFailed
+from aos.testing import MemoryWorld, ScriptedModel
 from tests.unit.adapters.ingestion import Ingestion, running_ingestion
 
 SECRET = "c2VjcmV0LWtleQ=="
@@ -221,6 +222,31 @@ def test_a_custom_event_has_the_names_that_azure_monitor_looks_for(
         "run.completed",
         "x",
     )
+
+
+async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
+    connected: AppTelemetry,
+    exporter: InMemorySpanExporter,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The real services with this telemetry: a good run, and one that the model rejects."""
+    monkeypatch.setattr("aos.testing.MemoryTelemetry", lambda: connected)
+    rejected = RunFailed("model_rejected", "cannot say: moonshine")
+    world = MemoryWorld(model=ScriptedModel("Buy moonshine.", rejected))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead with moonshine."})
+    run = await world.ask("ceo", "Is moonshine good?", conversation_id="board")
+    failed = await world.ask("ceo", "More moonshine?", conversation_id="board")
+    assert (run.status.value, failed.status.value) == ("completed", "failed")
+    spans = [span.to_json() for span in exporter.get_finished_spans()]
+    rows = [vars(record) for record in caplog.records if record.name == "aos.custom_events"]
+    assert "moonshine" not in caplog.text + "".join(spans) + str(rows)
+    assert [(row["agentId"], row["operation"], row["run_id"]) for row in rows] == [
+        ("ceo", "run.completed", run.run_id),
+        ("ceo", "run.failed", failed.run_id),
+    ]
+    assert all("agent_operation" in span and "board" in span for span in spans)
+    assert len(spans) == 2
 
 
 def run_python(code: str, **environ: str) -> str:
