@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import ClassVar, Literal, TypeAlias
 
@@ -73,13 +73,20 @@ class App:
 
     @cached_property
     def _health(self) -> Health:
-        model = self._world.model
         return Health(
             checks=self._world.checks,
-            facts={"model": lambda: "configured" if model.configured() else "not_configured"},
+            facts=self._facts,
             clock=self._world.clock,
             telemetry=self._world.telemetry,
         )
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        """What health says beside its checks."""
+        return {}
+
+    def _model_fact(self) -> str:
+        return "configured" if self._world.model.configured() else "not_configured"
 
     @cached_property
     def _settling(self) -> Settling:

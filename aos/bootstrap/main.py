@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from aos.bootstrap.app import App
@@ -71,7 +72,11 @@ class MainApp(App):
     @cached_property
     def contract(self) -> ContractRoutes:
         """OpenAPI document, schemas, and the answer for everything else."""
-        return ContractRoutes(self._door)
+        return ContractRoutes(
+            self._door,
+            secured=self.settings.auth != "off",
+            reply_to=self._reply_entities.names,
+        )
 
     @cached_property
     def requests(self) -> RequestQueue:
@@ -209,3 +214,7 @@ class MainApp(App):
             clock=world.clock,
             telemetry=world.telemetry,
         )
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        return {"model": self._model_fact}

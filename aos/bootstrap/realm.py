@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from aos.bootstrap.app import App
@@ -37,3 +38,7 @@ class RealmApp(App):
             ids=world.ids,
             telemetry=world.telemetry,
         )
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        return {"model": self._model_fact}

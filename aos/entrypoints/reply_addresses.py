@@ -17,6 +17,11 @@ class ReplyEntities:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {name.lower(): name for name in (*names, RESPONSES_QUEUE)}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, by name."""
+        return tuple(sorted(self._names.values()))
+
     def allowed(self, name: str) -> str:
         """The entity as the operator spells it; raises Refused `invalid_request`."""
         found = self._names.get(name.lower())
@@ -24,7 +29,7 @@ class ReplyEntities:
             raise Refused(
                 "invalid_request",
                 f"reply_to {name[:80]!r} is not on the operator's list AOS_REPLY_TO; write one of"
-                f" {', '.join(sorted(self._names.values()))}",
+                f" {', '.join(self.names)}",
                 field="reply_to",
             )
         return found

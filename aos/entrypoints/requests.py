@@ -24,7 +24,7 @@ BLANK_RULE = r"\S"
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
-WaitSeconds = Annotated[int | float, Field(ge=0, le=230)]
+WaitSeconds = Annotated[float, Field(ge=0, le=230)]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -36,7 +36,7 @@ class TextPart(_Body):
     """A part of a message: text."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
@@ -124,10 +124,7 @@ def validate(model: type[M], raw: dict[str, Any]) -> M:
 
 def message_text(message: str | list[TextPart]) -> str:
     """The text for the model: the parts' texts, a blank line between them."""
-    text = message if isinstance(message, str) else "\n\n".join(part.text for part in message)
-    if not text.strip():
-        raise Refused("invalid_request", "message is empty; write what the agent is to answer")
-    return text
+    return message if isinstance(message, str) else "\n\n".join(part.text for part in message)
 
 
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
@@ -179,7 +176,7 @@ _WANTED = {
     "version": "1, or leave it out",
     "message": 'a text that is not empty, or parts such as [{"type": "text", "text": "Hello"}]',
     "type": '"text" for a part',
-    "text": "a text",
+    "text": "a text that is not empty",
     "conversation_id": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
     "sessionId": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
     "metadata": "an object, or leave it out",

@@ -55,7 +55,7 @@ _RUNS = (
         tag="runs",
         answers={200: "Run", 202: "Run"},
         errors=(400, 404, 409, 413, 415, 422, 429, 503),
-        headers=("Idempotency-Key", "Prefer", "x-ms-session-id"),
+        headers=("Idempotency-Key", "Prefer"),
         body="RunBody",
         answer_headers=("Location", "Retry-After", "x-ms-session-id"),
     ),

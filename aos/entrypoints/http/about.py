@@ -58,8 +58,10 @@ class AboutRoutes:
 class ContractRoutes:
     """The contract as documents, and the answer for what is not in it."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, *, secured: bool, reply_to: tuple[str, ...]) -> None:
         self._door = door
+        self._secured = secured
+        self._reply_to = reply_to
 
     async def openapi(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/openapi.json"""
@@ -76,7 +78,7 @@ class ContractRoutes:
     async def _openapi(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import openapi_document
 
-        return Answer(body=openapi_document())
+        return Answer(body=openapi_document(secured=self._secured, reply_to=self._reply_to))
 
     async def _schema(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import published_schemas
