@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +18,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aos.adapters.model_answers import read_answer, read_models, status_error
+from aos.adapters.model_client import (
+    AnswerTooLarge,
+    open_client,
+    request_options,
+    response_type,
+    token_provider,
+)
 from aos.adapters.system import SystemClock
 from aos.errors import RunFailed, TransientError
 from aos.ports import Clock, ModelAnswer, ModelCall
@@ -29,12 +34,8 @@ if TYPE_CHECKING:
     from azure.identity.aio import DefaultAzureCredential
     from openai import AsyncOpenAI
 
-CONNECT_TIMEOUT_SECONDS = 10.0
 LISTING_TIMEOUT_SECONDS = 10.0
 LISTING_AGE_SECONDS = 30.0
-LONGEST_ANSWER_BYTES = 1024 * 1024
-CONNECTIONS = 256
-KEEP_ALIVE_SECONDS = 30.0
 _NO_LISTING = frozenset({404, 405, 501})
 _IDENTITY_SCOPES = {
     "openai.azure.com": "https://cognitiveservices.azure.com/.default",
@@ -126,7 +127,7 @@ class OpenAIChatModel:
             }
             answer = await self._request(
                 lambda client, options: client.post(
-                    "/chat/completions", body=body, cast_to=_response_type(), options=options
+                    "/chat/completions", body=body, cast_to=response_type(), options=options
                 ),
                 model=model,
                 timeout_seconds=call.timeout_seconds,
@@ -168,7 +169,7 @@ class OpenAIChatModel:
         try:
             body = await self._request(
                 lambda client, options: client.get(
-                    "/models", cast_to=_response_type(), options=options
+                    "/models", cast_to=response_type(), options=options
                 ),
                 model=None,
                 timeout_seconds=LISTING_TIMEOUT_SECONDS,
@@ -193,7 +194,7 @@ class OpenAIChatModel:
         import openai
 
         try:
-            response = await ask(client, _options(timeout_seconds))
+            response = await ask(client, request_options(timeout_seconds))
             return response.content
         except openai.APIStatusError as error:
             body, headers = error.response.content, error.response.headers
@@ -205,92 +206,20 @@ class OpenAIChatModel:
         except openai.APIConnectionError as error:
             why = type(error.__cause__ or error).__name__
             raise TransientError(f"no connection to the model endpoint ({why})") from error
-        except _AnswerTooLarge as error:
+        except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
 
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:
-            import httpx2
-            from openai import AsyncOpenAI
-
-            # Both log every request; what we have to say about a call, a run's span says.
-            for chatty in ("httpx2", "openai"):
-                logging.getLogger(chatty).setLevel(logging.WARNING)
-            transport = httpx2.AsyncClient(
-                follow_redirects=False,
-                event_hooks={"response": [_bound_answer]},
-                headers={"Accept-Encoding": "identity"},
-                limits=httpx2.Limits(
-                    max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS
-                ),
-            )
-            self._client = AsyncOpenAI(
-                base_url=self._endpoint.base_url,
-                api_key=self._key(),
-                max_retries=0,
-                http_client=transport,
-            )
+            self._client = open_client(self._endpoint.base_url or "", self._key())
         return self._client
 
     def _key(self) -> str | Callable[[], Awaitable[str]]:
         scope = self._endpoint.identity_scope
         if scope is None:
             return self._endpoint.api_key or "none"
-        from azure.core.exceptions import AzureError
-        from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
-
-        client_id = self._endpoint.client_id
-        self._credential = DefaultAzureCredential(managed_identity_client_id=client_id)
-        provider = get_bearer_token_provider(self._credential, scope)
-
-        async def token() -> str:
-            try:
-                return await provider()
-            except AzureError as error:
-                message = "no token for the model endpoint: check the app's identity and its role"
-                raise TransientError(message) from error
-
+        token, self._credential = token_provider(scope, self._endpoint.client_id)
         return token
-
-
-class _AnswerTooLarge(Exception):
-    """The endpoint sends more than we take."""
-
-    def __init__(self) -> None:
-        super().__init__(f"the model endpoint answered with more than {LONGEST_ANSWER_BYTES} bytes")
-
-
-async def _bound_answer(response: httpx2.Response) -> None:
-    """Let no more than LONGEST_ANSWER_BYTES of an answer in."""
-    import httpx2
-
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":  # unpacked it could be any size, and we asked for it plain
-        raise httpx2.RemoteProtocolError(f"answer packed with {encoding!r}")
-    response.stream = _bounded_stream_type()(response.stream)
-
-
-@functools.cache
-def _bounded_stream_type() -> Any:
-    """A class made late, because its base comes with the SDK."""
-    import httpx2
-
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-            self._inner = inner
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for chunk in self._inner:
-                size += len(chunk)
-                if size > LONGEST_ANSWER_BYTES:
-                    raise _AnswerTooLarge
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._inner.aclose()
-
-    return Bounded
 
 
 @contextlib.asynccontextmanager
@@ -301,20 +230,6 @@ async def _time_limit(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise TransientError(f"the model endpoint did not answer within {seconds:g} s") from error
-
-
-def _options(timeout_seconds: float) -> Any:
-    import httpx2
-
-    connect = min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
-    return {"timeout": httpx2.Timeout(timeout_seconds, connect=connect)}
-
-
-def _response_type() -> type[httpx2.Response]:
-    """The raw answer: reading it ourselves skips the SDK's typed models."""
-    import httpx2
-
-    return httpx2.Response
 
 
 def _load() -> None:

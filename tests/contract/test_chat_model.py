@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.models import LONGEST_ANSWER_BYTES, ModelEndpoint, OpenAIChatModel
+from aos.adapters.model_client import LONGEST_ANSWER_BYTES
+from aos.adapters.models import ModelEndpoint, OpenAIChatModel
 from aos.domain.run import Usage
 from aos.errors import AosError, RunFailed, TransientError
 from aos.ports import ChatMessage, ModelAnswer, ModelCall
