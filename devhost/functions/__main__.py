@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from devhost.functions.errors import HostError
 def main(arguments: list[str] | None = None) -> int:
     """Serve the app until SIGTERM or SIGINT; 0, or 1 with one line on stderr."""
     options = _parser().parse_args(arguments)
+    # Imports make no garbage, and a start is mostly imports; `Host.serve` turns it on again.
+    gc.disable()
     try:
         # Here, because azure.functions and aiohttp take half a second that --help need not wait.
         from devhost.functions.host import Host

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -76,6 +77,9 @@ class Host:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        # What was loaded stays: looking through it again for garbage is time lost.
+        gc.freeze()
+        gc.enable()
         listener = HttpListener(self.front)
         await listener.start(address, port)
         say("info", "host.started", port=listener.port, functions=len(self.functions))
@@ -125,7 +129,7 @@ def _intakes(
 
         intakes.extend(QueueTrigger(function, invoker, options.queues) for function in queues)
     if bus := _of_kind(functions, "serviceBusTrigger"):
-        from devhost.functions.bus.intake import bus_intakes
+        from devhost.functions.bus_triggers import BusTriggers
 
-        intakes.extend(bus_intakes(bus, invoker, options.bus))
+        intakes.append(BusTriggers(bus, invoker, options.bus))
     return tuple(intakes)

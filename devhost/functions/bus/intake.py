@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -17,8 +16,6 @@ from devhost.functions.bus.line import EntityChannel, Line
 from devhost.functions.bus.plain import PlainPump
 from devhost.functions.bus.sessions import SessionPump
 from devhost.functions.bus.work import Work
-from devhost.functions.connections import Connection, bus_connection
-from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
 from devhost.functions.log import described, say
@@ -136,21 +133,6 @@ class BusIntake:
             say("info", "bus.back", address=f"{self._address.host}:{self._address.port}")
 
 
-def bus_intakes(
-    functions: Iterable[LoadedFunction], invoker: Invoker, options: BusOptions
-) -> list[BusIntake]:
-    """One intake for each namespace that the functions name. Raises HostError."""
-    by_connection: dict[Connection, list[LoadedFunction]] = {}
-    for function in functions:
-        name = str(function.trigger.get("connection") or "")
-        connection = bus_connection(name, os.environ, function=function.name)
-        by_connection.setdefault(connection, []).append(function)
-    return [
-        BusIntake(BusAddress.of(connection), group, invoker, options)
-        for connection, group in by_connection.items()
-    ]
-
-
 def entity_of(trigger: Mapping[str, object]) -> str:
     """The path of the queue or subscription that the trigger names."""
     queue = str(trigger.get("queueName") or "")
@@ -160,12 +142,6 @@ def entity_of(trigger: Mapping[str, object]) -> str:
 
 
 def _pump(function: LoadedFunction, work: Work, line: Line, options: BusOptions) -> Pump:
-    if not function.trigger.get("queueName") and not function.trigger.get("subscriptionName"):
-        raise LoadError(
-            function.name,
-            "its trigger names neither a queue nor a topic's subscription",
-            remedy="give queue_name, or topic_name and subscription_name",
-        )
     if function.trigger.get("isSessionsEnabled"):
         return SessionPump(
             work,

@@ -1,0 +1,72 @@
+"""Which namespaces do an app's Service Bus functions name, and when does their pump begin?
+
+What is wrong is said at load. The pump itself and the protocol under it (40 ms to import) come
+behind the first answers over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from devhost.functions.bus.address import BusAddress
+from devhost.functions.connections import Connection, bus_connection
+from devhost.functions.errors import LoadError
+from devhost.functions.indexing import LoadedFunction
+from devhost.functions.invocation import Invoker
+from devhost.functions.settings import BusOptions
+
+
+class BusTriggers:
+    """The Service Bus functions of an app, grouped by namespace."""
+
+    def __init__(
+        self, functions: Iterable[LoadedFunction], invoker: Invoker, options: BusOptions
+    ) -> None:
+        groups: dict[Connection, list[LoadedFunction]] = {}
+        for function in functions:
+            _check_entity(function)
+            name = str(function.trigger.get("connection") or "")
+            connection = bus_connection(name, os.environ, function=function.name)
+            groups.setdefault(connection, []).append(function)
+        self._groups = [(BusAddress.of(connection), group) for connection, group in groups.items()]
+        self._invoker = invoker
+        self._options = options
+        self._beginning: asyncio.Task[None] | None = None
+        self._intakes: list[Any] = []
+
+    async def start(self) -> None:
+        """Begin to connect, without waiting for it."""
+        self._beginning = asyncio.create_task(self._begin(), name="bus triggers")
+
+    async def stop_intake(self) -> None:
+        """Take no more messages; settlements still go out."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+            await asyncio.wait({self._beginning})
+        for intake in self._intakes:
+            await intake.stop_intake()
+
+    async def close(self) -> None:
+        """Abandon what runs, give back the locks, and disconnect."""
+        for intake in self._intakes:
+            await intake.close()
+
+    async def _begin(self) -> None:
+        module = await asyncio.to_thread(importlib.import_module, "devhost.functions.bus.intake")
+        for address, group in self._groups:
+            intake = module.BusIntake(address, group, self._invoker, self._options)
+            self._intakes.append(intake)
+            await intake.start()
+
+
+def _check_entity(function: LoadedFunction) -> None:
+    if not function.trigger.get("queueName") and not function.trigger.get("subscriptionName"):
+        raise LoadError(
+            function.name,
+            "its trigger names neither a queue nor a topic's subscription",
+            remedy="give queue_name, or topic_name and subscription_name",
+        )
