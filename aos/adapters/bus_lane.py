@@ -120,7 +120,8 @@ class Lane:
                 error = _our_error(raised, self._entity)
                 if not isinstance(error, TransientError):
                     return error
-                self._discard()
+                if not _busy(raised):
+                    self._discard()
                 if loop.time() + pause >= waiting.deadline:
                     return error
                 await asyncio.sleep(pause)
@@ -181,6 +182,13 @@ def _failures() -> tuple[type[Exception], ...]:
     from azure.core.exceptions import AzureError
 
     return (AzureError, OSError, TimeoutError, ValueError, TypeError, AttributeError, RuntimeError)
+
+
+def _busy(error: Exception) -> bool:
+    """Whether the broker only asks for patience: then the sender is as good as before."""
+    from azure.servicebus.exceptions import ServiceBusServerBusyError
+
+    return isinstance(error, ServiceBusServerBusyError)
 
 
 def _our_error(error: Exception, entity: str) -> AosError:

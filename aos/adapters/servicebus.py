@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
 from collections.abc import Iterable
@@ -169,11 +170,12 @@ class AzureBus:
     async def _greet(self) -> None:
         """Exchange AMQP protocol headers on a connection of its own."""
         host, port, tls = self._address()
-        context = ssl.create_default_context() if tls else None
+        context = _tls() if tls else None
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
         try:
             writer.write(_SASL_HEADER)
-            await reader.readexactly(len(_SASL_HEADER))
+            if not (await reader.readexactly(len(_SASL_HEADER))).startswith(b"AMQP"):
+                raise ConnectionError("somebody else answers")
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -190,6 +192,12 @@ class AzureBus:
         if parts.get("usedevelopmentemulator", "").lower() == "true":
             return host, int(port or PLAIN_PORT), False
         return host, TLS_PORT, True
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the certificates takes tens of milliseconds."""
+    return ssl.create_default_context()
 
 
 def _parts(connection_string: str) -> dict[str, str]:

@@ -9,9 +9,11 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 
 from aos.adapters.model_client import LONGEST_ANSWER_BYTES
 from aos.adapters.models import ModelEndpoint, OpenAIChatModel
@@ -433,6 +435,55 @@ def test_only_azure_over_tls_is_ever_given_a_token_of_our_identity(
     url: str, key: str | None, scope: str | None
 ) -> None:
     assert ModelEndpoint(base_url=url, api_key=key).identity_scope == scope
+
+
+class Identity:
+    """A credential of azure-identity, as far as it is used."""
+
+    broken = False
+    scopes: ClassVar[list[str]] = []
+
+    def __init__(self, **_options: object) -> None:
+        self.closed = False
+
+    async def get_token(self, *scopes: str, **_options: object) -> AccessToken:
+        if self.broken:
+            raise ClientAuthenticationError("no identity endpoint")
+        self.scopes.extend(scopes)
+        return AccessToken("token-of-the-app", 2**31)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> type[Identity]:
+    monkeypatch.setattr("azure.identity.aio.DefaultAzureCredential", Identity)
+    monkeypatch.setattr(ModelEndpoint, "identity_scope", "https://scope/.default")
+    Identity.scopes.clear()
+    return Identity
+
+
+async def test_with_identity_each_request_has_the_apps_token(
+    endpoint: ScriptedModel, identity: type[Identity]
+) -> None:
+    model = OpenAIChatModel(ModelEndpoint(base_url=endpoint.endpoint, model="base"))
+    assert (await model.complete(a_call())).text == "hello"
+    assert endpoint.requests[0].headers["authorization"] == "Bearer token-of-the-app"
+    assert set(identity.scopes) == {"https://scope/.default"}
+    await model.close()
+
+
+async def test_a_token_that_cannot_be_had_is_transient(
+    endpoint: ScriptedModel, identity: type[Identity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "broken", True)
+    model = OpenAIChatModel(ModelEndpoint(base_url=endpoint.endpoint, model="base"))
+    error = await fault(model)
+    assert isinstance(error, TransientError)
+    assert "identity" in str(error)
+    assert endpoint.requests == []
+    await model.close()
 
 
 async def test_an_endpoint_without_key_and_identity_is_asked_without_credentials(

@@ -14,6 +14,7 @@ from azure.servicebus.exceptions import (
     ServiceBusAuthenticationError,
     ServiceBusConnectionError,
     ServiceBusError,
+    ServiceBusServerBusyError,
 )
 
 from aos.adapters import bus_lane
@@ -103,6 +104,14 @@ async def test_a_sender_that_breaks_is_replaced_and_the_message_sent(
     await lane.close()
     assert broker.sent == ["1"]
     assert broker.closed == 4, "what failed to open is closed as well"
+
+
+async def test_a_busy_broker_is_asked_again_through_the_same_sender(
+    broker: Broker, lane: Lane
+) -> None:
+    broker.fail_send = [ServiceBusServerBusyError(message="too many requests")]
+    await lane.send(a_message(1))
+    assert (broker.sent, broker.opened, broker.closed) == (["1"], 1, 0)
 
 
 async def test_a_message_too_large_fails_at_once_and_the_next_is_sent(
