@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,12 @@ def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exceptio
 
 
 def _code(error: HttpResponseError) -> str:
-    code = getattr(error, "error_code", None) or error.reason
-    return str(getattr(code, "value", code))
+    """The service's code; an insert's error still has it in its body alone."""
+    code = getattr(error, "error_code", None)
+    if code is None and error.response is not None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            code = json.loads(error.response.text())["odata.error"]["code"]
+    return str(getattr(code, "value", code or error.reason))
 
 
 def _retry_after(error: HttpResponseError) -> float | None:
