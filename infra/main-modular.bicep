@@ -1,0 +1,742 @@
+metadata name = 'Agent Operating System'
+metadata description = 'Everything that one environment of AOS needs in Azure, in one resource group. Deploying it again changes nothing.'
+metadata owner = 'AOS Platform Team'
+
+import { namesOf } from 'modules/names.bicep'
+import { capabilitiesOf } from 'modules/regions.bicep'
+import { containers, tables, queues } from 'modules/state.bicep'
+import { triggers } from 'modules/triggers.bicep'
+import { mainGrants, realmGrants, mcpGrants, agentAuthorCondition } from 'modules/roles/grants.bicep'
+import { facts, mainSettings, realmSettings, mcpSettings } from 'modules/settings.bicep'
+import { signIn } from 'modules/sign-in.bicep'
+import { tagSet, principal, phone, perApp } from 'modules/types.bicep'
+
+// --- What the deployment plan asks for -------------------------------------------------------
+
+@description('Optional. Region of everything. REGIONAL_REQUIREMENTS.md says what each can do.')
+param location string = resourceGroup().location
+
+@description('Required. Environment.')
+@allowed(['dev', 'staging', 'prod'])
+param environment string
+
+@description('Optional. Plan of the function apps. Y1: Consumption (Linux, Python up to 3.12; Azure retires it in September 2028). EP1, EP2: Elastic Premium, with a virtual network and a staging slot. FC1: Flex Consumption, the successor of Y1, with a virtual network; recommended for development.')
+@allowed(['Y1', 'EP1', 'EP2', 'FC1'])
+param functionAppSku string = 'Y1'
+
+@description('Optional. Tier of Service Bus. Private endpoints and zones need Premium. A namespace cannot change its tier.')
+@allowed(['Standard', 'Premium'])
+param serviceBusSku string = 'Standard'
+
+@description('Optional. Redundancy of the storage account of the state. GRS copies to the paired region, which leaves the region.')
+@allowed(['Standard_LRS', 'Standard_GRS'])
+param storageSku string = 'Standard_LRS'
+
+@description('Optional. Let users of a customer tenant sign in (Azure AD B2C, for those who have one, or Entra External ID). Needs signInClientId and signInIssuer, and the secret B2CClientSecret in the vault.')
+param enableB2C bool = false
+
+@description('Optional. Application Insights, its alerts and the workbook.')
+param enableAppInsights bool = true
+
+@description('Optional. Azure Machine Learning workspace and container registry, for training LoRA adapters.')
+param enableAzureML bool = false
+
+// --- Names and tags --------------------------------------------------------------------------
+
+@description('Optional. Put behind the environment in every name. Site names are unique in the world: the second region of an environment needs one, such as -dr.')
+@maxLength(8)
+param nameSuffix string = ''
+
+@description('Optional. Tag: who answers for the resources.')
+param owner string = 'platform-team'
+
+@description('Optional. Tag: who pays.')
+param costCenter string = '1234'
+
+@description('Optional. Further tags, such as those that compliance asks for.')
+param extraTags tagSet = {}
+
+// --- The model -------------------------------------------------------------------------------
+
+@description('Optional. Base URL of an OpenAI-compatible endpoint, /v1 included. Empty: agents are live and runs are refused with model_not_configured.')
+param modelEndpoint string = ''
+
+@description('Optional. Base model; empty is the first that the endpoint lists.')
+param modelName string = ''
+
+@description('Optional. Models that cards may name, separated by commas; empty is the base model alone.')
+param modelNames string = ''
+
+@description('Optional. How realm proves itself to the model. identity: by Entra ID. key: by the secret ModelApiKey in the vault.')
+@allowed(['identity', 'key'])
+param modelAuth string = 'identity'
+
+@description('Optional. Id of the Azure OpenAI account behind the endpoint; realm gets the right to ask it.')
+param modelAccountId string = ''
+
+// --- Who may call ----------------------------------------------------------------------------
+
+@description('Optional. How HTTP callers prove themselves: function keys, or App Service Authentication with Entra ID.')
+@allowed(['keys', 'easyauth'])
+param authentication string = 'keys'
+
+@description('Optional. Client id of the app registration (easyauth, B2C).')
+param signInClientId string = ''
+
+@description('Optional. Issuer of tokens up to /v2.0 (easyauth, B2C).')
+param signInIssuer string = ''
+
+@description('Optional. Audiences that tokens may name beside the client id.')
+param signInAudiences string[] = []
+
+@description('Optional. Owners of function keys: name=sha256 pairs separated by commas (AOS_KEY_OWNERS). Hashes, not keys.')
+param keyOwners string = ''
+
+@description('Optional. SHA-256 of the keys whose callers are admins, separated by commas (AOS_ADMIN_KEYS). Hashes, not keys.')
+param adminKeyHashes string = ''
+
+@description('Optional. People and groups who upload cards and keep secrets.')
+param operators principal[] = []
+
+@description('Optional. People and groups who upload cards of agents, but not those of MCP servers.')
+param agentAuthors principal[] = []
+
+@description('Optional. Address ranges that may call the function apps; empty lets everybody.')
+param allowedIpRanges string[] = []
+
+@description('Optional. Commands that MCP servers may be: prefixes separated by semicolons (AOS_MCP_ALLOWED).')
+param mcpAllowed string = ''
+
+// --- The bus ---------------------------------------------------------------------------------
+
+@description('Optional. Queues that a request may name for its reply. Those that servicebus.json does not list are created like the first.')
+@minLength(1)
+param replyQueues string[] = ['businessinfinity-responses']
+
+@description('Optional. Whether reply queues have sessions. Cannot be changed later.')
+param replySessions bool = false
+
+@description('Optional. Messaging units of a Premium namespace.')
+@allowed([1, 2, 4, 8, 16])
+param serviceBusCapacity int = 1
+
+@description('Optional. Second region that a Premium namespace copies entities and messages to; empty for none.')
+param serviceBusReplicaLocation string = ''
+
+// --- State -----------------------------------------------------------------------------------
+
+@description('Optional. Where tables live: in the storage account, or in Cosmos DB for Table.')
+@allowed(['tables', 'cosmos'])
+param stateStore string = 'tables'
+
+@description('Optional. Days that deleted and overwritten blobs can be brought back.')
+@minValue(7)
+@maxValue(365)
+param softDeleteDays int = 7
+
+@description('Optional. Copy the state every day into a backup vault.')
+param enableBackupVault bool = false
+
+@description('Optional. Keep deleted secrets 90 days and let nobody purge them. Cannot be undone; without it they are kept 7 days.')
+param protectKeyVault bool = false
+
+@description('Optional. Connect main and realm by connection strings from the vault (ServiceBusConnectionString, StorageConnectionString) instead of by identity. mcp keeps its identity.')
+param useConnectionStrings bool = false
+
+// --- Network ---------------------------------------------------------------------------------
+
+@description('Optional. Virtual network for the function apps (not on Y1).')
+param enableVnet bool = false
+
+@description('Optional. Close storage, vaults and a Premium bus to the internet (not on Y1). Cards are then uploaded from inside the network.')
+param enablePrivateEndpoints bool = false
+
+@description('Optional. Address space of the virtual network.')
+param vnetAddressPrefix string = '10.20.0.0/16'
+
+@description('Optional. Tell main at once of uploaded cards, through Event Grid. Off: within five minutes.')
+param enableEventGrid bool = true
+
+// --- Scale -----------------------------------------------------------------------------------
+
+@description('Optional. Python of the apps.')
+@allowed(['3.11', '3.12'])
+param pythonVersion string = '3.12'
+
+@description('Optional. Instances that an Elastic Premium plan may grow to.')
+@minValue(1)
+@maxValue(100)
+param maximumInstances int = 20
+
+@description('Optional. Instances of the mcp app; each has MCP servers of its own. 0 is what the plan allows.')
+@minValue(0)
+@maxValue(200)
+param mcpMaxInstances int = 10
+
+@description('Optional. Spread plans over availability zones.')
+param zoneRedundant bool = false
+
+@description('Optional. A staging slot for each app (Elastic Premium), with its triggers off.')
+param enableStagingSlot bool = false
+
+@description('Optional. On Y1, let `func azure functionapp publish` work, which knows the storage of a Functions host by account key only. Off: upload the package to app-package and restart.')
+param coreToolsPublish bool = false
+
+// --- Watching --------------------------------------------------------------------------------
+
+@description('Optional. Least severe log lines.')
+@allowed(['DEBUG', 'INFO', 'WARNING', 'ERROR'])
+param logLevel string = 'INFO'
+
+@description('Optional. Part of the traces that is kept, from 0 to 1.')
+param traceSamplingRatio string = '1.0'
+
+@description('Optional. Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 30
+
+@description('Optional. Gigabytes of logs a day at most; -1 is no limit.')
+param logDailyQuotaGb int = -1
+
+@description('Optional. Addresses that critical alerts go to.')
+param criticalAlertEmails string[] = []
+
+@description('Optional. Phones that critical alerts go to.')
+param criticalAlertPhones phone[] = []
+
+@description('Optional. Web hook of a pager service that critical alerts go to.')
+@secure()
+param criticalAlertWebhook string = ''
+
+@description('Optional. Addresses that warnings go to.')
+param warningAlertEmails string[] = []
+
+@description('Optional. An action group that exists and is told of everything.')
+param actionGroupId string = ''
+
+@description('Optional. Budget a month in the currency of the subscription; 0 is none.')
+@minValue(0)
+param monthlyBudget int = 0
+
+@description('Optional. First day of the month in which the budget is first deployed, such as 2026-12-01; keep it afterwards.')
+param budgetStartDate string = ''
+
+// --- The second region -----------------------------------------------------------------------
+
+@description('Optional. Front Door before the main app, with a second region behind it.')
+param enableFrontDoor bool = false
+
+@description('Optional. Host name of the main app of the second region.')
+param secondaryHostName string = ''
+
+@description('Optional. In the second region: the id of the Front Door of the first, which may call it where address ranges are given.')
+param frontDoorId string = ''
+
+// --- What follows from them ------------------------------------------------------------------
+
+var unique = uniqueString(resourceGroup().id, nameSuffix)
+var names = namesOf(environment, nameSuffix, unique)
+var label = '${environment}${nameSuffix}'
+var tags = {
+  ...extraTags
+  environment: environment
+  project: 'aos'
+  managedBy: 'bicep'
+  costCenter: costCenter
+  owner: owner
+}
+
+var region = capabilitiesOf(location)
+var sku = startsWith(functionAppSku, 'EP') && !region.functionsPremium ? 'Y1' : functionAppSku
+var busSku = serviceBusSku == 'Premium' && !region.serviceBusPremium ? 'Standard' : serviceBusSku
+var machineLearning = enableAzureML && region.azureML
+var elastic = startsWith(sku, 'EP')
+var flex = sku == 'FC1'
+var premiumBus = busSku == 'Premium'
+
+var networkWanted = enableVnet || enablePrivateEndpoints
+var networked = networkWanted && sku != 'Y1'
+var closed = enablePrivateEndpoints && networked
+var cosmosTables = stateStore == 'cosmos'
+var keyedHostStorage = elastic || (sku == 'Y1' && coreToolsPublish)
+
+var signInWanted = enableB2C || authentication == 'easyauth'
+var signsIn = signInWanted && !empty(signInClientId) && !empty(signInIssuer)
+var signInWith signIn? = signsIn
+  ? {
+      clientId: signInClientId
+      issuer: signInIssuer
+      audiences: signInAudiences
+      secretSetting: enableB2C ? 'B2C_CLIENT_SECRET' : ''
+    }
+  : null
+var budgeted = monthlyBudget > 0 && !empty(budgetStartDate)
+
+var vaultSuffix = az.environment().suffixes.keyvaultDns
+var apps = ['main', 'mcp', 'realm']
+var appNames = [names.functionApps.main, names.functionApps.mcp, names.functionApps.realm]
+var identityNames = [names.identities.main, names.identities.mcp, names.identities.realm]
+var hostStorageNames = [names.hostStorage.main, names.hostStorage.mcp, names.hostStorage.realm]
+var vaultNames = [names.keyVault, names.mcpKeyVault, names.keyVault]
+var grants = [mainGrants(replyQueues), mcpGrants, realmGrants]
+var appTriggers = [triggers.main, triggers.mcp, triggers.realm]
+var planNames = flex ? map(apps, app => '${names.plan}-${app}') : [names.plan]
+var insightsId = resourceId('Microsoft.Insights/components', names.insights)
+
+// --- The resources ---------------------------------------------------------------------------
+
+module monitoring 'modules/monitoring.bicep' = if (enableAppInsights) {
+  params: {
+    location: location
+    tags: tags
+    workspaceName: names.workspace
+    insightsName: names.insights
+    retentionDays: logRetentionDays
+    dailyQuotaGb: logDailyQuotaGb
+  }
+}
+
+module identities 'modules/identity.bicep' = [
+  for name in identityNames: {
+    params: { location: location, tags: tags, name: name }
+  }
+]
+
+var privateServices = concat(
+  ['blob', 'queue', 'table', 'vault'],
+  elastic ? ['file'] : [],
+  premiumBus ? ['bus'] : [],
+  cosmosTables ? ['cosmosTable'] : []
+)
+
+module network 'modules/network.bicep' = if (networked) {
+  params: {
+    location: location
+    tags: tags
+    name: names.network
+    addressPrefix: vnetAddressPrefix
+    flexConsumption: flex
+    privateServices: closed ? privateServices : []
+  }
+}
+
+module dataStorage 'modules/storage.bicep' = {
+  params: {
+    location: location
+    tags: tags
+    name: names.dataStorage
+    sku: storageSku
+    allowSharedKeyAccess: useConnectionStrings
+    closed: closed
+    containers: containers
+    tables: cosmosTables ? [] : tables
+    queues: queues
+    softDeleteDays: softDeleteDays
+    pointInTimeRestore: true
+  }
+}
+
+module hostStorage 'modules/storage.bicep' = [
+  for (name, i) in hostStorageNames: {
+    params: {
+      location: location
+      tags: tags
+      name: name
+      allowSharedKeyAccess: keyedHostStorage
+      closed: closed
+      containers: elastic ? [] : ['app-package']
+      shares: elastic ? concat([appNames[i]], enableStagingSlot ? ['${appNames[i]}-staging'] : []) : []
+    }
+  }
+]
+
+module serviceBus 'modules/service-bus.bicep' = {
+  params: {
+    location: location
+    tags: tags
+    name: names.serviceBus
+    sku: busSku
+    capacity: serviceBusCapacity
+    allowLocalAuth: useConnectionStrings
+    closed: closed && premiumBus
+    replyQueues: replyQueues
+    replySessions: replySessions
+    replicaLocation: serviceBusReplicaLocation
+  }
+}
+
+module vaults 'modules/key-vault.bicep' = [
+  for name in [names.keyVault, names.mcpKeyVault]: {
+    params: {
+      location: location
+      tags: tags
+      name: name
+      protected: protectKeyVault
+      closed: closed
+    }
+  }
+]
+
+module cosmos 'modules/cosmos.bicep' = if (cosmosTables) {
+  params: {
+    location: location
+    tags: tags
+    name: names.cosmos
+    tables: tables
+    principalIds: [for (app, i) in apps: identities[i].outputs.principalId]
+    closed: closed
+  }
+}
+
+var storageEndpoints = flatten(map(
+  [names.dataStorage, ...hostStorageNames],
+  account =>
+    map(['blob', 'queue', 'table', ...(elastic && account != names.dataStorage ? ['file'] : [])], service => {
+      name: 'pe-${account}-${service}'
+      serviceId: resourceId('Microsoft.Storage/storageAccounts', account)
+      service: service
+      group: service
+    })
+))
+var vaultEndpoints = map([names.keyVault, names.mcpKeyVault], vault => {
+  name: 'pe-${vault}'
+  serviceId: resourceId('Microsoft.KeyVault/vaults', vault)
+  service: 'vault'
+  group: 'vault'
+})
+var busEndpoints = premiumBus
+  ? [
+      {
+        name: 'pe-${names.serviceBus}'
+        serviceId: resourceId('Microsoft.ServiceBus/namespaces', names.serviceBus)
+        service: 'bus'
+        group: 'namespace'
+      }
+    ]
+  : []
+var cosmosEndpoints = cosmosTables
+  ? [
+      {
+        name: 'pe-${names.cosmos}'
+        serviceId: resourceId('Microsoft.DocumentDB/databaseAccounts', names.cosmos)
+        service: 'cosmosTable'
+        group: 'Table'
+      }
+    ]
+  : []
+var endpoints = concat(storageEndpoints, vaultEndpoints, busEndpoints, cosmosEndpoints)
+
+module privateEndpoints 'modules/private-endpoint.bicep' = [
+  for endpoint in endpoints: if (closed) {
+    params: {
+      location: location
+      tags: tags
+      name: endpoint.name
+      serviceId: endpoint.serviceId
+      service: endpoint.service
+      group: endpoint.group
+      subnetId: resourceId('Microsoft.Network/virtualNetworks/subnets', names.network, 'subnet-endpoints')
+    }
+    dependsOn: [network, dataStorage, hostStorage, vaults, serviceBus, cosmos]
+  }
+]
+
+module roles 'modules/roles/app.bicep' = [
+  for (app, i) in apps: {
+    params: {
+      // Its assignments are named after the principal, which Azure names.
+      #disable-next-line what-if-short-circuiting
+      principalId: identities[i].outputs.principalId
+      grants: grants[i]
+      hostStorageName: hostStorageNames[i]
+      dataStorageName: names.dataStorage
+      serviceBusName: names.serviceBus
+      vaultName: vaultNames[i]
+      insightsName: enableAppInsights ? names.insights : ''
+      tablesInStorage: !cosmosTables
+    }
+    dependsOn: [monitoring, dataStorage, hostStorage, serviceBus, vaults]
+  }
+]
+
+var modelAccount = split(modelAccountId, '/')
+
+module modelRole 'modules/roles/model.bicep' = if (!empty(modelAccountId)) {
+  scope: resourceGroup(modelAccount[?2] ?? subscription().subscriptionId, modelAccount[?4] ?? resourceGroup().name)
+  params: {
+    accountName: modelAccount[?8] ?? ''
+    #disable-next-line what-if-short-circuiting
+    principalId: identities[2].outputs.principalId
+  }
+}
+
+module operatorStorageRoles 'modules/roles/storage.bicep' = [
+  for item in operators: {
+    params: {
+      accountName: names.dataStorage
+      principalId: item.id
+      principalType: item.type
+      containerRoles: [{ name: 'aos-config', role: 'Storage Blob Data Contributor' }]
+    }
+    dependsOn: [dataStorage]
+  }
+]
+
+module operatorVaultRoles 'modules/roles/key-vault.bicep' = [
+  for item in operators: {
+    params: {
+      vaultName: names.keyVault
+      principalId: item.id
+      principalType: item.type
+      role: 'Key Vault Secrets Officer'
+    }
+    dependsOn: [vaults]
+  }
+]
+
+module operatorMcpVaultRoles 'modules/roles/key-vault.bicep' = [
+  for item in operators: {
+    params: {
+      vaultName: names.mcpKeyVault
+      principalId: item.id
+      principalType: item.type
+      role: 'Key Vault Secrets Officer'
+    }
+    dependsOn: [vaults]
+  }
+]
+
+module authorRoles 'modules/roles/storage.bicep' = [
+  for item in agentAuthors: {
+    params: {
+      accountName: names.dataStorage
+      principalId: item.id
+      principalType: item.type
+      containerRoles: [
+        { name: 'aos-config', role: 'Storage Blob Data Contributor', condition: agentAuthorCondition }
+      ]
+    }
+    dependsOn: [dataStorage]
+  }
+]
+
+module secrets 'modules/connection-secrets.bicep' = if (useConnectionStrings) {
+  params: { vaultName: names.keyVault, serviceBusName: names.serviceBus, storageName: names.dataStorage }
+  dependsOn: [vaults, serviceBus, dataStorage]
+}
+
+module plans 'modules/plan.bicep' = [
+  for name in planNames: {
+    params: {
+      location: location
+      tags: tags
+      name: name
+      sku: sku
+      maximumInstances: maximumInstances
+      zoneRedundant: zoneRedundant
+    }
+  }
+]
+
+var known facts = {
+  environment: environment
+  logLevel: logLevel
+  samplingRatio: traceSamplingRatio
+  serviceBusHost: '${names.serviceBus}.servicebus.windows.net'
+  storageName: names.dataStorage
+  tableEndpoint: cosmosTables ? 'https://${names.cosmos}.table.cosmos.azure.com:443/' : ''
+  vaultName: names.keyVault
+  connectionStrings: useConnectionStrings
+  modelEndpoint: modelEndpoint
+  modelName: modelName
+  modelNames: modelNames
+  modelKey: modelAuth == 'key'
+  replyQueues: replyQueues
+  keyOwners: keyOwners
+  adminKeys: adminKeyHashes
+  mcpAllowed: mcpAllowed
+  mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
+  insightsConnectionString: monitoring.?outputs.connectionString ?? ''
+}
+
+var auth = signsIn ? 'easyauth' : 'keys'
+
+module functionApps 'modules/function-app.bicep' = [
+  for (app, i) in apps: {
+    params: {
+      location: location
+      tags: tags
+      name: appNames[i]
+      app: app
+      sku: sku
+      planId: resourceId('Microsoft.Web/serverfarms', flex ? '${names.plan}-${app}' : names.plan)
+      pythonVersion: pythonVersion
+      identityId: resourceId('Microsoft.ManagedIdentity/userAssignedIdentities', identityNames[i])
+      identityClientId: identities[i].outputs.clientId
+      hostStorageName: hostStorageNames[i]
+      vaultName: vaultNames[i]
+      settings: app == 'main'
+        ? mainSettings(identities[i].outputs.clientId, auth, enableAppInsights, signsIn && enableB2C, known)
+        : app == 'mcp'
+            ? mcpSettings(identities[i].outputs.clientId, enableAppInsights, known)
+            : realmSettings(identities[i].outputs.clientId, enableAppInsights, known)
+      triggers: appTriggers[i]
+      stagingSlot: enableStagingSlot
+      maximumInstances: app == 'mcp' ? mcpMaxInstances : 0
+      coreToolsPublish: coreToolsPublish
+      subnetId: networked
+        ? resourceId('Microsoft.Network/virtualNetworks/subnets', names.network, 'subnet-functions')
+        : ''
+      scaleMonitoring: closed && premiumBus
+      allowedIpRanges: allowedIpRanges
+      frontDoorId: app != 'main' ? '' : enableFrontDoor ? frontDoor!.outputs.frontDoorId : frontDoorId
+      signInWith: app == 'main' ? signInWith : null
+    }
+    dependsOn: [plans, roles, network, privateEndpoints, hostStorage, secrets]
+  }
+]
+
+module machineLearningWorkspace 'modules/machine-learning.bicep' = if (machineLearning) {
+  params: {
+    location: location
+    tags: tags
+    name: names.mlWorkspace
+    registryName: names.containerRegistry
+    registrySku: environment == 'dev' ? 'Basic' : 'Standard'
+    storageId: dataStorage.outputs.id
+    vaultId: resourceId('Microsoft.KeyVault/vaults', names.keyVault)
+    insightsId: enableAppInsights ? insightsId : ''
+  }
+  dependsOn: [monitoring, vaults]
+}
+
+module eventGrid 'modules/event-grid.bicep' = if (enableEventGrid) {
+  params: {
+    location: location
+    tags: tags
+    name: names.eventTopic
+    storageName: names.dataStorage
+    serviceBusName: names.serviceBus
+  }
+  dependsOn: [dataStorage, serviceBus]
+}
+
+module alerts 'modules/alerts/alerts.bicep' = {
+  params: {
+    location: location
+    tags: tags
+    label: label
+    criticalEmails: criticalAlertEmails
+    criticalPhones: criticalAlertPhones
+    criticalWebhook: criticalAlertWebhook
+    warningEmails: warningAlertEmails
+    actionGroupId: actionGroupId
+    insightsId: enableAppInsights ? insightsId : ''
+    functionApps: names.functionApps
+    serviceBusId: resourceId('Microsoft.ServiceBus/namespaces', names.serviceBus)
+    premiumBus: premiumBus
+    storageId: resourceId('Microsoft.Storage/storageAccounts', names.dataStorage)
+    planId: elastic ? resourceId('Microsoft.Web/serverfarms', names.plan) : ''
+  }
+  dependsOn: [monitoring, serviceBus, dataStorage, plans]
+}
+
+module workbook 'modules/workbook.bicep' = if (enableAppInsights) {
+  params: { location: location, tags: tags, displayName: names.workbook, insightsId: insightsId }
+  dependsOn: [monitoring]
+}
+
+module budget 'modules/budget.bicep' = if (budgeted) {
+  params: {
+    name: names.budget
+    amount: max(monthlyBudget, 1)
+    startDate: budgetStartDate
+    emails: warningAlertEmails
+  }
+}
+
+module backup 'modules/backup.bicep' = if (enableBackupVault) {
+  params: {
+    location: location
+    tags: tags
+    name: names.backupVault
+    storageName: names.dataStorage
+    containers: containers
+    geoRedundant: storageSku == 'Standard_GRS'
+  }
+  dependsOn: [dataStorage]
+}
+
+module frontDoor 'modules/front-door.bicep' = if (enableFrontDoor) {
+  params: {
+    tags: tags
+    name: names.frontDoor
+    endpointName: names.frontDoorEndpoint
+    hostNames: concat(
+      ['${names.functionApps.main}.azurewebsites.net'],
+      empty(secondaryHostName) ? [] : [secondaryHostName]
+    )
+  }
+}
+
+// --- What others read ------------------------------------------------------------------------
+
+@description('What the deployment did otherwise than it was asked, and why. All false: nothing.')
+output deploymentWarnings { *: bool } = {
+  azureMLDisabledDueToRegion: enableAzureML && !machineLearning
+  functionSkuDowngradedDueToRegion: sku != functionAppSku
+  serviceBusSkuDowngradedDueToRegion: busSku != serviceBusSku
+  networkDisabledDueToFunctionSku: networkWanted && !networked
+  serviceBusPublicDueToSku: closed && !premiumBus
+  stagingSlotDisabledDueToFunctionSku: enableStagingSlot && !elastic
+  signInDisabledDueToMissingIds: signInWanted && !signsIn
+  budgetDisabledDueToMissingStartDate: monthlyBudget > 0 && !budgeted
+}
+
+@description('The sizes that were deployed.')
+output skus { functionApps: string, serviceBus: string, storage: string } = {
+  functionApps: sku
+  serviceBus: busSku
+  storage: storageSku
+}
+
+@description('Names of the function apps.')
+output functionAppNames perApp = names.functionApps
+
+@description('Addresses of the function apps.')
+output functionAppUrls perApp = {
+  main: 'https://${names.functionApps.main}.azurewebsites.net'
+  mcp: 'https://${names.functionApps.mcp}.azurewebsites.net'
+  realm: 'https://${names.functionApps.realm}.azurewebsites.net'
+}
+
+@description('Names of the storage accounts of the Functions hosts, to which packages are uploaded.')
+output hostStorageNames perApp = names.hostStorage
+
+@description('Name of the storage account of the state, to whose aos-config cards are uploaded.')
+output storageAccountName string = names.dataStorage
+
+@description('Name of the Service Bus namespace.')
+output serviceBusName string = names.serviceBus
+
+@description('Name of the vault of main and realm.')
+output keyVaultName string = names.keyVault
+
+@description('Name of the vault of mcp, which holds the secrets that MCP servers get.')
+output mcpKeyVaultName string = names.mcpKeyVault
+
+@description('Name of the Application Insights component; empty without monitoring.')
+output appInsightsName string = enableAppInsights ? names.insights : ''
+
+@description('Name of the machine learning workspace; empty without one.')
+output mlWorkspaceName string = machineLearning ? names.mlWorkspace : ''
+
+@description('Names of the identities of the apps.')
+output identityNames perApp = names.identities
+
+@description('How HTTP callers prove themselves.')
+output authentication string = auth
+
+@description('Address of Front Door; empty without one.')
+output frontDoorHostName string = frontDoor.?outputs.hostName ?? ''

@@ -1,0 +1,238 @@
+metadata description = 'When is somebody called? The critical and the warning alerts of the deployment plan.'
+
+import { tagSet, phone, perApp } from '../types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Environment and suffix, as in dev or prod-dr.')
+param label string
+
+@description('Optional. Addresses that critical alerts go to.')
+param criticalEmails string[] = []
+
+@description('Optional. Phones that critical alerts go to.')
+param criticalPhones phone[] = []
+
+@description('Optional. Web hook of a pager service that critical alerts go to; empty for none.')
+@secure()
+param criticalWebhook string = ''
+
+@description('Optional. Addresses that warnings go to.')
+param warningEmails string[] = []
+
+@description('Optional. An action group that exists and is told of everything; empty for none.')
+param actionGroupId string = ''
+
+@description('Required. Id of the Application Insights component; empty without monitoring, and then without the alerts that read telemetry.')
+param insightsId string
+
+@description('Required. Names of the function apps.')
+param functionApps perApp
+
+@description('Required. Id of the Service Bus namespace.')
+param serviceBusId string
+
+@description('Required. Whether the namespace is Premium, which measures its own load.')
+param premiumBus bool
+
+@description('Required. Id of the storage account of the state.')
+param storageId string
+
+@description('Required. Id of the Elastic Premium plan; empty on plans that do not measure their load.')
+param planId string
+
+@description('Optional. Milliseconds that 95 of 100 HTTP answers stay under (runs that a caller waits for apart).')
+param slowAnswerMilliseconds int = 5000
+
+var monitored = !empty(insightsId)
+var busNamespace = 'Microsoft.ServiceBus/namespaces'
+var planNamespace = 'Microsoft.Web/serverfarms'
+
+module groups 'action-groups.bicep' = {
+  params: {
+    tags: tags
+    label: label
+    criticalEmails: criticalEmails
+    criticalPhones: criticalPhones
+    criticalWebhook: criticalWebhook
+    warningEmails: warningEmails
+    actionGroupId: actionGroupId
+  }
+}
+
+module down 'availability.bicep' = [
+  for app in items(functionApps): if (monitored) {
+    params: {
+      location: location
+      tags: tags
+      appName: app.value
+      hostName: '${app.value}.azurewebsites.net'
+      insightsId: insightsId
+      targets: groups.outputs.critical
+    }
+  }
+]
+
+module errorRate 'query.bicep' = if (monitored) {
+  params: {
+    location: location
+    tags: tags
+    name: 'ErrorRate'
+    meaning: 'More than 5 % of the requests of five minutes failed: see the workbook, failed requests.'
+    severity: 1
+    insightsId: insightsId
+    query: 'requests | summarize errorRate = todouble(countif(success == false)) * 100.0 / count()'
+    column: 'errorRate'
+    threshold: 5
+    targets: groups.outputs.critical
+  }
+}
+
+module queueDepth 'metric.bicep' = {
+  params: {
+    tags: tags
+    name: 'ServiceBusQueueDepth'
+    meaning: 'More than 1000 messages wait on one entity: its app is down or too slow, see the runbook of scaling.'
+    severity: 1
+    targetId: serviceBusId
+    metricNamespace: busNamespace
+    metricName: 'ActiveMessages'
+    aggregation: 'Average'
+    operator: 'GreaterThan'
+    threshold: 1000
+    dimension: 'EntityName'
+    targets: groups.outputs.critical
+  }
+}
+
+module storageDown 'metric.bicep' = {
+  params: {
+    tags: tags
+    name: 'StorageInaccessible'
+    meaning: 'The storage account of the state answers less than 99 % of its calls.'
+    severity: 0
+    targetId: storageId
+    metricNamespace: 'Microsoft.Storage/storageAccounts'
+    metricName: 'Availability'
+    aggregation: 'Average'
+    operator: 'LessThan'
+    threshold: 99
+    targets: groups.outputs.critical
+  }
+}
+
+module exceptions 'metric.bicep' = if (monitored) {
+  params: {
+    tags: tags
+    name: 'HighErrorRate'
+    meaning: 'More than 10 exceptions in five minutes: see the workbook, errors.'
+    severity: 2
+    targetId: insightsId
+    metricNamespace: 'microsoft.insights/components'
+    metricName: 'exceptions/count'
+    aggregation: 'Count'
+    operator: 'GreaterThan'
+    threshold: 10
+    targets: groups.outputs.warning
+  }
+}
+
+module slow 'query.bicep' = if (monitored) {
+  params: {
+    location: location
+    tags: tags
+    name: 'ResponseTime'
+    meaning: 'HTTP answers are slow; runs that a caller waits for are not counted.'
+    severity: 2
+    insightsId: insightsId
+    query: 'requests | where isnotempty(url) and url !endswith "/run" | summarize slowest = percentile(duration, 95)'
+    column: 'slowest'
+    threshold: slowAnswerMilliseconds
+    window: 'PT15M'
+    targets: groups.outputs.warning
+  }
+}
+
+module unhealthy 'query.bicep' = if (monitored) {
+  params: {
+    location: location
+    tags: tags
+    name: 'HealthCheckFailures'
+    meaning: 'An app said that something it depends on is away: ask its /api/health what.'
+    severity: 2
+    insightsId: insightsId
+    query: 'requests | where url endswith "/api/health" and success == false | summarize failures = count()'
+    column: 'failures'
+    threshold: 0
+    targets: groups.outputs.warning
+  }
+}
+
+module deadLetters 'metric.bicep' = {
+  params: {
+    tags: tags
+    name: 'DeadLetters'
+    meaning: 'Messages were given up: GET /api/dead-letters says why.'
+    severity: 2
+    targetId: serviceBusId
+    metricNamespace: busNamespace
+    metricName: 'DeadletteredMessages'
+    aggregation: 'Maximum'
+    operator: 'GreaterThan'
+    threshold: 0
+    dimension: 'EntityName'
+    targets: groups.outputs.warning
+  }
+}
+
+module planLoad 'metric.bicep' = [
+  for metric in ['CpuPercentage', 'MemoryPercentage']: if (!empty(planId)) {
+    params: {
+      tags: tags
+      name: 'Utilization-${metric}'
+      meaning: 'The plan of the function apps works at more than 80 %: see the runbook of scaling.'
+      severity: 2
+      targetId: planId
+      metricNamespace: planNamespace
+      metricName: metric
+      aggregation: 'Average'
+      operator: 'GreaterThan'
+      threshold: 80
+      window: 'PT15M'
+      frequency: 'PT5M'
+      targets: groups.outputs.warning
+    }
+  }
+]
+
+module busLoad 'metric.bicep' = [
+  for metric in ['NamespaceCpuUsage', 'NamespaceMemoryUsage']: if (premiumBus) {
+    params: {
+      tags: tags
+      name: 'Utilization-${metric}'
+      meaning: 'The Service Bus namespace works at more than 80 %: give it more messaging units.'
+      severity: 2
+      targetId: serviceBusId
+      metricNamespace: busNamespace
+      metricName: metric
+      aggregation: 'Maximum'
+      operator: 'GreaterThan'
+      threshold: 80
+      window: 'PT15M'
+      frequency: 'PT5M'
+      targets: groups.outputs.warning
+    }
+  }
+]
+
+module activity 'activity.bicep' = {
+  params: {
+    tags: tags
+    critical: groups.outputs.critical
+    warning: groups.outputs.warning
+  }
+}

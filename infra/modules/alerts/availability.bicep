@@ -1,0 +1,68 @@
+metadata description = 'Does an app answer? Its health is asked from three places every five minutes; two that get no answer are an app that is down.'
+
+import { tagSet, alertTarget } from '../types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the function app.')
+param appName string
+
+@description('Required. Host name of the function app.')
+param hostName string
+
+@description('Required. Id of the Application Insights component.')
+param insightsId string
+
+@description('Required. Whom it tells.')
+param targets alertTarget[]
+
+var places = ['us-va-ash-azr', 'emea-nl-ams-azr', 'apac-sg-sin-azr']
+
+resource probe 'Microsoft.Insights/webtests@2022-06-15' = {
+  name: 'health-${appName}'
+  location: location
+  // The service finds the component of a test by this tag.
+  tags: { ...tags, 'hidden-link:${insightsId}': 'Resource' }
+  kind: 'standard'
+  properties: {
+    SyntheticMonitorId: 'health-${appName}'
+    Name: 'health-${appName}'
+    Kind: 'standard'
+    Enabled: true
+    Frequency: 300
+    Timeout: 60
+    RetryEnabled: true
+    Locations: [for place in places: { Id: place }]
+    Request: { HttpVerb: 'GET', RequestUrl: 'https://${hostName}/api/health', ParseDependentRequests: false }
+    ValidationRules: { ExpectedHttpStatusCode: 200, SSLCheck: true, SSLCertRemainingLifetimeCheck: 7 }
+  }
+}
+
+resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: 'FunctionAppDown-${appName}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: '${appName} does not answer at /api/health: see the runbook of incidents.'
+    severity: 0
+    enabled: true
+    autoMitigate: true
+    scopes: [probe.id, insightsId]
+    windowSize: 'PT5M'
+    evaluationFrequency: 'PT1M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'
+      webTestId: probe.id
+      componentId: insightsId
+      failedLocationCount: 2
+    }
+    actions: targets
+  }
+}
+
+@description('Id of the alert.')
+output id string = alert.id

@@ -1,0 +1,291 @@
+metadata description = 'What is a function app? The site, its settings, its sign-in and, on Elastic Premium, its staging slot. Used for main, mcp and realm.'
+
+import { tagSet } from 'types.bicep'
+import { signIn } from 'sign-in.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the function app.')
+@minLength(2)
+@maxLength(60)
+param name string
+
+@description('Required. Which of the three apps it is.')
+@allowed(['main', 'mcp', 'realm'])
+param app string
+
+@description('Required. Size of its plan.')
+@allowed(['Y1', 'EP1', 'EP2', 'FC1'])
+param sku string
+
+@description('Required. Id of its plan.')
+param planId string
+
+@description('Optional. Python version. Y1 ends at 3.12.')
+@allowed(['3.11', '3.12'])
+param pythonVersion string = '3.12'
+
+@description('Required. Id of its user-assigned identity.')
+param identityId string
+
+@description('Required. Client id of that identity.')
+param identityClientId string
+
+@description('Required. Name of the storage account of its Functions host.')
+param hostStorageName string
+
+@description('Required. Name of its vault.')
+param vaultName string
+
+@description('Required. Settings of AOS; those of the platform are added.')
+param settings tagSet
+
+@description('Optional. Functions that a staging slot must not run.')
+param triggers string[] = []
+
+@description('Optional. Whether there is a staging slot (Elastic Premium).')
+param stagingSlot bool = false
+
+@description('Optional. Instances that it may grow to; 0 is what the plan allows.')
+@minValue(0)
+@maxValue(1000)
+param maximumInstances int = 0
+
+@description('Optional. Megabytes of an instance on FC1.')
+@allowed([2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Optional. On Y1, let `func azure functionapp publish` work: it knows storage by account key only. Off: the package is a blob, read by identity.')
+param coreToolsPublish bool = false
+
+@description('Optional. Id of the subnet that it talks from; empty for none.')
+param subnetId string = ''
+
+@description('Optional. Let the platform watch triggers that it cannot reach from outside (Elastic Premium with a closed bus).')
+param scaleMonitoring bool = false
+
+@description('Optional. Address ranges that may call it; empty lets everybody.')
+param allowedIpRanges string[] = []
+
+@description('Optional. The Front Door that may call it where ranges are given.')
+param frontDoorId string = ''
+
+@description('Optional. How callers sign in; null for function keys.')
+param signInWith signIn?
+
+var elastic = startsWith(sku, 'EP')
+var flex = sku == 'FC1'
+var storageSuffix = az.environment().suffixes.storage
+var contentSecret = 'ContentShareConnectionString'
+var slotName = 'staging'
+
+resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: hostStorageName
+}
+
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
+  name: vaultName
+
+  // Elastic Premium mounts its content share by account key alone. Written once: a second
+  // deployment changes nothing, and a rotated key is put here with `az keyvault secret set`.
+  @onlyIfNotExists()
+  resource contentKey 'secrets' = if (elastic) {
+    name: '${contentSecret}-${app}'
+    properties: {
+      contentType: 'text/plain'
+      value: 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${storageSuffix}'
+    }
+  }
+}
+
+var hostStorageByIdentity = {
+  AzureWebJobsStorage__accountName: hostStorageName
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+}
+
+var platformSettings = {
+  FUNCTIONS_EXTENSION_VERSION: '~4'
+  FUNCTIONS_WORKER_RUNTIME: 'python'
+}
+
+var elasticSettings = {
+  WEBSITE_CONTENTAZUREFILECONNECTIONSTRING: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${contentSecret}-${app})'
+  // The reference cannot be resolved yet when the platform would look.
+  WEBSITE_SKIP_CONTENTSHARE_VALIDATION: '1'
+  SCM_DO_BUILD_DURING_DEPLOYMENT: 'true'
+  ENABLE_ORYX_BUILD: 'true'
+}
+
+var packageSettings = {
+  WEBSITE_RUN_FROM_PACKAGE: 'https://${hostStorageName}.blob.${storageSuffix}/app-package/${app}.zip'
+  WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID: identityId
+}
+
+var publishByKey = sku == 'Y1' && coreToolsPublish
+
+// Kept apart from the rest: what holds an account key is not to be seen in an expression of them all.
+var sharedSettings = {
+  ...settings
+  ...(publishByKey ? {} : hostStorageByIdentity)
+  ...(flex ? {} : platformSettings)
+  ...(elastic ? elasticSettings : {})
+  ...(sku == 'Y1' && !coreToolsPublish ? packageSettings : {})
+}
+
+var addressRules = map(range(0, length(allowedIpRanges)), i => {
+  name: 'range-${i + 1}'
+  action: 'Allow'
+  priority: 100 + i
+  ipAddress: allowedIpRanges[i]
+})
+var probeRule = {
+  name: 'availability-tests'
+  action: 'Allow'
+  priority: 300
+  tag: 'ServiceTag'
+  ipAddress: 'ApplicationInsightsAvailability'
+}
+var frontDoorRule = {
+  name: 'front-door'
+  action: 'Allow'
+  priority: 310
+  tag: 'ServiceTag'
+  ipAddress: 'AzureFrontDoor.Backend'
+  headers: { 'x-azure-fdid': [frontDoorId] }
+}
+var restricted = !empty(allowedIpRanges)
+
+var siteConfig = {
+  minTlsVersion: '1.2'
+  scmMinTlsVersion: '1.2'
+  http20Enabled: true
+  ...(restricted
+    ? {
+        ipSecurityRestrictionsDefaultAction: 'Deny'
+        ipSecurityRestrictions: [...addressRules, probeRule, ...(empty(frontDoorId) ? [] : [frontDoorRule])]
+      }
+    : {})
+  // FC1 refuses these.
+  ...(flex ? {} : { linuxFxVersion: 'PYTHON|${pythonVersion}', ftpsState: 'Disabled' })
+  ...(!flex && maximumInstances > 0 ? { functionAppScaleLimit: maximumInstances } : {})
+  ...(elastic
+    ? {
+        healthCheckPath: '/api/health'
+        minimumElasticInstanceCount: 1
+        functionsRuntimeScaleMonitoringEnabled: scaleMonitoring
+      }
+    : {})
+}
+
+var flexConfig = {
+  deployment: {
+    storage: {
+      type: 'blobContainer'
+      value: 'https://${hostStorageName}.blob.${storageSuffix}/app-package'
+      authentication: {
+        type: 'UserAssignedIdentity'
+        userAssignedIdentityResourceId: identityId
+      }
+    }
+  }
+  runtime: { name: 'python', version: pythonVersion }
+  scaleAndConcurrency: {
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstances == 0 ? 100 : maximumInstances
+    // Python's own default is one call an instance: each waiting caller would hold an instance.
+    triggers: { http: { perInstanceConcurrency: 100 } }
+  }
+}
+
+var siteProperties = {
+  serverFarmId: planId
+  httpsOnly: true
+  clientAffinityEnabled: false
+  publicNetworkAccess: 'Enabled'
+  keyVaultReferenceIdentity: identityId
+  siteConfig: siteConfig
+  ...(empty(subnetId)
+    ? {}
+    : { virtualNetworkSubnetId: subnetId, outboundVnetRouting: { allTraffic: true, contentShareTraffic: elastic } })
+}
+
+var identities = {
+  type: 'SystemAssigned, UserAssigned'
+  userAssignedIdentities: { '${identityId}': {} }
+}
+
+resource site 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
+  location: location
+  tags: { ...tags, 'azd-service-name': app }
+  kind: 'functionapp,linux'
+  identity: identities
+  properties: { ...siteProperties, ...(flex ? { functionAppConfig: flexConfig } : {}) }
+
+  resource appSettings 'config' = {
+    name: 'appsettings'
+    properties: {
+      ...sharedSettings
+      ...(elastic ? { WEBSITE_CONTENTSHARE: toLower(name) } : {})
+      ...(publishByKey
+        ? {
+            AzureWebJobsStorage: 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${storageSuffix}'
+          }
+        : {})
+    }
+    dependsOn: [vault::contentKey]
+  }
+
+  // Code is published with a token, never with the site's password.
+  resource ftpPassword 'basicPublishingCredentialsPolicies' = {
+    name: 'ftp'
+    properties: { allow: false }
+  }
+
+  resource scmPassword 'basicPublishingCredentialsPolicies' = {
+    name: 'scm'
+    properties: { allow: false }
+  }
+
+  resource stickySettings 'config' = if (elastic && stagingSlot) {
+    name: 'slotConfigNames'
+    properties: { appSettingNames: map(triggers, trigger => 'AzureWebJobs.${trigger}.Disabled') }
+  }
+
+  resource slot 'slots' = if (elastic && stagingSlot) {
+    name: slotName
+    location: location
+    tags: tags
+    kind: 'functionapp,linux'
+    identity: identities
+    properties: siteProperties
+
+    resource slotSettings 'config' = {
+      name: 'appsettings'
+      properties: {
+        ...sharedSettings
+        WEBSITE_CONTENTSHARE: toLower('${name}-${slotName}')
+        ...toObject(triggers, trigger => 'AzureWebJobs.${trigger}.Disabled', trigger => '1')
+      }
+      dependsOn: [vault::contentKey]
+    }
+  }
+}
+
+module signInSettings 'sign-in.bicep' = if (signInWith != null) {
+  params: { siteName: site.name, settings: signInWith! }
+}
+
+@description('Id of the function app.')
+output id string = site.id
+
+@description('Host name of the function app.')
+output hostName string = site.properties.defaultHostName
+
+@description('Object id of its system-assigned identity.')
+output systemPrincipalId string = site.identity.principalId

@@ -1,0 +1,44 @@
+metadata description = 'Where do secrets live? A vault with roles instead of access policies. The mcp app has one of its own, because a right to read holds for a whole vault.'
+
+import { tagSet } from 'types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the vault.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Optional. Keep deleted secrets 90 days and let nobody purge them before. Neither can be undone; without it deleted secrets are kept 7 days.')
+param protected bool = false
+
+@description('Optional. Close the vault to the internet; only private endpoints lead in.')
+param closed bool = false
+
+resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    tenantId: tenant().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enableSoftDelete: true
+    softDeleteRetentionInDays: protected ? 90 : 7
+    // false is refused by the service: what is not wanted is left out.
+    ...(protected ? { enablePurgeProtection: true } : {})
+    enabledForTemplateDeployment: true
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
+    networkAcls: { bypass: 'AzureServices', defaultAction: closed ? 'Deny' : 'Allow' }
+  }
+}
+
+@description('Id of the vault.')
+output id string = vault.id
+
+@description('Address of the vault.')
+output uri string = vault.properties.vaultUri

@@ -1,0 +1,57 @@
+metadata description = 'Where do logs, traces and metrics go? A Log Analytics workspace and, on it, Application Insights.'
+
+import { tagSet } from 'types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the Log Analytics workspace.')
+param workspaceName string
+
+@description('Required. Name of the Application Insights component.')
+param insightsName string
+
+@description('Optional. Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param retentionDays int = 30
+
+@description('Optional. Gigabytes a day that the workspace takes at most; -1 is no limit.')
+param dailyQuotaGb int = -1
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
+  name: workspaceName
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: retentionDays
+    workspaceCapping: { dailyQuotaGb: dailyQuotaGb }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: insightsName
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    RetentionInDays: retentionDays
+    // Telemetry comes from the apps' identities alone (Monitoring Metrics Publisher).
+    DisableLocalAuth: true
+  }
+}
+
+@description('Id of the workspace.')
+output workspaceId string = workspace.id
+
+@description('Id of the component.')
+output insightsId string = insights.id
+
+@description('Where telemetry is sent to. It is an address: without a role nobody can send there.')
+output connectionString string = insights.properties.ConnectionString

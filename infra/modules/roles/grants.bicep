@@ -1,0 +1,110 @@
+metadata description = 'Which app may do what? Each no more than its part of the road needs, on the account or bus entity alone; mcp, which runs foreign code, least of all.'
+
+import { appGrants } from 'ids.bicep'
+
+var blobContributor = 'Storage Blob Data Contributor'
+var tableContributor = 'Storage Table Data Contributor'
+var tableReader = 'Storage Table Data Reader'
+// Scaling reads how many messages wait, which needs the right to manage: an app owns what wakes it.
+var owner = 'Azure Service Bus Data Owner'
+var sender = 'Azure Service Bus Data Sender'
+var receiver = 'Azure Service Bus Data Receiver'
+var blobs = 'Microsoft.Storage/storageAccounts/blobServices/containers/blobs'
+var path = '@Resource[${blobs}:path]'
+
+@export()
+@description('mcp reads the catalog and the payloads whose digest it was told, adds payloads, lists and deletes nothing: conversations are not its to browse.')
+var mcpBlobCondition = join(
+  [
+    '(!(ActionMatches{\'${blobs}/read\'} AND SubOperationMatches{\'Blob.List\'}))'
+    '((!(ActionMatches{\'${blobs}/read\'} AND NOT SubOperationMatches{\'Blob.List\'})) OR (${path} StringLike \'catalog/*\') OR (${path} StringLike \'payloads/*\'))'
+    '((!(ActionMatches{\'${blobs}/write\'}) AND !(ActionMatches{\'${blobs}/add/action\'})) OR (${path} StringLike \'payloads/*\'))'
+    '(!(ActionMatches{\'${blobs}/delete\'}) AND !(ActionMatches{\'${blobs}/move/action\'}))'
+  ],
+  ' AND '
+)
+
+@export()
+@description('Authors of agents write cards of agents, not those of MCP servers, which are programs that run.')
+var agentAuthorCondition = join(
+  [
+    '((!(ActionMatches{\'${blobs}/write\'}) AND !(ActionMatches{\'${blobs}/add/action\'}) AND !(ActionMatches{\'${blobs}/delete\'})) OR (${path} StringLike \'agents/*\'))'
+    '(!(ActionMatches{\'${blobs}/move/action\'}))'
+  ],
+  ' AND '
+)
+
+@export()
+@description('The grants of the app that admits work, answers callers, publishes the catalog and keeps house. It also lists dead letters, for which it must receive, and replays them, for which it must send.')
+func mainGrants(replyQueues string[]) appGrants => {
+  account: [blobContributor, 'Storage Queue Data Contributor', tableContributor]
+  containers: []
+  tables: []
+  queues: concat(
+    [
+      { name: 'aos-requests', role: owner }
+      { name: 'aos-main', role: owner }
+      { name: 'aos-realm', role: sender }
+      { name: 'aos-realm', role: receiver }
+      { name: 'aos-mcp', role: sender }
+      { name: 'aos-mcp', role: receiver }
+    ],
+    map(replyQueues, name => { name: name, role: sender })
+  )
+  topics: [
+    { name: 'agent-events', role: sender }
+    { name: 'system-events', role: sender }
+  ]
+  subscriptions: [
+    { topic: 'agent-events', name: 'wake', role: owner }
+    { topic: 'system-events', name: 'mcp', role: receiver }
+  ]
+}
+
+@export()
+@description('The grants of the app that advances runs and is the only writer of conversations.')
+var realmGrants appGrants = {
+  account: []
+  containers: [
+    { name: 'aos-data', role: blobContributor }
+    { name: 'aos-logs', role: blobContributor }
+  ]
+  tables: [
+    { name: 'aosruns', role: tableContributor }
+    { name: 'aosconversations', role: tableContributor }
+    { name: 'aostoolcalls', role: tableContributor }
+    { name: 'aosfailures', role: tableContributor }
+    { name: 'aostools', role: tableReader }
+    { name: 'aosusage', role: tableReader }
+  ]
+  queues: [
+    { name: 'aos-realm', role: owner }
+    { name: 'aos-main', role: sender }
+    { name: 'aos-mcp', role: sender }
+  ]
+  topics: [
+    { name: 'agent-events', role: sender }
+  ]
+  subscriptions: []
+}
+
+@export()
+@description('The grants of the app that runs MCP servers.')
+var mcpGrants appGrants = {
+  account: []
+  containers: [
+    { name: 'aos-data', role: blobContributor, condition: mcpBlobCondition }
+  ]
+  tables: [
+    { name: 'aostoolcalls', role: tableContributor }
+    { name: 'aostools', role: tableContributor }
+  ]
+  queues: [
+    { name: 'aos-mcp', role: owner }
+    { name: 'aos-realm', role: sender }
+  ]
+  topics: []
+  subscriptions: [
+    { topic: 'system-events', name: 'mcp', role: owner }
+  ]
+}

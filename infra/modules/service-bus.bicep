@@ -1,0 +1,167 @@
+metadata description = 'What carries commands, requests, replies and events? A Service Bus namespace with the entities of servicebus.json, the list that the laptop reads too.'
+
+import { tagSet } from 'types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the namespace.')
+@minLength(6)
+@maxLength(50)
+param name string
+
+@description('Required. Tier. A namespace cannot change it later.')
+@allowed(['Standard', 'Premium'])
+param sku string
+
+@description('Optional. Messaging units of Premium.')
+@allowed([1, 2, 4, 8, 16])
+param capacity int = 1
+
+@description('Optional. Whether access keys work. Off wherever nothing needs a key.')
+param allowLocalAuth bool = false
+
+@description('Optional. Close the namespace to the internet (Premium): only private endpoints and trusted services such as Event Grid lead in.')
+param closed bool = false
+
+@description('Optional. Queues that replies may go to, with the properties that servicebus.json gives the first one.')
+param replyQueues string[] = ['businessinfinity-responses']
+
+@description('Optional. Whether reply queues have sessions. Cannot be changed later.')
+param replySessions bool = false
+
+@description('Optional. Second region that Premium copies entities and messages to; empty for none.')
+param replicaLocation string = ''
+
+@description('Optional. Megabytes that a queue or topic holds.')
+@allowed([1024, 2048, 3072, 4096, 5120])
+param entitySizeMegabytes int = 5120
+
+var listed = loadJsonContent('../servicebus.json', 'UserConfig.Namespaces[0]')
+var replyQueue = 'businessinfinity-responses'
+var replyProperties = filter(listed.Queues, queue => queue.Name == replyQueue)[0].Properties
+var moreReplyQueues = map(filter(replyQueues, name => name != replyQueue), name => {
+  Name: name
+  Properties: replyProperties
+})
+var queues = map(concat(listed.Queues, moreReplyQueues), queue => {
+  name: queue.Name
+  properties: queue.Properties
+  sessions: queue.Properties.RequiresSession || (replySessions && (queue.Name == replyQueue || contains(
+    replyQueues,
+    queue.Name
+  )))
+})
+var subscriptions = flatten(map(
+  range(0, length(listed.Topics)),
+  t => map(listed.Topics[t].Subscriptions, subscription => { topic: t, ...subscription })
+))
+var rules = flatten(map(
+  range(0, length(subscriptions)),
+  s => map(subscriptions[s].Rules, rule => { subscription: s, ...rule })
+))
+
+resource namespace 'Microsoft.ServiceBus/namespaces@2026-01-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: { name: sku, tier: sku, ...(sku == 'Premium' ? { capacity: capacity } : {}) }
+  properties: {
+    disableLocalAuth: !allowLocalAuth
+    minimumTlsVersion: '1.2'
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
+    ...(sku == 'Premium' ? { zoneRedundant: true } : {})
+    ...(sku == 'Premium' && !empty(replicaLocation)
+      ? {
+          geoDataReplication: {
+            maxReplicationLagDurationInSeconds: 300
+            locations: [
+              { locationName: location, roleType: 'Primary' }
+              { locationName: replicaLocation, roleType: 'Secondary' }
+            ]
+          }
+        }
+      : {})
+  }
+}
+
+resource network 'Microsoft.ServiceBus/namespaces/networkRuleSets@2026-01-01' = if (closed) {
+  parent: namespace
+  name: 'default'
+  properties: {
+    defaultAction: 'Deny'
+    publicNetworkAccess: 'Disabled'
+    trustedServiceAccessEnabled: true
+  }
+}
+
+resource queue 'Microsoft.ServiceBus/namespaces/queues@2026-01-01' = [
+  for item in queues: {
+    parent: namespace
+    name: item.name
+    properties: {
+      lockDuration: item.properties.LockDuration
+      maxDeliveryCount: item.properties.MaxDeliveryCount
+      maxSizeInMegabytes: entitySizeMegabytes
+      defaultMessageTimeToLive: item.properties.DefaultMessageTimeToLive
+      deadLetteringOnMessageExpiration: item.properties.DeadLetteringOnMessageExpiration
+      requiresDuplicateDetection: item.properties.RequiresDuplicateDetection
+      duplicateDetectionHistoryTimeWindow: item.properties.DuplicateDetectionHistoryTimeWindow
+      requiresSession: item.sessions
+      ...(empty(item.properties.ForwardTo) ? {} : { forwardTo: item.properties.ForwardTo })
+      ...(empty(item.properties.ForwardDeadLetteredMessagesTo)
+        ? {}
+        : { forwardDeadLetteredMessagesTo: item.properties.ForwardDeadLetteredMessagesTo })
+    }
+  }
+]
+
+resource topic 'Microsoft.ServiceBus/namespaces/topics@2026-01-01' = [
+  for item in listed.Topics: {
+    parent: namespace
+    name: item.Name
+    properties: {
+      maxSizeInMegabytes: entitySizeMegabytes
+      defaultMessageTimeToLive: item.Properties.DefaultMessageTimeToLive
+      requiresDuplicateDetection: item.Properties.RequiresDuplicateDetection
+      duplicateDetectionHistoryTimeWindow: item.Properties.DuplicateDetectionHistoryTimeWindow
+    }
+  }
+]
+
+resource subscription 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2026-01-01' = [
+  for item in subscriptions: {
+    parent: topic[item.topic]
+    name: item.Name
+    properties: {
+      lockDuration: item.Properties.LockDuration
+      maxDeliveryCount: item.Properties.MaxDeliveryCount
+      defaultMessageTimeToLive: item.Properties.DefaultMessageTimeToLive
+      deadLetteringOnMessageExpiration: item.Properties.DeadLetteringOnMessageExpiration
+      requiresSession: item.Properties.RequiresSession
+      ...(empty(item.Properties.ForwardTo) ? {} : { forwardTo: item.Properties.ForwardTo })
+      ...(empty(item.Properties.ForwardDeadLetteredMessagesTo)
+        ? {}
+        : { forwardDeadLetteredMessagesTo: item.Properties.ForwardDeadLetteredMessagesTo })
+    }
+  }
+]
+
+// A subscription is born with the rule $Default, which lets everything through: a rule of that
+// name takes its place, whatever else the service does.
+resource rule 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2026-01-01' = [
+  for item in rules: {
+    parent: subscription[item.subscription]
+    name: item.Name
+    properties: {
+      filterType: 'SqlFilter'
+      sqlFilter: { sqlExpression: item.Properties.SqlFilter.SqlExpression }
+    }
+  }
+]
+
+@description('Id of the namespace.')
+output id string = namespace.id

@@ -1,0 +1,105 @@
+metadata description = 'Which settings does each app read? Those of aos/settings.py; what the platform needs is added by function-app.bicep.'
+
+@export()
+@description('What the settings are made from.')
+type facts = {
+  environment: string
+  logLevel: string
+  samplingRatio: string
+  serviceBusHost: string
+  storageName: string
+  tableEndpoint: string
+  vaultName: string
+  connectionStrings: bool
+  modelEndpoint: string
+  modelName: string
+  modelNames: string
+  modelKey: bool
+  replyQueues: string[]
+  keyOwners: string
+  adminKeys: string
+  mcpAllowed: string
+  mcpVaultUri: string
+  insightsConnectionString: string
+}
+
+@description('A reference to a secret.')
+func secret(vaultName string, name string) string => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${name})'
+
+@description('What every app reads.')
+func shared(app string, auth string, known facts) { *: string } => {
+  // A package that is published to another app's site refuses to start.
+  AOS_APP: app
+  AOS_ENVIRONMENT: known.environment
+  AOS_LOG_LEVEL: known.logLevel
+  AOS_AUTH: auth
+  // Development would mean: no keys, everybody is an admin.
+  AZURE_FUNCTIONS_ENVIRONMENT: 'Production'
+  // Without it Azure Monitor keeps five traces a second and ignores what the caller decided.
+  OTEL_TRACES_SAMPLER: 'parentbased_trace_id_ratio'
+  OTEL_TRACES_SAMPLER_ARG: known.samplingRatio
+}
+
+@description('How an app reaches the bus and the state by its identity.')
+func byIdentity(clientId string, known facts) { *: string } => {
+  AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace: known.serviceBusHost
+  AZURE_SERVICEBUS_CONNECTION_STRING__credential: 'managedidentity'
+  AZURE_SERVICEBUS_CONNECTION_STRING__clientId: clientId
+  AZURE_STORAGE_CONNECTION_STRING__accountName: known.storageName
+  AZURE_STORAGE_CONNECTION_STRING__credential: 'managedidentity'
+  AZURE_STORAGE_CONNECTION_STRING__clientId: clientId
+  ...(empty(known.tableEndpoint) ? {} : { AZURE_STORAGE_CONNECTION_STRING__tableServiceUri: known.tableEndpoint })
+}
+
+@description('How an app reaches the bus and the state by connection strings.')
+func bySecret(known facts) { *: string } => {
+  AZURE_SERVICEBUS_CONNECTION_STRING: secret(known.vaultName, 'ServiceBusConnectionString')
+  AZURE_STORAGE_CONNECTION_STRING: secret(known.vaultName, 'StorageConnectionString')
+}
+
+@description('Where telemetry goes, sent by identity.')
+func telemetry(clientId string, known facts) { *: string } => {
+  APPLICATIONINSIGHTS_CONNECTION_STRING: known.insightsConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
+  PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+}
+
+@description('What main and realm know of the model; the key is realm\'s alone.')
+func model(withKey bool, known facts) { *: string } => {
+  AOS_MODEL_ENDPOINT: known.modelEndpoint
+  ...(empty(known.modelName) ? {} : { AOS_MODEL: known.modelName })
+  ...(empty(known.modelNames) ? {} : { AOS_MODELS: known.modelNames })
+  ...(withKey && known.modelKey ? { AOS_MODEL_API_KEY: secret(known.vaultName, 'ModelApiKey') } : {})
+}
+
+@export()
+@description('Settings of main.')
+func mainSettings(clientId string, auth string, monitored bool, browserSignIn bool, known facts) { *: string } => {
+  ...shared('main', auth, known)
+  ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
+  ...(monitored ? telemetry(clientId, known) : {})
+  ...(empty(known.modelEndpoint) ? {} : model(false, known))
+  AOS_REPLY_TO: join(known.replyQueues, ',')
+  ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
+  ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
+  ...(browserSignIn ? { B2C_CLIENT_SECRET: secret(known.vaultName, 'B2CClientSecret') } : {})
+}
+
+@export()
+@description('Settings of realm.')
+func realmSettings(clientId string, monitored bool, known facts) { *: string } => {
+  ...shared('realm', 'keys', known)
+  ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
+  ...(monitored ? telemetry(clientId, known) : {})
+  ...(empty(known.modelEndpoint) ? {} : model(true, known))
+}
+
+@export()
+@description('Settings of mcp. It runs foreign code, so it keeps to its identity whatever the others do.')
+func mcpSettings(clientId string, monitored bool, known facts) { *: string } => {
+  ...shared('mcp', 'keys', known)
+  ...byIdentity(clientId, known)
+  ...(monitored ? telemetry(clientId, known) : {})
+  AOS_KEY_VAULT_URI: known.mcpVaultUri
+  ...(empty(known.mcpAllowed) ? {} : { AOS_MCP_ALLOWED: known.mcpAllowed })
+}

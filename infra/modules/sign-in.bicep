@@ -1,0 +1,57 @@
+metadata description = 'How do people sign in? App Service Authentication in front of the main app, with Entra ID, Entra External ID or an Azure AD B2C tenant.'
+
+@export()
+@description('Who vouches for callers.')
+type signIn = {
+  @description('Client id of the app registration.')
+  clientId: string
+
+  @description('Issuer: https://login.microsoftonline.com/<tenant>/v2.0, or the address of a user flow of External ID or B2C up to /v2.0.')
+  issuer: string
+
+  @description('Audiences that tokens may name beside the client id.')
+  audiences: string[]
+
+  @description('Name of the setting with the client secret, for signing in with a browser; empty to take tokens only.')
+  secretSetting: string
+}
+
+@description('Required. Name of the function app.')
+param siteName string
+
+@description('Required. Who vouches for callers.')
+param settings signIn
+
+resource site 'Microsoft.Web/sites@2025-03-01' existing = {
+  name: siteName
+}
+
+resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: true, runtimeVersion: '~1' }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'Return401'
+      // Probes and a first look need no sign-in.
+      excludedPaths: ['/api/health', '/api/status']
+    }
+    httpSettings: { requireHttps: true }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: settings.clientId
+          openIdIssuer: settings.issuer
+          ...(empty(settings.secretSetting) ? {} : { clientSecretSettingName: settings.secretSetting })
+        }
+        validation: { allowedAudiences: [settings.clientId, ...settings.audiences] }
+      }
+    }
+    login: { tokenStore: { enabled: false } }
+  }
+}
+
+@description('Id of the settings.')
+output id string = authentication.id

@@ -1,0 +1,121 @@
+metadata description = 'Where do blobs, tables and queues live? A storage account: one for the state of AOS, one for the Functions host of each app.'
+
+import { tagSet } from 'types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name of the account.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Optional. Redundancy.')
+@allowed(['Standard_LRS', 'Standard_GRS'])
+param sku string = 'Standard_LRS'
+
+@description('Optional. Whether the account keys work. Off wherever nothing needs a key.')
+param allowSharedKeyAccess bool = false
+
+@description('Optional. Close the account to the internet; only private endpoints lead in.')
+param closed bool = false
+
+@description('Optional. Blob containers.')
+param containers string[] = []
+
+@description('Optional. Tables.')
+param tables string[] = []
+
+@description('Optional. Queues.')
+param queues string[] = []
+
+@description('Optional. File shares.')
+param shares string[] = []
+
+@description('Optional. Days that deleted blobs and containers can be brought back.')
+@minValue(2)
+@maxValue(365)
+param softDeleteDays int = 7
+
+@description('Optional. Keep versions and a change feed, so that the blobs of any moment can be restored.')
+param pointInTimeRestore bool = false
+
+var versionRules = [
+  {
+    name: 'old-versions'
+    enabled: true
+    type: 'Lifecycle'
+    definition: {
+      filters: { blobTypes: ['blockBlob'] }
+      actions: { version: { delete: { daysAfterCreationGreaterThan: softDeleteDays } } }
+    }
+  }
+]
+
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
+  name: name
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: { name: sku }
+  properties: {
+    accessTier: 'Hot'
+    allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
+    allowSharedKeyAccess: allowSharedKeyAccess
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
+    networkAcls: { bypass: 'AzureServices', defaultAction: closed ? 'Deny' : 'Allow' }
+  }
+
+  resource blobService 'blobServices' = {
+    name: 'default'
+    properties: {
+      isVersioningEnabled: pointInTimeRestore
+      changeFeed: { enabled: pointInTimeRestore }
+      deleteRetentionPolicy: { enabled: true, days: softDeleteDays }
+      containerDeleteRetentionPolicy: { enabled: true, days: softDeleteDays }
+      // Blobs can only be restored to a moment that soft delete still covers.
+      restorePolicy: pointInTimeRestore ? { enabled: true, days: softDeleteDays - 1 } : { enabled: false }
+    }
+
+    resource container 'containers' = [
+      for containerName in containers: {
+        name: containerName
+        properties: { publicAccess: 'None' }
+      }
+    ]
+  }
+
+  resource tableService 'tableServices' = if (!empty(tables)) {
+    name: 'default'
+
+    resource table 'tables' = [for tableName in tables: { name: tableName }]
+  }
+
+  resource queueService 'queueServices' = if (!empty(queues)) {
+    name: 'default'
+
+    resource queue 'queues' = [for queueName in queues: { name: queueName }]
+  }
+
+  resource fileService 'fileServices' = if (!empty(shares)) {
+    name: 'default'
+
+    resource share 'shares' = [for shareName in shares: { name: shareName, properties: { shareQuota: 100 } }]
+  }
+
+  resource lifecycle 'managementPolicies' = if (pointInTimeRestore) {
+    name: 'default'
+    properties: { policy: { rules: versionRules } }
+    dependsOn: [blobService]
+  }
+}
+
+@description('Id of the account.')
+output id string = account.id

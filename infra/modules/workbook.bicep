@@ -1,0 +1,61 @@
+metadata description = 'Where does an operator look? A workbook with the queries of queries/, each as it stands there.'
+
+import { tagSet } from 'types.bicep'
+
+@description('Required. Region.')
+param location string
+
+@description('Required. Tags of every resource.')
+param tags tagSet
+
+@description('Required. Name that people see.')
+param displayName string
+
+@description('Required. Id of the Application Insights component that is asked.')
+param insightsId string
+
+var sections = [
+  { title: 'Request volume', query: loadTextContent('../queries/request-volume.kql') }
+  { title: 'Error rate', query: loadTextContent('../queries/error-rate.kql') }
+  { title: 'Failed requests by result code', query: loadTextContent('../queries/failed-requests.kql') }
+  { title: 'Agent activity', query: loadTextContent('../queries/agent-activity.kql') }
+  { title: 'Agent operations in the log', query: loadTextContent('../queries/agent-operations.kql') }
+  { title: 'Agent lifecycle', query: loadTextContent('../queries/agent-lifecycle.kql') }
+  { title: 'MCP tool calls', query: loadTextContent('../queries/mcp-tool-calls.kql') }
+  { title: 'Errors', query: loadTextContent('../queries/errors.kql') }
+]
+
+var content = {
+  version: 'Notebook/1.0'
+  items: map(sections, section => {
+    type: 3
+    name: section.title
+    content: {
+      version: 'KqlItem/1.0'
+      title: section.title
+      query: section.query
+      size: 0
+      queryType: 0
+      resourceType: 'microsoft.insights/components'
+      timeContext: { durationMs: 86400000 }
+    }
+  })
+  fallbackResourceIds: [insightsId]
+}
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(resourceGroup().id, 'workbook', displayName)
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: displayName
+    category: 'workbook'
+    version: 'Notebook/1.0'
+    sourceId: insightsId
+    serializedData: string(content)
+  }
+}
+
+@description('Id of the workbook.')
+output id string = workbook.id

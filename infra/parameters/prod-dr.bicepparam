@@ -1,0 +1,33 @@
+using '../main-modular.bicep'
+
+// The second region of production: as prod.bicepparam, with names of its own and without Front Door.
+param location = 'westus2'
+param environment = 'prod'
+param nameSuffix = '-dr'
+param functionAppSku = 'EP1'
+param serviceBusSku = 'Premium'
+param storageSku = 'Standard_GRS'
+param enableB2C = true
+param enableAppInsights = true
+param enableAzureML = false // adapters are trained in the first region
+
+param signInClientId = readEnvironmentVariable('AOS_B2C_CLIENT_ID', '')
+param signInIssuer = readEnvironmentVariable('AOS_B2C_ISSUER', '')
+param frontDoorId = readEnvironmentVariable('AOS_FRONT_DOOR_ID', '')
+
+param enableVnet = true
+param enablePrivateEndpoints = true
+param vnetAddressPrefix = '10.21.0.0/16'
+param enableStagingSlot = true
+param protectKeyVault = true
+param softDeleteDays = 30
+param enableBackupVault = true
+
+param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
+param modelName = readEnvironmentVariable('AOS_MODEL', '')
+param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
+
+param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
+
+param monthlyBudget = 2000
+param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')

@@ -1,0 +1,34 @@
+using '../main-modular.bicep'
+
+param location = 'eastus2'
+param environment = 'prod'
+param functionAppSku = 'EP1' // EP2 when a core is not enough, see the runbook of scaling
+param serviceBusSku = 'Premium'
+param storageSku = 'Standard_GRS'
+param enableB2C = true // the secret is B2CClientSecret in the vault
+param enableAppInsights = true
+param enableAzureML = true
+
+param signInClientId = readEnvironmentVariable('AOS_B2C_CLIENT_ID', '')
+param signInIssuer = readEnvironmentVariable('AOS_B2C_ISSUER', '')
+
+param enableVnet = true
+param enablePrivateEndpoints = true
+param enableStagingSlot = true
+param protectKeyVault = true
+param softDeleteDays = 30
+param enableBackupVault = true
+
+param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
+param modelName = readEnvironmentVariable('AOS_MODEL', '')
+param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
+
+// Production pins versions: a prefix that ends at a version lets nothing newer in.
+param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
+
+param monthlyBudget = 2000
+param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
+
+// The second region (prod-dr.bicepparam) answers when the main app of this one does not.
+param enableFrontDoor = true
+param secondaryHostName = 'aos-prod-dr-func.azurewebsites.net'
