@@ -22,7 +22,7 @@ from devhost.functions.http_server import HttpFront, HttpListener
 from devhost.functions.indexing import LoadedFunction, load_app
 from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
-from devhost.functions.log import described, say
+from devhost.functions.log import brief, say
 from devhost.functions.routes import RouteTable
 from devhost.functions.settings import HostOptions, apply_local_settings, read_host_json
 
@@ -102,7 +102,7 @@ class Host:
             try:
                 await intake.close()
             except (OSError, TimeoutError) as error:
-                say("warning", "host.close_failed", **described(error))
+                say("warning", "host.close_failed", error=brief(error))
         await listener.close()
         say("info", "host.stopped", calls_cut_off=cut or None)
         sys.stdout.flush()

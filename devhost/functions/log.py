@@ -34,13 +34,19 @@ def say(level: Level, event: str, **fields: object) -> None:
 
 def say_failed(function: str, error: BaseException, **fields: object) -> None:
     """Write that a call of `function` failed with `error`."""
-    say("error", "function.failed", function=function, **fields, **described(error))
+    say("error", "function.failed", function=function, **fields, **_described(error))
 
 
-def described(error: BaseException) -> Mapping[str, object]:
-    """The error in one line, and its traceback if this place has not been heard of yet."""
+def brief(error: BaseException | None) -> str | None:
+    """The error in one line, for what is no fault of the code; None for none."""
+    if error is None:
+        return None
     text = " ".join(str(error).split())
-    known: dict[str, object] = {"error": f"{type(error).__name__}: {text}" if text else repr(error)}
+    return f"{type(error).__name__}: {text}" if text else repr(error)
+
+
+def _described(error: BaseException) -> Mapping[str, object]:
+    known: dict[str, object] = {"error": brief(error)}
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return known

@@ -24,7 +24,7 @@ from devhost.functions.connections import Connection, storage_connection
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import described, say, say_failed
+from devhost.functions.log import brief, say, say_failed
 from devhost.functions.settings import QueueOptions
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class QueueTrigger:
                 failing = False  # as in Azure, a queue that does not exist is an empty one
             except (AzureError, OSError, TimeoutError) as error:
                 if not failing:
-                    say("warning", "queue.away", queue=self._queue_name, **described(error))
+                    say("warning", "queue.away", queue=self._queue_name, error=brief(error))
                 failing = True
             delay = FIRST_DELAY_SECONDS if found else min(delay * 1.5, self._longest)
             await self._pause(0.0 if found else delay)
@@ -155,7 +155,7 @@ class QueueTrigger:
                 await self._release(queue, message, after_seconds=0)
             raise
         except (AzureError, OSError, TimeoutError) as error:
-            say("warning", "queue.unsettled", message_id=message.id, **described(error))
+            say("warning", "queue.unsettled", message_id=message.id, error=brief(error))
         finally:
             renewal.cancel()
 

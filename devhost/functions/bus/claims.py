@@ -10,7 +10,7 @@ from devhost.functions.bus.address import BusAddress
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.requests import RequestLinks
 from devhost.functions.bus.session import AmqpSession
-from devhost.functions.log import described, say
+from devhost.functions.log import brief, say
 
 _RENEW_BEFORE_SECONDS = 600.0
 _LOOK_SECONDS = 30.0
@@ -61,4 +61,4 @@ class Claims:
                 try:
                     await self.put(entity)
                 except (BusError, TimeoutError, OSError) as error:
-                    say("warning", "bus.claim_not_renewed", entity=entity, **described(error))
+                    say("warning", "bus.claim_not_renewed", entity=entity, error=brief(error))

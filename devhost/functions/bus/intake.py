@@ -18,7 +18,7 @@ from devhost.functions.bus.sessions import SessionPump
 from devhost.functions.bus.work import Work
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import described, say
+from devhost.functions.log import brief, say
 from devhost.functions.settings import BusOptions
 
 FIRST_DELAY_SECONDS = 0.05
@@ -125,7 +125,7 @@ class BusIntake:
         if not self._away:
             self._away = True
             where = f"{self._address.host}:{self._address.port}"
-            say("warning", "bus.away", address=where, **(described(error) if error else {}))
+            say("warning", "bus.away", address=where, error=brief(error))
 
     def _say_back(self) -> None:
         if self._away:

@@ -8,7 +8,7 @@ from devhost.functions.bus.claims import Claims
 from devhost.functions.bus.errors import BusError, ConnectionLost
 from devhost.functions.bus.requests import RequestLinks
 from devhost.functions.bus.session import AmqpSession
-from devhost.functions.log import described, say
+from devhost.functions.log import brief, say
 
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 5.0
@@ -67,6 +67,6 @@ class Line:
         reason = error.condition if isinstance(error, BusError) else type(error).__name__
         if reason != self._refused:
             self._refused = reason
-            say("warning", "bus.refused", entity=self._entity, **described(error))
+            say("warning", "bus.refused", entity=self._entity, error=brief(error))
         delay = FIRST_BACK_OFF_SECONDS * 2 ** min(attempt, 10)
         await asyncio.sleep(min(delay, LONGEST_BACK_OFF_SECONDS))
