@@ -132,7 +132,9 @@ class PurposeDrivenAgent:
                 return str(there["digest"])
             try:
                 etag = there.get("source_etag")
-                put = self._client.put_agent(self.agent_id, wanted, if_match=etag)
+                put = self._client.put_agent(
+                    self.agent_id, wanted, if_match=etag, only_new=etag is None
+                )
             except AosClientError as error:
                 lost = error.code == "precondition_failed" or isinstance(error, AosUnreachable)
                 if not lost or attempt == MAX_ATTEMPTS:

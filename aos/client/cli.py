@@ -71,9 +71,10 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _runs(options: argparse.Namespace) -> int:
-    runs = _client(options).runs(
+    found = _client(options).runs(
         agent_id=options.agent, status=options.status, since=options.since, limit=options.limit
     )
+    runs = list(found)
     if options.json:
         for run in runs:
             _say(json.dumps(run, ensure_ascii=False))

@@ -137,16 +137,19 @@ class AosClient:
         card: Mapping[str, Any] | bytes,
         *,
         if_match: str | None = None,
+        only_new: bool = False,
         dry_run: bool = False,
     ) -> Json:
-        """Upload a card and publish it (admins); its status. `if_match`: a `source_etag`.
+        """Upload a card and publish it (admins); its status.
 
-        AosClientError `invalid_card` (its details hold the errors of a status file),
-        `precondition_failed`. With a condition, a lost answer is not repeated: read, then decide.
+        `if_match`: the `source_etag` that must lie there; `only_new`: nothing may. AosClientError
+        `invalid_card` (its details hold the errors of a status file), `precondition_failed`. With
+        a condition, a lost answer is not repeated: read, then decide.
         """
         body = card if isinstance(card, bytes) else _card_text(card)
         path = _agent_path(agent_id) + ("?dry_run=true" if dry_run else "")
-        return self._change("PUT", path, body, if_match)
+        conditions = {"If-Match": if_match, "If-None-Match": "*" if only_new else None}
+        return self._change("PUT", path, body, conditions)
 
     def agent_versions(self, agent_id: str) -> list[Json]:
         """The cards that served under this id, newest first, with their digests (admins)."""
@@ -155,7 +158,9 @@ class AosClient:
     def rollback_agent(self, agent_id: str, digest: str, *, if_match: str | None = None) -> Json:
         """Upload an earlier version again (admins); its status."""
         body = json.dumps({"digest": digest}).encode()
-        return self._change("POST", f"{_agent_path(agent_id)}/rollback", body, if_match)
+        return self._change(
+            "POST", f"{_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
+        )
 
     def health(self) -> Json:
         """Whether AOS and what it stands on work: `status` is `healthy`, or the checks say why."""
@@ -206,13 +211,12 @@ class AosClient:
             run = self._get(path)
         return run
 
-    def _change(self, method: str, path: str, body: bytes, if_match: str | None) -> Json:
-        headers = {"Content-Type": "application/json"}
-        if if_match is not None:
-            headers["If-Match"] = if_match
-        call = Call(
-            method=method, path=path, body=body, headers=headers, repeatable=if_match is None
-        )
+    def _change(
+        self, method: str, path: str, body: bytes, conditions: Mapping[str, str | None]
+    ) -> Json:
+        given = {name: value for name, value in conditions.items() if value is not None}
+        headers = {"Content-Type": "application/json", **given}
+        call = Call(method=method, path=path, body=body, headers=headers, repeatable=not given)
         return self._transport.send(call).body
 
     def _get(self, path: str) -> Json:

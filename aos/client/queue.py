@@ -21,10 +21,11 @@ from aos.client.errors import AosClientError, AosUnreachable
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 
 if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusClient, ServiceBusMessage, ServiceBusReceiver
+    from azure.servicebus import ServiceBusClient, ServiceBusReceivedMessage, ServiceBusReceiver
 
 REPLY_SECONDS = 120.0
-SEND_SECONDS = 30.0
+CALL_SECONDS = 30.0
+FIRST_NUMBER = 1
 LOOK_EVERY_SECONDS = 0.2
 PAGE = 100
 TAKE_ROUNDS = 10
@@ -77,7 +78,7 @@ class QueueClient:
         end = time.monotonic() + timeout_seconds
         try:
             with self._receiver() as receiver:
-                start = _newest(receiver) if self._session_id is None else 0
+                start = _newest(receiver) if self._session_id is None else FIRST_NUMBER
                 self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
                 reply = self._await(receiver, correlation_id, start, end)
         except ServiceBusError as error:
@@ -161,7 +162,7 @@ class QueueClient:
             reply_to_session_id=self._session_id,
         )
         with self._open().get_queue_sender(self._requests) as sender:
-            sender.send_messages(message, timeout=SEND_SECONDS)
+            sender.send_messages(message, timeout=CALL_SECONDS)
 
     def _await(
         self, receiver: ServiceBusReceiver, correlation_id: str, start: int, end: float
@@ -194,17 +195,23 @@ def _body(
 
 def _newest(receiver: ServiceBusReceiver) -> int:
     """The first sequence number that a reply to come can have: those there now are not ours."""
-    start = 0
-    while found := receiver.peek_messages(max_message_count=PAGE, sequence_number=start):
+    start = FIRST_NUMBER
+    while found := _page(receiver, start):
         start = _number(found[-1]) + 1
     return start
+
+
+def _page(receiver: ServiceBusReceiver, start: int) -> list[ServiceBusReceivedMessage]:
+    return receiver.peek_messages(
+        max_message_count=PAGE, sequence_number=start, timeout=CALL_SECONDS
+    )
 
 
 def _peek(
     receiver: ServiceBusReceiver, correlation_id: str, start: int
 ) -> tuple[dict[str, Any] | None, int]:
     """Our reply, if it is there, without taking it; and where to look from next time."""
-    for message in receiver.peek_messages(max_message_count=PAGE, sequence_number=start):
+    for message in _page(receiver, start):
         start = _number(message) + 1
         if message.correlation_id == correlation_id:
             return _read(message), start
@@ -232,11 +239,11 @@ def _take(
     return mine
 
 
-def _number(message: ServiceBusMessage) -> int:
-    return int(getattr(message, "sequence_number", None) or 0)
+def _number(message: ServiceBusReceivedMessage) -> int:
+    return message.sequence_number or 0
 
 
-def _read(message: ServiceBusMessage) -> dict[str, Any]:
+def _read(message: ServiceBusReceivedMessage) -> dict[str, Any]:
     body = message.body
     reply = json.loads(body if isinstance(body, bytes) else b"".join(body))
     return reply if isinstance(reply, dict) else {}

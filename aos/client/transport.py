@@ -2,8 +2,8 @@
 
 With urllib, bounded in time and size. A fault that heals by itself (AOS away, time-out, 503 with
 `retryable`) is repeated with growing waits within a budget, but only where repeating is safe: what
-carries a condition (If-Match) is not sent again once AOS may have acted on it. A system that never
-answered this client counts as not started, at once.
+carries a condition (If-Match) is not sent again once AOS may have acted on it. Where nothing
+listens and nothing ever answered this client, AOS counts as not started, at once.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import json
 import random
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -98,12 +99,14 @@ class Transport:
             found = self._try(call)
             if isinstance(found, Answer):
                 return found
-            may_repeat = call.repeatable or not found.reached
             pause = found.retry_after or wait * (0.5 + random.random() / 2)
-            if not self._answered or not may_repeat or time.monotonic() + pause > end:
+            if not self._may_repeat(call, found) or time.monotonic() + pause > end:
                 raise found.error
             self._sleep(pause)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    def _may_repeat(self, call: Call, found: _Away) -> bool:
+        return call.repeatable if found.reached else self._answered
 
     def _try(self, call: Call) -> Answer | _Away:
         headers = {"Accept": "application/json", **call.headers}
@@ -125,7 +128,8 @@ class Transport:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         refused = isinstance(reason, ConnectionRefusedError)
         text = "connection refused" if refused else str(reason) or type(reason).__name__
-        return _Away(not_running(self.address.url, text), reached=not refused)
+        reached = not refused and not isinstance(reason, socket.gaierror)
+        return _Away(not_running(self.address.url, text), reached=reached)
 
     def _read(self, call: Call, status: int, response: Any) -> Answer | _Away:
         text = response.read(MAX_ANSWER_BYTES + 1)

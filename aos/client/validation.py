@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aos.domain.card import CardPolicy
+from aos.domain.card import CardPolicy, LimitBounds
 from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path
+from aos.settings import Settings
+
+_OF_CARDS = re.compile(r"AOS_(MODELS?|MCP_ALLOWED|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$")
 
 
 def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[FileReport]:
     """A report on every card file. ConfigurationError: nothing to check, or not readable."""
-    policy = _policy(environ)
+    policy = card_policy(environ)
     reports: list[FileReport] = []
     for path in paths:
         try:
@@ -29,19 +32,22 @@ def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[Fi
     return reports
 
 
-def _policy(environ: Mapping[str, str]) -> CardPolicy:
-    """What the operator allows cards to say, as far as cards can be checked without the apps."""
-    models = _words(environ.get("AOS_MODELS") or environ.get("AOS_MODEL") or "", ",")
-    allowed = environ.get("AOS_MCP_ALLOWED")
-    policy = CardPolicy(
-        allowed_models=frozenset(models) or None,
-        key_vault_uri=environ.get("AOS_KEY_VAULT_URI") or None,
+def card_policy(environ: Mapping[str, str]) -> CardPolicy:
+    """What these settings allow cards to say, as main would read them. ConfigurationError."""
+    of_cards = {name: value for name, value in environ.items() if _OF_CARDS.match(name)}
+    settings = Settings.read(of_cards | {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
+    bounds = settings.bounds
+    return CardPolicy(
+        allowed_models=settings.model.allowed,
+        bounds=LimitBounds(
+            max_turns=bounds.turns,
+            max_tool_calls=bounds.tool_calls,
+            run_timeout_seconds=bounds.run_timeout_seconds,
+            approval_timeout_seconds=bounds.approval_timeout_seconds,
+        ),
+        mcp_allowed=settings.mcp_allowed,
+        key_vault_uri=settings.key_vault_uri,
     )
-    return policy if allowed is None else replace(policy, mcp_allowed=_words(allowed, ";"))
-
-
-def _words(text: str, separator: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(separator) if word.strip())
 
 
 def reports_as_json(reports: Sequence[FileReport]) -> str:

@@ -1,0 +1,235 @@
+"""The `aos` command: what it prints, where, and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aos.client.cli import main as aos
+from aos.client.validation import card_policy
+from tests.unit.catalog.cards import Cards, card
+from tests.unit.client.stub_main import Say, StubMain, refusal
+
+PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
+RUN: dict[str, Any] = {
+    "run_id": "r1",
+    "agent_id": "ceo",
+    "conversation_id": "board",
+    "status": "completed",
+    "output": "Sell.",
+    "error": None,
+    "created_at": "2030-01-01T00:00:00.000Z",
+}
+
+
+def test_ask_prints_the_answer_alone(main: StubMain, capsys: pytest.CaptureFixture[str]) -> None:
+    main.then(Say(body=RUN))
+    code = aos(["ask", "ceo", "What now?", "--conversation", "board", "--url", main.url])
+    assert (code, *capsys.readouterr()) == (0, "Sell.\n", "")
+    [seen] = main.seen
+    assert (seen.path, seen.body["message"]) == ("/api/agents/ceo/run", "What now?")
+    assert seen.body["conversation_id"] == "board"
+
+
+def test_ask_takes_url_and_key_from_the_environment_and_the_message_from_stdin(
+    main: StubMain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOS_URL", main.url)
+    monkeypatch.setenv("AOS_KEY", "s3cret")
+    monkeypatch.setattr("sys.stdin", io.StringIO("A long\nletter"))
+    main.then(Say(body=RUN))
+    assert aos(["ask", "ceo", "-", "--idempotency-key", "k1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == RUN
+    [seen] = main.seen
+    assert seen.body["message"] == "A long\nletter"
+    assert (seen.headers["x-functions-key"], seen.headers["idempotency-key"]) == ("s3cret", "k1")
+
+
+def test_ask_says_in_one_line_how_a_run_failed(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"code": "max_turns", "message": "64 turns are the limit"}
+    main.then(Say(body=RUN | {"status": "failed", "output": "", "error": error}))
+    main.then(Say(body=RUN | {"status": "cancelled", "output": ""}))
+    main.then(Say(body=RUN | {"status": "in_progress"}, status=202))
+    main.then(refusal("agent_not_found", "there is no agent 'ceo'"))
+    codes = [aos(["ask", "ceo", "Hello", "--timeout", "0", "--url", main.url]) for _ in range(4)]
+    assert (codes, *capsys.readouterr()) == (
+        [1, 1, 1, 1],
+        "",
+        "failed: max_turns: 64 turns are the limit\n"
+        "cancelled (run r1)\n"
+        "the run r1 is still in_progress; `aos runs` shows its end\n"
+        "agent_not_found: there is no agent 'ceo'\n",
+    )
+
+
+def test_when_nothing_is_up_one_line_says_what_to_start(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in (["ask", "ceo", "Hello"], ["runs"]):
+        assert aos([*command, "--url", "http://127.0.0.1:9"]) == 2
+        out, said = capsys.readouterr()
+        assert out == ""
+        assert said == (
+            "nothing answers at http://127.0.0.1:9 (connection refused); start AOS with"
+            " `make run`, or name another address with --url or AOS_URL\n"
+        )
+
+
+def test_an_impossible_url_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert aos(["runs", "--url", "localhost:7071"]) == 2
+    assert capsys.readouterr().err.startswith("'localhost:7071' is no address of AOS")
+
+
+def test_runs_are_a_table_or_a_json_object_a_line(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={"items": [RUN], "next": None}))
+    assert aos(["runs", "--agent", "ceo", "--status", "failed", "--url", main.url]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["CREATED", "STATUS", "AGENT", "RUN", "CONVERSATION"]
+    assert row.split() == ["2030-01-01T00:00:00.000Z", "completed", "ceo", "r1", "board"]
+    assert main.seen[0].path == "/api/runs?agent_id=ceo&status=failed"
+    main.then(Say(body={"items": [RUN, RUN], "next": "/api/runs?after=2"}))
+    assert aos(["runs", "--json", "--limit", "2", "--url", main.url]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [RUN, RUN]
+
+
+def test_since_is_a_span_back_from_now_or_a_time(main: StubMain) -> None:
+    for since in ("2h", "2030-01-01T12:00:00+02:00", "2030-01-01"):
+        main.then(Say(body={"items": [], "next": None}))
+        assert aos(["runs", "--since", since, "--url", main.url]) == 0
+    asked = [seen.path.partition("since=")[2].replace("%3A", ":") for seen in main.seen]
+    ago = datetime.now(UTC) - datetime.fromisoformat(asked[0])
+    assert timedelta(hours=2) <= ago < timedelta(hours=2, minutes=1)
+    assert asked[1:] == ["2030-01-01T10:00:00.000Z", "2030-01-01T00:00:00.000Z"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["dance"],
+        ["validate"],
+        ["ask", "ceo"],
+        ["ask", "ceo", "x", "--timeout", "long"],
+        ["runs", "--since", "soon"],
+        ["runs", "--limit", "0"],
+        ["runs", "--status", "done"],
+    ],
+)
+def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        aos(words)
+    assert end.value.code == 2
+    assert "usage: aos" in capsys.readouterr().err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--version"], ["--help"], ["ask", "-h"], ["runs", "-h"], ["validate", "-h"]):
+        with pytest.raises(SystemExit) as end:
+            aos(words)
+        assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("aos 2.0.0\n")
+    for word in ("AOS_URL", "AOS_KEY", "AOS_MCP_ALLOWED", "example:", "exit codes:"):
+        assert word in said
+
+
+def test_validate_accepts_the_plans_cards_and_shows_warnings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert aos(["validate", str(PLAN)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"{PLAN}/ceo.json: active", f"{PLAN}/github.json: active"]
+    assert lines[2].startswith("  warning at env.GITHUB_PERSONAL_ACCESS_TOKEN: AOS_KEY_VAULT_URI")
+
+
+async def test_validate_says_what_the_status_file_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = card(purpos="x", limits={"max_turns": 99})
+    cards = Cards()
+    await cards.upload("ceo", body)
+    await cards.publisher().publish()
+    told = await cards.status("ceo")
+    (tmp_path / "ceo.json").write_bytes(body)
+    assert aos(["validate", str(tmp_path / "ceo.json")]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        f"{tmp_path}/ceo.json: rejected",
+        *(f"  error at {e['path']}: {e['message']}; {e['hint']}" for e in told["errors"]),
+    ]
+    assert aos(["validate", "--json", str(tmp_path)]) == 1
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["agent_id"], row["state"], row["errors"]) == ("ceo", "rejected", told["errors"])
+
+
+def test_validate_judges_by_the_operators_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ceo.json").write_bytes(card(model="big", limits={"max_turns": 70}))
+    monkeypatch.setenv("AOS_MODELS", "small,big")
+    monkeypatch.setenv("AOS_MAX_TURNS", "80")
+    assert aos(["validate", str(tmp_path)]) == 0
+    monkeypatch.setenv("AOS_MODELS", "small")
+    assert aos(["validate", str(tmp_path)]) == 1
+    assert "the model 'big' is not in AOS_MODELS" in capsys.readouterr().out
+
+
+def test_validate_reads_the_settings_of_cards_as_main_does(tmp_path: Path) -> None:
+    from aos.bootstrap.main import MainApp
+    from aos.settings import Settings
+
+    environ = {
+        "AOS_MODEL": "base",
+        "AOS_MODELS": "small, big",
+        "AOS_MCP_ALLOWED": "uvx a;npx -y @b/",
+        "AOS_KEY_VAULT_URI": "https://v.vault.azure.net/",
+        "AOS_MAX_TURNS": "9",
+        "AOS_MAX_TOOL_CALLS": "8",
+        "AOS_RUN_TIMEOUT_SECONDS": "70",
+        "AOS_APPROVAL_TIMEOUT_SECONDS": "60",
+        "AOS_KEY_OWNERS": "no card needs these",
+    }
+    settings = {n: v for n, v in environ.items() if n != "AOS_KEY_OWNERS"}
+    read = Settings.read(settings | {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
+    app = MainApp.__new__(MainApp)
+    app.settings = read
+    assert app._policy == card_policy(environ)
+
+
+def test_validate_says_what_it_cannot_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert aos(["validate", str(tmp_path / "nothing.json")]) == 2
+    assert aos(["validate", str(tmp_path)]) == 2
+    monkeypatch.setenv("AOS_MAX_TURNS", "many")
+    assert aos(["validate", str(PLAN)]) == 2
+    out, said = capsys.readouterr()
+    assert (out, said.splitlines()) == (
+        "",
+        [
+            f"'{tmp_path}/nothing.json' cannot be read: No such file or directory",
+            f"no .json file under '{tmp_path}'",
+            "AOS_MAX_TURNS='many' is not usable; write a whole number from 1 to 1000",
+        ],
+    )
+
+
+def test_a_reader_that_has_had_enough_is_no_error(main: StubMain) -> None:
+    items = [RUN | {"metadata": {"filling": "x" * 10_000}}] * 50
+    main.then(Say(body={"items": items, "next": None}))
+    command = f"{sys.executable} -m aos.client.cli runs --json --url {main.url} | head -c 10"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr, len(done.stdout)) == (0, b"", 10)
