@@ -51,7 +51,7 @@ def decode_value(data: bytes, position: int = 0) -> tuple[Value, int]:
         raise DecodeError("the bytes end in the middle of a value") from error
     except UnicodeDecodeError as error:
         raise DecodeError("a string is not valid UTF-8, or a symbol not ASCII") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DecodeError(f"a value that AMQP 1.0 does not allow: {error}") from error
 
 
