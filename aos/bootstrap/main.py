@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
@@ -16,10 +17,11 @@ from aos.entrypoints.http.runs import RunBounds, RunRoutes
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.entrypoints.timers import IN_AZURE, ON_A_LAPTOP, Schedules, Ticker
+from aos.errors import TransientError
 from aos.services.admission import Admissions
 from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.editor import CardEditor
-from aos.services.catalog.publisher import CatalogPublisher
+from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.mending import Mender
 from aos.services.reading import Reading
 from aos.services.replies import Replies
@@ -118,13 +120,17 @@ class MainApp(App):
         return Ticker("mend", mend, telemetry=self._world.telemetry, ready=self._ready)
 
     async def _publish(self) -> None:
-        outcome = await self._publisher.publish()
+        await self._published(await self._publisher.publish())
+
+    async def _published(self, outcome: PublishOutcome) -> None:
+        """What this process published, it serves at once."""
         await self._announcer.tell(outcome)
         if outcome.published or self._agents.known is None:
-            await self._agents.current()
+            with contextlib.suppress(TransientError):
+                await self._agents.at_least(outcome.version)
 
     def _cards(self, kind: CardKind) -> CardRoutes:
-        return CardRoutes(self._door, kind=kind, editor=self._editor, announcer=self._announcer)
+        return CardRoutes(self._door, kind=kind, editor=self._editor, published=self._published)
 
     @cached_property
     def _reply_entities(self) -> ReplyEntities:

@@ -10,8 +10,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aos.domain.json_text import JsonTextError, parse_json
 from aos.errors import Refused
@@ -26,6 +33,16 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
 WaitSeconds = Annotated[float, Field(ge=0, le=230)]
 M = TypeVar("M", bound=BaseModel)
+
+
+def _no_boolean(value: Any) -> Any:
+    """Python takes True for 1; JSON does not."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("version", "not a version")
+    return value
+
+
+Version = Annotated[Literal[1], BeforeValidator(_no_boolean)]
 
 
 class _Body(BaseModel):
@@ -45,7 +62,7 @@ Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 class _Asking(_Body):
     """What both doors take."""
 
-    version: Literal[1] = 1
+    version: Version = 1
     message: Text | Parts
     conversation_id: ConversationId | None = None
     metadata: dict[str, Any] | None = None
@@ -81,7 +98,7 @@ class QueueCancel(_Body):
 
     model_config = ConfigDict(title="Cancel")
 
-    version: Literal[1] = 1
+    version: Version = 1
     type: Literal["run.cancel"]
     run_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 

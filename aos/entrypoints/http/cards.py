@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import azure.functions as func
@@ -13,8 +14,8 @@ from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.http.runs import media_type
 from aos.errors import Refused
-from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.editor import CardEditor, PutResult
+from aos.services.catalog.publisher import PublishOutcome
 
 MAX_ROLLBACK_BYTES = 16 * 1024
 MASK = "***"
@@ -25,12 +26,17 @@ class CardRoutes:
     """The routes of one kind of card."""
 
     def __init__(
-        self, door: Door, *, kind: CardKind, editor: CardEditor, announcer: Announcer
+        self,
+        door: Door,
+        *,
+        kind: CardKind,
+        editor: CardEditor,
+        published: Callable[[PublishOutcome], Awaitable[None]],
     ) -> None:
         self._door = door
         self._kind = kind
         self._editor = editor
-        self._announcer = announcer
+        self._published = published
         self._one = "agent" if kind is CardKind.AGENT else "mcp_server"
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
@@ -117,7 +123,7 @@ class CardRoutes:
 
     async def _done(self, result: PutResult) -> Answer:
         if result.outcome is not None:
-            await self._announcer.tell(result.outcome)
+            await self._published(result.outcome)
         headers = {} if result.etag is None else {"ETag": result.etag}
         return Answer(body=result.to_dict(), headers=headers)
 

@@ -1,0 +1,234 @@
+"""main and realm as their function apps have them, on a world in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import azure.functions as func
+from azure.functions.servicebus import ServiceBusMessage
+
+from aos.adapters.memory import (
+    Kept,
+    ManualClock,
+    MemoryBroker,
+    MemoryBus,
+    MemoryConversationStore,
+    MemoryLedger,
+    MemoryPendingStore,
+    MemoryRequestStore,
+    MemoryRunIndex,
+    MemoryTables,
+    MemoryTelemetry,
+    SeededIds,
+)
+from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.bootstrap.main import MainApp
+from aos.bootstrap.realm import RealmApp
+from aos.bootstrap.warmup import Warmup
+from aos.bootstrap.world import World
+from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.ports import ReceivedMessage
+from aos.settings import Settings
+from aos.testing import ScriptedModel
+
+DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "AOS_MODEL_ENDPOINT": "http://m/v1"}
+
+
+class QuickClock(ManualClock):
+    """A clock on which every sleep is over at once, and has lasted as long as it should."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Move time on, and give others their turn."""
+        await asyncio.sleep(0)
+        self.advance(max(seconds, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a route answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return str(self.body["error"]["code"])
+
+    @property
+    def message(self) -> str:
+        """The error's message."""
+        return str(self.body["error"]["message"])
+
+
+class InMemory:
+    """Two apps, one world, and a pump that hands over messages as the host does."""
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        self.settings = Settings.read({**DEVELOPMENT, **(settings or {})})
+        self.clock = QuickClock()
+        self.broker = MemoryBroker(clock=self.clock)
+        self.tables = MemoryTables()
+        self.telemetry = MemoryTelemetry()
+        self.model = ScriptedModel()
+        self.config = MemoryBlobStore(clock=self.clock)
+        self.data = MemoryBlobStore(clock=self.clock)
+        self.bus = MemoryBus(self.broker, clock=self.clock)
+        self.world = World(
+            config=self.config,
+            data=self.data,
+            requests=MemoryRequestStore(self.tables),
+            pending=MemoryPendingStore(self.tables),
+            conversations=MemoryConversationStore(self.tables),
+            index=MemoryRunIndex(self.tables),
+            ledger=MemoryLedger(self.tables),
+            bus=self.bus,
+            model=self.model,
+            clock=self.clock,
+            ids=SeededIds(random.Random(7)),
+            telemetry=self.telemetry,
+        )
+        self.main = MainApp("main", self.settings, world=self.world, warmup=warm())
+        self.realm = RealmApp("realm", self.settings, world=self.world, warmup=warm())
+
+    async def put(self, card: dict[str, Any]) -> None:
+        """Upload an agent card and publish it."""
+        await self.config.write(f"agents/{card['agent_id']}.json", json.dumps(card).encode())
+        await self.main.catalog_timer.tick(None)  # type: ignore[arg-type]  # it is not looked at
+
+    async def ask(self, body: object, **more: Any) -> Reply:
+        """POST to the run route of the agent `ceo`."""
+        given = {"agent_id": "ceo"} | more.pop("parts", {})
+        return await call(self.main.runs.start, "POST", body=body, parts=given, **more)
+
+    def send(self, body: object, **properties: Any) -> None:
+        """Put a message on `aos-requests`; `body` as bytes, or an object to be sent as JSON."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.broker.send(REQUESTS_QUEUE, raw, **{"message_id": "m-1", **properties})
+
+    async def settle(self) -> None:
+        """Hand over messages until there are none."""
+        for _ in range(2000):
+            if not await self._one():
+                return
+        raise AssertionError("the world does not come to rest")
+
+    def replies(self) -> list[Kept]:
+        """What is on the queue of replies."""
+        return self.broker.messages(RESPONSES_QUEUE)
+
+    @contextlib.asynccontextmanager
+    async def pumping(self) -> AsyncIterator[None]:
+        """Hand over messages for as long as the block lasts."""
+
+        over = asyncio.Event()
+
+        async def pump() -> None:
+            while not over.is_set():
+                await self._one()
+                await asyncio.sleep(0)
+            await self.settle()
+
+        task = asyncio.create_task(pump())
+        try:
+            yield
+        finally:
+            over.set()
+            await task
+
+    async def _one(self) -> bool:
+        for entity, handle in (
+            (REQUESTS_QUEUE, self.main.requests.handle),
+            (MAIN_QUEUE, self.main.commands.handle),
+        ):
+            kept = self.broker.receive(entity)
+            if kept is not None:
+                await self._deliver(kept, handle)
+                return True
+        session = self.broker.accept_session(REALM_QUEUE)
+        if session is None:
+            return False
+        kept = self.broker.receive_in(session)
+        if kept is not None:
+            await self._deliver(kept, self.realm.commands.handle)
+        self.broker.release(session)
+        return True
+
+    async def _deliver(self, kept: Kept, handle: Any) -> None:
+        lock = kept.lock
+        assert lock is not None
+        try:
+            await handle(trigger_message(kept.received()))
+        except Exception:  # noqa: BLE001 - as the host does
+            self.broker.abandon(kept, lock)
+        else:
+            self.broker.complete(kept, lock)
+
+
+def warm() -> Warmup:
+    """A warm-up that has nothing to import."""
+
+    async def nothing() -> None:
+        pass
+
+    warmup = Warmup((), then=nothing, head_start_seconds=0.0)
+    warmup.start()
+    return warmup
+
+
+def trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
+    """The message as the worker hands it to a function."""
+    properties = dict(message.properties)
+    if message.traceparent is not None:
+        properties.setdefault("Diagnostic-Id", message.traceparent)
+    return ServiceBusMessage(
+        body=message.body,
+        application_properties=properties,
+        user_properties=properties,
+        message_id=message.message_id or "",
+        sequence_number=message.sequence_number,
+        delivery_count=message.delivery_count,
+        correlation_id=message.correlation_id,
+        session_id=message.session_id,
+        reply_to=message.reply_to,
+        reply_to_session_id=message.reply_to_session_id,
+        content_type=message.content_type,
+        expires_at_utc=message.expires_at,
+    )
+
+
+def request(
+    method: str,
+    *,
+    body: object = b"",
+    headers: Mapping[str, str] | None = None,
+    query: str = "",
+    parts: Mapping[str, str] | None = None,
+) -> func.HttpRequest:
+    """A request as the host hands it over; an object is sent as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return func.HttpRequest(
+        method=method,
+        url=f"http://127.0.0.1:7071/api/x{'?' + query if query else ''}",
+        headers={"content-type": "application/json", **(headers or {})},
+        params={n: v for n, v in parse_qsl(urlsplit(f"?{query}").query)},
+        route_params=dict(parts or {}),
+        body=raw,
+    )
+
+
+async def call(route: Any, method: str = "GET", **given: Any) -> Reply:
+    """Call a route and read its answer."""
+    async with asyncio.timeout(10):
+        response: func.HttpResponse = await route(request(method, **given))
+    assert response.mimetype == "application/json"
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, json.loads(response.get_body()))
