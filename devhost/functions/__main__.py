@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Here, because azure.functions and aiohttp take half a second that --help need not wait.
         from devhost.functions.host import Host
 
-        host = Host.load(options.folder, keys=options.keys)
+        host = Host.load(options.folder, keys=options.keys, port=options.port)
         asyncio.run(host.serve(address=options.host, port=options.port))
     except HostError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201  the one line

@@ -53,12 +53,18 @@ class Host:
     intakes: tuple[Intake, ...]
 
     @classmethod
-    def load(cls, folder: Path, *, keys: Path | None) -> Host:
-        """Load the app in `folder`. Raises HostError with one line that says why not."""
+    def load(cls, folder: Path, *, keys: Path | None, port: int = 0) -> Host:
+        """Load the app in `folder`. Raises HostError with one line that says why not.
+
+        `port` is what it will be asked to listen on: like Core Tools the host tells the app its
+        address in WEBSITE_HOSTNAME.
+        """
         folder = folder.resolve()
         if not folder.is_dir():
             raise HostError(f"{folder} is no folder; name the folder of a Functions app")
         apply_local_settings(folder / "local.settings.json", os.environ)
+        if port:
+            os.environ.setdefault("WEBSITE_HOSTNAME", f"localhost:{port}")
         options = read_host_json(folder)
         functions = load_app(folder, options)
         invoker = Invoker(timeout_seconds=options.function_timeout_seconds)

@@ -17,6 +17,7 @@ import pytest
 from tests.contract.functions.hosting import (
     STOP_SECONDS,
     Running,
+    free_port,
     running_app,
     start_host,
     until,
@@ -260,11 +261,14 @@ def test_settings_of_the_folder_reach_the_app(tmp_path: Path) -> None:
     (tmp_path / "app" / "local.settings.json").write_text(json.dumps({"Values": values}))
     source = """
 note("settings", given=os.environ["GIVEN"], path=os.environ["PATH"],
-     environment=os.environ["AZURE_FUNCTIONS_ENVIRONMENT"])
+     environment=os.environ["AZURE_FUNCTIONS_ENVIRONMENT"],
+     hostname=os.environ["WEBSITE_HOSTNAME"])
 """
-    with running_app(tmp_path / "app", source) as app:
+    port = free_port()
+    with running_app(tmp_path / "app", source, arguments=("--port", str(port))) as app:
         line = app.wait_for("settings")
     assert (line["given"], line["environment"]) == ("by the file", "Development")
+    assert line["hostname"] == f"localhost:{port}"
     assert line["path"] == os.environ["PATH"]
 
 
