@@ -1,0 +1,38 @@
+"""What do all connections share?"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from devhost.amqp.performatives import Error
+from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.entities.namespace import Namespace
+from devhost.servicebus.errors import BusError
+from devhost.servicebus.turn import Turn
+
+MAX_MESSAGE_SIZE = 262_144
+"""Bytes of one message, as in Azure's Standard tier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """The entities, the journal and the agenda, with a name for this process."""
+
+    namespace: Namespace
+    turn: Turn
+    agenda: Agenda
+    container_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    next_number: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
+
+    def error(self, refusal: BusError) -> Error:
+        """A refusal as clients know it: all three fields, for Azure's SDK looks at the third."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+        text = (
+            f"{refusal.description} TrackingId:{self.container_id}_{self.next_number()}, "
+            f"SystemTracker:aos-local, Timestamp:{moment}"
+        )
+        return Error(refusal.condition, text, {})

@@ -1,0 +1,219 @@
+"""Which entities does a Config.json name, and by which rules?
+
+The format is that of Microsoft's Service Bus emulator; wider ranges than its schema's are taken.
+Values that are absent have the emulator's defaults. Durations are ISO 8601.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devhost.servicebus.entities.intake import IntakeRules
+from devhost.servicebus.entities.queue import QueueRules
+from devhost.servicebus.errors import BusError, ConfigError
+from devhost.servicebus.filters.correlation import CorrelationFilter
+from devhost.servicebus.filters.rules import DEFAULT_RULE, Filter, Rule
+from devhost.servicebus.filters.sql import SqlFilter
+
+_DURATION = re.compile(
+    r"P(?:(?P<days>\d+(?:\.\d+)?)D)?"
+    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+)
+_MS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "seconds": 1_000}
+_FOREVER_MS = 100 * 365 * 86_400_000
+_CORRELATION = {
+    "ContentType": "content_type",
+    "CorrelationId": "correlation_id",
+    "Label": "subject",
+    "Subject": "subject",
+    "MessageId": "message_id",
+    "ReplyTo": "reply_to",
+    "ReplyToSessionId": "reply_to_group_id",
+    "SessionId": "group_id",
+    "To": "to",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConfig:
+    """A queue."""
+
+    name: str
+    rules: QueueRules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionConfig:
+    """A subscription; `filters` are its rules."""
+
+    name: str
+    rules: QueueRules
+    filters: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicConfig:
+    """A topic with its subscriptions."""
+
+    name: str
+    intake: IntakeRules
+    subscriptions: tuple[SubscriptionConfig, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceConfig:
+    """All entities; those of several namespaces are one."""
+
+    queues: tuple[QueueConfig, ...] = ()
+    topics: tuple[TopicConfig, ...] = ()
+
+
+def read_config(path: Path) -> NamespaceConfig:
+    """The entities that a Config.json names. Raises ConfigError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON: {error}") from error
+    try:
+        return parse_config(document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_config(document: Any) -> NamespaceConfig:
+    """The same from the parsed JSON. Raises ConfigError."""
+    namespaces = _entries(_mapping(document, "the file").get("UserConfig", {}), "Namespaces")
+    config = NamespaceConfig(
+        queues=tuple(_queue(entry) for space in namespaces for entry in _entries(space, "Queues")),
+        topics=tuple(_topic(entry) for space in namespaces for entry in _entries(space, "Topics")),
+    )
+    names = [queue.name.casefold() for queue in config.queues]
+    names += [topic.name.casefold() for topic in config.topics]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two entities are named {twice!r}")
+    return config
+
+
+def _queue(entry: dict[str, Any]) -> QueueConfig:
+    return QueueConfig(name=_name(entry), rules=_queue_rules(_properties(entry)))
+
+
+def _topic(entry: dict[str, Any]) -> TopicConfig:
+    return TopicConfig(
+        name=_name(entry),
+        intake=_intake(_properties(entry)),
+        subscriptions=tuple(_subscription(each) for each in _entries(entry, "Subscriptions")),
+    )
+
+
+def _subscription(entry: dict[str, Any]) -> SubscriptionConfig:
+    rules = tuple(_rule(each) for each in _entries(entry, "Rules"))
+    return SubscriptionConfig(
+        name=_name(entry),
+        rules=_queue_rules(_properties(entry)),
+        filters=rules or (DEFAULT_RULE,),
+    )
+
+
+def _queue_rules(properties: dict[str, Any]) -> QueueRules:
+    for name in ("ForwardTo", "ForwardDeadLetteredMessagesTo"):
+        if properties.get(name):
+            raise ConfigError(f"{name} {properties[name]!r}: forwarding is not supported yet")
+    count = properties.get("MaxDeliveryCount", 3)
+    if type(count) is not int or count < 1:
+        raise ConfigError(f"MaxDeliveryCount {count!r} is no whole number from 1 on")
+    return QueueRules(
+        lock_ms=_duration(properties, "LockDuration", "PT1M"),
+        max_delivery_count=count,
+        dead_letter_on_expiry=_flag(properties, "DeadLetteringOnMessageExpiration"),
+        intake=_intake(properties),
+    )
+
+
+def _intake(properties: dict[str, Any]) -> IntakeRules:
+    ttl_ms = _duration(properties, "DefaultMessageTimeToLive", "PT1H")
+    detects = _flag(properties, "RequiresDuplicateDetection")
+    window_ms = _duration(properties, "DuplicateDetectionHistoryTimeWindow", "PT20S")
+    return IntakeRules(
+        requires_session=_flag(properties, "RequiresSession"),
+        time_to_live_ms=ttl_ms if ttl_ms < _FOREVER_MS else None,
+        duplicate_window_ms=window_ms if detects else None,
+    )
+
+
+def _rule(entry: dict[str, Any]) -> Rule:
+    name, properties = _name(entry), _properties(entry)
+    if _mapping(properties.get("Action") or {}, "Action").get("SqlExpression"):
+        raise ConfigError(f"rule {name!r}: actions are not supported yet")
+    try:
+        return Rule(name=name, filter=_filter(properties))
+    except BusError as error:
+        raise ConfigError(f"rule {name!r}: {error}") from error
+
+
+def _filter(properties: dict[str, Any]) -> Filter:
+    kind = properties.get("FilterType", "Sql")
+    if kind == "Sql":
+        expression = _mapping(properties.get("SqlFilter"), "SqlFilter").get("SqlExpression")
+        if not isinstance(expression, str):
+            raise ConfigError("SqlFilter has no SqlExpression")
+        return SqlFilter(expression)
+    if kind == "Correlation":
+        wanted = _mapping(properties.get("CorrelationFilter"), "CorrelationFilter")
+        unknown = wanted.keys() - _CORRELATION.keys() - {"Properties"}
+        if unknown:
+            raise ConfigError(f"CorrelationFilter does not know {min(unknown)!r}")
+        system = {_CORRELATION[key]: value for key, value in wanted.items() if key in _CORRELATION}
+        own = _mapping(wanted.get("Properties") or {}, "Properties")
+        return CorrelationFilter(system={k: v for k, v in system.items() if v}, properties=own)
+    raise ConfigError(f"FilterType {kind!r} is neither 'Sql' nor 'Correlation'")
+
+
+def _duration(properties: dict[str, Any], name: str, default: str) -> int:
+    """Milliseconds."""
+    text = properties.get(name) or default
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not any(match.groups()):
+        raise ConfigError(f"{name} {text!r} is no duration such as PT1M or P14D")
+    total = sum(float(value) * _MS[unit] for unit, value in match.groupdict().items() if value)
+    if total < 1:
+        raise ConfigError(f"{name} {text!r} is too short")
+    return round(total)
+
+
+def _flag(properties: dict[str, Any], name: str) -> bool:
+    value = properties.get(name, False)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}, not true or false")
+    return value
+
+
+def _name(entry: dict[str, Any]) -> str:
+    name = entry.get("Name")
+    if not isinstance(name, str) or not 0 < len(name) <= 260:
+        raise ConfigError(f"an entity has the name {name!r}")
+    return name
+
+
+def _properties(entry: dict[str, Any]) -> dict[str, Any]:
+    return _mapping(entry.get("Properties") or {}, f"Properties of {entry.get('Name')!r}")
+
+
+def _entries(parent: Any, key: str) -> list[dict[str, Any]]:
+    entries = _mapping(parent, f"what holds {key}").get(key) or []
+    if not isinstance(entries, list):
+        raise ConfigError(f"{key} is no list")
+    return [_mapping(entry, f"an entry of {key}") for entry in entries]
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{what} is no JSON object")
+    return value

@@ -1,0 +1,1 @@
+"""What are the rules of queues, topics, subscriptions and sessions?"""

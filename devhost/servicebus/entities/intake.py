@@ -1,0 +1,124 @@
+"""May a message come in, and what does the entity say of it?
+
+The rules that queues and topics share: sessions, duplicates, time to live, schedule, numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.entities.message import Content, Message, State
+from devhost.servicebus.entities.records import CounterMoved, IdSeen, Journal
+from devhost.servicebus.errors import NOT_ALLOWED, BusError
+
+MAX_TIME_TO_LIVE_MS = 100 * 365 * 86_400_000
+MAX_SEEN_IDS = 500_000
+"""How many message ids one entity remembers; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeRules:
+    """Of an entity that takes messages. Times in milliseconds; None: without end, or off."""
+
+    requires_session: bool = False
+    time_to_live_ms: int | None = None
+    duplicate_window_ms: int | None = None
+
+
+class Intake:
+    """Gives numbers and times to what comes in."""
+
+    def __init__(self, path: str, rules: IntakeRules, *, journal: Journal, agenda: Agenda) -> None:
+        self.path = path
+        self.rules = rules
+        self.last_sequence = 0
+        self._journal = journal
+        self._agenda = agenda
+        self._seen: dict[str, int] = {}
+
+    def check(self, content: Content) -> None:
+        """Raise BusError for what this entity does not take."""
+        session_id = content.properties.group_id
+        if self.rules.requires_session and not isinstance(session_id, str):
+            raise BusError(
+                NOT_ALLOWED, f"The entity {self.path!r} requires a session id on each message."
+            )
+
+    def is_duplicate(self, content: Content) -> bool:
+        """Whether its id came within the window; remembers it if not."""
+        window_ms = self.rules.duplicate_window_ms
+        if window_ms is None:
+            return False
+        now_ms = self._agenda.now_ms()
+        self._drop_old_ids(now_ms)
+        message_id = str(content.properties.message_id)
+        if message_id in self._seen:
+            return True
+        self._seen[message_id] = now_ms + window_ms
+        self._journal.write(IdSeen(self.path, message_id, now_ms + window_ms))
+        return False
+
+    def forget(self, contents: Iterable[Content]) -> None:
+        """These could not be kept after all: they may come again."""
+        for content in contents:
+            self._seen.pop(str(content.properties.message_id), None)
+
+    def remember(self, message_id: str, until_ms: int) -> None:
+        """An id that was seen before the restart."""
+        self._seen[message_id] = until_ms
+
+    def stamp(
+        self, content: Content, *, origin: int | None = None, expires_ms: int | None = None
+    ) -> Message:
+        """The message as it enters: active, or scheduled if its time is to come.
+
+        `origin` and `expires_ms`: its number and last moment in the topic it comes from.
+        """
+        now_ms = self._agenda.now_ms()
+        self.last_sequence += 1
+        self._journal.write(CounterMoved(self.path, self.last_sequence))
+        due_ms = content.scheduled_ms
+        if origin is None and due_ms is not None and due_ms > now_ms:
+            return Message(
+                content=content,
+                sequence=self.last_sequence,
+                enqueued_ms=now_ms,
+                due_ms=due_ms,
+                state=State.SCHEDULED,
+            )
+        return Message(
+            content=content,
+            sequence=self.last_sequence,
+            enqueued_ms=now_ms,
+            expires_ms=_earlier(expires_ms, self._expiry(content, now_ms)),
+            origin_sequence=origin,
+        )
+
+    def activate(self, message: Message) -> Message:
+        """A scheduled message whose time has come: a new number, enqueued now."""
+        now_ms = self._agenda.now_ms()
+        self.last_sequence += 1
+        self._journal.write(CounterMoved(self.path, self.last_sequence))
+        return Message(
+            content=message.content,
+            sequence=self.last_sequence,
+            enqueued_ms=now_ms,
+            expires_ms=self._expiry(message.content, now_ms),
+        )
+
+    def _expiry(self, content: Content, now_ms: int) -> int | None:
+        limits = [ms for ms in (content.ttl_ms, self.rules.time_to_live_ms) if ms is not None]
+        return now_ms + min(*limits, MAX_TIME_TO_LIVE_MS) if limits else None
+
+    def _drop_old_ids(self, now_ms: int) -> None:
+        while self._seen:
+            oldest = next(iter(self._seen))
+            if self._seen[oldest] > now_ms and len(self._seen) < MAX_SEEN_IDS:
+                return
+            del self._seen[oldest]
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    return min((ms for ms in (one, other) if ms is not None), default=None)

@@ -1,0 +1,189 @@
+"""What is a message while the Service Bus has it?
+
+`Content` is what the sender gave, kept byte for byte; `Message` adds what the entity says of it;
+`Held` is its mutable place in a queue, with the `Lock` that a receiver has on it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from devhost.amqp import message as sections
+from devhost.amqp.encode import append_value
+from devhost.amqp.errors import DecodeError
+from devhost.amqp.message import Header, Properties
+from devhost.amqp.types import Symbol
+from devhost.servicebus.errors import DECODE_ERROR, BusError
+
+if TYPE_CHECKING:
+    from devhost.servicebus.entities.lane import Lane
+    from devhost.servicebus.entities.receiver import Receiver
+
+SCHEDULED_TIME = "x-opt-scheduled-enqueue-time"
+_OURS = frozenset(
+    {
+        "x-opt-sequence-number",
+        "x-opt-enqueue-sequence-number",
+        "x-opt-enqueued-time",
+        "x-opt-locked-until",
+        "x-opt-lock-token",
+        "x-opt-message-state",
+        "x-opt-deadletter-source",
+    }
+)
+"""Annotations that only a broker may set; a message sent on is rid of its former ones."""
+
+
+class State(IntEnum):
+    """The values of `x-opt-message-state`."""
+
+    ACTIVE = 0
+    DEFERRED = 1
+    SCHEDULED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What the sender gave. `annotations` are encoded keys and values, `annotation_count` both."""
+
+    header: Header
+    annotation_count: int
+    annotations: bytes
+    properties: Properties
+    properties_section: bytes
+    application_section: bytes
+    rest: bytes
+    scheduled_ms: int | None
+
+    @property
+    def bare(self) -> bytes:
+        """Properties, application properties and body."""
+        return self.properties_section + self.application_section + self.rest
+
+    @property
+    def application_properties(self) -> dict[Any, Any]:
+        """The application properties, decoded anew each time."""
+        return sections.read_map(self.application_section)
+
+    @property
+    def ttl_ms(self) -> int | None:
+        """The sender's time to live; the pair of times is for what a uint cannot hold."""
+        expiry, creation = self.properties.absolute_expiry_time, self.properties.creation_time
+        if self.header.ttl is not None and self.header.ttl < 0xFFFFFFFF:
+            return self.header.ttl
+        if expiry is not None and creation is not None:
+            return max(expiry - creation, 0)
+        return self.header.ttl
+
+    def encoded(self) -> bytes:
+        """The whole message, as `read_content` takes it."""
+        head = sections.composite_section(self.header)
+        return head + annotations_section(self.annotation_count, self.annotations) + self.bare
+
+    def with_properties(self, more: dict[Any, Any]) -> Content:
+        """The same with more application properties."""
+        if not more:
+            return self
+        merged = {**self.application_properties, **more}
+        section = sections.map_section(sections.APPLICATION_PROPERTIES, merged)
+        return replace(self, application_section=section)
+
+
+def annotations_section(count: int, entries: bytes) -> bytes:
+    """Message annotations made of encoded keys and values, `count` of both; none: no section."""
+    if not count:
+        return b""
+    size = len(entries) + 4
+    return b"\x00\x53\x72\xd1" + size.to_bytes(4) + count.to_bytes(4) + entries
+
+
+def read_content(data: bytes) -> Content:
+    """The message as a sender encoded it. Raises BusError if it is none."""
+    try:
+        parts = sections.slice_message(data)
+        header = sections.read_header(parts.header)
+        properties = sections.read_properties(parts.properties)
+        annotations = sections.read_map(parts.message_annotations)
+        properties_section = parts.properties
+        if properties.message_id is None:  # the JavaScript SDK cannot receive a message without
+            properties = properties._replace(message_id=uuid.uuid4().hex)
+            properties_section = sections.composite_section(properties)
+        scheduled = annotations.get(SCHEDULED_TIME)
+        count, entries = _encode_entries(annotations)
+    except DecodeError as error:
+        raise BusError(DECODE_ERROR, f"The message cannot be read: {error}.") from error
+    return Content(
+        header=header,
+        annotation_count=count,
+        annotations=entries,
+        properties=properties,
+        properties_section=properties_section,
+        application_section=parts.application_properties,
+        rest=parts.body + parts.footer,
+        scheduled_ms=scheduled if isinstance(scheduled, int) else None,
+    )
+
+
+def _encode_entries(annotations: dict[Any, Any]) -> tuple[int, bytes]:
+    out, count = bytearray(), 0
+    for key, value in annotations.items():
+        if key not in _OURS:
+            append_value(out, Symbol(key) if isinstance(key, str) else key)
+            append_value(out, value)
+            count += 2
+    return count, bytes(out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A content with what its entity says of it. Times are in milliseconds since 1970."""
+
+    content: Content
+    sequence: int
+    enqueued_ms: int
+    expires_ms: int | None = None
+    due_ms: int | None = None
+    """When a scheduled message is to be enqueued."""
+    state: State = State.ACTIVE
+    delivery_count: int = 0
+    origin_sequence: int | None = None
+    """Its sequence number in the topic that it came through."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session it belongs to."""
+        return self.content.properties.group_id
+
+
+@dataclass(slots=True, eq=False)
+class Lock:
+    """A receiver's right to one message, until a time; `tag` is also the delivery tag."""
+
+    tag: bytes
+    until_ms: int
+    receiver: Receiver | None
+    settling: bool = False
+    """A settlement waits for the disk."""
+
+    @property
+    def token(self) -> uuid.UUID:
+        """The lock token: the tag, read in .NET's byte order."""
+        return uuid.UUID(bytes_le=self.tag)
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A message's place in a queue."""
+
+    message: Message
+    lane: Lane
+    lock: Lock | None = field(default=None)
+    ready: bool = False
+    """It waits in its lane for a receiver."""
+    gone: bool = False
+
+    def __lt__(self, other: Held) -> bool:
+        return self.message.sequence < other.message.sequence

@@ -1,0 +1,44 @@
+"""Which messages are to be enqueued later?"""
+
+from __future__ import annotations
+
+import heapq
+
+from devhost.servicebus.entities.message import Message
+
+_SLACK = 64
+"""Entries of cancelled messages that are tolerated before the heap is made anew."""
+
+
+class Schedule:
+    """Scheduled messages by sequence number, and by their time."""
+
+    def __init__(self) -> None:
+        self.messages: dict[int, Message] = {}
+        self._heap: list[tuple[int, int]] = []
+
+    def add(self, message: Message) -> None:
+        """Keep a message until its `due_ms`."""
+        self.messages[message.sequence] = message
+        heapq.heappush(self._heap, (message.due_ms or 0, message.sequence))
+
+    def remove(self, sequence: int) -> None:
+        """Forget a message, if it is there."""
+        self.messages.pop(sequence, None)
+        if len(self._heap) > 2 * len(self.messages) + _SLACK:
+            self._heap = [(m.due_ms or 0, m.sequence) for m in self.messages.values()]
+            heapq.heapify(self._heap)
+
+    def take_due(self, now_ms: int) -> list[Message]:
+        """The messages whose time has come, earliest first; they are no longer here."""
+        due = []
+        while self._heap and self._heap[0][0] <= now_ms:
+            message = self.messages.pop(heapq.heappop(self._heap)[1], None)
+            if message is not None:
+                due.append(message)
+        return due
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When to look again; None when nothing is scheduled."""
+        return self._heap[0][0] if self._heap else None

@@ -1,0 +1,118 @@
+"""How does a message get from a topic into its subscriptions?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.entities.intake import Intake, IntakeRules
+from devhost.servicebus.entities.message import Content, Held, Message, State
+from devhost.servicebus.entities.queue import RETRY_MS, Queue, cancel_scheduled
+from devhost.servicebus.entities.records import Gone, Journal, Kept, RulesChanged
+from devhost.servicebus.entities.schedule import Schedule
+from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, BusError
+from devhost.servicebus.filters.rules import Rule, decode_rules, encode_rules, rules_digest
+
+
+class Subscription:
+    """A queue that a topic fills, by its rules."""
+
+    def __init__(self, name: str, queue: Queue, rules: Sequence[Rule]) -> None:
+        self.name = name
+        self.queue = queue
+        self.rules = {rule.name.casefold(): rule for rule in rules}
+        self._configured = rules_digest(rules)
+
+    def takes(self, content: Content) -> bool:
+        """Whether one of its rules matches. (A message comes once, however many match.)"""
+        return any(rule.filter.matches(content) for rule in self.rules.values())
+
+    def add_rule(self, rule: Rule) -> None:
+        """One more rule. Raises BusError when the name is taken."""
+        if rule.name.casefold() in self.rules:
+            raise BusError(ENTITY_ALREADY_EXISTS, f"The rule {rule.name!r} exists already.")
+        self._change({**self.rules, rule.name.casefold(): rule})
+
+    def remove_rule(self, name: str) -> None:
+        """One rule less; without any, nothing comes. Raises BusError when there is none."""
+        if name.casefold() not in self.rules:
+            raise BusError(NOT_FOUND, f"The rule {name!r} could not be found.")
+        self._change({key: rule for key, rule in self.rules.items() if key != name.casefold()})
+
+    def load_rules(self, record: RulesChanged) -> None:
+        """The rules as they were changed at run time, unless Config.json has changed since."""
+        if record.configured == self._configured:
+            self.rules = {rule.name.casefold(): rule for rule in decode_rules(record.rules)}
+
+    def _change(self, rules: dict[str, Rule]) -> None:
+        before, self.rules = self.rules, rules
+        encoded = encode_rules(list(rules.values()))
+        self.queue.journal.write(RulesChanged(self.queue.path, self._configured, encoded))
+
+        def changed(kept: bool) -> None:
+            if not kept:
+                self.rules = before
+
+        self.queue.journal.after(changed)
+
+
+class Topic:
+    """Takes messages like a queue, keeps only scheduled ones, and copies to subscriptions."""
+
+    def __init__(self, path: str, rules: IntakeRules, *, journal: Journal, agenda: Agenda) -> None:
+        self.path = path
+        self.journal = journal
+        self.agenda = agenda
+        self.intake = Intake(path, rules, journal=journal, agenda=agenda)
+        self.schedule = Schedule()
+        self.messages: dict[int, Held] = {}
+        """A topic holds none; subscriptions do."""
+        self.subscriptions: list[Subscription] = []
+
+    def send(self, contents: Sequence[Content]) -> list[int]:
+        """Take messages in, all or none; their numbers. Raises BusError."""
+        for content in contents:
+            for subscription in self.subscriptions:
+                if subscription.queue.rules.requires_session:
+                    subscription.queue.intake.check(content)
+        fresh, later, numbers = [], [], []
+        for content in contents:
+            if not self.intake.is_duplicate(content):
+                fresh.append(content)
+                message = self.intake.stamp(content)
+                if message.state is State.SCHEDULED:
+                    self.journal.write(Kept(self.path, message))
+                    later.append(message)
+                else:
+                    self._copy(message)
+            numbers.append(self.intake.last_sequence)
+        self.journal.after(lambda kept: self.take_in(later) if kept else self.intake.forget(fresh))
+        return numbers
+
+    def take_in(self, messages: Sequence[Message]) -> None:
+        """Scheduled messages that are kept already."""
+        for message in messages:
+            self.schedule.add(message)
+            self.agenda.at(message.due_ms or 0, self._tick)
+
+    def cancel_scheduled(self, sequences: Sequence[int]) -> None:
+        """Take scheduled messages back, all or none. Raises BusError."""
+        cancel_scheduled(self.path, self.schedule, sequences, self.journal)
+
+    def _copy(self, message: Message) -> None:
+        for subscription in self.subscriptions:
+            if subscription.takes(message.content):
+                subscription.queue.send_copy(
+                    message.content, origin=message.sequence, expires_ms=message.expires_ms
+                )
+
+    def _tick(self) -> None:
+        waiting = self.schedule.take_due(self.agenda.now_ms())
+        for message in waiting:
+            self.journal.write(Gone(self.path, message.sequence))
+            self._copy(self.intake.activate(message))
+        due_ms = self.agenda.now_ms() + RETRY_MS
+        later = [replace(message, due_ms=due_ms) for message in waiting]
+        if waiting:
+            self.journal.after(lambda kept: None if kept else self.take_in(later))

@@ -1,0 +1,321 @@
+"""How does a SQL filter expression become a decision?
+
+The SQL of Service Bus rules: comparisons, AND, OR, NOT, IS [NOT] NULL, [NOT] LIKE, [NOT] IN,
+EXISTS, arithmetic, parentheses; `sys.` and `user.` names. A grammar rule is a method of `_Parser`
+that returns a function of the message; NULL is None and means "unknown", as in SQL. What a name
+or value of another kind makes unknown never matches.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from typing import Any
+
+from devhost.servicebus.errors import ARGUMENT_ERROR, BusError
+from devhost.servicebus.filters.tokens import Token, tokenize
+from devhost.servicebus.filters.view import SYSTEM_NAMES, Seen, casefolded
+
+MAX_LENGTH = 1_024
+MAX_NESTING = 32
+
+
+class View:
+    """A message under a filter; application properties are decoded when first asked for."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._own: dict[str, Any] | None = None
+
+    def system(self, name: str) -> Any:
+        """A standard property by the name of its field."""
+        return getattr(self._seen.properties, name)
+
+    def own(self, name: str) -> Any:
+        """An application property; None when there is none."""
+        if self._own is None:
+            self._own = casefolded(self._seen.application_properties)
+        return self._own.get(name)
+
+
+Evaluator = Callable[[View], Any]
+
+
+class SqlFilter:
+    """A SQL expression; parsed at once, so that a wrong one is refused. Raises BusError."""
+
+    __slots__ = ("_evaluate", "expression")
+
+    def __init__(self, expression: str) -> None:
+        if len(expression) > MAX_LENGTH:
+            raise BusError(ARGUMENT_ERROR, f"A filter has at most {MAX_LENGTH} characters.")
+        self.expression = expression
+        self._evaluate = _Parser(expression).parse()
+
+    def matches(self, seen: Seen) -> bool:
+        """Whether the expression is true, neither false nor unknown."""
+        return self._evaluate(View(seen)) is True
+
+
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "%": operator.mod,
+}
+
+
+class _Parser:
+    """One method a grammar rule, from the loosest binding to the tightest."""
+
+    def __init__(self, expression: str) -> None:
+        self._tokens = tokenize(expression)
+        self._position = 0
+        self._depth = 0
+
+    def parse(self) -> Evaluator:
+        evaluate = self._either()
+        if self._token.kind != "end":
+            raise self._error("the end")
+        return evaluate
+
+    def _either(self) -> Evaluator:
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            raise BusError(ARGUMENT_ERROR, f"A filter nests at most {MAX_NESTING} deep.")
+        left = self._both()
+        while self._take("OR"):
+            left = _or(left, self._both())
+        self._depth -= 1
+        return left
+
+    def _both(self) -> Evaluator:
+        left = self._negation()
+        while self._take("AND"):
+            left = _and(left, self._negation())
+        return left
+
+    def _negation(self) -> Evaluator:
+        negations = 0
+        while self._take("NOT"):
+            negations += 1
+        evaluate = self._predicate()
+        return _not(evaluate) if negations % 2 else evaluate
+
+    def _predicate(self) -> Evaluator:
+        left = self._sum()
+        if self._token.text in _COMPARISONS and self._token.kind == "symbol":
+            return _compare(_COMPARISONS[self._next().text], left, self._sum())
+        if self._take("IS"):
+            wanted = not self._take("NOT")
+            self._expect("NULL")
+            return lambda view: (left(view) is None) is wanted
+        negated = self._take("NOT")
+        if self._take("LIKE"):
+            evaluate = self._like(left)
+        elif self._take("IN"):
+            evaluate = self._in(left)
+        elif negated:
+            raise self._error("LIKE or IN")
+        else:
+            return left
+        return _not(evaluate) if negated else evaluate
+
+    def _like(self, left: Evaluator) -> Evaluator:
+        pattern = self._text()
+        escape = self._text() if self._take("ESCAPE") else None
+        match = re.compile(_pattern(pattern, escape), re.DOTALL).fullmatch
+
+        def evaluate(view: View) -> bool | None:
+            value = left(view)
+            return match(value) is not None if isinstance(value, str) else None
+
+        return evaluate
+
+    def _in(self, left: Evaluator) -> Evaluator:
+        self._expect("(")
+        choices = [self._sum()]
+        while self._take(","):
+            choices.append(self._sum())
+        self._expect(")")
+        found = _compare(operator.eq, left, choices[0])
+        for choice in choices[1:]:
+            found = _or(found, _compare(operator.eq, left, choice))
+        return found
+
+    def _sum(self) -> Evaluator:
+        left = self._product()
+        while self._token.kind == "symbol" and self._token.text in "+-":
+            left = _calculate(_ARITHMETIC[self._next().text], left, self._product())
+        return left
+
+    def _product(self) -> Evaluator:
+        left = self._sign()
+        while self._token.kind == "symbol" and self._token.text in "*/%":
+            left = _calculate(_ARITHMETIC[self._next().text], left, self._sign())
+        return left
+
+    def _sign(self) -> Evaluator:
+        negations = 0
+        while self._token.text in ("-", "+") and self._token.kind == "symbol":
+            negations += self._next().text == "-"
+        operand = self._operand()
+        return _calculate(operator.sub, lambda view: 0, operand) if negations % 2 else operand
+
+    def _operand(self) -> Evaluator:
+        if self._take("("):
+            inner = self._either()
+            self._expect(")")
+            return inner
+        if self._take("EXISTS"):
+            self._expect("(")
+            name = self._name()
+            self._expect(")")
+            return lambda view: name(view) is not None
+        if self._token.kind == "literal":
+            value = self._next().value
+            return lambda view: value
+        return self._name()
+
+    def _name(self) -> Evaluator:
+        if self._token.kind != "name":
+            raise self._error("a name or a value")
+        scope, name = "user", self._next().value.casefold()
+        if name in ("sys", "user") and self._take("."):
+            scope, name = name, self._name_part()
+        if scope == "user":
+            return lambda view: view.own(name)
+        if name not in SYSTEM_NAMES:
+            raise BusError(ARGUMENT_ERROR, f"There is no system property {name!r}.")
+        field = SYSTEM_NAMES[name]
+        return lambda view: view.system(field)
+
+    def _name_part(self) -> str:
+        if self._token.kind not in ("name", "keyword"):
+            raise self._error("a name")
+        token = self._next()
+        return str(token.value).casefold()
+
+    def _text(self) -> str:
+        if self._token.kind != "literal" or not isinstance(self._token.value, str):
+            raise self._error("a string")
+        return str(self._next().value)
+
+    @property
+    def _token(self) -> Token:
+        return self._tokens[self._position]
+
+    def _next(self) -> Token:
+        token = self._token
+        self._position += 1
+        return token
+
+    def _take(self, text: str) -> bool:
+        if self._token.kind in ("keyword", "symbol") and self._token.text == text:
+            self._position += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise self._error(text)
+
+    def _error(self, wanted: str) -> BusError:
+        token = self._token
+        found = token.text or "the end"
+        return BusError(
+            ARGUMENT_ERROR,
+            f"The filter is wrong at character {token.position}: {wanted} expected, {found} found.",
+        )
+
+
+def _or(left: Evaluator, right: Evaluator) -> Evaluator:
+    def evaluate(view: View) -> bool | None:
+        first = left(view)
+        if first is True:
+            return True
+        second = right(view)
+        if second is True:
+            return True
+        return False if first is False and second is False else None
+
+    return evaluate
+
+
+def _and(left: Evaluator, right: Evaluator) -> Evaluator:
+    def evaluate(view: View) -> bool | None:
+        first = left(view)
+        if first is False:
+            return False
+        second = right(view)
+        if second is False:
+            return False
+        return True if first is True and second is True else None
+
+    return evaluate
+
+
+def _not(inner: Evaluator) -> Evaluator:
+    def evaluate(view: View) -> bool | None:
+        value = inner(view)
+        return not value if isinstance(value, bool) else None
+
+    return evaluate
+
+
+def _compare(comparison: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
+    def evaluate(view: View) -> bool | None:
+        one, other = left(view), right(view)
+        return bool(comparison(one, other)) if _kind(one) == _kind(other) != "" else None
+
+    return evaluate
+
+
+def _calculate(
+    operation: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator
+) -> Evaluator:
+    def evaluate(view: View) -> Any:
+        one, other = left(view), right(view)
+        if _kind(one) != _kind(other) or _kind(one) not in ("number", "text"):
+            return None
+        if _kind(one) == "text":
+            return one + other if operation is operator.add else None
+        try:
+            return operation(one, other)
+        except ArithmeticError:
+            return None
+
+    return evaluate
+
+
+def _kind(value: Any) -> str:
+    """What can be compared with what; "" for what cannot be compared at all."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    return "" if value is None else type(value).__name__
+
+
+def _pattern(pattern: str, escape: str | None) -> str:
+    """A LIKE pattern as a regular expression."""
+    out, characters = "", iter(pattern)
+    for character in characters:
+        if character == escape:
+            out += re.escape(next(characters, ""))
+        else:
+            out += {"%": ".*", "_": "."}.get(character, re.escape(character))
+    return out

@@ -1,0 +1,45 @@
+"""Which kind of link does an Attach ask for?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devhost.amqp import performatives as p
+from devhost.servicebus.address import CLAIMS, MANAGEMENT, parse_address
+from devhost.servicebus.claims import Claims
+from devhost.servicebus.entities.topic import Topic
+from devhost.servicebus.errors import NOT_ALLOWED, NOT_FOUND, NOT_IMPLEMENTED, BusError
+from devhost.servicebus.inbound import InboundLink
+from devhost.servicebus.link import Link
+from devhost.servicebus.management import Management
+from devhost.servicebus.outbound import OutboundLink
+from devhost.servicebus.requests import Node, ReplyLink, RequestLink
+
+if TYPE_CHECKING:
+    from devhost.servicebus.session import Session
+
+
+def open_link(session: Session, attach: p.Attach) -> Link:
+    """The link, its Attach answered or to be answered. Raises BusError: refuse it."""
+    terminus = attach.source if attach.role else attach.target
+    if not isinstance(terminus, p.Source | p.Target):
+        raise BusError(NOT_IMPLEMENTED, "Transactions are not supported.")
+    address = parse_address(terminus.address)
+    if address.node == CLAIMS:
+        return _node_link(session, attach, Claims(session.broker), CLAIMS)
+    place = session.broker.namespace.find(address.path)
+    if place is None:
+        raise BusError(NOT_FOUND, f"The messaging entity {terminus.address!r} could not be found.")
+    if address.node == MANAGEMENT:
+        return _node_link(session, attach, Management(session.broker, place), address.path)
+    if not attach.role:
+        return InboundLink(session, attach, place)
+    if isinstance(place.entity, Topic):
+        raise BusError(NOT_ALLOWED, "Messages are received from a subscription, not from a topic.")
+    return OutboundLink(session, attach, place.entity)
+
+
+def _node_link(session: Session, attach: p.Attach, node: Node, name: str) -> Link:
+    if attach.role:
+        return ReplyLink(session, attach, name)
+    return RequestLink(session, attach, node, name)

@@ -1,0 +1,109 @@
+"""How do the parts become a running Service Bus?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+
+from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.broker import Broker
+from devhost.servicebus.config import NamespaceConfig
+from devhost.servicebus.connection import Connection
+from devhost.servicebus.entities.namespace import Namespace
+from devhost.servicebus.http_port import MAX_HEAD_BYTES, answer_http
+from devhost.servicebus.store import NoStore, Store
+from devhost.servicebus.turn import Turn
+
+STOP_TIMEOUT_SECONDS = 1.0
+_BACKLOG = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where to listen; port 0 takes a free one. `http` None: no HTTP."""
+
+    host: str = "127.0.0.1"
+    amqp: int = 5672
+    http: int | None = 5300
+
+
+class Server:
+    """A Service Bus in this event loop. `data` None keeps messages in memory only."""
+
+    def __init__(self, config: NamespaceConfig, ports: Ports, *, data: Path | None = None) -> None:
+        self._config = config
+        self._ports = ports
+        self._data = data
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._store: Store | None = None
+        self._agenda = Agenda()
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn: Turn | None = None
+        self.message_count = 0
+        """How many messages were there when it started."""
+
+    async def start(self) -> tuple[int, int | None]:
+        """Load what is kept, then listen; the ports. Raises StoreError, OSError (port busy)."""
+        loop = asyncio.get_running_loop()
+        self._store = Store(self._data) if self._data is not None else None
+        turn = self._turn = Turn(self._store or NoStore(), call_soon=loop.call_soon)
+        namespace = Namespace(self._config, journal=turn, agenda=self._agenda)
+        if self._store is not None:
+            self.message_count = self._store.load(namespace)
+        broker = Broker(namespace=namespace, turn=turn, agenda=self._agenda)
+        self._agenda.on_earlier = self._plan
+        self._plan_next()
+        host = self._ports.host
+        amqp = await loop.create_server(
+            lambda: Connection(broker, opened=self._connections),
+            host,
+            self._ports.amqp,
+            backlog=_BACKLOG,
+        )
+        self._servers.append(amqp)
+        if self._ports.http is not None:
+            http = await asyncio.start_server(
+                answer_http, host, self._ports.http, limit=MAX_HEAD_BYTES
+            )
+            self._servers.append(http)
+        gc.freeze()  # what stands now stays: later collections need not look at it
+        numbers = [server.sockets[0].getsockname()[1] for server in self._servers]
+        return numbers[0], numbers[1] if len(numbers) > 1 else None
+
+    async def stop(self) -> None:
+        """Take leave of every client, write back the database, let the ports go."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.force_close()
+        if self._turn is not None:
+            self._turn.flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+                for connection in list(self._connections):
+                    await connection.closed.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._store is not None:
+            self._store.close()
+
+    def _plan(self, due_ms: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(due_ms - self._agenda.now_ms(), 0) / 1_000
+        self._timer = asyncio.get_running_loop().call_later(delay, self._run_due)
+
+    def _plan_next(self) -> None:
+        due_ms = self._agenda.next_due_ms
+        if due_ms is not None:
+            self._plan(due_ms)
+
+    def _run_due(self) -> None:
+        try:
+            self._agenda.run_due()
+        finally:
+            self._plan_next()
