@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -93,14 +94,24 @@ def _closing(writer: asyncio.StreamWriter) -> Iterator[None]:
         writer.transport.abort()
 
 
+@dataclass(slots=True)
+class Stub:
+    """A table endpoint with one answer; how often it was asked."""
+
+    url: str = ""
+    requests: int = 0
+
+
 @contextlib.asynccontextmanager
 async def answering(
     status: int, *, code: str, headers: dict[str, str] | None = None
-) -> AsyncIterator[str]:
-    """A table endpoint that answers everything with this status; its URL."""
+) -> AsyncIterator[Stub]:
+    """A table endpoint that answers everything with this status."""
+    stub = Stub()
     body = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": "as told"}}}
 
     async def answer(_: web.Request) -> web.Response:
+        stub.requests += 1
         return web.json_response(body, status=status, headers=headers)
 
     app = web.Application()
@@ -111,6 +122,7 @@ async def answering(
     await site.start()
     try:
         host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}/devstoreaccount1"
+        stub.url = f"http://{host}:{port}/devstoreaccount1"
+        yield stub
     finally:
         await runner.cleanup()

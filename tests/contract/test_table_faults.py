@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -19,6 +20,7 @@ from aos.adapters.tables import AzureTables, TableAccount, account, errors
 from aos.domain.conversation import Step
 from aos.domain.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
+from aos.ports import BlobStore
 from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
 from tests.contract.store_suites import (
@@ -53,12 +55,8 @@ def _connection(table_url: str) -> str:
 
 @contextlib.asynccontextmanager
 async def _opened(table_url: str) -> AsyncIterator[AzureTables]:
-    payloads = MemoryBlobStore(clock=_StoppedClock())
-    tables = AzureTables(TableAccount(connection_string=_connection(table_url)), payloads=payloads)
-    try:
+    async with _with_payloads(table_url, MemoryBlobStore(clock=_StoppedClock())) as tables:
         yield tables
-    finally:
-        await tables.close()
 
 
 @pytest.fixture(scope="module")
@@ -150,18 +148,20 @@ async def test_a_save_whose_answer_was_cut_is_found_and_can_be_gone_on_from(
     assert (await tables.conversations().load(later.conversation_id)).etag == etag
 
 
-async def test_a_write_is_sent_once_however_it_ends(
-    behind: AzureTables, proxy: CuttingProxy
-) -> None:
+@pytest.mark.parametrize("write", sorted(WRITES))
+async def test_a_write_is_sent_once_however_it_ends(write: str) -> None:
     """A repetition by the SDK would find the first try's row and call it somebody else's."""
-    request = a_request()
-    proxy.fault, before = "cut the answer", proxy.requests
-    with pytest.raises(OutcomeUnknown):
-        await behind.requests().insert(request)
-    assert proxy.requests - before <= 2  # head and body of one request
-    proxy.fault = "none"
-    with pytest.raises(StaleWrite):
-        await behind.requests().insert(request)
+    async with answering(500, code="InternalError") as stub, _opened(stub.url) as tables:
+        with pytest.raises(OutcomeUnknown):
+            await WRITES[write](tables)
+    assert stub.requests == (3 if write == "enter a run" else 1)  # three partitions
+
+
+async def test_a_read_is_tried_three_times() -> None:
+    async with answering(500, code="InternalError") as stub, _opened(stub.url) as tables:
+        with pytest.raises(TransientError):
+            await tables.check()
+    assert stub.requests == 3
 
 
 async def test_usage_whose_recording_was_cut_is_read_anew_and_counted_once(
@@ -215,8 +215,6 @@ async def test_a_call_of_the_sdk_that_hangs_is_ended() -> None:
 
 
 async def _never() -> None:
-    import asyncio
-
     await asyncio.get_running_loop().create_future()
 
 
@@ -231,7 +229,7 @@ async def test_a_write_that_never_left_is_transient_and_not_unknown(write: str) 
 @pytest.mark.parametrize("write", sorted(WRITES))
 async def test_a_busy_service_is_transient_with_its_retry_after(write: str) -> None:
     busy = answering(503, code="ServerBusy", headers={"Retry-After": "7"})
-    async with busy as url, _opened(url) as tables:
+    async with busy as stub, _opened(stub.url) as tables:
         with pytest.raises(TransientError) as raised:
             await WRITES[write](tables)
     assert not isinstance(raised.value, OutcomeUnknown)
@@ -240,14 +238,14 @@ async def test_a_busy_service_is_transient_with_its_retry_after(write: str) -> N
 
 @pytest.mark.parametrize("write", sorted(WRITES))
 async def test_an_internal_error_of_the_service_leaves_a_write_unknown(write: str) -> None:
-    async with answering(500, code="OperationTimedOut") as url, _opened(url) as tables:
+    async with answering(500, code="OperationTimedOut") as stub, _opened(stub.url) as tables:
         with pytest.raises(OutcomeUnknown):
             await WRITES[write](tables)
 
 
 @pytest.mark.parametrize("doing", [*sorted(WRITES), *sorted(READS)])
 async def test_refused_access_names_the_setting_and_the_role(doing: str) -> None:
-    async with answering(403, code="AuthorizationFailure") as url, _opened(url) as tables:
+    async with answering(403, code="AuthorizationFailure") as stub, _opened(stub.url) as tables:
         with pytest.raises(TransientError, match="Storage Table Data Contributor") as raised:
             await (WRITES | READS)[doing](tables)
     assert "AZURE_STORAGE_CONNECTION_STRING" in str(raised.value)
@@ -256,13 +254,13 @@ async def test_refused_access_names_the_setting_and_the_role(doing: str) -> None
 
 @pytest.mark.parametrize("doing", sorted({*WRITES, *READS} - {"drop a pending row"}))
 async def test_a_missing_table_is_transient_and_says_so(doing: str) -> None:
-    async with answering(404, code="TableNotFound") as url, _opened(url) as tables:
+    async with answering(404, code="TableNotFound") as stub, _opened(stub.url) as tables:
         with pytest.raises(TransientError, match="does not exist; create it"):
             await (WRITES | READS)[doing](tables)
 
 
 async def test_a_request_that_the_service_calls_wrong_is_our_error() -> None:
-    async with answering(400, code="InvalidInput") as url, _opened(url) as tables:
+    async with answering(400, code="InvalidInput") as stub, _opened(stub.url) as tables:
         with pytest.raises(AosError) as raised:
             await tables.requests().insert(a_request())
     assert raised.value.code == "internal_error"
@@ -364,6 +362,62 @@ async def test_large_texts_are_blobs_of_their_conversation(provisioned: Azurite)
     assert sum(len(str(value)) for value in row.values()) < 2_000
     await tables.close()
     await blobs.close()
+
+
+class _CountedBlobs(MemoryBlobStore):
+    writes = 0
+
+    async def write(self, name: str, body: bytes, **options: Any) -> str:
+        self.writes += 1
+        return await super().write(name, body, **options)
+
+
+@contextlib.asynccontextmanager
+async def _with_payloads(table_url: str, payloads: BlobStore) -> AsyncIterator[AzureTables]:
+    tables = AzureTables(TableAccount(connection_string=_connection(table_url)), payloads=payloads)
+    try:
+        yield tables
+    finally:
+        await tables.close()
+
+
+async def test_a_head_that_is_saved_again_writes_only_its_new_texts(provisioned: Azurite) -> None:
+    payloads = _CountedBlobs(clock=_StoppedClock())
+    request = a_request()
+    waiting = tuple(a_request(message=f"{number}" * 40_000) for number in range(4))
+    head = a_head(request, queued=waiting[:3])
+    async with (
+        _with_payloads(provisioned.table_url, payloads) as tables,
+        _with_payloads(provisioned.table_url, payloads) as other,
+    ):
+        etag = await tables.conversations().save(Step(conversation=head), etag=None)
+        assert payloads.writes == 3
+        etag = await tables.conversations().save(
+            Step(conversation=replace(head, queued=waiting)), etag=etag
+        )
+        assert payloads.writes == 4
+        loaded = await other.conversations().load(request.conversation_id)
+        await other.conversations().save(Step(conversation=head), etag=loaded.etag)
+        assert payloads.writes == 4
+
+
+async def test_texts_that_another_removed_with_its_head_are_written_again(
+    provisioned: Azurite,
+) -> None:
+    payloads = MemoryBlobStore(clock=_StoppedClock())
+    request = a_request()
+    empty, large = a_head(request), a_head(request, queued=(a_request(message="x" * 40_000),))
+    async with (
+        _with_payloads(provisioned.table_url, payloads) as tables,
+        _with_payloads(provisioned.table_url, payloads) as other,
+    ):
+        old = await tables.conversations().save(Step(conversation=large), etag=None)
+        new = await other.conversations().save(Step(conversation=empty), etag=old)
+        for blob in await payloads.list(f"payloads/{request.conversation_id}/"):
+            await payloads.delete(blob.name)
+        await tables.conversations().save(Step(conversation=large), etag=new)
+        loaded = await other.conversations().load(request.conversation_id)
+    assert loaded.conversation == large
 
 
 async def test_a_missing_payload_is_named(tables: AzureTables, provisioned: Azurite) -> None:
