@@ -13,6 +13,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports import Blob, BlobInfo
@@ -82,6 +83,8 @@ class AzureBlobs:
             "connection_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
             "retry_policy": LinearRetry(backoff=1, random_jitter_range=1, retry_total=READ_RETRIES),
+            # Looking for a proxy and a .netrc costs each call two hops to another thread.
+            "use_env_settings": bool(getproxies()),
         }
         if account.connection_string:
             return BlobServiceClient.from_connection_string(account.connection_string, **options)
