@@ -1,0 +1,244 @@
+"""The three function apps as Azure sees them: triggers, host.json, and that each loads alone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from aos.entrypoints.routes import MAIN_ROUTES, OTHER_ROUTES
+from devhost.functions.settings import read_host_json
+
+REPOSITORY = Path(__file__).parents[1]
+FOLDERS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
+ROUTES = {"main": MAIN_ROUTES, "mcp": OTHER_ROUTES, "realm": OTHER_ROUTES}
+BUS_SETTING = "AZURE_SERVICEBUS_CONNECTION_STRING"
+HEAVY = ("aiohttp", "azure.core", "azure.identity", "openai", "opentelemetry", "pydantic")
+DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
+AZURE = {
+    BUS_SETTING: "Endpoint=sb://x.example/;SharedAccessKeyName=k;SharedAccessKey=s",
+    "AZURE_STORAGE_CONNECTION_STRING": "AccountName=x;AccountKey=s",
+}
+Trigger: TypeAlias = dict[str, Any]
+INDEX = """
+import json, sys
+from pathlib import Path
+from devhost.functions.indexing import load_app
+from devhost.functions.settings import read_host_json
+before = set(sys.modules)
+folder = Path(sys.argv[1])
+functions = load_app(folder, read_host_json(folder))
+heavy = sorted(m for m in set(sys.modules) - before if m.startswith(tuple(sys.argv[2].split())))
+import aos
+print(json.dumps({
+    "functions": [{"name": f.name, "trigger": dict(f.trigger)} for f in functions],
+    "heavy": heavy,
+    "aos": aos.__file__,
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """An app as the worker's rules load it, in a process of its own."""
+
+    functions: dict[str, Trigger]
+    heavy: list[str]
+    aos: str
+
+
+def stage(app: str, target: Path) -> Path:
+    """The app as it is published: its own function_app.py and host.json at the root, and aos."""
+    folder = target / app
+    folder.mkdir()
+    for name in ("function_app.py", "host.json"):
+        shutil.copy(FOLDERS[app] / name, folder / name)
+    shutil.copytree(
+        REPOSITORY / "aos", folder / "aos", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return folder
+
+
+def index(folder: Path, environment: dict[str, str]) -> Indexed:
+    """Load the app in `folder` in a new process; raises AssertionError with what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", INDEX, str(folder), " ".join(HEAVY)],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    functions = {item["name"]: item["trigger"] for item in found["functions"]}
+    return Indexed(functions=functions, heavy=found["heavy"], aos=found["aos"])
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    target = tmp_path_factory.mktemp("staged")
+    return {app: stage(app, target) for app in FOLDERS}
+
+
+@pytest.fixture(scope="module")
+def apps(staged: dict[str, Path]) -> dict[str, Indexed]:
+    return {app: index(folder, DEVELOPMENT) for app, folder in staged.items()}
+
+
+def test_each_app_loads_alone_from_its_staged_folder(
+    staged: dict[str, Path], apps: dict[str, Indexed]
+) -> None:
+    for app, folder in staged.items():
+        assert Path(apps[app].aos).is_relative_to(folder)
+        assert apps[app].functions
+
+
+def test_loading_an_app_imports_nothing_heavy(apps: dict[str, Indexed]) -> None:
+    assert {app: indexed.heavy for app, indexed in apps.items()} == {a: [] for a in FOLDERS}
+
+
+def test_every_http_function_is_a_route_of_the_table(apps: dict[str, Indexed]) -> None:
+    for app, indexed in apps.items():
+        found = {
+            name: (trigger["route"], tuple(trigger.get("methods", ())))
+            for name, trigger in indexed.functions.items()
+            if trigger["type"] == "httpTrigger"
+        }
+        assert found == {
+            name: (route.path, () if route.method == "ANY" else (route.method,))
+            for name, route in ROUTES[app].items()
+        }
+
+
+def test_every_trigger_stands_in_the_table_of_the_architecture(
+    staged: dict[str, Path], apps: dict[str, Indexed]
+) -> None:
+    page = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+    table = page.split("<!-- triggers -->")[1].split("<!-- /triggers -->")[0]
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
+    documented = {tuple(row[:4]) for row in rows if row[0] in FOLDERS}
+    found = set()
+    for app, indexed in apps.items():
+        in_azure = index(staged[app], AZURE).functions
+        for name, trigger in indexed.functions.items():
+            found.add((app, f"`{name}`", *described(app, name, trigger, in_azure[name])))
+    assert documented == found
+
+
+def described(app: str, name: str, here: Trigger, in_azure: Trigger) -> tuple[str, str]:
+    """The kind and the subject of a trigger, in the words of the table."""
+    match here["type"]:
+        case "httpTrigger":
+            return "HTTP", f"`{ROUTES[app][name].title}`"
+        case "serviceBusTrigger":
+            sessions = " (sessions)" if here.get("isSessionsEnabled") else ""
+            return "Service Bus", f"`{here['queueName']}`{sessions}"
+        case kind:
+            assert kind == "timerTrigger"
+            pauses = [pause(trigger["schedule"]) for trigger in (here, in_azure)]
+            return "timer", f"every {pauses[0]}, in Azure {pauses[1]}"
+
+
+def pause(schedule: str) -> str:
+    """`*/5 * * * * *` → `5 s`, `0 */5 * * * *` → `5 min`."""
+    found = re.fullmatch(r"(0 )?\*/(\d+)( \*)+", schedule)
+    assert found is not None
+    return f"{found[2]} {'min' if found[1] else 's'}"
+
+
+def test_every_service_bus_trigger_asks_for_bytes_and_names_a_queue_that_exists(
+    apps: dict[str, Indexed],
+) -> None:
+    entities = json.loads((REPOSITORY / "infra" / "servicebus.json").read_text("utf-8"))
+    queues = {
+        queue["Name"]: queue["Properties"]["RequiresSession"]
+        for namespace in entities["UserConfig"]["Namespaces"]
+        for queue in namespace["Queues"]
+    }
+    read = {}
+    for indexed in apps.values():
+        for trigger in indexed.functions.values():
+            if trigger["type"] == "serviceBusTrigger":
+                assert str(trigger["dataType"]).upper() == "BINARY"
+                assert trigger["connection"] == BUS_SETTING
+                read[trigger["queueName"]] = bool(trigger.get("isSessionsEnabled"))
+    assert read == {name: queues[name] for name in ("aos-requests", "aos-main", "aos-realm")}
+
+
+def test_only_health_and_status_are_open_when_keys_are_asked_for(staged: dict[str, Path]) -> None:
+    for app, folder in staged.items():
+        for mode, environment, level in (
+            ("off", {**DEVELOPMENT, "AOS_AUTH": "off"}, "ANONYMOUS"),
+            ("keys", {**DEVELOPMENT, "AOS_AUTH": "keys"}, "FUNCTION"),
+            ("keys in Azure", AZURE, "FUNCTION"),
+        ):
+            found = {
+                name: trigger["authLevel"]
+                for name, trigger in index(folder, environment).functions.items()
+                if trigger["type"] == "httpTrigger"
+            }
+            open_to_all = {"health": "ANONYMOUS", "status": "ANONYMOUS"}
+            assert found == {**dict.fromkeys(ROUTES[app], level), **open_to_all}, (app, mode)
+
+
+def test_a_wrong_setting_stops_an_app_with_one_line_that_names_it(staged: dict[str, Path]) -> None:
+    with pytest.raises(AssertionError, match=r"ConfigurationError: AOS_AUTH='maybe' is not known"):
+        index(staged["main"], {**DEVELOPMENT, "AOS_AUTH": "maybe"})
+    with pytest.raises(AssertionError, match="publish build/realm"):
+        index(staged["main"], {**DEVELOPMENT, "AOS_APP": "realm"})
+
+
+@pytest.mark.parametrize("app", FOLDERS)
+def test_every_function_is_one_call_of_an_entry_point(app: str) -> None:
+    tree = ast.parse((FOLDERS[app] / "function_app.py").read_text("utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef)]
+    others = [type(node) for node in tree.body if not isinstance(node, ast.AsyncFunctionDef)]
+    assert others == [ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.Assign]
+    for function in functions:
+        (statement,) = function.body
+        assert isinstance(statement, ast.Return | ast.Expr)
+        assert isinstance(statement.value, ast.Await)
+        called = statement.value.value
+        assert isinstance(called, ast.Call)
+        assert ast.unparse(called.func).startswith(f"{app}.")
+        assert [ast.unparse(argument) for argument in called.args] == [function.args.args[0].arg]
+
+
+@pytest.mark.parametrize("app", FOLDERS)
+def test_an_app_imports_azure_functions_and_the_bootstrap_only(app: str) -> None:
+    tree = ast.parse((FOLDERS[app] / "function_app.py").read_text("utf-8"))
+    imported = [
+        ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)
+    ]
+    assert imported == ["import azure.functions as func", f"from aos.bootstrap import {app}_app"]
+
+
+@pytest.mark.parametrize("app", FOLDERS)
+def test_host_json_keeps_the_bounds_of_the_design(app: str) -> None:
+    document = json.loads((FOLDERS[app] / "host.json").read_text("utf-8"))
+    bus = document["extensions"]["serviceBus"]
+    assert document["version"] == "2.0"
+    assert document["extensionBundle"]["version"] == "[4.0.0, 5.0.0)"
+    assert document["functionTimeout"] == "00:10:00"
+    assert document["telemetryMode"] == "OpenTelemetry"
+    assert (bus["prefetchCount"], bus["autoCompleteMessages"]) == (0, True)
+    options = read_host_json(FOLDERS[app])
+    assert options.route_prefix == "api"
+    if app == "realm":
+        assert bus["maxConcurrentSessions"] == 64
+        assert bus["maxAutoLockRenewalDuration"] == "23:59:59"
+        assert options.bus.session_idle_seconds == 0.25
+    else:
+        assert bus["maxAutoLockRenewalDuration"] == "00:10:00"
+        assert document["extensions"]["queues"]["messageEncoding"] == "none"

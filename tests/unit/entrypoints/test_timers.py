@@ -1,0 +1,100 @@
+"""Timers: they do not pile up, and they recover."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.entrypoints.timers import IN_AZURE, ON_A_LAPTOP
+from aos.errors import TransientError
+from tests.unit.entrypoints.laptop_in_memory import DEVELOPMENT, InMemory
+
+TIMER: Any = None
+
+
+async def test_a_tick_publishes_what_was_uploaded(apps: InMemory) -> None:
+    await apps.config.write("agents/cfo.json", b'{"agent_id": "cfo", "purpose": "Count."}')
+    await apps.main.catalog_timer.tick(TIMER)
+    async with apps.pumping():
+        assert (await apps.ask({"message": "Hello"}, parts={"agent_id": "cfo"})).status == 200
+
+
+async def test_a_tick_does_nothing_while_the_one_before_is_at_work(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def frozen(store: MemoryBlobStore, prefix: str) -> Any:
+        listings.append(prefix)
+        begun.set()
+        await go_on.wait()
+        return []
+
+    monkeypatch.setattr(MemoryBlobStore, "list", frozen)
+    first = asyncio.create_task(apps.main.catalog_timer.tick(TIMER))
+    await asyncio.wait_for(begun.wait(), 5)
+    for _ in range(10):
+        await apps.main.catalog_timer.tick(TIMER)
+    assert listings == ["agents/"]
+    go_on.set()
+    await asyncio.wait_for(first, 5)
+    await apps.main.catalog_timer.tick(TIMER)
+    assert listings == ["agents/", "mcp-servers/"] * 2
+
+
+async def test_storage_away_fails_a_tick_and_the_next_one_works(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*given: Any, **more: Any) -> Any:
+        raise TransientError("storage is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryBlobStore, "list", away)
+        patch.setattr(apps.world.pending, "due", away)
+        await apps.main.catalog_timer.tick(TIMER)
+        await apps.main.mender_timer.tick(TIMER)
+    failed = [line["timer"] for line in apps.telemetry.lines if line["event"] == "tick_failed"]
+    assert failed == ["publish_catalog", "mend"]
+    await apps.main.mender_timer.tick(TIMER)
+
+
+async def test_a_bug_in_a_tick_is_logged_and_raised(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*given: Any, **more: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(apps.world.pending, "due", broken)
+    with pytest.raises(ZeroDivisionError):
+        await apps.main.mender_timer.tick(TIMER)
+    assert apps.telemetry.lines[-1]["event"] == "tick_broken"
+    monkeypatch.undo()
+    await apps.main.mender_timer.tick(TIMER)
+
+
+async def test_the_mender_sends_what_was_not_sent(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(outgoing: Any) -> None:
+        raise TransientError("the bus is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(apps.bus, "send", away)
+        accepted = await apps.ask({"message": "Hello", "wait_seconds": 0})
+    assert accepted.status == 202
+    await apps.settle()
+    assert not apps.model.calls
+    apps.clock.advance(31)
+    await apps.main.mender_timer.tick(TIMER)
+    await apps.settle()
+    assert len(apps.model.calls) == 1
+
+
+def test_timers_are_quick_on_a_laptop_and_slow_in_azure() -> None:
+    assert InMemory().main.schedules == ON_A_LAPTOP
+    assert DEVELOPMENT["AZURE_FUNCTIONS_ENVIRONMENT"] == "Development"
+    assert IN_AZURE.catalog == "0 */5 * * * *"
