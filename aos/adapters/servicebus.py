@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 AUTH_SECONDS = 10.0
-CHECK_SECONDS = 4.0
+CHECK_SECONDS = 3.0
 PROVEN_SECONDS = 600.0
 PLAIN_PORT, TLS_PORT = 5672, 5671
 _TOPICS = frozenset({AGENT_EVENTS, SYSTEM_EVENTS})
