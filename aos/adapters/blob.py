@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies
 
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports import Blob, BlobInfo
@@ -76,6 +75,8 @@ class AzureBlobs:
         return self._containers[name]
 
     def _open(self) -> BlobServiceClient:
+        from urllib.request import getproxies
+
         from azure.storage.blob.aio import BlobServiceClient, LinearRetry
 
         account = self._account

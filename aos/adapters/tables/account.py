@@ -79,6 +79,8 @@ class TableClients:
             await credential.close()
 
     def _open(self) -> TableServiceClient:
+        from urllib.request import getproxies
+
         from azure.data.tables.aio import TableServiceClient
 
         account = self._account
@@ -87,6 +89,8 @@ class TableClients:
             "read_timeout": READ_TIMEOUT_SECONDS,
             "retry_total": READ_RETRIES,
             "retry_backoff_factor": 0.2,
+            # Looking for a proxy and a .netrc costs each call two hops to another thread.
+            "use_env_settings": bool(getproxies()),
         }
         if account.connection_string:
             return TableServiceClient.from_connection_string(account.connection_string, **options)
