@@ -296,8 +296,8 @@ class TestTrouble:
         broker.kill()
         late = StartRun(request=a_request())
         sending = asyncio.create_task(bus.send(to_realm(late)))
-        await asyncio.sleep(1)
-        assert not sending.done()
+        done, _ = await asyncio.wait({sending}, timeout=1)
+        assert not done
         await asyncio.to_thread(broker.start)
         await asyncio.wait_for(sending, 20)
 
