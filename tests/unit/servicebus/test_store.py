@@ -1,0 +1,167 @@
+"""Does everything that was accepted survive the process, and nothing more?"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from devhost.servicebus.entities.message import State
+from devhost.servicebus.entities.settlement import Abandoned, Completed, DeadLettered, Deferred
+from devhost.servicebus.errors import StoreError
+from devhost.servicebus.filters.rules import Rule
+from devhost.servicebus.filters.sql import SqlFilter
+from devhost.servicebus.store import Store
+from tests.unit.servicebus.world import START_MS, World, content
+
+QUEUES = {
+    "q": {"LockDuration": "PT1M", "MaxDeliveryCount": 10},
+    "s": {"RequiresSession": True, "MaxDeliveryCount": 10},
+    "d": {"RequiresDuplicateDetection": True, "DuplicateDetectionHistoryTimeWindow": "P9000D"},
+}
+TOPICS = {
+    "t": {"Properties": {}, "Subscriptions": [{"Name": "a", "Properties": {}}]},
+}
+
+
+def start(path: Path, *, now_ms: int = START_MS) -> World:
+    return World(queues=QUEUES, topics=TOPICS, data=path, now_ms=now_ms)
+
+
+def restart(bus: World, path: Path) -> World:
+    bus.close()
+    return start(path, now_ms=bus.now_ms + 1_000)
+
+
+def test_messages_locked_at_the_end_are_there_at_once_after_it_with_their_counts(
+    tmp_path: Path,
+) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", *(content(name, own={"n": 1}) for name in "abc"))
+    client = bus.plain("q", credit=3)
+    client.settle(1, Abandoned())
+    client.want(1)
+    client.settle(0, Completed())
+    bus = restart(bus, tmp_path / "bus.db")
+    assert bus.loaded == 2
+    client = bus.plain("q", credit=9)
+    assert client.bodies == ["b", "c"]
+    assert [message.delivery_count for message, _, _ in client.got] == [1, 0]
+    assert client.got[0][0].content.application_properties == {"n": 1}
+    assert client.got[0][0].enqueued_ms == START_MS
+
+
+def test_numbers_go_on_even_when_the_queue_was_empty(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("a"), content("b"))
+    client = bus.plain("q", credit=2)
+    client.settle(0, Completed())
+    client.settle(1, Completed())
+    bus = restart(bus, tmp_path / "bus.db")
+    assert bus.send("q", content("c")) == [3]
+
+
+def test_deferred_scheduled_and_dead_messages_stay_what_they_are(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("deferred"), content("dead"))
+    bus.send("q", content("later", schedule_ms=START_MS + 5_000))
+    bus.send("t", content("topic", schedule_ms=START_MS + 5_000))
+    client = bus.plain("q", credit=2)
+    client.settle(0, Deferred())
+    client.settle(1, DeadLettered({"DeadLetterReason": "why"}))
+    bus = restart(bus, tmp_path / "bus.db")
+    queue = bus.queue("q")
+    assert queue.messages[1].message.state is State.DEFERRED
+    assert list(queue.schedule.messages) == [3]
+    dead = bus.plain("q/$deadletterqueue", credit=1)
+    assert dead.bodies == ["dead"]
+    bus.pass_time(5_000)
+    assert bus.plain("q", credit=1).bodies == ["later"]
+    assert bus.plain("t/subscriptions/a", credit=1).bodies == ["topic"]
+
+
+def test_sessions_are_available_at_once_and_keep_their_state(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("s", content("1", group_id="a"), content("2", group_id="a"))
+    client = bus.session("s", "a", credit=1)
+    bus.queue("s").sessions.set_state("a", b"half", None)
+    bus.turn.flush()
+    assert client.bodies == ["1"]
+    bus = restart(bus, tmp_path / "bus.db")
+    client = bus.session("s", credit=9)
+    assert (client.granted, client.bodies) == (["a"], ["1", "2"])
+    assert bus.queue("s").sessions.owned("a", None).state == b"half"
+
+
+def test_seen_ids_are_remembered(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("d", content("a", message_id="x"))
+    bus = restart(bus, tmp_path / "bus.db")
+    bus.send("d", content("b", message_id="x"), content("c", message_id="y"))
+    assert bus.plain("d", credit=9).bodies == ["a", "c"]
+
+
+def test_rules_changed_at_run_time_are_kept_until_the_configuration_changes(
+    tmp_path: Path,
+) -> None:
+    def names(bus: World) -> list[str]:
+        place = bus.namespace.find("t/subscriptions/a")
+        assert place is not None
+        assert place.subscription is not None
+        return sorted(place.subscription.rules)
+
+    bus = start(tmp_path / "bus.db")
+    place = bus.namespace.find("t/subscriptions/a")
+    assert place is not None
+    assert place.subscription is not None
+    place.subscription.add_rule(Rule(name="more", filter=SqlFilter("1=1")))
+    bus.turn.flush()
+    bus = restart(bus, tmp_path / "bus.db")
+    assert names(bus) == ["$default", "more"]
+    bus.close()
+    rule = {"Name": "new", "Properties": {"SqlFilter": {"SqlExpression": "a = 1"}}}
+    subscription = {"Name": "a", "Properties": {}, "Rules": [rule]}
+    changed = {"t": {"Properties": {}, "Subscriptions": [subscription]}}
+    bus = World(queues=QUEUES, topics=changed, data=tmp_path / "bus.db")
+    assert names(bus) == ["new"]
+    bus.close()
+
+
+def test_entities_that_are_gone_keep_their_messages(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("a"))
+    bus.close()
+    World(queues={"other": {}}, data=tmp_path / "bus.db").close()
+    bus = start(tmp_path / "bus.db")
+    assert bus.plain("q", credit=1).bodies == ["a"]
+    bus.close()
+
+
+def test_a_commit_that_fails_keeps_none_of_it(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("before"))
+    assert bus.disk.store is not None
+    database: sqlite3.Connection = bus.disk.store._database
+    pages = database.execute("PRAGMA page_count").fetchone()[0]
+    database.execute(f"PRAGMA max_page_count={pages}")
+    told: list[bool] = []
+    bus.queue("q").send([content("small"), content("x" * 200_000)])
+    bus.turn.after(told.append)
+    bus.turn.flush()
+    assert told == [False]
+    database.execute("PRAGMA max_page_count=100000")
+    bus.send("q", content("after"))
+    bus = restart(bus, tmp_path / "bus.db")
+    assert bus.plain("q", credit=9).bodies == ["before", "after"]
+    bus.close()
+
+
+def test_a_file_that_is_no_database_or_in_use_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a database, but long enough to be looked at " * 10)
+    with pytest.raises(StoreError, match="not a database"):
+        Store(tmp_path / "text")
+    bus = start(tmp_path / "bus.db")
+    with pytest.raises(StoreError, match="locked"):
+        Store(tmp_path / "bus.db")
+    bus.close()
