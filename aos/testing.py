@@ -33,13 +33,14 @@ from aos.adapters.memory import (
     SeededIds,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.domain.caller import Caller
 from aos.domain.card import CardPolicy
 from aos.domain.conversation import Message
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, RESPONSES_QUEUE, RunEnded, read_command
 from aos.domain.run import ReplyAddress, Run, Usage
 from aos.errors import SessionLost, TransientError
 from aos.ports import ChatModel, ModelAnswer, ModelCall
-from aos.services.admission import Admissions, Caller, RunRequest
+from aos.services.admission import Admissions, RunRequest
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, TurnLimits, Turns

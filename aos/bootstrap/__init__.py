@@ -2,73 +2,100 @@
 
 The only place that wires adapters to services and services to entry points. An app object is made
 when `function_app.py` is imported: it reads the settings and refuses to start when one is wrong.
-Everything else is made on first use.
+Everything else is imported and made on first use.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from aos.adapters.telemetry import make_telemetry
 from aos.bootstrap.app import App, AppName
 from aos.bootstrap.main import MainApp
 from aos.bootstrap.realm import RealmApp
 from aos.bootstrap.warmup import Warmup
-from aos.bootstrap.world import World, azure_world
-from aos.domain.envelope import (
-    AGENT_EVENTS,
-    MAIN_QUEUE,
-    REALM_QUEUE,
-    RESPONSES_QUEUE,
-    SYSTEM_EVENTS,
-)
 from aos.settings import Settings
 
-STORAGE_SDKS = ("azure.storage.blob.aio", "azure.data.tables.aio")
-BUS_SDK = "azure.servicebus.aio"
-CHECKERS = ("aos.entrypoints.requests", "aos.domain.card_errors")
-"""Ours, but they import pydantic."""
+if TYPE_CHECKING:
+    from aos.bootstrap.world import World
+    from aos.ports import Telemetry
+
+SDKS = ("azure.storage.blob.aio", "azure.data.tables.aio", "azure.servicebus.aio")
+MODULES: Mapping[AppName, tuple[str, ...]] = {
+    "main": (
+        "aos.bootstrap.main_services",
+        *SDKS,
+        "aos.entrypoints.requests",  # ours, but pydantic stands behind them
+        "aos.domain.card_errors",
+    ),
+    "realm": ("aos.bootstrap.realm_services", *SDKS, "openai"),
+    "mcp": ("aos.bootstrap.world", *SDKS),
+}
+"""What each app imports soon after its start."""
 
 
 def main_app(environ: Mapping[str, str] | None = None) -> MainApp:
     """main; raises ConfigurationError when a setting is missing or wrong."""
-    settings = _settings(environ)
-    world, warmup = _parts(
-        settings,
+    start = _Start("main", environ)
+    return MainApp(
         "main",
-        senders=(REALM_QUEUE, RESPONSES_QUEUE, AGENT_EVENTS, SYSTEM_EVENTS),
-        modules=(*STORAGE_SDKS, BUS_SDK, *CHECKERS),
+        start.settings,
+        telemetry=start.telemetry,
+        world=start.world,
+        warmup=start.warmup,
     )
-    return MainApp("main", settings, world=world, warmup=warmup)
 
 
 def realm_app(environ: Mapping[str, str] | None = None) -> RealmApp:
     """realm; raises ConfigurationError when a setting is missing or wrong."""
-    settings = _settings(environ)
-    world, warmup = _parts(
-        settings,
+    start = _Start("realm", environ)
+    return RealmApp(
         "realm",
-        senders=(MAIN_QUEUE, REALM_QUEUE),
-        modules=(*STORAGE_SDKS, BUS_SDK, "openai"),
+        start.settings,
+        telemetry=start.telemetry,
+        world=start.world,
+        warmup=start.warmup,
     )
-    return RealmApp("realm", settings, world=world, warmup=warmup)
 
 
 def mcp_app(environ: Mapping[str, str] | None = None) -> App:
     """mcp; for now it says how it is doing. Raises ConfigurationError."""
-    settings = _settings(environ)
-    world, warmup = _parts(settings, "mcp", senders=(), modules=(*STORAGE_SDKS, BUS_SDK))
-    return App("mcp", settings, world=world, warmup=warmup)
+    start = _Start("mcp", environ)
+    return App(
+        "mcp",
+        start.settings,
+        telemetry=start.telemetry,
+        world=start.world,
+        warmup=start.warmup,
+    )
 
 
-def _settings(environ: Mapping[str, str] | None) -> Settings:
-    return Settings.read(os.environ if environ is None else environ)
+class _Start:
+    """What an app is made of: settings, telemetry, a warm-up under way, and a world to come."""
 
+    def __init__(self, app: AppName, environ: Mapping[str, str] | None) -> None:
+        self._app = app
+        self._made: World | None = None
+        self.settings = Settings.read(os.environ if environ is None else environ)
+        self.telemetry: Telemetry = make_telemetry(
+            app=app,
+            environment=self.settings.environment,
+            level=self.settings.log_level,
+            connection_string=self.settings.telemetry_connection_string,
+            configure=not self.settings.telemetry_in_worker,
+        )
+        self.warmup = Warmup(MODULES[app], then=self._open)
+        self.warmup.start()
 
-def _parts(
-    settings: Settings, app: AppName, *, senders: Sequence[str], modules: Sequence[str]
-) -> tuple[World, Warmup]:
-    world = azure_world(settings, app=app, senders=senders)
-    warmup = Warmup(modules, then=world.warm)
-    warmup.start()
-    return world, warmup
+    def world(self) -> World:
+        """The real adapters, made once."""
+        from aos.bootstrap.world import azure_world
+
+        if self._made is None:
+            self._made = azure_world(self.settings, app=self._app)
+        return self._made
+
+    async def _open(self) -> None:
+        await self.world().warm()

@@ -1,42 +1,30 @@
-"""How is realm put together?"""
+"""realm: advances runs; the only writer of conversations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from aos.bootstrap.app import App
-from aos.entrypoints.bus.commands import RealmQueue
-from aos.services.execution import Execution, TurnLimits, Turns
+
+if TYPE_CHECKING:
+    from aos.entrypoints.bus.commands import RealmQueue
 
 
 class RealmApp(App):
-    """Advances runs; the only writer of conversations."""
+    """What `function_app.py` calls."""
 
     @cached_property
     def commands(self) -> RealmQueue:
         """Messages on `aos-realm`."""
-        return RealmQueue(self._settling, execution=lambda: self._execution)
+        from aos.bootstrap.realm_services import realm_queue
 
-    @cached_property
-    def _execution(self) -> Execution:
-        world = self._world
-        turns = Turns(
-            model=world.model,
-            conversations=world.conversations,
-            requests=world.requests,
-            clock=world.clock,
-            ids=world.ids,
-            limits=TurnLimits(model_timeout_seconds=self.settings.bounds.model_timeout_seconds),
-        )
-        return Execution(
-            conversations=world.conversations,
-            agents=self._agents,
-            turns=turns,
-            bus=world.bus,
-            clock=world.clock,
-            ids=world.ids,
-            telemetry=world.telemetry,
+        return realm_queue(
+            self.settings,
+            world=self._world,
+            telemetry=self._telemetry,
+            ready=self._warmup.ready,
         )
 
     @property

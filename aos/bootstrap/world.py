@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from aos.adapters.blob import AzureBlobs, BlobAccount
@@ -12,7 +12,12 @@ from aos.adapters.models import ModelEndpoint, OpenAIChatModel
 from aos.adapters.servicebus import AzureBus, BusAccount
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.adapters.telemetry import make_telemetry
+from aos.domain.envelope import (
+    AGENT_EVENTS,
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    RESPONSES_QUEUE,
+)
 from aos.ports import (
     BlobStore,
     Bus,
@@ -24,7 +29,6 @@ from aos.ports import (
     PendingStore,
     RequestStore,
     RunIndex,
-    Telemetry,
 )
 from aos.services.catalog.layout import HEAD
 from aos.services.health import Check
@@ -50,16 +54,20 @@ class World:
     model: ChatModel
     clock: Clock
     ids: Ids
-    telemetry: Telemetry
     checks: Mapping[str, Check] = field(default_factory=dict)
     warm: Callable[[], Awaitable[None]] = _nothing
 
 
-def azure_world(settings: Settings, *, app: str, senders: Sequence[str]) -> World:
-    """The real adapters. Nothing is opened and no SDK is imported by making them.
+SENDS_TO: Mapping[str, tuple[str, ...]] = {
+    "main": (REALM_QUEUE, RESPONSES_QUEUE, AGENT_EVENTS),
+    "realm": (MAIN_QUEUE, REALM_QUEUE),
+    "mcp": (),
+}
+"""The entities that each app sends to all the time: opened ahead of time."""
 
-    `senders` are the entities that the app will send to, opened ahead of time by `warm`.
-    """
+
+def azure_world(settings: Settings, *, app: str) -> World:
+    """The real adapters. Nothing is opened and no SDK is imported by making them."""
     blobs = _blobs(settings)
     data = blobs.container("aos-data")
     tables = _tables(settings, payloads=data)
@@ -67,7 +75,7 @@ def azure_world(settings: Settings, *, app: str, senders: Sequence[str]) -> Worl
     model = _model(settings)
 
     async def warm() -> None:
-        opening = [bus.warm(senders)]
+        opening = [bus.warm(SENDS_TO[app])]
         if app == "realm":
             opening.append(model.warm())
         await asyncio.gather(*opening)
@@ -87,13 +95,6 @@ def azure_world(settings: Settings, *, app: str, senders: Sequence[str]) -> Worl
         model=model,
         clock=SystemClock(),
         ids=RandomIds(),
-        telemetry=make_telemetry(
-            app=app,
-            environment=settings.environment,
-            level=settings.log_level,
-            connection_string=settings.telemetry_connection_string,
-            configure=not settings.telemetry_in_worker,
-        ),
         checks={"servicebus": bus.check, "storage": storage},
         warm=warm,
     )

@@ -10,11 +10,14 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from aos.errors import TransientError
-from aos.ports import Telemetry
+
+if TYPE_CHECKING:  # main's schedules are wanted before anything else is
+    from aos.ports import Telemetry
 
 TICK_SECONDS = 240.0
 

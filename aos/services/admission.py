@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from aos.domain.advance import MAX_QUEUED_RUNS
+from aos.domain.caller import Caller
 from aos.domain.envelope import CancelRun, StartRun, to_realm
 from aos.domain.run import (
     AdmittedRequest,
@@ -52,14 +53,6 @@ class RunRequest:
     conversation_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     reply: ReplyAddress | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who asks: the owner of what is made, and whether the operator's rights come with it."""
-
-    owner: str
-    is_admin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

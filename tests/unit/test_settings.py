@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aos.bootstrap.app import App
+from aos.bootstrap import mcp_app
 from aos.errors import ConfigurationError
 from aos.settings import LOCAL_BUS, LOCAL_STORAGE, Settings
-from tests.unit.entrypoints.laptop_in_memory import InMemory, warm
 
 REPOSITORY = Path(__file__).parents[2]
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
@@ -159,9 +158,8 @@ def test_azure_refuses_to_start_without_what_it_needs(
 
 
 def test_a_package_on_the_wrong_site_refuses_to_start() -> None:
-    settings = Settings.read({**DEVELOPMENT, "AOS_APP": "main"})
     with pytest.raises(ConfigurationError, match="this package is mcp, this site is main"):
-        App("mcp", settings, world=InMemory().world, warmup=warm())
+        mcp_app({**DEVELOPMENT, "AOS_APP": "main"})
 
 
 def test_secrets_are_in_no_repr() -> None:

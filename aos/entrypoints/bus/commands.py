@@ -56,7 +56,7 @@ class MainQueue:
 class RealmQueue:
     """What realm is told: commands, one at a time for each conversation."""
 
-    def __init__(self, settling: Settling, *, execution: Callable[[], Execution]) -> None:
+    def __init__(self, settling: Settling, *, execution: Execution) -> None:
         self._settling = settling
         self._execution = execution
 
@@ -68,7 +68,7 @@ class RealmQueue:
         command = read_command(message.body)
         if isinstance(command, RunEnded):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
-        await self._execution().handle(command, delivery_count=message.delivery_count)
+        await self._execution.handle(command, delivery_count=message.delivery_count)
 
 
 def _tells_of_blobs(body: bytes) -> bool:

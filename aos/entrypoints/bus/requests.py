@@ -11,6 +11,7 @@ from typing import Any
 
 import azure.functions as func
 
+from aos.domain.caller import Caller
 from aos.domain.card import is_card_id
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.run import ReplyAddress, run_id_for
@@ -19,7 +20,7 @@ from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports import Clock, ReceivedMessage, Telemetry
-from aos.services.admission import Admissions, Caller, RunRequest
+from aos.services.admission import Admissions, RunRequest
 from aos.services.replies import Replies
 
 DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"

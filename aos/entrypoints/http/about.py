@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from aos import __version__
-from aos.domain.card import CardKind
-from aos.domain.catalog import CatalogIndex
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.errors import Refused
-from aos.services.health import Health
+
+if TYPE_CHECKING:  # GET /api/status comes before anything else is imported
+    from aos.services.health import Health
 
 
 class AboutRoutes:
     """Health and status, in all three apps.
 
-    `catalog` gives what this process knows of the catalog without asking anybody, or None.
+    `for_admins` gives what status says to admins: what this process knows without asking anybody.
     """
 
     def __init__(
@@ -28,12 +27,12 @@ class AboutRoutes:
         *,
         health: Callable[[], Health],
         environment: str,
-        catalog: Callable[[], CatalogIndex | None],
+        for_admins: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._door = door
         self._health = health
         self._environment = environment
-        self._catalog = catalog
+        self._for_admins = for_admins
 
     async def health(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/health"""
@@ -48,10 +47,10 @@ class AboutRoutes:
         return Answer(status=200 if report.healthy else 503, body=report.to_dict())
 
     async def _get_status(self, call: Call) -> Answer:
-        """For admins also the catalog as this process last saw it: no dependency is asked."""
+        """Asks no dependency."""
         body: dict[str, Any] = {"version": __version__, "environment": self._environment}
         if call.caller is not None and call.caller.is_admin:
-            body |= _catalog_facts(self._catalog())
+            body |= self._for_admins()
         return Answer(body=body)
 
 
@@ -97,11 +96,3 @@ class ContractRoutes:
             f"nothing is at {call.request.method} /api/{call.part('path')[:200]}; see"
             " GET /api/openapi.json",
         )
-
-
-def _catalog_facts(index: CatalogIndex | None) -> dict[str, Any]:
-    if index is None:
-        return {"catalog_version": None, "agents": None}
-    states = Counter(str(entry.state) for _, entry in index.of_kind(CardKind.AGENT))
-    shown = {state: states[state] for state in ("active", "disabled", "rejected")}
-    return {"catalog_version": index.version, "agents": shown}

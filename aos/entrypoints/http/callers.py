@@ -13,9 +13,9 @@ from typing import Literal, assert_never
 
 import azure.functions as func
 
+from aos.domain.caller import Caller
 from aos.entrypoints.routes import Route
 from aos.errors import Refused
-from aos.services.admission import Caller
 
 LOCAL_OWNER = "local"
 

@@ -10,16 +10,18 @@ import json
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import azure.functions as func
 
+from aos.domain.caller import Caller
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.routes import Route
 from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
-from aos.ports import Ids, Span, Telemetry
-from aos.services.admission import Caller
+
+if TYPE_CHECKING:  # the ports bring the whole domain along, and GET /api/status needs none of it
+    from aos.ports import Ids, Span, Telemetry
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2

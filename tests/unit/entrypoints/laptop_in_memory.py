@@ -94,10 +94,25 @@ class InMemory:
             model=self.model,
             clock=self.clock,
             ids=SeededIds(random.Random(7)),
-            telemetry=self.telemetry,
         )
-        self.main = MainApp("main", self.settings, world=self.world, warmup=warm())
-        self.realm = RealmApp("realm", self.settings, world=self.world, warmup=warm())
+        self.main = self.new_main()
+        self.realm = RealmApp(
+            "realm",
+            self.settings,
+            telemetry=self.telemetry,
+            world=lambda: self.world,
+            warmup=warm(),
+        )
+
+    def new_main(self, *, world: World | None = None, warmup: Warmup | None = None) -> MainApp:
+        """Another instance of main."""
+        return MainApp(
+            "main",
+            self.settings,
+            telemetry=self.telemetry,
+            world=lambda: world or self.world,
+            warmup=warmup or warm(),
+        )
 
     async def put(self, card: dict[str, Any]) -> None:
         """Upload an agent card and publish it."""

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
-from aos.bootstrap.main import MainApp
 from aos.entrypoints.http.openapi import openapi_document, published_schemas
 from aos.entrypoints.routes import MAIN_ROUTES, Route
 from aos.errors import TransientError
-from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call, warm
+from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
 
 DOCUMENT = openapi_document(secured=True, reply_to=("businessinfinity-responses",))
 
@@ -25,7 +24,7 @@ class Checks:
         self.calls = 0
         self.error: BaseException | None = None
         world = replace(apps.world, checks={"servicebus": self.check, "storage": self.fine})
-        self.main = MainApp("main", apps.settings, world=world, warmup=warm())
+        self.main = apps.new_main(world=world)
 
     async def check(self) -> None:
         self.calls += 1
@@ -101,7 +100,7 @@ async def test_status_tells_admins_what_is_known_without_asking(
         "catalog_version": 1,
         "agents": {"active": 1, "disabled": 0, "rejected": 0},
     }
-    new = MainApp("main", apps.settings, world=apps.world, warmup=warm())
+    new = apps.new_main()
     assert (await call(new.about.status)).body["catalog_version"] is None
 
 
@@ -223,7 +222,7 @@ async def test_the_warm_up_is_waited_for_but_not_by_status(apps: InMemory) -> No
         pass
 
     cold = Warmup((), then=nothing)  # never started: nothing will ever be ready
-    main = MainApp("main", apps.settings, world=apps.world, warmup=cold)
+    main = apps.new_main(warmup=cold)
     assert (await call(main.about.status)).status == 200
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):

@@ -279,7 +279,7 @@ async def test_a_lost_session_is_abandoned_not_postponed(
     apps: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = [1, 2]
-    handle = apps.realm._execution.handle
+    handle = apps.realm.commands._execution.handle
 
     async def sometimes(command: Any, *, delivery_count: int) -> None:
         if lost:
@@ -287,7 +287,7 @@ async def test_a_lost_session_is_abandoned_not_postponed(
             raise SessionLost("another has it")
         await handle(command, delivery_count=delivery_count)
 
-    monkeypatch.setattr(apps.realm._execution, "handle", sometimes)
+    monkeypatch.setattr(apps.realm.commands._execution, "handle", sometimes)
     apps.send(ASK)
     await apps.settle()
     assert body_of(apps)["type"] == "run.completed"
@@ -302,7 +302,7 @@ async def test_realm_hands_on_how_often_a_command_was_delivered(
         counts.append(delivery_count)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(apps.realm._execution, "handle", broken)
+    monkeypatch.setattr(apps.realm.commands._execution, "handle", broken)
     apps.send(ASK)
     await apps.settle()
     assert counts == list(range(1, 11))
