@@ -11,7 +11,7 @@ from pathlib import Path
 from devhost.doors import LiveDoors
 from devhost.laptop import Laptop
 from devhost.story import card_for
-from tests.scripted_model import Request, Say, echo, running_model
+from tests.scripted_model import Request, Say, ScriptedModel, echo, running_model
 
 LIVE_TIMEOUT_SECONDS = 20.0
 SLOW_WORDS = "ten years"
@@ -20,13 +20,13 @@ SLOW_ANSWER_SECONDS = 2.0
 
 
 @contextmanager
-def running_laptop(data: Path) -> Iterator[Laptop]:
-    """The laptop as after the first `make run`: the agent `ceo` is live."""
+def running_laptop(data: Path) -> Iterator[tuple[Laptop, ScriptedModel]]:
+    """The laptop as after the first `make run`, the agent `ceo` live, and its model."""
     with running_model() as model:
         model.always(_answer)
         with Laptop(root=data, model_endpoint=model.endpoint) as laptop:
             _upload_the_card(laptop)
-            yield laptop
+            yield laptop, model
 
 
 def _answer(request: Request) -> Say:

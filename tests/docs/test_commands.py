@@ -19,6 +19,7 @@ import pytest
 from devhost.laptop import Laptop
 from tests.docs.laptop_of_docs import clone_like, running_laptop, usual_ports
 from tests.docs.pages import PAGES, ROOT, Block, blocks
+from tests.scripted_model import ScriptedModel
 
 SHELL = [
     block for page in PAGES for block in blocks(page) if block.language in ("bash", "sh", "shell")
@@ -34,8 +35,10 @@ BLOCK_TIMEOUT_SECONDS = 90
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clone:
-    """A folder in which the commands run, and what they see."""
+    """A folder in which the commands run, what they see, and the laptop behind it."""
 
+    laptop: Laptop
+    model: ScriptedModel
     folder: Path
     environment: Mapping[str, str]
     ports: Mapping[str, str]
@@ -60,8 +63,10 @@ class Clone:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     folder = tmp_path_factory.mktemp("docs")
-    with running_laptop(folder / "data") as laptop:
+    with running_laptop(folder / "data") as (laptop, model):
         yield Clone(
+            laptop=laptop,
+            model=model,
             folder=clone_like(ROOT, folder / "clone", data=folder / "data"),
             environment=_environment(laptop),
             ports=usual_ports(laptop),
@@ -100,7 +105,11 @@ def test_what_is_not_run_is_little_and_listed_here() -> None:
 
 @pytest.mark.parametrize("block", TO_RUN, ids=lambda block: block.place)
 def test_a_block_of_shell_does_what_the_page_says(clone: Clone, block: Block) -> None:
+    restarts, asked = clone.laptop.child("realm").restarts, len(clone.model.requests)
     said = clone.run(block.text)
+    if "kill -9" in block.text:
+        assert clone.laptop.child("realm").restarts == restarts + 1
+        assert len(clone.model.requests) == asked + 2, "the kill did not fall into the turn"
     _, _, expected = block.mark.partition("; expect: ")
     if expected:
         assert re.search(expected, said), said
