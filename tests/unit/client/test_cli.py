@@ -14,6 +14,7 @@ import pytest
 
 from aos.client.cli import main as aos
 from aos.client.validation import card_policy
+from aos.domain.card import CardPolicy, LimitBounds
 from tests.unit.catalog.cards import Cards, card
 from tests.unit.client.stub_main import Say, StubMain, refusal
 
@@ -185,10 +186,7 @@ def test_validate_judges_by_the_operators_settings(
     assert "the model 'big' is not in AOS_MODELS" in capsys.readouterr().out
 
 
-def test_validate_reads_the_settings_of_cards_as_main_does(tmp_path: Path) -> None:
-    from aos.bootstrap.main import MainApp
-    from aos.settings import Settings
-
+def test_every_setting_that_cards_depend_on_is_read_and_no_other() -> None:
     environ = {
         "AOS_MODEL": "base",
         "AOS_MODELS": "small, big",
@@ -198,13 +196,17 @@ def test_validate_reads_the_settings_of_cards_as_main_does(tmp_path: Path) -> No
         "AOS_MAX_TOOL_CALLS": "8",
         "AOS_RUN_TIMEOUT_SECONDS": "70",
         "AOS_APPROVAL_TIMEOUT_SECONDS": "60",
-        "AOS_KEY_OWNERS": "no card needs these",
+        "AOS_KEY_OWNERS": "no card depends on these",
     }
-    settings = {n: v for n, v in environ.items() if n != "AOS_KEY_OWNERS"}
-    read = Settings.read(settings | {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
-    app = MainApp.__new__(MainApp)
-    app.settings = read
-    assert app._policy == card_policy(environ)
+    assert card_policy(environ) == CardPolicy(
+        allowed_models=frozenset({"base", "small", "big"}),
+        bounds=LimitBounds(
+            max_turns=9, max_tool_calls=8, run_timeout_seconds=70, approval_timeout_seconds=60
+        ),
+        mcp_allowed=("uvx a", "npx -y @b/"),
+        key_vault_uri="https://v.vault.azure.net",
+    )
+    assert card_policy({}) == CardPolicy()
 
 
 def test_validate_says_what_it_cannot_check(
