@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, etag_of
-from aos.adapters.tables.rows import SCHEMA, is_readable
+from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.run import required_time, to_wire_time
 from aos.ports import PendingRun
 
 BUCKETS = 16
+DUE = f"next_check le @now and schema le {SCHEMA}"
 
 
 class AzurePendingStore:
@@ -38,18 +39,18 @@ class AzurePendingStore:
         """
         moment, begin = str(to_wire_time(now)), self._begin
         found = await self._table.query(
-            "next_check le @now and PartitionKey ge @begin", limit=limit, now=moment, begin=begin
+            f"{DUE} and PartitionKey ge @begin", limit=limit, now=moment, begin=begin
         )
         if begin != bucket_name(0) and len(found) < limit:
             found += await self._table.query(
-                "next_check le @now and PartitionKey lt @begin",
+                f"{DUE} and PartitionKey lt @begin",
                 limit=limit - len(found),
                 now=moment,
                 begin=begin,
             )
         full = len(found) >= limit and found
         self._begin = found[-1]["PartitionKey"] if full else bucket_name(0)
-        rows = [_pending(entity) for entity in found if is_readable(entity)]
+        rows = [_pending(entity) for entity in found]
         return sorted(rows, key=lambda row: (row.next_check, row.run_id))
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
@@ -93,6 +94,7 @@ def _entity(pending: PendingRun) -> dict[str, Any]:
 
 
 def _pending(entity: Entity) -> PendingRun:
+    check_schema(entity)
     return PendingRun(
         run_id=entity["RowKey"],
         conversation_id=entity["conversation_id"],

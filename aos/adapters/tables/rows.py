@@ -79,17 +79,12 @@ def pack(documents: Sequence[dict[str, Any]]) -> list[PackedRow]:
 
 def check_schema(entity: Mapping[str, Any]) -> None:
     """Refuse a row that this version cannot read; TransientError, since a newer one can."""
-    if not is_readable(entity):
+    if entity.get("schema") not in READABLE:
         raise TransientError(
             f"row {entity.get('RowKey')!r} of {entity.get('PartitionKey')!r} has schema version"
             f" {entity.get('schema')!r}; this version of AOS reads {READABLE}: deploy the version"
             " that wrote it, or a later one"
         )
-
-
-def is_readable(entity: Mapping[str, Any]) -> bool:
-    """Whether this version can read a row."""
-    return entity.get("schema") in READABLE
 
 
 def document(entity: Mapping[str, Any]) -> dict[str, Any]:
