@@ -78,7 +78,7 @@ class QueueClient:
         end = time.monotonic() + timeout_seconds
         try:
             with self._receiver() as receiver:
-                start = _newest(receiver) if self._session_id is None else FIRST_NUMBER
+                start = FIRST_NUMBER if self._session_id else _newest(receiver, end)
                 self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
                 reply = self._await(receiver, correlation_id, start, end)
         except ServiceBusError as error:
@@ -193,10 +193,10 @@ def _body(
     }
 
 
-def _newest(receiver: ServiceBusReceiver) -> int:
+def _newest(receiver: ServiceBusReceiver, end: float) -> int:
     """The first sequence number that a reply to come can have: those there now are not ours."""
     start = FIRST_NUMBER
-    while found := _page(receiver, start):
+    while (found := _page(receiver, start)) and time.monotonic() < end:
         start = _number(found[-1]) + 1
     return start
 

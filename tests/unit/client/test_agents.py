@@ -115,11 +115,13 @@ async def test_a_lost_answer_to_the_upload_is_looked_up(main: StubMain, written:
 
 
 async def test_a_broken_upload_is_built_over_from_the_card_that_serves(main: StubMain) -> None:
-    await leader(main).initialize()
-    await main.cards.upload("test-agent", b"{broken")
-    await main.cards.publisher().publish()
+    serving = {"agent_id": "test-agent", "purpose": "Old", "limits": {"max_turns": 3}}
+    for body in (json.dumps(serving).encode(), b"{broken"):
+        await main.cards.upload("test-agent", body)
+        await main.cards.publisher().publish()
     await leader(main, purpose="Another").initialize()
-    assert (await _card(main))["purpose"] == "Another"
+    card = await _card(main)
+    assert (card["purpose"], card["limits"]) == ("Another", {"max_turns": 3})
     assert (await main.cards.status("test-agent"))["state"] == "active"
 
 

@@ -78,7 +78,11 @@ def test_transient_failures_are_repeated_under_the_same_key(main: StubMain) -> N
     assert asking.run("ceo", "Hello") == RUN
     asks = main.seen[1:]
     assert len(asks) == 5
-    assert len({seen.headers["idempotency-key"] for seen in asks}) == 1
+    keys = {seen.headers["idempotency-key"] for seen in asks}
+    assert len(keys) == 1
+    main.then(Say(body=RUN))
+    asking.run("ceo", "Hello")
+    assert len({*keys, main.seen[-1].headers["idempotency-key"], ""}) == 3
 
 
 def test_the_waits_between_tries_grow_and_obey_retry_after(main: StubMain) -> None:

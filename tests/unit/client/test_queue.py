@@ -31,6 +31,7 @@ class FakeBus:
     settled: list[tuple[str, int]] = field(default_factory=list)
     locked: set[int] = field(default_factory=set)
     number: int = 0
+    peeked: list[int] = field(default_factory=list)
 
     def put(self, body: Any, correlation_id: str | None) -> None:
         """A reply comes."""
@@ -55,6 +56,7 @@ class FakeBus:
     def peek_messages(
         self, *, max_message_count: int, sequence_number: int, timeout: float
     ) -> list[Any]:
+        self.peeked.append(sequence_number)
         found = [r for r in self.replies if r.sequence_number >= sequence_number]
         return found[:max_message_count]
 
@@ -126,6 +128,14 @@ def test_replies_of_others_are_given_back_after_ours_was_found() -> None:
     bus.put(RUN | {"run_id": "old"}, "old")
     assert client(bus).ask("ceo", "Hello")["run_id"] == "r1"
     assert bus.settled == [("complete", 3), ("abandon", 1), ("abandon", 2), ("abandon", 4)]
+
+
+def test_replies_that_were_there_before_are_passed_over_before_asking() -> None:
+    bus = FakeBus(answering)
+    for _ in range(250):
+        bus.put(RUN, "old")
+    assert client(bus).ask("ceo", "Hello") == RUN
+    assert bus.peeked == [1, 101, 201, 251, 251]
 
 
 def test_others_replies_are_not_touched_while_ours_is_not_there() -> None:
