@@ -233,6 +233,9 @@ param secondaryHostName string = ''
 @description('Optional. In the second region: the id of the Front Door of the first, which may call it where address ranges are given.')
 param frontDoorId string = ''
 
+@description('Optional. Address that links to runs begin with; empty is that of Front Door, or else of the main app.')
+param publicUrl string = ''
+
 // --- What follows from them ------------------------------------------------------------------
 
 var unique = uniqueString(resourceGroup().id, nameSuffix)
@@ -552,6 +555,7 @@ var known facts = {
   modelName: modelName
   modelNames: modelNames
   modelKey: modelAuth == 'key'
+  publicUrl: !empty(publicUrl) || !enableFrontDoor ? publicUrl : 'https://${frontDoor!.outputs.hostName}'
   replyQueues: replyQueues
   keyOwners: keyOwners
   adminKeys: adminKeyHashes
@@ -577,7 +581,14 @@ module functionApps 'modules/function-app.bicep' = [
       hostStorageName: hostStorageNames[i]
       vaultName: vaultNames[i]
       settings: app == 'main'
-        ? mainSettings(identities[i].outputs.clientId, auth, enableAppInsights, signsIn && enableB2C, known)
+        ? mainSettings(
+            identities[i].outputs.clientId,
+            auth,
+            enableAppInsights,
+            signsIn && enableB2C,
+            enableFrontDoor || !empty(publicUrl),
+            known
+          )
         : app == 'mcp'
             ? mcpSettings(identities[i].outputs.clientId, enableAppInsights, known)
             : realmSettings(identities[i].outputs.clientId, enableAppInsights, known)
@@ -590,6 +601,7 @@ module functionApps 'modules/function-app.bicep' = [
         : ''
       scaleMonitoring: closed && premiumBus
       allowedIpRanges: allowedIpRanges
+      behindFrontDoor: app == 'main' && (enableFrontDoor || !empty(frontDoorId))
       frontDoorId: app != 'main' ? '' : enableFrontDoor ? frontDoor!.outputs.frontDoorId : frontDoorId
       signInWith: app == 'main' ? signInWith : null
     }

@@ -71,7 +71,10 @@ param scaleMonitoring bool = false
 @description('Optional. Address ranges that may call it; empty lets everybody.')
 param allowedIpRanges string[] = []
 
-@description('Optional. The Front Door that may call it where ranges are given.')
+@description('Optional. Whether a Front Door may call it where ranges are given.')
+param behindFrontDoor bool = false
+
+@description('Optional. The id of that Front Door.')
 param frontDoorId string = ''
 
 @description('Optional. How callers sign in; null for function keys.')
@@ -167,7 +170,7 @@ var siteConfig = {
   ...(restricted
     ? {
         ipSecurityRestrictionsDefaultAction: 'Deny'
-        ipSecurityRestrictions: [...addressRules, probeRule, ...(empty(frontDoorId) ? [] : [frontDoorRule])]
+        ipSecurityRestrictions: [...addressRules, probeRule, ...(behindFrontDoor ? [frontDoorRule] : [])]
       }
     : {})
   // FC1 refuses these.

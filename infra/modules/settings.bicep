@@ -15,6 +15,7 @@ type facts = {
   modelName: string
   modelNames: string
   modelKey: bool
+  publicUrl: string
   replyQueues: string[]
   keyOwners: string
   adminKeys: string
@@ -65,23 +66,27 @@ func telemetry(clientId string, known facts) { *: string } => {
 }
 
 @description('What main and realm know of the model; the key is realm\'s alone.')
-func model(withKey bool, known facts) { *: string } => {
+func model(clientId string, withKey bool, known facts) { *: string } => {
   AOS_MODEL_ENDPOINT: known.modelEndpoint
   ...(empty(known.modelName) ? {} : { AOS_MODEL: known.modelName })
   ...(empty(known.modelNames) ? {} : { AOS_MODELS: known.modelNames })
+  ...(known.modelKey ? {} : { AOS_MODEL_CLIENT_ID: clientId })
   ...(withKey && known.modelKey ? { AOS_MODEL_API_KEY: secret(known.vaultName, 'ModelApiKey') } : {})
 }
 
 @export()
 @description('Settings of main.')
-func mainSettings(clientId string, auth string, monitored bool, browserSignIn bool, known facts) { *: string } => {
+func mainSettings(clientId string, auth string, monitored bool, browserSignIn bool, linked bool, known facts) {
+  *: string
+} => {
   ...shared('main', auth, known)
   ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
   ...(monitored ? telemetry(clientId, known) : {})
-  ...(empty(known.modelEndpoint) ? {} : model(false, known))
+  ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
   AOS_REPLY_TO: join(known.replyQueues, ',')
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
+  ...(linked ? { AOS_PUBLIC_URL: known.publicUrl } : {})
   ...(browserSignIn ? { B2C_CLIENT_SECRET: secret(known.vaultName, 'B2CClientSecret') } : {})
 }
 
@@ -91,7 +96,7 @@ func realmSettings(clientId string, monitored bool, known facts) { *: string } =
   ...shared('realm', 'keys', known)
   ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
   ...(monitored ? telemetry(clientId, known) : {})
-  ...(empty(known.modelEndpoint) ? {} : model(true, known))
+  ...(empty(known.modelEndpoint) ? {} : model(clientId, true, known))
 }
 
 @export()

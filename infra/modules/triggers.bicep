@@ -1,9 +1,9 @@
-metadata description = 'Which functions of each app wake by themselves? In a staging slot they are switched off, or it would take messages from production.'
+metadata description = 'Which functions of each app wake by themselves? In a staging slot they are switched off, or it would take messages from production. A test holds the list equal to the apps.'
 
 @export()
 @description('Names of the functions with a trigger other than HTTP.')
 var triggers = {
-  main: ['requests', 'commands', 'catalog', 'mender']
-  mcp: ['commands', 'events']
-  realm: ['commands']
+  main: ['request', 'command', 'publish_catalog', 'mend']
+  mcp: []
+  realm: ['advance']
 }

@@ -14,6 +14,7 @@ param enableAzureML = false // adapters are trained in the first region
 param signInClientId = readEnvironmentVariable('AOS_B2C_CLIENT_ID', '')
 param signInIssuer = readEnvironmentVariable('AOS_B2C_ISSUER', '')
 param frontDoorId = readEnvironmentVariable('AOS_FRONT_DOOR_ID', '')
+param publicUrl = readEnvironmentVariable('AOS_PUBLIC_URL', '')
 
 param enableVnet = true
 param enablePrivateEndpoints = true

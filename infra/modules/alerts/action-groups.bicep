@@ -1,12 +1,15 @@
 metadata description = 'Who is told? Critical alerts page (mail, text message, web hook); warnings go by mail.'
 
-import { tagSet, phone, alertTarget } from '../types.bicep'
+import { tagSet, phone } from '../types.bicep'
 
 @description('Required. Tags of every resource.')
 param tags tagSet
 
-@description('Required. Environment and suffix, as in dev or prod-dr.')
-param label string
+@description('Required. Name of the group that is paged.')
+param criticalName string
+
+@description('Required. Name of the group that gets mail.')
+param warningName string
 
 @description('Optional. Addresses that critical alerts go to.')
 param criticalEmails string[] = []
@@ -21,16 +24,11 @@ param criticalWebhook string = ''
 @description('Optional. Addresses that warnings go to.')
 param warningEmails string[] = []
 
-@description('Optional. An action group that exists and is told of everything; empty for none.')
-param actionGroupId string = ''
-
-var further = empty(actionGroupId) ? [] : [{ actionGroupId: actionGroupId }]
-
 func mails(addresses string[]) { name: string, emailAddress: string, useCommonAlertSchema: bool }[] =>
   map(addresses, address => { name: address, emailAddress: address, useCommonAlertSchema: true })
 
 resource critical 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-aos-critical-${label}'
+  name: criticalName
   location: 'global'
   tags: tags
   properties: {
@@ -51,7 +49,7 @@ resource critical 'Microsoft.Insights/actionGroups@2023-01-01' = {
 }
 
 resource warning 'Microsoft.Insights/actionGroups@2023-01-01' = {
-  name: 'ag-aos-warning-${label}'
+  name: warningName
   location: 'global'
   tags: tags
   properties: {
@@ -60,9 +58,3 @@ resource warning 'Microsoft.Insights/actionGroups@2023-01-01' = {
     emailReceivers: mails(warningEmails)
   }
 }
-
-@description('Whom critical alerts tell.')
-output critical alertTarget[] = concat([{ actionGroupId: critical.id }], further)
-
-@description('Whom warnings tell.')
-output warning alertTarget[] = concat([{ actionGroupId: warning.id }], further)

@@ -1,6 +1,6 @@
 metadata description = 'When is somebody called? The critical and the warning alerts of the deployment plan.'
 
-import { tagSet, phone, perApp } from '../types.bicep'
+import { tagSet, phone, perApp, alertTarget } from '../types.bicep'
 
 @description('Required. Region.')
 param location string
@@ -48,6 +48,18 @@ param planId string
 @description('Optional. Milliseconds that 95 of 100 HTTP answers stay under (runs that a caller waits for apart).')
 param slowAnswerMilliseconds int = 5000
 
+// Names, not outputs: what-if and snapshots then know whom each alert tells.
+var criticalName = 'ag-aos-critical-${label}'
+var warningName = 'ag-aos-warning-${label}'
+var further = empty(actionGroupId) ? [] : [{ actionGroupId: actionGroupId }]
+var critical alertTarget[] = [
+  { actionGroupId: resourceId('Microsoft.Insights/actionGroups', criticalName) }
+  ...further
+]
+var warning alertTarget[] = [
+  { actionGroupId: resourceId('Microsoft.Insights/actionGroups', warningName) }
+  ...further
+]
 var monitored = !empty(insightsId)
 var busNamespace = 'Microsoft.ServiceBus/namespaces'
 var planNamespace = 'Microsoft.Web/serverfarms'
@@ -55,12 +67,12 @@ var planNamespace = 'Microsoft.Web/serverfarms'
 module groups 'action-groups.bicep' = {
   params: {
     tags: tags
-    label: label
+    criticalName: criticalName
+    warningName: warningName
     criticalEmails: criticalEmails
     criticalPhones: criticalPhones
     criticalWebhook: criticalWebhook
     warningEmails: warningEmails
-    actionGroupId: actionGroupId
   }
 }
 
@@ -72,8 +84,9 @@ module down 'availability.bicep' = [
       appName: app.value
       hostName: '${app.value}.azurewebsites.net'
       insightsId: insightsId
-      targets: groups.outputs.critical
+      targets: critical
     }
+    dependsOn: [groups]
   }
 ]
 
@@ -88,8 +101,9 @@ module errorRate 'query.bicep' = if (monitored) {
     query: 'requests | summarize errorRate = todouble(countif(success == false)) * 100.0 / count()'
     column: 'errorRate'
     threshold: 5
-    targets: groups.outputs.critical
+    targets: critical
   }
+  dependsOn: [groups]
 }
 
 module queueDepth 'metric.bicep' = {
@@ -105,8 +119,9 @@ module queueDepth 'metric.bicep' = {
     operator: 'GreaterThan'
     threshold: 1000
     dimension: 'EntityName'
-    targets: groups.outputs.critical
+    targets: critical
   }
+  dependsOn: [groups]
 }
 
 module storageDown 'metric.bicep' = {
@@ -121,8 +136,9 @@ module storageDown 'metric.bicep' = {
     aggregation: 'Average'
     operator: 'LessThan'
     threshold: 99
-    targets: groups.outputs.critical
+    targets: critical
   }
+  dependsOn: [groups]
 }
 
 module exceptions 'metric.bicep' = if (monitored) {
@@ -137,8 +153,9 @@ module exceptions 'metric.bicep' = if (monitored) {
     aggregation: 'Count'
     operator: 'GreaterThan'
     threshold: 10
-    targets: groups.outputs.warning
+    targets: warning
   }
+  dependsOn: [groups]
 }
 
 module slow 'query.bicep' = if (monitored) {
@@ -153,8 +170,9 @@ module slow 'query.bicep' = if (monitored) {
     column: 'slowest'
     threshold: slowAnswerMilliseconds
     window: 'PT15M'
-    targets: groups.outputs.warning
+    targets: warning
   }
+  dependsOn: [groups]
 }
 
 module unhealthy 'query.bicep' = if (monitored) {
@@ -168,8 +186,9 @@ module unhealthy 'query.bicep' = if (monitored) {
     query: 'requests | where url endswith "/api/health" and success == false | summarize failures = count()'
     column: 'failures'
     threshold: 0
-    targets: groups.outputs.warning
+    targets: warning
   }
+  dependsOn: [groups]
 }
 
 module deadLetters 'metric.bicep' = {
@@ -185,8 +204,9 @@ module deadLetters 'metric.bicep' = {
     operator: 'GreaterThan'
     threshold: 0
     dimension: 'EntityName'
-    targets: groups.outputs.warning
+    targets: warning
   }
+  dependsOn: [groups]
 }
 
 module planLoad 'metric.bicep' = [
@@ -204,8 +224,9 @@ module planLoad 'metric.bicep' = [
       threshold: 80
       window: 'PT15M'
       frequency: 'PT5M'
-      targets: groups.outputs.warning
+      targets: warning
     }
+    dependsOn: [groups]
   }
 ]
 
@@ -224,15 +245,17 @@ module busLoad 'metric.bicep' = [
       threshold: 80
       window: 'PT15M'
       frequency: 'PT5M'
-      targets: groups.outputs.warning
+      targets: warning
     }
+    dependsOn: [groups]
   }
 ]
 
 module activity 'activity.bicep' = {
   params: {
     tags: tags
-    critical: groups.outputs.critical
-    warning: groups.outputs.warning
+    critical: critical
+    warning: warning
   }
+  dependsOn: [groups]
 }

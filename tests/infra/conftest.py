@@ -1,0 +1,79 @@
+"""Where do the tests of the templates get the Bicep CLI and what it makes, once a session?"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra import bicep_cli
+from tests.infra.inventory import Inventory
+from tests.infra.variants import PROBE, VARIANTS
+
+WITHOUT_CLI = (
+    "no Bicep CLI: put `bicep` on PATH or its path in AOS_BICEP "
+    "(https://github.com/Azure/bicep/releases); the templates were NOT checked"
+)
+
+
+@pytest.fixture(scope="session")
+def cli() -> Path:
+    """The Bicep CLI. Without it these tests are skipped, except where CI says that it must be."""
+    found = bicep_cli.find()
+    if found is None:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(WITHOUT_CLI)
+        pytest.skip(WITHOUT_CLI)
+    return found
+
+
+@pytest.fixture(scope="session")
+def infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of infra/ with the variants' parameter files."""
+    copied = bicep_cli.copy_of_infra(tmp_path_factory.mktemp("bicep"))
+    for name, text in VARIANTS.items():
+        (copied / "parameters" / f"{name}.bicepparam").write_text(text)
+    probe = copied / "probe"
+    probe.mkdir()
+    # It is no part of the product: the rules of the product do not bind it.
+    (probe / "bicepconfig.json").write_text("{}")
+    (probe / "probe.bicep").write_text(PROBE)
+    (copied / "parameters" / "probe.bicepparam").write_text("using '../probe/probe.bicep'\n")
+    return copied
+
+
+@pytest.fixture(scope="session")
+def snapshots(cli: Path, infra: Path) -> dict[str, dict[str, Any]]:
+    """The snapshots of every environment and variant as the templates make them now."""
+    names = (*bicep_cli.ENVIRONMENTS, *VARIANTS, "probe")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        made: dict[str, Future[dict[str, Any]]] = {
+            name: pool.submit(bicep_cli.snapshot, cli, infra / f"parameters/{name}.bicepparam")
+            for name in names
+        }
+        return {name: future.result() for name, future in made.items()}
+
+
+@pytest.fixture(scope="session")
+def variants(snapshots: dict[str, dict[str, Any]]) -> dict[str, Inventory]:
+    """What each variant would deploy."""
+    return {name: Inventory(snapshots[name]) for name in VARIANTS}
+
+
+@pytest.fixture(scope="session")
+def environments() -> dict[str, Inventory]:
+    """What each environment would deploy: its committed snapshot, held current by a test."""
+    return {name: Inventory(bicep_cli.committed(name)) for name in bicep_cli.ENVIRONMENTS}
+
+
+@pytest.fixture(scope="session")
+def template(cli: Path) -> dict[str, Any]:
+    """The compiled main template, modules within."""
+    said = bicep_cli.bicep(cli, "build", "main-modular.bicep", "--stdout")
+    assert (said.code, said.diagnostics) == (0, [])
+    compiled: dict[str, Any] = json.loads(said.stdout)
+    return compiled

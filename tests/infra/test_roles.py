@@ -1,0 +1,178 @@
+"""Does each app have the roles that its part of the road needs, and none besides?"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
+from tests.infra.inventory import APPS, Inventory
+from tests.infra.variants import AUTHORS, GROUP
+
+BLOB = "Storage Blob Data Contributor"
+TABLE = "Storage Table Data Contributor"
+OWNER = "Azure Service Bus Data Owner"
+SENDER = "Azure Service Bus Data Sender"
+RECEIVER = "Azure Service Bus Data Receiver"
+
+
+def _expected(app: str, label: str) -> set[tuple[str, str]]:
+    """An app's roles in an environment; names without their unique ends."""
+    tight = label.replace("-", "")
+    host, data = f"staos{app}{tight}", f"staosdata{tight}"
+    every_app = {
+        ("Storage Blob Data Owner", host),
+        ("Storage Queue Data Contributor", host),
+        (TABLE, host),
+        ("Monitoring Metrics Publisher", f"appi-aos-{label}"),
+    }
+    own: dict[str, set[tuple[str, str]]] = {
+        "main": {
+            ("Key Vault Secrets User", f"kv-aos-{label}"),
+            (BLOB, data),
+            ("Storage Queue Data Contributor", data),
+            (TABLE, data),
+            (OWNER, "aos-requests"),
+            (OWNER, "aos-main"),
+            (OWNER, "agent-events/wake"),
+            (SENDER, "aos-realm"),
+            (RECEIVER, "aos-realm"),
+            (SENDER, "aos-mcp"),
+            (RECEIVER, "aos-mcp"),
+            (RECEIVER, "system-events/mcp"),
+            (SENDER, "businessinfinity-responses"),
+            (SENDER, "agent-events"),
+            (SENDER, "system-events"),
+        },
+        "realm": {
+            ("Key Vault Secrets User", f"kv-aos-{label}"),
+            ("Cognitive Services OpenAI User", "oai-contoso"),
+            (BLOB, f"{data}/aos-data"),
+            (BLOB, f"{data}/aos-logs"),
+            (TABLE, f"{data}/aosruns"),
+            (TABLE, f"{data}/aosconversations"),
+            (TABLE, f"{data}/aostoolcalls"),
+            (TABLE, f"{data}/aosfailures"),
+            ("Storage Table Data Reader", f"{data}/aostools"),
+            ("Storage Table Data Reader", f"{data}/aosusage"),
+            (OWNER, "aos-realm"),
+            (SENDER, "aos-main"),
+            (SENDER, "aos-mcp"),
+            (SENDER, "agent-events"),
+        },
+        "mcp": {
+            ("Key Vault Secrets User", f"kv-aosmcp-{label}"),
+            (BLOB, f"{data}/aos-data"),
+            (TABLE, f"{data}/aostoolcalls"),
+            (TABLE, f"{data}/aostools"),
+            (OWNER, "aos-mcp"),
+            (OWNER, "system-events/mcp"),
+            (SENDER, "aos-realm"),
+        },
+    }
+    return every_app | own[app]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_has_its_roles_and_no_others(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    assert environments[environment].roles_of(app) == _expected(app, environment)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_nobody_has_a_role_on_the_namespace_or_the_group(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    here = environments[environment]
+    for item in here.resources:
+        if item["type"] == "Microsoft.Authorization/roleAssignments":
+            scope = re.match(r"\[extensionResourceId\('([^']*)'", item["id"])
+            target = scope[1] if scope else item["id"].partition("/providers/Microsoft.Auth")[0]
+            assert "/providers/" in target, item["id"]
+            assert not target.endswith(f"/namespaces/{here.outputs['serviceBusName']}")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_assignment_says_what_it_is_given_to(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    """Without the type a new identity that is not known everywhere yet is refused."""
+    ids = dict(
+        re.findall(r"'([^']+)': '([0-9a-f-]{36})'", (INFRA / "modules/roles/ids.bicep").read_text())
+    )
+    for item in environments[environment].resources:
+        if item["type"] == "Microsoft.Authorization/roleAssignments":
+            properties = item["properties"]
+            assert properties["principalType"] == "ServicePrincipal"
+            role = properties["description"].partition(" on ")[0]
+            assert properties["roleDefinitionId"].endswith(f"/{ids[role]}")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_each_host_has_a_storage_account_of_its_own(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    """The owner of a host's account can read its keys: mcp must not read those of main."""
+    owners = [
+        (role.who, role.on)
+        for role in environments[environment].roles()
+        if role.role == "Storage Blob Data Owner"
+    ]
+    names = environments[environment].outputs["hostStorageNames"]
+    assert sorted(owners) == sorted(names.items())
+
+
+def test_mcp_lists_and_deletes_no_blobs_and_writes_payloads_only(
+    environments: dict[str, Inventory],
+) -> None:
+    (condition,) = {
+        item["properties"]["condition"]
+        for item in environments["prod"].resources
+        if item["type"] == "Microsoft.Authorization/roleAssignments"
+        and "condition" in item["properties"]
+    }
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+    parts = condition.split(" AND (")
+    assert f"(!(ActionMatches{{'{blobs}/read'}} AND SubOperationMatches{{'Blob.List'}}))" in parts
+    assert "StringLike 'catalog/*'" in condition
+    (writing,) = [part for part in parts if "/write'" in part]
+    assert "payloads/*" in condition[condition.index(writing) :]
+    assert "catalog" not in condition[condition.index(writing) :]
+    assert f"(!(ActionMatches{{'{blobs}/delete'}})" in condition
+    assert condition.count("(") == condition.count(")")
+
+
+def test_operators_and_authors_get_what_uploading_needs(variants: dict[str, Inventory]) -> None:
+    everything = variants["everything"]
+    account = everything.outputs["storageAccountName"]
+    given = {(role.who, role.role, role.on) for role in everything.roles()}
+    assert {item[1:] for item in given if item[0] == GROUP} == {
+        (BLOB, f"{account}/aos-config"),
+        ("Key Vault Secrets Officer", everything.outputs["keyVaultName"]),
+        ("Key Vault Secrets Officer", everything.outputs["mcpKeyVaultName"]),
+    }
+    assert {item[1:] for item in given if item[0] == AUTHORS} == {(BLOB, f"{account}/aos-config")}
+    (condition,) = [
+        item["properties"]["condition"]
+        for item in everything.resources
+        if item["type"] == "Microsoft.Authorization/roleAssignments"
+        and item["properties"]["principalId"] == AUTHORS
+    ]
+    assert "StringLike 'agents/*'" in condition
+    assert "mcp-servers" not in condition
+
+
+def test_the_roles_name_entities_that_exist(environments: dict[str, Inventory]) -> None:
+    listed = json.loads((INFRA / "servicebus.json").read_text())["UserConfig"]["Namespaces"][0]
+    entities = {queue["Name"] for queue in listed["Queues"]}
+    for topic in listed["Topics"]:
+        entities.add(topic["Name"])
+        entities |= {f"{topic['Name']}/{item['Name']}" for item in topic["Subscriptions"]}
+    used = {
+        role.on for role in environments["prod"].roles() if role.role.startswith("Azure Service")
+    }
+    assert {name.removesuffix(", for Event Grid") for name in used} == entities

@@ -1,0 +1,234 @@
+"""Does each app get the settings that it reads, and no secret that it does not need?"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from aos.settings import Settings
+from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
+from tests.infra.inventory import APPS, Inventory
+
+ROOT = INFRA.parent
+APP_FOLDERS = {"main": ROOT, "mcp": ROOT / "mcp_app", "realm": ROOT / "realm_app"}
+BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
+STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("app", APPS)
+def test_what_must_never_be_missing_is_there(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    settings = environments[environment].settings(app)
+    signs_in = environment.startswith("prod") and app == "main"
+    assert (
+        settings.items()
+        >= {
+            "AOS_APP": app,
+            "AOS_ENVIRONMENT": environment.removesuffix("-dr"),
+            "AOS_LOG_LEVEL": "INFO",
+            "AOS_AUTH": "easyauth" if signs_in else "keys",
+            "AZURE_FUNCTIONS_ENVIRONMENT": "Production",
+            "OTEL_TRACES_SAMPLER": "parentbased_trace_id_ratio",
+            "OTEL_TRACES_SAMPLER_ARG": "1.0",
+            "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
+        }.items()
+    )
+    assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in settings
+    assert "Authorization=AAD" in settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("app", APPS)
+def test_apps_reach_bus_and_state_by_their_own_identity(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    here = environments[environment]
+    settings = here.settings(app)
+    bus = f"{here.outputs['serviceBusName']}.servicebus.windows.net"
+    assert settings[f"{BUS}__fullyQualifiedNamespace"] == bus
+    assert settings[f"{STORAGE}__accountName"] == here.outputs["storageAccountName"]
+    assert BUS not in settings
+    assert STORAGE not in settings
+    own = f"format('identities-{{0}}-{{1}}', {APPS.index(app)},"
+    for prefix in (BUS, STORAGE):
+        assert settings[f"{prefix}__credential"] == "managedidentity"
+        assert own in settings[f"{prefix}__clientId"]
+        assert settings[f"{prefix}__clientId"].endswith(".outputs.clientId.value]")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_no_setting_holds_a_key_but_that_of_a_consumption_host(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    here = environments[environment]
+    with_keys = {
+        (app, name)
+        for app in APPS
+        for name, value in here.settings(app).items()
+        if "listKeys" in value or "AccountKey" in value or "SharedAccessKey" in value
+    }
+    consumption = {(app, "AzureWebJobsStorage") for app in APPS}
+    assert with_keys == (consumption if environment == "dev" else set())
+
+
+def test_secrets_are_references_to_the_vault_of_the_app(
+    environments: dict[str, Inventory],
+) -> None:
+    here = environments["prod"]
+    references = {
+        app: {
+            name: value
+            for name, value in here.settings(app).items()
+            if value.startswith("@Microsoft.KeyVault(")
+        }
+        for app in APPS
+    }
+    vault, mcp_vault = here.outputs["keyVaultName"], here.outputs["mcpKeyVaultName"]
+    share = "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING"
+
+    def secret(of: str, name: str) -> str:
+        return f"@Microsoft.KeyVault(VaultName={of};SecretName={name})"
+
+    assert references == {
+        "main": {
+            share: secret(vault, "ContentShareConnectionString-main"),
+            "B2C_CLIENT_SECRET": secret(vault, "B2CClientSecret"),
+        },
+        "mcp": {share: secret(mcp_vault, "ContentShareConnectionString-mcp")},
+        "realm": {share: secret(vault, "ContentShareConnectionString-realm")},
+    }
+
+
+def test_mcp_resolves_cards_in_its_own_vault_and_starts_what_is_allowed(
+    environments: dict[str, Inventory],
+) -> None:
+    here = environments["prod"]
+    settings = here.settings("mcp")
+    assert f"'{here.outputs['mcpKeyVaultName']}'" in settings["AOS_KEY_VAULT_URI"]
+    assert settings["AOS_MCP_ALLOWED"] == "npx -y @modelcontextprotocol/"
+    assert "AOS_KEY_VAULT_URI" not in here.settings("main")
+
+
+def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
+    variants: dict[str, Inventory],
+) -> None:
+    settings = {app: variants["everything"].settings(app) for app in APPS}
+    assert {app for app in APPS if "AOS_MODEL_ENDPOINT" in settings[app]} == {"main", "realm"}
+    assert {app for app in APPS if "AOS_MODEL_API_KEY" in settings[app]} == {"realm"}
+    assert settings["realm"]["AOS_MODEL_API_KEY"].endswith("SecretName=ModelApiKey)")
+    assert settings["main"]["AOS_MODELS"] == "a,b"
+    assert settings["main"]["AOS_REPLY_TO"] == "businessinfinity-responses,billing-replies"
+    assert settings["main"]["AOS_KEY_OWNERS"] == "billing=00ff"
+    assert settings["main"]["AOS_ADMIN_KEYS"] == "00ff"
+
+
+def test_customers_sign_in_before_main_and_probes_need_not(
+    environments: dict[str, Inventory],
+) -> None:
+    for environment in ("prod", "prod-dr"):
+        here = environments[environment]
+        configs = here.of("Microsoft.Web/sites/config")
+        signing = [name for name in configs if name.endswith("/authsettingsV2")]
+        assert signing == [f"{here.outputs['functionAppNames']['main']}/authsettingsV2"]
+        properties = configs[signing[0]]["properties"]
+        assert properties["globalValidation"] == {
+            "requireAuthentication": True,
+            "unauthenticatedClientAction": "Return401",
+            "excludedPaths": ["/api/health", "/api/status"],
+        }
+        provider = properties["identityProviders"]["azureActiveDirectory"]
+        assert provider["registration"] == {
+            "clientId": "00000000-0000-0000-0000-000000000003",
+            "openIdIssuer": (
+                "https://contoso.b2clogin.com/contoso.onmicrosoft.com/B2C_1_signin/v2.0"
+            ),
+            "clientSecretSettingName": "B2C_CLIENT_SECRET",
+        }
+        assert here.outputs["authentication"] == "easyauth"
+
+
+def test_what_a_plan_needs_to_find_the_code_is_set(environments: dict[str, Inventory]) -> None:
+    elastic = environments["prod"].settings("main")
+    assert elastic["WEBSITE_CONTENTSHARE"] == "aos-prod-func"
+    assert elastic["WEBSITE_SKIP_CONTENTSHARE_VALIDATION"] == "1"
+    assert elastic["FUNCTIONS_EXTENSION_VERSION"] == "~4"
+    consumption = environments["dev"].settings("main")
+    assert consumption["FUNCTIONS_WORKER_RUNTIME"] == "python"
+    # Linux Consumption refuses a content share; what `func publish` uploads is found by the host.
+    assert not [name for name in consumption if name.startswith("WEBSITE_")]
+
+
+def test_links_to_runs_lead_through_front_door(environments: dict[str, Inventory]) -> None:
+    first = environments["prod"].settings("main")["AOS_PUBLIC_URL"]
+    assert first.startswith("[format('https://{0}'")
+    assert ".outputs.hostName.value" in first
+    second = environments["prod-dr"].settings("main")["AOS_PUBLIC_URL"]
+    assert second == "https://aos.contoso.example"
+    assert "AOS_PUBLIC_URL" not in environments["dev"].settings("main")
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging"])
+@pytest.mark.parametrize("app", APPS)
+def test_the_apps_understand_their_settings(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    here = environments[environment]
+    settings = {
+        name: "https://known.later.test" if value.startswith("[") else value
+        for name, value in here.settings(app).items()
+    }
+    read = Settings.read(settings)
+    assert (read.app, read.auth, read.development) == (app, "keys", False)
+    assert read.environment == environment
+    assert read.storage.account_name == here.outputs["storageAccountName"]
+    assert read.storage.client_id == "https://known.later.test"
+    assert read.bus.namespace == f"{here.outputs['serviceBusName']}.servicebus.windows.net"
+    assert read.telemetry_in_worker is True
+    if app == "realm":
+        assert read.model.endpoint == "https://oai-contoso.openai.azure.com/openai/v1"
+        assert read.model.client_id == "https://known.later.test"
+
+
+def test_settings_of_ours_are_settings_that_are_read(
+    variants: dict[str, Inventory], environments: dict[str, Inventory]
+) -> None:
+    set_here = {
+        name
+        for inventory in (*variants.values(), *environments.values())
+        for app in APPS
+        for name in inventory.settings(app)
+        if name.startswith("AOS_")
+    }
+    text = (ROOT / "aos" / "settings.py").read_text()
+    assert {name for name in set_here if f'"{name}"' not in text} == set()
+
+
+def test_a_slot_switches_off_every_function_that_wakes_by_itself() -> None:
+    text = (INFRA / "modules/triggers.bicep").read_text()
+    told = {
+        app: set(re.findall(r"'(\w+)'", names))
+        for app, names in re.findall(r"^  (\w+): \[(.*)\]$", text, re.MULTILINE)
+    }
+    assert told.keys() == set(APPS)
+    for app, folder in APP_FOLDERS.items():
+        assert _waking_functions(folder / "function_app.py") == told[app], app
+
+
+def _waking_functions(path: Path) -> set[str]:
+    """Names of the functions of an app that have a trigger other than HTTP."""
+    if not path.exists():
+        return set()
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call)
+        and isinstance(decorator.func, ast.Attribute)
+        and re.fullmatch(r"\w+_trigger|schedule", decorator.func.attr)
+    }
