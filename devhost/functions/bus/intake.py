@@ -118,8 +118,6 @@ class BusIntake:
             await connection.lost.wait()
         finally:
             keeping.cancel()
-            for line in self._lines.values():
-                line.disconnect()
 
     def _say_away(self, error: Exception | None) -> None:
         if not self._away:

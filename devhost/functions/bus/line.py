@@ -42,11 +42,6 @@ class Line:
         self._channel = channel
         self._connected.set()
 
-    def disconnect(self) -> None:
-        """The connection is lost."""
-        self._channel = None
-        self._connected.clear()
-
     async def connected(self) -> EntityChannel:
         """The channel, once there is one that is not lost."""
         while True:

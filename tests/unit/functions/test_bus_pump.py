@@ -135,6 +135,22 @@ async def test_no_more_messages_are_taken_than_calls_may_run(load: Load) -> None
         assert await pump.settled(6) == [("plain", ACCEPTED)] * 6
 
 
+async def test_calls_that_outlive_their_connection_count_as_running(load: Load) -> None:
+    async with pumped(load) as pump:
+        for _ in range(4):
+            pump.broker.put("plain", message(b"wait"))
+        await pump.called(4)
+        pump.broker.drop()
+        pump.broker.put("plain", message(b"later"))
+        async with asyncio.timeout(BOUND_SECONDS):
+            while await pump.broker.accepted.get() != "plain" or not pump.broker.connections:
+                pass
+        await asyncio.sleep(0.02)
+        assert pump.app["calls"].empty()
+        pump.app["go"].set()
+        assert await pump.called() == [("plain", None, "later", 1)]
+
+
 async def test_a_session_is_served_in_order_and_others_beside_it(load: Load) -> None:
     async with pumped(load) as pump:
         pump.broker.put(SESSIONS, message(b"wait", session_id="a"), session_id="a")
@@ -248,9 +264,12 @@ async def test_stopping_gives_back_what_comes_and_lets_calls_end(load: Load) -> 
         pump.broker.put(SESSIONS, message(b"wait", session_id="s"), session_id="s")
         await pump.called(2)
         await pump.intake.stop_intake()
-        pump.broker.put(SESSIONS, message(b"late", session_id="t"), session_id="t")
+        for session_id in ("s", "t"):
+            late = message(b"late", session_id=session_id)
+            pump.broker.put(SESSIONS, late, session_id=session_id)
         pump.app["go"].set()
         assert sorted(await pump.settled(2)) == [("plain", ACCEPTED), (SESSIONS, ACCEPTED)]
+        await asyncio.sleep(0.02)
         await pump.intake.close()
         assert (pump.app["calls"].empty(), pump.broker.closed.is_set()) == (True, True)
 
