@@ -273,6 +273,10 @@ class Bus(Protocol):
         key and expiry; the original is then completed by its handler."""
         ...
 
+    async def whole_body(self, message: ReceivedMessage) -> bytes:
+        """The body of a command as it was sent: one too large for the bus lies in storage."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedMessage:

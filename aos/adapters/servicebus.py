@@ -25,6 +25,7 @@ from aos.adapters.bus_messages import (
     postponed_message,
     reply_message,
 )
+from aos.adapters.large_bodies import LargeBodies
 from aos.domain.envelope import (
     AGENT_EVENTS,
     REALM_QUEUE,
@@ -34,7 +35,7 @@ from aos.domain.envelope import (
     Reply,
 )
 from aos.errors import ConfigurationError, TransientError
-from aos.ports import ReceivedMessage
+from aos.ports import BlobStore, ReceivedMessage
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage
@@ -65,8 +66,10 @@ class BusAccount:
 class AzureBus:
     """The way out of one app: a `Bus`."""
 
-    def __init__(self, account: BusAccount) -> None:
+    def __init__(self, account: BusAccount, *, payloads: BlobStore) -> None:
+        """`payloads`: the container aos-data, for what is larger than a bus message."""
         self._account = account
+        self._large = LargeBodies(payloads)
         self._client: ServiceBusClient | None = None
         self._credential: Any = None
         self._lanes: dict[str, Lane] = {}
@@ -74,7 +77,8 @@ class AzureBus:
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled when it says so; message_id = its command_id."""
-        await self._send(command_message(outgoing))
+        name = outgoing.command.conversation_id
+        await self._send(await self._large.sent(command_message(outgoing), conversation_id=name))
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply to its entity."""
@@ -88,6 +92,10 @@ class AzureBus:
         """Send a copy of a received message, scheduled, with session, properties, its original
         key and expiry; the original is then completed by its handler."""
         await self._send(postponed_message(message, at=at, attempt=attempt))
+
+    async def whole_body(self, message: ReceivedMessage) -> bytes:
+        """The body of a command as it was sent: one too large for the bus lies in storage."""
+        return await self._large.received(message)
 
     async def warm(self, entities: Iterable[str]) -> None:
         """Load the SDK in a thread and open the senders of `entities` side by side.

@@ -124,9 +124,11 @@ class MainServices:
         """Messages on `aos-main`."""
         return MainQueue(
             self._settling,
+            bus=self._world.bus,
             replies=self._replies,
             waiters=self._waiters,
             publish=self._publish,
+            telemetry=self._telemetry,
         )
 
     @cached_property

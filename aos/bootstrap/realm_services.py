@@ -37,4 +37,6 @@ def realm_queue(
         ids=world.ids,
         telemetry=telemetry,
     )
-    return RealmQueue(settling(world, telemetry=telemetry, ready=ready), execution=execution)
+    return RealmQueue(
+        settling(world, telemetry=telemetry, ready=ready), execution=execution, bus=world.bus
+    )

@@ -71,7 +71,7 @@ def azure_world(settings: Settings, *, app: str) -> World:
     blobs = _blobs(settings)
     data = blobs.container("aos-data")
     tables = _tables(settings, payloads=data)
-    bus = _bus(settings)
+    bus = _bus(settings, payloads=data)
     model = _model(settings)
 
     async def warm() -> None:
@@ -129,14 +129,15 @@ def _tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
     return AzureTables(account, payloads=payloads)
 
 
-def _bus(settings: Settings) -> AzureBus:
+def _bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
     bus = settings.bus
     return AzureBus(
         BusAccount(
             connection_string=bus.connection_string,
             namespace=bus.namespace,
             client_id=bus.client_id,
-        )
+        ),
+        payloads=payloads,
     )
 
 

@@ -18,7 +18,9 @@ import pytest_asyncio
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
+from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.adapters.servicebus import AzureBus, BusAccount
+from aos.adapters.system import SystemClock
 from aos.domain.envelope import (
     AGENT_EVENTS,
     MAIN_QUEUE,
@@ -29,6 +31,7 @@ from aos.domain.envelope import (
     Reply,
     RunEnded,
     StartRun,
+    read_command,
     to_realm,
 )
 from aos.errors import ConfigurationError, RunFailed, TransientError
@@ -109,7 +112,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBus]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def bus(broker: LocalBus) -> AsyncIterator[AzureBus]:
-    bus = AzureBus(BusAccount(connection_string=broker.connection_string))
+    bus = AzureBus(BusAccount(connection_string=broker.connection_string), payloads=blobs())
     yield bus
     await bus.close()
 
@@ -121,8 +124,28 @@ async def probe(broker: LocalBus) -> AsyncIterator[Probe]:
     await probe.close()
 
 
+def blobs() -> MemoryBlobStore:
+    return MemoryBlobStore(clock=SystemClock())
+
+
 class TestAzureBus(BusSuite):
     """The suite that the fake passes as well."""
+
+
+async def test_a_command_larger_than_the_bus_takes_travels_through_storage(
+    broker: LocalBus, probe: Probe
+) -> None:
+    payloads = blobs()
+    bus = AzureBus(BusAccount(connection_string=broker.connection_string), payloads=payloads)
+    start = StartRun(request=dataclasses.replace(a_request(), message="x" * 900_000))
+    await bus.send(to_realm(start))
+    got = await probe.take(REALM_QUEUE, session_id=start.conversation_id)
+    assert got is not None
+    assert len(got.body) < 1000
+    assert read_command(await bus.whole_body(got)) == start
+    (blob,) = await payloads.list(f"payloads/{start.conversation_id}/")
+    assert blob.size > 900_000
+    await bus.close()
 
 
 async def test_a_command_names_run_agent_and_trace_in_its_properties(
@@ -193,7 +216,7 @@ async def test_a_message_larger_than_the_bus_takes_is_too_large_at_once(bus: Azu
 async def test_senders_are_warmed_side_by_side_and_stay_open(
     broker: LocalBus, probe: Probe
 ) -> None:
-    bus = AzureBus(BusAccount(connection_string=broker.connection_string))
+    bus = AzureBus(BusAccount(connection_string=broker.connection_string), payloads=blobs())
     await bus.warm([REALM_QUEUE, MAIN_QUEUE, AGENT_EVENTS, SYSTEM_EVENTS])
     start = StartRun(request=a_request())
     began = asyncio.get_running_loop().time()
@@ -206,7 +229,7 @@ async def test_senders_are_warmed_side_by_side_and_stay_open(
 async def test_a_bus_that_is_away_is_transient_and_named() -> None:
     address = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=a;SharedAccessKey=c2VjcmV0;"
     account = BusAccount(connection_string=f"{address}UseDevelopmentEmulator=true;")
-    bus = AzureBus(account)
+    bus = AzureBus(account, payloads=blobs())
     await bus.warm([REALM_QUEUE])
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:1 "):
         await bus.check()
@@ -216,7 +239,7 @@ async def test_a_bus_that_is_away_is_transient_and_named() -> None:
 
 @pytest.mark.parametrize("text", [None, "nonsense", "SharedAccessKey=c2VjcmV0;"])
 async def test_without_a_usable_address_the_setting_is_named(text: str | None) -> None:
-    bus = AzureBus(BusAccount(connection_string=text))
+    bus = AzureBus(BusAccount(connection_string=text), payloads=blobs())
     with pytest.raises(ConfigurationError, match="AZURE_SERVICEBUS_CONNECTION_STRING") as caught:
         await bus.send(to_realm(StartRun(request=a_request())))
     assert "c2VjcmV0" not in str(caught.value)
@@ -225,7 +248,8 @@ async def test_without_a_usable_address_the_setting_is_named(text: str | None) -
 
 async def test_importing_the_adapter_loads_no_sdk() -> None:
     code = (
-        "import sys; import aos.adapters.servicebus as s; s.AzureBus(s.BusAccount());"
+        "import sys; import aos.adapters.servicebus as s;"
+        " s.AzureBus(s.BusAccount(), payloads=None);"
         " print([n for n in ('azure', 'aiohttp') if n in sys.modules])"
     )
     run = await asyncio.to_thread(
@@ -270,7 +294,7 @@ class TestTrouble:
 
     @pytest_asyncio.fixture(loop_scope="module")
     async def bus(self, broker: LocalBus) -> AsyncIterator[AzureBus]:
-        bus = AzureBus(BusAccount(connection_string=broker.connection_string))
+        bus = AzureBus(BusAccount(connection_string=broker.connection_string), payloads=blobs())
         yield bus
         await bus.close()
         gc.collect()

@@ -214,6 +214,7 @@ class Road:
         try:
             if self._receiver is None:
                 self._receiver = self.bus.get_queue_receiver(REPLIES)
+                self._receiver.peek_messages()  # opens the link, which takes a second
             for message in self._receiver.receive_messages(max_message_count=50, max_wait_time=0.2):
                 self._receiver.complete_message(message)
                 self._held.setdefault(str(message.correlation_id), []).append(message)

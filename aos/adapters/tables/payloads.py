@@ -18,6 +18,7 @@ from aos.ports import BlobStore
 
 CACHE_BYTES = 16 * 1024 * 1024
 AT_ONCE = 8
+FOLDER = "payloads/"
 
 
 class Payloads:
@@ -73,7 +74,7 @@ class Payloads:
     async def _write(self, conversation_id: str, digest: str, body: bytes) -> None:
         try:
             async with self._calls:
-                await self._blobs.write(_name(conversation_id, digest), body)
+                await self._blobs.write(payload_name(conversation_id, digest), body)
         except OutcomeUnknown as error:
             raise TransientError(
                 f"a text of {conversation_id!r} was not stored: {error}"
@@ -84,7 +85,7 @@ class Payloads:
         if digest in self._recent:
             self._recent.move_to_end(digest)
             return self._recent[digest]
-        name = _name(conversation_id, digest)
+        name = payload_name(conversation_id, digest)
         try:
             async with self._calls:
                 blob = await self._blobs.read(name)
@@ -106,8 +107,8 @@ class Payloads:
             self._recent_bytes -= len(dropped)
 
 
-def _name(conversation_id: str, digest: str) -> str:
+def payload_name(conversation_id: str, digest: str) -> str:
     """The blob of a payload; no part of a path may end in a dot, or `..` would lead elsewhere."""
     folder = conversation_id.rstrip(".")
     dots = len(conversation_id) - len(folder)
-    return f"payloads/{folder}{'%2E' * dots}/{digest}"
+    return f"{FOLDER}{folder}{'%2E' * dots}/{digest}"

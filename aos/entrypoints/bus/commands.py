@@ -16,7 +16,7 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.entrypoints.bus.settling import Settling
-from aos.ports import ReceivedMessage
+from aos.ports import Bus, ReceivedMessage, Telemetry
 from aos.services.execution import Execution
 from aos.services.replies import Replies
 from aos.services.waiting import RunWaiters
@@ -29,11 +29,15 @@ class MainQueue:
         self,
         settling: Settling,
         *,
+        bus: Bus,
         replies: Replies,
         waiters: RunWaiters,
         publish: Callable[[], Awaitable[None]],
+        telemetry: Telemetry,
     ) -> None:
         self._settling = settling
+        self._bus = bus
+        self._telemetry = telemetry
         self._replies = replies
         self._waiters = waiters
         self._publish = publish
@@ -46,26 +50,34 @@ class MainQueue:
         if _tells_of_blobs(message.body):
             await self._publish()
             return
-        command = read_command(message.body)
+        command = read_command(await self._bus.whole_body(message))
         if not isinstance(command, RunEnded):
             raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
         self._waiters.notify(command.run)
-        await self._replies.deliver(command)
+        with self._telemetry.span(
+            f"{MAIN_QUEUE} process",
+            traceparent=command.traceparent,
+            run_id=command.run_id,
+            conversation_id=command.conversation_id,
+            agent_id=command.run.agent_id,
+        ):
+            await self._replies.deliver(command)
 
 
 class RealmQueue:
     """What realm is told: commands, one at a time for each conversation."""
 
-    def __init__(self, settling: Settling, *, execution: Execution) -> None:
+    def __init__(self, settling: Settling, *, execution: Execution, bus: Bus) -> None:
         self._settling = settling
         self._execution = execution
+        self._bus = bus
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
         """Take one message."""
         await self._settling.handle(msg, self._take, entity=REALM_QUEUE)
 
     async def _take(self, message: ReceivedMessage) -> None:
-        command = read_command(message.body)
+        command = read_command(await self._bus.whole_body(message))
         if isinstance(command, RunEnded):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
         await self._execution.handle(command, delivery_count=message.delivery_count)
