@@ -76,7 +76,7 @@ class Bounds:
     """The limits that an operator may move; bytes, counts and seconds."""
 
     http_body_bytes: int = 1024 * 1024
-    message_bytes: int = 240 * 1024
+    message_bytes: int = 1024 * 1024
     turns: int = 64
     tool_calls: int = 128
     run_timeout_seconds: int = 30 * 60
@@ -314,7 +314,9 @@ def _bounds(env: _Reader) -> Bounds:
         http_body_bytes=env.count(
             "AOS_MAX_HTTP_BODY_BYTES", default.http_body_bytes, most=100 * 1024 * 1024
         ),
-        message_bytes=env.count("AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=1024 * 1024),
+        message_bytes=env.count(
+            "AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=16 * 1024 * 1024
+        ),
         turns=env.count("AOS_MAX_TURNS", default.turns, most=1000),
         tool_calls=env.count("AOS_MAX_TOOL_CALLS", default.tool_calls, most=10_000),
         run_timeout_seconds=env.count(

@@ -100,6 +100,7 @@ class LaptopSettings:
             "FUNCTIONS_WORKER_RUNTIME": "python",
             "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
             "AOS_ENVIRONMENT": "dev",
+            "AOS_PUBLIC_URL": f"http://{HOST}:{self.ports.main}",
             "PYTHONUNBUFFERED": "1",
         }
         if self.runs_model:

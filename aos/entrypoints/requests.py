@@ -145,19 +145,19 @@ def message_text(message: str | list[TextPart]) -> str:
 
 
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
-    """Bound what travels in every command of the run; raises Refused `too_large`."""
-    described = len(json.dumps(metadata))
+    """Bound what is kept and sent for every run; raises Refused `too_large`."""
+    described = len(json.dumps(metadata, ensure_ascii=False).encode())
     if described > MAX_METADATA_BYTES:
         raise Refused(
             "too_large",
             f"metadata has {described:,} bytes as JSON, the limit is {MAX_METADATA_BYTES:,};"
             " keep large things elsewhere and send their address",
         )
-    size = described + len(json.dumps(message))
+    size = len(message.encode())
     if size > max_bytes:
         raise Refused(
             "too_large",
-            f"the message has {size:,} bytes as JSON, the limit is {max_bytes:,}; send less",
+            f"the message has {size:,} bytes, the limit is {max_bytes:,}; send less",
         )
 
 

@@ -24,8 +24,8 @@ from aos.errors import ErrorInfo, StaleWrite, TransientError
 from aos.ports import Bus, Clock, Ledger, PendingStore, ReceivedMessage, Telemetry
 
 RECORD_TRIES = 8
-MAX_BODY_BYTES = 200 * 1024
-"""A larger reply goes out without its output, and says where that is."""
+MAX_RUN_BYTES = 200 * 1024
+"""A larger run object goes out without its output, and says where that is."""
 RUN_FIELDS = [
     "run_id",
     "agent_id",
@@ -69,13 +69,16 @@ class Replies:
         """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
         run = ended.run
         await self._reply_once(ended)
-        await self._bus.publish(_event(ended))
+        await self._bus.publish(self._event(ended))
         await self._pending.drop(run.run_id)
 
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
         """The same request came again after the end: the same reply, once more."""
         if request.reply is not None:
-            await self._bus.reply(self._reply(run, request.reply, traceparent=request.traceparent))
+            ended = RunEnded(
+                run=run, owner=request.owner, reply=request.reply, traceparent=request.traceparent
+            )
+            await self._bus.reply(self._reply(ended, request.reply))
 
     async def refuse(
         self,
@@ -115,16 +118,41 @@ class Replies:
             )
         )
 
-    def _reply(self, run: Run, address: ReplyAddress, *, traceparent: str | None) -> Reply:
-        body = {"version": VERSION, "type": f"run.{run.status.value}", **run.to_dict()}
+    def _reply(self, ended: RunEnded, address: ReplyAddress) -> Reply:
+        run = ended.run
         return Reply(
             entity=address.entity,
             message_id=f"{run.run_id}:reply",
             correlation_id=address.correlation_id,
             session_id=address.session_id or run.conversation_id,
-            body=_fitted(body, url=f"{self._public_url}/api/runs/{run.run_id}"),
-            traceparent=traceparent,
+            body={
+                "version": VERSION,
+                "type": f"run.{run.status.value}",
+                **self._shown(ended),
+            },
+            traceparent=ended.traceparent,
         )
+
+    def _event(self, ended: RunEnded) -> Event:
+        run = ended.run
+        assert run.ended_at is not None
+        return Event(
+            topic=AGENT_EVENTS,
+            id=f"{run.run_id}:{run.status.value}",
+            type=f"run.{run.status.value}",
+            source=f"aos/agents/{run.agent_id}",
+            time=run.ended_at,
+            data=self._shown(ended),
+            traceparent=ended.traceparent,
+        )
+
+    def _shown(self, ended: RunEnded) -> dict[str, Any]:
+        """The run object; where it is too large for the bus without output, saying where it is."""
+        run = ended.run.to_dict()
+        if len(json.dumps(run)) <= MAX_RUN_BYTES:
+            return run
+        url = f"{self._public_url}/api/runs/{ended.run.run_id}"
+        return {**run, "output": None, "output_parts": None, "details": {"url": url}}
 
     async def _reply_once(self, ended: RunEnded) -> None:
         """Reply and count, unless that is recorded; a record that raced is looked at again."""
@@ -134,8 +162,7 @@ class Replies:
             if entry.seen:
                 return
             if ended.reply is not None and not replied:
-                reply = self._reply(ended.run, ended.reply, traceparent=ended.traceparent)
-                await self._bus.reply(reply)
+                await self._bus.reply(self._reply(ended, ended.reply))
                 replied = True
             try:
                 await self._ledger.record(ended.run, entry)
@@ -162,24 +189,3 @@ class Replies:
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _fitted(body: dict[str, Any], *, url: str) -> dict[str, Any]:
-    """The body, or where it is too large for the bus the same without its output."""
-    if len(json.dumps(body)) <= MAX_BODY_BYTES:
-        return body
-    return {**body, "output": None, "output_parts": None, "details": {"url": url}}
-
-
-def _event(ended: RunEnded) -> Event:
-    run = ended.run
-    assert run.ended_at is not None
-    return Event(
-        topic=AGENT_EVENTS,
-        id=f"{run.run_id}:{run.status.value}",
-        type=f"run.{run.status.value}",
-        source=f"aos/agents/{run.agent_id}",
-        time=run.ended_at,
-        data=run.to_dict(),
-        traceparent=ended.traceparent,
-    )

@@ -188,6 +188,11 @@ async def test_a_reply_too_large_for_the_bus_says_where_its_output_is() -> None:
     reply = body_of(apps)
     assert (reply["type"], reply["output"], reply["output_parts"]) == ("run.completed", None, None)
     assert reply["details"] == {"url": f"https://aos.example/api/runs/{reply['run_id']}"}
+    assert all(len(kept.body) < 256 * 1024 for kept in apps.broker.messages("agent-events"))
+    apps.clock.advance(3600)  # the broker's memory for duplicates has ended
+    apps.send(ASK)
+    await apps.settle()
+    assert body_of(apps) == reply
 
 
 async def test_a_short_outage_is_waited_out_in_the_handler(

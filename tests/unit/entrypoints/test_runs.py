@@ -128,6 +128,12 @@ async def test_a_key_that_was_used_for_another_request_is_422(apps: InMemory) ->
     assert (reply.status, reply.code) == (422, "idempotency_conflict")
 
 
+async def test_an_answer_too_large_for_the_bus_reaches_who_waits_whole(apps: InMemory) -> None:
+    apps.model.then("x" * 300_000)
+    reply = await asked(apps, {"message": "Everything, please"})
+    assert (reply.status, len(reply.body["output"])) == (200, 300_000)
+
+
 async def test_an_allowed_reply_to_gets_the_reply_on_the_queue_too(apps: InMemory) -> None:
     await asked(
         apps,
