@@ -214,7 +214,11 @@ var siteProperties = {
   siteConfig: siteConfig
   ...(empty(subnetId)
     ? {}
-    : { virtualNetworkSubnetId: subnetId, outboundVnetRouting: { allTraffic: true, contentShareTraffic: elastic } })
+    : {
+        virtualNetworkSubnetId: subnetId
+        // Flex Consumption sends all its traffic there in any case.
+        ...(elastic ? { outboundVnetRouting: { allTraffic: true, contentShareTraffic: true } } : {})
+      })
 }
 
 var identities = {

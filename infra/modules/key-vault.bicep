@@ -31,7 +31,6 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     softDeleteRetentionInDays: protected ? 90 : 7
     // false is refused by the service: what is not wanted is left out.
     ...(protected ? { enablePurgeProtection: true } : {})
-    enabledForTemplateDeployment: true
     publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
     networkAcls: { bypass: 'AzureServices', defaultAction: closed ? 'Deny' : 'Allow' }
   }

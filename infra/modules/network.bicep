@@ -45,6 +45,19 @@ resource appsGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
         }
       }
       {
+        // The instances of a plan talk to each other.
+        name: 'to-each-other'
+        properties: {
+          ...anywhere
+          direction: 'Outbound'
+          access: 'Allow'
+          priority: 105
+          sourceAddressPrefix: appsPrefix
+          destinationAddressPrefix: appsPrefix
+          destinationPortRange: '*'
+        }
+      }
+      {
         // The model, MCP servers, Entra ID, Azure Monitor and what has no private endpoint.
         name: 'to-internet'
         properties: {
@@ -66,6 +79,18 @@ resource appsGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
           priority: 4000
           sourceAddressPrefix: '*'
           destinationAddressPrefix: 'VirtualNetwork'
+          destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'from-each-other'
+        properties: {
+          ...anywhere
+          direction: 'Inbound'
+          access: 'Allow'
+          priority: 105
+          sourceAddressPrefix: appsPrefix
+          destinationAddressPrefix: appsPrefix
           destinationPortRange: '*'
         }
       }

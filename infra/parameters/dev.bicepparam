@@ -20,3 +20,8 @@ param mcpAllowed = 'npx -y @modelcontextprotocol/'
 
 param monthlyBudget = 100
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
+
+// Who uploads cards and keeps secrets, and who is told:
+// param operators = [{ id: '<object id>', type: 'Group' }]
+// param criticalAlertEmails = ['on-call@example.com']
+// param warningAlertEmails = ['team@example.com']

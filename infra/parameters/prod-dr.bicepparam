@@ -32,3 +32,8 @@ param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
+
+// Who uploads cards and keeps secrets, and who is told:
+// param operators = [{ id: '<object id>', type: 'Group' }]
+// param criticalAlertEmails = ['on-call@example.com']
+// param warningAlertEmails = ['team@example.com']

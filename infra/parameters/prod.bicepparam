@@ -32,3 +32,8 @@ param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 // The second region (prod-dr.bicepparam) answers when the main app of this one does not.
 param enableFrontDoor = true
 param secondaryHostName = 'aos-prod-dr-func.azurewebsites.net'
+
+// Who uploads cards and keeps secrets, and who is told:
+// param operators = [{ id: '<object id>', type: 'Group' }]
+// param criticalAlertEmails = ['on-call@example.com']
+// param warningAlertEmails = ['team@example.com']

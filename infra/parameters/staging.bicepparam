@@ -22,3 +22,8 @@ param mcpAllowed = 'npx -y @modelcontextprotocol/'
 
 param monthlyBudget = 500
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
+
+// Who uploads cards and keeps secrets, and who is told:
+// param operators = [{ id: '<object id>', type: 'Group' }]
+// param criticalAlertEmails = ['on-call@example.com']
+// param warningAlertEmails = ['team@example.com']

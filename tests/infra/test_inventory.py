@@ -272,20 +272,32 @@ def test_the_subnets_let_nothing_through_but_apps_to_their_services(
     )
     flows = {
         name: [
-            (rule["properties"]["direction"], rule["properties"]["access"])
+            f"{rule['properties']['direction']} {rule['properties']['access']} {rule['name']}"
             for rule in group["properties"]["securityRules"]
         ]
         for name, group in groups.items()
     }
     assert flows == {
         f"vnet-aos-{environment}-functions-nsg": [
-            ("Outbound", "Allow"),
-            ("Outbound", "Allow"),
-            ("Outbound", "Deny"),
-            ("Inbound", "Deny"),
+            "Outbound Allow to-private-endpoints",
+            "Outbound Allow to-each-other",
+            "Outbound Allow to-internet",
+            "Outbound Deny to-the-rest-of-the-network",
+            "Inbound Allow from-each-other",
+            "Inbound Deny from-the-network",
         ],
-        f"vnet-aos-{environment}-endpoints-nsg": [("Inbound", "Allow"), ("Inbound", "Deny")],
+        f"vnet-aos-{environment}-endpoints-nsg": [
+            "Inbound Allow from-functions",
+            "Inbound Deny from-anything-else",
+        ],
     }
+    denied = [
+        rule["properties"]["priority"]
+        for group in groups.values()
+        for rule in group["properties"]["securityRules"]
+        if rule["properties"]["access"] == "Deny"
+    ]
+    assert set(denied) == {4000}
 
 
 def test_everything_that_takes_tags_has_those_of_the_plan(

@@ -95,10 +95,10 @@ module errorRate 'query.bicep' = if (monitored) {
     location: location
     tags: tags
     name: 'ErrorRate'
-    meaning: 'More than 5 % of the requests of five minutes failed: see the workbook, failed requests.'
+    meaning: 'More than 5 % of the requests of five minutes failed, mistakes of callers (4xx) apart: see the workbook, failed requests.'
     severity: 1
     insightsId: insightsId
-    query: 'requests | summarize errorRate = todouble(countif(success == false)) * 100.0 / count()'
+    query: loadTextContent('error-rate.kql')
     column: 'errorRate'
     threshold: 5
     targets: critical
@@ -166,7 +166,7 @@ module slow 'query.bicep' = if (monitored) {
     meaning: 'HTTP answers are slow; runs that a caller waits for are not counted.'
     severity: 2
     insightsId: insightsId
-    query: 'requests | where isnotempty(url) and url !endswith "/run" | summarize slowest = percentile(duration, 95)'
+    query: loadTextContent('response-time.kql')
     column: 'slowest'
     threshold: slowAnswerMilliseconds
     window: 'PT15M'
@@ -183,7 +183,7 @@ module unhealthy 'query.bicep' = if (monitored) {
     meaning: 'An app said that something it depends on is away: ask its /api/health what.'
     severity: 2
     insightsId: insightsId
-    query: 'requests | where url endswith "/api/health" and success == false | summarize failures = count()'
+    query: loadTextContent('health-check-failures.kql')
     column: 'failures'
     threshold: 0
     targets: warning

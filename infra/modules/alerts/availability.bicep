@@ -45,7 +45,7 @@ resource probe 'Microsoft.Insights/webtests@2022-06-15' = {
 resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   name: 'FunctionAppDown-${appName}'
   location: 'global'
-  tags: tags
+  tags: { ...tags, 'hidden-link:${insightsId}': 'Resource', 'hidden-link:${probe.id}': 'Resource' }
   properties: {
     description: '${appName} does not answer at /api/health: see the runbook of incidents.'
     severity: 0
