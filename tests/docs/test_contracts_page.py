@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from aos.domain.card import CardKind
+from aos.domain.card import MAX_CARD_BYTES, CardKind
 from aos.domain.card_schema import card_model
 from aos.domain.run import Run, RunStatus
+from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
+from aos.entrypoints.requests import MAX_METADATA_BYTES, MAX_PARTS
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.errors import CODES
+from aos.settings import Bounds
 from devhost.provision import CONTAINERS, QUEUES, TABLES
 from tests.docs.pages import ROOT
 
@@ -139,3 +142,20 @@ def test_the_contract_names_every_table_container_and_queue_of_the_storage_accou
     assert {name for row in rows(tables) for name in quoted(row[0])} == set(TABLES)
     for name in (*CONTAINERS, *QUEUES):
         assert f"`{name}" in PAGE or f"{name}/" in PAGE
+
+
+def test_the_contract_says_the_sizes_that_the_doors_hold() -> None:
+    said = [int(number) for number in re.findall(r"\d+", section("**Sizes.**", " Settings move"))]
+    bounds = Bounds()
+    assert said == [
+        bounds.http_body_bytes // 1024**2,
+        bounds.message_bytes // 1024,
+        MAX_METADATA_BYTES // 1024,
+        MAX_PARTS,
+        1,
+        256,
+        MAX_CARD_BYTES // 1024,
+        1,
+        LARGEST_LIMIT,
+        DEFAULT_LIMIT,
+    ]
