@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SESSION_FILTER = "com.microsoft:session-filter"
 ACCEPT_TIMEOUT_MS = 60_000
 """How long a link waits for the next session if its client does not say."""
+MAX_ACCEPT_TIMEOUT_MS = 3_600_000
 _SETTLED = 1
 _ROUND = 0xFFFFFFFF
 _DOTNET_EPOCH_TICKS = 621_355_968_000_000_000
@@ -103,7 +104,9 @@ class OutboundLink:
 
     def _timeout_ms(self) -> int:
         given = (self._attach.properties or {}).get("com.microsoft:timeout")
-        return int(given) if isinstance(given, int) and given > 0 else ACCEPT_TIMEOUT_MS
+        if not isinstance(given, int) or given <= 0:
+            return ACCEPT_TIMEOUT_MS
+        return min(int(given), MAX_ACCEPT_TIMEOUT_MS)
 
     def _give_up(self) -> None:
         if self._open and self._receiver.waits:

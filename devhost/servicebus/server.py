@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +69,6 @@ class Server:
                 answer_http, host, self._ports.http, limit=MAX_HEAD_BYTES
             )
             self._servers.append(http)
-        gc.freeze()  # what stands now stays: later collections need not look at it
         numbers = [server.sockets[0].getsockname()[1] for server in self._servers]
         return numbers[0], numbers[1] if len(numbers) > 1 else None
 

@@ -18,8 +18,8 @@ START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 _LISTENS = re.compile(rb"listens on [\d.]+:(\d+), health on port (\d+)")
 SHORT = {"LockDuration": "PT5S", "MaxDeliveryCount": 3, "DeadLetteringOnMessageExpiration": True}
-PLAIN_QUEUES = [f"q{n}" for n in range(24)]
-SESSION_QUEUES = [f"s{n}" for n in range(10)]
+PLAIN_QUEUES = [f"q{n}" for n in range(18)]
+SESSION_QUEUES = [f"s{n}" for n in range(8)]
 
 
 def _sql(name: str, expression: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ async def _send_until_killed(bus: BusProcess, after_seconds: float) -> set[str]:
 
 async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     with running_bus(tmp_path) as bus:
-        acknowledged = await _send_until_killed(bus, 2.0)
+        acknowledged = await _send_until_killed(bus, 1.5)
         assert len(acknowledged) > 100
         bus.start()
         got: list[str] = []

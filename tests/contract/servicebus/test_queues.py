@@ -7,7 +7,6 @@ import uuid
 
 import pytest
 from azure.servicebus import (
-    ServiceBusClient,
     ServiceBusMessage,
     ServiceBusReceivedMessage,
     ServiceBusReceiveMode,
@@ -24,6 +23,8 @@ from azure.servicebus.exceptions import (
     ServiceBusError,
 )
 
+from tests.contract.servicebus.conftest import SdkClient
+
 WAIT = 10.0
 
 
@@ -36,9 +37,7 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def test_a_message_arrives_with_all_that_its_sender_said(
-    client: ServiceBusClient, queue: str
-) -> None:
+def test_a_message_arrives_with_all_that_its_sender_said(client: SdkClient, queue: str) -> None:
     own = {"text": "x", "whole": 5, "real": 0.5, "yes": True, "id": uuid.UUID(int=7)}
     sent = ServiceBusMessage(
         b"body",
@@ -75,7 +74,7 @@ def test_a_message_arrives_with_all_that_its_sender_said(
         assert receiver.peek_messages() == []
 
 
-def test_values_and_sequences_pass_as_they_are(client: ServiceBusClient, queue: str) -> None:
+def test_values_and_sequences_pass_as_they_are(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         sender.send_messages([ServiceBusMessage("text"), ServiceBusMessage("")])
     mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
@@ -85,7 +84,7 @@ def test_values_and_sequences_pass_as_they_are(client: ServiceBusClient, queue: 
         assert receiver.peek_messages() == []
 
 
-def test_batches_arrive_whole_and_in_order(client: ServiceBusClient, queue: str) -> None:
+def test_batches_arrive_whole_and_in_order(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         batch = sender.create_message_batch()
         assert batch.max_size_in_bytes == 262_144
@@ -102,7 +101,7 @@ def test_batches_arrive_whole_and_in_order(client: ServiceBusClient, queue: str)
 
 
 def test_large_messages_cross_many_frames_and_too_large_ones_are_refused(
-    client: ServiceBusClient, queue: str
+    client: SdkClient, queue: str
 ) -> None:
     body = bytes(n % 251 for n in range(255_000))
     with client.get_queue_sender(queue) as sender:
@@ -117,9 +116,7 @@ def test_large_messages_cross_many_frames_and_too_large_ones_are_refused(
         assert str(one(receiver)) == "after"
 
 
-def test_abandon_defer_and_dead_letter_do_what_they_say(
-    client: ServiceBusClient, queue: str
-) -> None:
+def test_abandon_defer_and_dead_letter_do_what_they_say(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         sender.send_messages([ServiceBusMessage(name) for name in ("abandon", "defer", "dead")])
     with client.get_queue_receiver(queue) as receiver:
@@ -147,7 +144,7 @@ def test_abandon_defer_and_dead_letter_do_what_they_say(
         receiver.complete_message(letter)
 
 
-def test_the_third_delivery_in_vain_is_a_dead_letter(client: ServiceBusClient, queue: str) -> None:
+def test_the_third_delivery_in_vain_is_a_dead_letter(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         sender.send_messages(ServiceBusMessage("poison"))
     with client.get_queue_receiver(queue) as receiver:
@@ -160,9 +157,7 @@ def test_the_third_delivery_in_vain_is_a_dead_letter(client: ServiceBusClient, q
         assert one(receiver).dead_letter_reason == "MaxDeliveryCountExceeded"
 
 
-def test_what_expires_is_a_dead_letter_with_its_reason(
-    client: ServiceBusClient, queue: str
-) -> None:
+def test_what_expires_is_a_dead_letter_with_its_reason(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         ttl = datetime.timedelta(seconds=1)
         sender.send_messages(ServiceBusMessage("late", time_to_live=ttl))
@@ -172,7 +167,7 @@ def test_what_expires_is_a_dead_letter_with_its_reason(
 
 
 def test_scheduled_messages_come_in_time_and_can_be_cancelled(
-    client: ServiceBusClient, queue: str
+    client: SdkClient, queue: str
 ) -> None:
     due = utc_now() + datetime.timedelta(seconds=2)
     with client.get_queue_sender(queue) as sender:
@@ -194,7 +189,7 @@ def test_scheduled_messages_come_in_time_and_can_be_cancelled(
             receiver.complete_message(message)
 
 
-def test_duplicates_are_accepted_and_dropped(client: ServiceBusClient) -> None:
+def test_duplicates_are_accepted_and_dropped(client: SdkClient) -> None:
     with client.get_queue_sender("once") as sender:
         for body in ("first", "second"):
             sender.send_messages(ServiceBusMessage(body, message_id="same"))
@@ -204,9 +199,7 @@ def test_duplicates_are_accepted_and_dropped(client: ServiceBusClient) -> None:
         assert [str(message) for message in got] == ["first", "third"]
 
 
-def test_a_renewed_lock_holds_and_one_that_ended_is_lost(
-    client: ServiceBusClient, queue: str
-) -> None:
+def test_a_renewed_lock_holds_and_one_that_ended_is_lost(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         sender.send_messages([ServiceBusMessage("renewed"), ServiceBusMessage("lost")])
     with (
@@ -229,7 +222,7 @@ def test_a_renewed_lock_holds_and_one_that_ended_is_lost(
         assert other.peek_messages() == []
 
 
-def test_peeking_takes_nothing(client: ServiceBusClient, queue: str) -> None:
+def test_peeking_takes_nothing(client: SdkClient, queue: str) -> None:
     with client.get_queue_sender(queue) as sender:
         sender.send_messages([ServiceBusMessage(str(n)) for n in range(5)])
     with client.get_queue_receiver(queue) as receiver:
@@ -240,7 +233,7 @@ def test_peeking_takes_nothing(client: ServiceBusClient, queue: str) -> None:
 
 
 def test_unknown_entities_are_named_as_such_and_case_does_not_matter(
-    client: ServiceBusClient,
+    client: SdkClient,
 ) -> None:
     with pytest.raises(ServiceBusAuthenticationError), client.get_queue_sender("nope") as sender:
         sender.send_messages(ServiceBusMessage("x"))
@@ -250,7 +243,7 @@ def test_unknown_entities_are_named_as_such_and_case_does_not_matter(
         receiver.complete_message(one(receiver))
 
 
-def test_a_dead_letter_queue_cannot_be_sent_to(client: ServiceBusClient, queue: str) -> None:
+def test_a_dead_letter_queue_cannot_be_sent_to(client: SdkClient, queue: str) -> None:
     with (
         pytest.raises(ServiceBusError),
         client.get_queue_sender(f"{queue}/$DeadLetterQueue") as sender,

@@ -8,7 +8,6 @@ import datetime
 import pytest
 from azure.servicebus import (
     NEXT_AVAILABLE_SESSION,
-    ServiceBusClient,
     ServiceBusMessage,
     ServiceBusReceivedMessage,
     ServiceBusSession,
@@ -20,6 +19,8 @@ from azure.servicebus.exceptions import (
     SessionCannotBeLockedError,
     SessionLockLostError,
 )
+
+from tests.contract.servicebus.conftest import SdkClient
 
 WAIT = 10.0
 
@@ -39,7 +40,7 @@ def bodies(messages: list[ServiceBusReceivedMessage]) -> list[str]:
 
 
 def test_named_sessions_have_their_messages_alone_and_in_order(
-    client: ServiceBusClient, session_queue: str
+    client: SdkClient, session_queue: str
 ) -> None:
     with client.get_queue_sender(session_queue) as sender:
         sender.send_messages([message(f"{s}{n}", s) for n in range(3) for s in "ab"])
@@ -57,7 +58,7 @@ def test_named_sessions_have_their_messages_alone_and_in_order(
 
 
 def test_the_next_available_session_is_given_or_the_wait_ends(
-    client: ServiceBusClient, session_queue: str
+    client: SdkClient, session_queue: str
 ) -> None:
     with (
         pytest.raises(OperationTimeoutError),
@@ -77,7 +78,7 @@ def test_the_next_available_session_is_given_or_the_wait_ends(
 
 
 def test_state_renewal_and_deferred_messages_belong_to_the_session(
-    client: ServiceBusClient, session_queue: str
+    client: SdkClient, session_queue: str
 ) -> None:
     with client.get_queue_sender(session_queue) as sender:
         sender.send_messages(message("x", "s"))
@@ -100,7 +101,7 @@ def test_state_renewal_and_deferred_messages_belong_to_the_session(
 
 
 def test_a_session_lock_that_ends_is_lost_and_the_next_gets_the_message(
-    client: ServiceBusClient, session_queue: str
+    client: SdkClient, session_queue: str
 ) -> None:
     with client.get_queue_sender(session_queue) as sender:
         sender.send_messages(message("x", "s"))
@@ -117,7 +118,7 @@ def test_a_session_lock_that_ends_is_lost_and_the_next_gets_the_message(
 
 
 def test_sessions_and_plain_receivers_do_not_mix(
-    client: ServiceBusClient, queue: str, session_queue: str
+    client: SdkClient, queue: str, session_queue: str
 ) -> None:
     with pytest.raises(ServiceBusError), client.get_queue_receiver(session_queue) as receiver:
         receiver.receive_messages(max_wait_time=1)
@@ -150,7 +151,7 @@ async def test_many_sessions_at_once_are_each_served_in_order(
     assert seen == {name: ["0", "1", "2"] for name in names}
 
 
-def test_topics_copy_by_rule(client: ServiceBusClient) -> None:
+def test_topics_copy_by_rule(client: SdkClient) -> None:
     with client.get_topic_sender("t") as sender:
         sender.send_messages(
             [
