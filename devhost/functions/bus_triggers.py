@@ -17,6 +17,7 @@ from devhost.functions.connections import Connection, bus_connection
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
+from devhost.functions.log import watched
 from devhost.functions.settings import BusOptions
 
 
@@ -40,7 +41,7 @@ class BusTriggers:
 
     async def start(self) -> None:
         """Begin to connect, without waiting for it."""
-        self._beginning = asyncio.create_task(self._begin(), name="bus triggers")
+        self._beginning = watched(asyncio.create_task(self._begin(), name="bus triggers"))
 
     async def stop_intake(self) -> None:
         """Take no more messages; settlements still go out."""

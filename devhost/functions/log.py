@@ -7,6 +7,7 @@ its traceback only the first time that it comes from the same place.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import traceback
@@ -35,6 +36,17 @@ def say(level: Level, event: str, **fields: object) -> None:
 def say_failed(function: str, error: BaseException, **fields: object) -> None:
     """Write that a call of `function` failed with `error`."""
     say("error", "function.failed", function=function, **fields, **_described(error))
+
+
+def watched(task: asyncio.Task[None]) -> asyncio.Task[None]:
+    """The task, whose unexpected end will be told: without it part of the host stands still."""
+    task.add_done_callback(_say_ended)
+    return task
+
+
+def _say_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        say("error", "host.task_failed", task=task.get_name(), **_described(error))
 
 
 def brief(error: BaseException | None) -> str | None:

@@ -24,7 +24,7 @@ from devhost.functions.connections import Connection, storage_connection
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import brief, say, say_failed
+from devhost.functions.log import brief, say, say_failed, watched
 from devhost.functions.settings import QueueOptions
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class QueueTrigger:
 
     async def start(self) -> None:
         """Begin to poll."""
-        self._poller = asyncio.create_task(self._poll(), name=f"queue {self._queue_name}")
+        poller = asyncio.create_task(self._poll(), name=f"queue {self._queue_name}")
+        self._poller = watched(poller)
 
     async def stop_intake(self) -> None:
         """Poll no more. A poll under way ends first: what it brought would stay hidden."""

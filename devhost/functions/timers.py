@@ -14,7 +14,7 @@ from azure.functions.meta import Datum
 from devhost.functions.errors import HostError, LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import say_failed
+from devhost.functions.log import say_failed, watched
 from devhost.functions.ncrontab import parse_schedule
 
 
@@ -33,6 +33,8 @@ class Timer:
         self._now = now
         self._zone = _time_zone()
         self._task: asyncio.Task[None] | None = None
+        self._waiting = False
+        self._stopping = False
         try:
             self._schedule = parse_schedule(str(function.trigger["schedule"]))
             self._schedule.next_after(now(self._zone))
@@ -41,10 +43,12 @@ class Timer:
 
     async def start(self) -> None:
         """Begin waiting for the first occurrence; with runOnStartup run at once."""
-        self._task = asyncio.create_task(self._loop(), name=f"timer {self._function.name}")
+        task = asyncio.create_task(self._loop(), name=f"timer {self._function.name}")
+        self._task = watched(task)
 
     async def stop_intake(self) -> None:
         """No further occurrence; a call that is running goes on."""
+        self._stopping = True
         if self._task is not None and self._waiting:
             self._task.cancel()
 
@@ -54,14 +58,12 @@ class Timer:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=1)
 
-    _waiting = False
-
     async def _loop(self) -> None:
         last: datetime | None = None
         if self._function.trigger.get("runOnStartup"):
             last = self._now(self._zone)
             await self._run(last, last, past_due=True)
-        while True:
+        while not self._stopping:
             due = self._schedule.next_after(self._now(self._zone))
             await self._sleep_until(due)
             await self._run(last, due, past_due=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlsplit
 
+from devhost.functions.bus.errors import BusError
 from devhost.functions.connections import Connection
 from devhost.functions.errors import HostError
 
@@ -79,7 +80,7 @@ class BusAddress:
         return f"sb://{self.host}/{entity}"
 
     async def token(self, entity: str) -> Token:
-        """A claim for this entity, valid for about an hour."""
+        """A claim for this entity, valid for about an hour. Raises BusError."""
         if self.signature:
             return Token("servicebus.windows.net:sastoken", self.signature, _expiry(self.signature))
         if self.key:
@@ -105,8 +106,12 @@ class BusAddress:
             if self.managed
             else DefaultAzureCredential(managed_identity_client_id=self.client_id)
         )
-        async with credential:
-            token = await credential.get_token(_SCOPE)
+        try:
+            async with credential:
+                token = await credential.get_token(_SCOPE)
+        except Exception as error:  # whatever kind of identity it is, none was to be had
+            reason = " ".join(str(error).split())
+            raise BusError("amqp:unauthorized-access", f"no token by identity: {reason}") from error
         return Token("jwt", token.token, int(token.expires_on))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from devhost.amqp.performatives import Error
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # At load only addresses are read, and the protocol under them costs 30 ms.
+    from devhost.amqp.performatives import Error
 
 
 class BusError(Exception):

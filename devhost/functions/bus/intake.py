@@ -18,7 +18,7 @@ from devhost.functions.bus.sessions import SessionPump
 from devhost.functions.bus.work import Work
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import brief, say
+from devhost.functions.log import brief, say, watched
 from devhost.functions.settings import BusOptions
 
 FIRST_DELAY_SECONDS = 0.05
@@ -52,14 +52,13 @@ class BusIntake:
         options: BusOptions,
     ) -> None:
         self._address = address
-        self._lines: dict[str, Line] = {}
+        self._lines: list[Line] = []
         self._pumps: list[Pump] = []
         for function in functions:
-            entity = entity_of(function.trigger)
-            line = self._lines.setdefault(function.name, Line(entity))
-            work = Work(function, invoker, entity=entity, auto_complete=options.auto_complete)
+            line = Line(entity_of(function.trigger))
+            work = Work(function, invoker, entity=line.entity, auto_complete=options.auto_complete)
+            self._lines.append(line)
             self._pumps.append(_pump(function, work, line, options))
-        self._entities = {function.name: entity_of(function.trigger) for function in functions}
         self._connection: AmqpConnection | None = None
         self._channels: list[EntityChannel] = []
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +68,7 @@ class BusIntake:
         """Begin to connect; a broker that is away is tried until it comes."""
         for pump in self._pumps:
             pump.start()
-        self._task = asyncio.create_task(self._stay_connected(), name="bus connection")
+        self._task = watched(asyncio.create_task(self._stay_connected(), name="bus connection"))
 
     async def stop_intake(self) -> None:
         """Take no more messages; settlements still go out."""
@@ -111,8 +110,8 @@ class BusIntake:
         keeping = asyncio.create_task(claims.keep())
         try:
             self._channels = []
-            for name, line in self._lines.items():
-                channel = EntityChannel(connection.begin(), claims, self._entities[name])
+            for line in self._lines:
+                channel = EntityChannel(connection.begin(), claims, line.entity)
                 self._channels.append(channel)
                 line.connect(channel)
             await connection.lost.wait()

@@ -32,7 +32,7 @@ class Line:
     """The channel of the connection that stands now; pumps wait here for the next one."""
 
     def __init__(self, entity: str) -> None:
-        self._entity = entity
+        self.entity = entity
         self._channel: EntityChannel | None = None
         self._connected = asyncio.Event()
         self._refused: str | None = None
@@ -62,6 +62,6 @@ class Line:
         reason = error.condition if isinstance(error, BusError) else type(error).__name__
         if reason != self._refused:
             self._refused = reason
-            say("warning", "bus.refused", entity=self._entity, error=brief(error))
+            say("warning", "bus.refused", entity=self.entity, error=brief(error))
         delay = FIRST_BACK_OFF_SECONDS * 2 ** min(attempt, 10)
         await asyncio.sleep(min(delay, LONGEST_BACK_OFF_SECONDS))

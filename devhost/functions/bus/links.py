@@ -35,7 +35,6 @@ class Link:
         self._session = session
         self._address = address
         self._attached: asyncio.Future[Attach] = asyncio.get_running_loop().create_future()
-        self._refused = False
         self.name = f"{address}-{uuid.uuid4().hex[:12]}"
         self.handle = -1
         self.detach_sent = False
@@ -73,9 +72,7 @@ class Link:
 
     def on_attach(self, attach: Attach) -> None:
         """The peer answers; without a terminus it refuses and says why in its Detach."""
-        if self._is_refusal(attach):
-            self._refused = True
-        elif not self._attached.done():
+        if not self._is_refusal(attach) and not self._attached.done():
             self._on_attached(attach)
             self._attached.set_result(attach)
 

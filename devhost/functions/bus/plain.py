@@ -14,6 +14,7 @@ from devhost.functions.bus.links import Delivery, Receiver
 from devhost.functions.bus.locks import LockKeeper, message_lock, seconds_of
 from devhost.functions.bus.message import BusMessage
 from devhost.functions.bus.work import Work
+from devhost.functions.log import watched
 
 DEFAULT_LOCK_SECONDS = 60.0
 
@@ -34,7 +35,7 @@ class PlainPump:
 
     def start(self) -> None:
         """Begin to wait for a connection."""
-        self._task = asyncio.create_task(self._run(), name=f"bus {self._work.entity}")
+        self._task = watched(asyncio.create_task(self._run(), name=f"bus {self._work.entity}"))
 
     def stop_intake(self) -> None:
         """Take no more messages."""

@@ -18,6 +18,7 @@ from devhost.functions.bus.links import Delivery, Receiver
 from devhost.functions.bus.locks import LockKeeper, session_lock, ticks_to_seconds
 from devhost.functions.bus.plain import DEFAULT_LOCK_SECONDS
 from devhost.functions.bus.work import Work
+from devhost.functions.log import watched
 
 ACCEPT_SECONDS = 60.0
 """How long the broker may look for a free session before it says that there is none."""
@@ -51,7 +52,7 @@ class SessionPump:
     def start(self) -> None:
         """Begin to wait for a connection, then for sessions."""
         self._slots = [
-            asyncio.create_task(self._slot(), name=f"bus {self._work.entity} {number}")
+            watched(asyncio.create_task(self._slot(), name=f"bus {self._work.entity} {number}"))
             for number in range(self._count)
         ]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
-from devhost.functions.log import say, say_failed
+from devhost.functions.log import say, say_failed, watched
 
 
 def _fail(text: str) -> ValueError:
@@ -31,3 +32,20 @@ def test_the_same_failure_tells_its_traceback_once(capsys: pytest.CaptureFixture
     assert first["error"] == "ValueError: first line"
     assert "raise ValueError(text)" in first["traceback"]
     assert (second["error"], "traceback" in second) == ("ValueError: second", False)
+
+
+async def test_a_part_of_the_host_that_ends_unexpectedly_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def part() -> None:
+        raise LookupError("gone")
+
+    task = watched(asyncio.create_task(part(), name="timer t"))
+    await asyncio.wait({task})
+    await asyncio.sleep(0)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["event"], line["task"], line["error"]) == (
+        "host.task_failed",
+        "timer t",
+        "LookupError: gone",
+    )
