@@ -179,6 +179,9 @@ param zoneRedundant bool = false
 @description('Optional. A staging slot for each app (Elastic Premium), with its triggers off.')
 param enableStagingSlot bool = false
 
+@description('Optional. Apps whose slots stand swapped. Name them here until they are swapped back, or the next deployment gives production the code of before the swap.')
+param swappedApps ('main' | 'mcp' | 'realm')[] = []
+
 @description('Optional. On Y1, let `func azure functionapp publish` work, which knows the storage of a Functions host by account key only. Off: upload the package to app-package and restart.')
 param coreToolsPublish bool = false
 
@@ -594,6 +597,7 @@ module functionApps 'modules/function-app.bicep' = [
             : realmSettings(identities[i].outputs.clientId, enableAppInsights, known)
       triggers: appTriggers[i]
       stagingSlot: enableStagingSlot
+      swapped: enableStagingSlot && contains(swappedApps, app)
       maximumInstances: app == 'mcp' ? mcpMaxInstances : 0
       coreToolsPublish: coreToolsPublish
       subnetId: networked
@@ -616,11 +620,11 @@ module machineLearningWorkspace 'modules/machine-learning.bicep' = if (machineLe
     name: names.mlWorkspace
     registryName: names.containerRegistry
     registrySku: environment == 'dev' ? 'Basic' : 'Standard'
-    storageId: dataStorage.outputs.id
+    storageId: resourceId('Microsoft.Storage/storageAccounts', names.dataStorage)
     vaultId: resourceId('Microsoft.KeyVault/vaults', names.keyVault)
     insightsId: enableAppInsights ? insightsId : ''
   }
-  dependsOn: [monitoring, vaults]
+  dependsOn: [monitoring, dataStorage, vaults]
 }
 
 module eventGrid 'modules/event-grid.bicep' = if (enableEventGrid) {

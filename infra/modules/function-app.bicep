@@ -50,6 +50,9 @@ param triggers string[] = []
 @description('Optional. Whether there is a staging slot (Elastic Premium).')
 param stagingSlot bool = false
 
+@description('Optional. Whether the slots were swapped: code lies in content shares, and a swap trades the two.')
+param swapped bool = false
+
 @description('Optional. Instances that it may grow to; 0 is what the plan allows.')
 @minValue(0)
 @maxValue(1000)
@@ -85,6 +88,7 @@ var flex = sku == 'FC1'
 var storageSuffix = az.environment().suffixes.storage
 var contentSecret = 'ContentShareConnectionString'
 var slotName = 'staging'
+var shares = [toLower(name), toLower('${name}-${slotName}')]
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: hostStorageName
@@ -238,7 +242,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
     name: 'appsettings'
     properties: {
       ...sharedSettings
-      ...(elastic ? { WEBSITE_CONTENTSHARE: toLower(name) } : {})
+      ...(elastic ? { WEBSITE_CONTENTSHARE: shares[swapped ? 1 : 0] } : {})
       ...(publishByKey
         ? {
             AzureWebJobsStorage: 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${storageSuffix}'
@@ -276,7 +280,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       name: 'appsettings'
       properties: {
         ...sharedSettings
-        WEBSITE_CONTENTSHARE: toLower('${name}-${slotName}')
+        WEBSITE_CONTENTSHARE: shares[swapped ? 0 : 1]
         ...toObject(triggers, trigger => 'AzureWebJobs.${trigger}.Disabled', trigger => '1')
       }
       dependsOn: [vault::contentKey]

@@ -222,3 +222,35 @@ def test_connection_strings_live_in_the_vault_and_mcp_gets_none(
     assert "AZURE_SERVICEBUS_CONNECTION_STRING" not in mcp
     assert "AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace" in mcp
     assert here.one("Microsoft.ServiceBus/namespaces")["properties"]["disableLocalAuth"] is False
+
+
+def test_a_deployment_after_a_swap_leaves_the_code_where_it_is(
+    variants: dict[str, Inventory],
+) -> None:
+    """Code lies in the content share: a swap trades the two, and so must the template."""
+    here = variants["unwatched"]
+    slots = here.of("Microsoft.Web/sites/slots/config")
+    assert {
+        name: (
+            here.settings(app)["WEBSITE_CONTENTSHARE"],
+            slots[f"{name}/staging/appsettings"]["properties"]["WEBSITE_CONTENTSHARE"],
+        )
+        for app, name in here.outputs["functionAppNames"].items()
+    } == {
+        "aos-dev-func": ("aos-dev-func-staging", "aos-dev-func"),
+        "aos-dev-mcp-func": ("aos-dev-mcp-func", "aos-dev-mcp-func-staging"),
+        "aos-dev-realm-func": ("aos-dev-realm-func", "aos-dev-realm-func-staging"),
+    }
+    shares = here.of("Microsoft.Storage/storageAccounts/fileServices/shares")
+    assert len(shares) == 6
+
+
+def test_machine_learning_in_development_has_the_smallest_registry(
+    variants: dict[str, Inventory],
+) -> None:
+    here = variants["unwatched"]
+    assert here.one("Microsoft.ContainerRegistry/registries")["sku"] == {"name": "Basic"}
+    workspace = here.one("Microsoft.MachineLearningServices/workspaces")["properties"]
+    assert workspace["storageAccount"].endswith(f"/{here.outputs['storageAccountName']}")
+    assert workspace["systemDatastoresAuthMode"] == "identity"
+    assert "applicationInsights" not in workspace

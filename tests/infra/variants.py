@@ -66,7 +66,7 @@ param monthlyBudget = 10
 using '../main-modular.bicep'
 param environment = 'dev'
 """,
-    # Without monitoring, by connection strings, on a bigger plan.
+    # Without monitoring, by connection strings, on a bigger plan, after a swap of main.
     "unwatched": """
 using '../main-modular.bicep'
 param environment = 'dev'
@@ -75,6 +75,9 @@ param serviceBusSku = 'Premium'
 param enablePrivateEndpoints = true
 param enableAppInsights = false
 param useConnectionStrings = true
+param enableAzureML = true
+param enableStagingSlot = true
+param swappedApps = ['main']
 param enableEventGrid = false
 """,
 }
