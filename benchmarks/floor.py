@@ -81,6 +81,8 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     options = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", options.port))
+    # asyncio does this for the sockets it makes itself; without it a response waits 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     app = create_app(options.model, options.data)
