@@ -156,11 +156,11 @@ async def command(msg: func.ServiceBusMessage) -> None:
 # Timers
 
 
-@app.timer_trigger(arg_name="timer", schedule=main.schedules.catalog, use_monitor=False)
+@app.timer_trigger(arg_name="timer", schedule=main.schedules.catalog)
 async def publish_catalog(timer: func.TimerRequest) -> None:
     await main.catalog_timer.tick(timer)
 
 
-@app.timer_trigger(arg_name="timer", schedule=main.schedules.mender, use_monitor=False)
+@app.timer_trigger(arg_name="timer", schedule=main.schedules.mender)
 async def mend(timer: func.TimerRequest) -> None:
     await main.mender_timer.tick(timer)

@@ -1,8 +1,8 @@
 """What did the operator set, and is it usable?
 
-The only reader of the environment in `aos`. Settings are read once, at start; one that is missing
-or wrong stops the app with one line that names it and says what to write. Secrets are masked in
-every repr. An empty setting is an absent one.
+What `aos` reads of the environment, it reads here. Settings are read once, at start; one that is
+missing or wrong stops the app with one line that names it and says what to write. Secrets are
+masked in every repr. An empty setting is an absent one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
+from aos.environment import Environment
 from aos.errors import ConfigurationError
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
@@ -115,7 +116,7 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """Read every setting; raises ConfigurationError naming the first that is not usable."""
-        env = _Reader(environ)
+        env = Environment(environ)
         development = env.text("AZURE_FUNCTIONS_ENVIRONMENT", "").lower() == "development"
         return cls(
             development=development,
@@ -138,62 +139,7 @@ class Settings:
         )
 
 
-class _Reader:
-    """Reads one setting after the other; what it cannot use is a ConfigurationError."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def optional(self, name: str) -> str | None:
-        value = self._environ.get(name)
-        value = value.strip() if value else None
-        if value and value.startswith("@Microsoft.KeyVault("):
-            raise ConfigurationError(
-                f"{name} is a Key Vault reference that the platform did not resolve; give the"
-                " app's identity the role Key Vault Secrets User and check the secret's name"
-            )
-        return value or None
-
-    def text(self, name: str, default: str) -> str:
-        return self.optional(name) or default
-
-    def flag(self, name: str) -> bool:
-        return self.text(name, "").lower() in ("true", "1")
-
-    def list(self, name: str, default: str = "", *, separator: str = ",") -> tuple[str, ...]:
-        items = (item.strip() for item in self.text(name, default).split(separator))
-        return tuple(item for item in items if item)
-
-    def choice(self, name: str, words: tuple[str, ...]) -> Any:
-        """One of `words` in whatever case, or None when the setting is absent."""
-        value = self.optional(name)
-        if value is None:
-            return None
-        known = {word.lower(): word for word in words}
-        if value.lower() not in known:
-            raise ConfigurationError(f"{name}={value!r} is not known; write {_either(words)}")
-        return known[value.lower()]
-
-    def url(self, name: str) -> str | None:
-        value = self.optional(name)
-        if value is not None and not re.match(r"https?://[^/\s]+", value):
-            raise ConfigurationError(
-                f"{name}={value!r} is no URL; write one that begins with https://"
-            )
-        return value.rstrip("/") if value else None
-
-    def count(self, name: str, default: int, *, most: int) -> int:
-        value = self.optional(name)
-        if value is None:
-            return default
-        if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= most:
-            raise ConfigurationError(
-                f"{name}={value!r} is not usable; write a whole number from 1 to {most}"
-            )
-        return int(value)
-
-
-def _auth(env: _Reader, *, development: bool) -> AuthMode:
+def _auth(env: Environment, *, development: bool) -> AuthMode:
     mode: AuthMode = env.choice("AOS_AUTH", AUTH_MODES) or ("off" if development else "keys")
     if mode == "off" and not development:
         raise ConfigurationError(
@@ -207,7 +153,7 @@ def _auth(env: _Reader, *, development: bool) -> AuthMode:
     return mode
 
 
-def _storage(env: _Reader, *, development: bool) -> StorageSettings:
+def _storage(env: Environment, *, development: bool) -> StorageSettings:
     text = env.optional(STORAGE)
     found = StorageSettings(
         connection_string=_expanded(text),
@@ -235,7 +181,7 @@ def _expanded(text: str | None) -> str | None:
     return text
 
 
-def _bus(env: _Reader, *, development: bool) -> BusSettings:
+def _bus(env: Environment, *, development: bool) -> BusSettings:
     text, namespace = env.optional(BUS), env.optional(f"{BUS}__fullyQualifiedNamespace")
     if text is None and namespace is None:
         if not development:
@@ -253,7 +199,7 @@ def _bus(env: _Reader, *, development: bool) -> BusSettings:
     )
 
 
-def _model(env: _Reader) -> ModelSettings:
+def _model(env: Environment) -> ModelSettings:
     model, listed = env.optional("AOS_MODEL"), env.list("AOS_MODELS")
     named = {*listed, *([model] if model else [])}
     return ModelSettings(
@@ -265,7 +211,7 @@ def _model(env: _Reader) -> ModelSettings:
     )
 
 
-def _public_url(env: _Reader, *, development: bool) -> str:
+def _public_url(env: Environment, *, development: bool) -> str:
     """The base of absolute links to main."""
     given = env.url("AOS_PUBLIC_URL")
     if given:
@@ -276,7 +222,7 @@ def _public_url(env: _Reader, *, development: bool) -> str:
     return f"http://{host}" if development else f"https://{host}"
 
 
-def _key_owners(env: _Reader) -> dict[str, str]:
+def _key_owners(env: Environment) -> dict[str, str]:
     owners: dict[str, str] = {}
     for item in env.list("AOS_KEY_OWNERS"):
         name, equals, digest = item.partition("=")
@@ -298,7 +244,7 @@ def _digest(setting: str, text: str) -> str:
     return text.lower()
 
 
-def _reply_to(env: _Reader) -> tuple[str, ...]:
+def _reply_to(env: Environment) -> tuple[str, ...]:
     names = env.list("AOS_REPLY_TO", DEFAULT_REPLY_TO)
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,259}", name):
@@ -308,7 +254,7 @@ def _reply_to(env: _Reader) -> tuple[str, ...]:
     return names
 
 
-def _bounds(env: _Reader) -> Bounds:
+def _bounds(env: Environment) -> Bounds:
     default = Bounds()
     return Bounds(
         http_body_bytes=env.count(
@@ -330,7 +276,3 @@ def _bounds(env: _Reader) -> Bounds:
         ),
         wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=220),
     )
-
-
-def _either(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -21,11 +21,11 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aos.domain.json_text import JsonTextError, parse_json
+from aos.entrypoints.ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.errors import Refused
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_PARTS = 256
-CONVERSATION_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
 BLANK_RULE = r"\S"
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
@@ -194,8 +194,8 @@ _WANTED = {
     "message": 'a text that is not empty, or parts such as [{"type": "text", "text": "Hello"}]',
     "type": '"text" for a part',
     "text": "a text that is not empty",
-    "conversation_id": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
-    "sessionId": '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-", or leave it out',
+    "conversation_id": f"{CONVERSATION_RULE}, or leave it out",
+    "sessionId": f"{CONVERSATION_RULE}, or leave it out",
     "metadata": "an object, or leave it out",
     "wait_seconds": "a number from 0 to 230, without quotes",
     "waitForResponse": "true or false, without quotes",

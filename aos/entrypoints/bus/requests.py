@@ -17,6 +17,7 @@ from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
+from aos.entrypoints.ids import run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports import Clock, ReceivedMessage, Telemetry
@@ -26,7 +27,6 @@ from aos.services.replies import Replies
 DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"
 MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
-_RUN_ID_LENGTH = 64
 
 
 class RequestQueue:
@@ -122,10 +122,10 @@ class RequestQueue:
     async def _cancel(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
         from aos.entrypoints.requests import QueueCancel, validate
 
-        run_id = validate(QueueCancel, raw).run_id
-        owner = _owner(message)
-        if not _names_a_run(run_id):
-            raise Refused("run_not_found", f"there is no run {run_id[:80]!r} of yours")
+        named = validate(QueueCancel, raw).run_id
+        owner, run_id = _owner(message), run_id_of(named)
+        if run_id is None:
+            raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
         await self._admissions.cancel(run_id, Caller(owner=owner))
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
@@ -143,10 +143,7 @@ class RequestQueue:
     ) -> None:
         owner = message.properties.get("aos_owner")
         scope = _scope(owner if isinstance(owner, str) and owner else DEFAULT_OWNER)
-        run_id = run_id_for(scope=scope, key=message.key)
-        named = body.get("run_id")
-        if body.get("type") == "run.cancel" and isinstance(named, str) and _names_a_run(named):
-            run_id = named
+        run_id = _named_run(body) or run_id_for(scope=scope, key=message.key)
         self._telemetry.log(
             "request_refused", run_id=run_id, code=error.code, entity=REQUESTS_QUEUE
         )
@@ -180,9 +177,12 @@ def _scope(owner: str) -> str:
     return f"queue:{REQUESTS_QUEUE}:{owner}"
 
 
-def _names_a_run(text: str) -> bool:
-    """Could this be a run's id? It becomes a storage key, so nothing else may pass."""
-    return len(text) <= _RUN_ID_LENGTH and text.replace("-", "").isalnum() and text.isascii()
+def _named_run(body: dict[str, Any]) -> str | None:
+    """The run that a refused cancellation was about."""
+    named = body.get("run_id")
+    if body.get("type") != "run.cancel" or not isinstance(named, str):
+        return None
+    return run_id_of(named)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

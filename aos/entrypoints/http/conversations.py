@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import azure.functions as func
@@ -11,6 +10,7 @@ from aos.domain.conversation import Conversation, Message
 from aos.domain.run import to_wire_time
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.ids import is_conversation_id
 from aos.errors import Refused
 from aos.services.reading import Reading
 
@@ -60,7 +60,7 @@ class ConversationRoutes:
 
 def _conversation_id(call: Call) -> str:
     conversation_id = call.part("conversation_id")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", conversation_id):
+    if not is_conversation_id(conversation_id):
         raise Refused(
             "conversation_not_found",
             f"there is no conversation {conversation_id[:80]!r} of yours; see"

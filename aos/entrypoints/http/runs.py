@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from aos.domain.card import is_card_id
 from aos.domain.run import ReplyAddress, Run
 from aos.entrypoints.http.calls import JSON, Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.ids import CONVERSATION_RULE, is_conversation_id, run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports import Clock
@@ -196,14 +196,11 @@ def _agent_id(call: Call) -> str:
 
 
 def _run_id(call: Call) -> str:
-    """Run ids are UUIDs: what is none names no run."""
-    run_id = call.part("run_id")
-    try:
-        return str(uuid.UUID(run_id))
-    except ValueError as error:
-        raise Refused(
-            "run_not_found", f"there is no run {run_id[:80]!r} of yours; see GET /api/runs"
-        ) from error
+    text = call.part("run_id")
+    run_id = run_id_of(text)
+    if run_id is None:
+        raise Refused("run_not_found", f"there is no run {text[:80]!r} of yours; see GET /api/runs")
+    return run_id
 
 
 def _idempotency_key(call: Call) -> str | None:
@@ -224,10 +221,9 @@ def _prefers_async(call: Call) -> bool:
 def _session(call: Call, body: Any) -> str | None:
     """The conversation as Agent Framework's clients name it: in the body or in a header."""
     header = call.header("x-ms-session-id")
-    if header is not None and not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", header):
+    if header is not None and not is_conversation_id(header):
         raise Refused(
-            "invalid_request",
-            'x-ms-session-id is not usable; write 1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-"',
+            "invalid_request", f"x-ms-session-id is not usable; write {CONVERSATION_RULE}"
         )
     named = {name for name in (body.conversation_id, body.sessionId, header) if name}
     if len(named) > 1:
