@@ -42,8 +42,8 @@ class Agenda:
 
     def run_due(self) -> None:
         """Run what is due now, in order of time; what that adds comes the next time."""
-        now_ms, due = self.now_ms(), []
+        now_ms, end = self.now_ms(), next(self._order)
         while self._heap and self._heap[0][0] <= now_ms:
-            due.append(heapq.heappop(self._heap)[2])
-        for action in due:
-            action()
+            if self._heap[0][1] > end:
+                return
+            heapq.heappop(self._heap)[2]()

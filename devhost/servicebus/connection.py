@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from devhost.amqp import performatives as p
-from devhost.amqp.errors import DecodeError
+from devhost.amqp.errors import AmqpError
 from devhost.amqp.frames import (
     AMQP_HEADER,
     EMPTY_FRAME,
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
                     self._on_header(item)
                 else:
                     self._on_frame(item)
-        except DecodeError as error:
+        except AmqpError as error:
             self.close(BusError(FRAMING_ERROR, f"The connection's bytes are wrong: {error}."))
 
     def send(self, channel: int, performative: p.Performative) -> None:

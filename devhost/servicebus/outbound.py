@@ -148,7 +148,7 @@ class OutboundLink:
         self._delivery_count = (self._delivery_count + 1) & _ROUND
         payload, handle = encode_delivery(message, lock), self._attach.handle
         if lock is None:
-            self._session.deliver(self, handle, None, payload)
+            self._session.deliver(handle, None, payload)
         else:
             self._session.deliver_unsettled(self, handle, lock.tag, payload, (held, lock))
 

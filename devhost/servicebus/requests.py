@@ -187,7 +187,7 @@ class ReplyLink:
             self._credit -= 1
             tag = self._delivery_count.to_bytes(4)
             self._delivery_count = (self._delivery_count + 1) & _ROUND
-            self._session.deliver(self, self._handle, tag, self._waiting.popleft())
+            self._session.deliver(self._handle, tag, self._waiting.popleft())
 
 
 def _find_reply_link(session: Session, name: str, reply_to: Any) -> ReplyLink | None:

@@ -68,7 +68,7 @@ class Session:
             )
         )
 
-    def deliver(self, link: Link, handle: int, tag: bytes | None, payload: bytes) -> None:
+    def deliver(self, handle: int, tag: bytes | None, payload: bytes) -> None:
         """Send a delivery that is settled already."""
         self._transfer(p.Transfer(handle, self._delivery_id(), tag, 0, True, False), payload)
 

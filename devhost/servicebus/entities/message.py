@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from devhost.amqp import message as sections
 from devhost.amqp.encode import append_value
-from devhost.amqp.errors import DecodeError
+from devhost.amqp.errors import AmqpError, EncodeError
 from devhost.amqp.message import Header, Properties
 from devhost.amqp.types import Symbol
 from devhost.servicebus.errors import DECODE_ERROR, BusError
@@ -88,7 +88,10 @@ class Content:
         if not more:
             return self
         merged = {**self.application_properties, **more}
-        section = sections.map_section(sections.APPLICATION_PROPERTIES, merged)
+        try:
+            section = sections.map_section(sections.APPLICATION_PROPERTIES, merged)
+        except EncodeError:  # arrays of described values, which are no properties anyway
+            return self
         return replace(self, application_section=section)
 
 
@@ -111,9 +114,10 @@ def read_content(data: bytes) -> Content:
         if properties.message_id is None:  # the JavaScript SDK cannot receive a message without
             properties = properties._replace(message_id=uuid.uuid4().hex)
             properties_section = sections.composite_section(properties)
+        sections.read_map(parts.application_properties)  # whoever reads them later may rely on it
         scheduled = annotations.get(SCHEDULED_TIME)
         count, entries = _encode_entries(annotations)
-    except DecodeError as error:
+    except AmqpError as error:
         raise BusError(DECODE_ERROR, f"The message cannot be read: {error}.") from error
     return Content(
         header=header,

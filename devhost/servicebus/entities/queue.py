@@ -18,10 +18,10 @@ from devhost.servicebus.entities.lane import Lane
 from devhost.servicebus.entities.message import Content, Held, Lock, Message, State
 from devhost.servicebus.entities.receiver import Receiver
 from devhost.servicebus.entities.records import Gone, Journal, Kept
-from devhost.servicebus.entities.schedule import Schedule
+from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.entities.sessions import SessionDesk
 from devhost.servicebus.entities.settlement import count_delivery, expire
-from devhost.servicebus.errors import MESSAGE_NOT_FOUND, NOT_ALLOWED, BusError
+from devhost.servicebus.errors import NOT_ALLOWED, BusError
 
 RETRY_MS = 1_000
 """When to try again what the store did not take."""
@@ -314,20 +314,3 @@ class Queue:
 def _still_ends(end: tuple[int, Held, Lock]) -> bool:
     until_ms, held, lock = end
     return held.lock is lock and lock.until_ms == until_ms
-
-
-def cancel_scheduled(
-    path: str, schedule: Schedule, sequences: Sequence[int], journal: Journal
-) -> None:
-    """Take messages out of an entity's schedule, all or none. Raises BusError."""
-    missing = [number for number in sequences if number not in schedule.messages]
-    if missing:
-        raise BusError(MESSAGE_NOT_FOUND, f"No scheduled message has the number {missing[0]}.")
-    for number in sequences:
-        journal.write(Gone(path, number))
-
-    def cancelled(kept: bool) -> None:
-        for number in sequences if kept else ():
-            schedule.remove(number)
-
-    journal.after(cancelled)

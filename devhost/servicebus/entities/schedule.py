@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 from devhost.servicebus.entities.message import Message
+from devhost.servicebus.entities.records import Gone, Journal
+from devhost.servicebus.errors import MESSAGE_NOT_FOUND, BusError
 
 _SLACK = 64
 """Entries of cancelled messages that are tolerated before the heap is made anew."""
@@ -42,3 +45,20 @@ class Schedule:
     def next_due_ms(self) -> int | None:
         """When to look again; None when nothing is scheduled."""
         return self._heap[0][0] if self._heap else None
+
+
+def cancel_scheduled(
+    path: str, schedule: Schedule, sequences: Sequence[int], journal: Journal
+) -> None:
+    """Take messages out of an entity's schedule, all or none. Raises BusError."""
+    missing = [number for number in sequences if number not in schedule.messages]
+    if missing:
+        raise BusError(MESSAGE_NOT_FOUND, f"No scheduled message has the number {missing[0]}.")
+    for number in sequences:
+        journal.write(Gone(path, number))
+
+    def cancelled(kept: bool) -> None:
+        for number in sequences if kept else ():
+            schedule.remove(number)
+
+    journal.after(cancelled)

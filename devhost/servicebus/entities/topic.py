@@ -8,9 +8,9 @@ from dataclasses import replace
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.intake import Intake, IntakeRules
 from devhost.servicebus.entities.message import Content, Held, Message, State
-from devhost.servicebus.entities.queue import RETRY_MS, Queue, cancel_scheduled
+from devhost.servicebus.entities.queue import RETRY_MS, Queue
 from devhost.servicebus.entities.records import Gone, Journal, Kept, RulesChanged
-from devhost.servicebus.entities.schedule import Schedule
+from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, BusError
 from devhost.servicebus.filters.rules import Rule, decode_rules, encode_rules, rules_digest
 

@@ -14,32 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from devhost.servicebus.errors import ARGUMENT_ERROR, BusError
+from devhost.servicebus.filters import logic
+from devhost.servicebus.filters.logic import Evaluator, View
 from devhost.servicebus.filters.tokens import Token, tokenize
-from devhost.servicebus.filters.view import SYSTEM_NAMES, Seen, casefolded
+from devhost.servicebus.filters.view import SYSTEM_NAMES, Seen
 
 MAX_LENGTH = 1_024
 MAX_NESTING = 32
-
-
-class View:
-    """A message under a filter; application properties are decoded when first asked for."""
-
-    def __init__(self, seen: Seen) -> None:
-        self._seen = seen
-        self._own: dict[str, Any] | None = None
-
-    def system(self, name: str) -> Any:
-        """A standard property by the name of its field."""
-        return getattr(self._seen.properties, name)
-
-    def own(self, name: str) -> Any:
-        """An application property; None when there is none."""
-        if self._own is None:
-            self._own = casefolded(self._seen.application_properties)
-        return self._own.get(name)
-
-
-Evaluator = Callable[[View], Any]
 
 
 class SqlFilter:
@@ -96,14 +77,14 @@ class _Parser:
             raise BusError(ARGUMENT_ERROR, f"A filter nests at most {MAX_NESTING} deep.")
         left = self._both()
         while self._take("OR"):
-            left = _or(left, self._both())
+            left = logic.or_(left, self._both())
         self._depth -= 1
         return left
 
     def _both(self) -> Evaluator:
         left = self._negation()
         while self._take("AND"):
-            left = _and(left, self._negation())
+            left = logic.and_(left, self._negation())
         return left
 
     def _negation(self) -> Evaluator:
@@ -111,12 +92,12 @@ class _Parser:
         while self._take("NOT"):
             negations += 1
         evaluate = self._predicate()
-        return _not(evaluate) if negations % 2 else evaluate
+        return logic.not_(evaluate) if negations % 2 else evaluate
 
     def _predicate(self) -> Evaluator:
         left = self._sum()
         if self._token.text in _COMPARISONS and self._token.kind == "symbol":
-            return _compare(_COMPARISONS[self._next().text], left, self._sum())
+            return logic.compare(_COMPARISONS[self._next().text], left, self._sum())
         if self._take("IS"):
             wanted = not self._take("NOT")
             self._expect("NULL")
@@ -130,12 +111,12 @@ class _Parser:
             raise self._error("LIKE or IN")
         else:
             return left
-        return _not(evaluate) if negated else evaluate
+        return logic.not_(evaluate) if negated else evaluate
 
     def _like(self, left: Evaluator) -> Evaluator:
         pattern = self._text()
         escape = self._text() if self._take("ESCAPE") else None
-        match = re.compile(_pattern(pattern, escape), re.DOTALL).fullmatch
+        match = re.compile(logic.like_pattern(pattern, escape), re.DOTALL).fullmatch
 
         def evaluate(view: View) -> bool | None:
             value = left(view)
@@ -149,21 +130,21 @@ class _Parser:
         while self._take(","):
             choices.append(self._sum())
         self._expect(")")
-        found = _compare(operator.eq, left, choices[0])
+        found = logic.compare(operator.eq, left, choices[0])
         for choice in choices[1:]:
-            found = _or(found, _compare(operator.eq, left, choice))
+            found = logic.or_(found, logic.compare(operator.eq, left, choice))
         return found
 
     def _sum(self) -> Evaluator:
         left = self._product()
         while self._token.kind == "symbol" and self._token.text in "+-":
-            left = _calculate(_ARITHMETIC[self._next().text], left, self._product())
+            left = logic.calculate(_ARITHMETIC[self._next().text], left, self._product())
         return left
 
     def _product(self) -> Evaluator:
         left = self._sign()
         while self._token.kind == "symbol" and self._token.text in "*/%":
-            left = _calculate(_ARITHMETIC[self._next().text], left, self._sign())
+            left = logic.calculate(_ARITHMETIC[self._next().text], left, self._sign())
         return left
 
     def _sign(self) -> Evaluator:
@@ -171,7 +152,7 @@ class _Parser:
         while self._token.text in ("-", "+") and self._token.kind == "symbol":
             negations += self._next().text == "-"
         operand = self._operand()
-        return _calculate(operator.sub, lambda view: 0, operand) if negations % 2 else operand
+        return logic.calculate(operator.sub, lambda view: 0, operand) if negations % 2 else operand
 
     def _operand(self) -> Evaluator:
         if self._take("("):
@@ -238,84 +219,3 @@ class _Parser:
             ARGUMENT_ERROR,
             f"The filter is wrong at character {token.position}: {wanted} expected, {found} found.",
         )
-
-
-def _or(left: Evaluator, right: Evaluator) -> Evaluator:
-    def evaluate(view: View) -> bool | None:
-        first = left(view)
-        if first is True:
-            return True
-        second = right(view)
-        if second is True:
-            return True
-        return False if first is False and second is False else None
-
-    return evaluate
-
-
-def _and(left: Evaluator, right: Evaluator) -> Evaluator:
-    def evaluate(view: View) -> bool | None:
-        first = left(view)
-        if first is False:
-            return False
-        second = right(view)
-        if second is False:
-            return False
-        return True if first is True and second is True else None
-
-    return evaluate
-
-
-def _not(inner: Evaluator) -> Evaluator:
-    def evaluate(view: View) -> bool | None:
-        value = inner(view)
-        return not value if isinstance(value, bool) else None
-
-    return evaluate
-
-
-def _compare(comparison: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
-    def evaluate(view: View) -> bool | None:
-        one, other = left(view), right(view)
-        return bool(comparison(one, other)) if _kind(one) == _kind(other) != "" else None
-
-    return evaluate
-
-
-def _calculate(
-    operation: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator
-) -> Evaluator:
-    def evaluate(view: View) -> Any:
-        one, other = left(view), right(view)
-        if _kind(one) != _kind(other) or _kind(one) not in ("number", "text"):
-            return None
-        if _kind(one) == "text":
-            return one + other if operation is operator.add else None
-        try:
-            return operation(one, other)
-        except ArithmeticError:
-            return None
-
-    return evaluate
-
-
-def _kind(value: Any) -> str:
-    """What can be compared with what; "" for what cannot be compared at all."""
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    if isinstance(value, str):
-        return "text"
-    return "" if value is None else type(value).__name__
-
-
-def _pattern(pattern: str, escape: str | None) -> str:
-    """A LIKE pattern as a regular expression."""
-    out, characters = "", iter(pattern)
-    for character in characters:
-        if character == escape:
-            out += re.escape(next(characters, ""))
-        else:
-            out += {"%": ".*", "_": "."}.get(character, re.escape(character))
-    return out

@@ -64,8 +64,10 @@ class _ClosedLater:
 
 
 class SdkClient:
-    """The SDK's client; the senders of the tests' queues are opened all at once at the start, and
-    what tests open is closed all at once at the end.
+    """The SDK's client; it takes half a second to open anything, and again to close it.
+
+    So a sender and a receiver of each queue are opened together at the start, and all that tests
+    open is closed together at the end.
 
     Receivers of sessions are closed when a test leaves them, for this gives the session free.
     """
@@ -76,8 +78,12 @@ class SdkClient:
         queues = [*PLAIN_QUEUES, *SESSION_QUEUES]
         with ThreadPoolExecutor(16) as pool:
             senders = pool.map(lambda name: client.get_queue_sender(name).__enter__(), queues)
+            receivers = pool.map(
+                lambda name: client.get_queue_receiver(name).__enter__(), PLAIN_QUEUES
+            )
             self._senders: dict[str, Any] = dict(zip(queues, senders, strict=True))
-        self._done.extend(self._senders.values())
+            self._receivers: dict[str, Any] = dict(zip(PLAIN_QUEUES, receivers, strict=True))
+        self._done.extend([*self._senders.values(), *self._receivers.values()])
 
     def get_queue_sender(self, queue: str) -> Any:
         if queue in self._senders:
@@ -88,6 +94,8 @@ class SdkClient:
         return _ClosedLater(self._client.get_topic_sender(topic), self._done)
 
     def get_queue_receiver(self, queue: str, **options: Any) -> Any:
+        if not options and queue in self._receivers:
+            return contextlib.nullcontext(self._receivers.pop(queue))
         receiver = self._client.get_queue_receiver(queue, **options)
         return receiver if "session_id" in options else _ClosedLater(receiver, self._done)
 

@@ -88,7 +88,14 @@ MESSAGE = content(
     subject="Order",
     correlation_id="c-1",
     group_id="s",
-    own={"Color": "red", "size": Int(3), "price": 2.5, "ok": True, "id": uuid.UUID(int=1)},
+    own={
+        "Color": "red",
+        "size": Int(3),
+        "price": 2.5,
+        "ok": True,
+        "id": uuid.UUID(int=1),
+        "map": {"a": 1},
+    },
 )
 
 
@@ -134,6 +141,9 @@ MESSAGE = content(
         ("EXISTS(color) AND NOT EXISTS(missing)", True),
         ("size / 0 = 1", False),
         ("size % 2 = 1", True),
+        ("id = id", True),
+        ("map < map", False),
+        ("color > 3", False),
     ],
 )
 def test_sql_filters_decide_as_sql_does(expression: str, matches: bool) -> None:

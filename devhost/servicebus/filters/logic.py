@@ -1,0 +1,125 @@
+"""How does SQL decide when some values are unknown?
+
+Three values: true, false and unknown, which is None. Each function here makes an evaluator, a
+function of the message, out of others.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from devhost.servicebus.filters.view import Seen, casefolded
+
+
+class View:
+    """A message under a filter; application properties are decoded when first asked for."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._own: dict[str, Any] | None = None
+
+    def system(self, name: str) -> Any:
+        """A standard property by the name of its field."""
+        return getattr(self._seen.properties, name)
+
+    def own(self, name: str) -> Any:
+        """An application property; None when there is none."""
+        if self._own is None:
+            self._own = casefolded(self._seen.application_properties)
+        return self._own.get(name)
+
+
+Evaluator = Callable[[View], Any]
+
+
+def or_(left: Evaluator, right: Evaluator) -> Evaluator:
+    """SQL's OR: true if one is, unknown if neither is and one is unknown."""
+
+    def evaluate(view: View) -> bool | None:
+        first = left(view)
+        if first is True:
+            return True
+        second = right(view)
+        if second is True:
+            return True
+        return False if first is False and second is False else None
+
+    return evaluate
+
+
+def and_(left: Evaluator, right: Evaluator) -> Evaluator:
+    """SQL's AND: false if one is, unknown if neither is and one is unknown."""
+
+    def evaluate(view: View) -> bool | None:
+        first = left(view)
+        if first is False:
+            return False
+        second = right(view)
+        if second is False:
+            return False
+        return True if first is True and second is True else None
+
+    return evaluate
+
+
+def not_(inner: Evaluator) -> Evaluator:
+    """SQL's NOT: unknown stays unknown."""
+
+    def evaluate(view: View) -> bool | None:
+        value = inner(view)
+        return not value if isinstance(value, bool) else None
+
+    return evaluate
+
+
+def compare(comparison: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
+    """A comparison; unknown where one side is, or where they are of different kinds."""
+
+    def evaluate(view: View) -> bool | None:
+        one, other = left(view), right(view)
+        return bool(comparison(one, other)) if _kind(one) == _kind(other) != "" else None
+
+    return evaluate
+
+
+def calculate(operation: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
+    """Arithmetic of numbers, and + of texts; anything else is unknown."""
+
+    def evaluate(view: View) -> Any:
+        one, other = left(view), right(view)
+        if _kind(one) != _kind(other) or _kind(one) not in ("number", "text"):
+            return None
+        if _kind(one) == "text":
+            return one + other if operation is operator.add else None
+        try:
+            return operation(one, other)
+        except ArithmeticError:
+            return None
+
+    return evaluate
+
+
+def _kind(value: Any) -> str:
+    """What can be compared with what; "" for what cannot be compared at all."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return "text"
+    return type(value).__name__ if isinstance(value, bytes | uuid.UUID) else ""
+
+
+def like_pattern(pattern: str, escape: str | None) -> str:
+    """A LIKE pattern as a regular expression."""
+    out, characters = "", iter(pattern)
+    for character in characters:
+        if character == escape:
+            out += re.escape(next(characters, ""))
+        else:
+            out += {"%": ".*", "_": "."}.get(character, re.escape(character))
+    return out
