@@ -1,0 +1,1 @@
+"""How do templates become healthy resources, with nothing done unasked?"""

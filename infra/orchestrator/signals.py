@@ -1,0 +1,37 @@
+"""What do Ctrl-C and SIGTERM do to a deployment?"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from orchestrator.exits import Interrupted
+
+_ASKED = (signal.SIGINT, signal.SIGTERM)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+@contextmanager
+def interrupting() -> Iterator[Callable[[], None]]:
+    """Raise Interrupted at SIGINT and SIGTERM; what is yielded makes both ignored instead.
+
+    The second is for the moment when the audit record is closed: an impatient second Ctrl-C
+    must not leave the first one unrecorded.
+    """
+    before: dict[signal.Signals, Any] = {it: signal.signal(it, _interrupt) for it in _ASKED}
+
+    def ignore() -> None:
+        for it in _ASKED:
+            signal.signal(it, signal.SIG_IGN)
+
+    try:
+        yield ignore
+    finally:
+        for it, handler in before.items():
+            signal.signal(it, handler)

@@ -1,0 +1,92 @@
+"""Did the deployment end in something healthy, and what is left to do?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator import checks
+from orchestrator.checks import Check
+from orchestrator.exits import UNHEALTHY, Halt
+from orchestrator.kit import Kit
+from orchestrator.request import Request
+
+WARNINGS = {
+    "azureMLDisabledDueToRegion": "Azure ML was not deployed: the region lacks it",
+    "functionSkuDowngradedDueToRegion": "the apps run on Consumption: the region lacks Premium",
+    "serviceBusSkuDowngradedDueToRegion": "Service Bus is Standard: the region lacks Premium",
+    "networkDisabledDueToFunctionSku": "there is no virtual network: the plan has none",
+    "serviceBusPublicDueToSku": "Service Bus is public: Standard has no private endpoint",
+    "stagingSlotDisabledDueToFunctionSku": "there is no staging slot: the plan has none",
+    "signInDisabledDueToMissingIds": "nobody signs in, callers need keys: ids are missing",
+    "budgetDisabledDueToMissingStartDate": "there is no budget: budgetStartDate is missing",
+}
+
+
+def verify(kit: Kit, request: Request, outputs: Mapping[str, Any]) -> list[Check]:
+    """Look until everything has settled. Raises Halt (UNHEALTHY) that names what has not."""
+    _warn(kit, outputs)
+    apps = app_names(outputs)
+
+    def look() -> list[Check]:
+        found = checks.resources(kit.az, request.resource_group)
+        return found + [checks.app(kit.az, request.resource_group, *it) for it in apps]
+
+    seen = checks.until_settled(
+        kit.clock, request.health_seconds, kit.patience.health_poll_seconds, look
+    )
+    seen += checks.platform(kit.az, request.resource_group)
+    kit.journal.set(health=[{"kind": it.kind, "name": it.name, "state": it.state} for it in seen])
+    kit.voice.items(str(it) for it in seen if it.kind == "app" or it.state != "healthy")
+    _publish(kit, seen)
+    bad = unhealthy(seen, require_apps=request.require_apps)
+    if bad:
+        raise Halt(
+            UNHEALTHY,
+            "not healthy:\n" + "\n".join(str(it) for it in bad),
+            "infra/README.md#troubleshooting; to go back: deploy.py rollback --to last",
+        )
+    kit.voice.item(f"{sum(it.state == 'healthy' for it in seen)} checks are healthy")
+    return seen
+
+
+def unhealthy(seen: list[Check], *, require_apps: bool) -> list[Check]:
+    """What fails the run: the unhealthy and, where apps must run, those that show no health."""
+    return [
+        it
+        for it in seen
+        if it.state == "unhealthy"
+        or (require_apps and it.kind == "app" and it.state in {"no code", "unknown"})
+    ]
+
+
+def app_names(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and address of each app, from the outputs: names are never made up here."""
+    names = outputs.get("functionAppNames") or {}
+    urls = outputs.get("functionAppUrls") or {}
+    return [(str(names[app]), str(urls[app])) for app in names if app in urls]
+
+
+def warnings_in(outputs: Mapping[str, Any]) -> list[str]:
+    """What the template did otherwise than it was asked, in words."""
+    raised = outputs.get("deploymentWarnings") or {}
+    return [
+        f"{name}: {WARNINGS.get(name, 'see the template')}" for name, on in raised.items() if on
+    ]
+
+
+def _warn(kit: Kit, outputs: Mapping[str, Any]) -> None:
+    found = warnings_in(outputs)
+    kit.journal.set(warnings=found)
+    for line in found:
+        kit.voice.warn(line)
+
+
+def _publish(kit: Kit, seen: list[Check]) -> None:
+    bare = [it.name for it in seen if it.state == "no code"]
+    if bare:
+        kit.voice.item("no code yet; publish it:")
+        kit.voice.item("  python infra/package.py")
+    for name in bare:
+        folder = next((app for app in ("mcp", "realm") if f"-{app}-" in name), "main")
+        kit.voice.item(f"  (cd build/{folder} && func azure functionapp publish {name} --python)")
