@@ -60,6 +60,7 @@ class RequestLink:
         self._handle = attach.handle
         self._assembly = Assembly()
         self._delivery_count = attach.initial_delivery_count or 0
+        self._credit = CREDIT
         session.send(
             p.Attach(
                 attach.name,
@@ -80,12 +81,16 @@ class RequestLink:
         if whole is None:
             return
         self._delivery_count = (self._delivery_count + 1) & _ROUND
-        self._grant()
+        self._credit -= 1
+        if self._credit <= CREDIT // 2:
+            self._grant()
         first, request = whole
-        if not first.settled and first.delivery_id is not None:
-            self._session.send(p.Disposition(True, first.delivery_id, None, True, p.Accepted()))
         if request is not None:
             self._answer(request)
+        if not first.settled and first.delivery_id is not None:
+            number = first.delivery_id
+            # Behind the answer: Python's SDK takes 50 ms a frame while it waits for that.
+            self._session.broker.turn.after(lambda kept: self._accept(number))
 
     def on_flow(self, flow: p.Flow) -> None:
         """See Link."""
@@ -112,7 +117,11 @@ class RequestLink:
 
         self._session.broker.turn.after(send)
 
+    def _accept(self, delivery_id: int) -> None:
+        self._session.send(p.Disposition(True, delivery_id, None, True, p.Accepted()))
+
     def _grant(self) -> None:
+        self._credit = CREDIT
         self._session.send_flow(self._handle, delivery_count=self._delivery_count, credit=CREDIT)
 
 

@@ -37,7 +37,8 @@ class Subscription:
     def remove_rule(self, name: str) -> None:
         """One rule less; without any, nothing comes. Raises BusError when there is none."""
         if name.casefold() not in self.rules:
-            raise BusError(NOT_FOUND, f"The rule {name!r} could not be found.")
+            # The JavaScript SDK knows a missing entity by these words.
+            raise BusError(NOT_FOUND, f"The messaging entity (rule) {name!r} could not be found.")
         self._change({key: rule for key, rule in self.rules.items() if key != name.casefold()})
 
     def load_rules(self, record: RulesChanged) -> None:

@@ -43,6 +43,10 @@ CONFIG = {
                         {"Name": name, "Properties": {**SHORT, "RequiresSession": True}}
                         for name in SESSION_QUEUES
                     ),
+                    {
+                        "Name": "brief",
+                        "Properties": {**SHORT, "LockDuration": "PT2S", "RequiresSession": True},
+                    },
                     {"Name": "Mixed/Case.Queue_1", "Properties": SHORT},
                     {"Name": "once", "Properties": {"RequiresDuplicateDetection": True}},
                 ],

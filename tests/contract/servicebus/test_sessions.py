@@ -100,15 +100,13 @@ def test_state_renewal_and_deferred_messages_belong_to_the_session(
         assert session_of(receiver).get_state() == b"half-way"
 
 
-def test_a_session_lock_that_ends_is_lost_and_the_next_gets_the_message(
-    client: SdkClient, session_queue: str
-) -> None:
-    with client.get_queue_sender(session_queue) as sender:
+def test_a_session_lock_that_ends_is_lost_and_the_next_gets_the_message(client: SdkClient) -> None:
+    with client.get_queue_sender("brief") as sender:
         sender.send_messages(message("x", "s"))
-    with client.get_queue_receiver(session_queue, session_id="s") as receiver:
+    with client.get_queue_receiver("brief", session_id="s") as receiver:
         (lost,) = receiver.receive_messages(max_wait_time=WAIT)
         with client.get_queue_receiver(
-            session_queue, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=WAIT
+            "brief", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=WAIT
         ) as other:
             (again,) = other.receive_messages(max_wait_time=WAIT)
             assert (str(again), again.delivery_count) == ("x", 1)
