@@ -1,0 +1,142 @@
+"""Does each app hold the roles that it needs, and no others?
+
+The roles are those of modules/roles/grants.bicep; a test compares this table with what the
+templates deploy. Which names are behind the words on the right, the deployment's outputs tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.az import Az
+from orchestrator.checks import Check
+from orchestrator.failures import failure_of
+
+_EVERY = frozenset(
+    {
+        ("Storage Blob Data Owner", "host"),
+        ("Storage Queue Data Contributor", "host"),
+        ("Storage Table Data Contributor", "host"),
+        ("Monitoring Metrics Publisher", "insights"),
+        ("Key Vault Secrets User", "vault"),
+    }
+)
+_BLOB = "Storage Blob Data Contributor"
+_TABLE = "Storage Table Data Contributor"
+_OWNER = "Azure Service Bus Data Owner"
+_SENDER = "Azure Service Bus Data Sender"
+_RECEIVER = "Azure Service Bus Data Receiver"
+EXPECTED: dict[str, frozenset[tuple[str, str]]] = {
+    "main": _EVERY
+    | {
+        (_BLOB, "data"),
+        ("Storage Queue Data Contributor", "data"),
+        (_TABLE, "data"),
+        (_OWNER, "aos-requests"),
+        (_OWNER, "aos-main"),
+        (_OWNER, "agent-events/wake"),
+        (_SENDER, "aos-realm"),
+        (_RECEIVER, "aos-realm"),
+        (_SENDER, "aos-mcp"),
+        (_RECEIVER, "aos-mcp"),
+        (_RECEIVER, "system-events/mcp"),
+        (_SENDER, "agent-events"),
+        (_SENDER, "system-events"),
+    },
+    "realm": _EVERY
+    | {
+        (_BLOB, "data/aos-data"),
+        (_BLOB, "data/aos-logs"),
+        (_TABLE, "data/aosruns"),
+        (_TABLE, "data/aosconversations"),
+        (_TABLE, "data/aostoolcalls"),
+        (_TABLE, "data/aosfailures"),
+        ("Storage Table Data Reader", "data/aostools"),
+        ("Storage Table Data Reader", "data/aosusage"),
+        (_OWNER, "aos-realm"),
+        (_SENDER, "aos-main"),
+        (_SENDER, "aos-mcp"),
+        (_SENDER, "agent-events"),
+    },
+    "mcp": _EVERY
+    | {
+        (_BLOB, "data/aos-data"),
+        (_TABLE, "data/aostoolcalls"),
+        (_TABLE, "data/aostools"),
+        (_OWNER, "aos-mcp"),
+        (_OWNER, "system-events/mcp"),
+        (_SENDER, "aos-realm"),
+    },
+}
+# Which of these an app has depends on its parameters: reply queues and the model's account.
+_OPTIONAL = frozenset({"Cognitive Services OpenAI User", "Cognitive Services User"})
+
+
+def check(az: Az, group: str, outputs: Mapping[str, Any]) -> list[Check]:
+    """Compare every app's roles with the table: one check for each app."""
+    return [_app(az, group, app, name, outputs) for app, name in _identities(outputs)]
+
+
+def _identities(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(app), str(name)) for app, name in (outputs.get("identityNames") or {}).items()]
+
+
+def _app(az: Az, group: str, app: str, identity: str, outputs: Mapping[str, Any]) -> Check:
+    shown = az.ask("identity", "show", "--resource-group", group, "--name", identity, "-o", "json")
+    if not shown.ok:
+        return _unasked(identity, failure_of(shown).reason)
+    principal = str(shown.value()["principalId"])
+    listed = az.ask("role", "assignment", "list", "--assignee", principal, "--all", "-o", "json")
+    if not listed.ok:
+        return _unasked(identity, failure_of(listed).reason)
+    words = _words(app, outputs)
+    found = {
+        (str(it["roleDefinitionName"]), _place(str(it["scope"]), words)) for it in listed.value()
+    }
+    expected = _expected(app, outputs)
+    missing = sorted(expected - found)
+    surplus = sorted(it for it in found - expected if not _is_optional(app, *it))
+    said = [f"lacks {role} on {place}" for role, place in missing]
+    said += [f"also has {role} on {place}" for role, place in surplus]
+    if said:
+        return Check(kind="roles of", name=identity, state="unhealthy", detail="; ".join(said))
+    detail = f"{len(found)} roles"
+    return Check(kind="roles of", name=identity, state="healthy", detail=detail)
+
+
+def _expected(app: str, outputs: Mapping[str, Any]) -> set[tuple[str, str]]:
+    absent = set() if outputs.get("appInsightsName") else {"insights"}
+    return {it for it in EXPECTED.get(app, frozenset()) if it[1] not in absent}
+
+
+def _is_optional(app: str, role: str, place: str) -> bool:
+    return role in _OPTIONAL or (app == "main" and role == _SENDER and "/" not in place)
+
+
+def _words(app: str, outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Resource name to the word that the table has for it."""
+    vault = "mcpKeyVaultName" if app == "mcp" else "keyVaultName"
+    named = {
+        (outputs.get("hostStorageNames") or {}).get(app): "host",
+        outputs.get("storageAccountName"): "data",
+        outputs.get(vault): "vault",
+        outputs.get("appInsightsName"): "insights",
+    }
+    return {str(name): word for name, word in named.items() if name}
+
+
+def _place(scope: str, words: Mapping[str, str]) -> str:
+    """The end of a scope in the table's words: data/aos-data, agent-events/wake, aos-main."""
+    parts = scope.rpartition("/providers/")[2].split("/")
+    names = parts[2::2]
+    if not names:
+        return scope
+    if parts[0] == "Microsoft.ServiceBus" and len(names) > 1:
+        return "/".join(names[1:])
+    rest = [name for name in names[1:] if name != "default"]
+    return "/".join([words.get(names[0], names[0]), *rest])
+
+
+def _unasked(identity: str, reason: str) -> Check:
+    return Check(kind="roles of", name=identity, state="unhealthy", detail=reason)

@@ -1,0 +1,1 @@
+"""Does the orchestrator do what the deployment plan says, whatever az answers?"""

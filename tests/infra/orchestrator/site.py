@@ -1,0 +1,72 @@
+"""What do apps answer at /api/health in the tests?"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+
+class Site:
+    """A server on a free port: /NAME/api/health answers what is set for NAME, in order."""
+
+    def __init__(self) -> None:
+        """Answer 200 and healthy until told otherwise."""
+        self._answers: dict[str, list[tuple[int, Any]]] = {}
+        self.asked: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answers(self, name: str, *answers: tuple[int, Any]) -> None:
+        """Answer an app's calls so; the last one is repeated."""
+        self._answers[name] = list(answers)
+
+    def urls(self) -> dict[str, str]:
+        """The output functionAppUrls."""
+        return {app: f"{self.url}/{app}" for app in ("main", "mcp", "realm")}
+
+    def __enter__(self) -> Site:
+        """Start."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    def _next(self, path: str) -> tuple[int, Any]:
+        self.asked.append(path)
+        name = path.split("/")[1]
+        left = self._answers.get(name) or [(200, {"status": "healthy", "timestamp": "now"})]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, said = site._next(self.path)
+                body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler

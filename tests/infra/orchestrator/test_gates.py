@@ -1,0 +1,446 @@
+"""Does nothing pass a gate that should not? Under an az that records and answers from fixtures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.infra.orchestrator import said
+from tests.infra.orchestrator.said import change, edit
+from tests.infra.orchestrator.scenario import Scenario, play, table
+from tests.infra.orchestrator.world import DEV, World
+
+B2C = {**DEV, "environment": "prod", "enableB2C": True}
+PREFLIGHT = {"last": "VALIDATING_PARAMETERS", "creates": 0, "code": 2}
+LINT = {"last": "LINTING", "creates": 0, "code": 1}
+PLAN = {"last": "PLANNING", "creates": 0, "code": 1}
+
+
+def _json(name: str, text: str) -> Scenario:
+    return Scenario(
+        given=lambda world: (world.infra / name).write_text(text),
+        changed={"parameters": name},
+        code=2,
+        creates=0,
+        last="VALIDATING_PARAMETERS",
+    )
+
+
+PREFLIGHTS = {
+    "a template that is not there": Scenario(
+        changed={"template": "nowhere.bicep"}, says=("there is no file",), **PREFLIGHT
+    ),
+    "a parameter file that is not there": Scenario(
+        changed={"parameters": "nowhere.bicepparam"}, says=("--parameters",), **PREFLIGHT
+    ),
+    "a parameter file of no known kind": Scenario(
+        changed={"parameters": __file__}, says=("neither .bicepparam nor .json",), **PREFLIGHT
+    ),
+    "a parameter file with an error names file and line": Scenario(
+        given=lambda w: w.az.answers("bicep build-params", err=said.PARAM_ERROR, code=1),
+        says=("dev.bicepparam:4", "BCP259"),
+        **PREFLIGHT,
+    ),
+    "build-params that says something else": Scenario(
+        given=lambda w: w.az.answers("bicep build-params", {"something": "else"}), **PREFLIGHT
+    ),
+    "a parameter file that names no environment": Scenario(
+        given=lambda w: w.parameters("dev", {"location": "eastus"}),
+        says=("which environment",),
+        **PREFLIGHT,
+    ),
+    "no Bicep CLI": Scenario(
+        given=lambda w: w.az.answers("bicep version", err="ERROR: Bicep CLI not found.\n", code=1),
+        says=("az bicep install",),
+        **PREFLIGHT,
+    ),
+    "nobody logged in": Scenario(
+        given=lambda w: w.az.answers("account show", err=said.NOT_LOGGED_IN, code=1),
+        says=("az login",),
+        **PREFLIGHT,
+    ),
+    "no network is environmental and was tried again": Scenario(
+        given=lambda w: w.az.answers("account show", err=said.NO_NETWORK, code=1),
+        code=5,
+        creates=0,
+        last="VALIDATING_PARAMETERS",
+        waits=[15.0, 30.0, 60.0],
+    ),
+    "a commit id that is none": Scenario(
+        changed={"git_sha": ""}, says=("is no commit id",), **PREFLIGHT
+    ),
+    "a region that does not exist": Scenario(
+        given=lambda w: w.parameters("dev", {**DEV, "location": "moonbase"}),
+        changed={"location": "moonbase"},
+        says=("no region moonbase",),
+        **PREFLIGHT,
+    ),
+    "a region other than that of the parameter file": Scenario(
+        changed={"location": "westus"}, says=("deploys to eastus",), **PREFLIGHT
+    ),
+    "no resource group names the command that makes it": Scenario(
+        given=lambda w: w.az.answers("group exists", "false\n"),
+        says=("az group create --name rg-aos-dev", "environment=dev project=aos owner=ops@"),
+        **PREFLIGHT,
+    ),
+    "no resource group and a dry run changes nothing": Scenario(
+        given=lambda w: w.az.answers("group exists", "false\n"),
+        flags=("--create-resource-group", "--dry-run"),
+        **PREFLIGHT,
+    ),
+    "a reader lacks both roles": Scenario(
+        given=lambda w: w.az.answers("role assignment list", [{"roleDefinitionName": "Reader"}]),
+        says=("lacks Contributor and User Access Administrator",),
+        **PREFLIGHT,
+    ),
+    "a contributor lacks the right to assign roles": Scenario(
+        given=lambda w: w.az.answers(
+            "role assignment list", [{"roleDefinitionName": "Contributor"}]
+        ),
+        says=("lacks User Access Administrator",),
+        **PREFLIGHT,
+    ),
+    "warnings are never allowed in prod": Scenario(
+        given=lambda w: w.parameters("dev", {**DEV, "environment": "prod"}),
+        flags=("--allow-warnings",),
+        says=("refused for prod",),
+        **PREFLIGHT,
+    ),
+    "sign-in without its ids says which are missing": Scenario(
+        given=lambda w: w.parameters("dev", {**B2C, "signInIssuer": "https://issuer"}),
+        says=("signInClientId (AOS_B2C_CLIENT_ID)",),
+        **PREFLIGHT,
+    ),
+    "JSON that is none names the line": _json("p.json", '{\n  "environment": oops\n}'),
+    "JSON that is a list": _json("p.json", "[]"),
+    "JSON that is empty": _json("p.json", "{}"),
+    "JSON whose parameters are bare values": _json("p.json", '{"environment": "dev"}'),
+}
+PASSES = {
+    "a first deployment": Scenario(says=("subscription: Contoso Dev", "commit: 0123456789")),
+    "contributor and user access administrator are enough": Scenario(
+        given=lambda w: w.az.answers(
+            "role assignment list",
+            [
+                {"roleDefinitionName": "Contributor"},
+                {"roleDefinitionName": "User Access Administrator"},
+            ],
+        )
+    ),
+    "roles that cannot be read only warn": Scenario(
+        given=lambda w: w.az.answers(
+            "role assignment list", err=said.service_error("Authorization_RequestDenied"), code=1
+        ),
+        says=("your roles could not be read",),
+    ),
+    "custom roles pass when told so": Scenario(
+        given=lambda w: w.az.answers("role assignment list", []), flags=("--skip-rights",)
+    ),
+    "a missing group is created when asked": Scenario(
+        given=lambda w: (w.az.answers("group exists", "false\n"), w.az.answers("group create")),
+        flags=("--create-resource-group",),
+        says=("created",),
+    ),
+    "a region without a row warns": Scenario(
+        given=lambda w: w.parameters("dev", {**DEV, "location": "newregion"}),
+        changed={"location": "newregion"},
+        says=("does not name the region",),
+    ),
+    "a region written as people do": Scenario(changed={"location": "East US"}),
+    "throttled while it asks for the group": Scenario(
+        given=lambda w: (
+            w.az.answers("group exists", err=said.service_error("TooManyRequests"), code=1),
+            w.az.then("group exists", "true\n"),
+        ),
+        waits=[15.0],
+    ),
+    "a notice of az is no warning of lint": Scenario(
+        given=lambda w: w.az.answers("bicep build", {}, err=said.NEWER_BICEP)
+    ),
+    "an information of lint is no warning": Scenario(
+        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_INFO)
+    ),
+    "a warning of lint that is allowed": Scenario(
+        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_WARNING),
+        flags=("--allow-warnings",),
+        says=("1 warnings allowed",),
+    ),
+}
+LINTS = {
+    "a warning, though az ends with 0": Scenario(
+        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_WARNING),
+        says=("no-unused-params",),
+        **LINT,
+    ),
+    "a warning of the compiler": Scenario(
+        given=lambda w: w.az.answers("bicep build", {}, err=said.COMPILER_WARNING),
+        says=("BCP081",),
+        **LINT,
+    ),
+    "a warning in the parameter file alone": Scenario(
+        given=lambda w: w.az.answers(
+            "bicep build-params",
+            {"parametersJson": json.dumps({"parameters": {"environment": {"value": "dev"}}})},
+            err=said.LINT_WARNING,
+        ),
+        says=("no-unused-params",),
+        **LINT,
+    ),
+    "an error, also where warnings are allowed": Scenario(
+        given=lambda w: w.az.answers("bicep build", err=said.LINT_ERROR, code=1),
+        flags=("--allow-warnings",),
+        says=("BCP057",),
+        **LINT,
+    ),
+    "an error that az ends with 0 for": Scenario(
+        given=lambda w: w.az.answers("bicep build", err=said.LINT_ERROR), **LINT
+    ),
+    "a failure without a diagnostic": Scenario(
+        given=lambda w: w.az.answers("bicep build", err="ERROR: Killed\n", code=1),
+        says=("Killed",),
+        **LINT,
+    ),
+}
+
+
+def _foresees(*changes: object, **more: object) -> object:
+    return lambda w: w.az.answers("deployment group what-if", said.what_if(*changes, **more))
+
+
+PLANS = {
+    "what-if with an error of the template": Scenario(
+        given=lambda w: w.az.answers(
+            "deployment group what-if", err="ERROR: InvalidTemplate - no such thing\n", code=1
+        ),
+        says=("InvalidTemplate",),
+        waits=[],
+        **PLAN,
+    ),
+    "what-if whose arguments az refuses": Scenario(
+        given=lambda w: w.az.answers(
+            "deployment group what-if", err="ERROR: unrecognized arguments: --location\n", code=2
+        ),
+        waits=[],
+        **PLAN,
+    ),
+    "what-if that prints nothing is not no changes": Scenario(
+        given=lambda w: w.az.answers("deployment group what-if", ""), **PLAN
+    ),
+    "what-if that prints text": Scenario(
+        given=lambda w: w.az.answers("deployment group what-if", "- Delete\n"), **PLAN
+    ),
+    "what-if without a list of changes": Scenario(
+        given=lambda w: w.az.answers("deployment group what-if", {"status": "Succeeded"}), **PLAN
+    ),
+    "what-if whose status is failed": Scenario(given=_foresees(status="Failed"), **PLAN),
+    "what-if that holds an error": Scenario(
+        given=_foresees(error={"code": "InvalidTemplate"}), **PLAN
+    ),
+    "what-if that Azure cannot answer today": Scenario(
+        given=lambda w: w.az.answers(
+            "deployment group what-if", err=said.service_error("ServiceUnavailable"), code=1
+        ),
+        last="PLANNING",
+        creates=0,
+        code=5,
+        waits=[15.0, 30.0, 60.0],
+    ),
+    "a name that another holds": Scenario(
+        given=lambda w: (
+            _foresees(change("Create", "Microsoft.Web/sites", "aos-dev-func"))(w),  # type: ignore[operator]
+            w.az.answers("rest@aos-dev-func", {"nameAvailable": False, "reason": "AlreadyExists"}),
+            w.az.answers("keyvault list-deleted", []),
+        ),
+        says=("aos-dev-func (AlreadyExists)", "nameSuffix"),
+        **PLAN,
+    ),
+    "a vault deleted elsewhere": Scenario(
+        given=lambda w: (
+            _foresees(change("Create", "Microsoft.KeyVault/vaults", "kv-aos-dev-x"))(w),  # type: ignore[operator]
+            w.az.answers("rest@kv-aos-dev-x", {"nameAvailable": False, "reason": "AlreadyExists"}),
+            w.az.answers("keyvault list-deleted", [_deleted_vault("rg-other")]),
+        ),
+        says=("kv-aos-dev-x",),
+        **PLAN,
+    ),
+}
+
+
+def _deleted_vault(group: str) -> dict[str, object]:
+    vault = f"/subscriptions/x/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/kv"
+    return {"name": "kv-aos-dev-x", "properties": {"location": "eastus", "vaultId": vault}}
+
+
+@table(PREFLIGHTS)
+def test_recorded_az_preflight_stops_before_anything_is_asked_of_azure(
+    world: World, row: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.infra)
+    play(world, row)
+    assert world.az.calls("deployment") == []
+
+
+@table(PASSES)
+def test_recorded_az_lets_pass(world: World, row: Scenario) -> None:
+    play(world, row)
+
+
+@table(LINTS)
+def test_recorded_az_lint_stops_before_what_if(world: World, row: Scenario) -> None:
+    play(world, row)
+    assert world.az.calls("deployment") == []
+
+
+@table(PLANS)
+def test_recorded_az_what_if_that_failed_never_deploys(world: World, row: Scenario) -> None:
+    play(world, row)
+
+
+def test_recorded_az_is_called_in_the_order_of_the_plan(world: World) -> None:
+    assert world.deploy() == 0
+    assert world.az.commands() == [
+        "version",
+        "bicep version",
+        "bicep build-params",
+        "account show",
+        "account list-locations",
+        "group exists",
+        "role assignment list",
+        "bicep build",
+        "deployment group what-if",
+        "deployment group create",
+        "resource list",
+        *["functionapp function list"] * 3,
+        "rest",
+    ]
+    assert world.phases() == [
+        ("VALIDATING_PARAMETERS", "passed"),
+        ("LINTING", "passed"),
+        ("PLANNING", "passed"),
+        ("AWAITING_CONFIRMATION", "skipped"),
+        ("DEPLOYING", "passed"),
+        ("VERIFYING_HEALTH", "passed"),
+    ]
+
+
+def test_recorded_az_gets_template_and_parameters_alike_in_what_if_and_create(world: World) -> None:
+    assert world.deploy() == 0
+    name = world.record()["deployment_name"]
+    given = [
+        *("--resource-group", "rg-aos-dev", "--name", name),
+        *("--template-file", str(world.infra / "main-modular.bicep")),
+        *("--parameters", str(world.infra / "parameters" / "dev.bicepparam")),
+        *("--mode", "Incremental", "--no-prompt", "true"),
+    ]
+    (foreseen,) = world.az.calls("deployment group what-if")
+    (created,) = world.az.calls("deployment group create")
+    assert foreseen[3:] == [*given, "--no-pretty-print", "-o", "json"]
+    assert created[3:] == [*given, "-o", "json"]
+
+
+def test_recorded_az_recovers_a_vault_that_was_deleted_here(world: World) -> None:
+    world.az.answers(
+        "deployment group what-if",
+        said.what_if(change("Create", "Microsoft.KeyVault/vaults", "kv-aos-dev-x")),
+    )
+    world.az.answers("rest@kv-aos-dev-x", {"nameAvailable": False, "reason": "AlreadyExists"})
+    world.az.answers("keyvault list-deleted", [_deleted_vault("RG-AOS-dev")])
+    world.az.answers("keyvault recover", {})
+    assert world.deploy("--dry-run") == 0
+    assert world.az.calls("keyvault recover") == []
+    assert world.deploy() == 0
+    (recovered,) = world.az.calls("keyvault recover")
+    assert recovered[2:4] == ["--name", "kv-aos-dev-x"]
+    assert world.record()["recovered_vaults"] == ["kv-aos-dev-x"]
+
+
+def test_recorded_az_dry_run_ends_after_what_if(world: World) -> None:
+    assert world.deploy("--dry-run") == 0
+    assert world.record()["state"] == "PLANNED"
+    assert world.az.calls("deployment group create") == []
+
+
+def test_plan_is_grouped_counted_and_without_values(world: World) -> None:
+    world.az.answers(
+        "deployment group what-if",
+        said.what_if(
+            change("Create", "Microsoft.ServiceBus/namespaces/queues", "sb-aos/aos-requests"),
+            change(
+                "Modify",
+                "Microsoft.Web/sites",
+                "aos-dev-func",
+                edit("Modify", "properties.siteConfig.linuxFxVersion", "hidden-a", "hidden-b"),
+                edit("NoEffect", "properties.noise", "a", "b"),
+            ),
+            change("NoChange", "Microsoft.KeyVault/vaults", "kv-aos-dev-x"),
+            change("Ignore", "Microsoft.Web/sites", "someone-elses"),
+            change("Unsupported", "Microsoft.Authorization/roleAssignments", "r", reason="late"),
+            diagnostics=[
+                {"level": "Warning", "code": "NestedDeploymentShortCircuited", "message": "m"}
+            ],
+        ),
+    )
+    assert world.deploy() == 0
+    shown = [line.strip() for line in world.said.splitlines()]
+    start = shown.index("CREATE (1)")
+    assert shown[start : start + 9] == [
+        "CREATE (1)",
+        "Microsoft.ServiceBus/namespaces/queues sb-aos/aos-requests",
+        "MODIFY (1)",
+        "Microsoft.Web/sites aos-dev-func",
+        "modify properties.siteConfig.linuxFxVersion",
+        "DELETE (0)",
+        "UNKNOWN TO WHAT-IF (1)",
+        "Microsoft.Authorization/roleAssignments r: late",
+        "unchanged or not in the template: 2",
+    ]
+    assert "note: Warning NestedDeploymentShortCircuited: m" in shown
+    kept = "".join(path.read_text() for path in world.audit.glob("*.json"))
+    assert "hidden-" not in world.said + kept
+
+
+def test_secure_parameters_are_recorded_nowhere(world: World) -> None:
+    world.parameters("dev", DEV, criticalAlertWebhook="https://secret-hook")
+    assert world.deploy() == 0
+    assert world.record()["parameter_values"] == DEV
+    kept = b"".join(path.read_bytes() for path in world.audit.iterdir())
+    assert b"secret-hook" not in kept + world.said.encode()
+
+
+def test_templates_that_change_after_what_if_are_not_deployed(world: World) -> None:
+    late = world.infra / "modules" / "late.bicep"
+    world.az.answers(
+        "deployment group what-if", said.what_if(), script=f"echo '// late' > {late}\n"
+    )
+    assert world.deploy() == 1
+    assert "changed after they were planned" in world.said
+    assert world.az.calls("deployment group create") == []
+
+
+@pytest.mark.parametrize("where", ["infra", "."])
+def test_paths_are_seen_from_the_current_folder(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    folder = world.repository / where
+    monkeypatch.chdir(folder)
+    inside = Path("infra") if where == "." else Path()
+    code = world.deploy(
+        template=str(inside / "main-modular.bicep"),
+        parameters=str(inside / "parameters" / "dev.bicepparam"),
+    )
+    assert code == 0
+    assert world.record()["template"] == str(world.infra / "main-modular.bicep")
+
+
+def test_commit_is_head_and_a_dirty_tree_is_recorded(world: World) -> None:
+    sha = world.commit()
+    given = ("-g", said.GROUP, "-l", "eastus", "-t", str(world.infra / "main-modular.bicep"))
+    parameters = ("-p", str(world.infra / "parameters" / "dev.bicepparam"))
+    assert world.run(*given, *parameters) == 0
+    assert world.record()["git"] == {"head": sha, "dirty": False}
+    (world.infra / "modules" / "late.bicep").write_text("// not committed\n")
+    assert world.run(*given, *parameters) == 0
+    assert (world.record()["git_sha"], world.record()["git"]["dirty"]) == (sha, True)
+    assert "differ from the commit" in world.said
