@@ -128,6 +128,17 @@ async def test_a_key_that_was_used_for_another_request_is_422(apps: InMemory) ->
     assert (reply.status, reply.code) == (422, "idempotency_conflict")
 
 
+async def test_who_waits_is_woken_by_the_runs_end_itself(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unseen(conversation_id: str, run_id: str) -> None:
+        return None
+
+    monkeypatch.setattr(apps.world.conversations, "find_run", unseen)
+    async with asyncio.timeout(5):
+        assert (await asked(apps, {"message": "Hello"})).status == 200
+
+
 async def test_an_answer_too_large_for_the_bus_reaches_who_waits_whole(apps: InMemory) -> None:
     apps.model.then("x" * 300_000)
     reply = await asked(apps, {"message": "Everything, please"})
