@@ -36,7 +36,14 @@ from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.domain.caller import Caller
 from aos.domain.card import CardPolicy
 from aos.domain.conversation import Message
-from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, RESPONSES_QUEUE, RunEnded, read_command
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    RESPONSES_QUEUE,
+    RealmCommand,
+    RunEnded,
+    read_command,
+)
 from aos.domain.run import ReplyAddress, Run, Usage
 from aos.errors import SessionLost, TransientError
 from aos.ports import ChatModel, ModelAnswer, ModelCall
@@ -283,7 +290,7 @@ class MemoryWorld:
         if isinstance(command, RunEnded):
             await self.replies_service.deliver(command)
             self.waiters.notify(command.run)
-        else:
+        elif isinstance(command, RealmCommand):
             await self.execution.handle(command, delivery_count=kept.deliveries)
 
     async def _moving_clock(self, work: Awaitable[T]) -> T:

@@ -14,12 +14,19 @@ from typing import Any, Literal, TypeAlias
 
 from aos.domain.run import (
     AdmittedRequest,
+    ParentRun,
     ReplyAddress,
     Run,
     from_wire_time,
     required_time,
     to_wire_time,
 )
+from aos.domain.tool_commands import Approve as Approve
+from aos.domain.tool_commands import CallTool as CallTool
+from aos.domain.tool_commands import CancelChild as CancelChild
+from aos.domain.tool_commands import RequestRun as RequestRun
+from aos.domain.tool_commands import ToolResult as ToolResult
+from aos.domain.tool_commands import read_tool_command
 
 VERSION = 1
 REQUESTS_QUEUE = "aos-requests"
@@ -66,10 +73,14 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRun:
-    """Main to realm: end this run as `cancelled`; holds the whole StartRun, so may come first."""
+    """Main to realm: end this run as `cancelled`; holds the whole StartRun, so may come first.
+
+    `reason` is None when a caller asked for it, else the code of the error that the run ends with.
+    """
 
     type: Literal["CancelRun"] = "CancelRun"
     request: AdmittedRequest
+    reason: str | None = None
     attempt: int = 0
 
     @property
@@ -90,7 +101,7 @@ class CancelRun:
     @property
     def body(self) -> dict[str, Any]:
         """What it carries beyond the common fields."""
-        return _request_body(self.request)
+        return {**_request_body(self.request), "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +133,20 @@ class RunEnded:
     run: Run
     owner: str
     reply: ReplyAddress | None = None
+    parent: ParentRun | None = None
     traceparent: str | None = None
     attempt: int = 0
+
+    @classmethod
+    def of(cls, request: AdmittedRequest, run: Run) -> RunEnded:
+        """The end of a run, with what its request says about who is told."""
+        return cls(
+            run=run,
+            owner=request.owner,
+            reply=request.reply,
+            parent=request.parent,
+            traceparent=request.traceparent,
+        )
 
     @property
     def command_id(self) -> str:
@@ -147,12 +170,14 @@ class RunEnded:
             "run": self.run.to_dict(),
             "owner": self.owner,
             "reply": None if self.reply is None else self.reply.to_dict(),
+            "parent": None if self.parent is None else self.parent.to_dict(),
             "traceparent": self.traceparent,
         }
 
 
-Command: TypeAlias = StartRun | CancelRun | ContinueRun | RunEnded
-RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun
+RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun | ToolResult | Approve
+MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild
+Command: TypeAlias = RealmCommand | MainCommand | CallTool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +244,16 @@ def to_realm(command: RealmCommand, *, scheduled_at: datetime | None = None) -> 
     )
 
 
+def to_main(command: MainCommand) -> Outgoing:
+    """Address a command to main."""
+    return Outgoing(queue=MAIN_QUEUE, command=command)
+
+
+def to_mcp(command: CallTool) -> Outgoing:
+    """Address a command to mcp."""
+    return Outgoing(queue=MCP_QUEUE, command=command)
+
+
 def to_dict(command: Command) -> dict[str, Any]:
     """The envelope: the common fields, then the command's own."""
     return {
@@ -259,7 +294,7 @@ def _read(raw: dict[str, Any]) -> Command:
         case "StartRun":
             return StartRun(request=_request(raw), attempt=attempt)
         case "CancelRun":
-            return CancelRun(request=_request(raw), attempt=attempt)
+            return CancelRun(request=_request(raw), reason=raw.get("reason"), attempt=attempt)
         case "ContinueRun":
             return ContinueRun(
                 run_id=raw["run_id"],
@@ -272,11 +307,15 @@ def _read(raw: dict[str, Any]) -> Command:
                 run=Run.from_dict(raw["run"]),
                 owner=raw["owner"],
                 reply=ReplyAddress.from_dict(raw.get("reply")),
+                parent=None if raw.get("parent") is None else ParentRun.from_dict(raw["parent"]),
                 traceparent=raw.get("traceparent"),
                 attempt=attempt,
             )
         case unknown:
-            raise EnvelopeError(f"unknown command type {unknown!r}")
+            command = read_tool_command(raw, attempt=attempt)
+            if command is None:
+                raise EnvelopeError(f"unknown command type {unknown!r}")
+            return command
 
 
 def _request_body(request: AdmittedRequest) -> dict[str, Any]:

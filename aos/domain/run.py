@@ -130,11 +130,54 @@ class ReplyAddress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParentRun:
+    """The tool call that a delegated run answers, and what the run may spend of its parent's.
+
+    `depth` is the delegated run's own: 1 for the child of a run that nobody delegated. Past
+    `deadline` nobody waits for it any more; `tokens_left` None means no limit.
+    """
+
+    run_id: str
+    conversation_id: str
+    tool_call_id: str
+    root_run_id: str
+    depth: int
+    deadline: datetime
+    tokens_left: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored and enveloped form."""
+        return {
+            "run_id": self.run_id,
+            "conversation_id": self.conversation_id,
+            "tool_call_id": self.tool_call_id,
+            "root_run_id": self.root_run_id,
+            "depth": self.depth,
+            "deadline": to_wire_time(self.deadline),
+            "tokens_left": self.tokens_left,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> ParentRun:
+        """Read the stored form back."""
+        return cls(
+            run_id=raw["run_id"],
+            conversation_id=raw["conversation_id"],
+            tool_call_id=raw["tool_call_id"],
+            root_run_id=raw["root_run_id"],
+            depth=raw["depth"],
+            deadline=required_time(raw["deadline"]),
+            tokens_left=raw.get("tokens_left"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedRequest:
     """A request as main accepted it; what `aosruns/<run_id>` holds. It never changes afterwards.
 
     `message` is the text for the model; `conversation_id` is resolved (the run's id when the
-    caller gave none). `as_admin` lets the run continue a conversation of another owner.
+    caller gave none). `as_admin` lets the run continue a conversation of another owner; `parent`
+    is set on delegated runs.
     """
 
     run_id: str
@@ -151,6 +194,7 @@ class AdmittedRequest:
     as_admin: bool = False
     traceparent: str | None = None
     replay_of: str | None = None
+    parent: ParentRun | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The stored and enveloped form."""
@@ -169,6 +213,7 @@ class AdmittedRequest:
             "as_admin": self.as_admin,
             "traceparent": self.traceparent,
             "replay_of": self.replay_of,
+            "parent": None if self.parent is None else self.parent.to_dict(),
         }
 
     @classmethod
@@ -189,6 +234,7 @@ class AdmittedRequest:
             as_admin=raw.get("as_admin", False),
             traceparent=raw.get("traceparent"),
             replay_of=raw.get("replay_of"),
+            parent=None if raw.get("parent") is None else ParentRun.from_dict(raw["parent"]),
         )
 
 

@@ -14,8 +14,8 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     REQUESTS_QUEUE,
-    ContinueRun,
     EnvelopeError,
+    RealmCommand,
     RunEnded,
     read_command,
 )
@@ -166,7 +166,7 @@ class Pump:
             app.waiters.notify(command.run)
         else:
             assert isinstance(app, RealmApp)
-            assert isinstance(command, ContinueRun) or command.request
+            assert isinstance(command, RealmCommand)
             await app.execution.handle(command, delivery_count=message.delivery_count)
 
 

@@ -4,6 +4,7 @@ A fake of every port, held to the same contract tests as the real adapters, over
 that any number of app instances share: what the simulation and the tests of AOS users run on.
 """
 
+from aos.adapters.memory.approvals import MemoryDecisions
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryBroker",
     "MemoryBus",
     "MemoryConversationStore",
+    "MemoryDecisions",
     "MemoryLedger",
     "MemoryPendingStore",
     "MemoryRequestStore",

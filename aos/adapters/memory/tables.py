@@ -15,6 +15,7 @@ from typing import TypeAlias
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.conversation import Conversation, Message, Step
 from aos.domain.run import AdmittedRequest, Run
+from aos.domain.tool import ApprovalRequest, Decision
 from aos.errors import StaleWrite
 from aos.ports import IndexedRun, Loaded, PendingRun, StoredRequest
 
@@ -36,10 +37,14 @@ class MemoryTables:
     """Every row of the in-memory storage account; `watchers` hear of each write, after it."""
 
     requests: dict[str, StoredRequest] = field(default_factory=dict)
+    trees: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, PendingRun] = field(default_factory=dict)
     conversations: dict[str, ConversationRows] = field(default_factory=dict)
     index: dict[str, IndexedRun] = field(default_factory=dict)
     seen: dict[str, Run] = field(default_factory=dict)
+    approvals: dict[tuple[str, str], ApprovalRequest] = field(default_factory=dict)
+    open_approvals: set[tuple[str, str]] = field(default_factory=set)
+    decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
     usage: dict[tuple[str, str, int], DayUsage] = field(default_factory=dict)
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))
@@ -87,13 +92,14 @@ class MemoryRequestStore:
 
         await self._door("requests.insert", request.run_id, act)
 
-    async def ask_cancel(self, run_id: str, *, at: datetime) -> None:
-        """Set `cancel_requested_at`; a later ask leaves the first one standing."""
+    async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
+        """Set `cancel_requested_at` and why; a later ask leaves the first one standing."""
 
         def act() -> None:
             row = self._tables.requests.get(run_id)
             if row is not None and row.cancel_requested_at is None:
-                self._tables.requests[run_id] = replace(row, cancel_requested_at=at)
+                asked = replace(row, cancel_requested_at=at, cancel_reason=reason)
+                self._tables.requests[run_id] = asked
                 self._tables.written("requests.ask_cancel", run_id)
 
         await self._door("requests.ask_cancel", run_id, act)
@@ -106,6 +112,16 @@ class MemoryRequestStore:
             return row is not None and row.cancel_requested_at is not None
 
         return await self._door("requests.cancel_asked", run_id, act)
+
+    async def join_tree(self, root_run_id: str, run_id: str) -> int:
+        """Enter a delegated run in its tree; how many runs that has now, the root included."""
+
+        def act() -> int:
+            tree = self._tables.trees.setdefault(root_run_id, set())
+            tree.add(run_id)
+            return len(tree) + 1
+
+        return await self._door("requests.join_tree", run_id, act)
 
 
 class MemoryPendingStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aos.adapters.tables.account import Table, TableAccount, TableClients
+from aos.adapters.tables.approvals import AzureDecisions
 from aos.adapters.tables.conversations import AzureConversationStore
 from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
@@ -12,6 +13,7 @@ from aos.adapters.tables.requests import AzureRequestStore
 from aos.ports import (
     BlobStore,
     ConversationStore,
+    Decisions,
     Ledger,
     PendingStore,
     RequestStore,
@@ -33,6 +35,7 @@ class AzureTables:
         self._conversations = AzureConversationStore(self._table("aosconversations"), kept)
         self._index = AzureRunIndex(self._table("aosindex"), requests=self._table("aosruns"))
         self._ledger = AzureLedger(self._table("aosusage"))
+        self._decisions = AzureDecisions(self._table("aostoolcalls"), kept)
 
     def requests(self) -> RequestStore:
         """The request rows."""
@@ -53,6 +56,10 @@ class AzureTables:
     def ledger(self) -> Ledger:
         """Replies sent and usage counted."""
         return self._ledger
+
+    def decisions(self) -> Decisions:
+        """What waits for a person, and what was decided."""
+        return self._decisions
 
     async def check(self) -> None:
         """One cheap read, for health; raises TransientError when the tables are away."""

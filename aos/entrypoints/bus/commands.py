@@ -12,6 +12,7 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     EnvelopeError,
+    RealmCommand,
     RunEnded,
     read_command,
 )
@@ -78,7 +79,7 @@ class RealmQueue:
 
     async def _take(self, message: ReceivedMessage) -> None:
         command = read_command(await self._bus.whole_body(message))
-        if isinstance(command, RunEnded):
+        if not isinstance(command, RealmCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
         await self._execution.handle(command, delivery_count=message.delivery_count)
 

@@ -117,6 +117,13 @@ class CatalogReader:
             )
         return await self.server_card(entry.serving_digest)
 
+    async def serves(self, server_id: str) -> bool:
+        """Is there an MCP server of this id that is enabled?"""
+        try:
+            return (await self.server(server_id)).enabled
+        except Refused:
+            return False
+
     async def server_card(self, digest: str) -> McpServerCard:
         """The MCP server card with this digest."""
         kept = self._kept(digest)

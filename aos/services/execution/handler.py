@@ -16,11 +16,13 @@ from aos.domain import advance
 from aos.domain.conversation import ActiveRun, CardView, Conversation, Step
 from aos.domain.envelope import (
     AGENT_EVENTS,
+    Approve,
     CancelRun,
     ContinueRun,
     Event,
     RealmCommand,
     StartRun,
+    ToolResult,
 )
 from aos.domain.run import Run, RunStatus
 from aos.errors import OutcomeUnknown, Refused, SessionLost, StaleWrite, TransientError
@@ -104,11 +106,12 @@ class Execution:
 
     async def _open(self, command: RealmCommand) -> _Work | None:
         """Load the conversation; None when there is none to continue."""
-        run_id = None if isinstance(command, ContinueRun) else command.run_id
+        starting = isinstance(command, StartRun | CancelRun)
+        run_id = command.run_id if starting else None
         loaded = await self._conversations.load(command.conversation_id, run_id=run_id)
         conversation = loaded.conversation
         version = 0
-        if not isinstance(command, ContinueRun):
+        if isinstance(command, StartRun | CancelRun):
             version = command.request.catalog_version
             if conversation is None:
                 conversation = Conversation.begun_by(command.request, now=self._clock.now())
@@ -132,6 +135,8 @@ class Execution:
                 work.add(advance.cancel(work.conversation, request, known=known, now=now))
             case ContinueRun():
                 work.add(advance.woken(work.conversation, command))
+            case ToolResult() | Approve():
+                pass
             case _:
                 assert_never(command)
 

@@ -1,14 +1,15 @@
 """What do the services need from the world?
 
 Role-named Protocols of at most five methods. The real ones are in `aos.adapters`, wired by
-`aos.bootstrap`; `aos.adapters.memory` has a fake of each, held to the same contract tests. A
+`aos.bootstrap`; `aos.adapters.memory` has a fake of each, held to the same contract tests. Those of
+the model and of tools are in `aos.ports.model` and `aos.ports.tools`, and are found here too. A
 method raises `TransientError` when the world is away, `OutcomeUnknown` when a write may or may
 not have happened, and `StaleWrite` when a condition did not hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +18,19 @@ from typing import Literal, Protocol
 from aos.domain.agent_card import AgentCard
 from aos.domain.conversation import Conversation, Message, Step
 from aos.domain.envelope import Event, Outgoing, Reply
-from aos.domain.run import AdmittedRequest, Run, Usage
+from aos.domain.run import AdmittedRequest, Run
+from aos.ports.model import ChatMessage as ChatMessage
+from aos.ports.model import ChatModel as ChatModel
+from aos.ports.model import ModelAnswer as ModelAnswer
+from aos.ports.model import ModelCall as ModelCall
+from aos.ports.model import OfferedTool as OfferedTool
+from aos.ports.tools import ApprovalPage as ApprovalPage
+from aos.ports.tools import AskedApproval as AskedApproval
+from aos.ports.tools import Decisions as Decisions
+from aos.ports.tools import Secrets as Secrets
+from aos.ports.tools import ToolCatalog as ToolCatalog
+from aos.ports.tools import ToolLedger as ToolLedger
+from aos.ports.tools import ToolServers as ToolServers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +102,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRequest:
-    """A request row: the request as admitted, and when its cancellation was asked for."""
+    """A request row: the request as admitted, when its cancellation was asked for, and why
+    (an error code; None: a caller wanted it)."""
 
     request: AdmittedRequest
     cancel_requested_at: datetime | None = None
+    cancel_reason: str | None = None
 
 
 class RequestStore(Protocol):
@@ -107,12 +122,17 @@ class RequestStore(Protocol):
         very call took effect: look it up)."""
         ...
 
-    async def ask_cancel(self, run_id: str, *, at: datetime) -> None:
-        """Set `cancel_requested_at`; a later ask leaves the first one standing."""
+    async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
+        """Set `cancel_requested_at` and why; a later ask leaves the first one standing."""
         ...
 
     async def cancel_asked(self, run_id: str) -> bool:
         """True once cancellation was asked for; reads nothing but that."""
+        ...
+
+    async def join_tree(self, root_run_id: str, run_id: str) -> int:
+        """Enter a delegated run in the tree of its root (again: no change); how many runs the
+        tree has now, the root included."""
         ...
 
 
@@ -343,52 +363,8 @@ class Agents(Protocol):
         """The card with this digest, published or not any more: what a run has pinned."""
         ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatMessage:
-    """One message for the model."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCall:
-    """One call of the model: `model` is a name the endpoint serves, or None for its default."""
-
-    model: str | None
-    messages: Sequence[ChatMessage]
-    parameters: Mapping[str, object]
-    timeout_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAnswer:
-    """What the model said, with the tokens it took and the name it answered under."""
-
-    text: str
-    usage: Usage
-    model: str
-
-
-class ChatModel(Protocol):
-    """The model behind an OpenAI-compatible endpoint."""
-
-    def configured(self) -> bool:
-        """Whether an endpoint is set at all."""
-        ...
-
-    async def served(self) -> frozenset[str]:
-        """The names that the endpoint lists, at most 30 s old; empty when it lists none."""
-        ...
-
-    async def complete(self, call: ModelCall) -> ModelAnswer:
-        """Ask once, without retries.
-
-        Raises TransientError (408, 429, 5xx, time-out, cut connection, broken JSON, no choices)
-        with the endpoint's Retry-After, and RunFailed `model_rejected` (400),
-        `model_misconfigured` (401, 403, 404) or `model_output_invalid`.
-        """
+    async def serves(self, server_id: str) -> bool:
+        """Is there an MCP server of this id that is enabled?"""
         ...
 
 

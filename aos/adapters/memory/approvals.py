@@ -1,0 +1,84 @@
+"""How does the list of what waits for a person behave, without a network?"""
+
+from __future__ import annotations
+
+from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.tables import MemoryTables
+from aos.domain.run import to_wire_time
+from aos.domain.tool import ApprovalRequest, Decision
+from aos.errors import StaleWrite
+from aos.ports import ApprovalPage, AskedApproval
+
+
+class MemoryDecisions:
+    """What waits for a decision, and what was decided: each call once."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def ask(self, approval: ApprovalRequest) -> None:
+        """Enter a call among those that wait; entering it again changes nothing."""
+
+        def act() -> None:
+            key = (approval.run_id, approval.tool_call_id)
+            if key not in self._tables.approvals:
+                self._tables.approvals[key] = approval
+                self._tables.open_approvals.add(key)
+                self._tables.written("decisions.ask", approval.run_id)
+
+        await self._door("decisions.ask", approval.run_id, act)
+
+    async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
+        """What was asked about a call and what was decided; None when nothing was asked."""
+
+        def act() -> AskedApproval | None:
+            key = (run_id, tool_call_id)
+            asked = self._tables.approvals.get(key)
+            if asked is None:
+                return None
+            return AskedApproval(request=asked, decision=self._tables.decisions.get(key))
+
+        return await self._door("decisions.find", run_id, act)
+
+    async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
+        """Insert the decision once; StaleWrite when one stands."""
+
+        def act() -> None:
+            key = (run_id, tool_call_id)
+            if key in self._tables.decisions:
+                raise StaleWrite(f"tool call {tool_call_id!r} of run {run_id!r} is decided already")
+            self._tables.decisions[key] = decision
+            self._tables.written("decisions.decide", run_id)
+
+        await self._door("decisions.decide", run_id, act)
+
+    async def waiting(self, *, owner: str | None, after: str | None, limit: int) -> ApprovalPage:
+        """Those that nobody has closed, of an owner or (None) of everybody, oldest first."""
+
+        def act() -> ApprovalPage:
+            found = sorted(
+                (_token(asked), asked)
+                for key in self._tables.open_approvals
+                if owner in (None, (asked := self._tables.approvals[key]).owner)
+            )
+            rows = [(token, asked) for token, asked in found if token > (after or "")]
+            more = len(rows) > limit
+            return ApprovalPage(
+                items=[asked for _, asked in rows[:limit]],
+                next=rows[limit - 1][0] if more else None,
+            )
+
+        return await self._door("decisions.waiting", owner or "", act)
+
+    async def close(self, approval: ApprovalRequest) -> None:
+        """Take a call off the list; again changes nothing."""
+
+        def act() -> None:
+            self._tables.open_approvals.discard((approval.run_id, approval.tool_call_id))
+
+        await self._door("decisions.close", approval.run_id, act)
+
+
+def _token(asked: ApprovalRequest) -> str:
+    return f"{to_wire_time(asked.requested_at)}|{asked.run_id}|{asked.tool_call_id}"

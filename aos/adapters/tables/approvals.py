@@ -1,0 +1,132 @@
+"""How is what waits for a person kept, table `aostoolcalls`?
+
+Partition `run_id`: `<tool_call_id>:approval` what was asked, `<tool_call_id>:decision` what was
+decided, inserted once. Partition `approvals`: a row for each call that still waits, by time, so
+that the list is one query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from aos.adapters.tables.account import Entity, Table
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.rows import SCHEMA, check_schema, pack
+from aos.domain.run import required_time, to_wire_time
+from aos.domain.tool import ApprovalRequest, Decision
+from aos.ports import ApprovalPage, AskedApproval
+
+WAITING = "approvals"
+LAST = "A"
+"""Behind every row of the list: rows begin with digits."""
+LONGEST_TOKEN = 200
+_MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = required_time("1970-01-01T00:00:00.000Z")
+
+
+class AzureDecisions:
+    """What waits for a decision, and what was decided: `Decisions`."""
+
+    def __init__(self, table: Table, payloads: Payloads) -> None:
+        self._table = table
+        self._payloads = payloads
+
+    async def ask(self, approval: ApprovalRequest) -> None:
+        """Enter a call among those that wait. Two calls; the row is what was asked, the list row
+        comes second, so that what is listed can be decided."""
+        (packed,) = pack([_document(approval)])
+        await self._payloads.keep(approval.conversation_id, packed.payloads)
+        row = f"{approval.tool_call_id}:approval"
+        names = {"conversation_id": approval.conversation_id, "owner": approval.owner}
+        await self._table.put({**packed.entity(approval.run_id, row), **names})
+        await self._table.put({**packed.entity(WAITING, _place(approval)), **names})
+
+    async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
+        """What was asked about a call and what was decided. Two calls."""
+        asked = await self._table.get(run_id, f"{tool_call_id}:approval")
+        if asked is None:
+            return None
+        decided = await self._table.get(run_id, f"{tool_call_id}:decision")
+        return AskedApproval(
+            request=await self._request(asked),
+            decision=None if decided is None else _decision(decided),
+        )
+
+    async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
+        """Insert the decision once; StaleWrite when one stands. One call."""
+        await self._table.insert(
+            {
+                "PartitionKey": run_id,
+                "RowKey": f"{tool_call_id}:decision",
+                "schema": SCHEMA,
+                "decision": decision.decision,
+                "reason": decision.reason,
+                "decided_by": decision.decided_by,
+                "decided_at": to_wire_time(decision.decided_at),
+            }
+        )
+
+    async def waiting(self, *, owner: str | None, after: str | None, limit: int) -> ApprovalPage:
+        """Those that nobody has closed, oldest first. One call."""
+        mine, parameters = "", {}
+        if owner is not None:
+            mine, parameters = " and owner eq @owner", {"owner": owner}
+        rows = await self._table.query(
+            f"PartitionKey eq @partition and RowKey gt @after and RowKey lt @end{mine}",
+            limit=limit + 1,
+            partition=WAITING,
+            after=(after or "")[:LONGEST_TOKEN],
+            end=LAST,
+            **parameters,
+        )
+        items = rows[:limit]
+        return ApprovalPage(
+            items=[await self._request(row) for row in items],
+            next=items[-1]["RowKey"] if len(rows) > limit else None,
+        )
+
+    async def close(self, approval: ApprovalRequest) -> None:
+        """Take a call off the list. One call."""
+        await self._table.delete(WAITING, _place(approval))
+
+    async def _request(self, row: Entity) -> ApprovalRequest:
+        return _asked(await self._payloads.whole(row["conversation_id"], row))
+
+
+def _place(approval: ApprovalRequest) -> str:
+    """The row in the list: by time, then by call."""
+    moment = (approval.requested_at - _EPOCH) // _MILLISECOND
+    return f"{moment:015d}-{approval.run_id}-{approval.tool_call_id}"
+
+
+def _document(approval: ApprovalRequest) -> dict[str, Any]:
+    return {
+        "run_id": approval.run_id,
+        "tool_call_id": approval.tool_call_id,
+        "agent_id": approval.agent_id,
+        "conversation_id": approval.conversation_id,
+        "owner": approval.owner,
+        "tool": approval.tool,
+        "arguments": dict(approval.arguments),
+        "requested_at": to_wire_time(approval.requested_at),
+        "expires_at": to_wire_time(approval.expires_at),
+    }
+
+
+def _asked(read: Mapping[str, Any]) -> ApprovalRequest:
+    times: dict[str, datetime] = {
+        name: required_time(read[name]) for name in ("requested_at", "expires_at")
+    }
+    return ApprovalRequest(**{**read, **times})
+
+
+def _decision(row: Entity) -> Decision:
+    check_schema(row)
+    return Decision(
+        decision=row["decision"],
+        reason=row["reason"],
+        decided_by=row["decided_by"],
+        decided_at=required_time(row["decided_at"]),
+    )

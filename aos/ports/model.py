@@ -1,0 +1,75 @@
+"""What does a run need from the model behind it?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from aos.domain.run import Usage
+from aos.domain.tool import AskedCall, MessageCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatMessage:
+    """One message for the model. An assistant's `tool_calls` and a tool's `tool_call_id` have our
+    ids."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: tuple[MessageCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedTool:
+    """A tool as the model is told of it; `parameters` is its JSON Schema, untouched."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One call of the model: `model` is a name the endpoint serves, or None for its default."""
+
+    model: str | None
+    messages: Sequence[ChatMessage]
+    parameters: Mapping[str, object]
+    timeout_seconds: float
+    tools: Sequence[OfferedTool] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAnswer:
+    """What the model said, with the tokens it took and the name it answered under.
+
+    `tool_calls` are those that it asks for; `text` may then be empty.
+    """
+
+    text: str
+    usage: Usage
+    model: str
+    tool_calls: tuple[AskedCall, ...] = ()
+
+
+class ChatModel(Protocol):
+    """The model behind an OpenAI-compatible endpoint."""
+
+    def configured(self) -> bool:
+        """Whether an endpoint is set at all."""
+        ...
+
+    async def served(self) -> frozenset[str]:
+        """The names that the endpoint lists, at most 30 s old; empty when it lists none."""
+        ...
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        """Ask once, without retries.
+
+        Raises TransientError (408, 429, 5xx, time-out, cut connection, broken JSON, no choices)
+        with the endpoint's Retry-After, and RunFailed `model_rejected` (400),
+        `model_misconfigured` (401, 403, 404) or `model_output_invalid`.
+        """
+        ...
