@@ -24,7 +24,7 @@ from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution, _Work
 from aos.services.mending import Mender
-from aos.services.replies import Replies, _reply
+from aos.services.replies import Replies
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -146,7 +146,7 @@ def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     async def reply_once(self: Replies, ended: RunEnded) -> None:
         entry = await self._ledger.look(ended.run)
         if ended.reply is not None:
-            await self._bus.reply(_reply(ended.run, ended.reply, traceparent=None))
+            await self._bus.reply(self._reply(ended, ended.reply))
         with contextlib.suppress(StaleWrite):
             await self._ledger.record(ended.run, entry)
 
