@@ -113,7 +113,7 @@ class Story:
             raise LaptopError(f"the broken card was not refused: {status.get('state')!r}")
         self.say(f"   refused; {self.config_container}/status/agents/{agent_id}.json says:")
         for error in status.get("errors", []):
-            self.say(f"     {error.get('path')}: {error.get('message')} {error.get('hint') or ''}")
+            self.say(f"     {error.get('path')}: {error.get('message')}; {error.get('hint')}")
         answer = self.doors.ask_http(agent_id, THIRD_QUESTION, conversation_id)
         self.say("   and the old agent still answers:")
         self._quote(answer)
