@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.intake import Intake, IntakeRules
 from devhost.servicebus.entities.lane import Lane
+from devhost.servicebus.entities.lock_ends import LockEnds
 from devhost.servicebus.entities.message import Content, Held, Lock, Message, State
 from devhost.servicebus.entities.receiver import Receiver
 from devhost.servicebus.entities.records import Gone, Journal, Kept
@@ -68,7 +68,7 @@ class Queue:
         self.locked: dict[bytes, Held] = {}
         """Messages under a lock, by its tag."""
         self.sessions = SessionDesk(self)
-        self._lock_ends: deque[tuple[int, Held, Lock]] = deque()
+        self._lock_ends = LockEnds()
         self._expiries: list[tuple[int, Held]] = []
         self._armed_ms: int | None = None
 
@@ -259,24 +259,16 @@ class Queue:
             self.want(receiver, receiver.credit)
 
     def watch(self, held: Held, lock: Lock) -> None:
-        """Look after a lock's end. Locks of one queue last equally long: ends come in order."""
-        ends = self._lock_ends
-        while ends and not _still_ends(ends[0]):
-            ends.popleft()
-        ends.append((lock.until_ms, held, lock))
-        if len(ends) == 1:
-            self.arm(lock.until_ms)
+        """Look after a lock's end."""
+        self._lock_ends.add(held, lock)
+        self.arm(lock.until_ms)
 
     def _tick(self) -> None:
         self._armed_ms = None
         now_ms = self.agenda.now_ms()
         self._activate(now_ms)
-        while self._lock_ends and (
-            self._lock_ends[0][0] <= now_ms or not _still_ends(self._lock_ends[0])
-        ):
-            end = self._lock_ends.popleft()
-            if _still_ends(end) and not end[2].settling:
-                count_delivery(self, end[1])
+        for held in self._lock_ends.take_due(now_ms):
+            count_delivery(self, held)
         self.sessions.end_overdue(now_ms)
         while self._expiries and self._expiries[0][0] <= now_ms:
             held = heapq.heappop(self._expiries)[1]
@@ -302,15 +294,10 @@ class Queue:
             heapq.heapify(self._expiries)
         dues = (
             self.schedule.next_due_ms,
-            self._lock_ends[0][0] if self._lock_ends else None,
+            self._lock_ends.next_ms,
             self._expiries[0][0] if self._expiries else None,
             self.sessions.next_end_ms,
         )
         due_ms = min((due for due in dues if due is not None), default=None)
         if due_ms is not None:
             self.arm(due_ms)
-
-
-def _still_ends(end: tuple[int, Held, Lock]) -> bool:
-    until_ms, held, lock = end
-    return held.lock is lock and lock.until_ms == until_ms

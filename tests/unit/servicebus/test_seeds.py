@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from devhost.servicebus.entities.settlement import Abandoned, Completed, DeadLettered, Released
+from devhost.servicebus.entities.settlement import (
+    Abandoned,
+    Completed,
+    DeadLettered,
+    Outcome,
+    Released,
+)
 from devhost.servicebus.errors import BusError
 from tests.unit.servicebus.world import Client, World, content
 
@@ -21,6 +27,13 @@ QUEUES = {
     "sessions": {"LockDuration": "PT5S", "MaxDeliveryCount": 4, "RequiresSession": True},
 }
 STEPS = 120
+OUTCOMES: list[Outcome] = [
+    Completed(),
+    Completed(),
+    Abandoned(),
+    Released(),
+    DeadLettered(),
+]
 
 
 class Story:
@@ -65,9 +78,7 @@ class Story:
         if client is None or not client.got:
             return
         index = self.dice.randrange(len(client.got))
-        outcome = self.dice.choice(
-            [Completed(), Completed(), Abandoned(), Released(), DeadLettered()]
-        )
+        outcome = self.dice.choice(OUTCOMES)
         body, broken = client.bodies[index], self.world.disk.broken
         try:
             client.settle(index, outcome)

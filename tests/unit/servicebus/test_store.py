@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from devhost.servicebus.filters.sql import SqlFilter
 from devhost.servicebus.store import Store
 from tests.unit.servicebus.world import START_MS, World, content
 
-QUEUES = {
+QUEUES: dict[str, dict[str, Any]] = {
     "q": {"LockDuration": "PT1M", "MaxDeliveryCount": 10},
     "s": {"RequiresSession": True, "MaxDeliveryCount": 10},
     "d": {"RequiresDuplicateDetection": True, "DuplicateDetectionHistoryTimeWindow": "P9000D"},

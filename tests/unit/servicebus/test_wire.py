@@ -76,7 +76,7 @@ async def test_settlement_has_two_phases_and_echoes_the_outcome(peer: Peer) -> N
     peer.say(peer.sender(0, "q"), peer.receiver(1, "q"), peer.credit(1, 4))
     for _ in range(4):
         peer.send(0, message())
-    states = [
+    states: list[p.DeliveryState] = [
         p.Accepted(),
         p.Modified(True, False),
         p.Rejected(p.Error("com.microsoft:dead-letter", None, {})),
