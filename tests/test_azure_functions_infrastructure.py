@@ -17,6 +17,7 @@ import pytest
 
 from aos.entrypoints.routes import MAIN_ROUTES, OTHER_ROUTES
 from devhost.functions.settings import read_host_json
+from tests.contract.functions.hosting import Running, start_host
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
@@ -242,3 +243,19 @@ def test_host_json_keeps_the_bounds_of_the_design(app: str) -> None:
     else:
         assert bus["maxAutoLockRenewalDuration"] == "00:10:00"
         assert document["extensions"]["queues"]["messageEncoding"] == "none"
+
+
+def test_the_plans_four_values_start_main(staged: dict[str, Path]) -> None:
+    folder = staged["main"]
+    plan = REPOSITORY / "tests" / "fixtures" / "plan" / "settings.json"
+    settings = folder / "local.settings.json"
+    shutil.copyfile(plan, settings)
+    process = start_host(folder)
+    try:
+        status, _, body = Running(process).request("GET", "/api/status")
+    finally:
+        settings.unlink()
+        process.kill()
+        process.communicate(timeout=10)
+    assert status == 200
+    assert {"version": "2.0.0", "environment": "dev"}.items() <= json.loads(body).items()

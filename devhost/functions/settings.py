@@ -16,6 +16,11 @@ from typing import Any
 
 from devhost.functions.errors import HostError
 
+BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
+LOCAL_BUS = (
+    "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
+    "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+)
 _EXPRESSION = re.compile(r"%([^%]+)%")
 _TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+)(?::(\d+)(?:\.(\d+))?)?")
 
@@ -73,7 +78,8 @@ def read_host_json(folder: Path) -> HostOptions:
 def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> None:
     """Put the file's Values into the environment where it has no such name; no file, no change.
 
-    Also sets what Core Tools sets: AZURE_FUNCTIONS_ENVIRONMENT, if it is unset.
+    Also sets what Core Tools sets: AZURE_FUNCTIONS_ENVIRONMENT, if it is unset. A Service Bus that
+    nobody named is the local one.
     """
     if path.exists():
         document = _read_json(path, what="the settings file")
@@ -84,6 +90,8 @@ def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> N
                 raise HostError(f"{path}: the value of {name!r} must be a string")
             environment.setdefault(name, value if isinstance(value, str) else json.dumps(value))
     environment.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
+    if not any(name.startswith(BUS) for name in environment):
+        environment[BUS] = LOCAL_BUS
 
 
 def resolve_expressions(value: str, environment: Mapping[str, str], *, where: str) -> str:
