@@ -90,7 +90,8 @@ def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> N
                 raise HostError(f"{path}: the value of {name!r} must be a string")
             environment.setdefault(name, value if isinstance(value, str) else json.dumps(value))
     environment.setdefault("AZURE_FUNCTIONS_ENVIRONMENT", "Development")
-    if not any(name.startswith(BUS) for name in environment):
+    is_laptop = environment["AZURE_FUNCTIONS_ENVIRONMENT"] == "Development"
+    if is_laptop and not any(name.startswith(BUS) for name in environment):
         environment[BUS] = LOCAL_BUS
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from devhost.functions.errors import HostError
 from devhost.functions.settings import (
+    BUS,
+    LOCAL_BUS,
     BusOptions,
     QueueOptions,
     apply_local_settings,
@@ -35,7 +37,14 @@ def test_the_environment_wins_over_the_settings_file(tmp_path: Path) -> None:
         "TWO": "file",
         "NUMBER": "3",
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+        BUS: LOCAL_BUS,
     }
+
+
+def test_a_service_bus_that_is_named_by_identity_is_not_replaced(tmp_path: Path) -> None:
+    environment = {f"{BUS}__fullyQualifiedNamespace": "x.servicebus.windows.net"}
+    apply_local_settings(tmp_path / "local.settings.json", environment)
+    assert BUS not in environment
 
 
 def test_without_a_settings_file_only_the_environments_name_is_set(tmp_path: Path) -> None:
