@@ -218,7 +218,7 @@ def _recording(folder: Path) -> Iterator[None]:
 
 def _make(folder: Path) -> None:
     if not folder.exists():
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         # Records are for the audit store, not for the repository whose commit they name.
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     with closing(_connect(folder)) as connection:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.exits import REFUSED, USAGE, Halt
+from orchestrator.signals import held
 
 ASK_SECONDS = 180.0
 _GRACE_SECONDS = 10.0
@@ -78,17 +79,20 @@ class Az:
         It runs in a session of its own: a Ctrl-C reaches us alone, and we end it.
         """
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            child = subprocess.Popen(
-                [self._executable, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+            child = None
             try:
+                with held():
+                    child = subprocess.Popen(
+                        [self._executable, *arguments],
+                        stdin=subprocess.DEVNULL,
+                        stdout=out,
+                        stderr=err,
+                        start_new_session=True,
+                    )
                 late = not _ended(child, seconds, tick_seconds, tick)
             finally:
-                _stop(child)
+                if child is not None:
+                    _stop(child)
             return Answer(
                 command=_named(arguments),
                 code=child.returncode,

@@ -73,9 +73,6 @@ def _deploy_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _shared(parser)
     parser.add_argument(
-        "--allow-warnings", action="store_true", help="go on when lint warns; refused for prod"
-    )
-    parser.add_argument(
         "--create-resource-group", action="store_true", help="create the group when it is missing"
     )
     return parser
@@ -89,6 +86,7 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--git-sha", metavar="SHA", help="commit for the audit record; by default HEAD")
     _audit_dir(parser)
+    add("--allow-warnings", action="store_true", help="go on when lint warns; refused for prod")
     add("-y", "--yes", action="store_true", help="confirm destructive changes beforehand")
     add("--dry-run", "--what-if", action="store_true", help="end after WHAT-IF")
     add(
@@ -121,7 +119,7 @@ def _request(args: argparse.Namespace) -> Request:
         parameters=args.parameters.absolute(),
         audit_dir=args.audit_dir.absolute(),
         git_sha=args.git_sha,
-        allow_warnings=getattr(args, "allow_warnings", False),
+        allow_warnings=args.allow_warnings,
         yes=args.yes,
         dry_run=args.dry_run,
         stack=args.stack,

@@ -128,10 +128,11 @@ def _words(app: str, outputs: Mapping[str, Any]) -> dict[str, str]:
 
 def _place(scope: str, words: Mapping[str, str]) -> str:
     """The end of a scope in the table's words: data/aos-data, agent-events/wake, aos-main."""
-    parts = scope.rpartition("/providers/")[2].split("/")
-    names = parts[2::2]
-    if not names:
+    _, within, resource = scope.rpartition("/providers/")
+    if not within:
         return scope
+    parts = resource.split("/")
+    names = parts[2::2]
     if parts[0] == "Microsoft.ServiceBus" and len(names) > 1:
         return "/".join(names[1:])
     rest = [name for name in names[1:] if name != "default"]

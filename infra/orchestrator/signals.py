@@ -35,3 +35,19 @@ def interrupting() -> Iterator[Callable[[], None]]:
     finally:
         for it, handler in before.items():
             signal.signal(it, handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let a signal wait until a step is done whole, such as starting a process and knowing it."""
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {
+        it: signal.signal(it, lambda number, _: came.append(number)) for it in _ASKED
+    }
+    try:
+        yield
+    finally:
+        for it, handler in before.items():
+            signal.signal(it, handler)
+        if came:
+            signal.raise_signal(came[0])

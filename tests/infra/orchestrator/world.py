@@ -151,6 +151,11 @@ class World:
         named = [part for name, value in given.items() for part in (f"--{name}", value)]
         return self.run(*named, *flags)
 
+    def rollback(self, to: str, *flags: str) -> int:
+        """Run deploy.py rollback in this repository."""
+        template = str(self.infra / "main-modular.bicep")
+        return self.run("rollback", "--to", to, "--template", template, *flags)
+
     def run(self, *argv: str) -> int:
         """Run deploy.py with any arguments."""
         stream = io.StringIO()

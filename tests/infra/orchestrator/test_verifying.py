@@ -1,0 +1,171 @@
+"""Does a deployment end well only when all is healthy? Apps answer on a real port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.infra.orchestrator import said
+from tests.infra.orchestrator.scenario import Scenario, play, table
+from tests.infra.orchestrator.site import Site
+from tests.infra.orchestrator.world import World
+
+BAD = {"code": 6}
+HEALTHY = (200, {"status": "healthy", "timestamp": "t"})
+DOWN = (503, {"status": "unhealthy", "checks": {"tables": "down"}})
+
+
+def _resources(*states: Any) -> list[dict[str, Any]]:
+    return [
+        {"type": "Microsoft.Storage/storageAccounts", "name": f"st{i}", "provisioningState": it}
+        for i, it in enumerate(states)
+    ]
+
+
+def _availability(state: str) -> dict[str, Any]:
+    where = said.resource("Microsoft.Web/sites", "aos-dev-func")
+    identity = f"{where}/providers/Microsoft.ResourceHealth/availabilityStatuses/current"
+    return {
+        "value": [{"id": identity, "properties": {"availabilityState": state, "summary": "why"}}]
+    }
+
+
+RESOURCES = {
+    "every resource succeeded": Scenario(
+        given=lambda w: w.az.answers("resource list", _resources("Succeeded", "Succeeded"))
+    ),
+    "a resource without a state": Scenario(
+        given=lambda w: w.az.answers("resource list", _resources(None))
+    ),
+    "a resource failed": Scenario(
+        given=lambda w: w.az.answers("resource list", _resources("Succeeded", "Failed")),
+        says=("st1: Failed",),
+        **BAD,
+    ),
+    "a resource is still made and then ready": Scenario(
+        given=lambda w: (
+            w.az.answers("resource list", _resources("Updating")),
+            w.az.then("resource list", _resources("Succeeded")),
+        ),
+        waits=[10.0],
+    ),
+    "a resource is made for ever": Scenario(
+        given=lambda w: w.az.answers("resource list", _resources("Creating")),
+        flags=("--health-timeout", "35"),
+        waits=[10.0] * 4,
+        says=("st0: Creating",),
+        **BAD,
+    ),
+    "resources that cannot be listed": Scenario(
+        given=lambda w: w.az.answers("resource list", err=said.NO_NETWORK, code=1),
+        flags=("--health-timeout", "5"),
+        **BAD,
+    ),
+    "the platform calls one unavailable": Scenario(
+        given=lambda w: w.az.answers("rest", _availability("Unavailable")),
+        says=("Microsoft.Web/sites/aos-dev-func: Unavailable: why",),
+        **BAD,
+    ),
+    "the platform does not know": Scenario(
+        given=lambda w: w.az.answers("rest", _availability("Unknown"))
+    ),
+    "the platform cannot be asked": Scenario(
+        given=lambda w: w.az.answers("rest", err=said.service_error("Forbidden"), code=1),
+        says=("unknown   resource health",),
+    ),
+    "no code yet is no failure and says what to do": Scenario(
+        says=(
+            "python infra/package.py",
+            "(cd build/main && func azure functionapp publish aos-dev-func --python)",
+            "(cd build/mcp && func azure functionapp publish aos-dev-mcp-func --python)",
+            "(cd build/realm && func azure functionapp publish aos-dev-realm-func --python)",
+        )
+    ),
+    "no code yet where apps are required": Scenario(
+        flags=("--require-apps",), says=("no code   app aos-dev-func",), **BAD
+    ),
+}
+
+
+@table(RESOURCES)
+def test_recorded_az_resources(world: World, row: Scenario) -> None:
+    play(world, row)
+
+
+def _published(world: World, site: Site, **outputs: Any) -> None:
+    world.az.answers("functionapp function list", [{"name": "health"}])
+    world.az.answers(
+        "deployment group create", said.deployed(world.outputs(site.urls(), **outputs))
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "flags", "code", "shown"),
+    [
+        pytest.param([HEALTHY], ("--require-apps",), 0, "healthy   app aos-dev-func", id="healthy"),
+        pytest.param([DOWN, DOWN, HEALTHY], (), 0, "healthy", id="starting_and_then_healthy"),
+        pytest.param([DOWN], (), 6, '503 {"status": "unhealthy"', id="a_dependency_is_down"),
+        pytest.param([(200, "<html>")], (), 6, "answers 200 {}", id="not_our_app"),
+        pytest.param([(404, "none")], (), 6, "answers 404", id="another_app"),
+        pytest.param([(403, "no")], (), 0, "access restrictions", id="closed_to_us"),
+        pytest.param([(403, "no")], ("--require-apps",), 6, "403", id="closed_but_required"),
+        pytest.param([(200, {**HEALTHY[1], "paused": True})], (), 0, "paused", id="paused"),
+    ],
+)
+def test_recorded_az_app_with_code(
+    world: World, site: Site, answers: Any, flags: tuple[str, ...], code: int, shown: str
+) -> None:
+    _published(world, site)
+    site.answers("main", *answers)
+    assert world.deploy("--health-timeout", "60", *flags) == code
+    assert shown in world.said
+    assert "/main/api/health" in site.asked
+
+
+def test_recorded_az_app_that_does_not_answer_is_unhealthy(world: World) -> None:
+    with Site() as gone:
+        urls = gone.urls()
+    world.az.answers("functionapp function list", [{"name": "health"}])
+    world.az.answers("deployment group create", said.deployed(world.outputs(urls)))
+    assert world.deploy("--health-timeout", "5") == 6
+    assert "does not answer" in world.said
+
+
+def test_warnings_of_the_template_are_said_and_recorded(world: World) -> None:
+    raised = {"azureMLDisabledDueToRegion": True, "serviceBusSkuDowngradedDueToRegion": False}
+    world.az.answers(
+        "deployment group create", said.deployed(world.outputs({}, deploymentWarnings=raised))
+    )
+    assert world.deploy() == 0
+    assert "azureMLDisabledDueToRegion: Azure ML was not deployed" in world.said
+    assert len(world.record()["warnings"]) == 1
+
+
+def test_summary_has_outputs_and_resources(world: World) -> None:
+    world.az.answers("resource list", _resources("Succeeded"))
+    assert world.deploy() == 0
+    (page,) = world.audit.glob("*.summary.md")
+    text = page.read_text()
+    assert "- `storageAccountName`: staosdatadevabc123" in text
+    assert "- healthy: Microsoft.Storage/storageAccounts st0" in text
+    assert "- DEPLOYING: passed" in text
+
+
+def test_recorded_az_audit_folder_is_copied_when_asked(world: World) -> None:
+    world.az.answers("storage blob upload-batch")
+    assert world.deploy("--audit-upload") == 0
+    (copied,) = world.az.calls("storage blob upload-batch")
+    assert copied[3:7] == ["--account-name", "staosdatadevabc123", "--destination", "aos-logs"]
+    assert copied[copied.index("--auth-mode") + 1] == "login"
+    world.az.answers("storage blob upload-batch", err="ERROR: no\n", code=1)
+    assert world.deploy("--audit-upload") == 0
+    assert "was not copied: ERROR: no" in world.said
+
+
+def test_every_warning_of_the_template_is_explained() -> None:
+    from orchestrator.verify import WARNINGS
+
+    from tests.infra.bicep_cli import committed
+
+    assert set(committed("dev")["outputs"]["deploymentWarnings"]) == set(WARNINGS)
