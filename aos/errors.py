@@ -153,6 +153,14 @@ class ConfigurationError(AosError):
         super().__init__("internal_error", message, **details)
 
 
+class ServerFailed(AosError):
+    """An MCP server does not start, or does not speak MCP: nothing was called. Its operator, or
+    the author of its card, must act; the message names the server and says what it said."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__("unavailable", message, **details)
+
+
 class SessionLost(AosError):
     """Another handler has this conversation now: write and send nothing, let the message come
     again (it is abandoned, never postponed)."""

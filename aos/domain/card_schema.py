@@ -216,6 +216,7 @@ class McpServerCardModel(_Strict):
     timeout_seconds: int | None = Field(default=None, ge=1, le=240)
     idle_seconds: int | None = Field(default=None, ge=1, le=86_400)
     max_concurrent_calls: int | None = Field(default=None, ge=1, le=64)
+    expose: bool = False
     labels: Labels = {}
 
 

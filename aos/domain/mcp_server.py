@@ -27,7 +27,8 @@ class McpServerCard:
     """A provider of tools: a command to start, or the `url` of a running one.
 
     `repeatable` is a list of tools that may be called twice, or True for all. `tools` None means
-    every tool that the server lists. Values of `env` and `headers` may be secrets or references.
+    every tool that the server lists. `expose`: outsiders may call it at `/api/mcp/<server_id>`.
+    Values of `env` and `headers` may be secrets or references.
     """
 
     server_id: str
@@ -42,7 +43,17 @@ class McpServerCard:
     timeout_seconds: int | None = None
     idle_seconds: int | None = None
     max_concurrent_calls: int | None = None
+    expose: bool = False
     labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def uses_secrets(self) -> bool:
+        """Does it name secrets that may be rotated?"""
+        return any(map(is_secret_reference, (*self.env.values(), *self.headers.values())))
+
+    def offers(self, tool: str) -> bool:
+        """Does the card's allow-list hold this tool?"""
+        return self.tools is None or tool in self.tools
 
     def may_repeat(self, tool: str) -> bool:
         """Does the card say that this tool can safely be called twice?"""
@@ -76,6 +87,7 @@ def mcp_server_card_from_dict(raw: Mapping[str, Any]) -> McpServerCard:
         timeout_seconds=raw.get("timeout_seconds"),
         idle_seconds=raw.get("idle_seconds"),
         max_concurrent_calls=raw.get("max_concurrent_calls"),
+        expose=raw.get("expose", False),
         labels=dict(raw.get("labels", {})),
     )
 

@@ -62,7 +62,9 @@ class ToolSchema:
 class ServerTools:
     """An MCP server as last seen: its state, the tools it listed, by which instance and when.
 
-    `card_digest` is the card it was started from; `error` says what went wrong last.
+    `card_digest` is the card it was started from; `error` says what went wrong last. A server that
+    was stopped because nobody used it keeps its tools and starts again with the next call; one that
+    its card disables has none.
     """
 
     server_id: str
@@ -95,6 +97,15 @@ class ToolOutcome:
             content=raw.get("content") or "",
             parts=tuple(raw.get("parts") or ()),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedTool:
+    """A tool as the model is told of it; `parameters` is its JSON Schema, untouched."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,7 @@ class MessageCall:
 class ToolCallRow:
     """A row of `aostoolcalls`: a call begun at `started_at`; until `until` nobody else begins it.
 
+    `holder` is the id of the handling that began it, by which that knows its own row again.
     `etag` is None on a row not read from the store.
     """
 
@@ -142,6 +154,7 @@ class ToolCallRow:
     tool: str
     started_at: datetime
     until: datetime
+    holder: str = ""
     result: ToolOutcome | None = None
     etag: str | None = None
 

@@ -2,7 +2,7 @@
 
 Role-named Protocols of at most five methods. The real ones are in `aos.adapters`, wired by
 `aos.bootstrap`; `aos.adapters.memory` has a fake of each, held to the same contract tests. Those of
-the model and of tools are in `aos.ports.model` and `aos.ports.tools`, and are found here too. A
+the model and of tools are in `aos.ports.model`, `.tools` and `.servers`, and are found here too. A
 method raises `TransientError` when the world is away, `OutcomeUnknown` when a write may or may
 not have happened, and `StaleWrite` when a condition did not hold.
 """
@@ -23,14 +23,16 @@ from aos.ports.model import ChatMessage as ChatMessage
 from aos.ports.model import ChatModel as ChatModel
 from aos.ports.model import ModelAnswer as ModelAnswer
 from aos.ports.model import ModelCall as ModelCall
-from aos.ports.model import OfferedTool as OfferedTool
+from aos.ports.servers import LiveServer as LiveServer
+from aos.ports.servers import Secrets as Secrets
+from aos.ports.servers import ServerCards as ServerCards
+from aos.ports.servers import ToolLine as ToolLine
+from aos.ports.servers import ToolServers as ToolServers
 from aos.ports.tools import ApprovalPage as ApprovalPage
 from aos.ports.tools import AskedApproval as AskedApproval
 from aos.ports.tools import Decisions as Decisions
-from aos.ports.tools import Secrets as Secrets
 from aos.ports.tools import ToolCatalog as ToolCatalog
 from aos.ports.tools import ToolLedger as ToolLedger
-from aos.ports.tools import ToolServers as ToolServers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

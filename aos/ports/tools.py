@@ -1,19 +1,16 @@
-"""What do runs need of tools: where they are listed, called, recorded and decided about?"""
+"""What do runs need of tools: where they are listed, recorded and decided about?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from aos.domain.mcp_server import McpServerCard
 from aos.domain.tool import (
     ApprovalRequest,
     Decision,
     ServerTools,
     ToolCallRow,
     ToolOutcome,
-    ToolSchema,
 )
 
 
@@ -44,17 +41,14 @@ class ToolLedger(Protocol):
         """The row, or None."""
         ...
 
-    async def start(self, row: ToolCallRow) -> None:
-        """Insert the row once; StaleWrite when it is there."""
+    async def start(self, row: ToolCallRow) -> ToolCallRow:
+        """Insert the row (its `etag` is None), or hold a call that is made again until the row's
+        new `until`; the row with its new `etag`. StaleWrite when another row stands."""
         ...
 
-    async def restart(self, row: ToolCallRow) -> None:
-        """Hold a call that is made again until the row's new `until`; StaleWrite when the row is
-        not at its `etag` any more."""
-        ...
-
-    async def finish(self, run_id: str, tool_call_id: str, outcome: ToolOutcome) -> ToolOutcome:
-        """Insert the result once; the one that stands."""
+    async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
+        """Write the result of a call that was begun, or (`etag` None) of one that never was,
+        unless one stands; the one that stands."""
         ...
 
 
@@ -99,39 +93,4 @@ class Decisions(Protocol):
 
     async def close(self, approval: ApprovalRequest) -> None:
         """Take a call off the list, decided or not needed any more; again changes nothing."""
-        ...
-
-
-class ToolServers(Protocol):
-    """The MCP servers that run in this process, or are reached by URL."""
-
-    async def call(
-        self,
-        card: McpServerCard,
-        digest: str,
-        tool: str,
-        arguments: Mapping[str, Any],
-        *,
-        timeout_seconds: float,
-    ) -> ToolOutcome:
-        """Call a tool, starting the server when it does not run.
-
-        Raises TransientError when the server is not to be had now: nothing was called then.
-        """
-        ...
-
-    async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
-        """The tools that the server lists now; raises TransientError as `call` does."""
-        ...
-
-    async def close(self) -> None:
-        """Stop every server."""
-        ...
-
-
-class Secrets(Protocol):
-    """Where the values of secret references come from."""
-
-    async def resolve(self, reference: str) -> str:
-        """The value; raises ConfigurationError naming the rule that the reference breaks."""
         ...

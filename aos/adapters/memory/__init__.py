@@ -19,8 +19,17 @@ from aos.adapters.memory.tables import (
     MemoryRequestStore,
     MemoryTables,
 )
+from aos.adapters.memory.tools import (
+    CalledTool,
+    MemorySecrets,
+    MemoryServers,
+    MemoryToolCatalog,
+    MemoryToolLedger,
+    MemoryToolServers,
+)
 
 __all__ = [
+    "CalledTool",
     "ConversationRows",
     "DayUsage",
     "Door",
@@ -35,9 +44,14 @@ __all__ = [
     "MemoryPendingStore",
     "MemoryRequestStore",
     "MemoryRunIndex",
+    "MemorySecrets",
+    "MemoryServers",
     "MemorySpan",
     "MemoryTables",
     "MemoryTelemetry",
+    "MemoryToolCatalog",
+    "MemoryToolLedger",
+    "MemoryToolServers",
     "SeededIds",
     "Session",
     "open_door",

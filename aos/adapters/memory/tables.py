@@ -15,7 +15,7 @@ from typing import TypeAlias
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.conversation import Conversation, Message, Step
 from aos.domain.run import AdmittedRequest, Run
-from aos.domain.tool import ApprovalRequest, Decision
+from aos.domain.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.errors import StaleWrite
 from aos.ports import IndexedRun, Loaded, PendingRun, StoredRequest
 
@@ -45,6 +45,8 @@ class MemoryTables:
     approvals: dict[tuple[str, str], ApprovalRequest] = field(default_factory=dict)
     open_approvals: set[tuple[str, str]] = field(default_factory=set)
     decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
+    tool_calls: dict[tuple[str, str], ToolCallRow] = field(default_factory=dict)
+    tools: dict[str, ServerTools] = field(default_factory=dict)
     usage: dict[tuple[str, str, int], DayUsage] = field(default_factory=dict)
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))

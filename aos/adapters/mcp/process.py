@@ -1,0 +1,221 @@
+"""How is an MCP server's process started, talked to and ended?
+
+Between the app and the server stands a small guard process (`guard.py`), so that no process is
+left over however the app ends. The server gets the environment it is told and nothing of ours.
+Lines of its output are bounded, of its error output the tail is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GUARD = Path(__file__).with_name("guard.py")
+LONGEST_LINE_BYTES = 16 * 1024 * 1024
+CHUNK_BYTES = 256 * 1024
+EDGE_BYTES = 512
+TAIL_LINES = 20
+TAIL_LINE_BYTES = 400
+GRACE_SECONDS = 2.0
+"""For a server to end by itself after its input closed."""
+END_SECONDS = 6.0
+"""For the guard to end the rest."""
+REAP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """What to start: the command, the whole environment (secrets in it), the folder."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongLine:
+    """A line over LONGEST_LINE_BYTES: its size, and its beginning and end."""
+
+    size: int
+    head: bytes
+    tail: bytes
+
+
+class ServerProcess:
+    """One running server. Made by `start`, ended by `stop`."""
+
+    def __init__(
+        self,
+        guard: asyncio.subprocess.Process,
+        *,
+        stdin: asyncio.StreamWriter,
+        stdout: asyncio.StreamReader,
+        stderr: asyncio.StreamReader,
+        pipes: Sequence[asyncio.BaseTransport],
+    ) -> None:
+        self._guard = guard
+        self._stdin = stdin
+        self._stdout = stdout
+        self._pipes = pipes
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._reading_stderr = asyncio.create_task(self._keep_tail(stderr))
+        self._ended: asyncio.Task[int] = asyncio.create_task(guard.wait())
+
+    @classmethod
+    async def start(cls, plan: LaunchPlan) -> ServerProcess:
+        """Start the guard, and through it the server. Raises OSError where that cannot be."""
+        inputs, outputs, errors = os.pipe(), os.pipe(), os.pipe()
+        theirs, ours = (inputs[0], outputs[1], errors[1]), (inputs[1], outputs[0], errors[0])
+        try:
+            guard = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                str(GUARD),
+                *(str(number) for number in theirs),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"PATH": plan.environment.get("PATH", os.defpath)},
+                pass_fds=theirs,
+            )
+        except BaseException:
+            _close(ours)
+            raise
+        finally:
+            _close(theirs)
+        stdin, writing = await _writer(ours[0])
+        stdout, reading = await _reader(ours[1])
+        stderr, reading_errors = await _reader(ours[2])
+        process = cls(
+            guard,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pipes=(writing, reading, reading_errors),
+        )
+        spec = {
+            "command": list(plan.command),
+            "environment": dict(plan.environment),
+            "folder": plan.folder,
+        }
+        assert guard.stdin is not None
+        guard.stdin.write(json.dumps(spec).encode() + b"\n")
+        return process
+
+    @property
+    def pid(self) -> int:
+        """The guard's process id, and that of the server's process group."""
+        return self._guard.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended; None while it runs."""
+        return self._ended.result() if self._ended.done() else None
+
+    @property
+    def tail(self) -> str:
+        """The last lines of the server's error output."""
+        return "\n".join(self._tail)
+
+    def note(self, line: str) -> None:
+        """Put something that the server said elsewhere into the tail."""
+        self._tail.append(line[:TAIL_LINE_BYTES])
+
+    async def send(self, line: bytes) -> None:
+        """Write one line to the server's input; raises ConnectionError when it is gone."""
+        self._stdin.write(line)
+        await self._stdin.drain()
+
+    async def lines(self) -> AsyncIterator[bytes | LongLine]:
+        """The lines of the server's output, without their ends, until it closes."""
+        held: list[bytes] = []
+        size = 0
+        while chunk := await self._stdout.read(CHUNK_BYTES):
+            *whole, rest = chunk.split(b"\n")
+            for part in whole:
+                yield _line(held, size, part)
+                held, size = [], 0
+            size += len(rest)
+            held.append(rest)
+            if size > LONGEST_LINE_BYTES:
+                joined = b"".join(held)
+                held = [joined[:EDGE_BYTES], joined[-EDGE_BYTES:]]
+
+    async def wait(self) -> int:
+        """Until it has ended; its exit code."""
+        return await asyncio.shield(self._ended)
+
+    async def stop(self) -> None:
+        """End the server and all that came of it; returns when they are gone."""
+        try:
+            self._stdin.close()
+            if not await self._ended_within(GRACE_SECONDS):
+                assert self._guard.stdin is not None
+                self._guard.stdin.close()
+                await self._ended_within(END_SECONDS)
+        finally:
+            self._kill_group()
+            await self._ended_within(REAP_SECONDS)
+            self._reading_stderr.cancel()
+            for pipe in self._pipes:
+                pipe.close()
+            if self._guard.stdin is not None:
+                self._guard.stdin.close()
+
+    async def _ended_within(self, seconds: float) -> bool:
+        await asyncio.wait([self._ended], timeout=seconds)
+        return self._ended.done()
+
+    def _kill_group(self) -> None:
+        """What the guard left, were it killed itself."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+
+    async def _keep_tail(self, stderr: asyncio.StreamReader) -> None:
+        held = b""
+        while chunk := await stderr.read(4096):
+            *whole, held = (held + chunk).split(b"\n")
+            held = held[-TAIL_LINE_BYTES:]
+            for line in whole[-TAIL_LINES:]:
+                self.note(line.decode("utf-8", "replace").rstrip())
+        if held:
+            self.note(held.decode("utf-8", "replace"))
+
+
+def _line(held: list[bytes], size: int, last: bytes) -> bytes | LongLine:
+    size += len(last)
+    if size <= LONGEST_LINE_BYTES:
+        return b"".join((*held, last))
+    joined = b"".join((*held, last))
+    return LongLine(size=size, head=joined[:EDGE_BYTES], tail=joined[-EDGE_BYTES:])
+
+
+async def _writer(descriptor: int) -> tuple[asyncio.StreamWriter, asyncio.BaseTransport]:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.streams.FlowControlMixin(loop=loop), os.fdopen(descriptor, "wb", 0)
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop), transport
+
+
+async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=CHUNK_BYTES)
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    return reader, transport
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for number in descriptors:
+        os.close(number)

@@ -1,0 +1,88 @@
+"""What does an MCP tool result come to: what the model is told, and what is kept beside it?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from aos.domain.tool import ToolOutcome, shown
+
+if TYPE_CHECKING:
+    import mcp_types as types
+
+MOST_PARTS_BYTES = 4 * 1024 * 1024
+"""Of all parts of one result, as JSON."""
+
+
+class Masker:
+    """Hides the values of secrets in what a server says."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """The text with `***` in the place of each secret."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def value(self, value: Any) -> Any:
+        """The same in every text of a JSON value."""
+        if not self._secrets:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(name): self.value(item) for name, item in value.items()}
+        return value
+
+
+def outcome_of(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
+    """The outcome of a call that the server answered."""
+    texts: list[str] = []
+    parts: list[dict[str, Any]] = []
+    room = MOST_PARTS_BYTES
+    for block in result.content:
+        text = _text(block)
+        texts.append(text)
+        if block.type == "text":
+            continue
+        part = block.model_dump(mode="json", by_alias=True, exclude_none=True)
+        room -= len(json.dumps(part))
+        if room < 0:
+            texts[-1] = f"{text} (not kept: the parts of one result may have 4 MiB)"
+        else:
+            parts.append(masker.value(part))
+    if not texts and result.structured_content is not None:
+        texts.append(json.dumps(result.structured_content, ensure_ascii=False))
+    return ToolOutcome(
+        outcome="error" if result.is_error else "ok",
+        content=shown(masker.text("\n".join(texts))),
+        parts=tuple(parts),
+    )
+
+
+def _text(block: types.ContentBlock) -> str:
+    """What the model is told of one content block."""
+    match block.type:
+        case "text":
+            return block.text
+        case "image" | "audio":
+            size = len(block.data) * 3 // 4
+            return f"[{block.type}: {block.mime_type}, about {size:,} bytes]"
+        case "resource_link":
+            return f"[resource: {block.name}, {block.uri}]"
+        case "resource":
+            return _resource(block)
+
+
+def _resource(block: types.EmbeddedResource) -> str:
+    held = block.resource
+    text = getattr(held, "text", None)
+    if isinstance(text, str):
+        return f"[resource: {held.uri}]\n{text}"
+    size = len(getattr(held, "blob", "")) * 3 // 4
+    return f"[resource: {held.uri}, {held.mime_type or 'no type'}, about {size:,} bytes]"

@@ -1,0 +1,251 @@
+"""Which MCP servers run in this process, from which card, and until when?
+
+`McpServers` starts a server when it is first needed, restarts it with a growing delay when it dies,
+when its card is another one or when one of its secrets has been rotated, and stops it when it has
+been idle. Calls under way end on the server that they began on. Everything here is this instance's
+alone and may be gone at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from aos.adapters.mcp.connection import Connection
+from aos.adapters.mcp.launching import Launcher
+from aos.domain.mcp_server import McpServerCard
+from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.errors import AosError, ServerFailed, TransientError
+
+START_SECONDS = 120.0
+IDLE_SECONDS = 600
+CONCURRENT_CALLS = 16
+PLACE_SECONDS = 45.0
+"""For a place among the calls of a server to become free."""
+SECRETS_AGE_SECONDS = 30.0
+LONGEST_DELAY_SECONDS = 60.0
+DRAIN_SECONDS = 270.0
+"""For the calls under way on a server that is being replaced."""
+Change: TypeAlias = Literal["tools", "started", "failed", "stopped", "died"]
+Watcher: TypeAlias = Callable[[str, Change, str], None]
+"""Told the server, what changed, and what there is to say about it."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    """All that is known here of one server."""
+
+    places: asyncio.Semaphore
+    digest: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: Connection | None = None
+    launch: object = None
+    looked_at_secrets: float = 0.0
+    idle: asyncio.TimerHandle | None = None
+    failures: int = 0
+    not_before: float = 0.0
+    failure: ServerFailed | TransientError | None = None
+
+
+class McpServers:
+    """The servers of this instance: a `ToolServers`."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        *,
+        start_seconds: float = START_SECONDS,
+        secrets_age_seconds: float = SECRETS_AGE_SECONDS,
+        place_seconds: float = PLACE_SECONDS,
+    ) -> None:
+        self._launcher = launcher
+        self._start_seconds = start_seconds
+        self._secrets_age = secrets_age_seconds
+        self._place_seconds = place_seconds
+        self._slots: dict[str, _Slot] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell of servers whose tools changed, that started, did not, died, or were idle."""
+        self._watchers.append(watcher)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
+        """The running server, with a place for a call."""
+        slot = self._slot(card, digest)
+        try:
+            async with asyncio.timeout(self._place_seconds):
+                await slot.places.acquire()
+        except TimeoutError as error:
+            raise TransientError(
+                f"all calls that the MCP server {card.server_id!r} may have at once are under way"
+            ) from error
+        try:
+            connection = await self._running(card, digest)
+            try:
+                with connection.use():
+                    yield _Line(connection)
+            finally:
+                self._rest(card, connection)
+        finally:
+            slot.places.release()
+
+    async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
+        """The tools that the server lists now."""
+        connection = await self._running(card, digest)
+        try:
+            with connection.use():
+                return await connection.list_tools()
+        finally:
+            self._rest(card, connection)
+
+    async def keep_only(self, serving: Mapping[str, str]) -> None:
+        """Stop the servers whose card serves no more; calls under way end first."""
+        for server_id, slot in list(self._slots.items()):
+            if serving.get(server_id) == slot.digest:
+                continue
+            async with slot.lock:
+                if serving.get(server_id) != slot.digest:
+                    self._retire(slot)
+                    if server_id not in serving:
+                        self._slots.pop(server_id, None)
+
+    async def close(self) -> None:
+        """Stop every server now."""
+        slots, self._slots = list(self._slots.values()), {}
+        for slot in slots:
+            if slot.idle is not None:
+                slot.idle.cancel()
+        open_ones = [slot.connection for slot in slots if slot.connection is not None]
+        await asyncio.gather(*(connection.close() for connection in open_ones))
+        for task in self._ending:
+            task.cancel()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _slot(self, card: McpServerCard, digest: str) -> _Slot:
+        slot = self._slots.get(card.server_id)
+        if slot is None:
+            slot = self._slots[card.server_id] = _Slot(places=_places(card), digest=digest)
+        elif slot.digest != digest:
+            slot.places = _places(card)  # those who hold one of the old places give that back
+        return slot
+
+    async def _running(self, card: McpServerCard, digest: str) -> Connection:
+        """The connection of the card's server, opened anew where that must be."""
+        slot = self._slot(card, digest)
+        async with slot.lock:
+            if slot.digest != digest:
+                self._retire(slot)
+                slot.digest, slot.failures, slot.not_before = digest, 0, 0.0
+            connection = slot.connection
+            if connection is not None and not connection.alive:
+                said = (
+                    f"it ended; it last said: {connection.tail}" if connection.tail else "it ended"
+                )
+                self._retire(slot)
+                self._tell(card.server_id, "died", said)
+            elif connection is not None and await self._is_current(slot, card):
+                return connection
+            return await self._start(slot, card)
+
+    async def _is_current(self, slot: _Slot, card: McpServerCard) -> bool:
+        """Are the secrets that it was started with still what they were? Looked up now and then."""
+        now = time.monotonic()
+        if not card.uses_secrets or now - slot.looked_at_secrets < self._secrets_age:
+            return True
+        slot.looked_at_secrets = now
+        try:
+            launch = await self._launcher.launch(card)
+        except AosError:
+            return True  # it runs, and what it runs with is the last that was known
+        if launch == slot.launch:
+            return True
+        self._retire(slot)
+        return False
+
+    async def _start(self, slot: _Slot, card: McpServerCard) -> Connection:
+        if time.monotonic() < slot.not_before and slot.failure is not None:
+            raise type(slot.failure)(str(slot.failure))
+        try:
+            launch = await self._launcher.launch(card)
+            slot.looked_at_secrets = time.monotonic()
+            connection = self._launcher.connection(
+                card, launch, on_tools_changed=lambda: self._tell(card.server_id, "tools")
+            )
+            await connection.open(timeout_seconds=self._start_seconds)
+        except AosError as error:
+            slot.failures += 1
+            delay = min(LONGEST_DELAY_SECONDS, 0.5 * 2.0**slot.failures)
+            if not isinstance(error, ServerFailed | TransientError):
+                error = ServerFailed(f"the MCP server {card.server_id!r} is not started: {error}")
+            slot.not_before, slot.failure = time.monotonic() + delay, error
+            self._tell(card.server_id, "failed", str(error))
+            raise error from None
+        slot.connection, slot.launch, slot.failures, slot.failure = connection, launch, 0, None
+        self._rest(card, connection)
+        self._tell(card.server_id, "started")
+        return connection
+
+    def _rest(self, card: McpServerCard, connection: Connection) -> None:
+        """After a use: stop the server when it has not been used again for so long."""
+        slot = self._slots.get(card.server_id)
+        if slot is None or slot.connection is not connection or connection.in_use:
+            return
+        if slot.idle is not None:
+            slot.idle.cancel()
+        seconds = card.idle_seconds or IDLE_SECONDS
+        loop = asyncio.get_running_loop()
+        slot.idle = loop.call_later(seconds, self._idle, card.server_id, connection)
+
+    def _idle(self, server_id: str, connection: Connection) -> None:
+        slot = self._slots.get(server_id)
+        if slot is not None and slot.connection is connection and not connection.in_use:
+            self._retire(slot)
+            self._tell(server_id, "stopped")
+
+    def _retire(self, slot: _Slot) -> None:
+        """Let go of the connection; it is closed when its last call has ended."""
+        connection, slot.connection, slot.launch = slot.connection, None, None
+        if slot.idle is not None:
+            slot.idle.cancel()
+            slot.idle = None
+        if connection is not None:
+            task = asyncio.create_task(_drain(connection))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def _tell(self, server_id: str, change: Change, said: str = "") -> None:
+        for watcher in self._watchers:
+            watcher(server_id, change, said)
+
+
+class _Line:
+    """A `ToolLine`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+    ) -> ToolOutcome:
+        """Call a tool."""
+        return await self._connection.call(tool, arguments, timeout_seconds=timeout_seconds)
+
+
+async def _drain(connection: Connection) -> None:
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await connection.unused()
+    finally:
+        await connection.close()
+
+
+def _places(card: McpServerCard) -> asyncio.Semaphore:
+    return asyncio.Semaphore(card.max_concurrent_calls or CONCURRENT_CALLS)

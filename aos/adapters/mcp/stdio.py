@@ -1,0 +1,130 @@
+"""How do messages travel to and from an MCP server that is a process?
+
+The transport of the SDK's `ClientSession`, over a `ServerProcess`. The SDK's own holds lines of
+any length, hands our environment on, and logs what it cannot read; this one bounds, hands on only
+what it is told to, and keeps noise in the tail. A line that is too long becomes the error answer
+of the request that it answers, where its beginning or end tells which that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from aos.adapters.mcp.process import LaunchPlan, LongLine, ServerProcess
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from mcp.shared.message import SessionMessage
+
+    Streams: TypeAlias = tuple[
+        MemoryObjectReceiveStream[SessionMessage | Exception],
+        MemoryObjectSendStream[SessionMessage],
+    ]
+
+_ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*,')
+_ID_LAST = re.compile(rb'"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+TOO_LONG = -32_001
+"""Our JSON-RPC code for an answer that is too long to be taken in."""
+
+
+@contextlib.asynccontextmanager
+async def running_server(plan: LaunchPlan, *, known: ServerHandle) -> AsyncIterator[Streams]:
+    """Start the server and connect to it; when left, nothing of it is left.
+
+    `known` gets the process as soon as there is one. Raises OSError.
+    """
+    import anyio
+
+    process = await ServerProcess.start(plan)
+    known.process = process
+    to_session, from_server = anyio.create_memory_object_stream["SessionMessage | Exception"](0)
+    from_session, to_server = anyio.create_memory_object_stream["SessionMessage"](0)
+    tasks = (
+        asyncio.create_task(_read(process, to_session)),
+        asyncio.create_task(_write(process, to_server)),
+    )
+    try:
+        yield from_server, from_session
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for stream in (to_session, from_server, from_session, to_server):
+            stream.close()
+        await _stop(process)
+
+
+class ServerHandle:
+    """Who wants to look at the process while it runs, and after."""
+
+    def __init__(self) -> None:
+        self.process: ServerProcess | None = None
+
+
+async def _stop(process: ServerProcess) -> None:
+    """Stop it even when we are being cancelled."""
+    stopping = asyncio.ensure_future(process.stop())
+    try:
+        await asyncio.shield(stopping)
+    except asyncio.CancelledError:
+        await asyncio.wait([stopping])
+        raise
+
+
+async def _read(
+    process: ServerProcess, to_session: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    """Hand on every message; the stream closes when the server's output does."""
+    import anyio
+
+    async with to_session:
+        with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for line in process.lines():
+                message = _message(line, process)
+                if message is not None:
+                    await to_session.send(message)
+
+
+async def _write(
+    process: ServerProcess, to_server: MemoryObjectReceiveStream[SessionMessage]
+) -> None:
+    """Write every message; the stream closes when the server's input is gone."""
+    async with to_server:
+        with contextlib.suppress(ConnectionError):
+            async for message in to_server:
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await process.send(text.encode() + b"\n")
+
+
+def _message(line: bytes | LongLine, process: ServerProcess) -> SessionMessage | None:
+    """The message that a line holds; None for what is noise."""
+    import mcp_types as types
+    from mcp.shared.message import SessionMessage
+
+    if isinstance(line, LongLine):
+        return _too_long(line, process)
+    if not line.strip():
+        return None
+    try:
+        message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValueError:
+        process.note(f"(on stdout) {line[:200].decode('utf-8', 'replace')}")
+        return None
+    return SessionMessage(message)
+
+
+def _too_long(line: LongLine, process: ServerProcess) -> SessionMessage | None:
+    import mcp_types as types
+    from mcp.shared.message import SessionMessage
+
+    said = f"an answer of {line.size:,} bytes, over the bound of 16 MiB"
+    process.note(f"(on stdout) {said}")
+    found = _ID_FIRST.match(line.head) or _ID_LAST.search(line.tail)
+    if found is None:
+        return None
+    error = types.ErrorData(code=TOO_LONG, message=said)
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))

@@ -1,0 +1,187 @@
+"""How do the tool calls, the listed tools and the MCP servers behave, without a network?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.tables import MemoryTables
+from aos.domain.mcp_server import McpServerCard, SecretReference
+from aos.domain.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
+from aos.errors import ConfigurationError, ServerFailed, StaleWrite
+
+MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]
+
+
+class MemoryToolCatalog:
+    """The servers as last seen."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def servers(self) -> list[ServerTools]:
+        """Every server, by id."""
+        rows = self._tables.tools
+        return await self._door("tools.servers", "", lambda: [rows[k] for k in sorted(rows)])
+
+    async def find(self, server_id: str) -> ServerTools | None:
+        """One server, or None."""
+        return await self._door("tools.find", server_id, lambda: self._tables.tools.get(server_id))
+
+    async def put(self, tools: ServerTools) -> None:
+        """Write what was seen."""
+
+        def act() -> None:
+            self._tables.tools[tools.server_id] = tools
+            self._tables.written("tools.put", tools.server_id)
+
+        await self._door("tools.put", tools.server_id, act)
+
+    async def drop(self, server_id: str) -> None:
+        """Forget a server."""
+
+        def act() -> None:
+            self._tables.tools.pop(server_id, None)
+            self._tables.written("tools.drop", server_id)
+
+        await self._door("tools.drop", server_id, act)
+
+
+class MemoryToolLedger:
+    """The tool calls: each result once."""
+
+    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+        self._tables = tables
+        self._door = door
+
+    async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
+        """The row, or None."""
+        key = (run_id, tool_call_id)
+        return await self._door("tool_calls.find", run_id, lambda: self._tables.tool_calls.get(key))
+
+    async def start(self, row: ToolCallRow) -> ToolCallRow:
+        """Insert the row, or hold it anew at its ETag; StaleWrite when another stands."""
+
+        def act() -> ToolCallRow:
+            return self._write(replace(row, result=None), "tool_calls.start")
+
+        return await self._door("tool_calls.start", row.run_id, act)
+
+    async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
+        """Write the result unless one stands; the one that stands."""
+
+        def act() -> ToolOutcome:
+            found = self._tables.tool_calls.get((row.run_id, row.tool_call_id))
+            if found is not None and found.result is not None:
+                return found.result
+            etag = None if found is None else found.etag
+            self._write(replace(found or row, result=outcome, etag=etag), "tool_calls.finish")
+            return outcome
+
+        return await self._door("tool_calls.finish", row.run_id, act)
+
+    def _write(self, row: ToolCallRow, operation: str) -> ToolCallRow:
+        key = (row.run_id, row.tool_call_id)
+        found = self._tables.tool_calls.get(key)
+        if (None if found is None else found.etag) != row.etag:
+            raise StaleWrite(f"tool call {row.tool_call_id!r} of run {row.run_id!r} has changed")
+        written = replace(row, etag=self._tables.new_etag())
+        self._tables.tool_calls[key] = written
+        self._tables.written(operation, row.run_id)
+        return written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledTool:
+    """A call that reached a server: what a test counts."""
+
+    server_id: str
+    tool: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class MemoryServers:
+    """The MCP servers that there are, for any number of instances of mcp: each with its tools."""
+
+    tools: dict[str, dict[str, MemoryTool]] = field(default_factory=dict)
+    schemas: dict[str, list[ToolSchema]] = field(default_factory=dict)
+    calls: list[CalledTool] = field(default_factory=list)
+    failing: dict[str, str] = field(default_factory=dict)
+
+    def add(self, server_id: str, schema: ToolSchema, tool: MemoryTool) -> None:
+        """Give a server a tool."""
+        self.tools.setdefault(server_id, {})[schema.name] = tool
+        self.schemas.setdefault(server_id, []).append(schema)
+
+
+class MemoryToolServers:
+    """One instance's servers: a `ToolServers` whose calls are made in `servers`."""
+
+    def __init__(self, servers: MemoryServers, *, door: Door = open_door) -> None:
+        self._servers = servers
+        self._door = door
+
+    @contextlib.asynccontextmanager
+    async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
+        """The server, unless it is among the failing ones."""
+        await self._door("servers.hold", card.server_id, lambda: self._check(card.server_id))
+        yield _Line(card.server_id, self._servers, self._door)
+
+    async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
+        """Its tools."""
+
+        def act() -> list[ToolSchema]:
+            self._check(card.server_id)
+            return list(self._servers.schemas.get(card.server_id, ()))
+
+        return await self._door("servers.list_tools", card.server_id, act)
+
+    async def keep_only(self, serving: Mapping[str, str]) -> None:
+        """Nothing runs, so nothing stops."""
+
+    async def close(self) -> None:
+        """Nothing runs, so nothing stops."""
+
+    def _check(self, server_id: str) -> None:
+        if server_id in self._servers.failing:
+            raise ServerFailed(f"the MCP server {server_id!r} {self._servers.failing[server_id]}")
+
+
+class _Line:
+    def __init__(self, server_id: str, servers: MemoryServers, door: Door) -> None:
+        self._server_id = server_id
+        self._servers = servers
+        self._door = door
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+    ) -> ToolOutcome:
+        """Call it: the act is the tool's side effect and its answer at once."""
+
+        def act() -> ToolOutcome:
+            called = CalledTool(server_id=self._server_id, tool=tool, arguments=arguments)
+            self._servers.calls.append(called)
+            does = self._servers.tools.get(self._server_id, {}).get(tool)
+            if does is None:
+                return ToolOutcome(outcome="error", content=f"there is no tool {tool!r}")
+            return does(arguments)
+
+        return await self._door("servers.call", f"{self._server_id}/{tool}", act)
+
+
+class MemorySecrets:
+    """Secrets by name: a `Secrets`."""
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self.values = dict(values or {})
+
+    async def resolve(self, reference: SecretReference) -> str:
+        """The value; ConfigurationError when there is none."""
+        if reference.name not in self.values:
+            raise ConfigurationError(f"there is no secret {reference.name!r}")
+        return self.values[reference.name]

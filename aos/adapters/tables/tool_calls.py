@@ -1,0 +1,96 @@
+"""How are tool calls kept, table `aostoolcalls`?
+
+Partition `run_id`, row `<tool_call_id>`: inserted when the call begins, replaced at its ETag when
+it is made again and when its result is there. A result, once written, stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from aos.adapters.tables.account import Entity, Table, etag_of
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.rows import pack
+from aos.domain.run import required_time, to_wire_time
+from aos.domain.tool import ToolCallRow, ToolOutcome
+from aos.errors import OutcomeUnknown, StaleWrite, TransientError
+
+FINISH_TRIES = 4
+
+
+class AzureToolLedger:
+    """The tool calls: a `ToolLedger`."""
+
+    def __init__(self, table: Table, payloads: Payloads) -> None:
+        self._table = table
+        self._payloads = payloads
+
+    async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
+        """The row, or None. One call, and one a text over 32 KiB."""
+        entity = await self._table.get(run_id, tool_call_id)
+        if entity is None:
+            return None
+        read = await self._payloads.whole(str(entity["conversation_id"]), entity)
+        return _row(read, entity)
+
+    async def start(self, row: ToolCallRow) -> ToolCallRow:
+        """Insert the row, or replace it at its ETag; with the new ETag. One call."""
+        return await self._write(replace(row, result=None))
+
+    async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
+        """Write the result unless one stands; the one that stands. One call, more if contended."""
+        for _ in range(FINISH_TRIES):
+            try:
+                await self._write(replace(row, result=outcome))
+                return outcome
+            except (StaleWrite, OutcomeUnknown):
+                found = await self.find(row.run_id, row.tool_call_id)
+            if found is not None and found.result is not None:
+                return found.result
+            row = replace(row, etag=None) if found is None else found
+        raise TransientError(
+            f"the row of tool call {row.tool_call_id!r} of run {row.run_id!r} is contended"
+        )
+
+    async def _write(self, row: ToolCallRow) -> ToolCallRow:
+        (packed,) = pack([_document(row)])
+        await self._payloads.keep(row.conversation_id, packed.payloads)
+        entity = packed.entity(row.run_id, row.tool_call_id)
+        entity["conversation_id"] = row.conversation_id
+        if row.etag is None:
+            etag = await self._table.insert(entity)
+        else:
+            etag = await self._table.replace(entity, etag=row.etag)
+        return replace(row, etag=etag)
+
+
+def _document(row: ToolCallRow) -> dict[str, Any]:
+    return {
+        "run_id": row.run_id,
+        "tool_call_id": row.tool_call_id,
+        "conversation_id": row.conversation_id,
+        "server_id": row.server_id,
+        "tool": row.tool,
+        "started_at": to_wire_time(row.started_at),
+        "until": to_wire_time(row.until),
+        "holder": row.holder,
+        "result": None if row.result is None else row.result.to_dict(),
+    }
+
+
+def _row(document: Mapping[str, Any], entity: Entity) -> ToolCallRow:
+    result = document["result"]
+    return ToolCallRow(
+        run_id=document["run_id"],
+        tool_call_id=document["tool_call_id"],
+        conversation_id=document["conversation_id"],
+        server_id=document["server_id"],
+        tool=document["tool"],
+        started_at=required_time(document["started_at"]),
+        until=required_time(document["until"]),
+        holder=document["holder"],
+        result=None if result is None else ToolOutcome.from_dict(result),
+        etag=etag_of(entity),
+    )

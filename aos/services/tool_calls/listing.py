@@ -1,0 +1,203 @@
+"""Which tools are there, and how are the servers that have them?
+
+What mcp writes into `aostools`: after a publication of the catalog, when a server says that its
+tools have changed, and when a server starts, stops or dies. Only what differs is looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from aos.domain.tool import ServerState, ServerTools, ToolSchema
+from aos.errors import AosError, Refused, ServerFailed, TransientError
+from aos.ports import Clock, LiveServer, ServerCards, Telemetry, ToolCatalog, ToolServers
+
+AT_ONCE = 4
+FOLLOW_SECONDS = 240.0
+STARTING_FOR = timedelta(seconds=180)
+"""So long a server may be listed as starting before another looks."""
+FIRST_RETRY = timedelta(seconds=30)
+LONGEST_RETRY = timedelta(minutes=15)
+QUIET_SECONDS = 0.25
+"""A server that says that its tools have changed often says so several times."""
+MOST_ERROR = 4_000
+
+
+class ToolListing:
+    """Keeps `aostools` true."""
+
+    def __init__(
+        self,
+        *,
+        cards: ServerCards,
+        catalog: ToolCatalog,
+        servers: ToolServers,
+        clock: Clock,
+        telemetry: Telemetry,
+        instance: str,
+    ) -> None:
+        self._cards = cards
+        self._catalog = catalog
+        self._servers = servers
+        self._clock = clock
+        self._telemetry = telemetry
+        self._instance = instance
+        self._failures: dict[str, int] = {}
+        self._heard: dict[str, asyncio.Task[None]] = {}
+
+    async def follow(self, *, at_least: int = 0) -> None:
+        """List the tools of every server whose card is new or that failed a while ago.
+
+        Raises TransientError when storage is away; what was done by then stays done.
+        """
+        live = await self._cards.live_servers(at_least=at_least)
+        seen = {tools.server_id: tools for tools in await self._catalog.servers()}
+        await self._servers.keep_only({s.server_id: s.digest for s in live if s.card.enabled})
+        for gone in seen.keys() - {server.server_id for server in live}:
+            await self._catalog.drop(gone)
+        due = [server for server in live if self._is_due(server, seen.get(server.server_id))]
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(server: LiveServer) -> None:
+            async with places:
+                await self._look(server, seen.get(server.server_id))
+
+        with contextlib.suppress(TimeoutError):  # the next call goes on
+            async with asyncio.timeout(FOLLOW_SECONDS), asyncio.TaskGroup() as group:
+                for server in due:
+                    group.create_task(_alone(one(server)))
+
+    async def list_again(self, server_id: str) -> None:
+        """List the tools of a running server that says they have changed."""
+        seen = await self._catalog.find(server_id)
+        with contextlib.suppress(Refused):
+            live = await self._cards.live_server(server_id)
+            if live.card.enabled and seen is not None and seen.state != "starting":
+                await self._list(live, seen)
+
+    def hear(self, server_id: str, change: str, said: str = "") -> None:
+        """A server of this instance changed: `tools`, `started`, `stopped`, `died`, `failed`.
+
+        Returns at once; the row follows.
+        """
+        running = self._heard.get(server_id)
+        if change == "tools" and running is not None and not running.done():
+            return
+        self._heard[server_id] = asyncio.create_task(self._note(server_id, change, said, running))
+
+    async def heard(self) -> None:
+        """Until every change that was told is written down."""
+        while tasks := [task for task in self._heard.values() if not task.done()]:
+            await asyncio.wait(tasks)
+
+    async def _note(
+        self, server_id: str, change: str, said: str, before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            if change == "tools":
+                await self._clock.sleep(QUIET_SECONDS)
+                await self.list_again(server_id)
+            else:
+                await self._write_state(server_id, change, said)
+        except AosError as error:
+            self._telemetry.log(
+                "mcp_server_not_noted", level="warning", server=server_id, reason=str(error)
+            )
+
+    async def _write_state(self, server_id: str, change: str, said: str) -> None:
+        seen = await self._catalog.find(server_id)
+        if seen is None or seen.state == "starting" or not seen.tools:
+            return  # `follow` is at it
+        match change:
+            case "started":
+                now = replace(seen, state="ready", error=None)
+            case "stopped":
+                now = replace(seen, state="stopped", error=None)
+            case _:
+                state: ServerState = "failed" if change == "failed" else "stopped"
+                now = replace(seen, state=state, error=said[:MOST_ERROR])
+        if now != seen:
+            await self._catalog.put(replace(now, instance=self._instance))
+
+    def _is_due(self, server: LiveServer, seen: ServerTools | None) -> bool:
+        if seen is None or seen.card_digest != server.digest:
+            return True
+        age = self._clock.now() - (seen.listed_at or self._clock.now() - LONGEST_RETRY)
+        match seen.state:
+            case "starting":
+                return age > STARTING_FOR
+            case "failed":
+                failures = self._failures.get(server.server_id, 0)
+                return age >= min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** max(0, failures - 1))
+            case _:
+                return False
+
+    async def _look(self, server: LiveServer, seen: ServerTools | None) -> None:
+        if not server.card.enabled:
+            await self._put(server, state="stopped", error="disabled by its card")
+            return
+        same = seen is not None and seen.card_digest == server.digest
+        kept = seen.tools if seen is not None and same else ()
+        await self._put(server, state="starting", tools=kept)
+        await self._list(server, seen if same else None)
+
+    async def _list(self, server: LiveServer, seen: ServerTools | None) -> None:
+        """Ask the server, and write down what it says or why it does not."""
+        started = self._clock.monotonic()
+        try:
+            listed = await self._servers.list_tools(server.card, server.digest)
+        except (ServerFailed, TransientError) as error:
+            self._failures[server.server_id] = self._failures.get(server.server_id, 0) + 1
+            await self._put(
+                server,
+                state="failed",
+                error=str(error)[:MOST_ERROR],
+                tools=seen.tools if seen is not None else (),
+            )
+            self._telemetry.log(
+                "mcp_server_failed", level="warning", server=server.server_id, reason=str(error)
+            )
+            return
+        self._failures.pop(server.server_id, None)
+        tools = tuple(tool for tool in listed if server.card.offers(tool.name))
+        if seen is not None and (seen.state, seen.tools) == ("ready", tools):
+            return
+        await self._put(server, state="ready", tools=tools)
+        self._telemetry.log(
+            "mcp_server_ready",
+            server=server.server_id,
+            tools=len(tools),
+            seconds=round(self._clock.monotonic() - started, 3),
+        )
+
+    async def _put(
+        self,
+        server: LiveServer,
+        *,
+        state: ServerState,
+        error: str | None = None,
+        tools: Iterable[ToolSchema] = (),
+    ) -> None:
+        await self._catalog.put(
+            ServerTools(
+                server_id=server.server_id,
+                state=state,
+                error=error,
+                tools=tuple(tools),
+                listed_at=self._clock.now(),
+                instance=self._instance,
+                card_digest=server.digest,
+            )
+        )
+
+
+async def _alone(work: Awaitable[None]) -> None:
+    """One server's trouble with storage leaves the others alone; the next look goes on."""
+    with contextlib.suppress(TransientError):
+        await work
