@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from orchestrator.audit import Journal, entries, faults, records
 from orchestrator.clock import Clock
-from orchestrator.exits import Halt, Interrupted
+from orchestrator.exits import MEANINGS, Halt, Interrupted
 from orchestrator.pipeline import Crash
 from orchestrator.signals import held, interrupting
 
@@ -284,6 +284,12 @@ def test_two_runs_at_once_write_one_chain(tmp_path: Path) -> None:
         thread.join(SECONDS)
     assert len(entries(tmp_path / "audit")) == 32
     assert faults(tmp_path / "audit") == []
+
+
+def test_exit_codes_of_the_readme_are_those_of_the_help() -> None:
+    shown = (INFRA / "README.md").read_text().replace("`", "")
+    for code, meaning in MEANINGS.items():
+        assert f"| {code} | {meaning} |\n" in shown
 
 
 def test_every_exit_code_of_a_halt_is_in_the_help(
