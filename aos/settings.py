@@ -92,6 +92,7 @@ class Settings:
 
     `development` is true on a laptop (Core Tools and the local host say so). `key_owners` maps
     the SHA-256 of a function key to the owner it stands for, `admin_keys` holds those of admins.
+    `behind_sign_in`: the platform authenticates callers before they reach the app.
     `telemetry_in_worker`: the Functions worker configures Azure Monitor itself.
     """
 
@@ -106,6 +107,7 @@ class Settings:
     log_level: str = "INFO"
     key_owners: Mapping[str, str] = field(default_factory=dict)
     admin_keys: frozenset[str] = frozenset()
+    behind_sign_in: bool = False
     reply_to: tuple[str, ...] = (DEFAULT_REPLY_TO,)
     telemetry_connection_string: str | None = field(default=None, repr=False)
     telemetry_in_worker: bool = False
@@ -130,6 +132,7 @@ class Settings:
             log_level=env.choice("AOS_LOG_LEVEL", LOG_LEVELS) or "INFO",
             key_owners=_key_owners(env),
             admin_keys=frozenset(_digest("AOS_ADMIN_KEYS", d) for d in env.list("AOS_ADMIN_KEYS")),
+            behind_sign_in=_behind_sign_in(env, development=development),
             reply_to=_reply_to(env),
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
@@ -146,11 +149,13 @@ def _auth(env: Environment, *, development: bool) -> AuthMode:
             "AOS_AUTH=off would let everybody in; it works on a laptop only"
             " (AZURE_FUNCTIONS_ENVIRONMENT=Development). Write AOS_AUTH=keys"
         )
-    if mode == "easyauth" and not development:
-        raise ConfigurationError(
-            "AOS_AUTH=easyauth is not served by this version; write AOS_AUTH=keys"
-        )
     return mode
+
+
+def _behind_sign_in(env: Environment, *, development: bool) -> bool:
+    """Whether App Service Authentication sets the headers of principals; it says `True`."""
+    said = env.text("WEBSITE_AUTH_ENABLED", "").lower()
+    return said == "true" and not development
 
 
 def _storage(env: Environment, *, development: bool) -> StorageSettings:

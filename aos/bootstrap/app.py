@@ -78,6 +78,7 @@ class App:
                 mode=settings.auth,
                 key_owners=settings.key_owners,
                 admin_keys=settings.admin_keys,
+                behind_sign_in=settings.behind_sign_in,
             ),
             telemetry=self._telemetry,
             ids=RandomIds(),

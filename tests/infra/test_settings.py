@@ -172,7 +172,7 @@ def test_links_to_runs_lead_through_front_door(environments: dict[str, Inventory
     assert "AOS_PUBLIC_URL" not in environments["dev"].settings("main")
 
 
-@pytest.mark.parametrize("environment", ["dev", "staging"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
 @pytest.mark.parametrize("app", APPS)
 def test_the_apps_understand_their_settings(
     environments: dict[str, Inventory], environment: str, app: str
@@ -183,8 +183,10 @@ def test_the_apps_understand_their_settings(
         for name, value in here.settings(app).items()
     }
     read = Settings.read(settings)
-    assert (read.app, read.auth, read.development) == (app, "keys", False)
-    assert read.environment == environment
+    signs_in = environment.startswith("prod") and app == "main"
+    auth = "easyauth" if signs_in else "keys"
+    assert (read.app, read.auth, read.development) == (app, auth, False)
+    assert read.environment == environment.removesuffix("-dr")
     assert read.storage.account_name == here.outputs["storageAccountName"]
     assert read.storage.client_id == "https://known.later.test"
     assert read.bus.namespace == f"{here.outputs['serviceBusName']}.servicebus.windows.net"

@@ -18,7 +18,7 @@ DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
 BUS = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=topsecret"
 STORAGE = "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=topsecret"
 AZURE = {"AZURE_SERVICEBUS_CONNECTION_STRING": BUS, "AZURE_STORAGE_CONNECTION_STRING": STORAGE}
-HOSTS_OWN = {"AZURE_FUNCTIONS_ENVIRONMENT", "WEBSITE_HOSTNAME"}
+HOSTS_OWN = {"AZURE_FUNCTIONS_ENVIRONMENT", "WEBSITE_HOSTNAME", "WEBSITE_AUTH_ENABLED"}
 
 
 class Recording(dict[str, str]):
@@ -73,6 +73,26 @@ def test_in_azure_keys_are_asked_for_unless_said_otherwise() -> None:
     settings = Settings.read({**AZURE, "WEBSITE_HOSTNAME": "aos-dev-func.azurewebsites.net"})
     assert (settings.auth, settings.development) == ("keys", False)
     assert settings.public_url == "https://aos-dev-func.azurewebsites.net"
+
+
+@pytest.mark.parametrize(
+    ("said", "environment", "believed"),
+    [
+        ("True", AZURE, True),
+        ("true", AZURE, True),
+        ("TRUE", AZURE, True),
+        ("False", AZURE, False),
+        ("1", AZURE, False),
+        ("", AZURE, False),
+        ("True", DEVELOPMENT, False),
+    ],
+)
+def test_principals_are_believed_only_where_the_platform_says_that_it_sets_them(
+    said: str, environment: dict[str, str], believed: bool
+) -> None:
+    given = {**environment, "AOS_AUTH": "easyauth", "WEBSITE_AUTH_ENABLED": said}
+    settings = Settings.read(given)
+    assert (settings.auth, settings.behind_sign_in) == ("easyauth", believed)
 
 
 def test_identity_takes_the_place_of_connection_strings() -> None:
@@ -145,7 +165,6 @@ def test_a_setting_that_cannot_be_used_is_named_with_what_to_write(
     ("environment", "names"),
     [
         ({**AZURE, "AOS_AUTH": "off"}, "AOS_AUTH=off"),
-        ({**AZURE, "AOS_AUTH": "easyauth"}, "AOS_AUTH=easyauth"),
         ({**AZURE, "AZURE_SERVICEBUS_CONNECTION_STRING": ""}, "fullyQualifiedNamespace"),
         ({**AZURE, "AZURE_STORAGE_CONNECTION_STRING": ""}, "accountName"),
     ],
