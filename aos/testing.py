@@ -24,12 +24,14 @@ from aos.adapters.memory import (
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
+    MemoryDecisions,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
     MemoryRunIndex,
     MemoryTables,
     MemoryTelemetry,
+    MemoryToolCatalog,
     SeededIds,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
@@ -50,7 +52,7 @@ from aos.ports import ChatModel, ModelAnswer, ModelCall
 from aos.services.admission import Admissions, RunRequest
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
-from aos.services.execution import Execution, TurnLimits, Turns
+from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.reading import Reading
 from aos.services.replies import Replies
@@ -121,15 +123,19 @@ class MemoryWorld:
         self.pending = MemoryPendingStore(self.tables)
         self.conversations = MemoryConversationStore(self.tables)
         self.index = MemoryRunIndex(self.tables)
+        self.decisions = MemoryDecisions(self.tables)
+        self.tools = MemoryToolCatalog(self.tables)
         self.agents = CatalogReader(self.data, self.clock, check_every_seconds=0.0)
         self._wire_main()
         self.execution = Execution(
             conversations=self.conversations,
             agents=self.agents,
+            decisions=self.decisions,
             turns=Turns(
                 model=self.model,
                 conversations=self.conversations,
                 requests=self.requests,
+                offering=Offering(tools=self.tools, agents=self.agents, clock=self.clock),
                 clock=self.clock,
                 ids=self.ids,
                 limits=TurnLimits(),

@@ -19,7 +19,7 @@ import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -48,6 +48,8 @@ class Say:
 
     `delay` seconds go by before it; `pieces` > 1 sends the body in as many parts, `pause` seconds
     apart; `cut` closes the connection after so many bytes of the body (0: without any answer).
+    `calls` are tool calls, each a name and its arguments (an object, or a text as it is); all have
+    the same id in every answer, as with models that repeat theirs.
     """
 
     text: str | None = None
@@ -60,6 +62,7 @@ class Say:
     cut: int | None = None
     model: str | None = None
     usage: Mapping[str, int] | None = None
+    calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
 
 
 Script: TypeAlias = Callable[[Request], Say]
@@ -231,15 +234,23 @@ def _body(said: Say, request: Request) -> bytes:
 
 def _completion(said: Say, request: Request) -> dict[str, Any]:
     usage = said.usage or {"prompt_tokens": len(request.messages), "completion_tokens": 1}
-    message = {"role": "assistant", "content": said.text}
+    message: dict[str, Any] = {"role": "assistant", "content": said.text}
+    if said.calls:
+        message["tool_calls"] = [_call(name, arguments) for name, arguments in said.calls]
+    reason = "tool_calls" if said.calls else "stop"
     return {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
         "created": 0,
         "model": said.model or request.body.get("model", "scripted"),
-        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
         "usage": dict(usage),
     }
+
+
+def _call(name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"id": "call_0", "type": "function", "function": {"name": name, "arguments": text}}
 
 
 def _head(said: Say, length: int) -> bytes:

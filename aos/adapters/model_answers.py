@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aos.domain.run import Usage
+from aos.domain.tool import AskedCall
 from aos.errors import AosError, RunFailed, TransientError
 from aos.ports import ModelAnswer
 
@@ -25,11 +26,12 @@ _TRANSIENT = frozenset({408, 409, 425, 429})
 _REJECTED = frozenset({400, 413, 422, 451})
 
 
-def read_answer(body: bytes, *, asked: str) -> ModelAnswer:
-    """The model's text from a chat completion; `asked` is the model's name in the request.
+def read_answer(body: bytes, *, asked: str, tools: bool = False) -> ModelAnswer:
+    """The model's text from a chat completion, or the tool calls that it asks for.
 
-    Raises TransientError (broken JSON, no choices) and RunFailed `model_output_invalid` (the
-    model answered, but without a text).
+    `asked` is the model's name in the request; `tools`: it was offered some (calls of a model that
+    was offered none are passed over). Raises TransientError (broken JSON, no choices) and RunFailed
+    `model_output_invalid` (the model answered, but with nothing to go on with).
     """
     raw = _json_object(body)
     choices = raw.get("choices")
@@ -37,12 +39,16 @@ def read_answer(body: bytes, *, asked: str) -> ModelAnswer:
         raise TransientError("the model endpoint answered without choices")
     message = choices[0].get("message")
     text = _text(message) if isinstance(message, dict) else None
-    if text is None:
+    calls = _calls(message) if tools and isinstance(message, dict) else ()
+    if text is None and not calls:
         raise _no_text(choices[0])
     name = raw.get("model")
     known = isinstance(name, str) and 0 < len(name) <= LONGEST_MODEL_NAME
     return ModelAnswer(
-        text=text, usage=_usage(raw.get("usage")), model=str(name) if known else asked
+        text=text or "",
+        usage=_usage(raw.get("usage")),
+        model=str(name) if known else asked,
+        tool_calls=calls,
     )
 
 
@@ -145,6 +151,33 @@ def _text(message: Mapping[str, Any]) -> str | None:
         if isinstance(text, str) and text.strip():
             return text.encode("utf-8", "replace").decode()  # a lone surrogate is no text
     return None
+
+
+def _calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
+    """The calls that a message asks for. Their ids are passed over: models repeat theirs."""
+    raw = message.get("tool_calls")
+    functions = (
+        call.get("function") for call in (raw if isinstance(raw, list) else ()) if _is_object(call)
+    )
+    return tuple(
+        AskedCall(name=_words(call.get("name")), arguments=_arguments(call.get("arguments")))
+        for call in functions
+        if _is_object(call)
+    )
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _arguments(value: object) -> str:
+    """As text; some endpoints give the object itself."""
+    return _words(value) if isinstance(value, str | None) else json.dumps(value)
+
+
+def _words(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _usage(raw: object) -> Usage:

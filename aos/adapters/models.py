@@ -25,6 +25,7 @@ from aos.adapters.model_client import (
     response_type,
     token_provider,
 )
+from aos.adapters.model_requests import request_body
 from aos.adapters.system import SystemClock
 from aos.errors import RunFailed, TransientError
 from aos.ports import Clock, ModelAnswer, ModelCall
@@ -120,11 +121,7 @@ class OpenAIChatModel:
         """
         async with _time_limit(call.timeout_seconds):
             model = call.model or await self._default_model()
-            body = {
-                **call.parameters,
-                "model": model,
-                "messages": [{"role": m.role, "content": m.content} for m in call.messages],
-            }
+            body = request_body(call, model=model)
             answer = await self._request(
                 lambda client, options: client.post(
                     "/chat/completions", body=body, cast_to=response_type(), options=options
@@ -132,7 +129,7 @@ class OpenAIChatModel:
                 model=model,
                 timeout_seconds=call.timeout_seconds,
             )
-        return read_answer(answer, asked=model)
+        return read_answer(answer, asked=model, tools=bool(call.tools))
 
     async def close(self) -> None:
         """Close the client; the next call opens another."""

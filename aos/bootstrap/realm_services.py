@@ -8,7 +8,7 @@ from aos.bootstrap.parts import catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.entrypoints.bus.commands import RealmQueue
 from aos.ports import Telemetry
-from aos.services.execution import Execution, TurnLimits, Turns
+from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.settings import Settings
 
 
@@ -20,17 +20,20 @@ def realm_queue(
     ready: Callable[[], Awaitable[None]],
 ) -> RealmQueue:
     """The queue `aos-realm`, with all that stands behind it."""
+    agents = catalog_reader(settings, world)
     turns = Turns(
         model=world.model,
         conversations=world.conversations,
         requests=world.requests,
+        offering=Offering(tools=world.tools, agents=agents, clock=world.clock),
         clock=world.clock,
         ids=world.ids,
         limits=TurnLimits(model_timeout_seconds=settings.bounds.model_timeout_seconds),
     )
     execution = Execution(
         conversations=world.conversations,
-        agents=catalog_reader(settings, world),
+        agents=agents,
+        decisions=world.decisions,
         turns=turns,
         bus=world.bus,
         clock=world.clock,

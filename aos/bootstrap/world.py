@@ -24,11 +24,13 @@ from aos.ports import (
     ChatModel,
     Clock,
     ConversationStore,
+    Decisions,
     Ids,
     Ledger,
     PendingStore,
     RequestStore,
     RunIndex,
+    ToolCatalog,
 )
 from aos.services.catalog.layout import HEAD
 from aos.services.health import Check
@@ -50,6 +52,8 @@ class World:
     conversations: ConversationStore
     index: RunIndex
     ledger: Ledger
+    decisions: Decisions
+    tools: ToolCatalog
     bus: Bus
     model: ChatModel
     clock: Clock
@@ -91,6 +95,8 @@ def azure_world(settings: Settings, *, app: str) -> World:
         conversations=tables.conversations(),
         index=tables.index(),
         ledger=tables.ledger(),
+        decisions=tables.decisions(),
+        tools=tables.tools(),
         bus=bus,
         model=model,
         clock=SystemClock(),

@@ -12,17 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from aos.domain.conversation import ActiveRun, CardView, Conversation, Message, Step
-from aos.domain.envelope import MAIN_QUEUE, ContinueRun, Outgoing, RunEnded, to_realm
+from aos.domain.active_run import ActiveRun
+from aos.domain.conversation import CardView, Conversation, Message, Step
+from aos.domain.ending import active_run, continue_run, end_active, end_waiting
+from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.run import AdmittedRequest, Run, RunStatus, Usage
+from aos.domain.tool import MessageCall
 from aos.errors import ErrorInfo
 
 MAX_QUEUED_RUNS = 32
 START_LIMIT = timedelta(hours=24)
-WALL_LIMIT = timedelta(hours=48)
 OUTAGE_LIMIT = timedelta(hours=24)
 RETRY_MINUTES = (1, 2, 4, 8, 15)
 """How long a conversation waits before it asks an absent model again; the last one repeats."""
+TOOLS_LIMIT = timedelta(minutes=10)
+"""How long a run waits for MCP servers that have not listed their tools yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +35,11 @@ class Owed:
 
     `start`: make the first queued run active; `expire`: end `request`, which waited too long;
     `turn`: ask the model; `time_out`: the active run's clock or wall time is spent; `wait`:
-    nothing before `until` (a ContinueRun is scheduled for it); `nothing`.
+    nothing before `until` (a ContinueRun is scheduled for it); `tools`: nothing before a result or
+    a decision comes; `nothing`.
     """
 
-    what: Literal["start", "expire", "turn", "time_out", "wait", "nothing"]
+    what: Literal["start", "expire", "turn", "time_out", "wait", "tools", "nothing"]
     request: AdmittedRequest | None = None
     until: datetime | None = None
 
@@ -61,15 +66,30 @@ def admit(
 
 
 def cancel(
-    conversation: Conversation | None, request: AdmittedRequest, *, known: bool, now: datetime
+    conversation: Conversation | None,
+    command: CancelRun,
+    *,
+    known: bool,
+    now: datetime,
 ) -> Step:
     """A CancelRun: end the run as `cancelled`, also when it comes before its StartRun."""
+    request, error = command.request, cancelled_because(command.reason)
     state = conversation or Conversation.begun_by(request, now=now)
     if state.active is not None and state.active.request.run_id == request.run_id:
-        return end_active(state, RunStatus.CANCELLED, now=now)
+        return end_active(state, RunStatus.CANCELLED, error=error, now=now)
     if known and not state.knows(request.run_id):
         return Step(conversation=state)
-    return end_waiting(state, request, RunStatus.CANCELLED, now=now)
+    return end_waiting(state, request, RunStatus.CANCELLED, error=error, now=now)
+
+
+def cancelled_because(reason: str | None) -> ErrorInfo | None:
+    """The error of a run that was cancelled by us; None when a caller wanted it."""
+    if reason is None:
+        return None
+    return ErrorInfo(code=reason, message=_REASONS.get(reason, "AOS cancelled the run"))
+
+
+_REASONS = {"parent_ended": "the run that this one was delegated by has ended"}
 
 
 def woken(conversation: Conversation, command: ContinueRun) -> Step:
@@ -78,9 +98,12 @@ def woken(conversation: Conversation, command: ContinueRun) -> Step:
     The broker's clock has decided that; ours may be behind, and then a look at it would leave
     nobody to wake the conversation.
     """
-    if command.due is None or command.due != conversation.retry_at:
-        return Step(conversation=conversation)
-    return Step(conversation=replace(conversation, retry_at=None))
+    active = conversation.active
+    if command.due is not None and command.due == conversation.retry_at:
+        conversation = replace(conversation, retry_at=None)
+    if command.due is not None and active is not None and command.due == active.wake_at:
+        conversation = replace(conversation, active=replace(active, wake_at=None))
+    return Step(conversation=conversation)
 
 
 def owed(conversation: Conversation, *, now: datetime) -> Owed:
@@ -91,11 +114,21 @@ def owed(conversation: Conversation, *, now: datetime) -> Owed:
     active = conversation.active
     if active is None:
         return Owed(what="start") if conversation.queued else Owed(what="nothing")
-    if active.clock_seconds >= active.run_timeout_seconds or now - active.started_at >= WALL_LIMIT:
+    if _spent(active, now=now):
         return Owed(what="time_out")
+    if active.calls:
+        return Owed(what="tools")
     if conversation.retry_at is not None and now < conversation.retry_at:
         return Owed(what="wait", until=conversation.retry_at)
     return Owed(what="turn")
+
+
+def _spent(active: ActiveRun, *, now: datetime) -> bool:
+    """Is the run's clock at its end, or its wall time?"""
+    clock, wall = active.clock_ends(), active.wall_ends()
+    if clock is None and active.clock_seconds >= active.run_timeout_seconds:
+        return active.approval_since is None
+    return (clock is not None and now >= clock) or (wall is not None and now >= wall)
 
 
 def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> Step:
@@ -108,20 +141,12 @@ def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> 
     active = ActiveRun(
         request=request,
         card_digest=card.digest,
-        run_timeout_seconds=card.run_timeout_seconds,
+        run_timeout_seconds=_timeout(request, card, now=now),
+        max_tokens=_max_tokens(request, card),
         started_at=now,
     )
     started = replace(conversation, active=active, queued=conversation.queued[1:])
     return Step(conversation=started, runs=(active.run,))
-
-
-def expire(conversation: Conversation, request: AdmittedRequest, *, now: datetime) -> Step:
-    """End a queued run that waited longer than START_LIMIT to start."""
-    error = ErrorInfo(
-        code="start_timeout",
-        message=f"run {request.run_id!r} waited more than 24 h to start; send it again",
-    )
-    return end_waiting(conversation, request, RunStatus.TIMED_OUT, error=error, now=now)
 
 
 def disabled(conversation: Conversation, card: CardView, *, now: datetime) -> Step | None:
@@ -143,9 +168,37 @@ def answered(
     now: datetime,
 ) -> Step:
     """The model answered: the turn enters the history and the run completes."""
-    active = _active(conversation)
-    request = active.request
-    sequence = conversation.next_sequence
+    active = active_run(conversation)
+    counted = counted_turn(active, usage=usage, model=model, seconds=seconds)
+    messages = said(conversation, text=text, now=now)
+    sequence = conversation.next_sequence + len(messages)
+    state = replace(conversation, next_sequence=sequence, active=counted)
+    end = end_active(state, RunStatus.COMPLETED, output=text, now=now)
+    return replace(end, messages=messages)
+
+
+def counted_turn(active: ActiveRun, *, usage: Usage, model: str, seconds: float) -> ActiveRun:
+    """The run after one more answer of the model."""
+    return replace(
+        active,
+        clock_seconds=active.clock_seconds + seconds,
+        turns=active.turns + 1,
+        usage=active.usage + usage,
+        model=model,
+        tools_since=None,
+    )
+
+
+def said(
+    conversation: Conversation,
+    *,
+    text: str,
+    now: datetime,
+    tool_calls: tuple[MessageCall, ...] = (),
+) -> tuple[Message, ...]:
+    """The assistant's message of this turn; with the first one goes the question."""
+    active = active_run(conversation)
+    request, sequence = active.request, conversation.next_sequence
     question = Message(
         sequence=sequence,
         role="user",
@@ -153,16 +206,16 @@ def answered(
         run_id=request.run_id,
         created_at=active.started_at,
     )
+    before = () if active.turns else (question,)
     answer = Message(
-        sequence=sequence + 1, role="assistant", content=text, run_id=request.run_id, created_at=now
+        sequence=sequence + len(before),
+        role="assistant",
+        content=text,
+        run_id=request.run_id,
+        created_at=now,
+        tool_calls=tool_calls,
     )
-    said = replace(
-        conversation,
-        next_sequence=sequence + 2,
-        active=replace(active, clock_seconds=active.clock_seconds + seconds),
-    )
-    end = end_active(said, RunStatus.COMPLETED, output=text, usage=usage, model=model, now=now)
-    return replace(end, messages=(question, answer))
+    return (*before, answer)
 
 
 def model_away(
@@ -174,7 +227,7 @@ def model_away(
     ends as failed, `model_unavailable`. The run's clock does not move.
     """
     since = conversation.retry_since or now
-    active = _active(conversation)
+    active = active_run(conversation)
     if now - since >= OUTAGE_LIMIT:
         error = ErrorInfo(
             code="model_unavailable",
@@ -187,108 +240,50 @@ def model_away(
     waiting = replace(
         conversation, retry_at=retry_at, retry_since=since, retries=conversation.retries + 1
     )
-    later = _continue(waiting, active.request.run_id, due=retry_at)
+    later = continue_run(waiting, active.request.run_id, due=retry_at)
     waiting = replace(waiting, outbox=(*waiting.outbox, later))
     return Step(conversation=waiting, runs=(active.run,))
 
 
-def spent(conversation: Conversation, *, seconds: float) -> Conversation:
-    """Add a model call's seconds to the active run's clock."""
-    active = _active(conversation)
-    more = replace(active, clock_seconds=active.clock_seconds + seconds)
-    return replace(conversation, active=more)
+def tools_away(conversation: Conversation, *, servers: tuple[str, ...], now: datetime) -> Step:
+    """MCP servers that the agent needs have not listed their tools yet: wait, then say which.
 
-
-def timed_out(conversation: Conversation, *, now: datetime) -> Step:
-    """End the active run because its clock or its wall time is spent."""
-    active = _active(conversation)
-    error = ErrorInfo(
-        code="run_timeout",
-        message=(
-            f"the run took longer than its {active.run_timeout_seconds:g} s; raise"
-            " limits.run_timeout_seconds in the agent card or ask for less"
-        ),
-    )
-    return end_active(conversation, RunStatus.TIMED_OUT, error=error, now=now)
-
-
-def end_active(
-    conversation: Conversation,
-    status: RunStatus,
-    *,
-    now: datetime,
-    error: ErrorInfo | None = None,
-    output: str = "",
-    usage: Usage | None = None,
-    model: str | None = None,
-) -> Step:
-    """End the active run, tell main, and leave a ContinueRun when another run is queued."""
-    active = _active(conversation)
-    run = active.run.ended(status, at=now, error=error, output=output)
-    run = replace(run, usage=usage or Usage(), model=model)
-    free = replace(conversation, active=None, retry_at=None, retry_since=None, retries=0)
-    return _ended(free, active.request, run)
-
-
-def end_waiting(
-    conversation: Conversation,
-    request: AdmittedRequest,
-    status: RunStatus,
-    *,
-    now: datetime,
-    error: ErrorInfo | None = None,
-) -> Step:
-    """End a run that never became active (queued, or not even that), and tell main."""
-    rest = tuple(item for item in conversation.queued if item.run_id != request.run_id)
-    run = Run.queued(request).ended(status, at=now, error=error)
-    return _ended(replace(conversation, queued=rest), request, run)
-
-
-def give_up(conversation: Conversation, *, now: datetime) -> Step:
-    """A command that failed on every delivery: end the run that it is stuck on.
-
-    That is the active run, or the one that the handler made active each time and never saved.
+    The waits grow with the time that has passed, from 2 s to 30 s. The run's clock does not move.
     """
-    error = ErrorInfo(
-        code="internal_error",
-        message="AOS failed on this run again and again and gave it up; see the logs of its run_id",
-    )
-    if conversation.active is not None:
+    active = active_run(conversation)
+    since = active.tools_since or now
+    if now - since >= TOOLS_LIMIT:
+        names = ", ".join(repr(server) for server in servers)
+        error = ErrorInfo(
+            code="unavailable",
+            message=(
+                f"MCP server {names} has not listed its tools within"
+                f" {TOOLS_LIMIT.total_seconds() / 60:g} minutes; GET /api/tools shows its state"
+            ),
+            details={"servers": list(servers)},
+        )
         return end_active(conversation, RunStatus.FAILED, error=error, now=now)
-    for request in conversation.queued[:1]:
-        return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
-    return Step(conversation=conversation)
+    pause = min(max((now - since) / 2, timedelta(seconds=2)), timedelta(seconds=30))
+    retry_at = now + timedelta(milliseconds=int(pause.total_seconds() * 1000))
+    waiting = replace(conversation, retry_at=retry_at, active=replace(active, tools_since=since))
+    later = continue_run(waiting, active.request.run_id, due=retry_at)
+    waiting = replace(waiting, outbox=(*waiting.outbox, later))
+    return Step(conversation=waiting, runs=(active.run,))
 
 
-def go_on_later(conversation: Conversation) -> Step:
-    """The handler runs short of time: leave a ContinueRun for the same session."""
-    run_id = _active(conversation).request.run_id
-    again = _continue(conversation, run_id, due=None)
-    return Step(conversation=replace(conversation, outbox=(*conversation.outbox, again)))
+def _timeout(request: AdmittedRequest, card: CardView, *, now: datetime) -> float:
+    """The card's, or what is left until nobody waits for a delegated run any more."""
+    if request.parent is None:
+        return card.run_timeout_seconds
+    left = (request.parent.deadline - now).total_seconds()
+    return max(0.0, min(card.run_timeout_seconds, left))
 
 
-def wakes_itself(conversation: Conversation) -> bool:
-    """True when the outbox holds a ContinueRun for now: the rest is left to it."""
-    return any(
-        isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at is None
-        for outgoing in conversation.outbox
-    )
-
-
-def sent(conversation: Conversation) -> Conversation:
-    """The conversation with its outbox cleared."""
-    return replace(conversation, outbox=())
-
-
-def _ended(conversation: Conversation, request: AdmittedRequest, run: Run) -> Step:
-    ended = RunEnded(
-        run=run, owner=request.owner, reply=request.reply, traceparent=request.traceparent
-    )
-    outbox = (*conversation.outbox, Outgoing(queue=MAIN_QUEUE, command=ended))
-    if conversation.active is None and conversation.queued and not wakes_itself(conversation):
-        next_run = conversation.queued[0].run_id
-        outbox = (*outbox, _continue(conversation, next_run, due=None))
-    return Step(conversation=replace(conversation, outbox=outbox), runs=(run,))
+def _max_tokens(request: AdmittedRequest, card: CardView) -> int | None:
+    """The card's, or what a delegated run's parent has left."""
+    left = None if request.parent is None else request.parent.tokens_left
+    limits = [limit for limit in (card.max_tokens, left) if limit is not None]
+    return min(limits, default=None)
 
 
 def _refuse(
@@ -309,11 +304,6 @@ def _refuse(
     return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
 
 
-def _continue(conversation: Conversation, run_id: str, *, due: datetime | None) -> Outgoing:
-    command = ContinueRun(run_id=run_id, conversation_id=conversation.conversation_id, due=due)
-    return to_realm(command, scheduled_at=due)
-
-
 def _agent_gone(request: AdmittedRequest, card: CardView) -> ErrorInfo:
     if card.state == "disabled":
         return ErrorInfo(
@@ -324,9 +314,3 @@ def _agent_gone(request: AdmittedRequest, card: CardView) -> ErrorInfo:
         code="agent_removed",
         message=f"agent {request.agent_id!r} was removed; upload its card again",
     )
-
-
-def _active(conversation: Conversation) -> ActiveRun:
-    if conversation.active is None:
-        raise ValueError(f"conversation {conversation.conversation_id!r} has no active run")
-    return conversation.active

@@ -6,32 +6,65 @@ A conversation has one active run and a queue behind it. The rules that move it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.active_run import ActiveRun as ActiveRun
 from aos.domain.envelope import Outgoing
-from aos.domain.run import (
-    AdmittedRequest,
-    Run,
-    RunStatus,
-    from_wire_time,
-    required_time,
-    to_wire_time,
-)
+from aos.domain.run import AdmittedRequest, Run, from_wire_time, required_time, to_wire_time
+from aos.domain.tool import MessageCall
 
 Role: TypeAlias = Literal["user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One item of a conversation's history; sequences count from 0 without a gap."""
+    """One item of a conversation's history; sequences count from 0 without a gap.
+
+    An assistant's `tool_calls` are answered by the tool messages that follow it, in their order;
+    each has the `tool_call_id` that it answers, and what was no text in `parts`.
+    """
 
     sequence: int
     role: Role
     content: str
     run_id: str
     created_at: datetime
+    tool_calls: tuple[MessageCall, ...] = ()
+    tool_call_id: str | None = None
+    parts: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form; what has to do with tools only where there is something."""
+        stored: dict[str, Any] = {
+            "sequence": self.sequence,
+            "role": self.role,
+            "content": self.content,
+            "run_id": self.run_id,
+            "created_at": to_wire_time(self.created_at),
+        }
+        if self.tool_calls:
+            stored["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        if self.tool_call_id is not None:
+            stored["tool_call_id"] = self.tool_call_id
+        if self.parts:
+            stored["parts"] = list(self.parts)
+        return stored
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Message:
+        """Read the stored form back."""
+        return cls(
+            sequence=raw["sequence"],
+            role=raw["role"],
+            content=raw["content"],
+            run_id=raw["run_id"],
+            created_at=required_time(raw["created_at"]),
+            tool_calls=tuple(MessageCall.from_dict(call) for call in raw.get("tool_calls") or ()),
+            tool_call_id=raw.get("tool_call_id"),
+            parts=tuple(raw.get("parts") or ()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,48 +74,7 @@ class CardView:
     state: Literal["active", "disabled", "removed"]
     digest: str = ""
     run_timeout_seconds: float = 1800.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveRun:
-    """The run that has the conversation; `clock_seconds` is what its turns took so far."""
-
-    request: AdmittedRequest
-    card_digest: str
-    run_timeout_seconds: float
-    started_at: datetime
-    clock_seconds: float = 0.0
-
-    @property
-    def run(self) -> Run:
-        """The run object while it goes on."""
-        return replace(
-            Run.queued(self.request),
-            status=RunStatus.IN_PROGRESS,
-            card_digest=self.card_digest,
-            started_at=self.started_at,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form."""
-        return {
-            "request": self.request.to_dict(),
-            "card_digest": self.card_digest,
-            "run_timeout_seconds": self.run_timeout_seconds,
-            "started_at": to_wire_time(self.started_at),
-            "clock_seconds": self.clock_seconds,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> ActiveRun:
-        """Read the stored form back."""
-        return cls(
-            request=AdmittedRequest.from_dict(raw["request"]),
-            card_digest=raw["card_digest"],
-            run_timeout_seconds=raw["run_timeout_seconds"],
-            started_at=required_time(raw["started_at"]),
-            clock_seconds=raw["clock_seconds"],
-        )
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

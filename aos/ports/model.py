@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from aos.domain.run import Usage
-from aos.domain.tool import AskedCall, MessageCall
+from aos.domain.tool import AskedCall, MessageCall, OfferedTool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +19,6 @@ class ChatMessage:
     content: str
     tool_calls: tuple[MessageCall, ...] = ()
     tool_call_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferedTool:
-    """A tool as the model is told of it; `parameters` is its JSON Schema, untouched."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aos.adapters.memory import (
     Kept,
     MemoryBus,
+    MemoryDecisions,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
     MemoryRunIndex,
     MemorySpan,
+    MemoryToolCatalog,
     Session,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
@@ -27,7 +29,7 @@ from aos.errors import TransientError
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
-from aos.services.execution import Execution, TurnLimits, Turns
+from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.replies import Replies
 from aos.services.waiting import RunWaiters
@@ -195,14 +197,21 @@ class RealmApp(App):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
+        tables = world.tables
         self.model: SimModel = world.model_for(self)
         self.execution = Execution(
             conversations=self.conversations,
             agents=self.agents,
+            decisions=MemoryDecisions(tables, door=self.door),
             turns=Turns(
                 model=self.model,
                 conversations=self.conversations,
                 requests=self.requests,
+                offering=Offering(
+                    tools=MemoryToolCatalog(tables, door=self.door),
+                    agents=self.agents,
+                    clock=self.clock,
+                ),
                 clock=self.clock,
                 ids=world.ids,
                 limits=TurnLimits(),

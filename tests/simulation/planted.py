@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore
-from aos.domain import advance
+from aos.domain import advance, ending
 from aos.domain.catalog import CatalogIndex
 from aos.domain.conversation import Conversation, Step
 from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
@@ -22,7 +22,8 @@ from aos.errors import StaleWrite, TransientError
 from aos.ports import Loaded, PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
-from aos.services.execution.handler import Execution, _Work
+from aos.services.execution.handler import Execution
+from aos.services.execution.work import Work
 from aos.services.mending import Mender
 from aos.services.replies import Replies
 
@@ -33,7 +34,7 @@ def send_before_save() -> contextlib.AbstractContextManager[Any]:
     """Realm sends what a step says before the step is saved."""
     real = Execution._save
 
-    async def save(self: Execution, work: _Work) -> None:
+    async def save(self: Execution, work: Work) -> None:
         if work.unsaved is not None:
             for outgoing in work.unsaved.conversation.outbox:
                 await self._bus.send(outgoing)
@@ -68,10 +69,10 @@ def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A handler that finds an outbox does not send it."""
     real = Execution._open
 
-    async def opened(self: Execution, command: RealmCommand) -> _Work | None:
+    async def opened(self: Execution, command: RealmCommand) -> Work | None:
         work = await real(self, command)
         if work is not None:
-            work.conversation = advance.sent(work.conversation)
+            work.conversation = ending.sent(work.conversation)
         return work
 
     return patch.object(Execution, "_open", opened)
@@ -101,19 +102,19 @@ def nothing_left_for_the_next() -> contextlib.AbstractContextManager[Any]:
     def stops(conversation: Conversation) -> bool:
         return any(isinstance(item.command, RunEnded) for item in conversation.outbox)
 
-    real = advance._ended
-    return patch.multiple(advance, _ended=ended, wakes_itself=stops)
+    real = ending._ended
+    return patch.multiple(ending, _ended=ended, wakes_itself=stops)
 
 
 def storm() -> contextlib.AbstractContextManager[Any]:
     """Whatever wakes a waiting conversation leaves one more ContinueRun."""
     real = Execution._apply
 
-    def apply(self: Execution, work: _Work, command: RealmCommand) -> None:
+    def apply(self: Execution, work: Work, command: RealmCommand) -> None:
         real(self, work, command)
         state = work.conversation
         if state.retry_at is not None and state.active is not None:
-            again = advance._continue(state, state.active.request.run_id, due=state.retry_at)
+            again = ending.continue_run(state, state.active.request.run_id, due=state.retry_at)
             work.add(Step(conversation=replace(state, outbox=(*state.outbox, again))))
 
     return patch.object(Execution, "_apply", apply)
@@ -125,7 +126,9 @@ def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
 
     def away(conversation: Conversation, *, now: Any, retry_after: Any = None) -> Step:
         since = conversation.retry_since or now
-        counted = advance.spent(conversation, seconds=(now - since).total_seconds())
+        active = ending.active_run(conversation)
+        seconds = active.clock_seconds + (now - since).total_seconds()
+        counted = replace(conversation, active=replace(active, clock_seconds=seconds))
         return real(counted, now=now, retry_after=retry_after)
 
     return patch.object(advance, "model_away", away)

@@ -13,7 +13,7 @@ from aos.adapters.tables.account import Entity, Table, Write, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack, spilled_of
 from aos.domain.conversation import Conversation, Message, Step
-from aos.domain.run import Run, required_time, to_wire_time
+from aos.domain.run import Run
 from aos.errors import AosError, TransientError
 from aos.ports import Loaded
 
@@ -73,7 +73,7 @@ class AzureConversationStore:
         packed = pack(
             [
                 step.conversation.to_dict(),
-                *(_message_document(message) for message in step.messages),
+                *(message.to_dict() for message in step.messages),
                 *(run.to_dict() for run in step.runs),
             ]
         )
@@ -95,7 +95,9 @@ class AzureConversationStore:
             start=_message_row(start),
             end=_message_row(before),
         )
-        return [_message(read) for read in await self._payloads.wholes(conversation_id, rows)]
+        return [
+            Message.from_dict(read) for read in await self._payloads.wholes(conversation_id, rows)
+        ]
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """One run's row, or None. One call."""
@@ -159,23 +161,3 @@ def _run_row(run_id: str) -> str:
 
 def _message_row(sequence: int) -> str:
     return f"msg:{sequence:010d}"
-
-
-def _message_document(message: Message) -> dict[str, Any]:
-    return {
-        "sequence": message.sequence,
-        "role": message.role,
-        "content": message.content,
-        "run_id": message.run_id,
-        "created_at": to_wire_time(message.created_at),
-    }
-
-
-def _message(read: dict[str, Any]) -> Message:
-    return Message(
-        sequence=read["sequence"],
-        role=read["role"],
-        content=read["content"],
-        run_id=read["run_id"],
-        created_at=required_time(read["created_at"]),
-    )

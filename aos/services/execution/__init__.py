@@ -1,6 +1,7 @@
 """How does realm advance a conversation? `Execution` handles commands, `Turns` asks the model."""
 
 from aos.services.execution.handler import Execution
+from aos.services.execution.offering import Offering
 from aos.services.execution.turns import TurnLimits, Turns
 
-__all__ = ["Execution", "TurnLimits", "Turns"]
+__all__ = ["Execution", "Offering", "TurnLimits", "Turns"]

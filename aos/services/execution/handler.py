@@ -8,11 +8,11 @@ by the head's ETag, and nothing is sent before it is saved (docs/ARCHITECTURE.md
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from aos.domain import advance
+from aos.domain import advance, ending, tool_turns
+from aos.domain.agent_card import AgentCard
 from aos.domain.conversation import ActiveRun, CardView, Conversation, Step
 from aos.domain.envelope import (
     AGENT_EVENTS,
@@ -24,9 +24,12 @@ from aos.domain.envelope import (
     StartRun,
     ToolResult,
 )
-from aos.domain.run import Run, RunStatus
-from aos.errors import OutcomeUnknown, Refused, SessionLost, StaleWrite, TransientError
-from aos.ports import Agents, Bus, Clock, ConversationStore, Ids, LiveAgent, Telemetry
+from aos.domain.offer import plan_calls
+from aos.domain.run import RunStatus
+from aos.errors import Refused, TransientError
+from aos.ports import Agents, Bus, Clock, ConversationStore, Decisions, Ids, LiveAgent, Telemetry
+from aos.services.execution.deciding import Deciding
+from aos.services.execution.saving import Saving
 from aos.services.execution.turns import (
     Answered,
     Away,
@@ -34,35 +37,15 @@ from aos.services.execution.turns import (
     Failed,
     OutOfTime,
     RanOut,
+    ToolsAway,
     TurnOutcome,
     Turns,
 )
+from aos.services.execution.work import Work
 
 GIVE_UP_AT_DELIVERY = 6
 HANDLER_SECONDS = 270.0
 """A handler ends 4 min 30 s after its start and leaves the rest to a ContinueRun."""
-SAVE_TRIES = 4
-SAVE_DELAY_SECONDS = 0.25
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """One handler's hold on one conversation: what it read, and what it has not saved yet."""
-
-    conversation: Conversation
-    etag: str | None
-    known: Run | None
-    catalog_version: int
-    deadline: float
-    unsaved: Step | None = None
-    events: tuple[Event, ...] = ()
-
-    def add(self, step: Step) -> None:
-        """Take a rule's step on; one that changes nothing leaves nothing to save."""
-        if step.conversation == self.conversation and not step.runs and not step.messages:
-            return
-        self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
-        self.conversation = step.conversation
 
 
 class Execution:
@@ -73,6 +56,7 @@ class Execution:
         *,
         conversations: ConversationStore,
         agents: Agents,
+        decisions: Decisions,
         turns: Turns,
         bus: Bus,
         clock: Clock,
@@ -84,8 +68,9 @@ class Execution:
         self._turns = turns
         self._bus = bus
         self._clock = clock
-        self._ids = ids
         self._telemetry = telemetry
+        self._saving = Saving(conversations=conversations, clock=clock, ids=ids)
+        self._deciding = Deciding(decisions=decisions, bus=bus)
 
     async def handle(self, command: RealmCommand, *, delivery_count: int = 1) -> None:
         """Handle one delivery of a command; return when it may be completed.
@@ -98,13 +83,14 @@ class Execution:
         await self._send(work)
         self._apply(work, command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
-            work.add(advance.give_up(work.conversation, now=self._clock.now()))
+            work.add(ending.give_up(work.conversation, now=self._now(work)))
+        await self._obey_decisions(work)
         await self._do_what_is_owed(work)
         await self._save(work)
         await self._send(work)
         await self._save(work)
 
-    async def _open(self, command: RealmCommand) -> _Work | None:
+    async def _open(self, command: RealmCommand) -> Work | None:
         """Load the conversation; None when there is none to continue."""
         starting = isinstance(command, StartRun | CancelRun)
         run_id = command.run_id if starting else None
@@ -117,7 +103,7 @@ class Execution:
                 conversation = Conversation.begun_by(command.request, now=self._clock.now())
         if conversation is None:
             return None
-        return _Work(
+        return Work(
             conversation=conversation,
             etag=loaded.etag,
             known=loaded.run,
@@ -125,51 +111,79 @@ class Execution:
             deadline=self._clock.monotonic() + HANDLER_SECONDS,
         )
 
-    def _apply(self, work: _Work, command: RealmCommand) -> None:
-        now = self._clock.now()
+    def _apply(self, work: Work, command: RealmCommand) -> None:
+        now = self._now(work)
         known = work.known is not None
         match command:
             case StartRun(request=request):
                 work.add(advance.admit(work.conversation, request, known=known, now=now))
-            case CancelRun(request=request):
-                work.add(advance.cancel(work.conversation, request, known=known, now=now))
+            case CancelRun():
+                work.add(advance.cancel(work.conversation, command, known=known, now=now))
             case ContinueRun():
+                active = work.conversation.active
+                if active is not None and command.due is not None and command.due == active.wake_at:
+                    work.not_before = command.due
                 work.add(advance.woken(work.conversation, command))
-            case ToolResult() | Approve():
-                pass
+            case ToolResult():
+                work.add(
+                    tool_turns.answered_call(
+                        work.conversation,
+                        run_id=command.run_id,
+                        tool_call_id=command.tool_call_id,
+                        result=command.result,
+                        tokens=command.tokens,
+                        now=now,
+                    )
+                )
+            case Approve():
+                pass  # it only wakes: the decision's row is what counts
             case _:
                 assert_never(command)
 
-    async def _do_what_is_owed(self, work: _Work) -> None:
+    async def _obey_decisions(self, work: Work) -> None:
+        """Do what was decided about calls that wait for a person, unless the agent may not run."""
+        active = work.conversation.active
+        if active is None or not any(call.undecided for call in active.calls):
+            return
+        if not await self._ended_as_disabled(work):
+            await self._deciding.obey(work, now=self._now(work))
+
+    async def _do_what_is_owed(self, work: Work) -> None:
         """Until nothing is owed, or the rest is left to a ContinueRun in the outbox."""
-        while not advance.wakes_itself(work.conversation):
-            now = self._clock.now()
+        while not ending.wakes_itself(work.conversation):
+            now = self._now(work)
             owed = advance.owed(work.conversation, now=now)
             match owed.what:
                 case "nothing" | "wait":
                     return
+                case "tools":
+                    work.add(tool_turns.wakes_up(work.conversation))
+                    return
                 case "expire":
                     assert owed.request is not None
-                    work.add(advance.expire(work.conversation, owed.request, now=now))
+                    work.add(ending.expire(work.conversation, owed.request, now=now))
                 case "start":
                     card = await self._card_view(work)
                     work.add(advance.start_next(work.conversation, card, now=now))
                 case "time_out":
-                    work.add(advance.timed_out(work.conversation, now=now))
+                    work.add(ending.timed_out(work.conversation, now=now))
                 case "turn":
                     await self._turn(work)
                 case _:
                     assert_never(owed.what)
 
-    async def _turn(self, work: _Work) -> None:
+    async def _turn(self, work: Work) -> None:
         """One model call for the active run, and what follows from its outcome."""
         active = work.conversation.active
         assert active is not None
-        view = await self._card_view(work)
-        ended = advance.disabled(work.conversation, view, now=self._clock.now())
-        if ended is not None:
-            work.add(ended)
+        if await self._ended_as_disabled(work):
             return
+        spent = tool_turns.out_of_tokens(work.conversation, now=self._now(work))
+        if spent is not None:
+            work.add(spent)
+            return
+        if work.full or (active.turns and work.unsaved is not None):
+            await self._save(work)
         card = await self._agents.card(active.card_digest)
         with self._telemetry.span(
             "agent_operation",
@@ -184,85 +198,66 @@ class Execution:
                 on_slow=lambda: self._save(work),
             )
             span.set(outcome=type(outcome).__name__.lower())
-        work.add(self._after(work, active, outcome))
+        work.add(self._after(work, active, card, outcome))
 
-    def _after(self, work: _Work, active: ActiveRun, outcome: TurnOutcome) -> Step:
-        conversation, now = work.conversation, self._clock.now()
+    def _after(self, work: Work, active: ActiveRun, card: AgentCard, outcome: TurnOutcome) -> Step:
+        conversation, now = work.conversation, self._now(work)
         match outcome:
-            case Answered(answer=answer, seconds=seconds, missing_adapter=missing):
+            case Answered(missing_adapter=missing):
                 if missing is not None:
                     work.events = (*work.events, _adapter_missing(active, missing, at=now))
-                return advance.answered(
-                    conversation,
-                    text=answer.text,
-                    usage=answer.usage,
-                    model=answer.model,
-                    seconds=seconds,
-                    now=now,
-                )
+                return _said(conversation, active, card, outcome, now=now)
             case Away(retry_after=retry_after):
                 return advance.model_away(conversation, now=now, retry_after=retry_after)
+            case ToolsAway(servers=servers):
+                return advance.tools_away(conversation, servers=servers, now=now)
             case Failed(error=error):
-                return advance.end_active(conversation, RunStatus.FAILED, error=error, now=now)
-            case Cancelled():
-                return advance.end_active(conversation, RunStatus.CANCELLED, now=now)
+                return ending.end_active(conversation, RunStatus.FAILED, error=error, now=now)
+            case Cancelled(reason=reason):
+                error_or_none = advance.cancelled_because(reason)
+                return ending.end_active(
+                    conversation, RunStatus.CANCELLED, error=error_or_none, now=now
+                )
             case RanOut():
-                return advance.timed_out(conversation, now=now)
+                return ending.timed_out(conversation, now=now)
             case OutOfTime():
-                return advance.go_on_later(conversation)
+                return ending.go_on_later(conversation)
             case _:
                 assert_never(outcome)
 
-    async def _card_view(self, work: _Work) -> CardView:
+    async def _ended_as_disabled(self, work: Work) -> bool:
+        """End the active run when its agent was switched off; did it end?"""
+        view = await self._card_view(work)
+        ended = advance.disabled(work.conversation, view, now=self._now(work))
+        if ended is None:
+            return False
+        work.add(ended)
+        return True
+
+    async def _card_view(self, work: Work) -> CardView:
         """The agent of this conversation as the catalog has it now."""
         agent_id = work.conversation.agent_id
         try:
             live: LiveAgent = await self._agents.find(agent_id, at_least=work.catalog_version)
         except Refused:
             return CardView(state="removed")
+        limits = live.card.limits
         return CardView(
             state=live.state,
             digest=live.digest,
-            run_timeout_seconds=live.card.limits.run_timeout_seconds,
+            run_timeout_seconds=limits.run_timeout_seconds,
+            max_tokens=limits.max_tokens_per_run,
         )
 
-    async def _save(self, work: _Work) -> None:
-        """Write what is unsaved in one transaction.
+    async def _save(self, work: Work) -> None:
+        """Write what is unsaved in one transaction."""
+        await self._saving.save(work)
 
-        A save whose answer was lost is found again by its write id; when the head holds
-        somebody else's write, our session is lost.
+    async def _send(self, work: Work) -> None:
+        """Send the saved outbox, and enter what waits for people in their list.
+
+        To say so in the state is left to the next save.
         """
-        if work.unsaved is None:
-            return
-        write_id = self._ids.new_id()
-        head = replace(work.unsaved.conversation, write_id=write_id)
-        step = replace(work.unsaved, conversation=head)
-        try:
-            work.etag = await self._write(step, etag=work.etag)
-        except (StaleWrite, OutcomeUnknown) as error:
-            loaded = await self._conversations.load(head.conversation_id)
-            if loaded.conversation is None or loaded.conversation.write_id != write_id:
-                raise SessionLost(
-                    f"conversation {head.conversation_id!r} was written by another handler"
-                ) from error
-            work.etag = loaded.etag
-        work.conversation = head
-        work.unsaved = None
-
-    async def _write(self, step: Step, *, etag: str | None) -> str:
-        """Save, a few quick tries while the store says that nothing was written."""
-        for attempt in range(SAVE_TRIES - 1):
-            try:
-                return await self._conversations.save(step, etag=etag)
-            except OutcomeUnknown:
-                raise
-            except TransientError as error:
-                delay = self._ids.jitter() * SAVE_DELAY_SECONDS * 2.0**attempt
-                await self._clock.sleep(max(delay, error.retry_after_seconds or 0.0))
-        return await self._conversations.save(step, etag=etag)
-
-    async def _send(self, work: _Work) -> None:
-        """Send the saved outbox; clearing it is left to the next save."""
         for outgoing in work.conversation.outbox:
             await self._bus.send(outgoing)
         for event in work.events:
@@ -270,7 +265,45 @@ class Execution:
                 await self._bus.publish(event)
         work.events = ()
         if work.conversation.outbox:
-            work.add(Step(conversation=advance.sent(work.conversation)))
+            work.add(Step(conversation=ending.sent(work.conversation)))
+        await self._deciding.ask(work)
+
+    def _now(self, work: Work) -> datetime:
+        """The time, and never earlier than the broker has said that it is."""
+        now = self._clock.now()
+        return now if work.not_before is None else max(now, work.not_before)
+
+
+def _said(
+    conversation: Conversation,
+    active: ActiveRun,
+    card: AgentCard,
+    outcome: Answered,
+    *,
+    now: datetime,
+) -> Step:
+    """The model gave its answer, or asked for tools first."""
+    answer = outcome.answer
+    if not answer.tool_calls:
+        return advance.answered(
+            conversation,
+            text=answer.text,
+            usage=answer.usage,
+            model=answer.model,
+            seconds=outcome.seconds,
+            now=now,
+        )
+    run_id = active.request.run_id
+    return tool_turns.called(
+        conversation,
+        text=answer.text,
+        calls=plan_calls(answer.tool_calls, outcome.offer, run_id=run_id, turn=active.turns),
+        usage=answer.usage,
+        model=answer.model,
+        seconds=outcome.seconds,
+        limits=card.limits,
+        now=now,
+    )
 
 
 def _span_attributes(active: ActiveRun) -> dict[str, object]:

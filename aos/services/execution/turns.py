@@ -6,15 +6,15 @@ conversation's state (`Away`). In the call and in the waits cancellation is look
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias
 
-from aos.domain.agent_card import AgentCard, system_prompt
-from aos.domain.conversation import ActiveRun, Conversation, Message
+from aos.domain.agent_card import AgentCard
+from aos.domain.conversation import ActiveRun, Conversation
+from aos.domain.offer import Offer
+from aos.domain.window import reach
 from aos.errors import ErrorInfo, RunFailed, TransientError
 from aos.ports import (
     ChatMessage,
@@ -26,11 +26,12 @@ from aos.ports import (
     ModelCall,
     RequestStore,
 )
+from aos.services.execution.offering import NotListed, Offering
+from aos.services.execution.prompting import chat_messages
+from aos.services.execution.watching import WATCH_SECONDS, CancelAsked, Watch
 
-WATCH_SECONDS = 1.0
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +45,14 @@ class TurnLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The model answered in `seconds`; `missing_adapter` names the adapter it had to do without."""
+    """The model answered in `seconds`; `missing_adapter` names the adapter it had to do without.
+
+    `offer` is what it could call.
+    """
 
     answer: ModelAnswer
     seconds: float
+    offer: Offer
     missing_adapter: str | None = None
 
 
@@ -59,15 +64,24 @@ class Away:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsAway:
+    """MCP servers that the agent is granted have not listed their tools yet."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """The model or its set-up refuses for good."""
 
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Somebody asked for the run's cancellation."""
+    """The run's cancellation was asked for, by a caller or (with a code) by us."""
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +94,7 @@ class OutOfTime:
     """The handler has no time left for another call."""
 
 
-TurnOutcome: TypeAlias = Answered | Away | Failed | Cancelled | RanOut | OutOfTime
-
-
-class _CancelAsked(Exception):
-    """Raised inside a turn when `cancel_requested_at` was seen."""
+TurnOutcome: TypeAlias = Answered | Away | ToolsAway | Failed | Cancelled | RanOut | OutOfTime
 
 
 class Turns:
@@ -96,6 +106,7 @@ class Turns:
         model: ChatModel,
         conversations: ConversationStore,
         requests: RequestStore,
+        offering: Offering,
         clock: Clock,
         ids: Ids,
         limits: TurnLimits,
@@ -103,6 +114,7 @@ class Turns:
         self._model = model
         self._conversations = conversations
         self._requests = requests
+        self._offering = offering
         self._clock = clock
         self._ids = ids
         self._limits = limits
@@ -121,10 +133,14 @@ class Turns:
         `handler_deadline` is on the monotonic clock; `on_slow` is awaited once, when the call
         has lasted a second. Raises TransientError when the history cannot be read.
         """
-        messages = await self._messages(conversation, active, card)
+        parent = active.request.parent
+        offer = await self._offering.offer(card, depth=0 if parent is None else parent.depth)
+        if isinstance(offer, NotListed):
+            return ToolsAway(servers=offer.servers)
+        messages = await self._messages(conversation, active, card, offer)
         run_left = active.run_timeout_seconds - active.clock_seconds
         deadline = min(handler_deadline, self._clock.monotonic() + self._limits.turn_seconds)
-        watch = _Watch(self._requests, active.request.run_id, on_slow)
+        watch = Watch(self._requests, active.request.run_id, on_slow)
         try:
             model, missing = await self._choose_model(card)
             return await self._ask(
@@ -133,14 +149,15 @@ class Turns:
                     messages=messages,
                     parameters=card.parameters,
                     timeout_seconds=self._limits.model_timeout_seconds,
+                    tools=offer.tools,
                 ),
                 run_left=run_left,
                 deadline=deadline,
                 watch=watch,
-                missing_adapter=missing,
+                asked_with=(offer, missing),
             )
-        except _CancelAsked:
-            return Cancelled()
+        except CancelAsked:
+            return Cancelled(reason=await self._why(active))
         except RunFailed as error:
             return Failed(error=error.info)
 
@@ -162,21 +179,24 @@ class Turns:
             )
         return card.model, card.adapter_name
 
+    async def _why(self, active: ActiveRun) -> str | None:
+        """Why the cancellation was asked for; only delegated runs have reasons of ours."""
+        if active.request.parent is None:
+            return None
+        stored = await self._requests.find(active.request.run_id)
+        return None if stored is None else stored.cancel_reason
+
     async def _messages(
-        self, conversation: Conversation, active: ActiveRun, card: AgentCard
+        self, conversation: Conversation, active: ActiveRun, card: AgentCard, offer: Offer
     ) -> tuple[ChatMessage, ...]:
-        history: list[Message] = []
+        history = []
         if conversation.next_sequence:
             history = await self._conversations.history(
                 conversation.conversation_id,
                 before=conversation.next_sequence,
-                limit=card.memory.window_messages,
+                limit=reach(card.memory.window_messages, turns=active.turns),
             )
-        return (
-            ChatMessage(role="system", content=system_prompt(card)),
-            *(ChatMessage(role=message.role, content=message.content) for message in history),
-            ChatMessage(role="user", content=active.request.message),
-        )
+        return chat_messages(history, active, card, offer)
 
     async def _ask(
         self,
@@ -184,9 +204,10 @@ class Turns:
         *,
         run_left: float,
         deadline: float,
-        watch: _Watch,
-        missing_adapter: str | None,
+        watch: Watch,
+        asked_with: tuple[Offer, str | None],
     ) -> TurnOutcome:
+        offer, missing = asked_with
         patience_ends = self._clock.monotonic() + self._limits.patience_seconds
         failures = 0
         while True:
@@ -195,7 +216,9 @@ class Turns:
                 return OutOfTime()
             outcome, seconds = await watch.over(self._complete(_within(call, limit)))
             if isinstance(outcome, ModelAnswer):
-                return Answered(answer=outcome, seconds=seconds, missing_adapter=missing_adapter)
+                return Answered(
+                    answer=outcome, seconds=seconds, offer=offer, missing_adapter=missing
+                )
             if seconds >= run_left:
                 return RanOut()
             delay = self._delay(failures, outcome)
@@ -219,47 +242,8 @@ class Turns:
         return max(self._ids.jitter() * ceiling, error.retry_after_seconds or 0.0)
 
 
-class _Watch:
-    """Looks for cancellation every second while something is awaited."""
-
-    def __init__(
-        self, requests: RequestStore, run_id: str, on_slow: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._requests = requests
-        self._run_id = run_id
-        self._on_slow = on_slow
-        self._slow = False
-
-    async def over(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`; raises _CancelAsked, the work then cancelled."""
-        task = asyncio.ensure_future(work)
-        try:
-            while True:
-                done, _ = await asyncio.wait({task}, timeout=WATCH_SECONDS)
-                if done:
-                    return task.result()
-                await self._look()
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TransientError, RunFailed):
-                await task  # also when it is done: else its error would be reported as unseen
-
-    async def _look(self) -> None:
-        if not self._slow:
-            self._slow = True
-            await self._on_slow()
-        with contextlib.suppress(TransientError):
-            if await self._requests.cancel_asked(self._run_id):
-                raise _CancelAsked
-
-
 def _within(call: ModelCall, seconds: float) -> ModelCall:
-    return ModelCall(
-        model=call.model,
-        messages=call.messages,
-        parameters=call.parameters,
-        timeout_seconds=seconds,
-    )
+    return replace(call, timeout_seconds=seconds)
 
 
 def _retry_after(error: TransientError) -> timedelta | None:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aos.domain import advance
+from aos.domain import advance, ending
+from aos.domain.active_run import WALL_LIMIT
 from aos.domain.advance import Owed
 from aos.domain.conversation import CardView, Conversation, Message, Step
-from aos.domain.envelope import ContinueRun, RunEnded
+from aos.domain.envelope import CancelRun, ContinueRun, RunEnded
 from aos.domain.run import AdmittedRequest, Run, RunStatus, Usage
 from tests.unit.domain.values import CARD, NOON, a_request, ended, wake
 
@@ -25,6 +26,17 @@ def started(request: AdmittedRequest = FIRST, *behind: AdmittedRequest) -> Conve
     state = advance.admit(None, request, known=False, now=NOON).conversation
     state = advance.start_next(state, CARD, now=NOON).conversation
     return replace(state, queued=behind)
+
+
+def cancelling(request: AdmittedRequest) -> CancelRun:
+    """A caller wants this run to end."""
+    return CancelRun(request=request)
+
+
+def spent(state: Conversation, *, seconds: float) -> Conversation:
+    """The conversation with so much on the clock of its active run."""
+    assert state.active is not None
+    return replace(state, active=replace(state.active, clock_seconds=seconds))
 
 
 def code(step: Step) -> str | None:
@@ -58,7 +70,7 @@ class TestAdmitting:
         assert advance.admit(state, request_, known=False, now=LATER) == Step(conversation=state)
 
     def test_a_run_that_has_ended_changes_nothing(self) -> None:
-        state = advance.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
         assert advance.admit(state, FIRST, known=True, now=LATER) == Step(conversation=state)
 
     def test_another_owner_loses_the_race_and_the_history_stays(self) -> None:
@@ -93,20 +105,22 @@ class TestAdmitting:
 
 class TestCancelling:
     def test_the_active_run_ends_and_the_next_is_woken(self) -> None:
-        step = advance.cancel(started(FIRST, SECOND), FIRST, known=True, now=LATER)
+        step = advance.cancel(started(FIRST, SECOND), cancelling(FIRST), known=True, now=LATER)
         (run,) = step.runs
         assert (run.status, run.error, run.ended_at) == (RunStatus.CANCELLED, None, LATER)
         assert step.conversation.active is None
         assert step.conversation.outbox == (ended(FIRST, run), wake(SECOND))
 
     def test_a_queued_run_ends_and_the_active_one_goes_on(self) -> None:
-        step = advance.cancel(started(FIRST, SECOND, THIRD), SECOND, known=True, now=LATER)
+        step = advance.cancel(
+            started(FIRST, SECOND, THIRD), cancelling(SECOND), known=True, now=LATER
+        )
         (run,) = step.runs
         assert run.status is RunStatus.CANCELLED
         assert step.conversation == replace(started(FIRST, THIRD), outbox=(ended(SECOND, run),))
 
     def test_a_cancel_before_its_start_ends_the_run_and_the_start_changes_nothing(self) -> None:
-        step = advance.cancel(None, FIRST, known=False, now=NOON)
+        step = advance.cancel(None, cancelling(FIRST), known=False, now=NOON)
         (run,) = step.runs
         assert run.status is RunStatus.CANCELLED
         assert step.conversation.outbox == (ended(FIRST, run),)
@@ -114,13 +128,15 @@ class TestCancelling:
         assert late == Step(conversation=step.conversation)
 
     def test_an_ended_run_stays_as_it_is(self) -> None:
-        state = advance.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
-        assert advance.cancel(state, FIRST, known=True, now=LATER) == Step(conversation=state)
+        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        assert advance.cancel(state, cancelling(FIRST), known=True, now=LATER) == Step(
+            conversation=state
+        )
 
 
 class TestOwing:
     def test_an_idle_conversation_owes_nothing(self) -> None:
-        state = advance.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
         assert advance.owed(state, now=LATER) == Owed(what="nothing")
 
     def test_a_queued_run_is_owed_its_start(self) -> None:
@@ -139,7 +155,7 @@ class TestOwing:
         state = started(a_request("late", admitted_at=NOON), SECOND)
         now = NOON + advance.START_LIMIT
         assert advance.owed(state, now=now) == Owed(what="expire", request=SECOND)
-        step = advance.expire(state, SECOND, now=now)
+        step = ending.expire(state, SECOND, now=now)
         (run,) = step.runs
         assert (run.status, code(step)) == (RunStatus.TIMED_OUT, "start_timeout")
         assert step.conversation.queued == ()
@@ -147,17 +163,17 @@ class TestOwing:
 
     @pytest.mark.parametrize(
         ("seconds", "now"),
-        [(60.0, NOON), (0.0, NOON + advance.WALL_LIMIT)],
+        [(60.0, NOON), (0.0, NOON + WALL_LIMIT)],
         ids=["its clock is spent", "two days have passed"],
     )
     def test_a_run_is_timed_out_when(self, seconds: float, now: datetime) -> None:
-        state = advance.spent(started(), seconds=seconds)
+        state = spent(started(), seconds=seconds)
         assert advance.owed(state, now=now) == Owed(what="time_out")
-        step = advance.timed_out(state, now=now)
+        step = ending.timed_out(state, now=now)
         assert (step.runs[0].status, code(step)) == (RunStatus.TIMED_OUT, "run_timeout")
 
     def test_two_days_count_also_while_it_waits_for_the_model(self) -> None:
-        now = NOON + advance.WALL_LIMIT
+        now = NOON + WALL_LIMIT
         state = replace(started(), retry_at=now + timedelta(minutes=5), retry_since=NOON)
         assert advance.owed(state, now=now) == Owed(what="time_out")
 
@@ -165,7 +181,7 @@ class TestOwing:
 class TestStarting:
     def test_the_first_in_the_queue_becomes_active_on_the_card_of_now(self) -> None:
         state = advance.admit(started(), SECOND, known=False, now=NOON).conversation
-        state = advance.end_active(state, RunStatus.COMPLETED, now=NOON).conversation
+        state = ending.end_active(state, RunStatus.COMPLETED, now=NOON).conversation
         step = advance.start_next(state, replace(CARD, digest="d2"), now=LATER)
         active = step.conversation.active
         assert active is not None
@@ -228,11 +244,11 @@ class TestAnswering:
         )
 
     def test_the_last_run_leaves_nobody_to_wake(self) -> None:
-        step = advance.end_active(started(), RunStatus.COMPLETED, now=LATER)
+        step = ending.end_active(started(), RunStatus.COMPLETED, now=LATER)
         assert step.conversation.outbox == (ended(FIRST, step.runs[0]),)
-        assert not advance.wakes_itself(step.conversation)
+        assert not ending.wakes_itself(step.conversation)
         assert step.conversation.owes
-        assert not advance.sent(step.conversation).owes
+        assert not ending.sent(step.conversation).owes
 
 
 class TestWaitingForTheModel:
@@ -242,12 +258,12 @@ class TestWaitingForTheModel:
         assert step.conversation == replace(
             started(), retry_at=due, retry_since=NOON, retries=1, outbox=(wake(FIRST, due=due),)
         )
-        assert not advance.wakes_itself(step.conversation)
+        assert not ending.wakes_itself(step.conversation)
 
     def test_it_waits_1_2_4_8_15_15_minutes_and_the_clock_stands_still(self) -> None:
         state, now, waits = started(), NOON, []
         for _ in range(6):
-            state = advance.sent(advance.model_away(state, now=now).conversation)
+            state = ending.sent(advance.model_away(state, now=now).conversation)
             assert state.retry_at is not None
             waits.append((state.retry_at - now) / timedelta(minutes=1))
             now = state.retry_at
@@ -271,10 +287,10 @@ class TestWaitingForTheModel:
         assert code(step) == "model_unavailable"
         head = step.conversation
         assert (head.retry_at, head.retry_since, head.retries) == (None, None, 0)
-        assert advance.wakes_itself(head)
+        assert ending.wakes_itself(head)
 
     def test_the_command_of_the_wait_ends_it_whatever_our_clock_says(self) -> None:
-        state = advance.sent(advance.model_away(started(), now=NOON).conversation)
+        state = ending.sent(advance.model_away(started(), now=NOON).conversation)
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=state.retry_at)
         woken = advance.woken(state, command).conversation
         assert advance.owed(woken, now=NOON) == Owed(what="turn")
@@ -282,13 +298,13 @@ class TestWaitingForTheModel:
 
     @pytest.mark.parametrize("due", [None, NOON - timedelta(minutes=1)])
     def test_the_command_of_another_wait_changes_nothing(self, due: datetime | None) -> None:
-        state = advance.sent(advance.model_away(started(), now=NOON).conversation)
+        state = ending.sent(advance.model_away(started(), now=NOON).conversation)
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=due)
         assert advance.woken(state, command) == Step(conversation=state)
 
     def test_an_idle_conversation_is_not_moved_by_a_late_command(self) -> None:
-        state = advance.sent(
-            advance.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        state = ending.sent(
+            ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
         )
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat")
         assert advance.woken(state, command) == Step(conversation=state)
@@ -296,26 +312,26 @@ class TestWaitingForTheModel:
 
 class TestGivingUp:
     def test_the_active_run_ends_as_internal_error(self) -> None:
-        step = advance.give_up(started(FIRST, SECOND), now=LATER)
+        step = ending.give_up(started(FIRST, SECOND), now=LATER)
         assert code(step) == "internal_error"
         assert step.runs[0].run_id == FIRST.run_id
-        assert advance.wakes_itself(step.conversation)
+        assert ending.wakes_itself(step.conversation)
 
     def test_a_run_that_never_got_as_far_as_a_save_ends_too(self) -> None:
         state = replace(started(), active=None, queued=(SECOND, THIRD))
-        step = advance.give_up(state, now=LATER)
+        step = ending.give_up(state, now=LATER)
         assert (step.runs[0].run_id, code(step)) == (SECOND.run_id, "internal_error")
         assert step.conversation.queued == (THIRD,)
 
     def test_without_a_run_there_is_nothing_to_give_up(self) -> None:
         state = replace(started(), active=None)
-        assert advance.give_up(state, now=LATER) == Step(conversation=state)
+        assert ending.give_up(state, now=LATER) == Step(conversation=state)
 
 
 def test_a_handler_short_of_time_leaves_the_rest_to_a_command() -> None:
-    step = advance.go_on_later(started())
+    step = ending.go_on_later(started())
     assert step.conversation == replace(started(), outbox=(wake(FIRST),))
-    assert advance.wakes_itself(step.conversation)
+    assert ending.wakes_itself(step.conversation)
 
 
 def test_two_steps_in_one_transaction_keep_all_messages_and_the_last_word_on_each_run() -> None:
@@ -361,8 +377,8 @@ def test_whatever_happens_a_run_ends_once_and_history_has_no_gap(events: list[st
         ]
         queued = bool(step.conversation.queued) and step.conversation.active is None
         just_ended = any(run.status.ended for run in step.runs)
-        assert not (queued and just_ended) or advance.wakes_itself(step.conversation)
-        state = advance.sent(step.conversation)
+        assert not (queued and just_ended) or ending.wakes_itself(step.conversation)
+        state = ending.sent(step.conversation)
     assert sequences == list(range(len(sequences)))
     assert sorted(told) == sorted(run_id for run_id, run in rows.items() if run.status.ended)
 
@@ -372,14 +388,16 @@ def _next(
 ) -> Step | None:
     request = {"1": FIRST, "2": SECOND, "3": THIRD}.get(event[-1])
     if request is not None:
-        rule = advance.admit if event.startswith("start") else advance.cancel
-        return rule(state, request, known=request.run_id in rows, now=now)
+        known = request.run_id in rows
+        if event.startswith("start"):
+            return advance.admit(state, request, known=known, now=now)
+        return advance.cancel(state, cancelling(request), known=known, now=now)
     if state is None:
         return None
     if event == "begin" and state.active is None and state.queued:
         return advance.start_next(state, CARD, now=now)
     if event == "give_up":
-        return advance.give_up(state, now=now)
+        return ending.give_up(state, now=now)
     if state.active is None:
         return None
     match event:

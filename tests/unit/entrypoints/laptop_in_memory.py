@@ -20,12 +20,14 @@ from aos.adapters.memory import (
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
+    MemoryDecisions,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
     MemoryRunIndex,
     MemoryTables,
     MemoryTelemetry,
+    MemoryToolCatalog,
     SeededIds,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
@@ -90,6 +92,8 @@ class InMemory:
             conversations=MemoryConversationStore(self.tables),
             index=MemoryRunIndex(self.tables),
             ledger=MemoryLedger(self.tables),
+            decisions=MemoryDecisions(self.tables),
+            tools=MemoryToolCatalog(self.tables),
             bus=self.bus,
             model=self.model,
             clock=self.clock,

@@ -1,0 +1,119 @@
+"""How does realm ask people about tool calls, and obey what they decide?
+
+The row that stands is what counts: a time-out is a decision like any other, inserted by realm, and
+who comes second obeys the first.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from aos.domain import tool_turns
+from aos.domain.active_run import ActiveRun, OpenCall
+from aos.domain.envelope import AGENT_EVENTS, Event
+from aos.domain.run import to_wire_time
+from aos.domain.tool import ApprovalRequest, Decision
+from aos.errors import OutcomeUnknown, StaleWrite, TransientError
+from aos.ports import Bus, Decisions
+from aos.services.execution.work import Work
+
+DECIDED_BY_TIME = "aos"
+
+
+class Deciding:
+    """Approvals, from realm's side."""
+
+    def __init__(self, *, decisions: Decisions, bus: Bus) -> None:
+        self._decisions = decisions
+        self._bus = bus
+
+    async def ask(self, work: Work) -> None:
+        """Enter the saved calls that need a person in the list, and say so to the outside."""
+        active = work.conversation.active
+        wanted = () if active is None else tuple(c for c in active.calls if c.state == "to_ask")
+        if active is None or not wanted:
+            return
+        for call in wanted:
+            request = approval_of(active, call)
+            await self._decisions.ask(request)
+            await self._bus.publish(_requested(active, request))
+        work.add(tool_turns.asked(work.conversation, tuple(c.tool_call_id for c in wanted)))
+
+    async def obey(self, work: Work, *, now: datetime) -> None:
+        """Take on what was decided about each call that waits, the time-out included."""
+        active = work.conversation.active
+        for call in () if active is None else active.calls:
+            if call.state != "asked" or active is None:
+                continue
+            decision = await self._decision(active, call, now=now)
+            if decision is None:
+                continue
+            await self._decisions.close(approval_of(active, call))
+            work.add(
+                tool_turns.decided(
+                    work.conversation, tool_call_id=call.tool_call_id, decision=decision, now=now
+                )
+            )
+
+    async def _decision(
+        self, active: ActiveRun, call: OpenCall, *, now: datetime
+    ) -> Decision | None:
+        run_id, call_id = active.request.run_id, call.tool_call_id
+        asked = await self._decisions.find(run_id, call_id)
+        if asked is not None and asked.decision is not None:
+            return asked.decision
+        if call.expires_at is None or now < call.expires_at:
+            return None
+        timed_out = Decision(
+            decision="deny",
+            reason="nobody decided about this call in time",
+            decided_by=DECIDED_BY_TIME,
+            decided_at=now,
+        )
+        try:
+            await self._decisions.decide(run_id, call_id, timed_out)
+        except (StaleWrite, OutcomeUnknown) as error:
+            stands = await self._decisions.find(run_id, call_id)
+            if stands is None or stands.decision is None:
+                raise TransientError("storage did not say what was decided; again") from error
+            return stands.decision
+        return timed_out
+
+
+def approval_of(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
+    """What a person is asked about a call."""
+    assert call.asked_at is not None
+    assert call.expires_at is not None
+    request = active.request
+    return ApprovalRequest(
+        run_id=request.run_id,
+        tool_call_id=call.tool_call_id,
+        agent_id=request.agent_id,
+        conversation_id=request.conversation_id,
+        owner=request.owner,
+        tool=f"{call.server_id}/{call.tool}",
+        arguments=call.arguments,
+        requested_at=call.asked_at,
+        expires_at=call.expires_at,
+    )
+
+
+def _requested(active: ActiveRun, request: ApprovalRequest) -> Event:
+    """The event without the arguments: those are for whoever may decide."""
+    return Event(
+        topic=AGENT_EVENTS,
+        id=f"{request.run_id}:{request.tool_call_id}:approval",
+        type="approval.requested",
+        source=f"aos/agents/{request.agent_id}",
+        time=request.requested_at,
+        data={
+            "run_id": request.run_id,
+            "tool_call_id": request.tool_call_id,
+            "agent_id": request.agent_id,
+            "conversation_id": request.conversation_id,
+            "tool": request.tool,
+            "requested_at": to_wire_time(request.requested_at),
+            "expires_at": to_wire_time(request.expires_at),
+        },
+        traceparent=active.request.traceparent,
+    )

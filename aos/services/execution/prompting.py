@@ -1,0 +1,55 @@
+"""What does the model read in a turn?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from aos.domain.active_run import ActiveRun
+from aos.domain.agent_card import AgentCard, system_prompt
+from aos.domain.conversation import Message
+from aos.domain.offer import Offer
+from aos.domain.tool import MessageCall
+from aos.domain.window import window
+from aos.ports import ChatMessage
+
+
+def chat_messages(
+    history: Sequence[Message], active: ActiveRun, card: AgentCard, offer: Offer
+) -> tuple[ChatMessage, ...]:
+    """The card, what fits of the history, and the question: last in the first turn, and never
+    lost in the later ones."""
+    request = active.request
+    seen = window(history, size=card.memory.window_messages, run_id=request.run_id)
+    question = ChatMessage(role="user", content=request.message)
+    prompt = "\n\n".join((system_prompt(card), *offer.unavailable))
+    system = ChatMessage(role="system", content=prompt)
+    shown = tuple(_chat(message) for message in seen)
+    if not active.turns:
+        return (system, *shown, question)
+    if any(m.role == "user" and m.run_id == request.run_id for m in seen):
+        return (system, *shown)
+    return (system, question, *shown)
+
+
+def _chat(message: Message) -> ChatMessage:
+    return ChatMessage(
+        role=message.role,
+        content=message.content,
+        tool_calls=tuple(_readable(call) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _readable(call: MessageCall) -> MessageCall:
+    """Endpoints parse the arguments of earlier calls: what is no JSON object is left out (the
+    call's result says so)."""
+    try:
+        fits = isinstance(json.loads(call.arguments), dict)
+    except (ValueError, RecursionError):
+        fits = False
+    return (
+        call
+        if fits
+        else MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")
+    )
