@@ -1,0 +1,1 @@
+"""What of an environment is saved, and how does it come back?"""
