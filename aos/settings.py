@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 
 from aos.environment import Environment
 from aos.errors import ConfigurationError
+from aos.server_settings import ServerSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
@@ -22,7 +23,6 @@ STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
 BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
 HOST_STORAGE = "AzureWebJobsStorage"
 DEFAULT_REPLY_TO = "businessinfinity-responses"
-DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
 
 LOCAL_BUS = (
     "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
@@ -83,6 +83,7 @@ class Bounds:
     run_timeout_seconds: int = 30 * 60
     approval_timeout_seconds: int = 24 * 3600
     model_timeout_seconds: int = 120
+    tool_timeout_seconds: int = 60
     wait_seconds: int = 100
 
 
@@ -111,8 +112,7 @@ class Settings:
     reply_to: tuple[str, ...] = (DEFAULT_REPLY_TO,)
     telemetry_connection_string: str | None = field(default=None, repr=False)
     telemetry_in_worker: bool = False
-    mcp_allowed: tuple[str, ...] = (DEFAULT_MCP_ALLOWED,)
-    key_vault_uri: str | None = None
+    servers: ServerSettings = field(default_factory=ServerSettings)
     bounds: Bounds = field(default_factory=Bounds)
 
     @classmethod
@@ -136,8 +136,7 @@ class Settings:
             reply_to=_reply_to(env),
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
-            mcp_allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_MCP_ALLOWED, separator=";"),
-            key_vault_uri=env.url("AOS_KEY_VAULT_URI"),
+            servers=ServerSettings.read(env, development=development),
             bounds=_bounds(env),
         )
 
@@ -278,6 +277,9 @@ def _bounds(env: Environment) -> Bounds:
         ),
         model_timeout_seconds=env.count(
             "AOS_MODEL_TIMEOUT_SECONDS", default.model_timeout_seconds, most=230
+        ),
+        tool_timeout_seconds=env.count(
+            "AOS_TOOL_TIMEOUT_SECONDS", default.tool_timeout_seconds, most=240
         ),
         wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=220),
     )

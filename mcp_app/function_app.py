@@ -1,4 +1,4 @@
-"""mcp owns the MCP server processes; for now it says how it is. Every trigger, no logic."""
+"""mcp owns the MCP servers and calls their tools. Every trigger, no logic."""
 
 import azure.functions as func
 
@@ -16,3 +16,29 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("status", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def status(req: func.HttpRequest) -> func.HttpResponse:
     return await mcp.about.status(req)
+
+
+@app.service_bus_queue_trigger(
+    arg_name="msg",
+    queue_name="aos-mcp",
+    connection="AZURE_SERVICEBUS_CONNECTION_STRING",
+    data_type=func.DataType.BINARY,
+)
+async def call_tool(msg: func.ServiceBusMessage) -> None:
+    await mcp.commands.handle(msg)
+
+
+@app.service_bus_topic_trigger(
+    arg_name="msg",
+    topic_name="system-events",
+    subscription_name="mcp",
+    connection="AZURE_SERVICEBUS_CONNECTION_STRING",
+    data_type=func.DataType.BINARY,
+)
+async def system_event(msg: func.ServiceBusMessage) -> None:
+    await mcp.events.handle(msg)
+
+
+@app.timer_trigger(arg_name="timer", schedule=mcp.listing_schedule)
+async def list_tools(timer: func.TimerRequest) -> None:
+    await mcp.listing_timer.tick(timer)

@@ -144,11 +144,18 @@ def described(app: str, name: str, here: Trigger, in_azure: Trigger) -> tuple[st
             return "HTTP", f"`{ROUTES[app][name].title}`"
         case "serviceBusTrigger":
             sessions = " (sessions)" if here.get("isSessionsEnabled") else ""
-            return "Service Bus", f"`{here['queueName']}`{sessions}"
+            return "Service Bus", f"`{entity(here)}`{sessions}"
         case kind:
             assert kind == "timerTrigger"
             pauses = [pause(trigger["schedule"]) for trigger in (here, in_azure)]
             return "timer", f"every {pauses[0]}, in Azure {pauses[1]}"
+
+
+def entity(trigger: Trigger) -> str:
+    """What a Service Bus trigger reads: a queue, or a topic's subscription."""
+    if "queueName" in trigger:
+        return str(trigger["queueName"])
+    return f"{trigger['topicName']}/Subscriptions/{trigger['subscriptionName']}"
 
 
 def pause(schedule: str) -> str:
@@ -158,23 +165,30 @@ def pause(schedule: str) -> str:
     return f"{found[2]} {'min' if found[1] else 's'}"
 
 
-def test_every_service_bus_trigger_asks_for_bytes_and_names_a_queue_that_exists(
+def test_every_service_bus_trigger_asks_for_bytes_and_names_an_entity_that_exists(
     apps: dict[str, Indexed],
 ) -> None:
     entities = json.loads((REPOSITORY / "infra" / "servicebus.json").read_text("utf-8"))
-    queues = {
-        queue["Name"]: queue["Properties"]["RequiresSession"]
-        for namespace in entities["UserConfig"]["Namespaces"]
-        for queue in namespace["Queues"]
-    }
+    exist = {}
+    for namespace in entities["UserConfig"]["Namespaces"]:
+        for queue in namespace["Queues"]:
+            exist[queue["Name"]] = queue["Properties"]["RequiresSession"]
+        for topic in namespace["Topics"]:
+            for subscription in topic["Subscriptions"]:
+                name = f"{topic['Name']}/Subscriptions/{subscription['Name']}"
+                exist[name] = subscription["Properties"]["RequiresSession"]
     read = {}
     for indexed in apps.values():
         for trigger in indexed.functions.values():
             if trigger["type"] == "serviceBusTrigger":
                 assert str(trigger["dataType"]).upper() == "BINARY"
                 assert trigger["connection"] == BUS_SETTING
-                read[trigger["queueName"]] = bool(trigger.get("isSessionsEnabled"))
-    assert read == {name: queues[name] for name in ("aos-requests", "aos-main", "aos-realm")}
+                read[entity(trigger)] = bool(trigger.get("isSessionsEnabled"))
+    assert read == {
+        name: exist[name]
+        for name in exist
+        if name not in ("businessinfinity-responses", "agent-events/Subscriptions/wake")
+    }
 
 
 def test_only_health_and_status_are_open_when_keys_are_asked_for(staged: dict[str, Path]) -> None:

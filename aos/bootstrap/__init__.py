@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aos.adapters.telemetry import make_telemetry
-from aos.bootstrap.app import App, AppName
+from aos.bootstrap.app import AppName
 from aos.bootstrap.main import MainApp
+from aos.bootstrap.mcp import McpApp
 from aos.bootstrap.realm import RealmApp
 from aos.bootstrap.warmup import Warmup
 from aos.settings import Settings
@@ -31,7 +32,7 @@ MODULES: Mapping[AppName, tuple[str, ...]] = {
         "aos.domain.card_errors",
     ),
     "realm": ("aos.bootstrap.realm_services", *SDKS, "openai"),
-    "mcp": ("aos.bootstrap.world", *SDKS),
+    "mcp": ("aos.bootstrap.mcp_services", *SDKS, "mcp.client.session"),
 }
 """What each app imports soon after its start."""
 
@@ -60,10 +61,10 @@ def realm_app(environ: Mapping[str, str] | None = None) -> RealmApp:
     )
 
 
-def mcp_app(environ: Mapping[str, str] | None = None) -> App:
-    """mcp; for now it says how it is doing. Raises ConfigurationError."""
+def mcp_app(environ: Mapping[str, str] | None = None) -> McpApp:
+    """mcp; raises ConfigurationError when a setting is missing or wrong."""
     start = _Start("mcp", environ)
-    return App(
+    return McpApp(
         "mcp",
         start.settings,
         telemetry=start.telemetry,

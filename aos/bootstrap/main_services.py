@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from aos.bootstrap.parts import catalog_reader, limit_bounds, settling
+from aos.bootstrap.parts import card_policy, catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.domain.card import CardKind, CardPolicy
 from aos.entrypoints.bus.commands import MainQueue
@@ -19,15 +19,18 @@ from aos.entrypoints.http.calls import Door
 from aos.entrypoints.http.cards import CardRoutes
 from aos.entrypoints.http.conversations import ConversationRoutes
 from aos.entrypoints.http.runs import RunBounds, RunRoutes
+from aos.entrypoints.http.tools import ToolRoutes
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.entrypoints.timers import Ticker
 from aos.errors import TransientError
 from aos.ports import Telemetry
-from aos.services.admission import Admissions
+from aos.services.admission import Admissions, Delegations
+from aos.services.approvals import Approvals
 from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.catalog.reader import CatalogReader
+from aos.services.listing_tools import ListedTools
 from aos.services.mending import Mender
 from aos.services.reading import Reading
 from aos.services.replies import Replies
@@ -88,6 +91,16 @@ class MainServices:
         return ConversationRoutes(self._door, reading=self._reading)
 
     @cached_property
+    def tools(self) -> ToolRoutes:
+        """The routes of tools and approvals."""
+        return ToolRoutes(
+            self._door,
+            listed=ListedTools(self._world.tools),
+            approvals=self._approvals,
+            max_body_bytes=self._settings.bounds.http_body_bytes,
+        )
+
+    @cached_property
     def agents(self) -> CardRoutes:
         """The routes of agent cards."""
         return self._cards(CardKind.AGENT)
@@ -112,6 +125,7 @@ class MainServices:
         return RequestQueue(
             self._settling,
             admissions=self._admissions,
+            approvals=self._approvals,
             replies=self._replies,
             reply_entities=self._reply_entities,
             max_message_bytes=self._settings.bounds.message_bytes,
@@ -126,6 +140,7 @@ class MainServices:
             self._settling,
             bus=self._world.bus,
             replies=self._replies,
+            delegations=self._delegations,
             waiters=self._waiters,
             publish=self._publish,
             telemetry=self._telemetry,
@@ -174,12 +189,7 @@ class MainServices:
 
     @cached_property
     def _policy(self) -> CardPolicy:
-        return CardPolicy(
-            allowed_models=self._settings.model.allowed,
-            bounds=limit_bounds(self._settings),
-            mcp_allowed=self._settings.mcp_allowed,
-            key_vault_uri=self._settings.key_vault_uri,
-        )
+        return card_policy(self._settings)
 
     @cached_property
     def _publisher(self) -> CatalogPublisher:
@@ -218,6 +228,28 @@ class MainServices:
             clock=world.clock,
             ids=world.ids,
             telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def _delegations(self) -> Delegations:
+        world = self._world
+        return Delegations(
+            self._admissions,
+            requests=world.requests,
+            conversations=world.conversations,
+            bus=world.bus,
+        )
+
+    @cached_property
+    def _approvals(self) -> Approvals:
+        world = self._world
+        return Approvals(
+            decisions=world.decisions,
+            requests=world.requests,
+            conversations=world.conversations,
+            pending=world.pending,
+            bus=world.bus,
+            clock=world.clock,
         )
 
     @cached_property

@@ -1,11 +1,11 @@
-"""Which parts do main and realm have in common?"""
+"""Which parts do the apps have in common?"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
 from aos.bootstrap.world import World
-from aos.domain.card import LimitBounds
+from aos.domain.card import CardPolicy, LimitBounds
 from aos.entrypoints.bus.settling import Settling
 from aos.ports import Telemetry
 from aos.services.catalog.reader import CatalogReader
@@ -24,6 +24,17 @@ def settling(
 def catalog_reader(settings: Settings, world: World) -> CatalogReader:
     """The published catalog."""
     return CatalogReader(world.data, world.clock, bounds=limit_bounds(settings))
+
+
+def card_policy(settings: Settings) -> CardPolicy:
+    """What the operator allows cards to say."""
+    return CardPolicy(
+        allowed_models=settings.model.allowed,
+        bounds=limit_bounds(settings),
+        mcp_allowed=settings.servers.allowed,
+        listed_hosts=settings.servers.hosts,
+        key_vault_uri=settings.servers.key_vault_uri,
+    )
 
 
 def limit_bounds(settings: Settings) -> LimitBounds:

@@ -31,6 +31,7 @@ from aos.ports import (
     RequestStore,
     RunIndex,
     ToolCatalog,
+    ToolLedger,
 )
 from aos.services.catalog.layout import HEAD
 from aos.services.health import Check
@@ -54,6 +55,7 @@ class World:
     ledger: Ledger
     decisions: Decisions
     tools: ToolCatalog
+    tool_calls: ToolLedger
     bus: Bus
     model: ChatModel
     clock: Clock
@@ -65,9 +67,12 @@ class World:
 SENDS_TO: Mapping[str, tuple[str, ...]] = {
     "main": (REALM_QUEUE, RESPONSES_QUEUE, AGENT_EVENTS),
     "realm": (MAIN_QUEUE, REALM_QUEUE),
-    "mcp": (),
+    "mcp": (REALM_QUEUE,),
 }
 """The entities that each app sends to all the time: opened ahead of time."""
+
+HEALTH_TABLE: Mapping[str, str] = {"main": "aosruns", "realm": "aosruns", "mcp": "aostools"}
+"""The table that each app's health reads: mcp may read its own two alone."""
 
 
 def azure_world(settings: Settings, *, app: str) -> World:
@@ -85,7 +90,7 @@ def azure_world(settings: Settings, *, app: str) -> World:
         await asyncio.gather(*opening)
 
     async def storage() -> None:
-        await asyncio.gather(tables.check(), _look_at(data))
+        await asyncio.gather(tables.check(HEALTH_TABLE[app]), _look_at(data))
 
     return World(
         config=blobs.container("aos-config"),
@@ -97,6 +102,7 @@ def azure_world(settings: Settings, *, app: str) -> World:
         ledger=tables.ledger(),
         decisions=tables.decisions(),
         tools=tables.tools(),
+        tool_calls=tables.tool_calls(),
         bus=bus,
         model=model,
         clock=SystemClock(),

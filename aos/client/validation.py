@@ -13,7 +13,9 @@ from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path
 from aos.settings import Settings
 
-_OF_CARDS = re.compile(r"AOS_(MODELS?|MCP_ALLOWED|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$")
+_OF_CARDS = re.compile(
+    r"AOS_(MODELS?|MCP_ALLOWED|MCP_HOSTS|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$"
+)
 
 
 def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[FileReport]:
@@ -45,8 +47,9 @@ def card_policy(environ: Mapping[str, str]) -> CardPolicy:
             run_timeout_seconds=bounds.run_timeout_seconds,
             approval_timeout_seconds=bounds.approval_timeout_seconds,
         ),
-        mcp_allowed=settings.mcp_allowed,
-        key_vault_uri=settings.key_vault_uri,
+        mcp_allowed=settings.servers.allowed,
+        listed_hosts=settings.servers.hosts,
+        key_vault_uri=settings.servers.key_vault_uri,
     )
 
 

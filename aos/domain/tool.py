@@ -60,9 +60,10 @@ class ToolSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTools:
-    """An MCP server as last seen: its state, the tools it listed, by which instance and when.
+    """An MCP server as last seen: its state, since when and by which instance, and its tools.
 
-    `card_digest` is the card it was started from; `error` says what went wrong last. A server that
+    `listed_at` is when it listed them, None while it has not; `card_digest` is the card that it was
+    started from; `error` says what went wrong last. A server that
     was stopped because nobody used it keeps its tools and starts again with the next call; one that
     its card disables has none.
     """
@@ -72,6 +73,7 @@ class ServerTools:
     error: str | None = None
     tools: tuple[ToolSchema, ...] = ()
     listed_at: datetime | None = None
+    seen_at: datetime | None = None
     instance: str | None = None
     card_digest: str | None = None
 

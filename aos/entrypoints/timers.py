@@ -1,4 +1,4 @@
-"""What does main do by the clock: publish the catalog, mend what somebody left?
+"""What is done by the clock: main publishes the catalog and mends, mcp lists tools?
 
 A tick that finds the one before still at work does nothing, and one that finds storage away says
 so and leaves it to the next: ticks do not pile up.
@@ -32,6 +32,9 @@ class Schedules:
 
 ON_A_LAPTOP = Schedules(catalog="*/5 * * * * *", mender="*/5 * * * * *")
 IN_AZURE = Schedules(catalog="0 */5 * * * *", mender="*/30 * * * * *")
+LISTING_ON_A_LAPTOP = "*/5 * * * * *"
+LISTING_IN_AZURE = "0 */5 * * * *"
+"""When mcp looks for servers that no event told of. Events tell of all that are published."""
 
 
 class Ticker:

@@ -74,6 +74,12 @@ func model(clientId string, withKey bool, known facts) { *: string } => {
   ...(withKey && known.modelKey ? { AOS_MODEL_API_KEY: secret(known.vaultName, 'ModelApiKey') } : {})
 }
 
+@description('What cards of MCP servers may say: main judges them by it when they are uploaded, mcp again when it starts them. The vault is named to both, and only mcp may read it.')
+func serverCards(known facts) { *: string } => {
+  AOS_KEY_VAULT_URI: known.mcpVaultUri
+  ...(empty(known.mcpAllowed) ? {} : { AOS_MCP_ALLOWED: known.mcpAllowed })
+}
+
 @export()
 @description('Settings of main.')
 func mainSettings(clientId string, auth string, monitored bool, browserSignIn bool, linked bool, known facts) {
@@ -83,6 +89,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
   ...(monitored ? telemetry(clientId, known) : {})
   ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
+  ...serverCards(known)
   AOS_REPLY_TO: join(known.replyQueues, ',')
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
@@ -105,6 +112,5 @@ func mcpSettings(clientId string, monitored bool, known facts) { *: string } => 
   ...shared('mcp', 'keys', known)
   ...byIdentity(clientId, known)
   ...(monitored ? telemetry(clientId, known) : {})
-  AOS_KEY_VAULT_URI: known.mcpVaultUri
-  ...(empty(known.mcpAllowed) ? {} : { AOS_MCP_ALLOWED: known.mcpAllowed })
+  ...serverCards(known)
 }

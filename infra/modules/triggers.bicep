@@ -4,6 +4,6 @@ metadata description = 'Which functions of each app wake by themselves? In a sta
 @description('Names of the functions with a trigger other than HTTP.')
 var triggers = {
   main: ['request', 'command', 'publish_catalog', 'mend']
-  mcp: []
+  mcp: ['call_tool', 'system_event', 'list_tools']
   realm: ['advance']
 }

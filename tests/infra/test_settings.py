@@ -104,14 +104,14 @@ def test_secrets_are_references_to_the_vault_of_the_app(
     }
 
 
-def test_mcp_resolves_cards_in_its_own_vault_and_starts_what_is_allowed(
+def test_main_judges_cards_by_what_mcp_resolves_in_its_own_vault_and_starts(
     environments: dict[str, Inventory],
 ) -> None:
     here = environments["prod"]
-    settings = here.settings("mcp")
-    assert f"'{here.outputs['mcpKeyVaultName']}'" in settings["AOS_KEY_VAULT_URI"]
-    assert settings["AOS_MCP_ALLOWED"] == "npx -y @modelcontextprotocol/"
-    assert "AOS_KEY_VAULT_URI" not in here.settings("main")
+    for settings in (here.settings("mcp"), here.settings("main")):
+        assert f"'{here.outputs['mcpKeyVaultName']}'" in settings["AOS_KEY_VAULT_URI"]
+        assert settings["AOS_MCP_ALLOWED"] == "npx -y @modelcontextprotocol/"
+    assert "AOS_KEY_VAULT_URI" not in here.settings("realm")
 
 
 def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
@@ -206,7 +206,7 @@ def test_settings_of_ours_are_settings_that_are_read(
         for name in inventory.settings(app)
         if name.startswith("AOS_")
     }
-    text = (ROOT / "aos" / "settings.py").read_text()
+    text = "".join((ROOT / "aos" / f"{n}settings.py").read_text() for n in ("", "server_"))
     assert {name for name in set_here if f'"{name}"' not in text} == set()
 
 

@@ -18,7 +18,9 @@ DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
 BUS = "Endpoint=sb://x.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=topsecret"
 STORAGE = "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=topsecret"
 AZURE = {"AZURE_SERVICEBUS_CONNECTION_STRING": BUS, "AZURE_STORAGE_CONNECTION_STRING": STORAGE}
-HOSTS_OWN = {"AZURE_FUNCTIONS_ENVIRONMENT", "WEBSITE_HOSTNAME", "WEBSITE_AUTH_ENABLED"}
+HOSTS_OWN = {"AZURE_FUNCTIONS_ENVIRONMENT", "WEBSITE_HOSTNAME", "WEBSITE_AUTH_ENABLED"} | {
+    *("PATH", "HOME", "TMPDIR", "LANG")
+}
 
 
 class Recording(dict[str, str]):

@@ -75,9 +75,10 @@ class AzureTables:
         """The MCP servers as last seen, with their tools."""
         return self._tools
 
-    async def check(self) -> None:
-        """One cheap read, for health; raises TransientError when the tables are away."""
-        await self._table("aosruns").get("health", "none", select=["schema"])
+    async def check(self, table: str = "aosruns") -> None:
+        """One cheap read, for health; raises TransientError when the tables are away. An app
+        looks at a `table` that it may read."""
+        await self._table(table).get("health", "none", select=["schema"])
 
     async def close(self) -> None:
         """Close the client; the next call opens another."""

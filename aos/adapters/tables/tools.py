@@ -67,6 +67,7 @@ def _document(tools: ServerTools) -> dict[str, Any]:
         "error": tools.error,
         "tools": texts,
         "listed_at": to_wire_time(tools.listed_at),
+        "seen_at": to_wire_time(tools.seen_at),
         "instance": tools.instance,
         "card_digest": tools.card_digest,
     }
@@ -80,6 +81,7 @@ def _server(document: Mapping[str, Any]) -> ServerTools:
         error=document["error"],
         tools=tuple(ToolSchema.from_dict(schema) for schema in raw),
         listed_at=from_wire_time(document["listed_at"]),
+        seen_at=from_wire_time(document["seen_at"]),
         instance=document["instance"],
         card_digest=document["card_digest"],
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -112,7 +112,7 @@ class ToolListing:
 
     async def _write_state(self, server_id: str, change: str, said: str) -> None:
         seen = await self._catalog.find(server_id)
-        if seen is None or seen.state == "starting" or not seen.tools:
+        if seen is None or seen.state == "starting" or seen.listed_at is None:
             return  # `follow` is at it
         match change:
             case "started":
@@ -123,12 +123,14 @@ class ToolListing:
                 state: ServerState = "failed" if change == "failed" else "stopped"
                 now = replace(seen, state=state, error=said[:MOST_ERROR])
         if now != seen:
-            await self._catalog.put(replace(now, instance=self._instance))
+            at = self._clock.now()
+            await self._catalog.put(replace(now, instance=self._instance, seen_at=at))
 
     def _is_due(self, server: LiveServer, seen: ServerTools | None) -> bool:
         if seen is None or seen.card_digest != server.digest:
             return True
-        age = self._clock.now() - (seen.listed_at or self._clock.now() - LONGEST_RETRY)
+        now = self._clock.now()
+        age = LONGEST_RETRY if seen.seen_at is None else now - seen.seen_at
         match seen.state:
             case "starting":
                 return age > STARTING_FOR
@@ -140,12 +142,12 @@ class ToolListing:
 
     async def _look(self, server: LiveServer, seen: ServerTools | None) -> None:
         if not server.card.enabled:
-            await self._put(server, state="stopped", error="disabled by its card")
+            await self._put(server, state="stopped", error="disabled by its card", tools=())
             return
-        same = seen is not None and seen.card_digest == server.digest
-        kept = seen.tools if seen is not None and same else ()
-        await self._put(server, state="starting", tools=kept)
-        await self._list(server, seen if same else None)
+        if seen is not None and seen.card_digest != server.digest:
+            seen = None  # what another card listed is not what this one will
+        await self._put(server, state="starting", before=seen)
+        await self._list(server, seen)
 
     async def _list(self, server: LiveServer, seen: ServerTools | None) -> None:
         """Ask the server, and write down what it says or why it does not."""
@@ -158,7 +160,7 @@ class ToolListing:
                 server,
                 state="failed",
                 error=str(error)[:MOST_ERROR],
-                tools=seen.tools if seen is not None else (),
+                before=seen,
             )
             self._telemetry.log(
                 "mcp_server_failed", level="warning", server=server.server_id, reason=str(error)
@@ -182,15 +184,24 @@ class ToolListing:
         *,
         state: ServerState,
         error: str | None = None,
-        tools: Iterable[ToolSchema] = (),
+        tools: Sequence[ToolSchema] | None = None,
+        before: ServerTools | None = None,
     ) -> None:
+        """Write the row: with the tools just listed, or those that stood before."""
+        now = self._clock.now()
+        if tools is None:
+            tools = () if before is None else before.tools
+            listed_at = None if before is None else before.listed_at
+        else:
+            listed_at = now
         await self._catalog.put(
             ServerTools(
                 server_id=server.server_id,
                 state=state,
                 error=error,
                 tools=tuple(tools),
-                listed_at=self._clock.now(),
+                listed_at=listed_at,
+                seen_at=now,
                 instance=self._instance,
                 card_digest=server.digest,
             )

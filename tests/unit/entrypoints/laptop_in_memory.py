@@ -28,6 +28,7 @@ from aos.adapters.memory import (
     MemoryTables,
     MemoryTelemetry,
     MemoryToolCatalog,
+    MemoryToolLedger,
     SeededIds,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
@@ -94,6 +95,7 @@ class InMemory:
             ledger=MemoryLedger(self.tables),
             decisions=MemoryDecisions(self.tables),
             tools=MemoryToolCatalog(self.tables),
+            tool_calls=MemoryToolLedger(self.tables),
             bus=self.bus,
             model=self.model,
             clock=self.clock,

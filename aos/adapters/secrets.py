@@ -1,0 +1,161 @@
+"""Where do the secrets of MCP servers come from?
+
+`VaultSecrets` reads the one vault that `AOS_KEY_VAULT_URI` names, through the SDK; `FileSecrets` a
+JSON file of names and values, which takes the vault's place on a laptop. `ServerSecrets` holds the
+rules before either: that vault alone, and only names that begin with `mcp-`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aos.domain.mcp_server import SecretReference
+from aos.errors import ConfigurationError, TransientError
+
+if TYPE_CHECKING:
+    from azure.keyvault.secrets.aio import SecretClient
+
+PREFIX = "mcp-"
+VAULT_SECONDS = 15.0
+LARGEST_FILE = 1024 * 1024
+
+
+class ServerSecrets:
+    """The secrets of MCP servers: `Secrets`. The file, where there is one, comes first."""
+
+    def __init__(
+        self, *, vault: VaultSecrets | None = None, file: FileSecrets | None = None
+    ) -> None:
+        self._vault = vault
+        self._file = file
+
+    async def resolve(self, reference: SecretReference) -> str:
+        """The value now; ConfigurationError and TransientError as `Secrets` says."""
+        name = reference.name
+        if not name.startswith(PREFIX):
+            raise ConfigurationError(
+                f"the secret {name!r} is not one that MCP servers may read; name it"
+                f" {PREFIX}<server_id>-…"
+            )
+        host = None if self._vault is None else self._vault.host
+        if self._vault is not None and reference.vault_host not in (None, host):
+            raise ConfigurationError(
+                f"the vault {reference.vault_host!r} is not the one of AOS_KEY_VAULT_URI; use"
+                f" {host!r}"
+            )
+        if self._file is not None:
+            value = self._file.find(name)
+            if value is not None:
+                return value
+        if self._vault is not None:
+            return await self._vault.read(name, reference.version)
+        where = "" if self._file is None else f" and {self._file.name} has no {name!r}"
+        raise ConfigurationError(
+            f"AOS_KEY_VAULT_URI is not set{where}, so the secret {name!r} cannot be read"
+        )
+
+    async def close(self) -> None:
+        """Close the vault's client."""
+        if self._vault is not None:
+            await self._vault.close()
+
+
+class FileSecrets:
+    """A laptop's secrets. The file is read whenever one is asked for: it is small."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self.name = path
+
+    def find(self, name: str) -> str | None:
+        """The value, or None where there is no such name, or no file. ConfigurationError: it
+        cannot be read, or others can."""
+        try:
+            with self._path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise ConfigurationError(
+                        f"others may read {self.name}; run: chmod 600 {self.name}"
+                    )
+                values: Any = json.loads(file.read(LARGEST_FILE))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self.name} cannot be read as a JSON object of names and values:"
+                f" {type(error).__name__}"
+            ) from None  # the error's text might hold a piece of the file
+        value = values.get(name) if isinstance(values, dict) else None
+        return value if isinstance(value, str) else None
+
+
+class VaultSecrets:
+    """The vault of MCP servers, by the app's identity; the client is opened by the first read."""
+
+    def __init__(self, uri: str, *, client_id: str | None = None) -> None:
+        self._uri = uri
+        self._client_id = client_id
+        self._client: SecretClient | None = None
+        self._credential: Any = None
+
+    @property
+    def host(self) -> str | None:
+        """The vault's host name."""
+        return urlsplit(self._uri).hostname
+
+    async def read(self, name: str, version: str | None) -> str:
+        """The value of a secret, its newest version unless one is named."""
+        client = await self._opened()
+        from azure.core.exceptions import AzureError, HttpResponseError
+
+        try:
+            async with asyncio.timeout(VAULT_SECONDS):
+                secret = await client.get_secret(name, version)
+        except HttpResponseError as error:
+            if error.status_code in (401, 403):
+                raise ConfigurationError(
+                    f"the app's identity may not read the secret {name!r} of {self.host}; give it"
+                    " the role Key Vault Secrets User there"
+                ) from error
+            if error.status_code == 404:
+                raise ConfigurationError(
+                    f"there is no secret {name!r} in {self.host}; create it"
+                ) from error
+            raise TransientError(f"{self.host} does not answer: {error.reason}") from error
+        except (AzureError, TimeoutError) as error:
+            raise TransientError(f"{self.host} does not answer: {type(error).__name__}") from error
+        if secret.value is None:
+            raise ConfigurationError(f"the secret {name!r} of {self.host} has no value")
+        return secret.value
+
+    async def close(self) -> None:
+        """Close the client; the next read opens another."""
+        client, self._client = self._client, None
+        credential, self._credential = self._credential, None
+        if client is not None:
+            await client.close()
+        if credential is not None:
+            await credential.close()
+
+    async def _opened(self) -> SecretClient:
+        if self._client is None:
+            await asyncio.to_thread(_load)
+        if self._client is None:
+            from azure.identity.aio import DefaultAzureCredential
+            from azure.keyvault.secrets.aio import SecretClient
+
+            self._credential = DefaultAzureCredential(managed_identity_client_id=self._client_id)
+            self._client = SecretClient(self._uri, self._credential, retry_total=2)
+        return self._client
+
+
+def _load() -> None:
+    """Half a second of imports, off the event loop."""
+    import azure.identity.aio
+    import azure.keyvault.secrets.aio  # noqa: F401

@@ -1,0 +1,76 @@
+"""How are mcp's queue `aos-mcp` and its subscription to `system-events` served?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.envelope import (
+    MCP_QUEUE,
+    SYSTEM_EVENTS,
+    CallTool,
+    EnvelopeError,
+    read_command,
+)
+from aos.entrypoints.bus.settling import Settling
+from aos.ports import Bus, ReceivedMessage
+from aos.services.tool_calls import ToolCalls, ToolListing
+
+SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"
+PUBLISHED = "config.published"
+
+
+class McpQueue:
+    """What mcp is told to do: tool calls."""
+
+    def __init__(self, settling: Settling, *, calls: ToolCalls, bus: Bus) -> None:
+        self._settling = settling
+        self._calls = calls
+        self._bus = bus
+
+    async def handle(self, msg: func.ServiceBusMessage) -> None:
+        """Take one message."""
+        await self._settling.handle(msg, self._take, entity=MCP_QUEUE, give_up=self._give_up)
+
+    async def _take(self, message: ReceivedMessage) -> None:
+        await self._calls.handle(await self._command(message))
+
+    async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
+        await self._calls.give_up(await self._command(message))
+
+    async def _command(self, message: ReceivedMessage) -> CallTool:
+        command = read_command(await self._bus.whole_body(message))
+        if not isinstance(command, CallTool):
+            raise EnvelopeError(f"a {command.type} does not belong on {MCP_QUEUE}")
+        return command
+
+
+class SystemEvents:
+    """What mcp hears: that the catalog has changed."""
+
+    def __init__(self, settling: Settling, *, listing: ToolListing) -> None:
+        self._settling = settling
+        self._listing = listing
+
+    async def handle(self, msg: func.ServiceBusMessage) -> None:
+        """Take one event."""
+        await self._settling.handle(msg, self._take, entity=SUBSCRIPTION)
+
+    async def _take(self, message: ReceivedMessage) -> None:
+        event = _event(message.body)
+        if event.get("type") != PUBLISHED:
+            return
+        data = event.get("data")
+        version = data.get("catalog_version") if isinstance(data, dict) else None
+        await self._listing.follow(at_least=version if isinstance(version, int) else 0)
+
+
+def _event(body: bytes) -> dict[str, Any]:
+    """The event; whatever else is published there is not for us."""
+    try:
+        value = json.loads(body.decode("utf-8-sig"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
