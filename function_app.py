@@ -49,6 +49,24 @@ async def list_messages(req: func.HttpRequest) -> func.HttpResponse:
     return await main.conversations.messages(req)
 
 
+# Tools
+
+
+@app.route("tools", methods=["GET"])
+async def list_tools(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.tools.list(req)
+
+
+@app.route("approvals", methods=["GET"])
+async def list_approvals(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.tools.approvals(req)
+
+
+@app.route("runs/{run_id}/approvals/{tool_call_id}", methods=["POST"])
+async def decide_approval(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.tools.decide(req)
+
+
 # Cards
 
 

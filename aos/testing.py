@@ -42,14 +42,16 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     RESPONSES_QUEUE,
+    CancelChild,
     RealmCommand,
+    RequestRun,
     RunEnded,
     read_command,
 )
 from aos.domain.run import ReplyAddress, Run, Usage
 from aos.errors import SessionLost, TransientError
 from aos.ports import ChatModel, ModelAnswer, ModelCall
-from aos.services.admission import Admissions, RunRequest
+from aos.services.admission import Admissions, Delegations, RunRequest
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, Offering, TurnLimits, Turns
@@ -238,6 +240,12 @@ class MemoryWorld:
             ids=self.ids,
             telemetry=self.telemetry,
         )
+        self.delegations = Delegations(
+            self.admissions,
+            requests=self.requests,
+            conversations=self.conversations,
+            bus=self.bus,
+        )
         self.waiters = RunWaiters(conversations=self.conversations, clock=self.clock)
         self.reading = Reading(
             requests=self.requests, conversations=self.conversations, index=self.index
@@ -296,6 +304,10 @@ class MemoryWorld:
         if isinstance(command, RunEnded):
             await self.replies_service.deliver(command)
             self.waiters.notify(command.run)
+        elif isinstance(command, RequestRun):
+            await self.delegations.request(command)
+        elif isinstance(command, CancelChild):
+            await self.delegations.cancel(command)
         elif isinstance(command, RealmCommand):
             await self.execution.handle(command, delivery_count=kept.deliveries)
 

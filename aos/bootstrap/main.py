@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
     from aos.entrypoints.http.runs import RunRoutes
+    from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.timers import Ticker
 
 
@@ -40,6 +41,11 @@ class MainApp(App):
     def conversations(self) -> ConversationRoutes:
         """The routes of conversations."""
         return self._services.conversations
+
+    @property
+    def tools(self) -> ToolRoutes:
+        """The routes of tools and approvals."""
+        return self._services.tools
 
     @property
     def agents(self) -> CardRoutes:

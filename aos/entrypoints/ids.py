@@ -23,3 +23,8 @@ def run_id_of(text: str) -> str | None:
 def is_conversation_id(text: str) -> bool:
     """Could this be a conversation's id?"""
     return re.fullmatch(CONVERSATION_PATTERN, text) is not None and not text.endswith("\n")
+
+
+def is_tool_call_id(text: str) -> bool:
+    """Could this be the id of a tool call?"""
+    return re.fullmatch(r"call_[0-9a-f]{8}_[0-9]{1,6}_[0-9]{1,6}", text, re.ASCII) is not None

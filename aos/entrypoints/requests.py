@@ -103,6 +103,26 @@ class QueueCancel(_Body):
     run_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
+class DecisionBody(_Body):
+    """The body of a decision about a tool call."""
+
+    model_config = ConfigDict(title="Decision")
+
+    decision: Literal["approve", "deny"]
+    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+
+class QueueDecision(DecisionBody):
+    """An `approval.decide` on the queue `aos-requests`."""
+
+    model_config = ConfigDict(title="Decide")
+
+    version: Version = 1
+    type: Literal["approval.decide"]
+    run_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
 class RollbackBody(_Body):
     """The body of a rollback."""
 
@@ -204,6 +224,9 @@ _WANTED = {
     "correlation_id": "1 to 128 characters, or leave it out",
     "agent_id": "an agent's id",
     "run_id": "a run's id",
+    "tool_call_id": "a tool call's id",
+    "decision": "approve or deny",
+    "reason": "a text of at most 1,024 characters, or leave it out",
     "digest": "the digest of an earlier version, 64 hex digits",
 }
 

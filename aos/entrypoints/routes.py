@@ -122,6 +122,39 @@ _CONVERSATIONS = (
     ),
 )
 
+_TOOLS = (
+    Route(
+        name="list_tools",
+        method="GET",
+        path="tools",
+        summary="MCP servers, their state, and the tools that they list",
+        tag="tools",
+        answers={200: "ToolPage"},
+        errors=(400, 503),
+        query=_PAGE,
+    ),
+    Route(
+        name="list_approvals",
+        method="GET",
+        path="approvals",
+        summary="Tool calls that wait for a decision, oldest first",
+        tag="tools",
+        answers={200: "ApprovalPage"},
+        errors=(400, 503),
+        query=_PAGE,
+    ),
+    Route(
+        name="decide_approval",
+        method="POST",
+        path="runs/{run_id}/approvals/{tool_call_id}",
+        summary="Approve or deny a tool call, once",
+        tag="tools",
+        answers={200: "Decision"},
+        errors=(400, 404, 409, 413, 415, 503),
+        body="DecisionBody",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cards:
@@ -271,7 +304,7 @@ _REST = (
 )
 
 MAIN_ROUTES: dict[str, Route] = {
-    route.name: route for route in (*_RUNS, *_CONVERSATIONS, *_AGENTS, *_SERVERS, *_REST)
+    route.name: route for route in (*_RUNS, *_CONVERSATIONS, *_TOOLS, *_AGENTS, *_SERVERS, *_REST)
 }
 """The routes of main, by function name."""
 

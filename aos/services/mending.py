@@ -104,20 +104,12 @@ class Mender:
             cancelling=stored.cancel_requested_at is not None,
         )
         if stored.cancel_requested_at is not None:
-            await self._bus.send(to_realm(CancelRun(request=request)))
+            await self._bus.send(to_realm(CancelRun(request=request, reason=stored.cancel_reason)))
         else:
             await self._bus.send(to_realm(StartRun(request=request)))
 
     async def _deliver(self, stored: StoredRequest, run: Run) -> None:
-        request = stored.request
-        await self._deliver_end(
-            RunEnded(
-                run=run,
-                owner=request.owner,
-                reply=request.reply,
-                traceparent=request.traceparent,
-            )
-        )
+        await self._deliver_end(RunEnded.of(stored.request, run))
 
 
 def _pause(row: PendingRun) -> timedelta:

@@ -1,9 +1,9 @@
 """How does main tell the world that a run has ended, once?
 
-The reply goes out unless `seen:<run_id>` stands; then that row and the usage are written together,
-the event is published (at least once, with one id), and the pending row goes last. So a reply goes
-out again only if its request comes again, or if main died between sending and recording it: with
-the same id and the same bytes.
+The parent of a delegated run is told first. The reply goes out unless `seen:<run_id>` stands; then
+that row and the usage are written together, the event is published (at least once, with one id),
+and the pending row goes last. So a reply goes out again only if its request comes again, or if main
+died between sending and recording it: with the same id and the same bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from aos.domain.envelope import (
     Event,
     Reply,
     RunEnded,
+    ToolResult,
+    to_realm,
 )
-from aos.domain.run import AdmittedRequest, ReplyAddress, Run
+from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
+from aos.domain.tool import shown
 from aos.errors import ErrorInfo, StaleWrite, TransientError
 from aos.ports import Bus, Clock, Ledger, PendingStore, ReceivedMessage, Telemetry
 
@@ -68,6 +71,8 @@ class Replies:
     async def deliver(self, ended: RunEnded) -> None:
         """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
         run = ended.run
+        if ended.parent is not None:
+            await self._bus.send(to_realm(_result(ended, ended.parent)))
         await self._reply_once(ended)
         await self._bus.publish(self._event(ended))
         await self._pending.drop(run.run_id)
@@ -75,9 +80,7 @@ class Replies:
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
         """The same request came again after the end: the same reply, once more."""
         if request.reply is not None:
-            ended = RunEnded(
-                run=run, owner=request.owner, reply=request.reply, traceparent=request.traceparent
-            )
+            ended = RunEnded.of(request, run)
             await self._bus.reply(self._reply(ended, request.reply))
 
     async def refuse(
@@ -185,6 +188,23 @@ class Replies:
             input_tokens=run.usage.input_tokens,
             output_tokens=run.usage.output_tokens,
         )
+
+
+def _result(ended: RunEnded, parent: ParentRun) -> ToolResult:
+    """The end of a delegated run as the result of its parent's tool call."""
+    run = ended.run
+    done = run.status is RunStatus.COMPLETED
+    why = "" if run.error is None else f": {run.error.message}"
+    said = run.output if done else f"the run of agent {run.agent_id!r} ended {run.status}{why}"
+    return ToolResult(
+        run_id=parent.run_id,
+        conversation_id=parent.conversation_id,
+        tool_call_id=parent.tool_call_id,
+        outcome="ok" if done else "error",
+        content=shown(said),
+        tokens=run.usage.input_tokens + run.usage.output_tokens,
+        traceparent=ended.traceparent,
+    )
 
 
 def _text_or_none(value: object) -> str | None:

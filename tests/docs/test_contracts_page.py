@@ -26,10 +26,7 @@ ENTITIES = json.loads((ROOT / "infra" / "servicebus.json").read_text("utf-8"))["
     "Namespaces"
 ][0]
 ROUTES_NOT_YET = {
-    "GET /api/approvals",
-    "POST /api/runs/{run_id}/approvals/{tool_call_id}",
     "DELETE /api/conversations/{conversation_id}",
-    "GET /api/tools",
     "GET /api/dead-letters",
     "POST /api/dead-letters/replay",
     "POST /api/ops/pause",

@@ -25,8 +25,9 @@ from aos.adapters.memory import (
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.domain.card import CardPolicy
+from aos.domain.envelope import CancelChild, RequestRun
 from aos.errors import TransientError
-from aos.services.admission import Admissions, Caller
+from aos.services.admission import Admissions, Caller, Delegations
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, Offering, TurnLimits, Turns
@@ -166,6 +167,12 @@ class MainApp(App):
             ids=world.ids,
             telemetry=self.telemetry,
         )
+        self.delegations = Delegations(
+            self.admissions,
+            requests=self.requests,
+            conversations=self.conversations,
+            bus=self.bus,
+        )
         self.waiters = RunWaiters(conversations=self.conversations, clock=clock)
         self.mender = Mender(
             requests=self.requests,
@@ -185,6 +192,13 @@ class MainApp(App):
     async def cancel(self, run_id: str, caller: Caller) -> None:
         """A caller asks for a run's cancellation."""
         await self.admissions.cancel(run_id, caller)
+
+    async def delegated(self, command: RequestRun | CancelChild) -> None:
+        """What an agent delegated, or does not wait for any more."""
+        if isinstance(command, RequestRun):
+            await self.delegations.request(command)
+        else:
+            await self.delegations.cancel(command)
 
     async def mend(self) -> None:
         """One tick of the mender's timer."""

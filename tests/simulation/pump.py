@@ -14,8 +14,10 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     REQUESTS_QUEUE,
+    CancelChild,
     EnvelopeError,
     RealmCommand,
+    RequestRun,
     RunEnded,
     read_command,
 )
@@ -164,6 +166,9 @@ class Pump:
             assert isinstance(app, MainApp)
             await app.replies.deliver(command)
             app.waiters.notify(command.run)
+        elif isinstance(command, RequestRun | CancelChild):
+            assert isinstance(app, MainApp)
+            await app.delegated(command)
         else:
             assert isinstance(app, RealmApp)
             assert isinstance(command, RealmCommand)

@@ -11,20 +11,23 @@ import azure.functions as func
 from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
+    CancelChild,
     EnvelopeError,
     RealmCommand,
+    RequestRun,
     RunEnded,
     read_command,
 )
 from aos.entrypoints.bus.settling import Settling
 from aos.ports import Bus, ReceivedMessage, Telemetry
+from aos.services.admission import Delegations
 from aos.services.execution import Execution
 from aos.services.replies import Replies
 from aos.services.waiting import RunWaiters
 
 
 class MainQueue:
-    """What main is told: ends of runs, and that cards have changed."""
+    """What main is told: ends of runs, what agents delegate, and that cards have changed."""
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class MainQueue:
         *,
         bus: Bus,
         replies: Replies,
+        delegations: Delegations,
         waiters: RunWaiters,
         publish: Callable[[], Awaitable[None]],
         telemetry: Telemetry,
@@ -40,6 +44,7 @@ class MainQueue:
         self._bus = bus
         self._telemetry = telemetry
         self._replies = replies
+        self._delegations = delegations
         self._waiters = waiters
         self._publish = publish
 
@@ -52,8 +57,17 @@ class MainQueue:
             await self._publish()
             return
         command = read_command(await self._bus.whole_body(message))
-        if not isinstance(command, RunEnded):
-            raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
+        match command:
+            case RunEnded():
+                await self._ended(command)
+            case RequestRun():
+                await self._delegations.request(command)
+            case CancelChild():
+                await self._delegations.cancel(command)
+            case _:
+                raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
+
+    async def _ended(self, command: RunEnded) -> None:
         self._waiters.notify(command.run)
         with self._telemetry.span(
             f"{MAIN_QUEUE} process",

@@ -17,11 +17,12 @@ from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
-from aos.entrypoints.ids import run_id_of
+from aos.entrypoints.ids import is_tool_call_id, run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports import Clock, ReceivedMessage, Telemetry
 from aos.services.admission import Admissions, RunRequest
+from aos.services.approvals import Approvals
 from aos.services.replies import Replies
 
 DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"
@@ -37,6 +38,7 @@ class RequestQueue:
         settling: Settling,
         *,
         admissions: Admissions,
+        approvals: Approvals,
         replies: Replies,
         reply_entities: ReplyEntities,
         max_message_bytes: int,
@@ -45,6 +47,7 @@ class RequestQueue:
     ) -> None:
         self._settling = settling
         self._admissions = admissions
+        self._approvals = approvals
         self._replies = replies
         self._reply_entities = reply_entities
         self._max_message_bytes = max_message_bytes
@@ -78,10 +81,13 @@ class RequestQueue:
                 await self._ask(message, raw)
             case "run.cancel":
                 await self._cancel(message, raw)
+            case "approval.decide":
+                await self._decide(message, raw)
             case _:
                 raise Refused(
                     "invalid_request",
-                    f"type is {json.dumps(kind)[:80]}; write run.request or run.cancel",
+                    f"type is {json.dumps(kind)[:80]}; write run.request, run.cancel or"
+                    " approval.decide",
                     field="type",
                 )
 
@@ -127,6 +133,25 @@ class RequestQueue:
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
         await self._admissions.cancel(run_id, Caller(owner=owner))
+
+    async def _decide(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
+        from aos.entrypoints.requests import QueueDecision, validate
+
+        body = validate(QueueDecision, raw)
+        owner, run_id = _owner(message), run_id_of(body.run_id)
+        if run_id is None:
+            raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
+        if not is_tool_call_id(body.tool_call_id):
+            raise Refused(
+                "tool_call_not_found", f"there is no tool call {body.tool_call_id[:80]!r}"
+            )
+        await self._approvals.decide(
+            run_id,
+            body.tool_call_id,
+            body.decision,
+            body.reason or "",
+            caller=Caller(owner=owner),
+        )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
         """Every delivery broke something of ours: say so rather than let it be dead-lettered."""
@@ -178,9 +203,9 @@ def _scope(owner: str) -> str:
 
 
 def _named_run(body: dict[str, Any]) -> str | None:
-    """The run that a refused cancellation was about."""
+    """The run that a refused cancellation or decision was about."""
     named = body.get("run_id")
-    if body.get("type") != "run.cancel" or not isinstance(named, str):
+    if body.get("type") not in ("run.cancel", "approval.decide") or not isinstance(named, str):
         return None
     return run_id_of(named)
 

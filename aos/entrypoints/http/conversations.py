@@ -83,9 +83,5 @@ def _conversation(head: Conversation) -> dict[str, Any]:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    return {
-        "role": message.role,
-        "content": message.content,
-        "run_id": message.run_id,
-        "created_at": to_wire_time(message.created_at),
-    }
+    """As stored, without its place: the history's order says that."""
+    return {name: value for name, value in message.to_dict().items() if name != "sequence"}

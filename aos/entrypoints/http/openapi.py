@@ -19,7 +19,9 @@ from aos.domain.run import RunStatus
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
 from aos.entrypoints.requests import (
+    DecisionBody,
     QueueCancel,
+    QueueDecision,
     QueueRequest,
     RollbackBody,
     RunBody,
@@ -31,8 +33,10 @@ KEY_SCHEME = "functionKey"
 _MODELS: dict[str, type[BaseModel]] = {
     "RunBody": RunBody,
     "RollbackBody": RollbackBody,
+    "DecisionBody": DecisionBody,
     "QueueRequest": QueueRequest,
     "QueueCancel": QueueCancel,
+    "QueueDecision": QueueDecision,
 }
 _PUBLISHED = {
     "agent": "AgentCard",
@@ -40,6 +44,8 @@ _PUBLISHED = {
     "run-request": "RunBody",
     "request": "QueueRequest",
     "cancel": "QueueCancel",
+    "decide": "QueueDecision",
+    "decision": "DecisionBody",
     "reply": "Reply",
     "run": "Run",
     "error": "Error",

@@ -24,7 +24,7 @@ DIGEST_OR_NULL: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$
 SHAPES = "#/components/schemas/"
 
 
-def _object(description: str, **properties: Schema) -> Schema:
+def _object(description: str, /, **properties: Schema) -> Schema:
     """An object that has all of these fields, and may have more."""
     return {
         "type": "object",
@@ -32,6 +32,11 @@ def _object(description: str, **properties: Schema) -> Schema:
         "properties": properties,
         "required": list(properties),
     }
+
+
+def _with(shape: Schema, **more: Schema) -> Schema:
+    """The object, which may also have these fields."""
+    return {**shape, "properties": {**shape["properties"], **more}}
 
 
 def _or_null(name: str) -> Schema:
@@ -122,14 +127,60 @@ ANSWERS: dict[str, Schema] = {
         retry_at=TIME_OR_NULL,
     ),
     "ConversationPage": _page({"$ref": f"{SHAPES}Conversation"}),
-    "Message": _object(
-        "A message of a conversation",
-        role={"enum": ["user", "assistant", "tool"]},
-        content=TEXT,
-        run_id=TEXT,
-        created_at=TIME,
+    "Message": _with(
+        _object(
+            "A message of a conversation",
+            role={"enum": ["user", "assistant", "tool"]},
+            content=TEXT,
+            run_id=TEXT,
+            created_at=TIME,
+        ),
+        tool_calls={
+            "type": "array",
+            "items": _object(
+                "A tool call that an assistant's message asks for",
+                tool_call_id=TEXT,
+                name=TEXT,
+                arguments={"type": "string", "description": "as the model wrote them"},
+            ),
+        },
+        tool_call_id={"type": "string", "description": "the call that a tool's message answers"},
+        parts={"type": "array", "items": ANY_OBJECT, "description": "what was no text, as MCP's"},
     ),
     "MessagePage": _page({"$ref": f"{SHAPES}Message"}),
+    "ToolPage": _page(
+        _object(
+            "An MCP server as last seen",
+            server_id=TEXT,
+            state={"enum": ["starting", "ready", "failed", "stopped"]},
+            error=TEXT_OR_NULL,
+            tools={
+                "type": "array",
+                "items": _object("A tool", name=TEXT, description=TEXT, inputSchema=ANY_OBJECT),
+            },
+        )
+    ),
+    "Approval": _object(
+        "A tool call that waits for a decision",
+        run_id=TEXT,
+        tool_call_id=TEXT,
+        agent_id=TEXT,
+        conversation_id=TEXT,
+        tool=TEXT,
+        arguments=ANY_OBJECT,
+        requested_at=TIME,
+        expires_at=TIME,
+    ),
+    "ApprovalPage": _page({"$ref": f"{SHAPES}Approval"}),
+    "Decision": _object(
+        "What was decided about a tool call",
+        run_id=TEXT,
+        tool_call_id=TEXT,
+        decision={"enum": ["approve", "deny"]},
+        reason=TEXT,
+        decided_by=TEXT,
+        decided_at=TIME,
+    ),
     "CardProblem": _object(
         "What is wrong, where, what to write", path=TEXT, message=TEXT, hint=TEXT
     ),

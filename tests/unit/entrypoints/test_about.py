@@ -185,6 +185,8 @@ async def test_real_answers_have_the_documented_shapes(apps: InMemory) -> None:
         "list_conversations": main.conversations.list,
         "get_conversation": main.conversations.get,
         "list_messages": main.conversations.messages,
+        "list_tools": main.tools.list,
+        "list_approvals": main.tools.approvals,
         "list_agents": main.agents.list,
         "get_agent": main.agents.get,
         "list_agent_versions": main.agents.versions,

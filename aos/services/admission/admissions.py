@@ -1,4 +1,4 @@
-"""How does main accept a request, once?
+"""How does main accept a caller's request, once?
 
 The idempotency key, with its scope (door and owner), gives the run id; the request row under it is
 inserted once. Looking up comes before every refusal that depends on the moment; a refusal stores
@@ -16,9 +16,11 @@ from typing import Any
 from aos.domain.advance import MAX_QUEUED_RUNS
 from aos.domain.caller import Caller
 from aos.domain.envelope import CancelRun, StartRun, to_realm
+from aos.domain.offer import MAX_DEPTH
 from aos.domain.run import (
     AdmittedRequest,
     Door,
+    ParentRun,
     ReplyAddress,
     Run,
     request_digest,
@@ -42,17 +44,20 @@ from aos.ports import (
 
 FIRST_CHECK = timedelta(seconds=30)
 """How long after its admission the mender first looks at a run."""
+MAX_TREE = 50
+"""Runs that a run may lead to by delegation, itself included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a caller asks for, parsed and checked by its door."""
+    """What a caller asks for, parsed and checked by its door; `parent` when an agent asks."""
 
     agent_id: str
     message: str
     conversation_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     reply: ReplyAddress | None = None
+    parent: ParentRun | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,7 @@ class Admissions:
             if stored is not None:
                 return await self._again(stored, digest)
         try:
-            version = await self._judge(request, caller)
+            version = await self._judge(request, caller, run_id=run_id)
         except Refused:
             twin = None if key is None else await self._requests.find(run_id)
             if twin is None:
@@ -140,6 +145,7 @@ class Admissions:
             reply=request.reply,
             as_admin=caller.is_admin,
             traceparent=traceparent,
+            parent=request.parent,
         )
         return await self._store(admitted)
 
@@ -155,14 +161,17 @@ class Admissions:
     async def cancel(self, run_id: str, caller: Caller) -> Run:
         """Ask for a run's cancellation; an ended run stays as it is. Returns the run as it is."""
         stored, run = await self.find(run_id, caller)
-        if run.status.ended:
-            return run
-        await self._requests.ask_cancel(run_id, at=self._clock.now())
-        try:
-            await self._bus.send(to_realm(CancelRun(request=stored.request)))
-        except TransientError:
-            await self._pending.put(self._pending_row(stored.request, delay=timedelta()))
+        if not run.status.ended:
+            await self.end(stored.request)
         return run
+
+    async def end(self, request: AdmittedRequest, *, reason: str | None = None) -> None:
+        """Have a run end as cancelled: for a `reason` of ours (an error code), or a caller."""
+        await self._requests.ask_cancel(request.run_id, at=self._clock.now(), reason=reason)
+        try:
+            await self._bus.send(to_realm(CancelRun(request=request, reason=reason)))
+        except TransientError:
+            await self._pending.put(self._pending_row(request, delay=timedelta()))
 
     async def _again(self, stored: StoredRequest, digest: str) -> Admission:
         if stored.request.digest != digest:
@@ -179,7 +188,7 @@ class Admissions:
         found = await self._conversations.find_run(request.conversation_id, request.run_id)
         return found or Run.queued(request)
 
-    async def _judge(self, request: RunRequest, caller: Caller) -> int:
+    async def _judge(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
         """Refuse what cannot run now; the catalog version that this was judged by."""
         version = await self._agents.version()
         live = await self._agents.find(request.agent_id)
@@ -196,7 +205,16 @@ class Admissions:
             )
         if request.conversation_id is not None:
             await self._judge_conversation(request, caller, rejects=live.card.on_busy == "reject")
+        if request.parent is not None:
+            await self._judge_tree(request.parent, run_id)
         return version
+
+    async def _judge_tree(self, parent: ParentRun, run_id: str) -> None:
+        """Bound what agents delegate to each other: how deep, and how many runs in all."""
+        if parent.depth > MAX_DEPTH:
+            raise Refused("tree_limit", f"agents delegate at most {MAX_DEPTH} levels deep")
+        if await self._requests.join_tree(parent.root_run_id, run_id) > MAX_TREE:
+            raise Refused("tree_limit", f"one run may lead to at most {MAX_TREE} runs in all")
 
     async def _judge_conversation(
         self, request: RunRequest, caller: Caller, *, rejects: bool

@@ -1,0 +1,122 @@
+"""How are tools listed, and decisions about their calls taken, over HTTP?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.functions as func
+
+from aos.domain.run import to_wire_time
+from aos.domain.tool import ApprovalRequest, ServerTools
+from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.http.runs import media_type
+from aos.entrypoints.ids import is_tool_call_id, run_id_of
+from aos.errors import Refused
+from aos.services.approvals import Approvals
+from aos.services.listing_tools import ListedTools
+
+
+class ToolRoutes:
+    """The routes of tools and approvals."""
+
+    def __init__(
+        self, door: Door, *, listed: ListedTools, approvals: Approvals, max_body_bytes: int
+    ) -> None:
+        self._door = door
+        self._listed = listed
+        self._approvals = approvals
+        self._max_body_bytes = max_body_bytes
+
+    async def list(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/tools"""
+        return await self._door.answer("list_tools", req, self._list)
+
+    async def approvals(self, req: func.HttpRequest) -> func.HttpResponse:
+        """GET /api/approvals"""
+        return await self._door.answer("list_approvals", req, self._waiting)
+
+    async def decide(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST /api/runs/{run_id}/approvals/{tool_call_id}"""
+        return await self._door.answer("decide_approval", req, self._decide)
+
+    async def _list(self, call: Call) -> Answer:
+        query = Query(call.request)
+        page = await self._listed.servers(after=query.after(), limit=query.limit())
+        items = [_server(row) for row in page.items]
+        return Answer(body={"items": items, "next": next_page(call, page.next)})
+
+    async def _waiting(self, call: Call) -> Answer:
+        query = Query(call.request)
+        page = await self._approvals.waiting(
+            call.known_caller, after=query.after(), limit=query.limit()
+        )
+        items = [_approval(item) for item in page.items]
+        return Answer(body={"items": items, "next": next_page(call, page.next)})
+
+    async def _decide(self, call: Call) -> Answer:
+        from aos.entrypoints.requests import DecisionBody, read_object, validate
+
+        media_type(call, text_too=False)
+        run_id, tool_call_id = _named(call)
+        body = validate(
+            DecisionBody, read_object(call.request.get_body(), max_bytes=self._max_body_bytes)
+        )
+        decision = await self._approvals.decide(
+            run_id, tool_call_id, body.decision, body.reason or "", caller=call.known_caller
+        )
+        return Answer(
+            body={
+                "run_id": run_id,
+                "tool_call_id": tool_call_id,
+                "decision": decision.decision,
+                "reason": decision.reason,
+                "decided_by": decision.decided_by,
+                "decided_at": to_wire_time(decision.decided_at),
+            }
+        )
+
+
+def _named(call: Call) -> tuple[str, str]:
+    """The run and the tool call of the path; what cannot be one of ours names nothing."""
+    run, tool_call_id = call.part("run_id"), call.part("tool_call_id")
+    run_id = run_id_of(run)
+    if run_id is None:
+        raise Refused("run_not_found", f"there is no run {run[:80]!r} of yours; see GET /api/runs")
+    if not is_tool_call_id(tool_call_id):
+        raise Refused(
+            "tool_call_not_found",
+            f"no tool call {tool_call_id[:80]!r} waits for a decision; see GET /api/approvals",
+        )
+    return run_id, tool_call_id
+
+
+def _server(row: ServerTools) -> dict[str, Any]:
+    return {
+        "server_id": row.server_id,
+        "state": row.state,
+        "error": row.error,
+        "tools": [
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "inputSchema": dict(tool.input_schema),
+                "annotations": dict(tool.annotations),
+            }
+            for tool in row.tools
+        ],
+        "listed_at": to_wire_time(row.listed_at),
+    }
+
+
+def _approval(item: ApprovalRequest) -> dict[str, Any]:
+    return {
+        "run_id": item.run_id,
+        "tool_call_id": item.tool_call_id,
+        "agent_id": item.agent_id,
+        "conversation_id": item.conversation_id,
+        "tool": item.tool,
+        "arguments": dict(item.arguments),
+        "requested_at": to_wire_time(item.requested_at),
+        "expires_at": to_wire_time(item.expires_at),
+    }

@@ -1,0 +1,76 @@
+"""How does main admit the runs that agents delegate, and end those that nobody waits for?
+
+A delegated run is admitted like any other; what would be a refusal to a caller is the result of the
+parent's tool call. Of its end the parent is told by `aos.services.replies`.
+"""
+
+from __future__ import annotations
+
+from aos.domain.caller import Caller
+from aos.domain.envelope import CancelChild, RequestRun, ToolResult, to_realm
+from aos.domain.tool_commands import delegation_key, delegation_scope
+from aos.errors import Refused
+from aos.ports import Bus, ConversationStore, RequestStore
+from aos.services.admission.admissions import Admissions, RunRequest
+
+PARENT_ENDED = "parent_ended"
+
+
+class Delegations:
+    """Main's use case: runs that agents ask for."""
+
+    def __init__(
+        self,
+        admissions: Admissions,
+        *,
+        requests: RequestStore,
+        conversations: ConversationStore,
+        bus: Bus,
+    ) -> None:
+        self._admissions = admissions
+        self._requests = requests
+        self._conversations = conversations
+        self._bus = bus
+
+    async def request(self, command: RequestRun) -> None:
+        """Admit the run, or tell the parent why not; safe to repeat.
+
+        A parent that has ended meanwhile is looked for after the admission: its CancelChild may
+        have come before there was anything to cancel. Raises TransientError.
+        """
+        parent = command.parent
+        try:
+            admission = await self._admissions.admit(
+                RunRequest(agent_id=command.agent_id, message=command.message, parent=parent),
+                door="delegation",
+                scope=delegation_scope(command.owner),
+                key=delegation_key(parent),
+                caller=Caller(owner=command.owner, is_admin=command.as_admin),
+                traceparent=command.traceparent,
+            )
+        except Refused as refusal:
+            await self._bus.send(to_realm(_refused(command, refusal)))
+            return
+        if admission.run.status.ended:
+            return
+        run = await self._conversations.find_run(parent.conversation_id, parent.run_id)
+        if run is not None and run.status.ended:
+            await self._admissions.end(admission.request, reason=PARENT_ENDED)
+
+    async def cancel(self, command: CancelChild) -> None:
+        """End the run that the parent delegated, if it was admitted; raises TransientError."""
+        stored = await self._requests.find(command.child_run_id)
+        if stored is not None:
+            await self._admissions.end(stored.request, reason=PARENT_ENDED)
+
+
+def _refused(command: RequestRun, refusal: Refused) -> ToolResult:
+    parent = command.parent
+    return ToolResult(
+        run_id=parent.run_id,
+        conversation_id=parent.conversation_id,
+        tool_call_id=parent.tool_call_id,
+        outcome="error",
+        content=f"the run was refused ({refusal.code}): {refusal}",
+        traceparent=command.traceparent,
+    )
