@@ -1,8 +1,6 @@
-"""A thousand cards on real storage: what it takes until all are live, and until an edit is.
+"""A thousand cards on real storage: all are published, and an edit among them is.
 
-The promise is 15 s for the first load and 10 s for an edit, the timer's 5 s included, on two cores:
-one for us, one for Azurite, which takes as long as we do. What is held here is our own processor
-time, which another program on the machine does not change.
+How long that takes is measured by `python -m benchmarks cards`.
 """
 
 from __future__ import annotations
@@ -26,8 +24,6 @@ from tests.unit.catalog.cards import card
 
 CARDS = 1_000
 UPLOADS_AT_ONCE = 16
-FIRST_LOAD_CPU_SECONDS = 7.5
-EDIT_CPU_SECONDS = 1.0
 TIMEOUT_SECONDS = 120.0
 
 
@@ -54,24 +50,20 @@ async def containers(azurite: Azurite) -> AsyncIterator[tuple[AzureBlobStore, Az
     await blobs.close()
 
 
-async def test_a_thousand_cards_are_live_in_time_and_so_is_an_edit_among_them(
+async def test_a_thousand_cards_are_published_and_so_is_an_edit_among_them(
     containers: tuple[AzureBlobStore, AzureBlobStore],
 ) -> None:
     config, data = containers
     await _upload(config, CARDS)
     publisher = CatalogPublisher(config=config, data=data, clock=_Clock(), policy=CardPolicy())
 
-    began = time.process_time()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         first = await publisher.publish()
-    assert time.process_time() - began < FIRST_LOAD_CPU_SECONDS
     assert (len(first.changes), first.statuses_complete) == (CARDS, True)
 
     etag = await config.write("agents/a0007.json", card("a0007", purpose="Lead well"))
-    began = time.process_time()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         edit = await publisher.publish()
-    assert time.process_time() - began < EDIT_CPU_SECONDS
     assert [change.card_id for change in edit.changes] == ["a0007"]
     blob = await config.read(layout.status(CardKind.AGENT, "a0007"))
     assert blob is not None
