@@ -17,8 +17,8 @@ run: python ## the whole system on this machine; Ctrl-C stops it, data stays in 
 demo: python ## the same, and the story of the first start again
 	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up --demo
 
-test: check ## check, then every test
-	$(BIN)/python -m pytest
+test: check ## check, then every test, side by side
+	$(BIN)/python -m pytest -n $(or $(WORKERS),4) --dist loadfile
 
 check: lint types ## ruff, formatting, import rules, types
 
