@@ -47,8 +47,8 @@ def counted_turns(*, root: Path, model: str, turns: int) -> Budget:
     """
     with (
         Laptop(root=root / "parts", model_endpoint=model, apps=()) as infrastructure,
-        CountingProxy(_targets(infrastructure)) as proxy,
-        parts.laptop(root=root / "apps", model=model, settings=_through(proxy)) as laptop,
+        CountingProxy(targets(infrastructure)) as proxy,
+        parts.laptop(root=root / "apps", model=model, settings=through(proxy)) as laptop,
     ):
         url = laptop.urls["main"]
         asyncio.run(_some(url, WARM_UP))
@@ -73,7 +73,8 @@ async def _some(url: str, count: int) -> None:
             await one(client)
 
 
-def _targets(laptop: Laptop) -> dict[str, int]:
+def targets(laptop: Laptop) -> dict[str, int]:
+    """The ports that a proxy stands before."""
     ports = laptop.settings.ports
     return {
         "blob": ports.blob,
@@ -83,7 +84,7 @@ def _targets(laptop: Laptop) -> dict[str, int]:
     }
 
 
-def _through(proxy: CountingProxy) -> dict[str, str]:
+def through(proxy: CountingProxy) -> dict[str, str]:
     """The settings that lead the apps through the proxy."""
     ports = Ports(blob=proxy.ports["blob"], queue=proxy.ports["queue"], table=proxy.ports["table"])
     return {

@@ -1,0 +1,97 @@
+"""What does an idle system ask of storage and Service Bus? `python -m benchmarks.idle`.
+
+Counts the calls of an idle laptop, whose timers tick faster than those in Azure, and says what the
+same ticks would be there in a day. What the platform asks for itself (the host's leases, scaling)
+is not in it: docs/COST.md adds it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import parts
+from benchmarks.budget import targets, through
+from benchmarks.counting import BUS, CountingProxy
+from devhost.laptop import Laptop
+
+QUIET_SECONDS = 8.0
+"""After the start: what follows the first card and the first look at everything."""
+DAY_SECONDS = 86_400
+LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0}
+AZURE_PERIOD_SECONDS = {"catalog": 300.0, "mender": 30.0}
+"""The catalog timer of main and the listing timer of mcp have the same period."""
+MENDER_READS = "aospending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idle:
+    """What so many idle seconds took: calls by service, method and object."""
+
+    seconds: float
+    calls: Counter[str]
+
+    def per_tick(self) -> dict[str, float]:
+        """Calls of each kind a tick of the timer that makes them."""
+        return {
+            call: count * LAPTOP_PERIOD_SECONDS[_timer(call)] / self.seconds
+            for call, count in sorted(self.calls.items())
+            if call != BUS
+        }
+
+    def bus_messages(self) -> int:
+        """Messages that the apps sent: an idle system sends none."""
+        return self.calls[BUS]
+
+
+def counted(*, root: Path, model: str, seconds: float) -> Idle:
+    """Let a laptop with one agent idle, and count."""
+    with (
+        Laptop(root=root / "parts", model_endpoint=model, apps=()) as infrastructure,
+        CountingProxy(targets(infrastructure)) as proxy,
+        parts.laptop(root=root / "apps", model=model, settings=through(proxy)),
+    ):
+        time.sleep(QUIET_SECONDS)
+        began, before = time.monotonic(), Counter(proxy.calls)
+        time.sleep(seconds)
+        return Idle(seconds=time.monotonic() - began, calls=Counter(proxy.calls) - before)
+
+
+def per_day_in_azure(per_tick: Mapping[str, float]) -> dict[str, int]:
+    """Calls of each kind a day, with the timers of Azure; a tick makes whole calls."""
+    return {
+        call: round(count) * int(DAY_SECONDS / AZURE_PERIOD_SECONDS[_timer(call)])
+        for call, count in per_tick.items()
+        if round(count)
+    }
+
+
+def _timer(call: str) -> str:
+    return "mender" if call.endswith(MENDER_READS) else "catalog"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.idle", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="aos-idle-") as folder, parts.instant_model() as model:
+        idle = counted(root=Path(folder), model=model, seconds=options.seconds)
+    ticks = idle.per_tick()
+    days = per_day_in_azure(ticks)
+    say = sys.stdout.write
+    say(f"{idle.seconds:.0f} idle seconds, {idle.bus_messages()} bus messages\n")
+    for call, count in ticks.items():
+        say(f"  {call:<28} {count:6.2f} a tick  {days.get(call, 0):>8,} a day in Azure\n")
+    say(f"  {'together':<45} {sum(days.values()):>8,} a day in Azure\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
