@@ -104,12 +104,24 @@ def plan_calls(
     )
 
 
+def json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that the model wrote (nothing at all is an empty one), or None."""
+    if not text.strip():
+        return {}
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _planned(call: AskedCall, offer: Offer, *, index: int, call_id: str) -> OpenCall:
     written = call.arguments
     if len(written.encode("utf-8", "replace")) > MAX_ARGUMENT_BYTES:
         written = ""
     target = offer.targets.get(call.name)
-    arguments = _arguments(call.arguments)
+    arguments = json_object(call.arguments)
     problem = _problem(call, target, arguments, offer, index=index)
     if problem is not None or target is None or arguments is None:
         return OpenCall(
@@ -158,18 +170,6 @@ def _delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | Non
     if not isinstance(message, str) or not message.strip():
         return "message is missing; write what the agent is asked to do"
     return None
-
-
-def _arguments(text: str) -> dict[str, Any] | None:
-    """The JSON object that the model wrote (nothing at all is an empty one), or None."""
-    if not text.strip():
-        return {}
-    try:
-        value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _no_constant(name: str) -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from aos.domain.active_run import ActiveRun
 from aos.domain.agent_card import AgentCard, system_prompt
 from aos.domain.conversation import Message
-from aos.domain.offer import Offer
+from aos.domain.offer import Offer, json_object
 from aos.domain.tool import MessageCall
 from aos.domain.window import window
 from aos.ports import ChatMessage
@@ -44,12 +43,6 @@ def _chat(message: Message) -> ChatMessage:
 def _readable(call: MessageCall) -> MessageCall:
     """Endpoints parse the arguments of earlier calls: what is no JSON object is left out (the
     call's result says so)."""
-    try:
-        fits = isinstance(json.loads(call.arguments), dict)
-    except (ValueError, RecursionError):
-        fits = False
-    return (
-        call
-        if fits
-        else MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")
-    )
+    if call.arguments.strip() and json_object(call.arguments) is not None:
+        return call
+    return MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")

@@ -1,0 +1,16 @@
+"""How do I test my agents and what I build around them, without a cloud, a model or a wait?
+
+`MemoryWorld` is the whole road in memory: the real services on fakes of storage and bus, and a
+clock that moves when the test moves it. `ScriptedModel` answers what the test wrote down; `Calls`
+is an answer that asks for tools.
+
+    world = MemoryWorld(model=ScriptedModel("Sell.", "Buy."))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    run = await world.ask("ceo", "What now?", conversation_id="board")
+    assert run.output == "Sell."
+"""
+
+from aos.testing.model import Answer, Calls, ScriptedModel
+from aos.testing.world import MemoryWorld
+
+__all__ = ["Answer", "Calls", "MemoryWorld", "ScriptedModel"]

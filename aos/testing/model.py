@@ -1,0 +1,74 @@
+"""What does a model say that a test has written down?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from aos.domain.run import Usage
+from aos.domain.tool import AskedCall
+from aos.ports import ModelAnswer, ModelCall
+
+
+class Calls:
+    """An answer that asks for tools: each a name, as offered, with its arguments (an object, or a
+    text as a model might write it)."""
+
+    def __init__(self, *calls: tuple[str, Mapping[str, Any] | str], text: str = "") -> None:
+        self.text = text
+        self.asked = tuple(
+            AskedCall(
+                name=name,
+                arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
+            )
+            for name, arguments in calls
+        )
+
+
+Said: TypeAlias = str | Calls
+Answer: TypeAlias = Said | Exception | Callable[[ModelCall], Said]
+
+
+class ScriptedModel:
+    """A model that gives the answers of a script, one a call, and keeps the calls.
+
+    An answer is a text, tool calls (`Calls`), an exception to raise (`TransientError`,
+    `RunFailed`), or a function of the call that returns one of them. When the script is at its end
+    it answers `answer 1`, `answer 2` …
+    """
+
+    def __init__(self, *answers: Answer, served: Sequence[str] = ("scripted",)) -> None:
+        self.calls: list[ModelCall] = []
+        self._answers = list(answers)
+        self._served = frozenset(served)
+
+    def then(self, *answers: Answer) -> None:
+        """Append to the script."""
+        self._answers.extend(answers)
+
+    def configured(self) -> bool:
+        """Always."""
+        return True
+
+    async def served(self) -> frozenset[str]:
+        """The names given at its making."""
+        return self._served
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        """The next answer of the script."""
+        self.calls.append(call)
+        answer = self._answers.pop(0) if self._answers else f"answer {len(self.calls)}"
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            answer = answer(call)
+        said = answer if isinstance(answer, Calls) else Calls(text=answer)
+        words = sum(len(message.content.split()) for message in call.messages)
+        usage = Usage(input_tokens=words, output_tokens=len(said.text.split()) + len(said.asked))
+        return ModelAnswer(
+            text=said.text,
+            usage=usage,
+            model=call.model or "scripted",
+            tool_calls=said.asked,
+        )
