@@ -81,8 +81,11 @@ def _grant(raw: Any) -> Any:
 
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
-Text = Annotated[str, AfterValidator(_no_blank)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_no_blank)]
+NOT_BLANK = Field(json_schema_extra={"pattern": r"\S"})
+Text = Annotated[str, AfterValidator(_no_blank), NOT_BLANK]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_no_blank), NOT_BLANK
+]
 ToolName = Annotated[str, StringConstraints(pattern=f"^{_TOOL_PATTERN}$")]
 Conversation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
 Labels = Annotated[dict[str, Any], Field(description="Free, for your own use.")]
@@ -119,7 +122,12 @@ ToolGrant = Annotated[
                     "type": "object",
                     "properties": {
                         "server": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
-                        "tools": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                        "tools": {
+                            "type": "array",
+                            "items": {"type": "string", "pattern": f"^{_TOOL_PATTERN}$"},
+                            "minItems": 1,
+                            "maxItems": 256,
+                        },
                         "approval": {"enum": ["never", "always"], "default": "never"},
                     },
                     "required": ["server"],
@@ -198,10 +206,17 @@ class AgentCardModel(_Strict):
     labels: Labels = {}
 
 
+def _with_a_text(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
 class McpServerCardModel(_Strict):
     """An MCP server: put this file at mcp-servers/<server_id>.json of the container aos-config."""
 
-    model_config = ConfigDict(title="MCP server card")
+    model_config = ConfigDict(
+        title="MCP server card",
+        json_schema_extra={"oneOf": [_with_a_text("command"), _with_a_text("url")]},
+    )
 
     schema_: str | None = Field(default=None, alias="$schema")
     server_id: Id

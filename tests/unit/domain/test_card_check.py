@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
 
 from aos.domain.agent_card import (
     AgentCard,
@@ -541,6 +542,35 @@ def test_the_schemas_name_every_field_and_forbid_others() -> None:
     assert agent["required"] == ["agent_id", "purpose"]
     assert (agent["additionalProperties"], server["additionalProperties"]) == (False, False)
     assert server["properties"]["env"]["additionalProperties"] == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "fits"),
+    [
+        ("agent", {"purpose": "Answer."}, True),
+        ("agent", {"purpose": ""}, False),
+        ("agent", {"purpose": " \n"}, False),
+        ("agent", {"purpose": "x", "mcp_tools": [{"server": "s", "tools": ["a tool"]}]}, False),
+        ("mcp-server", {"command": "npx"}, True),
+        ("mcp-server", {"url": "https://mcp.example.com/"}, True),
+        ("mcp-server", {"command": "npx", "url": None}, True),
+        ("mcp-server", {}, False),
+        ("mcp-server", {"command": None}, False),
+        ("mcp-server", {"command": "npx", "url": "https://mcp.example.com/"}, False),
+    ],
+)
+def test_the_schemas_say_of_blank_purposes_and_of_two_transports_what_the_check_says(
+    name: Literal["agent", "mcp-server"], card: dict[str, Any], fits: bool
+) -> None:
+    kind = CardKind.AGENT if name == "agent" else CardKind.MCP_SERVER
+    whole = {kind.id_field: "x", **card}
+    if name == "mcp-server" and card.get("command"):
+        whole["args"] = ["-y", "@modelcontextprotocol/server-time"]
+    assessment, _ = assess_card(json.dumps(whole).encode(), kind=kind, card_id="x", policy=POLICY)
+    assert (Draft202012Validator(card_schema(name)).is_valid(whole), not assessment.errors) == (
+        fits,
+        fits,
+    )
 
 
 def test_a_changed_policy_has_another_fingerprint() -> None:
