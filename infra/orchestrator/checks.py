@@ -37,8 +37,9 @@ def resources(az: Az, group: str) -> list[Check]:
     """The provisioning state of every resource of a group."""
     answer = az.ask("resource", "list", "--resource-group", group, "-o", "json")
     if not answer.ok:
-        reason = failure_of(answer).reason
-        return [Check(kind="resources of", name=group, state="waiting", detail=reason)]
+        failure = failure_of(answer)
+        state: State = "waiting" if failure.environmental else "unhealthy"
+        return [Check(kind="resources of", name=group, state=state, detail=failure.reason)]
     return [
         Check(
             kind=str(it["type"]),

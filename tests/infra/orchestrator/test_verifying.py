@@ -62,6 +62,14 @@ RESOURCES = {
         flags=("--health-timeout", "5"),
         **BAD,
     ),
+    "resources that nobody may list are not waited for": Scenario(
+        given=lambda w: w.az.answers(
+            "resource list", err=said.service_error("AuthorizationFailed"), code=1
+        ),
+        waits=[],
+        says=("AuthorizationFailed",),
+        **BAD,
+    ),
     "the platform calls one unavailable": Scenario(
         given=lambda w: w.az.answers("rest", _availability("Unavailable")),
         says=("Microsoft.Web/sites/aos-dev-func: Unavailable: why",),
