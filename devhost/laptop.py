@@ -205,6 +205,7 @@ class Laptop:
 
     def _app_environment(self) -> dict[str, str]:
         environment = self.settings.for_apps()
+        environment.setdefault("AOS_MCP_SECRETS_FILE", str(self.places.data / "secrets.json"))
         if self.keys:
             environment.setdefault("AOS_ADMIN_KEYS", keyfile.admin_setting(self.keys))
         return environment

@@ -35,7 +35,7 @@ class Lock:
 LOCKS = (
     Lock(path=RESOLUTION, extra="dev"),
     Lock(path="requirements.txt", extra="main"),
-    Lock(path="mcp_app/requirements.txt", extra="mcp"),
+    Lock(path="mcp_app/requirements.txt", extra="mcp-app"),
     Lock(path="realm_app/requirements.txt", extra="realm"),
     Lock(path="devhost/requirements.txt", extra="laptop"),
     # The model's package asks for libraries that its file does not need.

