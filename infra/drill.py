@@ -200,10 +200,7 @@ def get(laptop: Laptop, path: str) -> dict[str, Any] | None:
 
 def main() -> int:
     """Run the drill and print what it measured."""
-    parser = argparse.ArgumentParser(prog="drill.py", description="Lose a region, and come back.")
-    parser.add_argument("--runs", type=int, default=10, help="conversations before the backup (10)")
-    parser.add_argument("--json", action="store_true", help="the figures as JSON, on the last line")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="aos-drill-") as folder, parts.instant_model() as model:
         report = drill(Path(folder), model=model, runs=options.runs)
     say = sys.stdout.write
@@ -222,6 +219,13 @@ def main() -> int:
         fields = {name: getattr(report, name) for name in Report.__slots__}
         say(json.dumps({**fields, "passed": report.passed}) + "\n")
     return 0 if report.passed else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="drill.py", description="Lose a region, and come back.")
+    parser.add_argument("--runs", type=int, default=10, help="conversations before the backup (10)")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON, on the last line")
+    return parser
 
 
 if __name__ == "__main__":

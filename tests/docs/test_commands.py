@@ -1,8 +1,9 @@
 """The commands in the pages, run in order against a running laptop with a scripted model.
 
 A fenced block of shell stands below `<!-- run: laptop -->`, or `<!-- run: laptop; expect: … -->`
-with a pattern that its output must hold, or `<!-- not run: why -->`. The blocks run in a folder
-that looks like a clone; the laptop's free ports stand in for the usual ones.
+with a pattern that its output must hold, or `<!-- not run: why -->`, or `<!-- checked: options -->`
+(tests/infra/operations reads those). The blocks run in a folder that looks like a clone; the
+laptop's free ports stand in for the usual ones.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ def _environment(laptop: Laptop) -> dict[str, str]:
 
 def test_every_block_of_shell_says_whether_it_is_run() -> None:
     unmarked = [
-        block.place for block in SHELL if not block.mark.startswith(("run: laptop", "not run: "))
+        block.place
+        for block in SHELL
+        if not block.mark.startswith(("run: laptop", "not run: ", "checked: options"))
     ]
     assert unmarked == []
 
