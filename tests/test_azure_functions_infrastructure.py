@@ -197,6 +197,7 @@ def test_only_health_and_status_are_open_when_keys_are_asked_for(staged: dict[st
             ("off", {**DEVELOPMENT, "AOS_AUTH": "off"}, "ANONYMOUS"),
             ("keys", {**DEVELOPMENT, "AOS_AUTH": "keys"}, "FUNCTION"),
             ("keys in Azure", AZURE, "FUNCTION"),
+            ("easyauth in Azure", {**AZURE, "AOS_AUTH": "easyauth"}, "ANONYMOUS"),
         ):
             found = {
                 name: trigger["authLevel"]
