@@ -115,7 +115,7 @@ class MainServices:
         """OpenAPI document, schemas, and the answer for everything else."""
         return ContractRoutes(
             self._door,
-            secured=self._settings.auth != "off",
+            auth=self._settings.auth,
             reply_to=self._reply_entities.names,
         )
 

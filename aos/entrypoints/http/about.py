@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from aos import __version__
+from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.errors import Refused
 
@@ -57,9 +58,9 @@ class AboutRoutes:
 class ContractRoutes:
     """The contract as documents, and the answer for what is not in it."""
 
-    def __init__(self, door: Door, *, secured: bool, reply_to: tuple[str, ...]) -> None:
+    def __init__(self, door: Door, *, auth: AuthMode, reply_to: tuple[str, ...]) -> None:
         self._door = door
-        self._secured = secured
+        self._auth = auth
         self._reply_to = reply_to
 
     async def openapi(self, req: func.HttpRequest) -> func.HttpResponse:
@@ -77,7 +78,7 @@ class ContractRoutes:
     async def _openapi(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import openapi_document
 
-        return Answer(body=openapi_document(secured=self._secured, reply_to=self._reply_to))
+        return Answer(body=openapi_document(auth=self._auth, reply_to=self._reply_to))
 
     async def _schema(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import published_schemas

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, assert_never
+from typing import Literal, TypeAlias, assert_never
 
 import azure.functions as func
 
@@ -19,6 +19,7 @@ from aos.entrypoints.http.principals import ADMIN_ROLE, signed_in
 from aos.entrypoints.routes import Route
 from aos.errors import Refused
 
+AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 LOCAL_OWNER = "local"
 
 
@@ -29,7 +30,7 @@ class AuthPolicy:
     `behind_sign_in`: the platform says that it sets the headers of principals itself.
     """
 
-    mode: Literal["off", "keys", "easyauth"]
+    mode: AuthMode
     key_owners: Mapping[str, str] = field(default_factory=dict)
     admin_keys: frozenset[str] = frozenset()
     behind_sign_in: bool = False

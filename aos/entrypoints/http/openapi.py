@@ -16,6 +16,7 @@ from aos import __version__
 from aos.domain.card import ID_PATTERN
 from aos.domain.card_schema import card_schema
 from aos.domain.run import RunStatus
+from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
 from aos.entrypoints.requests import (
@@ -29,7 +30,11 @@ from aos.entrypoints.requests import (
 from aos.entrypoints.routes import MAIN_ROUTES, Route
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-KEY_SCHEME = "functionKey"
+_SCHEMES: dict[AuthMode, tuple[str, Schema]] = {
+    "keys": ("functionKey", {"type": "apiKey", "in": "header", "name": "x-functions-key"}),
+    "easyauth": ("signIn", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
+}
+"""How callers show who they are, by `AOS_AUTH`; where it is `off` nobody has to."""
 _MODELS: dict[str, type[BaseModel]] = {
     "RunBody": RunBody,
     "RollbackBody": RollbackBody,
@@ -98,20 +103,20 @@ _GOOD = {200: "As asked", 202: "Accepted; it goes on"}
 
 
 @cache
-def openapi_document(*, secured: bool, reply_to: tuple[str, ...]) -> Schema:
+def openapi_document(*, auth: AuthMode, reply_to: tuple[str, ...]) -> Schema:
     """The document of `GET /api/openapi.json`.
 
-    `secured`: routes ask for a key. `reply_to`: where replies may go.
+    `auth`: what routes ask of callers. `reply_to`: where replies may go.
     """
     paths: dict[str, Any] = {}
     for route in MAIN_ROUTES.values():
         if route.documented:
-            operation = _operation(route, secured=secured)
+            operation = _operation(route, auth=auth)
             paths.setdefault(f"/api/{route.path}", {})[route.method.lower()] = operation
     components: Schema = {"schemas": _with_reply_entities(_components(), reply_to)}
-    if secured:
-        key = {"type": "apiKey", "in": "header", "name": "x-functions-key"}
-        components["securitySchemes"] = {KEY_SCHEME: key}
+    if auth in _SCHEMES:
+        name, scheme = _SCHEMES[auth]
+        components["securitySchemes"] = {name: scheme}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -130,7 +135,7 @@ def published_schemas() -> dict[str, Schema]:
     return {name: _alone(component) for name, component in _PUBLISHED.items()}
 
 
-def _operation(route: Route, *, secured: bool) -> Schema:
+def _operation(route: Route, *, auth: AuthMode) -> Schema:
     operation: Schema = {
         "operationId": route.name,
         "summary": route.summary,
@@ -142,8 +147,8 @@ def _operation(route: Route, *, secured: bool) -> Schema:
         operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = _request_body(route.body)
-    if secured and route.access != "anyone":
-        operation["security"] = [{KEY_SCHEME: []}]
+    if auth in _SCHEMES and route.access != "anyone":
+        operation["security"] = [{_SCHEMES[auth][0]: []}]
     return operation
 
 
@@ -189,7 +194,7 @@ def _responses(route: Route) -> Schema:
     for status in (*route.errors, 500, *((403,) if route.access == "admin" else ())):
         responses[str(status)] = _answer(_ERRORS[status], "Error")
     if route.access != "anyone":
-        responses["401"] = {"description": "No key, or one that does not fit"}
+        responses["401"] = {"description": "No key or sign-in, or one that does not fit"}
     return dict(sorted(responses.items()))
 
 

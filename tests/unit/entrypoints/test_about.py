@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
+from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.openapi import openapi_document, published_schemas
 from aos.entrypoints.routes import MAIN_ROUTES, Route
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
 
-DOCUMENT = openapi_document(secured=True, reply_to=("businessinfinity-responses",))
+DOCUMENT = openapi_document(auth="keys", reply_to=("businessinfinity-responses",))
 
 
 class Checks:
@@ -146,6 +147,23 @@ async def test_the_document_asks_for_a_key_only_where_one_is_needed(apps: InMemo
     }
     assert anonymous == {"health", "status"}
     assert "security" not in str((await call(apps.main.contract.openapi)).body["paths"])
+
+
+@pytest.mark.parametrize(
+    ("auth", "schemes"),
+    [
+        ("off", None),
+        ("keys", {"functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}}),
+        ("easyauth", {"signIn": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}),
+    ],
+)
+def test_the_document_says_how_callers_show_who_they_are(
+    auth: AuthMode, schemes: dict[str, Any] | None
+) -> None:
+    document = openapi_document(auth=auth, reply_to=())
+    assert document["components"].get("securitySchemes") == schemes
+    asked = document["paths"]["/api/runs"]["get"].get("security")
+    assert asked == (None if schemes is None else [{name: []} for name in schemes])
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:
