@@ -1,7 +1,7 @@
 """Does deploy.py understand what the real az prints? `python -m tests.infra.real_az --az PATH`
 
 Needs az (`pip install azure-cli` in a venv of its own), openssl, and bicep on PATH. It logs in to
-a stand-in for Azure Resource Manager on this machine, and nowhere else; takes about a minute.
+a stand-in for Azure Resource Manager on this machine, and nowhere else; takes a few minutes.
 """
 
 from __future__ import annotations
