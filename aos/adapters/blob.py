@@ -27,6 +27,7 @@ OPERATION_TIMEOUT_SECONDS = 30.0
 LISTING_TIMEOUT_SECONDS = 60.0
 READ_RETRIES = 2
 LISTING_PAGE = 5000
+PIECE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,9 @@ class AzureBlobs:
             "connection_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
             "retry_policy": LinearRetry(backoff=1, random_jitter_range=1, retry_total=READ_RETRIES),
+            # What is larger goes out in pieces, so that the event loop has its turns between.
+            "max_single_put_size": PIECE_BYTES,
+            "max_block_size": PIECE_BYTES,
             # Looking for a proxy and a .netrc costs each call two hops to another thread.
             "use_env_settings": bool(getproxies()),
         }

@@ -1,0 +1,230 @@
+"""A tool is called once as far as that can be, and the model is told the truth about the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from aos.domain.tool import ToolOutcome
+from aos.errors import OutcomeUnknown, TransientError
+from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
+
+T = TypeVar("T")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Breaking:
+    """A door that lets everything through until an operation, and there does as it is told."""
+
+    def __init__(self, operation: str, *, acts: bool, error: BaseException, times: int = 1) -> None:
+        self._operation = operation
+        self._acts = acts
+        self._error = error
+        self.left = times
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        await asyncio.sleep(0)
+        if operation != self._operation or not self.left:
+            return act()
+        self.left -= 1
+        if self._acts:
+            act()
+        raise self._error
+
+
+@pytest.fixture
+def world() -> McpWorld:
+    return McpWorld()
+
+
+async def killed(world: McpWorld, operation: str, *, acts: bool, tool: str = "add") -> None:
+    """Handle the command on an instance that is killed at this operation."""
+    broken = Mcp(world, door=Breaking(operation, acts=acts, error=Killed()))
+    with pytest.raises(Killed):
+        await broken.calls.handle(world.command(tool))
+
+
+async def test_a_tool_is_called_and_its_result_sent_to_the_conversations_session(
+    world: McpWorld,
+) -> None:
+    await world.mcp.calls.handle(world.command())
+    assert world.results == [said("added Emma")]
+    assert [kept.session_id for kept in world.broker.messages("aos-realm")] == [RUN]
+    (event,) = world.telemetry.custom_events
+    assert (event["name"], event["tool"], event["server"], event["outcome"]) == (
+        *("MCPToolCall", "add", "books", "ok"),
+    )
+    (span,) = world.telemetry.spans
+    assert span.attributes["gen_ai.tool.call.id"] == CALL
+
+
+async def test_the_call_is_held_for_its_time_limit_and_half_a_minute(world: McpWorld) -> None:
+    world.cards.put(timeout_seconds=20)
+    await killed(world, "servers.call", acts=True)
+    row = world.tables.tool_calls[RUN, CALL]
+    assert (row.until - row.started_at).total_seconds() == 50.0
+    assert row.result is None
+
+
+async def test_a_command_that_comes_again_gets_the_same_result_without_a_call(
+    world: McpWorld,
+) -> None:
+    for _ in range(3):
+        await world.mcp.calls.handle(world.command())
+    assert world.called == ["add"]
+    assert world.results == [said("added Emma")] * 3
+
+
+async def test_killed_before_the_call_was_entered_it_is_made_at_once(world: McpWorld) -> None:
+    await killed(world, "tool_calls.start", acts=False)
+    await world.mcp.calls.handle(world.command())
+    assert (world.called, world.results) == (["add"], [said("added Emma")])
+
+
+@pytest.mark.parametrize("effect", [False, True])
+async def test_killed_in_the_call_it_comes_back_when_the_hold_is_over_and_is_not_made_again(
+    world: McpWorld, effect: bool
+) -> None:
+    await killed(world, "servers.call", acts=effect)
+    await world.mcp.calls.handle(world.command())
+    assert (world.results, world.later) == ([], [90.0])
+    world.clock.advance(90.0)
+    await world.mcp.calls.handle(world.command())
+    assert world.called == ["add"] * effect
+    (told,) = world.results
+    assert told.outcome == "outcome_unknown"
+    assert "may or may not have had its effect" in told.content
+
+
+@pytest.mark.parametrize("by_the_card", [False, True])
+async def test_killed_in_a_call_that_may_be_repeated_it_is_made_again(
+    world: McpWorld, by_the_card: bool
+) -> None:
+    tool = "add" if by_the_card else "count"
+    if by_the_card:
+        world.cards.put(repeatable=("add",))
+    await killed(world, "servers.call", acts=True, tool=tool)
+    world.clock.advance(90.0)
+    await world.mcp.calls.handle(world.command(tool))
+    assert world.called == [tool, tool]
+    assert [result.outcome for result in world.results] == ["ok"]
+
+
+@pytest.mark.parametrize("written", [False, True])
+async def test_killed_while_the_result_is_kept_a_result_that_stands_is_sent(
+    world: McpWorld, written: bool
+) -> None:
+    await killed(world, "tool_calls.finish", acts=written)
+    world.clock.advance(90.0)
+    await world.mcp.calls.handle(world.command())
+    assert world.called == ["add"]
+    assert [result.outcome for result in world.results] == ["ok" if written else "outcome_unknown"]
+
+
+async def test_a_result_is_kept_although_storage_is_away_for_a_while(world: McpWorld) -> None:
+    door = Breaking("tool_calls.finish", acts=False, error=TransientError("away"), times=3)
+    handling = asyncio.create_task(Mcp(world, door=door).calls.handle(world.command()))
+    while not handling.done():
+        await asyncio.sleep(0)
+        world.clock.advance(world.clock.next_wake or 0.0)
+    await handling
+    assert (world.called, world.results) == (["add"], [said("added Emma")])
+
+
+@pytest.mark.parametrize("took_effect", [False, True])
+async def test_a_start_whose_answer_was_lost_is_looked_up_and_the_call_is_made_once(
+    world: McpWorld, took_effect: bool
+) -> None:
+    door = Breaking("tool_calls.start", acts=took_effect, error=OutcomeUnknown("lost"))
+    await Mcp(world, door=door).calls.handle(world.command())
+    assert (world.called, world.results) == (["add"], [said("added Emma")])
+
+
+async def test_of_two_at_once_one_calls_and_the_other_comes_back(world: McpWorld) -> None:
+    await asyncio.gather(*(Mcp(world).calls.handle(world.command()) for _ in range(2)))
+    assert world.called == ["add"]
+    assert (len(world.results), world.later) == (1, [90.0])
+
+
+async def test_past_the_deadline_nothing_is_called(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command(seconds=0))
+    (told,) = world.results
+    assert (world.called, told.outcome) == ([], "not_called")
+    assert told.content == "The tool was not called: the run's time was over."
+
+
+async def test_past_the_deadline_a_call_that_was_begun_has_an_unknown_outcome(
+    world: McpWorld,
+) -> None:
+    late = world.command("count")
+    await killed(world, "servers.call", acts=True, tool="count")
+    world.clock.advance(600.0)
+    await world.mcp.calls.handle(late)
+    assert (world.called, [r.outcome for r in world.results]) == (["count"], ["outcome_unknown"])
+
+
+async def test_a_call_has_no_more_time_than_its_run(world: McpWorld) -> None:
+    broken = Mcp(world, door=Breaking("servers.call", acts=True, error=Killed()))
+    with pytest.raises(Killed):
+        await broken.calls.handle(world.command(seconds=10))
+    row = world.tables.tool_calls[RUN, CALL]
+    assert (row.until - row.started_at).total_seconds() == 40.0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"enabled": False}, "the MCP server 'books' is disabled by its card"),
+        ({"tools": ("count",)}, "the card of the MCP server 'books' does not list 'add'"),
+    ],
+)
+async def test_what_the_card_forbids_is_not_called(
+    world: McpWorld, change: dict[str, Any], says: str
+) -> None:
+    world.cards.put(**change)
+    await world.mcp.calls.handle(world.command())
+    told = ToolOutcome(outcome="not_called", content=f"The tool was not called: {says}.")
+    assert (world.called, world.results) == ([], [told])
+
+
+async def test_a_server_that_is_gone_or_does_not_start_is_named(world: McpWorld) -> None:
+    world.servers.failing["books"] = "cannot be started"
+    await world.mcp.calls.handle(world.command())
+    await world.mcp.calls.handle(world.command(server_id="gone", tool_call_id="other"))
+    assert [r.outcome for r in world.results] == ["not_called", "not_called"]
+    assert "'books' cannot be started" in world.results[0].content
+    assert "there is no MCP server 'gone'" in world.results[1].content
+
+
+async def test_a_lost_call_that_may_be_repeated_is_made_once_more_then_told_as_an_error(
+    world: McpWorld,
+) -> None:
+    lost = ToolOutcome(outcome="outcome_unknown", content="the MCP server 'books' ended")
+    world.has("look", lambda a: lost, idempotentHint=True)
+    world.has("burn", lambda a: lost)
+    await world.mcp.calls.handle(world.command("look"))
+    await world.mcp.calls.handle(world.command("burn", tool_call_id="other"))
+    assert world.called == ["look", "look", "burn"]
+    assert [(r.outcome, r.content) for r in world.results] == [
+        ("error", lost.content),
+        ("outcome_unknown", lost.content),
+    ]
+
+
+async def test_a_tools_error_is_a_result_like_any_other(world: McpWorld) -> None:
+    world.has("sell", lambda a: ToolOutcome(outcome="error", content="no such book"))
+    await world.mcp.calls.handle(world.command("sell"))
+    assert world.results == [ToolOutcome(outcome="error", content="no such book")]
+
+
+async def test_what_breaks_with_every_delivery_is_ended_and_told(world: McpWorld) -> None:
+    await world.mcp.calls.give_up(world.command())
+    await world.mcp.calls.give_up(world.command())
+    assert [result.outcome for result in world.results] == ["not_called", "not_called"]
+    assert world.called == []
