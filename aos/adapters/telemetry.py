@@ -140,7 +140,9 @@ def _line(event: str, constant: Mapping[str, object], fields: Mapping[str, objec
         **{name: _cut(value) for name, value in fields.items()},
     }
     present = {name: value for name, value in line.items() if value is not None}
-    return _SECRET.sub(r"\1***", json.dumps(present, ensure_ascii=False, default=str))
+    text = json.dumps(present, ensure_ascii=False, default=str)
+    # A lone surrogate, which no stream can encode, becomes the JSON escape of itself.
+    return _SECRET.sub(r"\1***", text.encode("utf-8", "backslashreplace").decode())
 
 
 def _cut(value: object) -> object:

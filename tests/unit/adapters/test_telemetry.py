@@ -86,7 +86,8 @@ def test_fields_of_any_type_and_length_make_a_line(
     [record] = caplog.records
     assert "\n" not in record.getMessage()
     assert len(record.getMessage()) < 10_000
-    assert lines(caplog)[0]["pi"] == 3.5
+    assert record.getMessage().encode("utf-8")
+    assert (lines(caplog)[0]["pi"], lines(caplog)[0]["surrogate"]) == (3.5, "\ud800")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The real services with this telemetry: a good run, and one that the model rejects."""
-    monkeypatch.setattr("aos.testing.MemoryTelemetry", lambda: connected)
+    monkeypatch.setattr("aos.testing.wiring.MemoryTelemetry", lambda: connected)
     rejected = RunFailed("model_rejected", "cannot say: moonshine")
     world = MemoryWorld(model=ScriptedModel("Buy moonshine.", rejected))
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead with moonshine."})
