@@ -21,22 +21,27 @@ from aos.adapters.memory import (
     MemoryRunIndex,
     MemorySpan,
     MemoryToolCatalog,
+    MemoryToolLedger,
     Session,
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.domain.card import CardPolicy
 from aos.domain.envelope import CancelChild, RequestRun
+from aos.domain.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import TransientError
 from aos.services.admission import Admissions, Caller, Delegations
+from aos.services.approvals import Approvals
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.replies import Replies
+from aos.services.tool_calls import ToolCalls
 from aos.services.waiting import RunWaiters
 from tests.simulation.faults import InstanceDoor
 from tests.simulation.loop import VirtualClock
 from tests.simulation.model import SimModel
+from tests.simulation.tools import SimServers
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -173,6 +178,14 @@ class MainApp(App):
             conversations=self.conversations,
             bus=self.bus,
         )
+        self.approvals = Approvals(
+            decisions=MemoryDecisions(tables, door=self.door),
+            requests=self.requests,
+            conversations=self.conversations,
+            pending=self.pending,
+            bus=self.bus,
+            clock=clock,
+        )
         self.waiters = RunWaiters(conversations=self.conversations, clock=clock)
         self.mender = Mender(
             requests=self.requests,
@@ -189,6 +202,11 @@ class MainApp(App):
             config=self.config, data=self.data, clock=clock, policy=CardPolicy()
         )
 
+    async def decide(self, approval: ApprovalRequest, verdict: Verdict, caller: Caller) -> Decision:
+        """A person decides about a tool call."""
+        run_id, call_id = approval.run_id, approval.tool_call_id
+        return await self.approvals.decide(run_id, call_id, verdict, "so be it", caller=caller)
+
     async def cancel(self, run_id: str, caller: Caller) -> None:
         """A caller asks for a run's cancellation."""
         await self.admissions.cancel(run_id, caller)
@@ -204,6 +222,23 @@ class MainApp(App):
         """One tick of the mender's timer."""
         with contextlib.suppress(TransientError):
             await self.mender.mend()
+
+
+class McpApp(App):
+    """One instance of mcp."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.tool_calls = ToolCalls(
+            ledger=MemoryToolLedger(world.tables, door=self.door),
+            catalog=MemoryToolCatalog(world.tables, door=self.door),
+            cards=self.agents,
+            servers=SimServers(self, world.box, world.rng),
+            bus=self.bus,
+            clock=self.clock,
+            ids=world.ids,
+            telemetry=self.telemetry,
+        )
 
 
 class RealmApp(App):

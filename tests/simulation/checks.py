@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from aos.adapters.memory import Kept
 from aos.domain.conversation import Conversation, Message
 from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
-from aos.domain.run import Run
+from aos.domain.run import ParentRun, Run, run_id_for
+from aos.domain.tool_commands import delegation_scope
 from aos.services.execution.handler import GIVE_UP_AT_DELIVERY
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 HANDFUL = 8
 NUDGES = 5
 """So many StartRuns of one run may wait behind a handler that is slow, or dies again and again."""
+RESULTS = 16
+"""So many results and decisions of one turn may wait, each as often as its call was repeated."""
 REPEAT_WINDOW = 600.0
 SKEW = timedelta(seconds=7)
 
@@ -44,6 +47,8 @@ class Checks:
         self.asked_again: dict[str, float] = {}
         self._heads: dict[str, Conversation] = {}
         self._unsent: dict[str, set[str]] = defaultdict(set)
+        self._ever_saved: set[str] = set()
+        self.results_sent: set[str] = set()
         self._history: dict[str, list[Message]] = defaultdict(list)
         self.worn_out: set[str] = set()
         self._cancels_moved: dict[str, float] = {}
@@ -107,7 +112,11 @@ class Checks:
             and run_id in self.seen_at
             and f"{run_id}:{run.status.value}" in self.published
             and (request.reply is None or bool(self.replies[run_id]))
+            and self._parent_told(request.parent)
         )
+
+    def _parent_told(self, parent: ParentRun | None) -> bool:
+        return parent is None or f"{parent.run_id}:{parent.tool_call_id}" in self.results_sent
 
     def _saved(self, key: str) -> None:
         rows = self._world.tables.conversations[key]
@@ -132,6 +141,7 @@ class Checks:
             if command_id in unsent:
                 self.fail(f"{command_id} left the outbox of {key} and was never sent")
         unsent |= now - then
+        self._ever_saved |= now
 
     def _history_grows(self, key: str, head: Conversation) -> None:
         messages, known = self._world.tables.conversations[key].messages, self._history[key]
@@ -159,7 +169,9 @@ class Checks:
         assert kept.message_id is not None
         match kept.entity:
             case "aos-main":
-                self._end_sent(kept)
+                self._main_told(kept)
+            case "aos-mcp":
+                self._was_saved(kept, json.loads(kept.body)["conversation_id"])
             case "aos-realm":
                 self._command_sent(kept)
             case "businessinfinity-responses":
@@ -172,23 +184,55 @@ class Checks:
         assert kept.message_id is not None
         self._unsent[kept.session_id].discard(kept.message_id)
         run_id, _, what = kept.message_id.partition(":")
+        if what.endswith(":result"):
+            self._result_sent(kept)
         if what == "cancel":
             self._world.cancel_commands[run_id] = True
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
         bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
+        bound += RESULTS * (self._world.scenario.kind == "tools")
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 
-    def _end_sent(self, kept: Kept) -> None:
+    def _main_told(self, kept: Kept) -> None:
+        """A run's end, or something about a delegated run: saved before it was sent."""
         assert kept.message_id is not None
-        run = json.loads(kept.body)["run"]
+        body = json.loads(kept.body)
+        if body["type"] != "RunEnded":
+            parent = body.get("parent", body)
+            self._was_saved(kept, parent["conversation_id"])
+            return
+        run = body["run"]
         self._unsent[run["conversation_id"]].discard(kept.message_id)
         saved = self.ended.get(run["run_id"])
         if saved is None:
             self.fail(f"RunEnded of {run['run_id']} was sent before its end was saved")
         elif saved.to_dict() != run:
             self.fail(f"RunEnded of {run['run_id']} does not say what was saved")
+
+    def _was_saved(self, kept: Kept, conversation_id: str) -> None:
+        assert kept.message_id is not None
+        self._unsent[conversation_id].discard(kept.message_id)
+        if kept.message_id not in self._ever_saved:
+            self.fail(f"{kept.message_id} was sent before it was saved")
+
+    def _result_sent(self, kept: Kept) -> None:
+        """A tool's result stands in its row; a delegated run's is how it ended, or a refusal."""
+        body = json.loads(kept.body)
+        run_id, call_id = body["run_id"], body["tool_call_id"]
+        self.results_sent.add(f"{run_id}:{call_id}")
+        row = self._world.tables.tool_calls.get((run_id, call_id))
+        if row is not None:
+            stands = None if row.result is None else row.result.to_dict()
+            said = {name: body[name] for name in ("outcome", "content", "parts")}
+            if stands != said:
+                self.fail(f"the result of {call_id} was sent as {said}, what stands is {stands}")
+            return
+        owner = self._world.tables.requests[run_id].request.owner
+        child = run_id_for(scope=delegation_scope(owner), key=f"{run_id}:{call_id}")
+        if child not in self.ended and "the run was refused" not in body["content"]:
+            self.fail(f"{call_id} of {run_id} got a result, and neither a tool nor a run says so")
 
     def _replied(self, kept: Kept) -> None:
         assert kept.message_id is not None

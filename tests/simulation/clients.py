@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aos.domain.card import CardKind
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.run import run_id_for
+from aos.domain.tool import ApprovalRequest, Verdict
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation.apps import MainApp
 from tests.simulation.doors import Ask, over_http
 from tests.simulation.scenario import Edit, Planned
+from tests.simulation.tools import SERVER
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,6 +32,24 @@ CARDS = {
     "ceo": {"agent_id": "ceo", "purpose": "Lead."},
     "hasty": {"agent_id": "hasty", "purpose": "Be quick.", "limits": {"run_timeout_seconds": 90}},
     "tuned": {"agent_id": "tuned", "purpose": "Be special.", "adapter_name": "not-served"},
+}
+WITH_TOOLS: dict[str, dict[str, Any]] = {
+    "tooled": {
+        "agent_id": "tooled",
+        "purpose": "Use tools.",
+        "mcp_tools": [
+            "box/look",
+            "box/put",
+            {"server": "box", "tools": ["guarded"], "approval": "always"},
+        ],
+        "limits": {"approval_timeout_seconds": 600},
+    },
+    "lead": {
+        "agent_id": "lead",
+        "agent_type": "LeadershipAgent",
+        "purpose": "Lead.",
+        "team": ["ceo", "tooled", "gone"],
+    },
 }
 TRIES = 6
 
@@ -44,7 +64,10 @@ class Clients:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = world.rng
-        self._cards = dict(CARDS)
+        self._cards: dict[str, dict[str, Any]] = dict(CARDS)
+        if world.scenario.kind == "tools":
+            self._cards |= WITH_TOOLS
+        self.decided: dict[tuple[str, str], int] = {}
 
     def begin(self) -> None:
         """Publish the first cards, then let the clients come."""
@@ -60,8 +83,9 @@ class Clients:
         app = world.living(MainApp)[0]
 
         async def publish() -> None:
-            for agent_id, card in CARDS.items():
+            for agent_id, card in self._cards.items():
                 await app.config.write(f"agents/{agent_id}.json", json.dumps(card).encode())
+            await app.config.write("mcp-servers/box.json", json.dumps(SERVER).encode())
             await app.publisher.publish()
 
         task = world.loop.create_task(publish())
@@ -147,6 +171,35 @@ class Clients:
                 continue
             self._tell("cancel accepted", run_id)
             self._world.checks.cancel_accepted(run_id, since=since)
+            return
+
+    def asked(self, run_id: str) -> None:
+        """Somebody is asked about a tool call: nobody, one or two people decide, some too late."""
+        for key, approval in list(self._world.tables.approvals.items()):
+            if key[0] != run_id or key in self.decided:
+                continue
+            self.decided[key] = 0
+            for _ in range(self._rng.choice((0, 1, 2, 2))):
+                verdict: Verdict = self._rng.choice(("approve", "approve", "deny"))
+                decide = partial(self._decide, approval, verdict)
+                delay = self._rng.choice((0.0, 0.5, 30.0, 595.0, 600.0, 5000.0))
+                self._world.loop.call_later(delay, self._later, decide)
+
+    async def _decide(self, approval: ApprovalRequest, verdict: Verdict) -> None:
+        caller, key = Caller(owner=approval.owner), (approval.run_id, approval.tool_call_id)
+        for number in range(TRIES):
+            try:
+                decision = await self._at_main(lambda app: app.decide(approval, verdict, caller))
+            except Refused as refusal:
+                self._tell("decision refused", f"{key}: {refusal.code}")
+                return
+            except (TransientError, CutConnection):
+                await self._world.loop.pause(2.0**number * self._rng.random())
+                continue
+            self._tell("decided", f"{key}: {verdict}")
+            self.decided[key] += 1
+            if self._world.tables.decisions.get(key) != decision or self.decided[key] > 1:
+                self._world.checks.fail(f"a decision about {key} was heard, but does not stand")
             return
 
     async def _edit(self, edit: Edit) -> None:

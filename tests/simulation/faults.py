@@ -41,6 +41,11 @@ READS = frozenset(
         "conversations.history",
         "conversations.find_run",
         "ledger.look",
+        "decisions.find",
+        "decisions.waiting",
+        "tools.find",
+        "tool_calls.find",
+        "servers.hold",
         "blob.read",
         "blob.list",
     }

@@ -6,11 +6,13 @@ tell which answer entered the history and which one was sent out.
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass, field
 from itertools import count
 
 from aos.domain.run import Usage
+from aos.domain.tool import AskedCall
 from aos.errors import RunFailed, TransientError
 from aos.ports import ChatMessage, ModelAnswer, ModelCall
 from tests.simulation.faults import InstanceDoor, Weather
@@ -63,7 +65,7 @@ class SimModel:
 
     async def complete(self, call: ModelCall) -> ModelAnswer:
         """Answer after a while: soon, slowly, never, or with a refusal that the question names."""
-        question = call.messages[-1].content
+        question = next(m.content for m in reversed(call.messages) if m.role == "user")
         asked = Asked(question=question, messages=tuple(call.messages))
         self._record.asked.append(asked)
         started = self._loop.seconds
@@ -76,7 +78,28 @@ class SimModel:
         number = next(self._record.numbers)
         asked.answer = f"answer {number} to {question}"
         usage = Usage(input_tokens=len(call.messages), output_tokens=number)
-        return ModelAnswer(text=asked.answer, usage=usage, model="m")
+        calls = self._calls(call, question) if "[tools]" in question else ()
+        return ModelAnswer(text=asked.answer, usage=usage, model="m", tool_calls=calls)
+
+    def _calls(self, call: ModelCall, question: str) -> tuple[AskedCall, ...]:
+        """Tools at first, less and less of them; now and then nonsense."""
+        turn = next(n for n, m in enumerate(reversed(call.messages)) if m.role == "user")
+        if self._rng.random() > (0.9 if not turn else 0.35):
+            return ()
+        names = [tool.name for tool in call.tools] or ["nothing"]
+        return tuple(
+            self._one(self._rng.choice(names), question) for _ in range(self._rng.choice((1, 1, 3)))
+        )
+
+    def _one(self, name: str, question: str) -> AskedCall:
+        number = next(self._record.numbers)
+        arguments: dict[str, object] = {"n": number}
+        if name == "delegate":
+            who = self._rng.choice(("ceo", "ceo", "tooled", "gone"))
+            mood = self._rng.choice(("", "[tools]", "[refused]", "[slow]"))
+            arguments |= {"agent_id": who, "message": f"{number} of {question[:3]}? {mood}"}
+        broken = self._rng.random() < 0.05
+        return AskedCall(name=name, arguments="{" if broken else json.dumps(arguments))
 
     async def _take_time(self, question: str, limit: float) -> None:
         seconds = 0.05 + 1.2 * self._rng.random()

@@ -26,6 +26,7 @@ from aos.services.execution.handler import Execution
 from aos.services.execution.work import Work
 from aos.services.mending import Mender
 from aos.services.replies import Replies
+from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -204,5 +205,6 @@ PLANTED: dict[str, Planted] = {
     "owners_unchecked": owners_unchecked,
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,
+    **PLANTED_IN_TOOLS,
 }
 """Every planted bug by its name on the command line."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from aos.adapters.memory import Kept, Session
 from aos.domain.envelope import (
     MAIN_QUEUE,
+    MCP_QUEUE,
     REALM_QUEUE,
     REQUESTS_QUEUE,
+    CallTool,
     CancelChild,
     EnvelopeError,
     RealmCommand,
@@ -23,8 +25,9 @@ from aos.domain.envelope import (
 )
 from aos.errors import SessionLost, TransientError
 from aos.ports import ReceivedMessage
-from tests.simulation.apps import App, MainApp, RealmApp
+from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.doors import from_the_queue
+from tests.simulation.queues import QUEUES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -59,7 +62,7 @@ class Pump:
                 kept.locked_until = until
         app.sessions.clear()
         app.messages.clear()
-        for entity in (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE):
+        for entity in QUEUES:
             self.poke(entity, seconds=within + 0.01)
 
     def _look(self, entity: str) -> None:
@@ -69,9 +72,14 @@ class Pump:
         if entity == REALM_QUEUE:
             self._look_for_sessions()
             return
-        if entity not in (MAIN_QUEUE, REQUESTS_QUEUE):
+        kinds: dict[str, type[App]] = {
+            MAIN_QUEUE: MainApp,
+            REQUESTS_QUEUE: MainApp,
+            MCP_QUEUE: McpApp,
+        }
+        if entity not in kinds:
             return
-        while apps := world.living(MainApp):
+        while apps := world.living(kinds[entity]):
             kept = world.broker.receive(entity)
             if kept is None:
                 return
@@ -169,6 +177,9 @@ class Pump:
         elif isinstance(command, RequestRun | CancelChild):
             assert isinstance(app, MainApp)
             await app.delegated(command)
+        elif isinstance(command, CallTool):
+            assert isinstance(app, McpApp)
+            await app.tool_calls.handle(command)
         else:
             assert isinstance(app, RealmApp)
             assert isinstance(command, RealmCommand)

@@ -13,7 +13,9 @@ from typing import Literal
 
 from tests.simulation.faults import KINDS
 
-Kind = Literal["mixed", "quiet", "outage", "storm", "long", "race", "catalog", "cancel", "full"]
+Kind = Literal[
+    "mixed", "quiet", "outage", "storm", "long", "race", "catalog", "cancel", "full", "tools"
+]
 HOUR = 3600.0
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 
@@ -61,6 +63,7 @@ class Scenario:
     kind: Kind
     mains: int
     realms: int
+    mcps: int
     mean_operations: float
     fault_kinds: tuple[str, ...]
     hang_share: float
@@ -90,6 +93,7 @@ def scenario(seed: int) -> Scenario:
         kind=kind,
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)) if kind != "catalog" else 1,
+        mcps=rng.choice((1, 2, 2)) if kind == "tools" else 0,
         mean_operations=rng.choice((12.0, 30.0, 30.0, 90.0, 300.0)) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.0, 0.3)) if faulty else 0.0,
@@ -114,9 +118,10 @@ def _kind(rng: random.Random) -> Kind:
         "storm": 1,
         "long": 0.7,
         "race": 12,
-        "catalog": 16,
+        "catalog": 22,
         "cancel": 12,
         "full": 0.3,
+        "tools": 30,
     }
     return rng.choices(list(weights), weights=list(weights.values()))[0]
 
@@ -130,6 +135,9 @@ def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
     if kind == "outage":
         whats = rng.sample(("storage", "bus", "model", "model"), rng.choice((1, 1, 2)))
         return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in set_in_order(whats))
+    if kind == "tools" and rng.random() < 0.2:
+        what = rng.choice(("storage", "bus", "bus", "model"))
+        return (Outage(what, 30 * rng.random() ** 2, HOUR),)
     return ()
 
 
@@ -145,6 +153,7 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "race": rng.randint(2, 5),
         "catalog": rng.randint(3, 6),
         "full": 36,
+        "tools": rng.randint(1, 4),
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
     return tuple(_request(rng, kind, chats, place, span) for place in range(number))
@@ -153,6 +162,8 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
 def _request(
     rng: random.Random, kind: Kind, chats: tuple[str, ...], place: int, span: float
 ) -> Planned:
+    if kind == "tools":
+        return _with_tools(rng, place, span)
     chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
     agent_id = {"chat-2": "hasty", None: rng.choice(("ceo", "tuned"))}.get(chat, "ceo")
     if kind == "outage" or (kind == "race" and rng.random() < 0.15):
@@ -172,6 +183,24 @@ def _request(
     )
 
 
+def _with_tools(rng: random.Random, place: int, span: float) -> Planned:
+    """A request of an agent that has tools, or a team."""
+    agent_id = rng.choice(("tooled", "tooled", "lead"))
+    return Planned(
+        at=rng.random() * span,
+        name=f"q{place}",
+        owner="ann",
+        agent_id=agent_id,
+        conversation_id=rng.choice((f"chat-{agent_id}", None)),
+        over_queue=rng.random() < 0.6,
+        mood="[tools]",
+        twins=rng.choice((0, 0, 0, 1)),
+        cancel_after=rng.choice((1.0, 5.0, 60.0, 400.0)) if rng.random() < 0.15 else None,
+        repeat_after=rng.choice((None, None, 700.0)),
+        wait_seconds=rng.choice((0.0, 5.0)),
+    )
+
+
 def _mood(rng: random.Random, kind: Kind) -> str:
     if kind in ("storm", "long", "full"):
         return ""
@@ -188,6 +217,8 @@ def _cancel(rng: random.Random, kind: Kind) -> float | None:
 def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
     if kind == "outage" and rng.random() < 0.3:
         return (Edit(at=HOUR * rng.random(), what="disable", agent_id="hasty"),)
+    if kind == "tools" and rng.random() < 0.1:
+        return (Edit(at=span * rng.random(), what="disable", agent_id="tooled"),)
     if kind != "catalog":
         return ()
     edits = []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from aos.domain.card import CardKind
 from aos.domain.catalog import CatalogIndex
 from aos.domain.catalog_json import index_from_json
-from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
 from aos.domain.run import Run, RunStatus
 from aos.services.catalog import layout
+from tests.simulation.histories import delegated, history, tools
+from tests.simulation.queues import QUEUES
 
 if TYPE_CHECKING:
     from tests.simulation.doors import Ask
@@ -27,7 +28,8 @@ def verdict(world: World) -> None:
     for run_id in sorted(world.tables.requests):
         _run(world, run_id)
     for key in sorted(world.tables.conversations):
-        _history(world, key)
+        history(world, key)
+    tools(world)
     _accepted(world)
     _usage(world)
     _errors(world)
@@ -40,7 +42,7 @@ def _nothing_left(world: World) -> None:
             fail(f"{run_id} was accepted and never ended")
     for run_id in sorted(world.tables.pending):
         fail(f"the pending row of {run_id} was left")
-    for entity in (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE):
+    for entity in QUEUES:
         for kept in world.broker.messages(entity):
             fail(f"{kept.message_id} was left in {entity}")
     for name, app in world.apps.items():
@@ -52,12 +54,15 @@ def _run(world: World, run_id: str) -> None:
     fail, checks = world.checks.fail, world.checks
     request, run = world.tables.requests[run_id].request, checks.ended.get(run_id)
     ask = world.asks.get(run_id)
-    if run is None or ask is None:
+    if run is None:
         return
     if world.tables.conversations[request.conversation_id].runs.get(run_id) != run:
         fail(f"the row of {run_id} is not what it ended as")
     _reply(world, run_id, run)
-    _why(world, run, ask)
+    if request.parent is not None:
+        delegated(world, run, request.parent)
+    elif ask is not None:
+        _why(world, run, ask)
     if run.card_digest is not None:
         _card_was_new_enough(world, run)
     if run.status is RunStatus.COMPLETED and not run.output:
@@ -108,7 +113,9 @@ def _race_lost(world: World, run: Run, ask: Ask) -> None:
 
 
 def _clock_was_spent(world: World, run: Run, ask: Ask) -> None:
-    """A run has one turn: its clock is spent when one call took as long as that."""
+    """A run without tools has one turn: its clock is spent when one call took as long as that."""
+    if "[tools]" in ask.question:
+        return
     taken = max((a.seconds for a in world.oracle.asked if a.question == ask.question), default=0.0)
     limit = 90.0 if ask.agent_id == "hasty" else 1800.0
     if taken < limit - 1.0:
@@ -169,31 +176,6 @@ def _catalogs(world: World) -> list[CatalogIndex]:
         blob = world.data._blobs[layout.index(published.index)]
         world.indexes.append(index_from_json(blob.body))
     return world.indexes
-
-
-def _history(world: World, key: str) -> None:
-    """Questions and their answers, in pairs, without gap, each once."""
-    fail, rows = world.checks.fail, world.tables.conversations[key]
-    messages = [rows.messages[sequence] for sequence in sorted(rows.messages)]
-    if [message.sequence for message in messages] != list(range(rows.head.next_sequence)):
-        fail(f"the history of {key} has a gap: {[m.sequence for m in messages]}")
-    if len(messages) % 2:
-        fail(f"the history of {key} ends with half a turn")
-    runs = []
-    for question, answer in zip(messages[0::2], messages[1::2], strict=False):
-        run = world.checks.ended.get(question.run_id)
-        if run is None or run.status is not RunStatus.COMPLETED:
-            fail(f"{question.run_id} is in the history of {key} and did not complete")
-            return
-        asked = world.tables.requests[run.run_id].request.message
-        if (question.role, answer.role, answer.run_id) != ("user", "assistant", run.run_id):
-            fail(f"the history of {key} is interleaved at {question.sequence}")
-        if (question.content, answer.content) != (asked, run.output):
-            fail(f"{run.run_id}: the history says {answer.content!r}, the run {run.output!r}")
-        runs.append(run.run_id)
-    completed = sorted(r.run_id for r in rows.runs.values() if r.status is RunStatus.COMPLETED)
-    if sorted(runs) != completed:
-        fail(f"completed runs of {key}: {completed}, in its history: {runs}")
 
 
 def _accepted(world: World) -> None:

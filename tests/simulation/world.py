@@ -22,10 +22,10 @@ from aos.adapters.memory import (
 )
 from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.domain.catalog import CatalogIndex
-from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.run import run_id_for
 from aos.services.catalog import layout
-from tests.simulation.apps import App, MainApp, RealmApp
+from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
 from tests.simulation.doors import Ask
@@ -33,8 +33,10 @@ from tests.simulation.faults import Weather
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
 from tests.simulation.pump import Pump
+from tests.simulation.queues import QUEUES
 from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
+from tests.simulation.tools import Box, listed
 from tests.simulation.verdict import verdict
 from tests.simulation.wire import WireConversationStore
 
@@ -74,6 +76,7 @@ class World:
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
         self.oracle = Oracle()
+        self.box = Box()
         self.checks = Checks(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
@@ -89,17 +92,21 @@ class World:
         self._armed: set[str] = set()
         self._clients: set[asyncio.Task[None]] = set()
         self._calm = False
-        self.tables.watchers += [self.checks.written, self._pending_written]
+        self.clients = Clients(self)
+        self.tables.watchers += [self.checks.written, self._written]
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
             self._start(MainApp, f"main{number}")
         for number in range(scenario.realms):
             self._start(RealmApp, f"realm{number}")
+        for number in range(scenario.mcps):
+            self._start(McpApp, f"mcp{number}")
 
     def run(self) -> str | None:
         """Let everything happen; what did not hold, or None."""
         try:
-            Clients(self).begin()
+            self.clients.begin()
+            self.tables.tools["box"] = listed(self)
             for outage in self.scenario.outages:
                 self.loop.call_later(outage.start, self._outage, outage)
             self.weather.begin()
@@ -165,7 +172,7 @@ class World:
     def _start(self, kind: type[App], name: str) -> None:
         app = self.apps[name] = kind(self, name)
         self._armed.discard(name)
-        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+        for entity in QUEUES:
             self.pump.poke(entity)
         if isinstance(app, MainApp) and self.tables.pending:
             self._arm(app)
@@ -179,7 +186,7 @@ class World:
         now, scenario = self.clock.now(), self.scenario
         note = (self.loop.seconds, "bus", "✉", f"{kept.entity} {kept.message_id}")
         self.story.events.append(note)
-        if not self._calm and kept.entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+        if not self._calm and kept.entity in QUEUES:
             if self.rng.random() < scenario.delay_share and kept.visible_at <= now:
                 late = scenario.longest_delay * self.rng.random() ** 3
                 kept.visible_at = now + timedelta(seconds=late)
@@ -203,7 +210,9 @@ class World:
 
         self.loop.call_later(max(visible, 0.0) + delay, send)
 
-    def _pending_written(self, operation: str, key: str) -> None:
+    def _written(self, operation: str, key: str) -> None:
+        if operation == "decisions.ask":
+            self.clients.asked(key)
         if operation == "pending.put":
             for app in self.living(MainApp):
                 self._arm(app)
@@ -242,14 +251,14 @@ class World:
     def _back(self, outage: Outage) -> None:
         self.weather.away -= {outage.what}
         self.story.events.append((self.loop.seconds, "WORLD", f"{outage.what} is back", ""))
-        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+        for entity in QUEUES:
             self.pump.poke(entity)
 
     def _end_faults(self) -> None:
         self._calm = True
         self.weather.calm()
         self.story.events.append((self.loop.seconds, "WORLD", "no more faults", ""))
-        for entity in (REALM_QUEUE, "aos-main", REQUESTS_QUEUE):
+        for entity in QUEUES:
             self.pump.poke(entity)
 
     def _close(self) -> None:

@@ -60,8 +60,12 @@ class Delegations:
     async def cancel(self, command: CancelChild) -> None:
         """End the run that the parent delegated, if it was admitted; raises TransientError."""
         stored = await self._requests.find(command.child_run_id)
-        if stored is not None:
-            await self._admissions.end(stored.request, reason=PARENT_ENDED)
+        if stored is None:
+            return
+        child = stored.request
+        run = await self._conversations.find_run(child.conversation_id, child.run_id)
+        if run is None or not run.status.ended:
+            await self._admissions.end(child, reason=PARENT_ENDED)
 
 
 def _refused(command: RequestRun, refusal: Refused) -> ToolResult:

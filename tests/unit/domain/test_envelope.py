@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aos.domain.conversation import ActiveRun, Conversation
+from aos.domain.conversation import ActiveRun, Conversation, Message
 from aos.domain.envelope import (
     Command,
     EnvelopeError,
@@ -42,6 +42,12 @@ def test_an_outbox_entry_survives_storage(outgoing: Outgoing) -> None:
 @given(values.conversations)
 def test_a_head_survives_storage(conversation: Conversation) -> None:
     assert Conversation.from_dict(json.loads(json.dumps(conversation.to_dict()))) == conversation
+
+
+@quick
+@given(values.messages)
+def test_a_message_survives_storage(message: Message) -> None:
+    assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message
 
 
 @quick

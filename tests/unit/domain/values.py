@@ -8,17 +8,24 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aos.domain.conversation import ActiveRun, CardView, Conversation
+from aos.domain.active_run import ActiveRun, OpenCall
+from aos.domain.conversation import CardView, Conversation, Message
 from aos.domain.envelope import (
     MAIN_QUEUE,
+    Approve,
+    CallTool,
+    CancelChild,
     CancelRun,
     ContinueRun,
     Outgoing,
+    RequestRun,
     RunEnded,
     StartRun,
+    ToolResult,
     to_realm,
 )
-from aos.domain.run import AdmittedRequest, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tool import MessageCall, ToolOutcome
 from aos.errors import CODES, ErrorInfo
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -39,6 +46,16 @@ addresses = st.builds(
     session_id=st.none() | texts,
     correlation_id=st.none() | texts,
 )
+parents = st.builds(
+    ParentRun,
+    run_id=ids,
+    conversation_id=texts,
+    tool_call_id=texts,
+    root_run_id=ids,
+    depth=st.integers(1, 5),
+    deadline=moments,
+    tokens_left=st.none() | st.integers(0, 10**9),
+)
 requests = st.builds(
     AdmittedRequest,
     run_id=ids,
@@ -55,6 +72,7 @@ requests = st.builds(
     as_admin=st.booleans(),
     traceparent=st.none() | texts,
     replay_of=st.none() | ids,
+    parent=st.none() | parents,
 )
 errors = st.builds(ErrorInfo, code=st.sampled_from(sorted(CODES)), message=texts, details=objects)
 runs = st.builds(
@@ -77,7 +95,9 @@ runs = st.builds(
 )
 attempts = st.integers(0, 50)
 starts = st.builds(StartRun, request=requests, attempt=attempts)
-cancels = st.builds(CancelRun, request=requests, attempt=attempts)
+cancels = st.builds(
+    CancelRun, request=requests, reason=st.none() | st.just("parent_ended"), attempt=attempts
+)
 continues = st.builds(
     ContinueRun, run_id=ids, conversation_id=texts, due=st.none() | moments, attempt=attempts
 )
@@ -86,16 +106,101 @@ ends = st.builds(
     run=runs,
     owner=texts,
     reply=st.none() | addresses,
+    parent=st.none() | parents,
     traceparent=st.none() | texts,
     attempt=attempts,
 )
-commands = starts | cancels | continues | ends
+outcomes = st.sampled_from(["ok", "error", "outcome_unknown", "not_called", "denied"])
+parts = st.lists(objects, max_size=2).map(tuple)
+tool_calls = st.builds(
+    CallTool,
+    run_id=ids,
+    conversation_id=texts,
+    tool_call_id=texts,
+    agent_id=texts,
+    server_id=texts,
+    tool=texts,
+    arguments=objects,
+    deadline=moments,
+    traceparent=st.none() | texts,
+    attempt=attempts,
+)
+results = st.builds(
+    ToolResult,
+    run_id=ids,
+    conversation_id=texts,
+    tool_call_id=texts,
+    outcome=outcomes,
+    content=texts,
+    parts=parts,
+    tokens=st.integers(0, 10**6),
+    traceparent=st.none() | texts,
+    attempt=attempts,
+)
+approves = st.builds(
+    Approve, run_id=ids, conversation_id=texts, tool_call_id=texts, attempt=attempts
+)
+delegations = st.builds(
+    RequestRun,
+    parent=parents,
+    owner=texts,
+    agent_id=texts,
+    message=texts,
+    as_admin=st.booleans(),
+    traceparent=st.none() | texts,
+    attempt=attempts,
+)
+child_cancels = st.builds(
+    CancelChild,
+    run_id=ids,
+    conversation_id=texts,
+    owner=texts,
+    tool_call_id=texts,
+    attempt=attempts,
+)
+commands = (
+    starts
+    | cancels
+    | continues
+    | ends
+    | tool_calls
+    | results
+    | approves
+    | delegations
+    | child_cancels
+)
 outgoing = st.builds(
     Outgoing,
     queue=texts,
     command=commands,
     session_id=st.none() | texts,
     scheduled_at=st.none() | moments,
+)
+open_calls = st.builds(
+    OpenCall,
+    tool_call_id=texts,
+    name=texts,
+    written=texts,
+    state=st.sampled_from(["to_ask", "asked", "called", "answered"]),
+    server_id=st.none() | texts,
+    tool=texts,
+    arguments=objects,
+    asked_at=st.none() | moments,
+    expires_at=st.none() | moments,
+    result=st.none() | st.builds(ToolOutcome, outcome=outcomes, content=texts, parts=parts),
+)
+messages = st.builds(
+    Message,
+    sequence=st.integers(0, 10**9),
+    role=st.sampled_from(["user", "assistant", "tool"]),
+    content=texts,
+    run_id=ids,
+    created_at=moments,
+    tool_calls=st.lists(
+        st.builds(MessageCall, tool_call_id=texts, name=texts, arguments=texts), max_size=2
+    ).map(tuple),
+    tool_call_id=st.none() | texts,
+    parts=parts,
 )
 active_runs = st.builds(
     ActiveRun,
@@ -104,6 +209,18 @@ active_runs = st.builds(
     run_timeout_seconds=st.floats(1, 1e6),
     started_at=moments,
     clock_seconds=st.floats(0, 1e6),
+    max_tokens=st.none() | st.integers(0, 10**9),
+    turns=st.integers(0, 64),
+    tool_calls=st.integers(0, 128),
+    usage=st.builds(Usage, input_tokens=st.integers(0, 9), output_tokens=st.integers(0, 9)),
+    child_tokens=st.integers(0, 10**9),
+    model=st.none() | texts,
+    calls=st.lists(open_calls, max_size=2).map(tuple),
+    waiting_since=st.none() | moments,
+    approval_since=st.none() | moments,
+    approval_seconds=st.floats(0, 1e6),
+    wake_at=st.none() | moments,
+    tools_since=st.none() | moments,
 )
 conversations = st.builds(
     Conversation,

@@ -1,0 +1,137 @@
+"""Would the simulation notice? Bugs about tools, approvals and delegated runs."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from aos.adapters.memory import MemoryDecisions, MemoryToolLedger
+from aos.domain import tool_turns
+from aos.domain.envelope import Approve, CallTool, RealmCommand, RunEnded
+from aos.domain.tool import Decision, ToolCallRow, ToolOutcome
+from aos.errors import StaleWrite
+from aos.services.approvals import Approvals
+from aos.services.execution.handler import Execution
+from aos.services.execution.work import Work
+from aos.services.replies import Replies
+from aos.services.tool_calls import ToolCalls
+
+
+def result_sent_before_it_is_saved() -> contextlib.AbstractContextManager[Any]:
+    """mcp sends what a call came to and enters it afterwards."""
+    real = ToolCalls._end
+
+    async def end(
+        self: ToolCalls, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
+    ) -> ToolOutcome:
+        await self._send(command, outcome, traceparent=None)
+        return await real(self, command, row, outcome)
+
+    return patch.object(ToolCalls, "_end", end)
+
+
+def called_again_before_until() -> contextlib.AbstractContextManager[Any]:
+    """A CallTool that comes again is handled at once, though another instance may be at it."""
+    real = MemoryToolLedger.find
+
+    async def find(self: MemoryToolLedger, run_id: str, tool_call_id: str) -> ToolCallRow | None:
+        row = await real(self, run_id, tool_call_id)
+        return None if row is None else replace(row, until=row.started_at)
+
+    return patch.object(MemoryToolLedger, "find", find)
+
+
+def called_again_without_a_look() -> contextlib.AbstractContextManager[Any]:
+    """What may not be repeated is repeated when nobody knows how it ended."""
+
+    async def may_repeat(self: ToolCalls, live: object, tool: str) -> bool:
+        return True
+
+    return patch.object(ToolCalls, "_may_repeat", may_repeat)
+
+
+def approval_only_in_the_message() -> contextlib.AbstractContextManager[Any]:
+    """Main tells realm of the decision, and no row holds it."""
+    real = Execution._apply
+
+    async def insert(self: Approvals, run_id: str, tool_call_id: str, decision: Decision) -> None:
+        return None
+
+    def apply(self: Execution, work: Work, command: RealmCommand) -> None:
+        real(self, work, command)
+        if isinstance(command, Approve) and work.conversation.active is not None:
+            now = self._clock.now()
+            said = Decision(decision="approve", reason="", decided_by="?", decided_at=now)
+            work.add(
+                tool_turns.decided(
+                    work.conversation,
+                    tool_call_id=command.tool_call_id,
+                    decision=said,
+                    now=now,
+                )
+            )
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Approvals, "_insert", insert))
+    stack.enter_context(patch.object(Execution, "_apply", apply))
+    return stack
+
+
+def two_decisions() -> contextlib.AbstractContextManager[Any]:
+    """Whoever decides last is heard as well."""
+    real = MemoryDecisions.decide
+
+    async def decide(
+        self: MemoryDecisions, run_id: str, tool_call_id: str, decision: Decision
+    ) -> None:
+        with contextlib.suppress(StaleWrite):
+            await real(self, run_id, tool_call_id, decision)
+
+    return patch.object(MemoryDecisions, "decide", decide)
+
+
+def childs_end_is_not_the_result() -> contextlib.AbstractContextManager[Any]:
+    """Main delivers the end of a delegated run and does not tell its parent."""
+    real = Replies.deliver
+
+    async def deliver(self: Replies, ended: RunEnded) -> None:
+        await real(self, replace(ended, parent=None))
+
+    return patch.object(Replies, "deliver", deliver)
+
+
+def nothing_left_for_the_deadline() -> contextlib.AbstractContextManager[Any]:
+    """A run that waits for its tools leaves nothing that wakes it."""
+
+    def wakes_up(conversation: Any) -> Any:
+        return tool_turns.Step(conversation=conversation)
+
+    return patch.object(tool_turns, "wakes_up", wakes_up)
+
+
+def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[Any]:
+    """Results enter the history as they come, not as they were asked for."""
+    real = tool_turns._moved
+
+    def moved(conversation: Any, call: Any, **more: Any) -> Any:
+        active = conversation.active
+        rest = tuple(c for c in active.calls if c.tool_call_id != call.tool_call_id)
+        state = replace(conversation, active=replace(active, calls=(*rest, call)))
+        return real(state, call, **more)
+
+    return patch.object(tool_turns, "_moved", moved)
+
+
+PLANTED_IN_TOOLS = {
+    "result_sent_before_it_is_saved": result_sent_before_it_is_saved,
+    "called_again_before_until": called_again_before_until,
+    "called_again_without_a_look": called_again_without_a_look,
+    "approval_only_in_the_message": approval_only_in_the_message,
+    "two_decisions": two_decisions,
+    "childs_end_is_not_the_result": childs_end_is_not_the_result,
+    "nothing_left_for_the_deadline": nothing_left_for_the_deadline,
+    "results_in_the_order_of_their_coming": results_in_the_order_of_their_coming,
+}
+"""These bugs by their names on the command line."""

@@ -1,0 +1,127 @@
+"""What do tools do in the simulation, and who called them?
+
+One MCP server, `box`, with three tools: `look` may be repeated, `put` may not, and `guarded` needs
+a person. Every call carries a number that the model made up for it, so that its effects can be
+counted, and its result be told from every other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aos.domain.mcp_server import McpServerCard
+from aos.domain.tool import ServerTools, ToolOutcome, ToolSchema
+from aos.errors import TransientError
+
+if TYPE_CHECKING:
+    from tests.simulation.apps import App
+    from tests.simulation.world import World
+
+SERVER: dict[str, Any] = {
+    "server_id": "box",
+    "command": "npx",
+    "args": ["-y", "@modelcontextprotocol/server-box"],
+    "repeatable": ["look"],
+}
+TOOLS = ("look", "put", "guarded")
+
+
+@dataclass(slots=True)
+class Box:
+    """The outside of all instances of mcp: what was done, and what is being done."""
+
+    effects: Counter[int] = field(default_factory=Counter)
+    names: dict[int, str] = field(default_factory=dict)
+    results: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    busy: dict[int, str] = field(default_factory=dict)
+
+
+def listed(world: World) -> ServerTools:
+    """The server as mcp has listed it."""
+    return ServerTools(
+        server_id="box",
+        state="ready",
+        tools=tuple(ToolSchema(name=name) for name in TOOLS),
+        listed_at=world.clock.now(),
+    )
+
+
+class SimServers:
+    """The servers of one instance of mcp."""
+
+    def __init__(self, app: App, box: Box, rng: random.Random) -> None:
+        self._app = app
+        self._box = box
+        self._rng = rng
+
+    @contextlib.asynccontextmanager
+    async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
+        """The server; now and then it cannot be had."""
+        await self._app.door("servers.hold", card.server_id, lambda: None)
+        yield _Line(self._app, self._box, self._rng)
+
+    async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
+        """Nobody asks: the tools are listed from the beginning."""
+        raise NotImplementedError
+
+    async def keep_only(self, serving: Mapping[str, str]) -> None:
+        """Nothing runs."""
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
+class _Line:
+    def __init__(self, app: App, box: Box, rng: random.Random) -> None:
+        self._app = app
+        self._box = box
+        self._rng = rng
+
+    async def call(
+        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+    ) -> ToolOutcome:
+        """Soon, slowly, or not in time; what did not answer may have had its effect, or have it
+        later."""
+        number = int(arguments["n"])
+        self._begin(number)
+        work = self._app.spawn(self._work(tool, number))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=timeout_seconds)
+            if not done or work.cancelled():
+                return ToolOutcome(outcome="outcome_unknown", content="no answer in time")
+            return work.result()
+        finally:
+            if self._app.alive:
+                self._box.busy.pop(number, None)
+
+    def _begin(self, number: int) -> None:
+        world, holder = self._app.world, self._box.busy.get(number)
+        if holder is not None and any(
+            app.alive and id(app) == int(holder) for app in world.apps.values()
+        ):
+            world.checks.fail(f"tool call {number} was begun while another instance is at it")
+        self._box.busy[number] = str(id(self._app))
+
+    async def _work(self, tool: str, number: int) -> ToolOutcome:
+        await self._app.world.loop.pause(self._rng.choice((0.05, 0.5, 3.0, 30.0, 70.0)))
+
+        def act() -> ToolOutcome:
+            return self._effect(tool, number)
+
+        try:
+            return await self._app.door("servers.call", f"box/{tool} {number}", act)
+        except TransientError as error:
+            return ToolOutcome(outcome="outcome_unknown", content=str(error))
+
+    def _effect(self, tool: str, number: int) -> ToolOutcome:
+        self._box.effects[number] += 1
+        self._box.names[number] = tool
+        content = f"{tool} {number} done {self._box.effects[number]}"
+        self._box.results[number].add(content)
+        return ToolOutcome(outcome="ok", content=content)
