@@ -8,6 +8,7 @@ is not in it: docs/COST.md adds it.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -80,6 +81,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.idle", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--json", action="store_true", help="the figures as JSON, on the last line")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aos-idle-") as folder, parts.instant_model() as model:
         idle = counted(root=Path(folder), model=model, seconds=options.seconds)
@@ -90,6 +92,8 @@ def main() -> int:
     for call, count in ticks.items():
         say(f"  {call:<28} {count:6.2f} a tick  {days.get(call, 0):>8,} a day in Azure\n")
     say(f"  {'together':<45} {sum(days.values()):>8,} a day in Azure\n")
+    if options.json:
+        say(json.dumps({"bus": idle.bus_messages(), "per_tick": ticks}) + "\n")
     return 0
 
 
