@@ -18,6 +18,11 @@ async def status(req: func.HttpRequest) -> func.HttpResponse:
     return await mcp.about.status(req)
 
 
+@app.route("mcp/{server_id}")
+async def mcp_door(req: func.HttpRequest) -> func.HttpResponse:
+    return await mcp.exposed.serve(req)
+
+
 @app.service_bus_queue_trigger(
     arg_name="msg",
     queue_name="aos-mcp",

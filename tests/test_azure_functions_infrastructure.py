@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from aos.entrypoints.routes import MAIN_ROUTES, OTHER_ROUTES
+from aos.entrypoints.routes import MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES
 from devhost.functions.settings import read_host_json
 from tests.contract.functions.hosting import Running, start_host
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
-ROUTES = {"main": MAIN_ROUTES, "mcp": OTHER_ROUTES, "realm": OTHER_ROUTES}
+ROUTES = {"main": MAIN_ROUTES, "mcp": MCP_ROUTES, "realm": REALM_ROUTES}
 BUS_SETTING = "AZURE_SERVICEBUS_CONNECTION_STRING"
 HEAVY = ("aiohttp", "azure.core", "azure.identity", "openai", "opentelemetry", "pydantic")
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}

@@ -17,7 +17,7 @@ from aos.bootstrap.warmup import Warmup
 from aos.entrypoints.http.about import AboutRoutes
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.calls import Door
-from aos.entrypoints.routes import OTHER_ROUTES, Route
+from aos.entrypoints.routes import REALM_ROUTES, Route
 from aos.errors import ConfigurationError
 from aos.settings import Settings
 
@@ -32,7 +32,7 @@ AppName: TypeAlias = Literal["main", "mcp", "realm"]
 class App:
     """What the three apps share. `world` is called once, when something first needs it."""
 
-    routes: ClassVar[Mapping[str, Route]] = OTHER_ROUTES
+    routes: ClassVar[Mapping[str, Route]] = REALM_ROUTES
 
     def __init__(
         self,

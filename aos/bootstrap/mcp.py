@@ -6,21 +6,30 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aos.bootstrap.app import App
+from aos.entrypoints.routes import MCP_ROUTES
 from aos.entrypoints.timers import LISTING_IN_AZURE, LISTING_ON_A_LAPTOP
 
 if TYPE_CHECKING:
     from aos.bootstrap.mcp_services import McpServices
     from aos.entrypoints.bus.tools import McpQueue, SystemEvents
+    from aos.entrypoints.http.mcp_door import McpRoutes
     from aos.entrypoints.timers import Ticker
 
 
 class McpApp(App):
     """What `mcp_app/function_app.py` calls."""
 
+    routes = MCP_ROUTES
+
     @property
     def listing_schedule(self) -> str:
         """When the servers are looked at that no event told of."""
         return LISTING_ON_A_LAPTOP if self.settings.development else LISTING_IN_AZURE
+
+    @property
+    def exposed(self) -> McpRoutes:
+        """The MCP servers whose cards expose them."""
+        return self._services.exposed
 
     @property
     def commands(self) -> McpQueue:
@@ -45,5 +54,6 @@ class McpApp(App):
             self.settings,
             world=self._world,
             telemetry=self._telemetry,
+            door=self._door,
             ready=self._warmup.ready,
         )

@@ -12,10 +12,12 @@ from aos.bootstrap.parts import card_policy, catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.bus.tools import McpQueue, SystemEvents
+from aos.entrypoints.http.calls import Door
+from aos.entrypoints.http.mcp_door import McpRoutes
 from aos.entrypoints.timers import Ticker
 from aos.ports import Telemetry
 from aos.services.catalog.reader import CatalogReader
-from aos.services.tool_calls import CallLimits, ToolCalls, ToolListing
+from aos.services.tool_calls import CallLimits, ExposedTools, ToolCalls, ToolListing
 from aos.settings import Settings
 
 
@@ -28,12 +30,29 @@ class McpServices:
         *,
         world: World,
         telemetry: Telemetry,
+        door: Door,
         ready: Callable[[], Awaitable[None]],
     ) -> None:
+        self._door = door
         self._settings = settings
         self._world = world
         self._telemetry = telemetry
         self._ready = ready
+
+    @cached_property
+    def exposed(self) -> McpRoutes:
+        """The MCP servers whose cards expose them."""
+        world = self._world
+        tools = ExposedTools(
+            cards=self._cards,
+            catalog=world.tools,
+            calls=self.calls,
+            clock=world.clock,
+            ids=world.ids,
+        )
+        return McpRoutes(
+            self._door, exposed=tools, max_body_bytes=self._settings.bounds.http_body_bytes
+        )
 
     @cached_property
     def commands(self) -> McpQueue:
@@ -92,7 +111,11 @@ class McpServices:
         )
         launcher = Launcher(place, policy=card_policy(self._settings), secrets=self._secrets)
         servers = McpServers(launcher)
-        servers.watch(lambda *change: self._listing.hear(*change))
+
+        def hear(server_id: str, change: str, said: str) -> None:
+            self._listing.hear(server_id, change, said)  # made later: it needs the servers
+
+        servers.watch(hear)
         return servers
 
     @cached_property

@@ -308,5 +308,18 @@ MAIN_ROUTES: dict[str, Route] = {
 }
 """The routes of main, by function name."""
 
-OTHER_ROUTES: dict[str, Route] = {HEALTH.name: HEALTH, STATUS.name: STATUS}
-"""The routes of mcp and of realm."""
+REALM_ROUTES: dict[str, Route] = {HEALTH.name: HEALTH, STATUS.name: STATUS}
+"""The routes of realm."""
+
+MCP_DOOR = Route(
+    name="mcp_door",
+    method="ANY",
+    path="mcp/{server_id}",
+    summary="An exposed MCP server, Streamable HTTP without sessions: POST alone",
+    tag="mcp-servers",
+    answers={200: "Object", 202: "Object"},
+    errors=(400, 404, 405, 413, 503),
+)
+
+MCP_ROUTES: dict[str, Route] = {**REALM_ROUTES, MCP_DOOR.name: MCP_DOOR}
+"""The routes of mcp."""

@@ -62,11 +62,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a handler answers: a status, a JSON value, and headers."""
+    """What a handler answers: a status, a JSON value (or `raw` bytes of a type), and headers."""
 
     body: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes | None = None
+    mimetype: str = JSON
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
@@ -180,10 +182,13 @@ def _retry_after(error: AosError) -> int:
 
 
 def _response(answer: Answer) -> func.HttpResponse:
-    text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
+    raw = answer.raw
+    if raw is None:
+        text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
+        raw = text.encode("utf-8", "replace")
     return func.HttpResponse(
-        text.encode("utf-8", "replace"),
+        raw,
         status_code=answer.status,
         headers=dict(answer.headers),
-        mimetype=JSON,
+        mimetype=answer.mimetype,
     )

@@ -1,0 +1,165 @@
+"""How do outsiders speak MCP to a server that AOS exposes, at `/api/mcp/{server_id}`?
+
+Streamable HTTP without sessions, JSON answers only: POST carries one message, everything else is
+405. The protocol is the SDK's; a request becomes the ASGI call that it serves. Who calls is the
+door's to ask before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import azure.functions as func
+
+from aos import __version__
+from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.entrypoints.http.calls import Answer, Call, Door
+
+if TYPE_CHECKING:
+    import mcp_types as types
+    from mcp.server.lowlevel import Server
+
+    from aos.services.tool_calls import ExposedTools
+
+Message: TypeAlias = MutableMapping[str, Any]
+_NOT_OURS = frozenset({"content-length", "transfer-encoding", "content-type"})
+
+
+class McpRoutes:
+    """The exposed servers."""
+
+    def __init__(self, door: Door, *, exposed: ExposedTools, max_body_bytes: int) -> None:
+        self._door = door
+        self._exposed = exposed
+        self._max_body_bytes = max_body_bytes
+
+    async def serve(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST /api/mcp/{server_id}"""
+        return await self._door.answer("mcp_door", req, self._serve)
+
+    async def _serve(self, call: Call) -> Answer:
+        if call.request.method.upper() != "POST":
+            return Answer(status=405, body=None, headers={"Allow": "POST"})
+        server_id = call.part("server_id")
+        tools = await self._exposed.tools(server_id)
+        await asyncio.to_thread(_load)
+        server = self._server(server_id, tools, call)
+        return await _through(server, call.request, max_body_bytes=self._max_body_bytes)
+
+    def _server(self, server_id: str, tools: tuple[ToolSchema, ...], call: Call) -> Server[Any]:
+        import mcp_types as types
+        from mcp.server.lowlevel import Server
+
+        async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
+            return types.ListToolsResult(tools=[_tool(schema) for schema in tools])
+
+        async def call_tool(
+            context: Any, params: types.CallToolRequestParams
+        ) -> types.CallToolResult:
+            outcome = await self._exposed.call(
+                server_id, params.name, params.arguments or {}, traceparent=call.traceparent
+            )
+            return _result(outcome)
+
+        return Server(
+            server_id, version=__version__, on_list_tools=list_tools, on_call_tool=call_tool
+        )
+
+
+async def _through(
+    server: Server[Any], request: func.HttpRequest, *, max_body_bytes: int
+) -> Answer:
+    """Serve one request by the SDK's own ASGI application."""
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    manager = StreamableHTTPSessionManager(
+        app=server,
+        json_response=True,
+        stateless=True,
+        # The host has its own name in every place; keys and sign-in are asked for by the door.
+        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        max_request_body_size=max_body_bytes,
+    )
+    body = request.get_body()
+    unread = [{"type": "http.request", "body": body, "more_body": False}]
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        if unread:
+            return unread.pop()
+        await asyncio.Event().wait()  # nobody hangs up: the host waits for the answer
+        raise AssertionError("unreachable")
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    async with manager.run():
+        await manager.handle_request(_scope(request), receive, send)
+    return _answer(said)
+
+
+def _scope(request: func.HttpRequest) -> Message:
+    headers = [(k.lower().encode(), v.encode("latin-1", "replace")) for k, v in _headers(request)]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "https",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": None,
+        "server": None,
+    }
+
+
+def _headers(request: func.HttpRequest) -> list[tuple[str, str]]:
+    return [(str(name), str(value)) for name, value in request.headers.items()]
+
+
+def _answer(said: list[Message]) -> Answer:
+    """What the application sent, as one answer."""
+    start = next(message for message in said if message["type"] == "http.response.start")
+    body = b"".join(m.get("body", b"") for m in said if m["type"] == "http.response.body")
+    headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
+    return Answer(
+        status=start["status"],
+        body=None,
+        raw=body,
+        mimetype=headers.get("content-type", "application/json").partition(";")[0],
+        headers={name: value for name, value in headers.items() if name not in _NOT_OURS},
+    )
+
+
+def _tool(schema: ToolSchema) -> types.Tool:
+    import mcp_types as types
+
+    return types.Tool.model_validate(
+        {
+            "name": schema.name,
+            "description": schema.description,
+            "inputSchema": {"type": "object", **schema.input_schema},
+            "annotations": dict(schema.annotations) or None,
+        }
+    )
+
+
+def _result(outcome: ToolOutcome) -> types.CallToolResult:
+    import mcp_types as types
+
+    text = {"type": "text", "text": outcome.content}
+    return types.CallToolResult.model_validate(
+        {"content": [text, *outcome.parts], "isError": outcome.outcome != "ok"}
+    )
+
+
+def _load() -> None:
+    """The SDK's server side costs half a second, off the event loop."""
+    import mcp.server.lowlevel
+    import mcp.server.streamable_http_manager  # noqa: F401

@@ -1,0 +1,81 @@
+"""What may outsiders see and call of an MCP server whose card exposes it?
+
+The same tools under the same allow-list, called through the same ledger, limits and places as the
+calls of agents. A server whose card does not say `expose` is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from aos.domain.envelope import CallTool
+from aos.domain.tool import ToolOutcome, ToolSchema, tool_call_id
+from aos.errors import Refused, TransientError
+from aos.ports import Clock, Ids, ServerCards, ToolCatalog
+from aos.services.tool_calls.calling import ToolCalls
+
+PATIENCE = timedelta(seconds=200)
+"""For one call: the platform cuts an HTTP request at 230 s."""
+OUTSIDER = "outsider"
+
+
+class ExposedTools:
+    """Exposed servers, as their callers use them."""
+
+    def __init__(
+        self,
+        *,
+        cards: ServerCards,
+        catalog: ToolCatalog,
+        calls: ToolCalls,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._cards = cards
+        self._catalog = catalog
+        self._calls = calls
+        self._clock = clock
+        self._ids = ids
+
+    async def tools(self, server_id: str) -> tuple[ToolSchema, ...]:
+        """The tools of an exposed server. Raises Refused `server_not_found`, and TransientError
+        while they are not listed yet."""
+        live = await self._cards.live_server(server_id)
+        if not (live.card.expose and live.card.enabled):
+            raise Refused(
+                "server_not_found",
+                f"the MCP server {server_id!r} is not exposed; its card does not say"
+                ' "expose": true',
+            )
+        listed = await self._catalog.find(server_id)
+        if listed is None or listed.listed_at is None or listed.card_digest != live.digest:
+            raise TransientError(f"the MCP server {server_id!r} has not listed its tools yet")
+        return tuple(tool for tool in listed.tools if live.card.offers(tool.name))
+
+    async def call(
+        self, server_id: str, tool: str, arguments: Mapping[str, Any], *, traceparent: str | None
+    ) -> ToolOutcome:
+        """Call a tool of an exposed server; raises as `tools` does."""
+        if tool not in {schema.name for schema in await self.tools(server_id)}:
+            return ToolOutcome(
+                outcome="not_called", content=f"there is no tool {tool[:200]!r} here"
+            )
+        run_id = self._ids.new_id()
+        end = await self._calls.settle(
+            CallTool(
+                run_id=run_id,
+                conversation_id=run_id,
+                tool_call_id=tool_call_id(run_id, turn=0, index=0),
+                agent_id=OUTSIDER,
+                server_id=server_id,
+                tool=tool,
+                arguments=arguments,
+                deadline=self._clock.now() + PATIENCE,
+                traceparent=traceparent,
+            )
+        )
+        if isinstance(end, datetime):  # nobody else knows the id
+            raise TransientError("the call is held by another; call again")
+        return end
