@@ -250,6 +250,7 @@ class MainServices:
             pending=world.pending,
             bus=world.bus,
             clock=world.clock,
+            ids=world.ids,
         )
 
     @cached_property

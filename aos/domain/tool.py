@@ -163,12 +163,16 @@ class ToolCallRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about a tool call that needs a person's approval; it stands for ever."""
+    """What was decided about a tool call that needs a person's approval; it stands for ever.
+
+    `decision_id` tells two decisions apart that say the same at the same moment.
+    """
 
     decision: Verdict
     reason: str
     decided_by: str
     decided_at: datetime
+    decision_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from aos.ports import (
     Clock,
     ConversationStore,
     Decisions,
+    Ids,
     PendingRun,
     PendingStore,
     RequestStore,
@@ -37,6 +38,7 @@ class Approvals:
         pending: PendingStore,
         bus: Bus,
         clock: Clock,
+        ids: Ids,
     ) -> None:
         self._decisions = decisions
         self._requests = requests
@@ -44,6 +46,7 @@ class Approvals:
         self._pending = pending
         self._bus = bus
         self._clock = clock
+        self._ids = ids
 
     async def waiting(self, caller: Caller, *, after: str | None, limit: int) -> ApprovalPage:
         """What the caller may decide, oldest first. A page may be shorter than `limit`.
@@ -79,6 +82,7 @@ class Approvals:
             reason=reason,
             decided_by=caller.owner,
             decided_at=self._clock.now(),
+            decision_id=self._ids.new_id(),
         )
         await self._insert(run_id, tool_call_id, decision)
         await self._wake(request, tool_call_id)

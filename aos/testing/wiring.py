@@ -113,6 +113,7 @@ class WiredServices:
             pending=self.pending,
             bus=self.bus,
             clock=self.clock,
+            ids=self.ids,
         )
         self.waiters = RunWaiters(conversations=self.conversations, clock=self.clock)
         self.reading = Reading(

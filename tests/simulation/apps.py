@@ -185,6 +185,7 @@ class MainApp(App):
             pending=self.pending,
             bus=self.bus,
             clock=clock,
+            ids=world.ids,
         )
         self.waiters = RunWaiters(conversations=self.conversations, clock=clock)
         self.mender = Mender(

@@ -65,6 +65,7 @@ class AzureDecisions:
                 "reason": decision.reason,
                 "decided_by": decision.decided_by,
                 "decided_at": to_wire_time(decision.decided_at),
+                "decision_id": decision.decision_id,
             }
         )
 
@@ -129,4 +130,5 @@ def _decision(row: Entity) -> Decision:
         reason=row["reason"],
         decided_by=row["decided_by"],
         decided_at=required_time(row["decided_at"]),
+        decision_id=row["decision_id"],
     )

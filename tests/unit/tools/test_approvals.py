@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -14,6 +15,7 @@ from aos.testing import Calls, MemoryWorld
 from tests.unit.tools.worlds import a_world, told
 
 GUARDED = {"mcp_tools": [{"server": "clock", "tools": ["set"], "approval": "always"}, "clock/now"]}
+ANN = Caller(owner="local")
 SET = Calls(("clock__set", {"to": "noon"}))
 
 
@@ -64,6 +66,13 @@ async def test_a_decision_is_heard_once() -> None:
     with pytest.raises(Refused) as caught:
         await world.decide(run_id, call_id, "deny")
     assert caught.value.code == "already_decided"
+
+
+async def test_of_the_same_decision_twice_at_once_one_is_heard() -> None:
+    world, run_id, call_id = await asking()
+    both = [world.approvals.decide(run_id, call_id, "approve", "", caller=ANN) for _ in range(2)]
+    ends = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["Decision", "Refused"]
 
 
 async def test_nobody_deciding_denies_and_the_run_goes_on() -> None:

@@ -1,0 +1,67 @@
+"""Approvals, trees and turns with tools are kept alike in memory and on real tables (Azurite)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.memory import (
+    MemoryConversationStore,
+    MemoryDecisions,
+    MemoryRequestStore,
+    MemoryTables,
+)
+from aos.adapters.tables import AzureTables, TableAccount
+from aos.ports import ConversationStore, Decisions, RequestStore
+from devhost.provision import create_storage
+from tests.contract.approval_suites import DecisionsSuite, TreeSuite, TurnsSuite
+from tests.contract.azurite import Azurite
+
+
+@pytest.fixture(scope="module")
+def provisioned(azurite: Azurite) -> Azurite:
+    create_storage(azurite.connection_string)
+    return azurite
+
+
+@pytest_asyncio.fixture
+async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
+    blobs = AzureBlobs(BlobAccount(connection_string=provisioned.connection_string))
+    opened = AzureTables(
+        TableAccount(connection_string=provisioned.connection_string),
+        payloads=blobs.container("aos-data"),
+    )
+    yield opened
+    await opened.close()
+    await blobs.close()
+
+
+class TestAzure(DecisionsSuite, TreeSuite, TurnsSuite):
+    @pytest.fixture
+    def decisions(self, tables: AzureTables) -> Decisions:
+        return tables.decisions()
+
+    @pytest.fixture
+    def requests(self, tables: AzureTables) -> RequestStore:
+        return tables.requests()
+
+    @pytest.fixture
+    def conversations(self, tables: AzureTables) -> ConversationStore:
+        return tables.conversations()
+
+
+class TestMemory(DecisionsSuite, TreeSuite, TurnsSuite):
+    @pytest.fixture
+    def decisions(self) -> Decisions:
+        return MemoryDecisions(MemoryTables())
+
+    @pytest.fixture
+    def requests(self) -> RequestStore:
+        return MemoryRequestStore(MemoryTables())
+
+    @pytest.fixture
+    def conversations(self) -> ConversationStore:
+        return MemoryConversationStore(MemoryTables())
