@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -188,3 +189,33 @@ def test_azd_asks_for_parameters_that_the_template_has() -> None:
     template = (REPOSITORY / "infra" / "main-modular.bicep").read_text("utf-8")
     asked = json.loads(file.read_text("utf-8"))["parameters"]
     assert set(asked) <= set(re.findall(r"^param (\w+) ", template, re.MULTILINE))
+
+
+def test_publishing_from_the_root_publishes_what_the_package_of_main_holds(built: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, timeout=60, check=True
+    ).stdout
+    ignored = subprocess.run(
+        [
+            "git",
+            "-c",
+            "core.excludesFile=.funcignore",
+            "check-ignore",
+            "--no-index",
+            "-z",
+            "--stdin",
+        ],
+        cwd=REPOSITORY,
+        input=listed,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    names = set(listed.decode().split("\0")) - set(ignored.decode().split("\0"))
+    published = {name for name in names if name and (REPOSITORY / name).exists()}
+    product = {name for name in listed.decode().split("\0") if name.startswith("aos/")}
+    assert {name.split("/")[0] for name in published} == {
+        name.split("/")[0] for name in tree(built / "main")
+    }
+    assert published <= set(tree(built / "main"))
+    assert {name for name in product if (REPOSITORY / name).exists()} <= published
