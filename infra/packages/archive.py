@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from packages.stage import FILE_MODE, contents
+from packages.stage import contents, mode_of
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip can name
 _UNIX = 3
@@ -34,6 +34,6 @@ def make_zip(folder: Path, target: Path) -> None:
         for name in contents(folder):
             entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
             entry.create_system = _UNIX
-            entry.external_attr = (0o100000 | FILE_MODE) << 16
+            entry.external_attr = (0o100000 | mode_of(folder / name)) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, (folder / name).read_bytes())

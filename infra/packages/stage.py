@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ OWN_FILES = ("function_app.py", "host.json", "requirements.txt")
 PRODUCT = "aos"
 DEPENDENCIES = Path(".python_packages", "lib", "site-packages")
 """Where the Functions worker looks for what a package brings along."""
-FILE_MODE, FOLDER_MODE = 0o644, 0o755
+FILE_MODE, RUNNABLE_MODE, FOLDER_MODE = 0o644, 0o755, 0o755
 
 
 def stage(app: str, *, repository: Path, folder: Path) -> None:
@@ -47,9 +48,14 @@ def contents(folder: Path) -> list[Path]:
 
 
 def settle_modes(folder: Path) -> None:
-    """Give every file the same rights, whatever the umask and the clone say."""
+    """Give every file the same rights, whatever the umask says; what can be run stays so."""
     for path in (folder, *folder.rglob("*")):
-        os.chmod(path, FOLDER_MODE if path.is_dir() else FILE_MODE)
+        os.chmod(path, FOLDER_MODE if path.is_dir() else mode_of(path))
+
+
+def mode_of(file: Path) -> int:
+    """The rights of a file in a package: programs that it brings along (Node) can be run."""
+    return RUNNABLE_MODE if file.stat().st_mode & stat.S_IXUSR else FILE_MODE
 
 
 def _product_files(repository: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import stat
 import subprocess
 import zipfile
 from pathlib import Path
@@ -128,9 +129,18 @@ def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_tra
     assert made[0] == made[1]
     brought = ".python_packages/lib/site-packages"
     found = {name for name in tree(tmp_path / "one" / "main") if name.startswith(brought)}
-    assert found == {f"{brought}/tiny.py", f"{brought}/tiny-1.0.dist-info/METADATA"} | {
-        f"{brought}/tiny-1.0.dist-info/{name}" for name in ("WHEEL", "entry_points.txt")
+    information = {"METADATA", "WHEEL", "entry_points.txt"}
+    assert found == {
+        *(f"{brought}/tiny.py", f"{brought}/tiny_program"),
+        *(f"{brought}/tiny-1.0.dist-info/{name}" for name in information),
     }
+    # A program, such as Node for MCP servers, can still be run.
+    program = tmp_path / "one" / "main" / brought / "tiny_program"
+    assert stat.S_IMODE(program.stat().st_mode) == 0o755
+    with zipfile.ZipFile(tmp_path / "one" / "main.zip") as archive:
+        modes = {item.filename: item.external_attr >> 16 for item in archive.infolist()}
+    assert modes[f"{brought}/tiny_program"] == 0o100755
+    assert modes[f"{brought}/tiny.py"] == modes["aos/__init__.py"] == 0o100644
 
 
 def test_a_wheel_that_is_not_the_locked_one_makes_no_package(tmp_path: Path) -> None:
@@ -151,6 +161,7 @@ def a_wheel(folder: Path) -> str:
     """A wheel with a module and a script; its SHA-256."""
     files = {
         "tiny.py": "def main() -> None: ...\n",
+        "tiny_program": "#!/bin/sh\necho it runs\n",
         "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
         "tiny-1.0.dist-info/WHEEL": (
             "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -162,7 +173,9 @@ def a_wheel(folder: Path) -> str:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name, text in files.items():
-            archive.writestr(name, text)
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o100755 if name == "tiny_program" else 0o100600) << 16
+            archive.writestr(entry, text)
     folder.mkdir()
     (folder / "tiny-1.0-py3-none-any.whl").write_bytes(data.getvalue())
     return hashlib.sha256(data.getvalue()).hexdigest()
