@@ -12,15 +12,21 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from aos.domain.envelope import (
+    Approve,
+    CallTool,
+    CancelChild,
     CancelRun,
     ContinueRun,
     Event,
     Outgoing,
     Reply,
+    RequestRun,
     RunEnded,
     StartRun,
+    ToolResult,
     to_dict,
 )
 from aos.domain.run import to_wire_time
@@ -59,8 +65,14 @@ def command_message(outgoing: Outgoing) -> BusMessage:
             agent_id, traceparent = command.request.agent_id, command.request.traceparent
         case RunEnded():
             agent_id, traceparent = command.run.agent_id, command.traceparent
-        case ContinueRun():
+        case CallTool() | RequestRun():
+            agent_id, traceparent = command.agent_id, command.traceparent
+        case ToolResult():
+            traceparent = command.traceparent
+        case ContinueRun() | Approve() | CancelChild():
             pass
+        case _:
+            assert_never(command)
     return BusMessage(
         entity=outgoing.queue,
         body=_json(to_dict(command)),

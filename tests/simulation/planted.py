@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore
-from aos.domain import advance, ending
+from aos.domain import absence, advance, ending
 from aos.domain.catalog import CatalogIndex
 from aos.domain.conversation import Conversation, Step
 from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
@@ -123,7 +123,7 @@ def storm() -> contextlib.AbstractContextManager[Any]:
 
 def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
     """Waiting for an absent model counts as the run's own time."""
-    real = advance.model_away
+    real = absence.model_away
 
     def away(conversation: Conversation, *, now: Any, retry_after: Any = None) -> Step:
         since = conversation.retry_since or now
@@ -132,7 +132,7 @@ def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
         counted = replace(conversation, active=replace(active, clock_seconds=seconds))
         return real(counted, now=now, retry_after=retry_after)
 
-    return patch.object(advance, "model_away", away)
+    return patch.object(absence, "model_away", away)
 
 
 def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:

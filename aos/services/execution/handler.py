@@ -12,35 +12,21 @@ from datetime import datetime
 from typing import assert_never
 
 from aos.domain import advance, ending, tool_turns
-from aos.domain.agent_card import AgentCard
 from aos.domain.conversation import ActiveRun, CardView, Conversation, Step
 from aos.domain.envelope import (
-    AGENT_EVENTS,
     Approve,
     CancelRun,
     ContinueRun,
-    Event,
     RealmCommand,
     StartRun,
     ToolResult,
 )
-from aos.domain.offer import plan_calls
-from aos.domain.run import RunStatus
 from aos.errors import Refused, TransientError
 from aos.ports import Agents, Bus, Clock, ConversationStore, Decisions, Ids, LiveAgent, Telemetry
 from aos.services.execution.deciding import Deciding
+from aos.services.execution.outcomes import events_of, step_of
 from aos.services.execution.saving import Saving
-from aos.services.execution.turns import (
-    Answered,
-    Away,
-    Cancelled,
-    Failed,
-    OutOfTime,
-    RanOut,
-    ToolsAway,
-    TurnOutcome,
-    Turns,
-)
+from aos.services.execution.turns import Turns
 from aos.services.execution.work import Work
 
 GIVE_UP_AT_DELIVERY = 6
@@ -198,32 +184,9 @@ class Execution:
                 on_slow=lambda: self._save(work),
             )
             span.set(outcome=type(outcome).__name__.lower())
-        work.add(self._after(work, active, card, outcome))
-
-    def _after(self, work: Work, active: ActiveRun, card: AgentCard, outcome: TurnOutcome) -> Step:
-        conversation, now = work.conversation, self._now(work)
-        match outcome:
-            case Answered(missing_adapter=missing):
-                if missing is not None:
-                    work.events = (*work.events, _adapter_missing(active, missing, at=now))
-                return _said(conversation, active, card, outcome, now=now)
-            case Away(retry_after=retry_after):
-                return advance.model_away(conversation, now=now, retry_after=retry_after)
-            case ToolsAway(servers=servers):
-                return advance.tools_away(conversation, servers=servers, now=now)
-            case Failed(error=error):
-                return ending.end_active(conversation, RunStatus.FAILED, error=error, now=now)
-            case Cancelled(reason=reason):
-                error_or_none = advance.cancelled_because(reason)
-                return ending.end_active(
-                    conversation, RunStatus.CANCELLED, error=error_or_none, now=now
-                )
-            case RanOut():
-                return ending.timed_out(conversation, now=now)
-            case OutOfTime():
-                return ending.go_on_later(conversation)
-            case _:
-                assert_never(outcome)
+        now = self._now(work)
+        work.events = (*work.events, *events_of(active, outcome, at=now))
+        work.add(step_of(work.conversation, active, card, outcome, now=now))
 
     async def _ended_as_disabled(self, work: Work) -> bool:
         """End the active run when its agent was switched off; did it end?"""
@@ -274,38 +237,6 @@ class Execution:
         return now if work.not_before is None else max(now, work.not_before)
 
 
-def _said(
-    conversation: Conversation,
-    active: ActiveRun,
-    card: AgentCard,
-    outcome: Answered,
-    *,
-    now: datetime,
-) -> Step:
-    """The model gave its answer, or asked for tools first."""
-    answer = outcome.answer
-    if not answer.tool_calls:
-        return advance.answered(
-            conversation,
-            text=answer.text,
-            usage=answer.usage,
-            model=answer.model,
-            seconds=outcome.seconds,
-            now=now,
-        )
-    run_id = active.request.run_id
-    return tool_turns.called(
-        conversation,
-        text=answer.text,
-        calls=plan_calls(answer.tool_calls, outcome.offer, run_id=run_id, turn=active.turns),
-        usage=answer.usage,
-        model=answer.model,
-        seconds=outcome.seconds,
-        limits=card.limits,
-        now=now,
-    )
-
-
 def _span_attributes(active: ActiveRun) -> dict[str, object]:
     """OpenTelemetry's GenAI conventions, and our ids."""
     request = active.request
@@ -317,16 +248,3 @@ def _span_attributes(active: ActiveRun) -> dict[str, object]:
         "conversation_id": request.conversation_id,
         "agent_id": request.agent_id,
     }
-
-
-def _adapter_missing(active: ActiveRun, adapter: str, *, at: datetime) -> Event:
-    request = active.request
-    return Event(
-        topic=AGENT_EVENTS,
-        id=f"{request.run_id}:adapter",
-        type="agent.adapter_missing",
-        source=f"aos/agents/{request.agent_id}",
-        time=at,
-        data={"run_id": request.run_id, "agent_id": request.agent_id, "adapter_name": adapter},
-        traceparent=request.traceparent,
-    )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aos.domain import advance, ending
+from aos.domain import absence, advance, ending
 from aos.domain.active_run import WALL_LIMIT
 from aos.domain.advance import Owed
 from aos.domain.conversation import CardView, Conversation, Message, Step
@@ -253,7 +253,7 @@ class TestAnswering:
 
 class TestWaitingForTheModel:
     def test_the_wait_becomes_state_with_one_command_scheduled(self) -> None:
-        step = advance.model_away(started(), now=NOON)
+        step = absence.model_away(started(), now=NOON)
         due = NOON + timedelta(minutes=1)
         assert step.conversation == replace(
             started(), retry_at=due, retry_since=NOON, retries=1, outbox=(wake(FIRST, due=due),)
@@ -263,7 +263,7 @@ class TestWaitingForTheModel:
     def test_it_waits_1_2_4_8_15_15_minutes_and_the_clock_stands_still(self) -> None:
         state, now, waits = started(), NOON, []
         for _ in range(6):
-            state = ending.sent(advance.model_away(state, now=now).conversation)
+            state = ending.sent(absence.model_away(state, now=now).conversation)
             assert state.retry_at is not None
             waits.append((state.retry_at - now) / timedelta(minutes=1))
             now = state.retry_at
@@ -272,25 +272,25 @@ class TestWaitingForTheModel:
         assert state.active.clock_seconds == 0.0
 
     def test_a_longer_retry_after_is_honoured(self) -> None:
-        step = advance.model_away(started(), now=NOON, retry_after=timedelta(minutes=7))
+        step = absence.model_away(started(), now=NOON, retry_after=timedelta(minutes=7))
         assert step.conversation.retry_at == NOON + timedelta(minutes=7)
 
     def test_the_last_try_is_when_the_day_is_over(self) -> None:
         state = replace(started(), retry_since=NOON, retries=90)
-        nearly = NOON + advance.OUTAGE_LIMIT - timedelta(minutes=2)
-        step = advance.model_away(state, now=nearly)
-        assert step.conversation.retry_at == NOON + advance.OUTAGE_LIMIT
+        nearly = NOON + absence.OUTAGE_LIMIT - timedelta(minutes=2)
+        step = absence.model_away(state, now=nearly)
+        assert step.conversation.retry_at == NOON + absence.OUTAGE_LIMIT
 
     def test_after_a_day_the_run_ends_as_model_unavailable(self) -> None:
         state = replace(started(FIRST, SECOND), retry_since=NOON, retry_at=LATER, retries=90)
-        step = advance.model_away(state, now=NOON + advance.OUTAGE_LIMIT)
+        step = absence.model_away(state, now=NOON + absence.OUTAGE_LIMIT)
         assert code(step) == "model_unavailable"
         head = step.conversation
         assert (head.retry_at, head.retry_since, head.retries) == (None, None, 0)
         assert ending.wakes_itself(head)
 
     def test_the_command_of_the_wait_ends_it_whatever_our_clock_says(self) -> None:
-        state = ending.sent(advance.model_away(started(), now=NOON).conversation)
+        state = ending.sent(absence.model_away(started(), now=NOON).conversation)
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=state.retry_at)
         woken = advance.woken(state, command).conversation
         assert advance.owed(woken, now=NOON) == Owed(what="turn")
@@ -298,7 +298,7 @@ class TestWaitingForTheModel:
 
     @pytest.mark.parametrize("due", [None, NOON - timedelta(minutes=1)])
     def test_the_command_of_another_wait_changes_nothing(self, due: datetime | None) -> None:
-        state = ending.sent(advance.model_away(started(), now=NOON).conversation)
+        state = ending.sent(absence.model_away(started(), now=NOON).conversation)
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=due)
         assert advance.woken(state, command) == Step(conversation=state)
 
@@ -404,7 +404,7 @@ def _next(
         case "answer":
             return advance.answered(state, text="a", usage=Usage(), model="m", seconds=1.0, now=now)
         case "away":
-            return advance.model_away(state, now=now)
+            return absence.model_away(state, now=now)
         case "disable":
             return advance.disabled(state, CardView(state="disabled"), now=now)
     return None
