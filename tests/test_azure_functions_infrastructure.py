@@ -262,7 +262,7 @@ def test_host_json_keeps_the_bounds_of_the_design(app: str) -> None:
 
 def test_the_plans_four_values_start_main(staged: dict[str, Path]) -> None:
     folder = staged["main"]
-    plan = REPOSITORY / "tests" / "fixtures" / "plan" / "settings.json"
+    plan = REPOSITORY / "tests" / "fixtures" / "plan-settings.json"
     settings = folder / "local.settings.json"
     shutil.copyfile(plan, settings)
     process = start_host(folder)

@@ -146,8 +146,6 @@ PATHS = {
     "/api/agents/NO%20SUCH": "agent_not_found",
     "/api/schemas/none.json": "schema_not_found",
     "/api/no/such/path": "not_found",
-    "/api/tools": "not_found",
-    "/api/approvals": "not_found",
     "/api/dead-letters": "not_found",
 }
 QUERIES = [

@@ -82,7 +82,7 @@ def test_the_story_shows_card_queue_http_edit_and_refusal_and_leaves_the_plans_c
         "curl -s http://127.0.0.1:7071/api/agents/ceo/run -H 'Content-Type: application/json' -d",
         "> Ask them.",
         "   live after 0.0 s",
-        "/purpos: unknown field 'purpos' write \"purpose\"",
+        "/purpos: unknown field 'purpos'; write \"purpose\"",
         "the old agent still answers",
         "put back as it was",
     ):
