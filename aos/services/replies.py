@@ -71,9 +71,7 @@ class Replies:
     async def deliver(self, ended: RunEnded) -> None:
         """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
         run = ended.run
-        if ended.parent is not None:
-            await self._bus.send(to_realm(_result(ended, ended.parent)))
-        await self._reply_once(ended)
+        await self._tell_once(ended)
         await self._bus.publish(self._event(ended))
         await self._pending.drop(run.run_id)
 
@@ -157,16 +155,20 @@ class Replies:
         url = f"{self._public_url}/api/runs/{ended.run.run_id}"
         return {**run, "output": None, "output_parts": None, "details": {"url": url}}
 
-    async def _reply_once(self, ended: RunEnded) -> None:
-        """Reply and count, unless that is recorded; a record that raced is looked at again."""
-        replied = False
+    async def _tell_once(self, ended: RunEnded) -> None:
+        """Tell who asked, and count, unless that is recorded; a record that raced is looked at
+        again.
+
+        The look comes first: while storage is away nothing is sent, however often this is tried.
+        """
+        told = False
         for _ in range(RECORD_TRIES):
             entry = await self._ledger.look(ended.run)
             if entry.seen:
                 return
-            if ended.reply is not None and not replied:
-                await self._bus.reply(self._reply(ended, ended.reply))
-                replied = True
+            if not told:
+                await self._tell(ended)
+                told = True
             try:
                 await self._ledger.record(ended.run, entry)
             except StaleWrite:
@@ -174,6 +176,13 @@ class Replies:
             self._report(ended)
             return
         raise TransientError(f"the usage row of agent {ended.run.agent_id!r} is contended")
+
+    async def _tell(self, ended: RunEnded) -> None:
+        """The parent of a delegated run, and who wanted a reply."""
+        if ended.parent is not None:
+            await self._bus.send(to_realm(_result(ended, ended.parent)))
+        if ended.reply is not None:
+            await self._bus.reply(self._reply(ended, ended.reply))
 
     def _report(self, ended: RunEnded) -> None:
         run = ended.run

@@ -147,14 +147,13 @@ def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:
 def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     """Main replies to every RunEnded, whether or not the reply is recorded."""
 
-    async def reply_once(self: Replies, ended: RunEnded) -> None:
+    async def tell_once(self: Replies, ended: RunEnded) -> None:
         entry = await self._ledger.look(ended.run)
-        if ended.reply is not None:
-            await self._bus.reply(self._reply(ended, ended.reply))
+        await self._tell(ended)
         with contextlib.suppress(StaleWrite):
             await self._ledger.record(ended.run, entry)
 
-    return patch.object(Replies, "_reply_once", reply_once)
+    return patch.object(Replies, "_tell_once", tell_once)
 
 
 def owners_unchecked() -> contextlib.AbstractContextManager[Any]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from aos.domain.caller import Caller
-from aos.domain.envelope import RequestRun
+from aos.domain.envelope import RequestRun, RunEnded
 from aos.domain.run import Run, RunStatus
 from aos.errors import RunFailed, TransientError
+from aos.ports import LedgerEntry
 from aos.testing import Answer, Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import told
 
@@ -179,3 +180,24 @@ async def _parent_waits(world: MemoryWorld) -> Run:
 
     world.execution.handle = handle  # type: ignore[method-assign]
     return await world.ask("lead", "Ask.")
+
+
+async def test_while_storage_is_away_a_parent_is_not_told_again_and_again() -> None:
+    """The simulation found it: each try of the delivery sent one more result."""
+    world = await a_team(ASK, "Five.", "Done.")
+    run = await world.ask("lead", "Ask.")
+    (child_id,) = children(world)
+    request = world.tables.requests[child_id].request
+    ended = RunEnded.of(request, await world.run(child_id))
+    world.tables.seen.pop(child_id)
+    waiting = len(world.broker.messages("aos-realm"))
+
+    async def away(run: Run) -> LedgerEntry:
+        raise TransientError("storage is away")
+
+    world.replies_service._ledger.look = away  # type: ignore[method-assign]
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await world.replies_service.deliver(ended)
+    assert len(world.broker.messages("aos-realm")) == waiting
+    assert run.output == "Done."
