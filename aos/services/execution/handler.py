@@ -168,8 +168,8 @@ class Execution:
         if spent is not None:
             work.add(spent)
             return
-        if work.full or (active.turns and work.unsaved is not None):
-            await self._save(work)
+        if active.turns and work.unsaved is not None:
+            await self._save(work)  # the turn reads the history as it is stored
         card = await self._agents.card(active.card_digest)
         with self._telemetry.span(
             "agent_operation",

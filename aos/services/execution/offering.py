@@ -11,6 +11,7 @@ from aos.domain.tool import ServerTools
 from aos.ports import Agents, Clock, ToolCatalog
 
 LOOK_EVERY_SECONDS = 2.0
+SERVERS_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,8 @@ class Offering:
     async def _look(self, server_id: str) -> ServerTools | None:
         seen, now = self._seen.get(server_id), self._clock.monotonic()
         if seen is None or now - seen.at >= LOOK_EVERY_SECONDS:
+            if len(self._seen) >= SERVERS_REMEMBERED:
+                self._seen.clear()
             seen = self._seen[server_id] = _Seen(await self._tools.find(server_id), now)
         return seen.tools
 

@@ -9,9 +9,6 @@ from aos.domain.conversation import Conversation, Step
 from aos.domain.envelope import Event
 from aos.domain.run import Run
 
-FULL_AT_MESSAGES = 20
-"""A step with more messages is saved before the next turn adds its own."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Work:
@@ -35,8 +32,3 @@ class Work:
             return
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
-
-    @property
-    def full(self) -> bool:
-        """Is there so much to save that another turn might not fit the transaction?"""
-        return self.unsaved is not None and len(self.unsaved.messages) > FULL_AT_MESSAGES
