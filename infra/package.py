@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from packages import archive, dependencies
+from packages import archive, dependencies, servers
 from packages.errors import PackageError
 from packages.stage import APP_FOLDERS, stage
 
@@ -40,6 +40,8 @@ def _made(app: str, options: argparse.Namespace) -> str:
     stage(app, repository=options.repository, folder=folder)
     if options.dependencies:
         dependencies.add(folder, python_version=options.python_version)
+        if app == servers.APP:
+            servers.add(folder, source=options.repository / APP_FOLDERS[app])
     parts = [f"{folder}", f"{archive.size(folder) / MEGABYTE:.2f} MB"]
     if options.zip:
         target = options.out / f"{app}.zip"

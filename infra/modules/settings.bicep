@@ -113,4 +113,5 @@ func mcpSettings(clientId string, monitored bool, known facts) { *: string } => 
   ...byIdentity(clientId, known)
   ...(monitored ? telemetry(clientId, known) : {})
   ...serverCards(known)
+  AOS_MCP_FOLDER: '/home/site/wwwroot'
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +16,14 @@ import pytest
 
 from devhost.apps import BUS_CONFIG
 from devhost.laptop import REPOSITORY, Laptop
+from tests.contract.mcp.kit import NASTY
 from tests.e2e.road import Road
 from tests.scripted_model import Request, Say, ScriptedModel, echo, running_model
 
 LOCK_DURATION = "PT5S"
 """Azure's minute would make every test that kills a process wait for one."""
 SERVED = ("scripted", "lora-ceo")
+MCP_ALLOWED = f"npx -y @modelcontextprotocol/;{sys.executable} {NASTY}"
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ def laptop(
         root=root,
         model_endpoint=model_server.endpoint,
         servicebus_config=short_locks(root),
-        settings={"AOS_MODEL": "scripted"},
+        settings={"AOS_MODEL": "scripted", "AOS_MCP_ALLOWED": MCP_ALLOWED},
     )
     with running:
         yield running

@@ -138,8 +138,7 @@ class McpServers:
 
     async def _running(self, card: McpServerCard, digest: str) -> Connection:
         """The connection of the card's server, opened anew where that must be."""
-        slot = self._slot(card, digest)
-        async with slot.lock:
+        async with self._locked(card, digest) as slot:
             if slot.digest != digest:
                 self._retire(slot)
                 slot.digest, slot.failures, slot.not_before = digest, 0, 0.0
@@ -153,6 +152,16 @@ class McpServers:
             elif connection is not None and await self._is_current(slot, card):
                 return connection
             return await self._start(slot, card)
+
+    @contextlib.asynccontextmanager
+    async def _locked(self, card: McpServerCard, digest: str) -> AsyncIterator[_Slot]:
+        """The server's slot, held; one that was dropped meanwhile is not used any more."""
+        while True:
+            slot = self._slot(card, digest)
+            async with slot.lock:
+                if self._slots.get(card.server_id) is slot:
+                    yield slot
+                    return
 
     async def _is_current(self, slot: _Slot, card: McpServerCard) -> bool:
         """Are the secrets that it was started with still what they were? Looked up now and then."""

@@ -1,0 +1,232 @@
+"""Tools from JSON: servers are listed, agents use them, a kill hides nothing and leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from aos.domain.tool import offered_name
+from tests.contract.mcp.kit import NASTY
+from tests.e2e.conftest import Model
+from tests.e2e.road import Road, eventually
+from tests.scripted_model import Request, Say
+
+GITHUB = Path(__file__).parents[1] / "fixtures" / "plan" / "github.json"
+LISTED_SECONDS = 10.0
+HELD_SECONDS = 75.0
+"""A call that was killed is held for its limit and half a minute; then the lock runs out."""
+PLANTED = f"ghp_planted_{uuid.uuid4().hex}"
+EVERYTHING = {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-everything"]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def secrets(road: Road) -> Iterator[None]:
+    """The laptop's secrets file, with the token that the plan's card refers to."""
+    path = road.laptop.places.data / "secrets.json"
+    path.write_text(json.dumps({"mcp-github-github-personal-access-token": PLANTED}))
+    path.chmod(0o600)
+    yield
+    path.unlink()
+
+
+@pytest.fixture
+def calls(model: Model) -> None:
+    """The model calls what the message says (`<tool> <arguments>`), then repeats the result."""
+
+    def rule(request: Request) -> Say:
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return Say(f"the tool said: {last['content']}")
+        tool, _, arguments = str(last["content"]).partition(" ")
+        return Say(calls=[(tool, json.loads(arguments or "{}"))])
+
+    model.server.always(rule)
+
+
+def serve(road: Road, card: dict[str, Any], *, server_id: str | None = None) -> tuple[str, float]:
+    """Upload a server's card, wait until its tools are listed; its id, and the seconds it took."""
+    name = server_id or f"s-{uuid.uuid4().hex[:8]}"
+    began = time.monotonic()
+    road.upload(f"mcp-servers/{name}.json", {"server_id": name, **card})
+    return name, listed(road, name, began)
+
+
+def listed(road: Road, server_id: str, began: float) -> float:
+    """Wait until the server is ready: the seconds since `began`."""
+
+    def look() -> bool:
+        items = road.call("GET", "/api/tools").body["items"]
+        (found,) = [item for item in items if item["server_id"] == server_id] or [None]
+        assert found is None or found["state"] != "failed", found
+        return found is not None and found["state"] == "ready"
+
+    eventually(look, seconds=30, every=0.1, what=f"the tools of {server_id}")
+    return time.monotonic() - began
+
+
+def ask(road: Road, agent: str, server: str, tool: str, **arguments: Any) -> dict[str, Any]:
+    """A run whose model calls this tool and repeats what it said."""
+    message = f"{offered_name(server, tool)} {json.dumps(arguments)}"
+    answer = road.ask(agent, message)
+    assert answer.status == 200, answer
+    return dict(answer.body)
+
+
+def agent_with(road: Road, *servers: str) -> str:
+    """An agent that may use every tool of these servers."""
+    return road.live(f"a-{uuid.uuid4().hex[:8]}", mcp_tools=list(servers))
+
+
+def test_the_plans_github_card_is_listed_within_ten_seconds_and_its_secret_is_nowhere(
+    road: Road,
+) -> None:
+    began = time.monotonic()
+    road.upload("mcp-servers/github.json", GITHUB.read_bytes())
+    assert listed(road, "github", began) < LISTED_SECONDS
+    (item,) = [
+        item
+        for item in road.call("GET", "/api/tools").body["items"]
+        if item["server_id"] == "github"
+    ]
+    assert "create_issue" in {tool["name"] for tool in item["tools"]}
+    data = road.laptop.places.data
+    secret = PLANTED.encode()
+    found = [
+        path
+        for path in data.rglob("*")
+        if path.is_file() and path.name != "secrets.json" and secret in path.read_bytes()
+    ]
+    assert found == []
+    others = [n for n in environments(secret) if not n.startswith(("node", "npm exec", "sh"))]
+    assert others == []  # npx, its shell and the server are the only ones
+
+
+def environments(secret: bytes) -> list[str]:
+    """The names of the processes that have this in their environment or command line."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            folder = Path("/proc") / str(process.pid)
+            if secret in (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes():
+                found.append(process.name())
+    return found
+
+
+@pytest.mark.usefixtures("calls")
+def test_an_agent_uses_a_real_server(road: Road, model: Model) -> None:
+    server, seconds = serve(road, EVERYTHING)
+    assert seconds < LISTED_SECONDS
+    agent = agent_with(road, f"{server}/get-sum")
+    run = ask(road, agent, server, "get-sum", a=1, b=2)
+    assert run["status"] == "completed"
+    assert "3" in run["output"]
+    refused = ask(road, agent, server, "echo", message="hi")  # not granted
+    assert "hi" not in refused["output"].removeprefix("the tool said: ")
+
+
+@pytest.mark.usefixtures("calls")
+def test_mcp_is_killed_in_the_middle_of_calls_and_the_model_is_told_the_truth(
+    road: Road, tmp_path: Path
+) -> None:
+    once, again = tmp_path / "once", tmp_path / "again"
+    careful, _ = serve(road, nasty(once, timeout_seconds=3))
+    repeating, _ = serve(road, nasty(again, timeout_seconds=3, repeatable=["mark"]))
+    agent = agent_with(road, careful, repeating)
+    runs = {}
+    for name in (careful, repeating):
+        text = f"{offered_name(name, 'mark')} {json.dumps({'text': 'x', 'seconds': 2})}"
+        runs[name] = road.ask(agent, text, wait_seconds=0).body["run_id"]
+    eventually(lambda: once.exists() and again.exists(), seconds=20, what="both effects")
+    below = psutil.Process(road.laptop.child("mcp").pid or 0).children(recursive=True)
+    road.laptop.child("mcp").kill9()
+    eventually(lambda: not any(p.is_running() for p in below), seconds=10, what="no orphan")
+    told = road.ended(runs[careful], seconds=HELD_SECONDS)
+    assert told["status"] == "completed"
+    assert "may or may not have had its effect" in told["output"]
+    assert once.read_text() == "x\n"
+    repeated = road.ended(runs[repeating], seconds=HELD_SECONDS)
+    assert (repeated["status"], repeated["output"]) == ("completed", "the tool said: marked")
+    assert again.read_text() == "x\nx\n"
+
+
+@pytest.mark.usefixtures("calls")
+def test_mcp_is_down_when_a_tool_is_asked_for_and_the_call_waits(
+    road: Road, tmp_path: Path
+) -> None:
+    server, _ = serve(road, nasty(tmp_path / "marks"))
+    agent = agent_with(road, server)
+    road.laptop.take_down("mcp")
+    assert guards_of(tmp_path) == []
+    text = f"{offered_name(server, 'mark')} {{}}"
+    run_id = road.ask(agent, text, wait_seconds=0).body["run_id"]
+    road.laptop.bring_up("mcp")
+    assert road.ended(run_id)["output"] == "the tool said: marked"
+
+
+def guards_of(mark: Path) -> list[int]:
+    """The processes of servers that a test started."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(mark) in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
+def test_an_exposed_server_is_used_by_the_sdks_own_client(road: Road) -> None:
+    server, _ = serve(road, {**EVERYTHING, "expose": True, "tools": ["echo"]})
+    url = f"{road.laptop.urls['mcp']}/api/mcp/{server}"
+
+    async def use() -> tuple[list[str], str]:
+        from mcp.client.session import ClientSession
+        from mcp.client.streamable_http import streamable_http_client
+
+        async with (
+            streamable_http_client(url) as (read, write),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = await session.list_tools()
+            said: Any = await session.call_tool("echo", {"message": "hi"})
+            return [tool.name for tool in tools.tools], said.content[0].text
+
+    assert asyncio.run(use()) == (["echo"], "Echo: hi")
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ({"command": "bash", "args": ["-c", "id"]}, "is a shell"),
+        ({"command": "node", "args": ["-e", "1"]}, "runs code"),
+        ({"command": "uvx", "args": ["anything"]}, "AOS_MCP_ALLOWED"),
+        ({"url": "https://169.254.169.254/mcp"}, "link-local"),
+        (
+            {**EVERYTHING, "env": {"T": "@Microsoft.KeyVault(VaultName=v-1;SecretName=admin)"}},
+            "'admin' is not one that MCP servers may read",
+        ),
+    ],
+)
+def test_what_may_not_run_is_refused_at_upload_with_the_rule(
+    road: Road, card: dict[str, Any], says: str
+) -> None:
+    name = f"s-{uuid.uuid4().hex[:8]}"
+    etag = road.upload(f"mcp-servers/{name}.json", {"server_id": name, **card})
+    status = road.judged(f"mcp-servers/{name}", etag)
+    assert status["state"] == "rejected"
+    assert says in json.dumps(status["errors"])
+    assert name not in {i["server_id"] for i in road.call("GET", "/api/tools").body["items"]}
+
+
+def nasty(marks: Path, **fields: Any) -> dict[str, Any]:
+    """The card of the nasty server, whose tool `mark` writes a line into a file."""
+    return {"command": sys.executable, "args": [NASTY, "--marks", str(marks)], **fields}
