@@ -6,7 +6,7 @@ export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types sim e2e bench lock lock-check clean python setup
+.PHONY: help run demo test check lint types sim e2e bench real-az lock lock-check clean python setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,9 @@ lint: setup ## ruff, formatting, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 
-types: setup ## mypy --strict over aos and devhost
+types: setup ## mypy --strict over aos, devhost and infra
 	$(BIN)/mypy
+	$(BIN)/mypy --strict infra/*.py infra/orchestrator infra/packages infra/backups
 
 sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --from $(or $(FROM),1)
@@ -38,6 +39,9 @@ e2e: setup ## the three processes end to end
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks
+
+real-az: setup ## deploy.py under the real az on PATH, against a stand-in for Azure
+	$(BIN)/python -m tests.infra.real_az --az $(or $(AZ),az)
 
 lock: setup ## make requirements*.txt from pyproject.toml
 	$(BIN)/python -m devhost.lock
