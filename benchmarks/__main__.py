@@ -17,6 +17,7 @@ from benchmarks.figures import Report
 
 SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "turns": sections.turns,
+    "tools": sections.tools,
     "budget": sections.budget,
     "history": sections.history,
     "load": sections.load,

@@ -1,7 +1,8 @@
 """An OpenAI-compatible model that answers at once, or after a fixed delay.
 
 `python -m benchmarks.instant_model --port 0 [--delay 0.2]` prints its port. It answers from a raw
-asyncio protocol, so that its own cost stays small beside what is measured.
+asyncio protocol, so that its own cost stays small beside what is measured. A request that offers
+tools and has no result yet is answered with a call of the first one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 
 BODY = {
@@ -37,6 +39,22 @@ def _response(payload: dict[str, object]) -> bytes:
 
 
 COMPLETION, LISTING = _response(BODY), _response(MODELS)
+_OFFERED = re.compile(rb'"tools":.*?"name": ?"([^"]+)"')
+
+
+def _tool_call(request: bytes) -> bytes | None:
+    """The answer that calls the first tool that the request offers, unless a result is there."""
+    offered = _OFFERED.search(request)
+    if offered is None or re.search(rb'"role": ?"tool"', request):
+        return None
+    call = {"name": offered[1].decode(), "arguments": '{"message":"Measured."}'}
+    message = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call_0", "type": "function", "function": call}],
+    }
+    choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
+    return _response({**BODY, "choices": choices})
 
 
 class _Connection(asyncio.Protocol):
@@ -61,14 +79,15 @@ class _Connection(asyncio.Protocol):
                     length = int(line.split(b":")[1])
             if len(self._buffer) < end + 4 + length:
                 return
+            body = self._buffer[end + 4 : end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
-            self._answer(listing=head.startswith(b"get "))
+            self._answer(LISTING if head.startswith(b"get ") else _tool_call(body) or COMPLETION)
 
-    def _answer(self, *, listing: bool) -> None:
-        if listing or not self._delay:
-            self._write(LISTING if listing else COMPLETION)
+    def _answer(self, answer: bytes) -> None:
+        if answer is LISTING or not self._delay:
+            self._write(answer)
         else:
-            asyncio.get_running_loop().call_later(self._delay, self._write, COMPLETION)
+            asyncio.get_running_loop().call_later(self._delay, self._write, answer)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

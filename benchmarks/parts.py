@@ -52,8 +52,32 @@ def laptop(
 
 def put_card(main_url: str, card: Mapping[str, object]) -> None:
     """PUT an agent card; it is live when this returns."""
+    _put(f"{main_url}/api/agents/{card['agent_id']}", card)
+
+
+def put_agent_with_a_tool(main_url: str) -> None:
+    """The agent `bench-tools`, whose one tool is of a real MCP server; it is listed on return."""
+    server = {
+        "server_id": "everything",
+        "command": "npx",
+        "args": ["-y", "@modelcontextprotocol/server-everything"],
+    }
+    _put(f"{main_url}/api/mcp-servers/everything", server)
+    put_card(main_url, {**CARD, "agent_id": "bench-tools", "mcp_tools": ["everything/echo"]})
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with urllib.request.urlopen(f"{main_url}/api/tools", timeout=10) as response:
+            items = json.loads(response.read())["items"]
+        if any(item["state"] == "ready" for item in items):
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the tools of the MCP server are not listed: {items}")
+        time.sleep(0.1)
+
+
+def _put(url: str, card: Mapping[str, object]) -> None:
     request = urllib.request.Request(
-        f"{main_url}/api/agents/{card['agent_id']}",
+        url,
         data=json.dumps(card).encode(),
         headers={"Content-Type": "application/json"},
         method="PUT",

@@ -66,6 +66,23 @@ def budget(report: Report, root: Path) -> None:
     _say_budget(report, found)
 
 
+def tools(report: Report, root: Path) -> None:
+    """What a turn with one call of a real MCP server's tool adds to a run."""
+    report.head("A tool turn, with a model and a tool that answer at once")
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
+        url = laptop.urls["main"]
+        parts.put_agent_with_a_tool(url)
+        asyncio.run(measured.with_a_tool(url, rounds=2, each=WARM_UP // 2))
+        found = asyncio.run(measured.with_a_tool(url, rounds=10, each=15))
+    plain = median(found["without"])
+    added = [milliseconds - plain for milliseconds in found["with"]]
+    report.figure(
+        "a run without a tool / with one, p50", f"{plain:.1f} / {median(found['with']):.1f} ms"
+    )
+    report.held("what the tool turn adds, p50", median(added), most=80, unit="ms")
+    report.held("what the tool turn adds, p95", percentile(added, 0.95), most=200, unit="ms")
+
+
 def history(report: Report, root: Path) -> None:
     """A turn on a long conversation, beside one on a short one."""
     report.head("A turn with 1,000 messages of history, beside one with 10")

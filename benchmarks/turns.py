@@ -31,13 +31,13 @@ class Turn:
     run: dict[str, Any]
 
 
-async def one(client: Connection, *, conversation_id: str | None = None) -> Turn:
+async def one(client: Connection, *, conversation_id: str | None = None, path: str = PATH) -> Turn:
     """One turn over HTTP."""
     body: dict[str, Any] = {"message": "What matters most?"}
     if conversation_id is not None:
         body["conversation_id"] = conversation_id
     began, started = time.time(), time.perf_counter()
-    run = await client.post(PATH, body)
+    run = await client.post(path, body)
     milliseconds = (time.perf_counter() - started) * 1000
     if run["status"] != "completed":
         raise RuntimeError(f"the run ended {run['status']}: {run.get('error')}")
@@ -51,6 +51,16 @@ async def side_by_side(urls: dict[str, str], *, rounds: int, each: int) -> dict[
         for name, url in urls.items():
             async with Connection(url) as client:
                 found[name] += [await one(client) for _ in range(each)]
+    return found
+
+
+async def with_a_tool(url: str, *, rounds: int, each: int) -> dict[str, list[float]]:
+    """Milliseconds of runs without and with one tool call, in blocks that take turns."""
+    found: dict[str, list[float]] = {"without": [], "with": []}
+    paths = {"without": PATH, "with": "/api/agents/bench-tools/run"}
+    async with Connection(url) as client:
+        for _, (name, path) in itertools.product(range(rounds), paths.items()):
+            found[name] += [(await one(client, path=path)).milliseconds for _ in range(each)]
     return found
 
 
