@@ -15,7 +15,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from aos.client.address import find_address
@@ -161,6 +161,33 @@ class AosClient:
         return self._change(
             "POST", f"{_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
         )
+
+    def put_mcp_server(self, server_id: str, card: Mapping[str, Any] | bytes) -> Json:
+        """Upload the card of an MCP server and publish it (admins); its status."""
+        body = card if isinstance(card, bytes) else _card_text(card)
+        return self._change("PUT", f"/api/mcp-servers/{_part(server_id)}", body, {})
+
+    def tools(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """Every MCP server as last seen: its state, its error, the tools that it lists."""
+        return self._pages("/api/tools", limit)
+
+    def approvals(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """The tool calls that wait for a decision of yours, oldest first."""
+        return self._pages("/api/approvals", limit)
+
+    def decide(
+        self, run_id: str, tool_call_id: str, decision: Literal["approve", "deny"], reason: str = ""
+    ) -> Json:
+        """Decide about a tool call, once. AosClientError `already_decided`; a lost answer is not
+        repeated: `approvals` says whether the call still waits."""
+        call = Call(
+            method="POST",
+            path=f"{_run_path(run_id)}/approvals/{_part(tool_call_id)}",
+            body=json.dumps({"decision": decision, "reason": reason}).encode(),
+            headers={"Content-Type": "application/json"},
+            repeatable=False,
+        )
+        return self._transport.send(call).body
 
     def health(self) -> Json:
         """Whether AOS and what it stands on work: `status` is `healthy`, or the checks say why."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from devhost.laptop import REPOSITORY
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
@@ -179,3 +182,25 @@ def messages(road: Road, path: str) -> list[dict[str, Any]] | None:
         return list(road.call("GET", path, timeout=10).body["items"])
     except OSError:
         return None
+
+
+def test_the_example_with_tools_runs_with_a_real_server(road: Road, model: Model) -> None:
+    def rule(request: Request) -> Say:
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return Say(f"The tool says: {last['content']}")
+        return Say(calls=[(request.body["tools"][0]["function"]["name"], {"a": 2, "b": 3})])
+
+    model.server.always(rule)
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "examples" / "with_tools.py")],
+        env={"PATH": os.environ["PATH"], "AOS_URL": road.main},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'approving everything/get-sum {"a": 2, "b": 3}' in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("assistant: The tool says: ")
+    assert "5" in done.stdout.splitlines()[-1]
