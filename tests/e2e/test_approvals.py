@@ -184,7 +184,7 @@ def messages(road: Road, path: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def test_the_example_with_tools_runs_with_a_real_server(road: Road, model: Model) -> None:
+def test_the_example_of_an_approval_runs_with_a_real_server(road: Road, model: Model) -> None:
     def rule(request: Request) -> Say:
         last = request.messages[-1]
         if last["role"] == "tool":
@@ -193,7 +193,7 @@ def test_the_example_with_tools_runs_with_a_real_server(road: Road, model: Model
 
     model.server.always(rule)
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "examples" / "with_tools.py")],
+        [sys.executable, str(REPOSITORY / "examples" / "approve_a_tool.py")],
         env={"PATH": os.environ["PATH"], "AOS_URL": road.main},
         capture_output=True,
         text=True,

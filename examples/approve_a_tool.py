@@ -3,7 +3,7 @@
 Needs a running AOS (`make run`) whose model calls tools (AOS_MODEL_ENDPOINT; the small one of the
 laptop does not), and Node; AOS_URL and AOS_KEY (an admin's) point elsewhere.
 
-    python examples/with_tools.py
+    python examples/approve_a_tool.py
 """
 
 from __future__ import annotations
