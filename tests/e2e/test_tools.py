@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
 import sys
 import time
 import uuid
@@ -133,6 +135,32 @@ def test_an_agent_uses_a_real_server(road: Road, model: Model) -> None:
     assert "3" in run["output"]
     refused = ask(road, agent, server, "echo", message="hi")  # not granted
     assert "hi" not in refused["output"].removeprefix("the tool said: ")
+
+
+def test_the_example_with_a_tool_runs_as_it_stands(road: Road, model: Model) -> None:
+    def rule(request: Request) -> Say:
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return Say(f"By the tool: {last['content']}")
+        return Say(calls=[("everything__get-sum", {"a": 17, "b": 25})])
+
+    model.server.always(rule)
+    script = Path(__file__).parents[2] / "examples" / "use_a_tool.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "AOS_URL": road.main},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0] == "tools: echo, get-sum"
+    assert lines[1].startswith("completed: By the tool: ")
+    assert "42" in lines[1]
+    assert [line.partition(":")[0] for line in lines[2:]] == [
+        *("user", "assistant", "tool", "assistant"),
+    ]
 
 
 @pytest.mark.usefixtures("calls")
