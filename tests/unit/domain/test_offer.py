@@ -1,0 +1,153 @@
+"""Which tools are offered under which names, and what becomes of what a model asks for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aos.domain.agent_card import AgentCard, agent_card_from_dict
+from aos.domain.conversation import Message
+from aos.domain.offer import Target, json_object, make_offer, plan_calls
+from aos.domain.tool import (
+    MAX_SHOWN_BYTES,
+    AskedCall,
+    ServerTools,
+    ToolSchema,
+    offered_name,
+    shown,
+    tool_call_id,
+)
+from aos.domain.window import window
+from tests.unit.domain.values import NOON
+
+RUN_ID = "0123abcd-0000-4000-8000-000000000000"
+
+
+def a_card(*grants: object, **fields: object) -> AgentCard:
+    return agent_card_from_dict(
+        {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": list(grants), **fields}
+    )
+
+
+def a_server(server_id: str, *tools: str, **fields: object) -> ServerTools:
+    whole = {"state": "ready", "listed_at": NOON, **fields}
+    return ServerTools(
+        server_id=server_id,
+        tools=tuple(ToolSchema(name=name) for name in tools),
+        **whole,  # type: ignore[arg-type]
+    )
+
+
+def a_message(sequence: int, role: str, run_id: str = RUN_ID) -> Message:
+    return Message(
+        sequence=sequence,
+        role=role,  # type: ignore[arg-type]
+        content=str(sequence),
+        run_id=run_id,
+        created_at=NOON,
+    )
+
+
+@given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=200))
+def test_an_offered_name_is_one_that_every_endpoint_takes(server_id: str, tool: str) -> None:
+    name = offered_name(server_id, tool)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
+    assert offered_name(server_id, tool) == name
+
+
+@pytest.mark.parametrize(("server_id", "tool"), [("github", "create_issue"), ("a" * 30, "b" * 32)])
+def test_a_name_that_fits_is_left_as_it_is(server_id: str, tool: str) -> None:
+    assert offered_name(server_id, tool) == f"{server_id}__{tool}"
+
+
+def test_characters_that_endpoints_refuse_are_replaced_and_a_hash_tells_the_names_apart() -> None:
+    names = [offered_name("files", tool) for tool in ("read.file", "read/file")]
+    assert [name.rpartition("_")[0] for name in names] == ["files__read_file"] * 2
+    assert len(set(names)) == 2
+
+
+def test_long_names_that_begin_alike_stay_apart() -> None:
+    names = {offered_name("github", "x" * 100 + end) for end in ("a", "b")}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {64}
+
+
+def test_two_tools_that_would_share_a_name_get_two() -> None:
+    servers = {"a": a_server("a", "b__c"), "a__b": a_server("a__b", "c")}
+    offer = make_offer(a_card("a", "a__b"), servers)
+    assert len(offer.tools) == len(offer.targets) == 2
+    assert set(offer.targets.values()) == {
+        Target(server_id="a", tool="b__c"),
+        Target(server_id="a__b", tool="c"),
+    }
+
+
+def test_a_tool_that_is_granted_twice_is_offered_once_and_the_stricter_grant_holds() -> None:
+    guarded = {"server": "a", "tools": ["b"], "approval": "always"}
+    for grants in (("a", guarded), (guarded, "a")):
+        offer = make_offer(a_card(*grants), {"a": a_server("a", "b")})
+        assert [tool.name for tool in offer.tools] == ["a__b"]
+        assert offer.targets["a__b"].approval == "always"
+
+
+def test_a_server_that_failed_offers_nothing_though_it_had_tools() -> None:
+    offer = make_offer(a_card("a"), {"a": a_server("a", "b", state="failed", error="boom")})
+    assert offer.tools == ()
+    assert offer.unavailable == ("The tools of MCP server 'a' are not available now (boom).",)
+
+
+def test_a_leader_at_the_deepest_level_delegates_no_further() -> None:
+    card = a_card(agent_type="LeadershipAgent", team=["cfo"])
+    assert [tool.name for tool in make_offer(card, {}, depth=4).tools] == ["delegate"]
+    assert make_offer(card, {}, depth=5).tools == ()
+
+
+def test_calls_get_our_ids_by_run_turn_and_index() -> None:
+    calls = plan_calls([AskedCall(name="x", arguments="{}")] * 2, make_offer(a_card(), {}),
+                       run_id=RUN_ID, turn=3)  # fmt: skip
+    assert [call.tool_call_id for call in calls] == ["call_0123abcd_3_0", "call_0123abcd_3_1"]
+    assert calls[0].tool_call_id == tool_call_id(RUN_ID, turn=3, index=0)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "1", "null", '{"a": NaN}', "[" * 100_000, '{"a":"\\ud800"}']
+)
+def test_what_is_no_json_object_is_none(text: str) -> None:
+    assert json_object(text) is None
+
+
+@given(st.text(max_size=40), st.integers(80, 200))
+def test_a_result_is_shown_within_its_limit(text: str, limit: int) -> None:
+    whole = text * 20
+    seen = shown(whole, limit=limit)
+    assert len(seen.encode("utf-8", "replace")) <= limit or seen == whole
+    if len(whole.encode("utf-8", "replace")) <= limit:
+        assert seen == whole
+
+
+def test_a_result_that_is_too_large_says_what_was_cut() -> None:
+    seen = shown("ü" * MAX_SHOWN_BYTES)
+    assert len(seen.encode()) <= MAX_SHOWN_BYTES
+    assert seen.endswith("[cut: the whole result has 131,072 bytes]")
+
+
+def test_a_window_of_no_size_to_speak_of_still_holds_the_last_turn_whole() -> None:
+    history = [
+        a_message(0, "user"),
+        a_message(1, "assistant"),
+        a_message(2, "tool"),
+        a_message(3, "tool"),
+    ]
+    assert window(history, size=1, run_id=RUN_ID) == history[1:]
+
+
+def test_a_window_leaves_out_results_whose_call_is_cut() -> None:
+    history = [
+        a_message(0, "assistant", "other"),
+        a_message(1, "tool", "other"),
+        a_message(2, "assistant", "other"),
+    ]
+    assert window(history, size=2, run_id=RUN_ID) == history[2:]
