@@ -41,7 +41,11 @@ def model_away(
     retry_at = now + max(timedelta(minutes=minutes), retry_after or timedelta())
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
     waiting = replace(
-        conversation, retry_at=retry_at, retry_since=since, retries=conversation.retries + 1
+        conversation,
+        active=replace(active, tools_since=None),
+        retry_at=retry_at,
+        retry_since=since,
+        retries=conversation.retries + 1,
     )
     later = continue_run(waiting, active.request.run_id, due=retry_at)
     waiting = replace(waiting, outbox=(*waiting.outbox, later))

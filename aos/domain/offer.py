@@ -32,6 +32,7 @@ MAX_ASKED = 64
 """Calls of one turn that are answered at all; a turn's messages are saved together."""
 MAX_OFFERED = 1024
 MAX_ARGUMENT_BYTES = 64 * 1024
+MAX_REASON = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
         targets=targets,
         team=card.team,
         unavailable=tuple(
-            f"The tools of MCP server {server_id!r} are not available now"
-            f" ({seen.error or 'it failed'})."
+            f"The tools of MCP server {server_id!r} are not available now ({_why(seen)})."
             for server_id, seen in sorted(servers.items())
             if seen.state == "failed"
         ),
@@ -187,6 +187,12 @@ def _granted(
         for schema in seen.tools:
             if grant.tools is None or schema.name in grant.tools:
                 yield grant, schema
+
+
+def _why(seen: ServerTools) -> str:
+    """What went wrong, in one short line: the rest is for operators."""
+    line = " ".join((seen.error or "it failed").split())
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 
 def _stricter(one: Approval, other: Approval) -> Approval:

@@ -99,6 +99,11 @@ def test_a_server_that_failed_offers_nothing_though_it_had_tools() -> None:
     assert offer.unavailable == ("The tools of MCP server 'a' are not available now (boom).",)
 
 
+def test_what_a_server_said_when_it_failed_is_shortened_for_the_model() -> None:
+    offer = make_offer(a_card("a"), {"a": a_server("a", state="failed", error="x\n" * 4000)})
+    assert len(offer.unavailable[0]) < 300
+
+
 def test_a_leader_at_the_deepest_level_delegates_no_further() -> None:
     card = a_card(agent_type="LeadershipAgent", team=["cfo"])
     assert [tool.name for tool in make_offer(card, {}, depth=4).tools] == ["delegate"]
