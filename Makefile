@@ -25,7 +25,7 @@ check: lint types ## ruff, formatting, import rules, types
 lint: setup ## ruff, formatting, import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 types: setup ## mypy --strict over aos, devhost and infra
 	$(BIN)/mypy

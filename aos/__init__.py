@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "2.0.0"
+from aos.version import __version__
+
 __all__ = ["AgentOperatingSystem", "LeadershipAgent", "PurposeDrivenAgent", "__version__"]
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-from aos import __version__
 from aos.client.address import DEFAULT_URL
 from aos.client.errors import AosClientError, AosUnreachable
 from aos.domain.run import RunStatus, to_wire_time
 from aos.errors import ConfigurationError
+from aos.version import __version__
 
 DONE, SAID_NO, CANNOT = 0, 1, 2
 ANSWER_SECONDS = 30 * 60.0

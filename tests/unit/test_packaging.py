@@ -76,7 +76,7 @@ def test_the_wheel_installs_into_a_clean_environment(built: Path, tmp_path: Path
 
 def test_the_version_is_said_once_and_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    said = re.search(r'^__version__ = "(.+)"$', (ROOT / "aos/__init__.py").read_text(), re.M)
+    said = re.search(r'^__version__ = "(.+)"$', (ROOT / "aos/version.py").read_text(), re.M)
     assert said is not None
     assert said[1] == project["version"] == "2.0.0"
 

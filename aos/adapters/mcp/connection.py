@@ -199,7 +199,7 @@ class Connection:
         import mcp_types as types
         from mcp.client.session import ClientSession
 
-        from aos import __version__
+        from aos.version import __version__
 
         async def heard(message: object) -> None:
             if isinstance(message, types.ToolListChangedNotification):

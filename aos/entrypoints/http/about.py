@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
-from aos import __version__
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.errors import Refused
+from aos.version import __version__
 
 if TYPE_CHECKING:  # GET /api/status comes before anything else is imported
     from aos.services.health import Health

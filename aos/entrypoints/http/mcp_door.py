@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import azure.functions as func
 
-from aos import __version__
 from aos.domain.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.version import __version__
 
 if TYPE_CHECKING:
     import mcp_types as types

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from aos import __version__
 from aos.domain.card import ID_PATTERN
 from aos.domain.card_schema import card_schema
 from aos.domain.run import RunStatus
@@ -28,6 +27,7 @@ from aos.entrypoints.requests import (
     RunBody,
 )
 from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.version import __version__
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SCHEMES: dict[AuthMode, tuple[str, Schema]] = {
