@@ -80,7 +80,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
     return Offer(
         tools=tuple(tools),
         targets=targets,
-        team=card.team,
+        team=card.team if leads(card) else (),
         unavailable=tuple(
             f"The tools of MCP server {server_id!r} are not available now ({_why(seen)})."
             for server_id, seen in sorted(servers.items())
@@ -153,6 +153,8 @@ def _problem(
     """Why the call is not made, in words for the model; None when it is."""
     if index >= MAX_CALLS_A_TURN:
         return f"not made: a turn has at most {MAX_CALLS_A_TURN} tool calls; ask again in the next"
+    if target is None and call.name == DELEGATE and offer.team:
+        return f"tree_limit: agents delegate at most {MAX_DEPTH} levels deep; answer yourself"
     if target is None:
         return f"there is no tool {call.name[:80]!r}; call only the tools that you were offered"
     size = len(call.arguments.encode("utf-8", "replace"))

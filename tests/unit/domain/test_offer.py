@@ -107,7 +107,12 @@ def test_what_a_server_said_when_it_failed_is_shortened_for_the_model() -> None:
 def test_a_leader_at_the_deepest_level_delegates_no_further() -> None:
     card = a_card(agent_type="LeadershipAgent", team=["cfo"])
     assert [tool.name for tool in make_offer(card, {}, depth=4).tools] == ["delegate"]
-    assert make_offer(card, {}, depth=5).tools == ()
+    deepest = make_offer(card, {}, depth=5)
+    assert deepest.tools == ()
+    asked = [AskedCall(name="delegate", arguments='{"agent_id": "cfo", "message": "x"}')]
+    (call,) = plan_calls(asked, deepest, run_id=RUN_ID, turn=0)
+    assert call.result is not None
+    assert call.result.content.startswith("tree_limit: ")
 
 
 def test_calls_get_our_ids_by_run_turn_and_index() -> None:
