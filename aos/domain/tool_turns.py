@@ -7,6 +7,7 @@ history in the order in which they were asked for, and the next turn is owed.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,9 @@ from aos.domain.envelope import CallTool, Outgoing, RequestRun, to_main, to_mcp
 from aos.domain.run import ParentRun, RunStatus, Usage
 from aos.domain.tool import Decision, ToolOutcome
 from aos.errors import ErrorInfo
+
+MAX_PARTS_BYTES = 2 * 1024 * 1024
+"""Of results that are no text (images, resources), as JSON, in one turn: the head holds them."""
 
 
 def called(
@@ -80,7 +84,7 @@ def answered_call(
     spent = replace(active, child_tokens=active.child_tokens + tokens)
     return _moved(
         replace(conversation, active=spent),
-        replace(call, state="answered", result=result),
+        replace(call, state="answered", result=_kept(active, result)),
         now=now,
     )
 
@@ -154,6 +158,18 @@ def _moved(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step
     state = replace(conversation, active=moved)
     runs = (moved.run,) if moved.run.status is not active.run.status else ()
     return Step(conversation=state, runs=runs).then(_gathered(state, now=now))
+
+
+def _kept(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
+    """The result as state keeps it: what is no text only as far as one turn may hold of it."""
+    if not result.parts:
+        return result
+    here = [call.result.parts for call in active.calls if call.result is not None]
+    size = sum(len(json.dumps(parts)) for parts in (*here, result.parts))
+    if size <= MAX_PARTS_BYTES:
+        return result
+    note = "(what was not text is not kept: a turn holds at most 2 MiB of it)"
+    return replace(result, parts=(), content=f"{result.content}\n{note}")
 
 
 def _gathered(conversation: Conversation, *, now: datetime) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -14,6 +15,9 @@ from aos.ports import ConversationStore, IndexedRun, RequestStore, RunIndex
 
 PAGES_SEARCHED = 10
 """A list filtered by status looks through at most so many index pages for one answer."""
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page of messages ends before it is larger, unless its first message alone is."""
 
 T = TypeVar("T")
 
@@ -89,7 +93,9 @@ class Reading:
         end = min(start + limit, head.next_sequence)
         if end <= start:
             return Page(items=[])
-        items = await self._conversations.history(conversation_id, before=end, limit=end - start)
+        read = await self._conversations.history(conversation_id, before=end, limit=end - start)
+        items = _within(read, PAGE_BYTES)
+        end = start + len(items)
         return Page(items=items, next=str(end) if end < head.next_sequence else None)
 
     async def _run(self, item: IndexedRun) -> Run | None:
@@ -99,3 +105,13 @@ class Reading:
             return run
         stored = await self._requests.find(item.run_id)
         return None if stored is None else Run.queued(stored.request)
+
+
+def _within(messages: list[Message], limit: int) -> list[Message]:
+    """The first messages that are together no larger, and at least one."""
+    size = 0
+    for place, message in enumerate(messages):
+        size += len(message.content) + sum(len(json.dumps(part)) for part in message.parts)
+        if place and size > limit:
+            return messages[:place]
+    return messages

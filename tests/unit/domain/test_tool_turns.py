@@ -131,3 +131,22 @@ def test_a_decision_about_a_call_that_waits_for_nobody_changes_nothing() -> None
     decision = Decision(decision="deny", reason="", decided_by="ann", decided_at=NOON)
     step = tool_turns.decided(state, tool_call_id="call_0", decision=decision, now=NOON)
     assert step == Step(conversation=state)
+
+
+def test_a_turn_holds_so_much_of_what_is_no_text_and_says_what_it_left_out() -> None:
+    image = ({"type": "image", "data": "x" * 1_500_000},)
+    state = asking(a_call(0), a_call(1), a_call(2))
+    for index in (0, 1):
+        result = ToolOutcome(outcome="ok", content="an image", parts=image)
+        state = tool_turns.answered_call(
+            state,
+            run_id=FIRST.run_id,
+            tool_call_id=f"call_{index}",
+            result=result,
+            now=at(1),
+        ).conversation
+    first, second, _ = (call.result for call in active(state).calls)
+    assert first is not None
+    assert second is not None
+    assert (first.parts, second.parts) == (image, ())
+    assert "not kept" in second.content

@@ -191,6 +191,24 @@ async def test_a_tools_error_goes_to_the_model_and_the_run_goes_on() -> None:
     assert (await world.history("c"))[2].content == "error: why"
 
 
+async def test_a_page_of_messages_ends_before_it_is_too_large() -> None:
+    world = await a_world(*[Calls(("clock__show", {}))] * 6, "Done.")
+    image = ({"type": "image", "data": "x" * 1_500_000},)
+    world.servers.add(
+        "clock",
+        ToolSchema(name="show"),
+        lambda _: ToolOutcome(outcome="ok", content="an image", parts=image),
+    )
+    await world.listing.list_again("clock")
+    await world.ask("ceo", "Show me.", conversation_id="c")
+    first = await world.reading.messages("c", owner=None)
+    assert first.next is not None
+    rest = await world.reading.messages("c", owner=None, start=int(first.next))
+    seen = [message.sequence for message in (*first.items, *rest.items)]
+    assert seen == list(range(len(seen)))
+    assert len(first.items) < 8
+
+
 async def test_a_small_window_keeps_the_question_and_the_last_turn_whole() -> None:
     world = await a_world(
         "Hello.",
