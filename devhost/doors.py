@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from devhost.errors import LaptopError
 
 if TYPE_CHECKING:
-    from azure.servicebus import ServiceBusReceiver
+    from azure.servicebus import ServiceBusReceivedMessage, ServiceBusReceiver
     from azure.storage.blob import BlobClient
 
 REQUESTS = "aos-requests"
@@ -131,7 +132,7 @@ class LiveDoors:
                 replies.peek_messages()  # opens the link, so that its second is not counted
                 began = time.monotonic()
                 requests.send_messages(request)
-                run = _wait_for_reply(replies, correlation_id)
+                run = wait_for_reply(replies, correlation_id)
         except ServiceBusError as error:
             raise LaptopError(f"Service Bus: {_first_line(error)}") from error
         return Answer(run=run, milliseconds=_since(began), correlation_id=correlation_id)
@@ -175,16 +176,24 @@ class LiveDoors:
         )
 
 
-def _wait_for_reply(replies: ServiceBusReceiver, correlation_id: str) -> dict[str, Any]:
-    """Complete the reply that is ours; other people's go back to the queue."""
+def wait_for_reply(replies: ServiceBusReceiver, correlation_id: str) -> dict[str, Any]:
+    """Complete the reply that is ours. Other people's are held meanwhile and then given back:
+    given back at once they would come again at once, and ten times is a dead letter."""
+    from azure.servicebus.exceptions import ServiceBusError
+
+    others: list[ServiceBusReceivedMessage] = []
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        for message in replies.receive_messages(max_message_count=10, max_wait_time=1):
-            if message.correlation_id != correlation_id:
+    try:
+        while time.monotonic() < deadline:
+            for message in replies.receive_messages(max_message_count=10, max_wait_time=1):
+                if message.correlation_id == correlation_id:
+                    replies.complete_message(message)
+                    return dict(json.loads(b"".join(message.body)))
+                others.append(message)
+    finally:
+        for message in others:
+            with contextlib.suppress(ServiceBusError):  # its lock ran out: it is back already
                 replies.abandon_message(message)
-                continue
-            replies.complete_message(message)
-            return dict(json.loads(b"".join(message.body)))
     raise LaptopError(f"no reply on {REPLIES} within {ANSWER_TIMEOUT_SECONDS:g} s")
 
 

@@ -8,13 +8,15 @@ a second start has nothing to do. Only the standard library is used: nothing els
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,11 +80,30 @@ class Installer:
 
     def install(self, purpose: str) -> None:
         """Have everything for `run` or `test`. Raises LaptopError with one line."""
-        missing = [step for step in self._steps(purpose) if not step.is_done()]
-        for number, step in enumerate(missing, start=1):
-            self._say(f"[{number}/{len(missing)}] {step.title}")
-            step.make()
-            step.mark_done()
+        if not self._missing(purpose):
+            return
+        with self._one_at_a_time():
+            missing = self._missing(purpose)
+            for number, step in enumerate(missing, start=1):
+                self._say(f"[{number}/{len(missing)}] {step.title}")
+                step.make()
+                step.mark_done()
+
+    def _missing(self, purpose: str) -> list[Step]:
+        return [step for step in self._steps(purpose) if not step.is_done()]
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Two of them in one folder would empty each other's `.venv`."""
+        path = self._repository / ".aos" / "install.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("another set-up is at work in this folder; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _steps(self, purpose: str) -> list[Step]:
         if purpose == "test":
@@ -286,6 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LaptopError, OSError) as error:
         sys.stderr.write(f"cannot set up: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the next start goes on where this one was\n")
+        return 130
     return 0
 
 

@@ -21,6 +21,7 @@ from devhost.doors import LiveDoors
 from devhost.errors import LaptopError, LaptopInterrupted
 from devhost.follow import LogFollower
 from devhost.laptop import REPOSITORY, Laptop, Step
+from devhost.ports import Ports
 from devhost.settings import BUS, MODEL_ENDPOINT, STORAGE, LaptopSettings
 from devhost.story import Story, curl
 
@@ -28,10 +29,11 @@ __all__ = ["Laptop", "up"]
 
 LAST_LINE = "Ctrl-C stops everything; data is kept in .aos/"
 LOOK_SECONDS = 0.5
-KEY_HEADER = (
-    "x-functions-key: $(python3 -c 'import json; "
+KEY = (
+    "$(python3 -c 'import json; "
     """print(json.load(open(".aos/keys.json"))["default"])')"""
 )
+KEY_HEADER = f"x-functions-key: {KEY}"
 
 
 def up(
@@ -50,9 +52,12 @@ def up(
             _keep_old_logs(places.data / "logs")
             laptop = Laptop.for_user(settings, places=places, say=say)
             return _Session(laptop=laptop, say=say, demo=demo).run()
-    except LaptopError as error:
+    except (LaptopError, OSError) as error:
         say(f"AOS cannot run: {error}")
         return 1
+    except KeyboardInterrupt:  # before the session listens to signals
+        say("stopped; nothing had started")
+        return 130
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,9 +147,16 @@ class _Session:
         key = KEY_HEADER if self.laptop.keys else ""
         body = '{"message": "What matters most?"}'
         self.say(f"  {curl(urls['main'], 'ceo', body, key)}")
-        self.say('  .venv/bin/aos ask ceo "What matters most?"')
-        self.say("  .venv/bin/aos runs")
+        aos = f"{self._client_settings()}.venv/bin/aos"
+        self.say(f'  {aos} ask ceo "What matters most?"')
+        self.say(f"  {aos} runs")
         self.say(LAST_LINE)
+
+    def _client_settings(self) -> str:
+        """What must stand before an `aos` command here: nothing, unless port or keys differ."""
+        moved = self.laptop.settings.ports.main != Ports().main
+        url = f"AOS_URL={self.laptop.urls['main']} " if moved else ""
+        return url + (f'AOS_KEY="{KEY}" ' if self.laptop.keys else "")
 
     def _follow(self) -> None:
         logs = {name: self.laptop.places.log(name) for name in APP_FOLDERS}

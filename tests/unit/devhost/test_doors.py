@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from devhost.doors import LiveDoors
+from devhost.doors import LiveDoors, wait_for_reply
 from devhost.errors import LaptopError
 from devhost.provision import CONTAINERS, QUEUES, TABLES, create_storage
 from tests.contract.azurite import Azurite, azurite
@@ -115,3 +118,37 @@ def test_a_question_over_http_carries_the_key_and_the_conversation(
 def test_a_refusal_over_http_is_told_with_its_status(azurite: Azurite, main_url: str) -> None:
     with pytest.raises(LaptopError, match=r"HTTP 404: .*no agent"):
         doors(azurite, main_url).ask_http("cto", "Hello?", "c1")
+
+
+class PaperReplies:
+    """A reply queue: what is abandoned comes again at once; `mine` arrives with the third look."""
+
+    def __init__(self, *others: str) -> None:
+        self.waiting = deque(_reply(name) for name in others)
+        self.deliveries: list[str] = []
+        self.looks = 0
+
+    def receive_messages(self, **_: object) -> list[Any]:
+        self.looks += 1
+        if self.looks == 3:
+            self.waiting.append(_reply("mine"))
+        found, self.waiting = list(self.waiting), deque()
+        self.deliveries += [message.correlation_id for message in found]
+        return found
+
+    def abandon_message(self, message: Any) -> None:
+        self.waiting.append(message)
+
+    def complete_message(self, message: Any) -> None:
+        assert message.correlation_id == "mine"
+
+
+def _reply(correlation_id: str) -> Any:
+    return SimpleNamespace(correlation_id=correlation_id, body=[b'{"output": "yes"}'])
+
+
+def test_other_peoples_replies_are_delivered_once_more_and_given_back() -> None:
+    replies: Any = PaperReplies("hers", "his")
+    assert wait_for_reply(replies, "mine") == {"output": "yes"}
+    assert replies.deliveries == ["hers", "his", "mine"]
+    assert [message.correlation_id for message in replies.waiting] == ["hers", "his"]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from devhost.errors import LaptopError
-from devhost.install import Installer
+from devhost.install import Installer, main
 
 PIP_SAYS = """\
 Collecting openai==3.54.0
@@ -150,3 +152,29 @@ def test_a_failed_step_is_one_line_with_its_log_and_is_tried_again(repository: P
     assert str(caught.value) == f"ERROR: no matching distribution; log: {log}"
     (repository / "fails").unlink()
     assert install(repository, "run") != []
+
+
+def test_ctrl_c_ends_it_with_one_line_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(installer: Installer, purpose: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Installer, "install", interrupted)
+    assert main(["run"]) == 130
+    assert capsys.readouterr().err == "stopped; the next start goes on where this one was\n"
+
+
+def test_two_at_once_take_turns_and_the_second_finds_nothing_left_to_do(repository: Path) -> None:
+    said: list[str] = []
+    (repository / ".aos").mkdir()
+    with (repository / ".aos" / "install.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=lambda: said.extend(install(repository, "run")))
+        waiting.start()
+        waiting.join(timeout=1)
+        assert waiting.is_alive()
+        assert calls(repository) == []
+    waiting.join(timeout=20)
+    assert said[0] == "another set-up is at work in this folder; waiting for it"
+    assert len(calls(repository)) == 4

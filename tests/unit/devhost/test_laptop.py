@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -19,7 +20,8 @@ import pytest
 
 from devhost.errors import LaptopError
 from devhost.ports import SETTING_OF_PORT, Ports
-from devhost.up import Laptop
+from devhost.settings import LaptopSettings
+from devhost.up import Laptop, up
 from tests.contract.azurite import azurite_script
 from tests.unit.devhost.conftest import wait_until
 from tests.unit.devhost.paper_repository import write_repository
@@ -213,6 +215,8 @@ def test_up_with_keys_writes_them_for_the_owner_alone_and_never_shows_them(
     with running_up(repository, ports=ports, **settings) as (process, output):
         wait_for_text(output, READY, process)
         environment = fetch(f"http://127.0.0.1:{ports.main}/api/health")
+    command = next(line for line in output.read_text().splitlines() if "aos ask" in line)
+    assert command.startswith(f'  AOS_URL=http://127.0.0.1:{ports.main} AOS_KEY="$(python3 -c ')
     path = repository / ".aos" / "keys.json"
     keys = json.loads(path.read_text())
     assert list(keys) == ["default", "second", "admin"]
@@ -236,6 +240,25 @@ def test_a_second_up_in_the_same_folder_is_refused_with_one_line(repository: Pat
                 "AOS cannot run: it runs already in this folder, "
                 f"pid {process.pid}; stop that one first\n"
             )
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".aos").write_text("not a folder")
+    said = io.StringIO()
+    assert up(repository=tmp_path, environment={}, output=said) == 1
+    assert said.getvalue() == f"AOS cannot run: [Errno 17] File exists: '{tmp_path / '.aos'}'\n"
+
+
+def test_ctrl_c_before_anything_has_started_is_no_traceback(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(settings: LaptopSettings, **rest: object) -> Laptop:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Laptop, "for_user", interrupted)
+    said = io.StringIO()
+    assert up(repository=repository, environment={}, output=said) == 130
+    assert said.getvalue() == "stopped; nothing had started\n"
 
 
 def test_an_app_that_does_not_start_is_one_line_with_its_log(repository: Path) -> None:
