@@ -66,13 +66,17 @@ class Reading:
     async def conversations(
         self, *, owner: str | None, after: str | None = None, limit: int = 20
     ) -> Page[Conversation]:
-        """Conversations, newest first."""
+        """Conversations, newest first. A page may be shorter than `limit`.
+
+        Of two owners who raced for one id the lists may name both; the head says whose it is.
+        """
         page = await self._index.conversations(owner=owner, after=after, limit=limit)
         loaded = await asyncio.gather(
             *(self._conversations.load(item.conversation_id) for item in page.items)
         )
         heads = [item.conversation for item in loaded if item.conversation is not None]
-        return Page(items=heads, next=page.next)
+        mine = [head for head in heads if owner in (None, head.owner)]
+        return Page(items=mine, next=page.next)
 
     async def conversation(self, conversation_id: str, *, owner: str | None) -> Conversation:
         """One conversation; raises Refused `conversation_not_found`."""
