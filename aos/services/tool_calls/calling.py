@@ -33,6 +33,7 @@ MAKINGS = 2
 QUICK_SECONDS = 30.0
 """A repeatable call that was lost so soon is made once more by the same handler."""
 KEEP_TRIES = 8
+KEEP_SECONDS = 60.0
 LONGEST_KEEP_DELAY_SECONDS = 8.0
 
 
@@ -119,11 +120,11 @@ class ToolCalls:
             if row is not None and row.result is not None:
                 return row.result
             now = self._clock.now()
-            if now >= command.deadline:
-                return await self._end(command, row, _too_late(row))
-            if row is not None and now < row.until:
-                return row.until
             try:
+                if now >= command.deadline:
+                    return await self._end(command, row, _too_late(row))
+                if row is not None and now < row.until:
+                    return row.until
                 return await self._make(command, row)
             except StaleWrite:
                 continue  # another was faster: look what it did
@@ -148,9 +149,11 @@ class ToolCalls:
     ) -> ToolOutcome:
         began = self._clock.monotonic()
         for making in range(1, MAKINGS + 1):
-            limit = self._limit(live, command)
             try:
                 async with self._servers.hold(live.card, live.digest) as line:
+                    if self._clock.now() >= command.deadline:  # a server may take its time to start
+                        return await self._end(command, row, _too_late(row))
+                    limit = self._limit(live, command)
                     row = await self._begin(command, row, seconds=limit)
                     outcome = await line.call(
                         command.tool, command.arguments, timeout_seconds=limit
@@ -191,18 +194,14 @@ class ToolCalls:
     async def _end(
         self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
     ) -> ToolOutcome:
-        """Keep the result; the one that stands."""
-        now = self._clock.now()
-        kept = row or ToolCallRow(
-            run_id=command.run_id,
-            tool_call_id=command.tool_call_id,
-            conversation_id=command.conversation_id,
-            server_id=command.server_id,
-            tool=command.tool,
-            started_at=now,
-            until=now,
-        )
-        stands = await self._keep(kept, outcome)
+        """Keep the result; the one that stands.
+
+        That a call was not made can be said only by who holds it: raises StaleWrite when another
+        began it meanwhile.
+        """
+        if row is None:
+            row = await self._begin(command, None, seconds=0.0)
+        stands = await self._keep(row, outcome)
         self._telemetry.custom_event(
             "MCPToolCall",
             tool=command.tool,
@@ -217,11 +216,12 @@ class ToolCalls:
 
     async def _keep(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
         """Write the result, again and again: it is nowhere else. Raises TransientError."""
+        ends = self._clock.monotonic() + KEEP_SECONDS
         for tried in range(KEEP_TRIES):
             try:
                 return await self._ledger.finish(row, outcome)
             except TransientError:
-                if tried == KEEP_TRIES - 1:
+                if tried == KEEP_TRIES - 1 or self._clock.monotonic() >= ends:
                     raise
             ceiling = min(LONGEST_KEEP_DELAY_SECONDS, 0.25 * 2.0**tried)
             await self._clock.sleep(self._ids.jitter() * ceiling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -150,6 +150,47 @@ async def test_of_two_at_once_one_calls_and_the_other_comes_back(world: McpWorld
     await asyncio.gather(*(Mcp(world).calls.handle(world.command()) for _ in range(2)))
     assert world.called == ["add"]
     assert (len(world.results), world.later) == (1, [90.0])
+
+
+class Meanwhile:
+    """A door behind which something else happens before the first write of the ledger."""
+
+    def __init__(self, happens: Callable[[], Awaitable[None]]) -> None:
+        self._happens: Callable[[], Awaitable[None]] | None = happens
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        happens = self._happens
+        if happens is not None and operation in ("tool_calls.start", "tool_calls.finish"):
+            self._happens = None
+            await happens()
+        return act()
+
+
+async def test_a_call_that_another_began_meanwhile_is_never_told_as_not_called(
+    world: McpWorld,
+) -> None:
+    world.cards.put(enabled=False)  # as an instance with an older catalog sees it
+
+    async def another() -> None:
+        world.cards.put()
+        await killed(world, "servers.call", acts=True)
+
+    await Mcp(world, door=Meanwhile(another)).calls.handle(world.command())
+    assert (world.called, world.results, world.later) == (["add"], [], [90.0])
+    world.clock.advance(90.0)
+    await world.mcp.calls.handle(world.command())
+    assert [told.outcome for told in world.results] == ["outcome_unknown"]
+
+
+async def test_a_server_that_started_too_late_is_not_called_any_more(world: McpWorld) -> None:
+    async def slow(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "servers.hold":
+            world.clock.advance(100.0)
+        return act()
+
+    await Mcp(world, door=slow).calls.handle(world.command(seconds=60.0))
+    assert world.called == []
+    assert [told.outcome for told in world.results] == ["not_called"]
 
 
 async def test_past_the_deadline_nothing_is_called(world: McpWorld) -> None:
