@@ -112,6 +112,15 @@ class ToolLedgerSuite:
         assert there is not None
         assert there.result == large
 
+    async def test_thousands_of_small_parts_come_back(self, ledger: ToolLedger) -> None:
+        link = {"type": "resource_link", "name": "a", "uri": "file:///" + "a" * 80}
+        many = ToolOutcome(outcome="ok", content="links", parts=(link,) * 10_000)
+        started = await ledger.start(a_row())
+        assert await ledger.finish(started, many) == many
+        there = await ledger.find(started.run_id, started.tool_call_id)
+        assert there is not None
+        assert there.result == many
+
 
 def a_server(**changes: Any) -> ServerTools:
     """A server that has listed a tool."""

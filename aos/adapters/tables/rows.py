@@ -27,7 +27,7 @@ ROW_BYTES = 300_000
 """Of UTF-8 a row: less than the 1 MiB that an entity may take in UTF-16."""
 STEP_BYTES = 440_000
 """Of UTF-8 a transaction: with three bytes a byte on the wire less than 1.5 MB."""
-FREE_FIELDS = frozenset({"metadata", "details", "output_parts"})
+FREE_FIELDS = frozenset({"metadata", "details", "output_parts", "arguments", "parts"})
 """Fields that hold JSON of the outside, spilled as a whole."""
 
 Path: TypeAlias = tuple[str | int, ...]
