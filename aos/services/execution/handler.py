@@ -200,8 +200,9 @@ class Execution:
     async def _card_view(self, work: Work) -> CardView:
         """The agent of this conversation as the catalog has it now."""
         agent_id = work.conversation.agent_id
+        version = max(work.catalog_version, _judged_by(work.conversation))
         try:
-            live: LiveAgent = await self._agents.find(agent_id, at_least=work.catalog_version)
+            live: LiveAgent = await self._agents.find(agent_id, at_least=version)
         except Refused:
             return CardView(state="removed")
         limits = live.card.limits
@@ -235,6 +236,13 @@ class Execution:
         """The time, and never earlier than the broker has said that it is."""
         now = self._clock.now()
         return now if work.not_before is None else max(now, work.not_before)
+
+
+def _judged_by(conversation: Conversation) -> int:
+    """The catalog version that main judged by when it admitted the run whose turn it is."""
+    if conversation.active is not None:
+        return conversation.active.request.catalog_version
+    return max((request.catalog_version for request in conversation.queued[:1]), default=0)
 
 
 def _span_attributes(active: ActiveRun) -> dict[str, object]:

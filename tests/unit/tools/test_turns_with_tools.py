@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from aos.domain.envelope import ToolResult, to_realm
 from aos.domain.run import RunStatus, Usage
 from aos.domain.tool import MessageCall, ToolOutcome, ToolSchema
+from aos.services.catalog.reader import CatalogReader
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import CEO, CLOCK, a_world, seen_by, told
 
@@ -379,3 +381,18 @@ def _result(
         outcome="ok",
         content=content,
     )
+
+
+async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_again() -> None:
+    world = await a_world(Calls(("clock__now", {})), "It is noon.", card={"enabled": False})
+    behind = CatalogReader(world.data, world.clock)
+    await behind.current()
+
+    def now(arguments: Mapping[str, Any]) -> str:
+        world.execution._agents = behind  # the result comes to another instance
+        return "noon"
+
+    await world.put_mcp_server(CLOCK, {"now": now})
+    await world.put_agent(CEO)
+    run = await world.ask("ceo", "What time is it?")
+    assert (run.status, run.output) == (RunStatus.COMPLETED, "It is noon.")
