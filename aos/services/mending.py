@@ -7,13 +7,14 @@ delivery of the end. All that it writes carries If-Match: a late twin may just b
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from aos.domain.envelope import CancelRun, RunEnded, StartRun, to_realm
 from aos.domain.run import Run
-from aos.errors import StaleWrite, TransientError
+from aos.errors import AosError, StaleWrite, TransientError
 from aos.ports import (
     Bus,
     Clock,
@@ -57,18 +58,31 @@ class Mender:
         self._telemetry = telemetry
 
     async def mend(self) -> int:
-        """Look at what is due; how many rows that were. One row's trouble stops no other."""
+        """Look at what is due; how many rows that were. One row's trouble stops no other.
+
+        Raises what is a bug of ours, when all rows have been looked at.
+        """
         rows = await self._pending.due(self._clock.now(), limit=ROWS_A_TICK)
+        broken: list[BaseException | None] = []
         for row in rows:
-            try:
-                await self._mend(row)
-            except StaleWrite:
-                continue
-            except TransientError as error:
-                self._telemetry.log(
-                    "mending_postponed", level="warning", run_id=row.run_id, reason=str(error)
-                )
+            broken += await asyncio.gather(self._look(row), return_exceptions=True)
+        for error in filter(None, broken):
+            raise error
         return len(rows)
+
+    async def _look(self, row: PendingRun) -> None:
+        try:
+            await self._mend(row)
+        except StaleWrite:
+            return
+        except AosError as error:
+            transient = isinstance(error, TransientError)
+            self._telemetry.log(
+                "mending_postponed" if transient else "mending_failed",
+                level="warning" if transient else "error",
+                run_id=row.run_id,
+                reason=str(error),
+            )
 
     async def _mend(self, row: PendingRun) -> None:
         stored = await self._requests.find(row.run_id)
