@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from aos.domain.caller import Caller
 from aos.domain.envelope import CancelChild, RequestRun, ToolResult, to_realm
+from aos.domain.run import ParentRun
 from aos.domain.tool_commands import delegation_key, delegation_scope
 from aos.errors import Refused
 from aos.ports import Bus, ConversationStore, RequestStore
@@ -35,10 +36,13 @@ class Delegations:
     async def request(self, command: RequestRun) -> None:
         """Admit the run, or tell the parent why not; safe to repeat.
 
-        A parent that has ended meanwhile is looked for after the admission: its CancelChild may
-        have come before there was anything to cancel. Raises TransientError.
+        For a parent that has ended nothing is begun. One that has ended meanwhile is looked for
+        after the admission: its CancelChild may have come before there was anything to cancel.
+        Raises TransientError.
         """
         parent = command.parent
+        if await self._has_ended(parent) and await self._requests.find(command.run_id) is None:
+            return
         try:
             admission = await self._admissions.admit(
                 RunRequest(agent_id=command.agent_id, message=command.message, parent=parent),
@@ -53,9 +57,12 @@ class Delegations:
             return
         if admission.run.status.ended:
             return
-        run = await self._conversations.find_run(parent.conversation_id, parent.run_id)
-        if run is not None and run.status.ended:
+        if await self._has_ended(parent):
             await self._admissions.end(admission.request, reason=PARENT_ENDED)
+
+    async def _has_ended(self, parent: ParentRun) -> bool:
+        run = await self._conversations.find_run(parent.conversation_id, parent.run_id)
+        return run is not None and run.status.ended
 
     async def cancel(self, command: CancelChild) -> None:
         """End the run that the parent delegated, if it was admitted; raises TransientError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -146,7 +147,28 @@ class TestEnding:
         assert (child.status, child.error.code) == (RunStatus.CANCELLED, "parent_ended")
         assert (await world.run(run.run_id)).error is None
 
-    async def test_one_that_is_asked_for_after_its_parents_end_is_cancelled_too(self) -> None:
+    async def test_nothing_is_begun_for_a_parent_that_has_ended(self) -> None:
+        world, command = await self._asked_for_after_its_parents_end()
+        await world.delegations.request(command)
+        await world.settle()
+        assert children(world) == []
+
+    async def test_one_whose_parent_ends_while_it_is_admitted_is_cancelled_too(self) -> None:
+        world, command = await self._asked_for_after_its_parents_end()
+        find_run, looks = world.conversations.find_run, count()
+
+        async def not_ended_at_first(conversation_id: str, run_id: str) -> Run | None:
+            return await find_run(conversation_id, run_id) if next(looks) else None
+
+        world.conversations.find_run = not_ended_at_first  # type: ignore[method-assign]
+        await world.delegations.request(command)
+        await world.settle()
+        (child_id,) = children(world)
+        child = await world.run(child_id)
+        assert child.error is not None
+        assert child.error.code == "parent_ended"
+
+    async def _asked_for_after_its_parents_end(self) -> tuple[MemoryWorld, RequestRun]:
         world = await a_team(ASK, *[TransientError("the model is away")] * 50)
         held: list[RequestRun] = []
 
@@ -160,12 +182,8 @@ class TestEnding:
         run = await world.ask("lead", "Ask.")
         await world.admissions.cancel(run.run_id, Caller(owner="local"))
         await world.settle()
-        await real(held[0])
-        await world.settle()
-        (child_id,) = children(world)
-        child = await world.run(child_id)
-        assert child.error is not None
-        assert child.error.code == "parent_ended"
+        world.delegations.request = real  # type: ignore[method-assign]
+        return world, held[0]
 
 
 async def _parent_waits(world: MemoryWorld) -> Run:
