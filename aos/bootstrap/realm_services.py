@@ -28,6 +28,7 @@ def realm_queue(
         offering=Offering(tools=world.tools, agents=agents, clock=world.clock),
         clock=world.clock,
         ids=world.ids,
+        telemetry=telemetry,
         limits=TurnLimits(model_timeout_seconds=settings.bounds.model_timeout_seconds),
     )
     execution = Execution(

@@ -72,6 +72,7 @@ class WiredServices:
                 offering=Offering(tools=self.tools, agents=self.agents, clock=self.clock),
                 clock=self.clock,
                 ids=self.ids,
+                telemetry=self.telemetry,
                 limits=TurnLimits(),
             ),
             bus=self.bus,

@@ -264,6 +264,7 @@ class RealmApp(App):
                 ),
                 clock=self.clock,
                 ids=world.ids,
+                telemetry=self.telemetry,
                 limits=TurnLimits(),
             ),
             bus=self.bus,

@@ -55,6 +55,23 @@ async def test_an_outage_of_the_model_costs_an_hour_and_not_the_run() -> None:
     assert (run.status, run.output) == (RunStatus.COMPLETED, "Here I am.")
 
 
+async def test_what_keeps_the_model_away_is_told_to_the_log_once_a_turn() -> None:
+    world = MemoryWorld(model=ScriptedModel(*[TransientError("it said 429")] * 3, "Here I am."))
+    await world.put_agent(CEO)
+    run = await world.ask("ceo", "Are you there?", conversation_id="board")
+    assert run.output == "Here I am."
+    assert [line for line in world.telemetry.lines if line["event"] == "model_away"] == [
+        {
+            "event": "model_away",
+            "level": "warning",
+            "reason": "it said 429",
+            "run_id": run.run_id,
+            "conversation_id": "board",
+            "agent_id": "ceo",
+        }
+    ]
+
+
 async def test_a_refusal_of_the_model_ends_the_run() -> None:
     world = MemoryWorld(model=ScriptedModel(RunFailed("model_rejected", "too long")))
     await world.put_agent(CEO)

@@ -25,6 +25,7 @@ from aos.ports import (
     ModelAnswer,
     ModelCall,
     RequestStore,
+    Telemetry,
 )
 from aos.services.execution.offering import NotListed, Offering
 from aos.services.execution.prompting import chat_messages
@@ -109,6 +110,7 @@ class Turns:
         offering: Offering,
         clock: Clock,
         ids: Ids,
+        telemetry: Telemetry,
         limits: TurnLimits,
     ) -> None:
         self._model = model
@@ -117,6 +119,7 @@ class Turns:
         self._offering = offering
         self._clock = clock
         self._ids = ids
+        self._telemetry = telemetry
         self._limits = limits
 
     async def take(
@@ -138,7 +141,6 @@ class Turns:
         if isinstance(offer, NotListed):
             return ToolsAway(servers=offer.servers)
         messages = await self._messages(conversation, active, card, offer)
-        run_left = active.run_timeout_seconds - active.clock_seconds
         deadline = min(handler_deadline, self._clock.monotonic() + self._limits.turn_seconds)
         watch = Watch(self._requests, active.request.run_id, on_slow)
         try:
@@ -151,7 +153,7 @@ class Turns:
                     timeout_seconds=self._limits.model_timeout_seconds,
                     tools=offer.tools,
                 ),
-                run_left=run_left,
+                active=active,
                 deadline=deadline,
                 watch=watch,
                 asked_with=(offer, missing),
@@ -202,12 +204,13 @@ class Turns:
         self,
         call: ModelCall,
         *,
-        run_left: float,
+        active: ActiveRun,
         deadline: float,
         watch: Watch,
         asked_with: tuple[Offer, str | None],
     ) -> TurnOutcome:
         offer, missing = asked_with
+        run_left = active.run_timeout_seconds - active.clock_seconds
         patience_ends = self._clock.monotonic() + self._limits.patience_seconds
         failures = 0
         while True:
@@ -219,6 +222,8 @@ class Turns:
                 return Answered(
                     answer=outcome, seconds=seconds, offer=offer, missing_adapter=missing
                 )
+            if failures == 0:
+                self._say_away(active, outcome)
             if seconds >= run_left:
                 return RanOut()
             delay = self._delay(failures, outcome)
@@ -235,6 +240,18 @@ class Turns:
         except TransientError as error:
             return error, self._clock.monotonic() - started
         return answer, self._clock.monotonic() - started
+
+    def _say_away(self, active: ActiveRun, error: TransientError) -> None:
+        """Once a turn: nobody but the log hears of a fault that is waited out."""
+        request = active.request
+        self._telemetry.log(
+            "model_away",
+            level="warning",
+            reason=str(error),
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            agent_id=request.agent_id,
+        )
 
     def _delay(self, failures: int, error: TransientError) -> float:
         """Full jitter, or longer when the endpoint asked for it."""
