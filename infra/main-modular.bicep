@@ -107,6 +107,9 @@ param allowedIpRanges string[] = []
 @description('Optional. Commands that MCP servers may be: prefixes separated by semicolons (AOS_MCP_ALLOWED).')
 param mcpAllowed string = ''
 
+@description('Optional. Settings of all three apps that no other parameter makes, such as AOS_MAX_TURNS or AOS_MCP_HOSTS: docs/SETTINGS.md lists them. It replaces none that a parameter makes, and is no place for secrets.')
+param moreSettings tagSet = {}
+
 // --- The bus ---------------------------------------------------------------------------------
 
 @description('Optional. Queues that a request may name for its reply. Those that servicebus.json does not list are created like the first.')
@@ -565,6 +568,7 @@ var known facts = {
   mcpAllowed: mcpAllowed
   mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
   insightsConnectionString: monitoring.?outputs.connectionString ?? ''
+  more: moreSettings
 }
 
 var auth = signsIn ? 'easyauth' : 'keys'

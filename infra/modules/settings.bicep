@@ -22,6 +22,7 @@ type facts = {
   mcpAllowed: string
   mcpVaultUri: string
   insightsConnectionString: string
+  more: { *: string }
 }
 
 @description('A reference to a secret.')
@@ -29,6 +30,8 @@ func secret(vaultName string, name string) string => '@Microsoft.KeyVault(VaultN
 
 @description('What every app reads.')
 func shared(app string, auth string, known facts) { *: string } => {
+  // Before all others: none of them can be replaced by it.
+  ...known.more
   // A package that is published to another app's site refuses to start.
   AOS_APP: app
   AOS_ENVIRONMENT: known.environment

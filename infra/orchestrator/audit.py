@@ -1,8 +1,9 @@
 """What was deployed when, by whom, from which commit, and how did it end?
 
-`audit.db` (SQLite) only grows: an entry when a run starts, one when each phase ends, one at the
-end. Each entry holds the hash of the one before it, so that a changed or missing one shows. Beside
-it lies one JSON file for each run with its whole record and the hash of its last entry.
+`audit.db` (SQLite) only grows: an entry when a run starts, one when each phase begins and one when
+it ends, one at the end. Each entry holds the hash of the one before it, so that a changed or
+missing one shows. Beside it lies one JSON file for each run with its whole record and the hash of
+its last entry.
 """
 
 from __future__ import annotations
@@ -83,10 +84,13 @@ class Journal:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """A phase, in the order in which it came; it is written down however it ends."""
+        """A phase, in the order in which it came; written down when it begins, so that a run that
+        was killed shows how far it came, and however it ends.
+        """
         entry: dict[str, Any] = {"phase": name, "started_at": self._clock.now(), "result": "begun"}
         self.record["phases"].append(entry)
         self.record["state"] = name
+        self.write("phase")
         try:
             yield
             entry["result"] = "passed"

@@ -6,7 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from orchestrator.failures import failure_of
 
 State = Literal["healthy", "unhealthy", "waiting", "no code", "unknown"]
 _REQUEST_SECONDS = 15.0
+_NOT_OURS = " {}"
 _TRANSIENT = frozenset({"accepted", "creating", "updating", "running", "activating", "deleting"})
 
 
@@ -68,15 +69,22 @@ def platform(az: Az, group: str) -> list[Check]:
     return [it for it in found if it.state != "healthy"]
 
 
-def app(az: Az, group: str, name: str, url: str) -> Check:
-    """An app: no code, or what /api/health says."""
+def app(az: Az, group: str, name: str, url: str, *, made: Collection[str] = ()) -> Check:
+    """An app: no code, or what /api/health says.
+
+    `made` names sites that did not stand before: without code their host may not run, and then
+    their functions cannot be listed either.
+    """
     listed = az.ask(
         *("functionapp", "function", "list"),
         *("--resource-group", group, "--name", name, "-o", "json"),
     )
     if listed.ok and not listed.value():
         return Check(kind="app", name=name, state="no code")
-    return health(name, url)
+    seen = health(name, url)
+    if name in made and not listed.ok and seen.detail.endswith(_NOT_OURS):
+        return Check(kind="app", name=name, state="no code")
+    return seen
 
 
 def health(name: str, url: str) -> Check:

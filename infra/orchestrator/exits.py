@@ -22,6 +22,7 @@ MEANINGS = {
     UNHEALTHY: "deployed, but a resource or an app is not healthy",
     UNRECORDED: "the audit record could not be written",
     CRASHED: "a fault in the orchestrator itself; the audit record holds the traceback",
+    129: "its terminal was closed; what Azure had begun goes on",
     130: "interrupted by Ctrl-C; what Azure had begun goes on",
     143: "ended by SIGTERM; what Azure had begun goes on",
 }

@@ -47,6 +47,7 @@ _STATES = {
     DONE: "COMPLETED",
     UNCONFIRMED: "AWAITING_CONFIRMATION",
     CANCELLED: "CANCELLED",
+    129: "INTERRUPTED",
     130: "INTERRUPTED",
     143: "INTERRUPTED",
 }
@@ -114,8 +115,9 @@ def _phases(kit: Kit, request: Request) -> Halt:
     else:
         kit.journal.skipped("AWAITING_CONFIRMATION", "nothing destructive")
     outputs = _phase(kit, "DEPLOYING", lambda: _apply(kit, request, target, engine, vaults))
+    made = plan.created("Microsoft.Web/sites")
     try:
-        _phase(kit, "VERIFYING_HEALTH", lambda: verify(kit, request, outputs))
+        _phase(kit, "VERIFYING_HEALTH", lambda: verify(kit, request, outputs, made=made))
     finally:
         if request.audit_upload:
             upload.upload(kit, outputs)

@@ -1,4 +1,4 @@
-"""What do Ctrl-C and SIGTERM do to a deployment?"""
+"""What do Ctrl-C, SIGTERM and a closed terminal do to a deployment?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 from orchestrator.exits import Interrupted
 
-_ASKED = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_ASKED = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
@@ -19,7 +22,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 @contextmanager
 def interrupting() -> Iterator[Callable[[], None]]:
-    """Raise Interrupted at SIGINT and SIGTERM; what is yielded makes both ignored instead.
+    """Raise Interrupted at these signals; what is yielded makes them ignored instead.
 
     The second is for the moment when the audit record is closed: an impatient second Ctrl-C
     must not leave the first one unrecorded.

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.exits import USAGE, Halt
 
 _SUFFIXES = frozenset({".bicep", ".bicepparam", ".json", ".kql"})
+_RECORD = re.compile(r"\d{8}t\d{6}z-[0-9a-f]{8}\.")
 _SHA = re.compile(r"[0-9a-fA-F]{7,64}")
 _GIT_SECONDS = 30.0
 
@@ -79,5 +80,7 @@ def digest_of(template: Path, parameters: Path) -> str:
 
 
 def _belongs(path: Path) -> bool:
-    """Audit folders and snapshots lie beside the templates and are not deployed."""
-    return path.parts[0] not in {"audit", "logs", "snapshots"}
+    """What runs write down, snapshots and caches may lie beside the templates; none is deployed."""
+    if path.parts[0] in {"audit", "logs", "snapshots"} or _RECORD.match(path.name):
+        return False
+    return not any(part.startswith(".") for part in path.parts)

@@ -13,8 +13,8 @@ class Terminal:
         return sys.stdin is not None and sys.stdin.isatty()
 
     def ask(self, question: str) -> str:
-        """The answer in lower case; empty at the end of input."""
+        """The answer in lower case; empty at the end of input, or when it is gone."""
         try:
             return input(question).strip().lower()
-        except EOFError:
+        except (EOFError, OSError):
             return ""

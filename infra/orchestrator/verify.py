@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator import checks
@@ -23,14 +23,19 @@ WARNINGS = {
 }
 
 
-def verify(kit: Kit, request: Request, outputs: Mapping[str, Any]) -> list[Check]:
-    """Look until everything has settled. Raises Halt (UNHEALTHY) that names what has not."""
+def verify(
+    kit: Kit, request: Request, outputs: Mapping[str, Any], *, made: Collection[str]
+) -> list[Check]:
+    """Look until everything has settled; `made` names the sites that are new.
+
+    Raises Halt (UNHEALTHY) that names what has not.
+    """
     _warn(kit, outputs)
     apps = app_names(outputs)
 
     def look() -> list[Check]:
         found = checks.resources(kit.az, request.resource_group)
-        return found + [checks.app(kit.az, request.resource_group, *it) for it in apps]
+        return found + [checks.app(kit.az, request.resource_group, *it, made=made) for it in apps]
 
     seen = checks.until_settled(
         kit.clock, request.health_seconds, kit.patience.health_poll_seconds, look

@@ -31,14 +31,24 @@ def stage(app: str, *, repository: Path, folder: Path) -> None:
     missing = [str(path) for path in wanted.values() if not path.is_file()]
     if missing:
         raise PackageError(f"{', '.join(missing)} is not there; is {repository} a whole clone?")
-    if folder.exists():
-        shutil.rmtree(folder)
+    _clear(folder)
     for name, source in sorted(wanted.items()):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         # Like Git's own files: on Windows a clone may have other line ends than elsewhere.
         target.write_bytes(source.read_bytes().replace(b"\r\n", b"\n"))
     settle_modes(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a package was made of before. Raises PackageError where it is something else."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if found and not {*OWN_FILES, PRODUCT} & {*found}:
+        raise PackageError(
+            f"{folder} holds {found[0]}, which is of no package; empty it or choose another --out"
+        )
+    if found:
+        shutil.rmtree(folder)
 
 
 def contents(folder: Path) -> list[Path]:

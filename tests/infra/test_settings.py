@@ -127,6 +127,16 @@ def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
     assert settings["main"]["AOS_ADMIN_KEYS"] == "00ff"
 
 
+@pytest.mark.parametrize("app", APPS)
+def test_settings_without_a_parameter_of_their_own_can_be_given_but_replace_none(
+    variants: dict[str, Inventory], app: str
+) -> None:
+    settings = variants["everything"].settings(app)
+    assert settings["AOS_MCP_HOSTS"] == "mcp.internal.test:8080"
+    assert settings["AOS_MAX_TURNS"] == "32"
+    assert settings["AOS_AUTH"] == ("easyauth" if app == "main" else "keys")
+
+
 def test_customers_sign_in_before_main_and_probes_need_not(
     environments: dict[str, Inventory],
 ) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,11 @@ from tests.infra.orchestrator.world import World
 
 HANGS = "exec sleep 60\n"
 SECONDS = 30
+OWNS_ITS_TERMINAL = (
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])\n"
+)
 # The command of az that a phase waits in, and what must be recorded.
 WITHIN = {
     "VALIDATING_PARAMETERS": "group exists",
@@ -56,7 +62,7 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(ours)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("phase", WITHIN)
 def test_recorded_az_a_signal_within_a_phase_is_recorded(
     world: World, phase: str, number: signal.Signals
@@ -82,7 +88,7 @@ def test_recorded_az_a_crash_within_a_phase_is_recorded(
         "VERIFYING_HEALTH": "verify",
     }
 
-    def breaks(*_: object) -> None:
+    def breaks(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setattr(f"orchestrator.pipeline.{work[phase]}", breaks)
@@ -115,14 +121,49 @@ def test_recorded_az_ctrl_c_ends_the_process_and_its_az(world: World) -> None:
         os.kill(int(pid.read_text()), 0)
 
 
-def test_recorded_az_kill_leaves_the_entry_of_the_start(world: World) -> None:
-    world.az.answers("deployment group create", script="kill -9 $PPID\n")
+@pytest.mark.parametrize("phase", WITHIN)
+def test_recorded_az_kill_leaves_the_entry_of_the_phase_it_came_in(
+    world: World, phase: str
+) -> None:
+    world.az.answers(WITHIN[phase], script="kill -9 $PPID\n")
     done = subprocess.run(_command(world), capture_output=True, timeout=SECONDS, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert world.record()["state"] == "PLANNING"
+    assert world.record()["state"] == phase
+    assert world.phases()[-1] == (phase, "begun")
     assert "exit_code" not in world.record()
-    assert [it.kind for it in entries(world.audit)] == ["started", "phase", "phase", "phase"]
     assert faults(world.audit) == []
+
+
+def test_recorded_az_reader_that_went_away_does_not_end_the_deployment(world: World) -> None:
+    reader, writer = os.pipe()
+    with subprocess.Popen(_command(world), stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        os.read(reader, 1)
+        os.close(reader)
+        _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err) == (0, b"")
+    assert (world.record()["state"], world.record()["exit_code"]) == ("COMPLETED", 0)
+    assert faults(world.audit) == []
+
+
+def test_recorded_az_terminal_that_was_closed_is_recorded(world: World) -> None:
+    """Closing it sends SIGHUP, and nothing that is said after that can be written."""
+    pid = world.az.folder / "pid"
+    world.az.answers("deployment group create", script=f"echo $$ > {pid}\n{HANGS}")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", OWNS_ITS_TERMINAL, *_command(world)]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        while not pid.exists() or not pid.read_text():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.close(ours)
+        process.wait(timeout=SECONDS)
+    assert (world.record()["state"], world.record()["exit_code"]) == ("INTERRUPTED", 129)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
 
 
 def test_recorded_az_exit_code_and_crash_of_the_process(world: World) -> None:
@@ -282,7 +323,7 @@ def test_two_runs_at_once_write_one_chain(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
-    assert len(entries(tmp_path / "audit")) == 32
+    assert len(entries(tmp_path / "audit")) == 2 * (1 + 15 * 2)
     assert faults(tmp_path / "audit") == []
 
 

@@ -419,6 +419,13 @@ def test_templates_that_change_after_what_if_are_not_deployed(world: World) -> N
     assert world.az.calls("deployment group create") == []
 
 
+@pytest.mark.parametrize("name", ["records", "modules", ".cache/records"])
+def test_recorded_az_audit_folder_may_be_anywhere(world: World, name: str) -> None:
+    """What a run writes down is no template, wherever it lies."""
+    world.audit = world.infra / name
+    assert world.deploy() == 0, world.said
+
+
 @pytest.mark.parametrize("where", ["infra", "."])
 def test_paths_are_seen_from_the_current_folder(
     world: World, monkeypatch: pytest.MonkeyPatch, where: str

@@ -131,6 +131,31 @@ def test_recorded_az_app_with_code(
     assert "/main/api/health" in site.asked
 
 
+NO_HOST = "ERROR: Encountered an error (ServiceUnavailable) from host runtime.\n"
+NEW_SITE = said.change("Create", "Microsoft.Web/sites", "aos-dev-func")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "code"),
+    [
+        pytest.param([NEW_SITE], (503, "Function host is not running."), 0, id="made_just_now"),
+        pytest.param([], (503, "Function host is not running."), 6, id="it_stood_before"),
+        pytest.param([NEW_SITE], DOWN, 6, id="its_code_answers"),
+    ],
+)
+def test_recorded_az_new_app_whose_host_cannot_start_has_no_code_yet(
+    world: World, site: Site, changes: Any, answer: Any, code: int
+) -> None:
+    """Without code a host may not run, and then az cannot list the functions either."""
+    _published(world, site)
+    world.az.answers("deployment group what-if", said.what_if(*changes))
+    world.az.answers("functionapp function list", err=NO_HOST, code=1)
+    site.answers("main", answer)
+    assert world.deploy("--health-timeout", "5") == code, world.said
+    assert ("no code   app aos-dev-func" in world.said) == (code == 0)
+    assert ("func azure functionapp publish aos-dev-func" in world.said) == (code == 0)
+
+
 def test_recorded_az_app_that_does_not_answer_is_unhealthy(world: World) -> None:
     with Site() as gone:
         urls = gone.urls()

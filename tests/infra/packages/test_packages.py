@@ -75,9 +75,19 @@ def test_line_ends_of_a_windows_clone_do_not_change_a_package(built: Path, tmp_p
 
 def test_what_lay_in_the_folder_before_is_gone(tmp_path: Path) -> None:
     (tmp_path / "mcp").mkdir()
+    (tmp_path / "mcp" / "host.json").write_text("{}")
     (tmp_path / "mcp" / "local.settings.json").write_text("{}")
     assert package("mcp", "--out", str(tmp_path)).code == 0
     assert not (tmp_path / "mcp" / "local.settings.json").exists()
+
+
+def test_a_folder_that_is_no_package_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "main").mkdir()
+    (tmp_path / "main" / "thesis.txt").write_text("the only copy")
+    said = package("main", "--out", str(tmp_path))
+    assert (said.code, said.out) == (1, "")
+    assert f"{tmp_path / 'main'} holds thesis.txt, which is of no package" in said.err
+    assert (tmp_path / "main" / "thesis.txt").read_text() == "the only copy"
 
 
 def test_each_package_prints_its_size_and_a_digest_of_its_contents(tmp_path: Path) -> None:
