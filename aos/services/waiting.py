@@ -27,7 +27,8 @@ class _Watched:
     """One run that somebody waits for."""
 
     ended: asyncio.Future[Run]
-    poller: asyncio.Task[None]
+    poller: asyncio.Task[None] | None = None
+    seen: Run | None = None
     waiters: int = 0
 
 
@@ -41,21 +42,19 @@ class RunWaiters:
         self._recent: OrderedDict[str, Run] = OrderedDict()
 
     async def wait(self, request: AdmittedRequest, *, seconds: float) -> Run | None:
-        """The ended run, or None when `seconds` went by first (the run goes on)."""
+        """The ended run; when `seconds` went by first, the run as last seen, if it was seen."""
         if request.run_id in self._recent:
             return self._recent[request.run_id]
         watched = self._watched.get(request.run_id)
         if watched is None:
-            ended: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
-            poller = asyncio.create_task(self._poll(request, ended))
-            watched = self._watched[request.run_id] = _Watched(ended=ended, poller=poller)
+            watched = self._watched[request.run_id] = self._watch(request)
         watched.waiters += 1
         try:
             done, _ = await asyncio.wait({watched.ended}, timeout=seconds)
-            return watched.ended.result() if done else None
+            return watched.ended.result() if done else watched.seen
         finally:
             watched.waiters -= 1
-            if not watched.waiters:
+            if not watched.waiters and watched.poller is not None:
                 watched.poller.cancel()
                 self._watched.pop(request.run_id, None)
 
@@ -68,12 +67,18 @@ class RunWaiters:
         if watched is not None and not watched.ended.done():
             watched.ended.set_result(run)
 
-    async def _poll(self, request: AdmittedRequest, ended: asyncio.Future[Run]) -> None:
+    def _watch(self, request: AdmittedRequest) -> _Watched:
+        watched = _Watched(ended=asyncio.get_running_loop().create_future())
+        watched.poller = asyncio.create_task(self._poll(request, watched))
+        return watched
+
+    async def _poll(self, request: AdmittedRequest, watched: _Watched) -> None:
         pause = FIRST_POLL_SECONDS
-        while not ended.done():
+        while not watched.ended.done():
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
             with contextlib.suppress(TransientError):
                 run = await self._conversations.find_run(request.conversation_id, request.run_id)
-                if run is not None and run.status.ended and not ended.done():
-                    ended.set_result(run)
+                watched.seen = run or watched.seen
+                if run is not None and run.status.ended and not watched.ended.done():
+                    watched.ended.set_result(run)

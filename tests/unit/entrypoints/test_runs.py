@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aos.domain.run import Run, RunStatus
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
@@ -92,6 +93,23 @@ async def test_who_does_not_wait_gets_202_and_where_to_look(
 async def test_a_wait_that_ends_first_answers_202_and_the_run_goes_on(apps: InMemory) -> None:
     reply = await apps.ask({"message": "Hello", "wait_seconds": 0.05})
     assert reply.status == 202
+
+
+async def test_a_wait_that_ends_first_shows_the_run_as_it_then_stands(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_work(conversation_id: str, run_id: str) -> Run:
+        return Run(
+            run_id=run_id,
+            agent_id="ceo",
+            conversation_id=conversation_id,
+            status=RunStatus.WAITING_APPROVAL,
+            created_at=apps.clock.now(),
+        )
+
+    monkeypatch.setattr(apps.world.conversations, "find_run", at_work)
+    reply = await apps.ask({"message": "Hello", "wait_seconds": 0.5})
+    assert (reply.status, reply.body["status"]) == (202, "waiting_approval")
 
 
 async def test_the_form_of_agent_framework_works_and_is_answered_in_kind(apps: InMemory) -> None:
