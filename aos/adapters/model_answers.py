@@ -103,7 +103,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return _bounded(seconds)
     try:
         moment = parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

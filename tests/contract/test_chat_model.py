@@ -304,7 +304,11 @@ async def test_the_endpoints_wish_to_wait_is_passed_on(
     assert least <= error.retry_after_seconds <= most
 
 
-@pytest.mark.parametrize("nonsense", ["soon", "-3", "nan", ""])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["soon", "-3", "nan", "", f"Mon, 01 Jan {9 * 10**19} 00:00:00 GMT"],
+    ids=["words", "negative", "nan", "empty", "no-date-can-be-that-late"],
+)
 async def test_a_nonsensical_wish_is_none(
     endpoint: ScriptedModel, model: OpenAIChatModel, nonsense: str
 ) -> None:
