@@ -154,6 +154,11 @@ class Connection:
             return self._error("asked back, which is not supported")
         return outcome_of(result, self._masker)
 
+    def when_over(self, tell: Callable[[], None]) -> None:
+        """Call this once the session is over, whoever ended it."""
+        assert self._runner is not None  # it is open
+        self._runner.add_done_callback(lambda _: tell())
+
     async def close(self) -> None:
         """End the session and the server; returns when it is gone."""
         self._closing.set()
@@ -178,15 +183,18 @@ class Connection:
             ):
                 opening = asyncio.create_task(session.initialize())
                 closing = asyncio.create_task(self._closing.wait())
-                await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
-                if opening.done():
-                    opening.result()
-                    self._session = session
-                    if not ready.done():
-                        ready.set_result(None)
-                    await closing
-                opening.cancel()
-                await asyncio.wait([opening])
+                opening.add_done_callback(_looked_at)
+                try:
+                    await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
+                    if opening.done():
+                        opening.result()
+                        self._session = session
+                        if not ready.done():
+                            ready.set_result(None)
+                        await self._over(closing)
+                finally:
+                    opening.cancel()
+                    closing.cancel()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -194,6 +202,17 @@ class Connection:
             if ready.done():
                 return  # calls see that it has ended; who needs it starts another
             raise failed from error
+
+    async def _over(self, closing: asyncio.Task[bool]) -> None:
+        """Until we close it, or its process ends by itself."""
+        process = None if self._handle is None else self._handle.process
+        if process is None:
+            await asyncio.wait([closing])
+            return
+        ended = asyncio.create_task(process.wait())
+        await asyncio.wait([closing, ended], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        await asyncio.wait([ended])
 
     def _new_session(self, read: Any, write: Any) -> ClientSession:
         import mcp_types as types
@@ -282,6 +301,12 @@ class Connection:
 
     def _said(self, what: str) -> str:
         return self._masker.text(f"the MCP server {self._server_id!r} {what}")
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """What became of it is known otherwise, or not wanted any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _why(error: BaseException) -> str:

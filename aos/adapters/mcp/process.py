@@ -170,6 +170,9 @@ class ServerProcess:
                 pipe.close()
             if self._guard.stdin is not None:
                 self._guard.stdin.close()
+            # asyncio closes this some turns later, which the end of a loop would not wait for
+            transport: asyncio.SubprocessTransport = self._guard._transport  # type: ignore[attr-defined]
+            transport.close()
 
     async def _ended_within(self, seconds: float) -> bool:
         await asyncio.wait([self._ended], timeout=seconds)

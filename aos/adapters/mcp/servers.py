@@ -67,7 +67,7 @@ class McpServers:
         self._secrets_age = secrets_age_seconds
         self._place_seconds = place_seconds
         self._slots: dict[str, _Slot] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], Connection] = {}
         self._watchers: list[Watcher] = []
 
     def watch(self, watcher: Watcher) -> None:
@@ -121,8 +121,9 @@ class McpServers:
         for slot in slots:
             if slot.idle is not None:
                 slot.idle.cancel()
-        open_ones = [slot.connection for slot in slots if slot.connection is not None]
-        await asyncio.gather(*(connection.close() for connection in open_ones))
+        left = [slot.connection for slot in slots if slot.connection is not None]
+        left += self._ending.values()
+        await asyncio.gather(*(connection.close() for connection in left))
         for task in self._ending:
             task.cancel()
         if self._ending:
@@ -144,11 +145,7 @@ class McpServers:
                 slot.digest, slot.failures, slot.not_before = digest, 0, 0.0
             connection = slot.connection
             if connection is not None and not connection.alive:
-                said = (
-                    f"it ended; it last said: {connection.tail}" if connection.tail else "it ended"
-                )
-                self._retire(slot)
-                self._tell(card.server_id, "died", said)
+                self._over(card.server_id, connection)
             elif connection is not None and await self._is_current(slot, card):
                 return connection
             return await self._start(slot, card)
@@ -197,6 +194,7 @@ class McpServers:
             self._tell(card.server_id, "failed", str(error))
             raise error from None
         slot.connection, slot.launch, slot.failures, slot.failure = connection, launch, 0, None
+        connection.when_over(lambda: self._over(card.server_id, connection))
         self._rest(card, connection)
         self._tell(card.server_id, "started")
         return connection
@@ -218,6 +216,14 @@ class McpServers:
             self._retire(slot)
             self._tell(server_id, "stopped")
 
+    def _over(self, server_id: str, connection: Connection) -> None:
+        """A connection that we did not end is over, or answers no more."""
+        slot = self._slots.get(server_id)
+        if slot is not None and slot.connection is connection:
+            self._retire(slot)
+            said = f"it ended; it last said: {connection.tail}" if connection.tail else "it ended"
+            self._tell(server_id, "died", said)
+
     def _retire(self, slot: _Slot) -> None:
         """Let go of the connection; it is closed when its last call has ended."""
         connection, slot.connection, slot.launch = slot.connection, None, None
@@ -226,8 +232,8 @@ class McpServers:
             slot.idle = None
         if connection is not None:
             task = asyncio.create_task(_drain(connection))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._ending[task] = connection
+            task.add_done_callback(lambda done: self._ending.pop(done, None))
 
     def _tell(self, server_id: str, change: Change, said: str = "") -> None:
         for watcher in self._watchers:

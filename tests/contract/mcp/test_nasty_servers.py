@@ -92,6 +92,17 @@ async def test_a_server_that_dies_in_a_call_says_so_and_the_next_call_starts_ano
         assert (await call(made, nasty(), "echo", text="again")).content == "again"
 
 
+async def test_a_server_that_ends_by_itself_is_told_of_with_its_last_words() -> None:
+    told: list[tuple[str, str]] = []
+    async with servers() as made:
+        made.watch(lambda server, change, said: told.append((change, said)))
+        await call(made, nasty(), "environ_error")
+        pid = int((await call(made, nasty(), "pid")).content)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(told) == 2)
+    assert told == [("started", ""), ("died", "it ended; it last said: the token is")]
+
+
 async def test_a_result_over_the_bound_is_an_error_and_the_others_go_on() -> None:
     async with servers() as made:
         huge = await call(made, nasty(), "huge", bytes=20_000_000, seconds=20.0)
