@@ -269,6 +269,7 @@ class MainServices:
         world = self._world
         return Replies(
             ledger=world.ledger,
+            index=world.index,
             pending=world.pending,
             bus=world.bus,
             clock=world.clock,

@@ -221,6 +221,18 @@ class IndexedRun:
     owner: str
     created_at: datetime
 
+    @classmethod
+    def of(cls, run: AdmittedRequest | Run, *, owner: str) -> IndexedRun:
+        """What the lists know of this run."""
+        admitted = run.created_at if isinstance(run, Run) else run.admitted_at
+        return cls(
+            run_id=run.run_id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            owner=owner,
+            created_at=admitted,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexPage:
@@ -233,7 +245,7 @@ class IndexPage:
 class RunIndex(Protocol):
     """The lists, table `aosindex`: runs by agent and by owner, newest first."""
 
-    async def add(self, request: AdmittedRequest) -> None:
+    async def add(self, run: IndexedRun) -> None:
         """Enter an admitted run; entering it again changes nothing."""
         ...
 

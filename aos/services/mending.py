@@ -19,6 +19,7 @@ from aos.ports import (
     Bus,
     Clock,
     ConversationStore,
+    IndexedRun,
     PendingRun,
     PendingStore,
     RequestStore,
@@ -75,13 +76,13 @@ class Mender:
             await self._mend(row)
         except StaleWrite:
             return
-        except AosError as error:
-            transient = isinstance(error, TransientError)
+        except TransientError as error:
             self._telemetry.log(
-                "mending_postponed" if transient else "mending_failed",
-                level="warning" if transient else "error",
-                run_id=row.run_id,
-                reason=str(error),
+                "mending_postponed", level="warning", run_id=row.run_id, reason=str(error)
+            )
+        except AosError as error:
+            self._telemetry.log(
+                "mending_failed", level="error", run_id=row.run_id, reason=str(error)
             )
 
     async def _mend(self, row: PendingRun) -> None:
@@ -97,7 +98,7 @@ class Mender:
         await self._pending.move(row, next_check=self._clock.now() + _pause(row))
         if row.checks == 0:
             with contextlib.suppress(TransientError):
-                await self._index.add(request)
+                await self._index.add(IndexedRun.of(request, owner=request.owner))
         await self._nudge(stored)
 
     async def _orphan(self, row: PendingRun) -> None:

@@ -1,9 +1,10 @@
 """How does main tell the world that a run has ended, once?
 
 The parent of a delegated run is told first. The reply goes out unless `seen:<run_id>` stands; then
-that row and the usage are written together, the event is published (at least once, with one id),
-and the pending row goes last. So a reply goes out again only if its request comes again, or if main
-died between sending and recording it: with the same id and the same bytes.
+that row and the usage are written together, the run is entered in the lists (its admission may have
+died before), the event is published (at least once, with one id), and the pending row goes last. So
+a reply goes out again only if its request comes again, or if main died between sending and
+recording it: with the same id and the same bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from aos.domain.envelope import (
 from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
 from aos.domain.tool import shown
 from aos.errors import ErrorInfo, StaleWrite, TransientError
-from aos.ports import Bus, Clock, Ledger, PendingStore, ReceivedMessage, Telemetry
+from aos.ports import (
+    Bus,
+    Clock,
+    IndexedRun,
+    Ledger,
+    PendingStore,
+    ReceivedMessage,
+    RunIndex,
+    Telemetry,
+)
 
 RECORD_TRIES = 8
 MAX_RUN_BYTES = 200 * 1024
@@ -55,6 +65,7 @@ class Replies:
         self,
         *,
         ledger: Ledger,
+        index: RunIndex,
         pending: PendingStore,
         bus: Bus,
         clock: Clock,
@@ -62,6 +73,7 @@ class Replies:
         public_url: str = "",
     ) -> None:
         self._ledger = ledger
+        self._index = index
         self._pending = pending
         self._bus = bus
         self._clock = clock
@@ -72,6 +84,7 @@ class Replies:
         """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
         run = ended.run
         await self._tell_once(ended)
+        await self._index.add(IndexedRun.of(run, owner=ended.owner))
         await self._bus.publish(self._event(ended))
         await self._pending.drop(run.run_id)
 

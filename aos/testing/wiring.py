@@ -84,6 +84,7 @@ class WiredServices:
     def _wire_main(self) -> None:
         self.replies_service = Replies(
             ledger=MemoryLedger(self.tables),
+            index=self.index,
             pending=self.pending,
             bus=self.bus,
             clock=self.clock,

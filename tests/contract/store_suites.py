@@ -202,6 +202,11 @@ class RequestStoreSuite:
         )
 
 
+def a_listed(request: AdmittedRequest) -> IndexedRun:
+    """An admitted run as the lists have it."""
+    return IndexedRun.of(request, owner=request.owner)
+
+
 def a_pending(*, next_check: datetime = NOON, **changes: Any) -> PendingRun:
     """A pending row."""
     return PendingRun(
@@ -517,7 +522,7 @@ class RunIndexSuite:
             for number in range(6)
         ]
         for request in runs:
-            await index.add(request)
+            await index.add(a_listed(request))
         assert await self._ids(index, agent_id=agent) == [r.run_id for r in reversed(runs)]
         assert await self._ids(index, owner=mine) == [r.run_id for r in reversed(runs[1::2])]
         assert await self._ids(index, agent_id=agent, owner=other) == [
@@ -532,7 +537,7 @@ class RunIndexSuite:
     async def test_an_admin_lists_everybodys_runs(self, index: RunIndex) -> None:
         runs = [a_request(owner=an_id(), admitted_at=NOON + timedelta(days=n)) for n in range(3)]
         for request in runs:
-            await index.add(request)
+            await index.add(a_listed(request))
         found = await self._ids(index)
         assert [run_id for run_id in found if run_id in {r.run_id for r in runs}] == [
             r.run_id for r in reversed(runs)
@@ -540,7 +545,7 @@ class RunIndexSuite:
 
     async def test_an_item_says_what_is_known(self, index: RunIndex) -> None:
         request = a_request(owner=an_id())
-        await index.add(request)
+        await index.add(a_listed(request))
         page = await index.runs(
             agent_id=None, owner=request.owner, since=None, after=None, limit=10
         )
@@ -557,8 +562,8 @@ class RunIndexSuite:
 
     async def test_entering_a_run_again_changes_nothing(self, index: RunIndex) -> None:
         request = a_request(owner=an_id())
-        await index.add(request)
-        await index.add(request)
+        await index.add(a_listed(request))
+        await index.add(a_listed(request))
         assert await self._ids(index, owner=request.owner) == [request.run_id]
 
     async def test_pages_join_without_gap_or_repeat(self, index: RunIndex) -> None:
@@ -566,7 +571,7 @@ class RunIndexSuite:
         runs = [a_request(owner=owner, admitted_at=NOON) for _ in range(4)]
         runs += [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(1, 4)]
         for request in runs:
-            await index.add(request)
+            await index.add(a_listed(request))
         found: list[str] = []
         after: str | None = None
         for _ in range(8):
@@ -589,7 +594,7 @@ class RunIndexSuite:
         )
         alone = a_request(owner=owner, admitted_at=NOON + timedelta(seconds=5))
         for request in (first, alone, second):
-            await index.add(request)
+            await index.add(a_listed(request))
         page = await index.conversations(owner=owner, after=None, limit=10)
         assert [item.conversation_id for item in page.items] == [alone.conversation_id, chat]
         assert page.next is None
@@ -606,7 +611,7 @@ class RunIndexSuite:
             admitted_at=NOON + timedelta(seconds=1),
         )
         for request in (first, second, first, second):
-            await index.add(request)
+            await index.add(a_listed(request))
         page = await index.conversations(owner=owner, after=None, limit=10)
         assert [item.run_id for item in page.items] == [first.run_id]
 
@@ -619,7 +624,7 @@ class RunIndexSuite:
             owner=admin, conversation_id=chat, admitted_at=NOON + timedelta(seconds=1)
         )
         for request in (mine, theirs):
-            await index.add(request)
+            await index.add(a_listed(request))
         assert (await index.conversations(owner=admin, after=None, limit=10)).items == []
         assert await self._ids(index, owner=admin) == [theirs.run_id]
 
@@ -627,21 +632,21 @@ class RunIndexSuite:
         later = NOON + timedelta(days=900)
         begun = [a_request(owner=an_id(), admitted_at=later) for _ in range(2)]
         for request in begun:
-            await index.add(request)
+            await index.add(a_listed(request))
         page = await index.conversations(owner=None, after=None, limit=2)
         assert {item.run_id for item in page.items} == {request.run_id for request in begun}
 
     async def test_many_runs_entered_at_once_are_all_listed(self, index: RunIndex) -> None:
         owner = an_id()
         runs = [a_request(owner=owner) for _ in range(150)]
-        await asyncio.gather(*map(index.add, runs))
+        await asyncio.gather(*map(index.add, map(a_listed, runs)))
         assert set(await self._ids(index, owner=owner)) == {request.run_id for request in runs}
 
     async def test_conversations_are_paged(self, index: RunIndex) -> None:
         owner = an_id()
         runs = [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(5)]
         for request in runs:
-            await index.add(request)
+            await index.add(a_listed(request))
         first = await index.conversations(owner=owner, after=None, limit=3)
         rest = await index.conversations(owner=owner, after=first.next, limit=3)
         found = [item.conversation_id for item in (*first.items, *rest.items)]

@@ -18,6 +18,7 @@ from tests.contract.azurite import ACCOUNT, Azurite
 from tests.contract.store_suites import (
     NOON,
     a_head,
+    a_listed,
     a_pending,
     a_request,
     an_ended_run,
@@ -61,7 +62,7 @@ WRITES: dict[str, Callable[[AzureTables], Awaitable[object]]] = {
         Step(conversation=a_head(a_request())), etag=None
     ),
     "save a step": lambda tables: tables.conversations().save(_whole_step(), etag=None),
-    "enter a run": lambda tables: tables.index().add(a_request()),
+    "enter a run": lambda tables: tables.index().add(a_listed(a_request())),
 }
 READS: dict[str, Callable[[AzureTables], Awaitable[object]]] = {
     "find a request": lambda tables: tables.requests().find(an_id()),

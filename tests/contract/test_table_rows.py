@@ -23,6 +23,7 @@ from tests.contract.azurite import Azurite
 from tests.contract.store_suites import (
     NOON,
     a_head,
+    a_listed,
     a_pending,
     a_request,
     an_ended_run,
@@ -63,7 +64,7 @@ async def test_rows_stand_where_the_contract_says(
     await tables.conversations().save(replace(step, runs=(run,)), etag=None)
     await tables.requests().insert(request)
     await tables.pending().put(a_pending(run_id=run.run_id))
-    await tables.index().add(request)
+    await tables.index().add(a_listed(request))
     await tables.ledger().record(run, await tables.ledger().look(run))
 
     def keys(table: str, condition: str) -> list[tuple[str, str]]:
@@ -242,7 +243,7 @@ async def test_full_looks_at_pending_rows_come_round_to_all(tables: AzureTables)
 
 async def test_a_key_from_outside_cannot_leave_its_filter(tables: AzureTables) -> None:
     owner, token = an_id(), "x' or PartitionKey gt 'a"
-    await tables.index().add(a_request(owner=owner))
+    await tables.index().add(a_listed(a_request(owner=owner)))
     for after in (token, "'", "''", "\x00", "ü", "z" * 5000):
         page = await tables.index().runs(
             agent_id=None, owner=owner, since=None, after=after, limit=5

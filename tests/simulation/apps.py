@@ -155,6 +155,7 @@ class MainApp(App):
         self.ledger = MemoryLedger(tables, door=self.door)
         self.replies = Replies(
             ledger=self.ledger,
+            index=self.index,
             pending=self.pending,
             bus=self.bus,
             clock=clock,

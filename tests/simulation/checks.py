@@ -244,7 +244,7 @@ class Checks:
         self.replies[run_id].append(kept.body)
         self.first_reply.setdefault(run_id, now)
         seen, again = self.seen_at.get(run_id), self.asked_again.get(run_id, -REPEAT_WINDOW)
-        if seen is not None and now - seen > REPEAT_WINDOW / 2 and now - again > REPEAT_WINDOW:
+        if seen is not None and now - seen > REPEAT_WINDOW / 2 and now - again > 2 * REPEAT_WINDOW:
             self.fail(f"{run_id} was answered again though its reply was recorded long ago")
 
     def _request_completed(self, kept: Kept) -> None:

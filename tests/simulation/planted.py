@@ -156,6 +156,17 @@ def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Replies, "_tell_once", tell_once)
 
 
+def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
+    """What an admission died before, its run's end does not make up for."""
+
+    async def deliver(self: Replies, ended: RunEnded) -> None:
+        await self._tell_once(ended)
+        await self._bus.publish(self._event(ended))
+        await self._pending.drop(ended.run.run_id)
+
+    return patch.object(Replies, "deliver", deliver)
+
+
 def owners_unchecked() -> contextlib.AbstractContextManager[Any]:
     """Realm lets whoever comes second into the conversation."""
     real = advance.admit
@@ -201,6 +212,7 @@ PLANTED: dict[str, Planted] = {
     "clock_runs_in_an_outage": clock_runs_in_an_outage,
     "orphan_dropped_at_once": orphan_dropped_at_once,
     "reply_without_a_look": reply_without_a_look,
+    "listed_by_admission_alone": listed_by_admission_alone,
     "owners_unchecked": owners_unchecked,
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,

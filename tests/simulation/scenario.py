@@ -92,7 +92,7 @@ def scenario(seed: int) -> Scenario:
         seed=seed,
         kind=kind,
         mains=rng.choice((1, 1, 2)),
-        realms=rng.choice((1, 2, 2, 3)) if kind != "catalog" else 1,
+        realms=rng.choice((1, 2, 2, 3)),
         mcps=rng.choice((1, 2, 2)) if kind == "tools" else 0,
         mean_operations=rng.choice((12.0, 30.0, 30.0, 90.0, 300.0)) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),

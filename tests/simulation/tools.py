@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from aos.domain.mcp_server import McpServerCard
 from aos.domain.tool import ServerTools, ToolOutcome, ToolSchema
-from aos.errors import TransientError
+from aos.errors import ServerFailed, TransientError
 
 if TYPE_CHECKING:
     from tests.simulation.apps import App
@@ -30,6 +30,8 @@ SERVER: dict[str, Any] = {
     "repeatable": ["look"],
 }
 TOOLS = ("look", "put", "guarded")
+SLOW_START, NO_START = 0.1, 0.03
+LONGEST_START = 160.0
 
 
 @dataclass(slots=True)
@@ -62,8 +64,13 @@ class SimServers:
 
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
-        """The server; now and then it cannot be had."""
+        """The server; now and then it is slow to start, cannot be had, or does not start."""
         await self._app.door("servers.hold", card.server_id, lambda: None)
+        start = self._rng.random()
+        if start < SLOW_START:
+            await self._app.world.loop.pause(LONGEST_START * self._rng.random())
+        elif start > 1 - NO_START:
+            raise ServerFailed(f"the MCP server {card.server_id!r} does not start")
         yield _Line(self._app, self._box, self._rng)
 
     async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:

@@ -32,6 +32,7 @@ def verdict(world: World) -> None:
     tools(world)
     _accepted(world)
     _usage(world)
+    _lists(world)
     _errors(world)
 
 
@@ -186,6 +187,13 @@ def _accepted(world: World) -> None:
         known = run_id in world.tables.requests
         if ask.over_queue and not known and ask.key not in world.checks.refused:
             world.checks.fail(f"{run_id} came over the queue: no run, no refusal")
+
+
+def _lists(world: World) -> None:
+    """What was accepted is in the lists."""
+    for run_id in sorted(world.tables.requests):
+        if run_id not in world.tables.index:
+            world.checks.fail(f"{run_id} was accepted, ended, and is in no list")
 
 
 def _usage(world: World) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
+from aos.errors import TransientError
+from aos.ports import IndexedRun
 from aos.testing import MemoryWorld, ScriptedModel
 
 
@@ -16,3 +19,18 @@ async def test_a_conversation_of_another_owner_is_in_no_list_though_its_id_was_r
     assert head.owner == "ann"
     world.tables.index[run_id] = replace(row, owner="bob")  # as if his had been listed first
     assert (await world.reading.conversations(owner="bob")).items == []
+
+
+async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() -> None:
+    world = MemoryWorld(model=ScriptedModel("one"))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    add, tries = world.index.add, count()
+
+    async def away_at_first(run: IndexedRun) -> None:
+        if not next(tries):
+            raise TransientError("the lists are away")
+        await add(run)
+
+    world.index.add = away_at_first  # type: ignore[method-assign]
+    run = await world.ask("ceo", "Hello", owner="ann")
+    assert (await world.reading.runs(owner="ann")).items == [run]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.tables import DayUsage, MemoryTables
-from aos.domain.run import AdmittedRequest, Run, to_wire_time
+from aos.domain.run import Run, to_wire_time
 from aos.errors import StaleWrite
 from aos.ports import IndexedRun, IndexPage, LedgerEntry
 
@@ -26,19 +26,13 @@ class MemoryRunIndex:
         self._tables = tables
         self._door = door
 
-    async def add(self, request: AdmittedRequest) -> None:
+    async def add(self, run: IndexedRun) -> None:
         """Enter an admitted run; entering it again changes nothing."""
 
         def act() -> None:
-            self._tables.index[request.run_id] = IndexedRun(
-                run_id=request.run_id,
-                conversation_id=request.conversation_id,
-                agent_id=request.agent_id,
-                owner=request.owner,
-                created_at=request.admitted_at,
-            )
+            self._tables.index[run.run_id] = run
 
-        await self._door("index.add", request.run_id, act)
+        await self._door("index.add", run.run_id, act)
 
     async def runs(
         self,

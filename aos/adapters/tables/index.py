@@ -16,7 +16,7 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
-from aos.domain.run import AdmittedRequest, required_time, to_wire_time
+from aos.domain.run import required_time, to_wire_time
 from aos.errors import StaleWrite
 from aos.ports import IndexedRun, IndexPage
 
@@ -25,6 +25,7 @@ AFTER_DIGITS = "A"
 END = 253_402_300_800_000
 """The year 10000 in milliseconds: times are counted down from it."""
 FIRSTS_REMEMBERED = 4096
+RUNS_REMEMBERED = 4096
 LONGEST_TOKEN = 100
 UUID_LENGTH = 36
 _MILLISECOND = timedelta(milliseconds=1)
@@ -39,17 +40,24 @@ class AzureRunIndex:
         self._requests = requests
         self._writes = GroupedWrites(table)
         self._firsts: OrderedDict[str, str] = OrderedDict()
+        self._entered: OrderedDict[str, None] = OrderedDict()
 
-    async def add(self, request: AdmittedRequest) -> None:
+    async def add(self, run: IndexedRun) -> None:
         """Enter an admitted run; entering it again changes nothing.
 
         Three calls at once, one a partition, which runs entered at the same time share; before
-        them one to three, where this process does not know the conversation's first run.
+        them one to three, where this process does not know the conversation's first run. None
+        where this process has entered the run lately.
         """
-        first = await self._first_run(request)
-        rows = {_key(request): _columns(request, first=first == request.run_id)}
-        partitions = (f"agent:{request.agent_id}", _owner(request.owner), EVERYBODY)
+        if run.run_id in self._entered:
+            return
+        first = await self._first_run(run)
+        rows = {_key(run): _columns(run, first=first == run.run_id)}
+        partitions = (f"agent:{run.agent_id}", _owner(run.owner), EVERYBODY)
         await asyncio.gather(*(self._writes.put(partition, rows) for partition in partitions))
+        self._entered[run.run_id] = None
+        while len(self._entered) > RUNS_REMEMBERED:
+            self._entered.popitem(last=False)
 
     async def runs(
         self,
@@ -104,22 +112,22 @@ class AzureRunIndex:
             next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
 
-    async def _first_run(self, request: AdmittedRequest) -> str:
-        """The first run of the request's conversation."""
-        conversation_id = request.conversation_id
+    async def _first_run(self, run: IndexedRun) -> str:
+        """The first run of the run's conversation."""
+        conversation_id = run.conversation_id
         first = self._firsts.get(conversation_id)
-        if conversation_id == request.run_id:
-            first = request.run_id
+        if conversation_id == run.run_id:
+            first = run.run_id
         if first is None:
-            first = await self._look_up_first(request)
+            first = await self._look_up_first(run)
         self._firsts[conversation_id] = first
         while len(self._firsts) > FIRSTS_REMEMBERED:
             self._firsts.popitem(last=False)
         return first
 
-    async def _look_up_first(self, request: AdmittedRequest) -> str:
+    async def _look_up_first(self, run: IndexedRun) -> str:
         """The run that the conversation is named after, else the one that was entered first."""
-        name = request.conversation_id
+        name = run.conversation_id
         if len(name) == UUID_LENGTH:
             named = await self._requests.get(name, "run")
             if named is not None and document(named)["conversation_id"] == name:
@@ -128,20 +136,20 @@ class AzureRunIndex:
         found = await self._table.get(EVERYBODY, row)
         if found is not None:
             return str(found["run_id"])
-        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(request, first=True)}
+        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(run, first=True)}
         try:
             await self._table.insert(marker)
-        except StaleWrite:  # by another just now; OutcomeUnknown is for the mender, who adds again
+        except StaleWrite:  # by another just now; after OutcomeUnknown the run's end adds again
             found = await self._table.get(EVERYBODY, row)
-        return request.run_id if found is None else str(found["run_id"])
+        return run.run_id if found is None else str(found["run_id"])
 
 
 def _owner(owner: str) -> str:
     return f"owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _key(request: AdmittedRequest) -> str:
-    return f"{_inverted(request.admitted_at)}-{request.run_id}"
+def _key(run: IndexedRun) -> str:
+    return f"{_inverted(run.created_at)}-{run.run_id}"
 
 
 def _inverted(moment: datetime, *, later: int = 0) -> str:
@@ -149,14 +157,14 @@ def _inverted(moment: datetime, *, later: int = 0) -> str:
     return f"{END - (moment - _EPOCH) // _MILLISECOND + later:015d}"
 
 
-def _columns(request: AdmittedRequest, *, first: bool) -> dict[str, Any]:
+def _columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "run_id": request.run_id,
-        "conversation_id": request.conversation_id,
-        "agent_id": request.agent_id,
-        "owner": request.owner,
-        "created_at": to_wire_time(request.admitted_at),
+        "run_id": run.run_id,
+        "conversation_id": run.conversation_id,
+        "agent_id": run.agent_id,
+        "owner": run.owner,
+        "created_at": to_wire_time(run.created_at),
         "first": first,
     }
 

@@ -34,6 +34,7 @@ from aos.ports import (
     Clock,
     ConversationStore,
     Ids,
+    IndexedRun,
     PendingRun,
     PendingStore,
     RequestStore,
@@ -279,9 +280,9 @@ class Admissions:
             )
 
     async def _list(self, admitted: AdmittedRequest) -> None:
-        """Enter the run in the lists; the mender does it again where this fails."""
+        """Enter the run in the lists; whoever delivers its end does it again, lest this failed."""
         with contextlib.suppress(TransientError):
-            await self._index.add(admitted)
+            await self._index.add(IndexedRun.of(admitted, owner=admitted.owner))
 
     def _pending_row(self, request: AdmittedRequest, *, delay: timedelta) -> PendingRun:
         return PendingRun(
