@@ -76,6 +76,7 @@ class Assessment:
 
     digest: str | None
     enabled: bool = True
+    purpose: str = ""
     errors: tuple[CardProblem, ...] = ()
     warnings: tuple[CardProblem, ...] = ()
     references: tuple[CardReference, ...] = ()

@@ -48,6 +48,7 @@ def assess_card(
     assessment = Assessment(
         digest=digest,
         enabled=raw.get("enabled", True),
+        purpose="" if is_server else raw["purpose"],
         warnings=_bounded(server_warnings(raw, policy)) if is_server else (),
         references=() if is_server else references(raw),
     )

@@ -114,6 +114,8 @@ class CardChange:
     card_id: str
     before: CatalogEntry | None
     after: CatalogEntry
+    purpose: str = ""
+    """What the agent is for, where its card was judged for this catalog."""
 
     @property
     def serves_anew(self) -> bool:
@@ -197,7 +199,8 @@ def plan_publication(
         published_at=now,
         entries=_without_oldest_removed(entries),
     )
-    return Publication(index=index, changes=_changes(previous, entries, said_anew))
+    changes = _changes(previous, entries, said_anew, assessed)
+    return Publication(index=index, changes=changes)
 
 
 def status_if_uploaded(
@@ -298,16 +301,20 @@ def _says_anew(before: CatalogEntry | None, after: CatalogEntry) -> bool:
 
 
 def _changes(
-    previous: CatalogIndex, entries: Mapping[CardKey, CatalogEntry], keys: Iterable[CardKey]
+    previous: CatalogIndex,
+    entries: Mapping[CardKey, CatalogEntry],
+    keys: Iterable[CardKey],
+    assessed: Mapping[CardKey, tuple[str, Assessment]],
 ) -> tuple[CardChange, ...]:
     return tuple(
         CardChange(
-            kind=kind,
-            card_id=card_id,
-            before=previous.entries.get((kind, card_id)),
-            after=entries[kind, card_id],
+            kind=key[0],
+            card_id=key[1],
+            before=previous.entries.get(key),
+            after=entries[key],
+            purpose=assessed[key][1].purpose if key in assessed else "",
         )
-        for kind, card_id in sorted(keys)
+        for key in sorted(keys)
     )
 
 

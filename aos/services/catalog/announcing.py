@@ -53,7 +53,7 @@ class Announcer:
             return
         agent = {"agentId": change.card_id, "agent_id": change.card_id}
         if change.started:
-            self._telemetry.custom_event("AgentInitialized", **agent)
+            self._telemetry.custom_event("AgentInitialized", **agent, purpose=change.purpose)
             self._telemetry.custom_event("AgentStarted", **agent)
         elif change.stopped:
             self._telemetry.custom_event("AgentStopped", **agent)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from aos.adapters.memory import ManualClock, MemoryBroker, MemoryBus
+from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.adapters.telemetry import AppTelemetry, make_telemetry
+from aos.domain.card import CardPolicy
 from aos.errors import RunFailed
+from aos.services.catalog.announcing import Announcer
+from aos.services.catalog.publisher import CatalogPublisher
 from aos.testing import MemoryWorld, ScriptedModel
 from tests.unit.adapters.ingestion import Ingestion, running_ingestion
 
@@ -225,6 +231,23 @@ def test_a_custom_event_has_the_names_that_azure_monitor_looks_for(
     )
 
 
+async def test_an_agent_that_is_new_is_told_in_the_plans_words(
+    telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """{"event": "AgentInitialized", "agent_id": "ceo", "purpose": …, "timestamp": …}"""
+    clock = ManualClock()
+    config, data = MemoryBlobStore(clock=clock), MemoryBlobStore(clock=clock)
+    body = {"agent_id": "ceo", "purpose": "Strategic oversight"}
+    await config.write("agents/ceo.json", json.dumps(body).encode())
+    publisher = CatalogPublisher(config=config, data=data, clock=clock, policy=CardPolicy())
+    bus = MemoryBus(MemoryBroker(clock=clock), clock=clock)
+    announcer = Announcer(bus=bus, clock=clock, telemetry=telemetry)
+    await announcer.tell(await publisher.publish())
+    [line] = [line for line in lines(caplog) if line["event"] == "AgentInitialized"]
+    assert (line["agent_id"], line["purpose"]) == ("ceo", "Strategic oversight")
+    assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+
+
 async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
     connected: AppTelemetry,
     exporter: InMemorySpanExporter,
@@ -277,6 +300,7 @@ for _ in range(2):
 with telemetry.span("POST /run", traceparent={incoming!r}, **{{"http.request.method": "POST"}}):
     telemetry.log("run_admitted", agent_id="ceo", run_id="r1")
     telemetry.custom_event("AgentOperation", agentId="ceo", operation="run.completed")
+    telemetry.log("run_broke", level="error", agent_id="ceo")
 """
 LIST_MODULES = """
 print(json.dumps([n for n in sys.modules if n.startswith(("opentelemetry", "azure"))]))
@@ -294,7 +318,7 @@ def test_without_a_connection_string_nothing_of_open_telemetry_is_loaded() -> No
     code = WORK.format(connection=None, incoming=INCOMING) + LIST_MODULES
     *written, loaded = [json.loads(line) for line in run_python(code).splitlines()]
     assert loaded == []
-    assert [line["event"] for line in written] == ["run_admitted", "AgentOperation"]
+    assert [line["event"] for line in written] == ["run_admitted", "AgentOperation", "run_broke"]
     assert {line["trace_id"] for line in written} == {TRACE_ID}
 
 
@@ -322,8 +346,20 @@ def test_application_insights_gets_the_plans_custom_events(ingestion: Ingestion)
 def test_application_insights_gets_lines_that_the_plans_queries_find(ingestion: Ingestion) -> None:
     """`traces | where message contains "agent"`; each line once, though set up was asked twice."""
     messages = [json.loads(row["message"]) for row in ingestion.rows("MessageData")]
-    assert [line["event"] for line in messages] == ["run_admitted", "AgentOperation"]
+    assert [line["event"] for line in messages] == ["run_admitted", "AgentOperation", "run_broke"]
     assert all("agent" in row["message"] for row in ingestion.rows("MessageData"))
+
+
+def test_application_insights_gets_errors_as_the_plans_query_finds_them(
+    ingestion: Ingestion,
+) -> None:
+    """`traces | where severityLevel >= 3`"""
+    found = [
+        json.loads(row["message"])["event"]
+        for row in ingestion.rows("MessageData")
+        if row["severityLevel"] >= 3
+    ]
+    assert found == ["run_broke"]
 
 
 def test_application_insights_gets_the_door_as_a_request_of_the_callers_trace(

@@ -149,6 +149,12 @@ async def test_publishing_is_told_to_operators_and_to_subscribers(apps: InMemory
     await put(apps, {**CARD, "enabled": False})
     names = [row["name"] for row in apps.telemetry.custom_events if row.get("agentId") == "cfo"]
     assert names == ["AgentInitialized", "AgentStarted", "AgentStopped"]
+    purposes = {
+        row.get("agent_id"): row.get("purpose")
+        for row in apps.telemetry.custom_events
+        if row["name"] == "AgentInitialized"
+    }
+    assert purposes["cfo"] == CARD["purpose"]
     events = [json.loads(kept.body) for kept in apps.broker.messages("system-events")]
     assert {event["type"] for event in events} == {"config.published"}
     assert events[-1]["data"]["cards"][0]["agent_id"] == "cfo"
