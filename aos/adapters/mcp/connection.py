@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aos.adapters.mcp.results import Masker, outcome_of
+from aos.adapters.mcp.tool_list import NotListable, all_tools
 from aos.domain.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from aos.adapters.mcp.stdio import ServerHandle, Streams
 
-MOST_TOOLS = 2_000
-MOST_PAGES = 100
-MOST_SCHEMA_BYTES = 8 * 1024 * 1024
 LIST_SECONDS = 30.0
 PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
@@ -120,7 +117,9 @@ class Connection:
         """Every tool that the server has. Raises ServerFailed."""
         try:
             async with asyncio.timeout(LIST_SECONDS):
-                return await self._list_tools()
+                return await all_tools(self._opened(), self._masker)
+        except NotListable as error:
+            raise self._failed(str(error)) from error
         except TimeoutError as error:
             self._doubtful = True
             raise self._failed(f"did not list its tools within {LIST_SECONDS:g} s") from error
@@ -229,43 +228,6 @@ class Connection:
             write,
             message_handler=heard,
             client_info=types.Implementation(name="aos", version=__version__),
-        )
-
-    async def _list_tools(self) -> list[ToolSchema]:
-        import mcp_types as types
-        from mcp.shared.exceptions import MCPError
-
-        found: list[ToolSchema] = []
-        cursor: str | None = None
-        room = MOST_SCHEMA_BYTES
-        for _ in range(MOST_PAGES):
-            params = None if cursor is None else types.PaginatedRequestParams(cursor=cursor)
-            try:
-                page = await self._opened().list_tools(params=params)
-            except (MCPError, ValueError, RuntimeError) as error:
-                raise self._failed(f"does not list its tools: {error}") from error
-            for tool in page.tools:
-                schema = self._schema(tool)
-                room -= len(json.dumps(schema.to_dict()))
-                found.append(schema)
-            if len(found) > MOST_TOOLS or room < 0:
-                raise self._failed(
-                    f"lists more than {MOST_TOOLS:,} tools, or more than 8 MiB of schemas"
-                )
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
-        raise self._failed(f"lists its tools on more than {MOST_PAGES} pages")
-
-    def _schema(self, tool: Any) -> ToolSchema:
-        annotations = tool.annotations
-        return ToolSchema(
-            name=tool.name,
-            description=self._masker.text(tool.description or ""),
-            input_schema=self._masker.value(tool.input_schema),
-            annotations=annotations.model_dump(mode="json", by_alias=True, exclude_none=True)
-            if annotations is not None
-            else {},
         )
 
     async def _answers_still(self) -> bool:

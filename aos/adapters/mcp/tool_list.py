@@ -1,0 +1,65 @@
+"""Which tools does a server list, page by page, and how many may they be?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from aos.adapters.mcp.results import Masker
+from aos.domain.tool import ToolSchema
+
+if TYPE_CHECKING:
+    import mcp_types as types
+    from mcp.client.session import ClientSession
+
+MOST_TOOLS = 2_000
+MOST_PAGES = 100
+MOST_SCHEMA_BYTES = 8 * 1024 * 1024
+
+
+class NotListable(Exception):
+    """The server does not list its tools, or too many; the text says so without its name."""
+
+
+async def all_tools(session: ClientSession, masker: Masker) -> list[ToolSchema]:
+    """Every tool that the server has. Raises NotListable."""
+    found: list[ToolSchema] = []
+    cursor: str | None = None
+    room = MOST_SCHEMA_BYTES
+    for _ in range(MOST_PAGES):
+        page = await _page(session, cursor)
+        for tool in page.tools:
+            schema = _schema(tool, masker)
+            room -= len(json.dumps(schema.to_dict()))
+            found.append(schema)
+        if len(found) > MOST_TOOLS or room < 0:
+            raise NotListable(
+                f"lists more than {MOST_TOOLS:,} tools, or more than 8 MiB of schemas"
+            )
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+    raise NotListable(f"lists its tools on more than {MOST_PAGES} pages")
+
+
+async def _page(session: ClientSession, cursor: str | None) -> types.ListToolsResult:
+    import mcp_types as types
+    from mcp.shared.exceptions import MCPError
+
+    params = None if cursor is None else types.PaginatedRequestParams(cursor=cursor)
+    try:
+        return await session.list_tools(params=params)
+    except (MCPError, ValueError, RuntimeError) as error:
+        raise NotListable(f"does not list its tools: {error}") from error
+
+
+def _schema(tool: types.Tool, masker: Masker) -> ToolSchema:
+    hints = tool.annotations
+    return ToolSchema(
+        name=tool.name,
+        description=masker.text(tool.description or ""),
+        input_schema=masker.value(tool.input_schema),
+        annotations={}
+        if hints is None
+        else hints.model_dump(mode="json", by_alias=True, exclude_none=True),
+    )
