@@ -34,9 +34,12 @@ def create_storage(connection_string: str, *, retries: int = 3) -> None:
     from azure.storage.queue import QueueServiceClient
 
     limits: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 20, "retry_total": retries}
-    blobs = BlobServiceClient.from_connection_string(connection_string, **limits)
-    queues = QueueServiceClient.from_connection_string(connection_string, **limits)
-    tables = TableServiceClient.from_connection_string(connection_string, **limits)
+    try:
+        blobs = BlobServiceClient.from_connection_string(connection_string, **limits)
+        queues = QueueServiceClient.from_connection_string(connection_string, **limits)
+        tables = TableServiceClient.from_connection_string(connection_string, **limits)
+    except ValueError as error:
+        raise LaptopError(f"AZURE_STORAGE_CONNECTION_STRING is not usable: {error}") from error
     wanted: tuple[tuple[Callable[[str], Any], str], ...] = (
         *((blobs.create_container, name) for name in CONTAINERS),
         *((queues.create_queue, name) for name in QUEUES),

@@ -155,14 +155,26 @@ def _is_ours(value: str, ports: Ports) -> bool:
 
 
 def _local_settings(repository: Path) -> dict[str, str]:
-    """The Values of `local.settings.json` that are text; nothing when there is no such file."""
+    """The Values of `local.settings.json`; nothing when there is no such file. Numbers and truth
+    values are their text, as to the Functions host; null is nothing."""
     path = repository / "local.settings.json"
     if not path.exists():
         return {}
     try:
         values = json.loads(path.read_text("utf-8-sig"))["Values"]
-        return {str(name): value for name, value in values.items() if isinstance(value, str)}
+        found = {name: value for name, value in values.items() if value is not None}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LaptopError(
             f'{path.name} is not usable ({error}); it must hold {{"Values": {{…}}}} in JSON'
         ) from error
+    return {name: _text(path, name, value) for name, value in found.items()}
+
+
+def _text(path: Path, name: str, value: object) -> str:
+    """A value as the environment can hold it. Raises LaptopError."""
+    if isinstance(value, dict | list):
+        raise LaptopError(f"{path.name}: the value of {name!r} must be a string")
+    text = value if isinstance(value, str) else json.dumps(value)
+    if not name or "=" in name or "\0" in name + text:
+        raise LaptopError(f"{path.name}: {name!r} cannot be a setting; rename or remove it")
+    return text

@@ -75,6 +75,11 @@ def test_storage_that_does_not_answer_is_one_line() -> None:
         create_storage(nowhere, retries=0)
 
 
+def test_what_is_no_connection_string_is_one_line() -> None:
+    with pytest.raises(LaptopError, match="AZURE_STORAGE_CONNECTION_STRING is not usable: "):
+        create_storage("junk")
+
+
 def test_a_card_is_written_only_where_none_is_or_over_the_one_that_was_read(
     azurite: Azurite,
 ) -> None:

@@ -131,6 +131,31 @@ def test_a_broken_settings_file_is_a_clear_error(tmp_path: Path) -> None:
         LaptopSettings.read({}, tmp_path)
 
 
+def test_numbers_and_truth_values_of_the_file_are_their_text(tmp_path: Path) -> None:
+    values = {"AOS_MAIN_PORT": 17071, "A": True, "B": None, "C": ""}
+    (tmp_path / "local.settings.json").write_text(json.dumps({"Values": values}))
+    settings = LaptopSettings.read({}, tmp_path)
+    assert settings.ports.main == 17071
+    assert settings.inherited == {"AOS_MAIN_PORT": "17071", "A": "true", "C": ""}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"A": {}}, r"the value of 'A' must be a string"),
+        ({"A=B": "c"}, r"'A=B' cannot be a setting"),
+        ({"": "c"}, r"'' cannot be a setting"),
+        ({"A": "b\0c"}, r"'A' cannot be a setting"),
+    ],
+)
+def test_what_no_environment_can_hold_is_a_clear_error(
+    tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    (tmp_path / "local.settings.json").write_text(json.dumps({"Values": values}))
+    with pytest.raises(LaptopError, match=message):
+        LaptopSettings.read({}, tmp_path)
+
+
 def test_free_ports_differ() -> None:
     ports = Ports.free()
     numbers = {getattr(ports, name) for name in Ports.__slots__}
