@@ -162,6 +162,15 @@ def test_customers_sign_in_before_main_and_probes_need_not(
         assert here.outputs["authentication"] == "easyauth"
 
 
+@pytest.mark.parametrize("app", APPS)
+def test_no_app_knows_the_address_of_another(environments: dict[str, Inventory], app: str) -> None:
+    """Commands and events travel on the bus, never from app to app over HTTP."""
+    here = environments["prod"]
+    others = [name for of, name in here.outputs["functionAppNames"].items() if of != app]
+    told = " ".join(here.settings(app).values())
+    assert [name for name in others if f"{name}." in told] == []
+
+
 def test_what_a_plan_needs_to_find_the_code_is_set(environments: dict[str, Inventory]) -> None:
     elastic = environments["prod"].settings("main")
     assert elastic["WEBSITE_CONTENTSHARE"] == "aos-prod-func"
