@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from aos.adapters.mcp.process import GUARD
+from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
 from aos.domain.mcp_server import McpServerCard
 from aos.errors import ServerFailed, TransientError
@@ -316,3 +318,20 @@ async def test_the_guard_killed_leaves_no_server() -> None:
         os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
         await until(lambda: not psutil.pid_exists(pid))
         assert (await call(made, nasty(mark), "echo", text="hi")).content == "hi"
+
+
+async def test_thousands_of_calls_leave_the_memory_as_it_is() -> None:
+    ours = psutil.Process()
+
+    async def calls(made: McpServers, count: int) -> None:
+        for _ in range(count):
+            assert (await call(made, nasty(), "echo", text="x" * 200)).outcome == "ok"
+
+    async with servers() as made:
+        await calls(made, 500)
+        gc.collect()
+        before = ours.memory_info().rss
+        await asyncio.gather(*(calls(made, 200) for _ in range(15)))
+        gc.collect()
+        grown = ours.memory_info().rss - before
+    assert grown < 4_000_000
