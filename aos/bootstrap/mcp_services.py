@@ -62,7 +62,7 @@ class McpServices:
     @cached_property
     def events(self) -> SystemEvents:
         """Events on `system-events`."""
-        return SystemEvents(self._settling, listing=self._listing)
+        return SystemEvents(self._settling, listing=self._listing, telemetry=self._telemetry)
 
     @cached_property
     def listing_timer(self) -> Ticker:

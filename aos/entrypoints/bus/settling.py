@@ -30,6 +30,7 @@ LONGEST_BREATH_SECONDS = 5.0
 
 Work: TypeAlias = Callable[[ReceivedMessage], Awaitable[None]]
 GiveUp: TypeAlias = Callable[[ReceivedMessage, Exception], Awaitable[None]]
+Later: TypeAlias = Callable[[ReceivedMessage, TransientError], Awaitable[None]]
 
 
 class Settling:
@@ -57,10 +58,12 @@ class Settling:
         *,
         entity: str,
         give_up: GiveUp | None = None,
+        later: Later | None = None,
     ) -> None:
         """Handle one delivery; returning completes it, raising abandons it.
 
-        `give_up` ends, from the sixth delivery on, what the handler cannot.
+        `give_up` ends, from the sixth delivery on, what the handler cannot. `later` is done in the
+        place of a scheduled copy, which cannot be sent to a subscription.
         """
         got = received(message, entity=entity)
         await self._ready()
@@ -73,7 +76,7 @@ class Settling:
             self._log("session_lost", got, error)
             raise
         except TransientError as error:
-            await self._postpone(got, error)
+            await (later or self._postpone)(got, error)
         except Exception as error:
             self._log("message_broken", got, error, trace=True)
             if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:

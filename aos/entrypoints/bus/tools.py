@@ -15,7 +15,8 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.entrypoints.bus.settling import Settling
-from aos.ports import Bus, ReceivedMessage
+from aos.errors import TransientError
+from aos.ports import Bus, ReceivedMessage, Telemetry
 from aos.services.tool_calls import ToolCalls, ToolListing
 
 SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"
@@ -50,13 +51,26 @@ class McpQueue:
 class SystemEvents:
     """What mcp hears: that the catalog has changed."""
 
-    def __init__(self, settling: Settling, *, listing: ToolListing) -> None:
+    def __init__(self, settling: Settling, *, listing: ToolListing, telemetry: Telemetry) -> None:
         self._settling = settling
         self._listing = listing
+        self._telemetry = telemetry
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
         """Take one event."""
-        await self._settling.handle(msg, self._take, entity=SUBSCRIPTION)
+        await self._settling.handle(
+            msg, self._take, entity=SUBSCRIPTION, later=self._leave_to_the_timer
+        )
+
+    async def _leave_to_the_timer(self, message: ReceivedMessage, cause: TransientError) -> None:
+        """The timer looks at all that events tell of."""
+        self._telemetry.log(
+            "event_left_to_the_timer",
+            level="warning",
+            entity=message.entity,
+            message_id=message.message_id,
+            reason=str(cause),
+        )
 
     async def _take(self, message: ReceivedMessage) -> None:
         event = _event(message.body)

@@ -21,6 +21,8 @@ from aos.domain.envelope import (
     EnvelopeError,
     to_mcp,
 )
+from aos.domain.tool import ServerTools
+from aos.errors import TransientError
 from aos.settings import Settings
 from tests.contract.mcp.kit import NASTY
 from tests.unit.entrypoints.laptop_in_memory import (
@@ -135,6 +137,19 @@ async def test_other_events_are_passed_over(mcp: Mcp, body: bytes) -> None:
 async def test_the_timer_lists_what_no_event_told_of(mcp: Mcp) -> None:
     await mcp.publish()
     mcp.laptop.tables.tools.clear()
+    await mcp.app.listing_timer.tick(None)  # type: ignore[arg-type]
+    assert mcp.laptop.tables.tools["nasty"].state == "ready"
+
+
+async def test_an_event_that_storage_was_away_for_is_left_to_the_timer(mcp: Mcp) -> None:
+    listed = mcp.laptop.world.tools
+
+    async def away() -> list[ServerTools]:
+        raise TransientError("storage is away")
+
+    servers, listed.servers = listed.servers, away  # type: ignore[method-assign]
+    await mcp.publish()
+    listed.servers = servers  # type: ignore[method-assign]
     await mcp.app.listing_timer.tick(None)  # type: ignore[arg-type]
     assert mcp.laptop.tables.tools["nasty"].state == "ready"
 
