@@ -34,6 +34,10 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         return int(options.run(options))
+    except ModuleNotFoundError as error:
+        install = "pip install -r requirements.txt"
+        sys.stderr.write(f"{options.command}: {error.name} is missing here; {install}\n")
+        return USAGE
     except BackupError as error:
         sys.stderr.write(f"{options.command}: {error}\n")
         return error.code

@@ -97,7 +97,7 @@ def _shared(parser: argparse.ArgumentParser) -> None:
     add("--skip-rights", action="store_true", help="do not look for Contributor and the like")
     add(
         "--audit-upload", action="store_true",
-        help="copy the audit folder to aos-logs of the deployment",
+        help="copy the audit folder to aos-logs/audit/<id> of the deployment at the end",
     )  # fmt: skip
     add("--health-timeout", type=float, default=600.0, metavar="SECONDS", help="default 600")
     add("--deploy-timeout", type=float, default=5400.0, metavar="SECONDS", help="default 5400")

@@ -77,6 +77,7 @@ def run(
             voice.say(f"nothing was done: {halt.reason}")
             voice.say(f"next: {halt.advice}")
             return halt.code
+        kit = None
         try:
             kit = Kit(
                 az=Az.found(),
@@ -98,7 +99,10 @@ def run(
             ignore_signals()
             _close(journal, voice, Halt(CRASHED, "".join(traceback.format_exception(error))))
             raise Crash(CRASHED) from error
-        return _close(journal, voice, ending)
+        code = _close(journal, voice, ending)
+        if request.audit_upload and kit is not None:
+            upload.upload(kit, journal.record.get("outputs") or {})
+        return code
 
 
 def _phases(kit: Kit, request: Request) -> Halt:
@@ -116,11 +120,7 @@ def _phases(kit: Kit, request: Request) -> Halt:
         kit.journal.skipped("AWAITING_CONFIRMATION", "nothing destructive")
     outputs = _phase(kit, "DEPLOYING", lambda: _apply(kit, request, target, engine, vaults))
     made = plan.created("Microsoft.Web/sites")
-    try:
-        _phase(kit, "VERIFYING_HEALTH", lambda: verify(kit, request, outputs, made=made))
-    finally:
-        if request.audit_upload:
-            upload.upload(kit, outputs)
+    _phase(kit, "VERIFYING_HEALTH", lambda: verify(kit, request, outputs, made=made))
     return Halt(DONE, "deployed and healthy")
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from azure.data.tables import EdmType, EntityProperty, TableClient, TableEntity
 
 from tests.contract.azurite import Azurite
+from tests.infra.bicep_cli import INFRA
 from tests.infra.operations.saving import PASSPHRASE, Storage, backup, backup_process
 from tests.infra.operations.vaults import StandInVaults
 
@@ -392,3 +396,16 @@ def test_arguments_that_mean_nothing_are_refused(
     said = backup("create", tmp_path / "b", *arguments, AOS_BACKUP_PASSPHRASE=PASSPHRASE)
     assert said.code == 2
     assert reason in said.err
+
+
+def test_a_python_without_the_sdks_is_told_what_to_install(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-S", str(INFRA / "backup.py"), "create", str(tmp_path / "b"), "-g", "x"],
+        env={**os.environ, "AOS_BACKUP_PASSPHRASE": PASSPHRASE},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert said.stderr == "create: azure is missing here; pip install -r requirements.txt\n"

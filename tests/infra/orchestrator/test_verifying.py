@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from orchestrator.audit import faults, records
 
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.scenario import Scenario, play, table
@@ -191,9 +193,25 @@ def test_recorded_az_audit_folder_is_copied_when_asked(world: World) -> None:
     (copied,) = world.az.calls("storage blob upload-batch")
     assert copied[3:7] == ["--account-name", "staosdatadevabc123", "--destination", "aos-logs"]
     assert copied[copied.index("--auth-mode") + 1] == "login"
+    # A pipeline begins each run with an empty folder: its audit.db must not replace that of others.
+    identity = world.record()["deployment_id"]
+    assert copied[copied.index("--destination-path") + 1] == f"audit/{identity}"
     world.az.answers("storage blob upload-batch", err="ERROR: no\n", code=1)
     assert world.deploy("--audit-upload") == 0
     assert "was not copied: ERROR: no" in world.said
+
+
+@pytest.mark.parametrize(("states", "state"), [([], "COMPLETED"), (["Failed"], "FAILED")])
+def test_recorded_az_copied_audit_says_how_the_run_ended(
+    world: World, tmp_path: Path, states: list[str], state: str
+) -> None:
+    copy = tmp_path / "copy"
+    world.az.answers("resource list", _resources(*states))
+    world.az.answers("storage blob upload-batch", script=f"cp -r {world.audit} {copy}\n")
+    code = world.deploy("--audit-upload")
+    (record,) = records(copy)
+    assert (record["state"], record["exit_code"]) == (state, code)
+    assert faults(copy) == []
 
 
 def test_every_warning_of_the_template_is_explained() -> None:
