@@ -100,8 +100,14 @@ class ErrorInfo:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> ErrorInfo:
-        """Read the wire form back (stored runs, envelopes)."""
-        return cls(code=raw["code"], message=raw["message"], details=raw.get("details") or {})
+        """Read the wire form back (stored runs, envelopes).
+
+        After a rollback a code may be a newer version's: then the text says which it was.
+        """
+        code, message = raw["code"], raw["message"]
+        if code not in CODES:
+            code, message = "internal_error", f"{code}: {message}"
+        return cls(code=code, message=message, details=raw.get("details") or {})
 
 
 class AosError(Exception):

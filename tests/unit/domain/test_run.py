@@ -100,6 +100,11 @@ def test_four_ways_to_end(status: RunStatus) -> None:
     assert status.ended == (status.value in ends)
 
 
+def test_a_code_of_a_newer_version_is_read_after_a_rollback() -> None:
+    read = ErrorInfo.from_dict({"code": "from_the_future", "message": "no fuel", "type": "caller"})
+    assert read == ErrorInfo(code="internal_error", message="from_the_future: no fuel")
+
+
 def test_a_code_that_is_not_in_the_contract_cannot_be_raised() -> None:
     with pytest.raises(ValueError, match="made_up"):
         ErrorInfo(code="made_up", message="")
