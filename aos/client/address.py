@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -22,11 +23,15 @@ class Address:
     key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_address(self.url):
             raise ConfigurationError(
                 f"{self.url!r} is no address of AOS; write one like {DEFAULT_URL}"
                 f" (--url or {URL_SETTING})"
+            )
+        if self.key and not re.fullmatch("[!-~]+", self.key):
+            raise ConfigurationError(
+                "the key holds what no function key does: blanks, line ends or other than ASCII"
+                f" (--key or {KEY_SETTING})"
             )
 
 
@@ -40,4 +45,13 @@ def find_address(
     """
     environ = os.environ if environ is None else environ
     found = (url or environ.get(URL_SETTING) or DEFAULT_URL).strip().rstrip("/")
-    return Address(url=found.removesuffix("/api"), key=key or environ.get(KEY_SETTING) or None)
+    given = (key or environ.get(KEY_SETTING) or "").strip()  # a file's line end comes along
+    return Address(url=found.removesuffix("/api"), key=given or None)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -136,7 +136,10 @@ def _add_ask(commands: Any) -> None:
     ask.add_argument("message", metavar="MESSAGE", help='what to ask; "-" reads it from stdin')
     ask.add_argument("--conversation", metavar="ID", help="continue or begin this conversation")
     ask.add_argument(
-        "--idempotency-key", metavar="KEY", help="asking again with the same key runs once"
+        "--idempotency-key",
+        metavar="KEY",
+        type=_key,
+        help="asking again with the same key runs once",
     )
     ask.add_argument(
         "--timeout",
@@ -206,15 +209,21 @@ def _add_address(command: argparse.ArgumentParser) -> None:
 def _since(text: str) -> str:
     """A time as the API takes it, from a span back from now or from a time."""
     span = _SPAN.fullmatch(text)
-    if span is not None:
-        ago = timedelta(**{_UNITS[span[2]]: int(span[1])})
-        return str(to_wire_time(datetime.now(UTC) - ago))
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        if span is not None:
+            moment = datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})
+        else:
+            moment = datetime.fromisoformat(text)
+        return str(to_wire_time(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
+    except (ValueError, OverflowError):
         message = f"{text!r} is neither a span (30m, 2h, 7d) nor a time"
         raise argparse.ArgumentTypeError(message) from None
-    return str(to_wire_time(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
+
+
+def _key(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is no key; write printable ASCII characters")
 
 
 def _seconds(text: str) -> float:

@@ -38,7 +38,8 @@ class Keys:
         """Whether the key in `x-functions-key`, or else in `?code=`, suffices for the level."""
         if level == "ANONYMOUS":
             return True
-        given = (headers.get("x-functions-key") or query.get("code") or "").encode()
+        text = headers.get("x-functions-key") or query.get("code") or ""
+        given = text.encode("utf-8", "backslashreplace")  # bytes that are no UTF-8 fit no key
         fitting = (
             key for name, key in self._keys.items() if level != "ADMIN" or name.lower() == MASTER
         )

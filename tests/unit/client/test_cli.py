@@ -122,7 +122,10 @@ def test_since_is_a_span_back_from_now_or_a_time(main: StubMain) -> None:
         ["validate"],
         ["ask", "ceo"],
         ["ask", "ceo", "x", "--timeout", "long"],
+        ["ask", "ceo", "x", "--idempotency-key", "a\nb"],
         ["runs", "--since", "soon"],
+        ["runs", "--since", "999999d"],
+        ["runs", "--since", "0001-01-01T00:00:00+14:00"],
         ["runs", "--limit", "0"],
         ["runs", "--status", "done"],
     ],
@@ -132,6 +135,32 @@ def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str
         aos(words)
     assert end.value.code == 2
     assert "usage: aos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--url", "http://[::1"], "is no address of AOS"),
+        (["--url", "http://127.0.0.1:99999"], "is no address of AOS"),
+        (["--key", "a\r\nX: y"], "the key holds what no function key does"),
+        (["--key", "é"], "the key holds what no function key does"),
+    ],
+)
+def test_an_address_or_key_that_cannot_be_one_is_one_line_and_exits_2(
+    words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert aos(["runs", *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert text in line
+
+
+def test_the_line_end_of_a_file_is_no_part_of_the_key(
+    main: StubMain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AOS_KEY", "s3cret\n")
+    main.then(Say(body={"items": [], "next": None}))
+    assert aos(["runs", "--url", main.url]) == 0
+    assert main.seen[0].headers["x-functions-key"] == "s3cret"
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

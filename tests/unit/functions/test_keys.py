@@ -19,6 +19,8 @@ ALLOWED = [
     ("FUNCTION", {}, {"code": "s"}, True),
     ("FUNCTION", {"x-functions-key": "wrong"}, {"code": "s"}, False),
     ("FUNCTION", {"x-functions-key": "ü"}, {}, False),
+    ("FUNCTION", {"x-functions-key": "\udce9"}, {}, False),
+    ("FUNCTION", {}, {"code": "\ud800"}, False),
     ("ADMIN", {"x-functions-key": "d"}, {}, False),
     ("ADMIN", {"x-functions-key": "a"}, {}, True),
     ("ADMIN", {}, {"code": "a"}, True),
