@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from aos.bootstrap.world import HEALTH_TABLE, SENDS_TO
+from aos.domain.envelope import REALM_QUEUE
 from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
 from tests.infra.inventory import APPS, Inventory
 from tests.infra.variants import AUTHORS, GROUP
@@ -16,6 +20,7 @@ TABLE = "Storage Table Data Contributor"
 OWNER = "Azure Service Bus Data Owner"
 SENDER = "Azure Service Bus Data Sender"
 RECEIVER = "Azure Service Bus Data Receiver"
+APP_FOLDERS = {"main": "", "mcp": "mcp_app", "realm": "realm_app"}
 
 
 def _expected(app: str, label: str) -> set[tuple[str, str]]:
@@ -81,6 +86,40 @@ def test_an_app_has_its_roles_and_no_others(
     environments: dict[str, Inventory], environment: str, app: str
 ) -> None:
     assert environments[environment].roles_of(app) == _expected(app, environment)
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_an_app_may_do_what_its_code_does_from_its_start_on(
+    environments: dict[str, Inventory], app: str
+) -> None:
+    """Wake by its triggers, open its senders, and look at what its health looks at."""
+    roles = environments["prod"].roles_of(app)
+    woken_by = _woken_by(INFRA.parent / APP_FOLDERS[app] / "function_app.py")
+    assert {entity for entity in woken_by if (OWNER, entity) not in roles} == set()
+    assert len(woken_by) == {"main": 2, "mcp": 2, "realm": 1}[app]
+    sends_to = {*SENDS_TO[app], REALM_QUEUE}  # health opens a sender to realm's queue
+    assert {it for it in sends_to if not {(SENDER, it), (OWNER, it)} & roles} == set()
+    places = {"staosdataprod", f"staosdataprod/{HEALTH_TABLE[app]}"}
+    assert {(TABLE, place) for place in places} & roles
+    assert {(BLOB, "staosdataprod"), (BLOB, "staosdataprod/aos-data")} & roles
+
+
+def _woken_by(path: Path) -> set[str]:
+    """The entities whose messages wake the functions of an app."""
+    triggers = [
+        {
+            str(given.arg): str(given.value.value)
+            for given in node.keywords
+            if isinstance(given.value, ast.Constant)
+        }
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr.startswith("service_bus_")
+    ]
+    return {
+        it.get("queue_name") or f"{it['topic_name']}/{it['subscription_name']}" for it in triggers
+    }
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
