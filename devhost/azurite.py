@@ -90,10 +90,15 @@ def find_azurite(repository: Path, environment: Mapping[str, str]) -> Path:
 
 
 def find_node(repository: Path) -> str:
-    """A Node that is new enough: the one on PATH, else the one in `.venv`. Raises LaptopError."""
+    """A Node that is new enough: the one on PATH, else the one in `.venv`. Raises LaptopError.
+
+    It is the program itself: the `node` of PyPI's wheel, like some version managers', is a script
+    that starts it, and a signal to the script would not reach Azurite.
+    """
     for candidate in (shutil.which("node"), str(repository / ".venv" / "bin" / "node")):
         if candidate and os.access(candidate, os.X_OK) and node_version(candidate) >= MINIMUM_NODE:
-            return candidate
+            program = _said_by(candidate, "--print", "process.execPath")
+            return program if os.access(program, os.X_OK) else candidate
     raise LaptopError(
         f"no Node {MINIMUM_NODE} or newer is found; run `make run`, which installs one from PyPI"
     )
@@ -101,11 +106,15 @@ def find_node(repository: Path) -> str:
 
 def node_version(node: str) -> int:
     """The major version of this Node; 0 when it does not say."""
-    try:
-        said = subprocess.run(
-            [node, "--version"], capture_output=True, text=True, timeout=20, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return 0
-    major = said.strip().removeprefix("v").split(".")[0]
+    major = _said_by(node, "--version").removeprefix("v").split(".")[0]
     return int(major) if major.isdecimal() else 0
+
+
+def _said_by(node: str, *arguments: str) -> str:
+    """What it prints; nothing when it cannot be run."""
+    try:
+        return subprocess.run(
+            [node, *arguments], capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

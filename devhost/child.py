@@ -76,6 +76,7 @@ class Child:
     def start(self) -> None:
         """Start the process; its output is appended to the log. Raises LaptopError."""
         spec = self.spec
+        self._end_leftovers()
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         with spec.log_path.open("ab") as log:
             try:
@@ -133,8 +134,15 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=self.spec.stop_timeout_seconds)
         self.kill9()
+        self._end_leftovers()
         self.spec.pid_path.unlink(missing_ok=True)
         return self._process.returncode
+
+    def _end_leftovers(self) -> None:
+        """SIGKILL to what the process that ended has left in its group: it may hold our ports."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def how_it_ended(self) -> str:
         """`exit code 1` or `SIGKILL`, for messages."""

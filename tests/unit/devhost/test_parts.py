@@ -46,6 +46,16 @@ def test_an_old_node_on_the_path_gives_way_to_the_one_in_the_venv(
     assert azurite.find_node(tmp_path) == str(ours)
 
 
+def test_a_script_that_starts_node_is_seen_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = node_that_says(tmp_path / "lib" / "node", "v22.20.0")
+    script = node_that_says(tmp_path / "bin" / "node", "v22.20.0")
+    script.write_text(f'#!/bin/sh\n[ "$1" = --print ] && echo {program} && exit\necho v22.20.0\n')
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert azurite.find_node(tmp_path) == str(program)
+
+
 def test_no_node_at_all_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaptopError, match="no Node 20 or newer is found; run `make run`"):

@@ -90,6 +90,28 @@ def test_a_child_that_is_killed_is_restarted_within_five_seconds_and_one_line_sa
     assert child.spec.pid_path.read_text() == f"{child.pid}\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_what_a_child_has_started_ends_with_it(
+    supervisor: Supervisor, make_spec: MakeSpec, tmp_path: Path, number: int
+) -> None:
+    started = tmp_path / "started"
+    program = f"""
+        import os, pathlib, subprocess, sys, time
+        other = subprocess.Popen([sys.executable, "-c", {SLEEPS!r}])
+        path = pathlib.Path({str(started)!r})
+        path.with_suffix(".new").write_text(str(other.pid))
+        os.replace(path.with_suffix(".new"), path)
+        time.sleep(600)
+    """
+    supervisor.start([make_spec("script", textwrap.dedent(program), ready=file_exists(started))])
+    other = Path("/proc", started.read_text(), "cmdline")
+    if number == signal.SIGTERM:
+        supervisor.take_down("script")
+    else:
+        os.kill(supervisor.child("script").pid, number)
+    wait_until(lambda: not other.exists() or not other.read_bytes(), what="the other's end")
+
+
 def test_a_crash_loop_backs_off_but_never_longer_than_the_contract_allows(
     supervisor: Supervisor, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
