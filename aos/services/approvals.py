@@ -7,6 +7,7 @@ the conversation, and realm obeys the row.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeGuard
 
 from aos.domain.caller import Caller
 from aos.domain.envelope import Approve, to_realm
@@ -59,10 +60,19 @@ class Approvals:
         return ApprovalPage(items=items, next=page.next)
 
     async def decide(
-        self, run_id: str, tool_call_id: str, verdict: Verdict, reason: str, *, caller: Caller
+        self,
+        run_id: str,
+        tool_call_id: str,
+        verdict: Verdict,
+        reason: str,
+        *,
+        caller: Caller,
+        decision_id: str | None = None,
     ) -> Decision:
         """Decide about a call; of two at once exactly one is heard.
 
+        `decision_id` tells a decision that comes again (a message delivered twice) from another
+        one: it was heard, and the conversation is woken once more.
         Raises Refused `run_not_found`, `tool_call_not_found` or `already_decided`, and
         TransientError when storage is away.
         """
@@ -74,15 +84,19 @@ class Approvals:
                 f"no tool call {tool_call_id[:80]!r} of run {run_id!r} waits for a decision; see"
                 " GET /api/approvals",
             )
+        stands = asked.decision
+        if _is_heard(stands, decision_id, verdict):
+            await self._wake(request, tool_call_id)
+            return stands
         run = await self._conversations.find_run(request.conversation_id, run_id)
-        if asked.decision is not None or (run is not None and run.status.ended):
-            raise _decided(tool_call_id, asked.decision)
+        if stands is not None or (run is not None and run.status.ended):
+            raise _decided(tool_call_id, stands)
         decision = Decision(
             decision=verdict,
             reason=reason,
             decided_by=caller.owner,
             decided_at=self._clock.now(),
-            decision_id=self._ids.new_id(),
+            decision_id=decision_id or self._ids.new_id(),
         )
         await self._insert(run_id, tool_call_id, decision)
         await self._wake(request, tool_call_id)
@@ -106,7 +120,7 @@ class Approvals:
                 raise TransientError(
                     "storage did not say whether the decision was stored; send it again"
                 ) from error
-            if stands != decision:
+            if not _is_heard(stands, decision.decision_id, decision.decision):
                 raise _decided(tool_call_id, stands) from error
 
     async def _wake(self, request: AdmittedRequest, tool_call_id: str) -> None:
@@ -136,6 +150,13 @@ class Approvals:
                 return True
         await self._decisions.close(item)
         return False
+
+
+def _is_heard(
+    stands: Decision | None, decision_id: str | None, verdict: Verdict
+) -> TypeGuard[Decision]:
+    """Is what stands this very decision?"""
+    return stands is not None and (stands.decision_id, stands.decision) == (decision_id, verdict)
 
 
 def _decides_all(caller: Caller) -> bool:

@@ -151,6 +151,7 @@ class RequestQueue:
             body.decision,
             body.reason or "",
             caller=Caller(owner=owner),
+            decision_id=run_id_for(scope=_scope(owner), key=message.key),
         )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:

@@ -203,6 +203,26 @@ async def test_a_decision_on_the_queue_has_no_reply_but_the_runs_own(apps: InMem
     assert (reply["type"], reply["output"]) == ("run.completed", "It is done.")
 
 
+async def test_a_decision_that_is_delivered_again_is_not_refused(apps: InMemory) -> None:
+    item = await waiting(apps, over_queue=True)
+    decision = {
+        "type": "approval.decide",
+        "run_id": item["run_id"],
+        "tool_call_id": item["tool_call_id"],
+        "decision": "approve",
+    }
+    for _ in range(2):
+        apps.send(decision, message_id="m-2")
+    await apps.settle()
+    await made(apps)
+    assert [json.loads(kept.body)["type"] for kept in apps.replies()] == ["run.completed"]
+    apps.send({**decision, "decision": "deny"}, message_id="m-2")
+    apps.send(decision, message_id="m-3")
+    await apps.settle()
+    answers = [json.loads(kept.body) for kept in apps.replies()][1:]
+    assert [answer["error"]["code"] for answer in answers] == ["already_decided"] * 2
+
+
 async def test_a_decision_of_another_owner_on_the_queue_is_refused(apps: InMemory) -> None:
     item = await waiting(apps, over_queue=True)
     decision = {
