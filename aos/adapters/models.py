@@ -202,7 +202,9 @@ class OpenAIChatModel:
             raise TransientError("the model endpoint did not answer in time") from error
         except openai.APIConnectionError as error:
             why = type(error.__cause__ or error).__name__
-            raise TransientError(f"no connection to the model endpoint ({why})") from error
+            raise TransientError(
+                f"no connection to the model endpoint ({why}); see AOS_MODEL_ENDPOINT"
+            ) from error
         except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
 

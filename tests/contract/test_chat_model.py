@@ -223,11 +223,11 @@ async def test_a_cut_connection_is_transient_and_the_next_call_works(
     assert (await model.complete(a_call())).text == "hello"
 
 
-async def test_an_endpoint_that_is_away_is_transient() -> None:
+async def test_an_endpoint_that_is_away_is_transient_and_its_setting_is_named() -> None:
     model = OpenAIChatModel(ModelEndpoint(base_url="http://127.0.0.1:1/v1", model="m", api_key=KEY))
     error = await fault(model)
     assert isinstance(error, TransientError)
-    assert KEY not in str(error)
+    assert str(error) == "no connection to the model endpoint (ConnectError); see AOS_MODEL_ENDPOINT"
     await model.close()
 
 
