@@ -548,13 +548,15 @@ module plans 'modules/plan.bicep' = [
   }
 ]
 
+var tableEndpointUrl = cosmosTables ? 'https://${names.cosmos}.table.cosmos.azure.com:443/' : ''
+
 var known facts = {
   environment: environment
   logLevel: logLevel
   samplingRatio: traceSamplingRatio
   serviceBusHost: '${names.serviceBus}.servicebus.windows.net'
   storageName: names.dataStorage
-  tableEndpoint: cosmosTables ? 'https://${names.cosmos}.table.cosmos.azure.com:443/' : ''
+  tableEndpoint: tableEndpointUrl
   vaultName: names.keyVault
   connectionStrings: useConnectionStrings
   modelEndpoint: modelEndpoint
@@ -736,6 +738,9 @@ output hostStorageNames perApp = names.hostStorage
 
 @description('Name of the storage account of the state, to whose aos-config cards are uploaded.')
 output storageAccountName string = names.dataStorage
+
+@description('Address of the tables in Cosmos DB; empty where they are in the storage account.')
+output tableEndpoint string = tableEndpointUrl
 
 @description('Name of the Service Bus namespace.')
 output serviceBusName string = names.serviceBus

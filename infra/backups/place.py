@@ -73,10 +73,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def of(options: argparse.Namespace, *, secrets: bool) -> Place:
     """The place that is meant. Raises BackupError."""
     vaults = _vaults(options.vault)
-    account = options.storage_account
+    account, tables_url = options.storage_account, options.tables_url
     if options.resource_group:
         outputs = _outputs(options.resource_group)
         account = account or str(outputs["storageAccountName"])
+        tables_url = tables_url or str(outputs.get("tableEndpoint") or "") or None
         vaults = vaults or {
             "apps": str(outputs["keyVaultName"]),
             "mcp": str(outputs["mcpKeyVaultName"]),
@@ -92,7 +93,7 @@ def of(options: argparse.Namespace, *, secrets: bool) -> Place:
         name=options.resource_group or account or f"what {STORAGE} names",
         connection_string=connection_string,
         account=account,
-        tables_url=options.tables_url,
+        tables_url=tables_url,
         vaults=vaults if secrets else {},
     )
 

@@ -73,6 +73,7 @@ def test_cosmos_takes_the_tables_and_the_storage_account_none(
     for app in APPS:
         address = here.settings(app)["AZURE_STORAGE_CONNECTION_STRING__tableServiceUri"]
         assert address == f"https://{account['name']}.table.cosmos.azure.com:443/"
+    assert here.outputs["tableEndpoint"] == address
     assert len(here.of("Microsoft.DocumentDB/databaseAccounts/tableRoleAssignments")) == 3
     data = here.outputs["storageAccountName"]
     assert not [role for role in here.roles() if role.on.startswith(data) and "Table" in role.role]

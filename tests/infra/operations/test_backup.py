@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import stat
@@ -356,6 +357,32 @@ def test_a_vault_that_may_not_be_read_is_named_with_what_az_says(
     assert said.code == 1
     assert "the vault kv-none cannot be listed" in said.err
     assert "not authorized" in said.err
+
+
+def test_a_resource_group_names_its_tables_where_they_are_in_cosmos(
+    vaults: StandInVaults, tmp_path: Path
+) -> None:
+    nobody = "https://127.0.0.1:9/"
+    vaults.deployed(
+        {
+            "functionAppUrls": {},
+            "storageAccountName": "staosdatadevabc123",
+            "keyVaultName": "kv-aos-dev-abc123",
+            "mcpKeyVaultName": "kv-aosmcp-dev-abc123",
+            "tableEndpoint": nobody,
+        }
+    )
+    arguments = argparse.Namespace(
+        resource_group="rg-aos-dev", storage_account=None, tables_url=None, vault=[]
+    )
+    from backups import place
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in vaults.environment.items():
+            patch.setenv(name, value)
+        assert place.of(arguments, secrets=False).tables_url == nobody
+        arguments.tables_url = "https://elsewhere.test/"
+        assert place.of(arguments, secrets=False).tables_url == "https://elsewhere.test/"
 
 
 def test_a_resource_group_names_its_account_and_vaults_by_its_outputs(

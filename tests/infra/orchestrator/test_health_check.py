@@ -209,6 +209,23 @@ def test_recorded_az_roles_are_as_the_template_gives_them(standing: World) -> No
     assert "healthy   roles of id-aos-dev-mcp: 11 roles" in standing.said
 
 
+def test_recorded_az_with_cosmos_no_role_on_tables_of_the_account_is_missed(
+    standing: World, site: Site
+) -> None:
+    endpoint = "https://cosmos-aos-dev-abc123.table.cosmos.azure.com:443/"
+    outputs = standing.outputs(site.urls(), **NAMES, tableEndpoint=endpoint)
+    standing.az.answers("deployment group list", [said.deployed(outputs)])
+    without = {
+        app: {it for it in roles if not (it[1].startswith("data") and "Table" in it[0])}
+        for app, roles in rbac.EXPECTED.items()
+    }
+    _grant(standing, **without)
+    assert _check(standing, "--rbac") == 0, standing.said
+    _grant(standing)
+    assert _check(standing, "--rbac") == 1
+    assert "also has Storage Table Data Contributor on data/aostools" in standing.said
+
+
 def test_recorded_az_missing_and_surplus_roles_are_named(standing: World) -> None:
     mcp = set(rbac.EXPECTED["mcp"]) - {("Key Vault Secrets User", "vault")}
     _grant(standing, mcp=mcp | {("Storage Blob Data Owner", "data")})
