@@ -834,7 +834,7 @@ class BusSuite:
             traceparent=TRACE,
             properties={"aos_owner": "me", "n": 1},
         )
-        soon = datetime.now(UTC) + timedelta(seconds=2)
+        soon = datetime.now(UTC) + timedelta(seconds=4)
         await bus.postpone(first, at=soon, attempt=3)
         assert await probe.take(REQUESTS_QUEUE, seconds=0.5) is None
         got = await probe.take(REQUESTS_QUEUE, seconds=10.0)

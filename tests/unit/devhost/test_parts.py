@@ -109,7 +109,7 @@ def test_a_file_that_is_no_model_ends_the_server_with_a_line(tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.rstrip().endswith("please check the input params.")
+    assert "please check the input params." in done.stderr  # its own threads may log after it
 
 
 def test_the_parts_are_started_by_their_own_command_lines(tmp_path: Path) -> None:
