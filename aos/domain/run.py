@@ -177,7 +177,8 @@ class AdmittedRequest:
 
     `message` is the text for the model; `conversation_id` is resolved (the run's id when the
     caller gave none). `as_admin` lets the run continue a conversation of another owner; `parent`
-    is set on delegated runs.
+    is set on delegated runs. `refusal` is set on one of those that was turned down: it stands in
+    the row's place, so that no repeat of the command can begin the run afterwards.
     """
 
     run_id: str
@@ -195,6 +196,7 @@ class AdmittedRequest:
     traceparent: str | None = None
     replay_of: str | None = None
     parent: ParentRun | None = None
+    refusal: ErrorInfo | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The stored and enveloped form."""
@@ -214,6 +216,7 @@ class AdmittedRequest:
             "traceparent": self.traceparent,
             "replay_of": self.replay_of,
             "parent": None if self.parent is None else self.parent.to_dict(),
+            "refusal": None if self.refusal is None else self.refusal.to_dict(),
         }
 
     @classmethod
@@ -235,6 +238,7 @@ class AdmittedRequest:
             traceparent=raw.get("traceparent"),
             replay_of=raw.get("replay_of"),
             parent=None if raw.get("parent") is None else ParentRun.from_dict(raw["parent"]),
+            refusal=None if raw.get("refusal") is None else ErrorInfo.from_dict(raw["refusal"]),
         )
 
 
@@ -270,6 +274,14 @@ class Run:
             metadata=request.metadata,
             replay_of=request.replay_of,
         )
+
+    @classmethod
+    def unseen(cls, request: AdmittedRequest) -> Run:
+        """The run while realm has not seen it: queued, or failed where it was turned down."""
+        run = cls.queued(request)
+        if request.refusal is None:
+            return run
+        return run.ended(RunStatus.FAILED, at=request.admitted_at, error=request.refusal)
 
     def ended(
         self, status: RunStatus, *, at: datetime, error: ErrorInfo | None = None, output: str = ""

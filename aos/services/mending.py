@@ -91,6 +91,9 @@ class Mender:
             await self._orphan(row)
             return
         request = stored.request
+        if request.refusal is not None:  # a twin of the command that lost to it left this row
+            await self._pending.drop(row.run_id, etag=row.etag)
+            return
         run = await self._conversations.find_run(request.conversation_id, request.run_id)
         if run is not None and run.status.ended:
             await self._deliver(stored, run)

@@ -60,6 +60,10 @@ class Checks:
             self._world.story.events.append((self._world.loop.seconds, "CHECK", "✗✗✗", text))
         self._world.loop.stopped = True
 
+    def is_refused(self, run_id: str) -> bool:
+        """Whether the row stands for a delegation that was turned down."""
+        return self._world.tables.requests[run_id].request.refusal is not None
+
     def written(self, operation: str, key: str) -> None:
         """A row was written."""
         tables = self._world.tables
@@ -67,10 +71,11 @@ class Checks:
             case "conversations.save":
                 self._saved(key)
             case "requests.insert":
-                if key not in tables.pending:
+                if key not in tables.pending and not self.is_refused(key):
                     self.fail(f"request row {key} was inserted and has no pending row")
             case "pending.drop":
-                if key in tables.requests and not self._delivered(key):
+                owed = key in tables.requests and not self.is_refused(key)
+                if owed and not self._delivered(key):
                     self.fail(f"pending row of {key} was dropped before its end was delivered")
             case "pending.move":
                 self._cancels_moved[key] = self._world.loop.seconds

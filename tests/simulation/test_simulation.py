@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.simulation.seeds import simulate, told
 
 SEEDS = range(1, 4001)
 SECONDS = 15.0
 AT_LEAST = 200
 """So many seeds run however slow the machine is."""
+FAILED_ONCE = (5001337,)
+"""A delegation came twice: one delivery was refused, by another catalog the other was admitted."""
 
 
 def test_accepted_means_done_once_in_every_simulated_world() -> None:
@@ -25,6 +29,12 @@ def test_accepted_means_done_once_in_every_simulated_world() -> None:
             break
         outcome = simulate(seed)
         assert outcome.failure is None, told(outcome)
+
+
+@pytest.mark.parametrize("seed", FAILED_ONCE)
+def test_a_seed_that_failed_once_holds(seed: int) -> None:
+    outcome = simulate(seed)
+    assert outcome.failure is None, told(outcome)
 
 
 def test_a_seed_tells_the_same_story_in_every_process() -> None:

@@ -25,7 +25,7 @@ NO_HISTORY = 2
 def verdict(world: World) -> None:
     """Look at the end of a world; the first thing that is wrong fails it."""
     _nothing_left(world)
-    for run_id in sorted(world.tables.requests):
+    for run_id in _admitted(world):
         _run(world, run_id)
     for key in sorted(world.tables.conversations):
         history(world, key)
@@ -36,9 +36,17 @@ def verdict(world: World) -> None:
     _errors(world)
 
 
+def _admitted(world: World) -> list[str]:
+    """The runs that were accepted: a row may also stand for a delegation that was turned down."""
+    return sorted(run for run in world.tables.requests if not world.checks.is_refused(run))
+
+
 def _nothing_left(world: World) -> None:
     fail = world.checks.fail
     for run_id in sorted(world.tables.requests):
+        if world.checks.is_refused(run_id) and run_id in world.checks.ended:
+            fail(f"{run_id} was turned down and ran all the same")
+    for run_id in _admitted(world):
         if run_id not in world.checks.ended:
             fail(f"{run_id} was accepted and never ended")
     for run_id in sorted(world.tables.pending):
@@ -191,7 +199,7 @@ def _accepted(world: World) -> None:
 
 def _lists(world: World) -> None:
     """What was accepted is in the lists."""
-    for run_id in sorted(world.tables.requests):
+    for run_id in _admitted(world):
         if run_id not in world.tables.index:
             world.checks.fail(f"{run_id} was accepted, ended, and is in no list")
 

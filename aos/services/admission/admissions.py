@@ -26,7 +26,7 @@ from aos.domain.run import (
     request_digest,
     run_id_for,
 )
-from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
+from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports import (
     Agents,
     Bus,
@@ -114,12 +114,7 @@ class Admissions:
         Refused with the contract's code, and TransientError when storage is away; once this
         returns, the run is owed.
         """
-        digest = request_digest(
-            agent_id=request.agent_id,
-            message=request.message,
-            conversation_id=request.conversation_id,
-            metadata=request.metadata,
-        )
+        digest = _digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
@@ -149,6 +144,35 @@ class Admissions:
             parent=request.parent,
         )
         return await self._store(admitted)
+
+    async def turn_down(
+        self, request: RunRequest, error: ErrorInfo, *, scope: str, key: str, caller: Caller
+    ) -> Admission:
+        """Keep a refusal in the place of the delegated run's request row.
+
+        A twin of the command that is judged by another catalog then finds it; or this finds the
+        run that a twin began first, which is returned. Raises TransientError.
+        """
+        run_id = run_id_for(scope=scope, key=key)
+        refused = AdmittedRequest(
+            run_id=run_id,
+            conversation_id=request.conversation_id or run_id,
+            agent_id=request.agent_id,
+            owner=caller.owner,
+            door="delegation",
+            message=request.message,
+            digest=_digest(request),
+            admitted_at=self._clock.now(),
+            catalog_version=0,
+            parent=request.parent,
+            refusal=error,
+        )
+        with contextlib.suppress(StaleWrite, OutcomeUnknown):
+            await self._requests.insert(refused)
+        stored = await self._requests.find(run_id)
+        if stored is None:
+            raise TransientError("storage did not say whether the refusal was kept")
+        return await self._again(stored, refused.digest)
 
     async def find(self, run_id: str, caller: Caller) -> tuple[StoredRequest, Run]:
         """A run of the caller's (an admin's: anybody's); raises Refused `run_not_found`."""
@@ -187,7 +211,7 @@ class Admissions:
 
     async def _run(self, request: AdmittedRequest) -> Run:
         found = await self._conversations.find_run(request.conversation_id, request.run_id)
-        return found or Run.queued(request)
+        return found or Run.unseen(request)
 
     async def _judge(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
         """Refuse what cannot run now; the catalog version that this was judged by."""
@@ -291,3 +315,12 @@ class Admissions:
             created_at=request.admitted_at,
             next_check=self._clock.now() + delay,
         )
+
+
+def _digest(request: RunRequest) -> str:
+    return request_digest(
+        agent_id=request.agent_id,
+        message=request.message,
+        conversation_id=request.conversation_id,
+        metadata=request.metadata,
+    )

@@ -10,9 +10,9 @@ from aos.domain.caller import Caller
 from aos.domain.envelope import CancelChild, RequestRun, ToolResult, to_realm
 from aos.domain.run import ParentRun
 from aos.domain.tool_commands import delegation_key, delegation_scope
-from aos.errors import Refused
+from aos.errors import ErrorInfo, Refused
 from aos.ports import Bus, ConversationStore, RequestStore
-from aos.services.admission.admissions import Admissions, RunRequest
+from aos.services.admission.admissions import Admission, Admissions, RunRequest
 
 PARENT_ENDED = "parent_ended"
 
@@ -43,22 +43,34 @@ class Delegations:
         parent = command.parent
         if await self._has_ended(parent) and await self._requests.find(command.run_id) is None:
             return
-        try:
-            admission = await self._admissions.admit(
-                RunRequest(agent_id=command.agent_id, message=command.message, parent=parent),
-                door="delegation",
-                scope=delegation_scope(command.owner),
-                key=delegation_key(parent),
-                caller=Caller(owner=command.owner, is_admin=command.as_admin),
-                traceparent=command.traceparent,
-            )
-        except Refused as refusal:
-            await self._bus.send(to_realm(_refused(command, refusal)))
+        admission = await self._admit(command)
+        if admission.request.refusal is not None:
+            await self._bus.send(to_realm(_refused(command, admission.request.refusal)))
             return
         if admission.run.status.ended:
             return
         if await self._has_ended(parent):
             await self._admissions.end(admission.request, reason=PARENT_ENDED)
+
+    async def _admit(self, command: RequestRun) -> Admission:
+        """Admit the run, or keep its refusal; of two deliveries the first to be kept stands."""
+        parent = command.parent
+        request = RunRequest(agent_id=command.agent_id, message=command.message, parent=parent)
+        scope, key = delegation_scope(command.owner), delegation_key(parent)
+        caller = Caller(owner=command.owner, is_admin=command.as_admin)
+        try:
+            return await self._admissions.admit(
+                request,
+                door="delegation",
+                scope=scope,
+                key=key,
+                caller=caller,
+                traceparent=command.traceparent,
+            )
+        except Refused as refusal:
+            return await self._admissions.turn_down(
+                request, refusal.info, scope=scope, key=key, caller=caller
+            )
 
     async def _has_ended(self, parent: ParentRun) -> bool:
         run = await self._conversations.find_run(parent.conversation_id, parent.run_id)
@@ -70,18 +82,20 @@ class Delegations:
         if stored is None:
             return
         child = stored.request
+        if child.refusal is not None:
+            return
         run = await self._conversations.find_run(child.conversation_id, child.run_id)
         if run is None or not run.status.ended:
             await self._admissions.end(child, reason=PARENT_ENDED)
 
 
-def _refused(command: RequestRun, refusal: Refused) -> ToolResult:
+def _refused(command: RequestRun, refusal: ErrorInfo) -> ToolResult:
     parent = command.parent
     return ToolResult(
         run_id=parent.run_id,
         conversation_id=parent.conversation_id,
         tool_call_id=parent.tool_call_id,
         outcome="error",
-        content=f"the run was refused ({refusal.code}): {refusal}",
+        content=f"the run was refused ({refusal.code}): {refusal.message}",
         traceparent=command.traceparent,
     )

@@ -35,7 +35,8 @@ async def a_team(*answers: Answer, **lead: Any) -> MemoryWorld:
 
 def children(world: MemoryWorld) -> list[str]:
     """The run ids of delegated runs."""
-    return [r for r, row in world.tables.requests.items() if row.request.parent is not None]
+    rows = world.tables.requests.items()
+    return [r for r, row in rows if row.request.parent is not None and row.request.refusal is None]
 
 
 async def test_a_delegated_run_is_a_run_of_its_own_whose_output_is_the_result() -> None:
@@ -78,6 +79,30 @@ async def test_what_cannot_be_delegated_is_told_to_the_model(
     assert run.output == "I see."
     assert told(await world.history("c"))[2][1].startswith(said)
     assert children(world) == []
+
+
+async def test_a_delegation_that_was_refused_is_not_begun_by_a_repeat_of_its_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = Calls(("delegate", {"agent_id": "gone", "message": "x"}))
+    world = await a_team(ask, "I see.")
+    commands: list[RequestRun] = []
+    request = world.delegations.request
+
+    async def noted(command: RequestRun) -> None:
+        commands.append(command)
+        await request(command)
+
+    monkeypatch.setattr(world.delegations, "request", noted)
+    await world.ask("lead", "Ask.", conversation_id="c")
+    await world.put_agent({"agent_id": "gone", "purpose": "Come back."})
+    await world.delegations.request(commands[0])
+    await world.advance(120)
+    assert children(world) == []
+    run = await world.run(commands[0].run_id)
+    assert run.status is RunStatus.FAILED
+    assert run.error is not None
+    assert run.error.code == "agent_not_found"
 
 
 async def test_a_delegated_run_that_fails_is_an_error_to_its_parent() -> None:
@@ -129,7 +154,7 @@ async def test_a_tree_has_at_most_fifty_runs() -> None:
     results = [text for role, text in told(await world.history("c")) if role == "tool"]
     assert results.count("ok") == 49
     assert sum("tree_limit" in text for text in results) == 3
-    assert len(world.tables.requests) == 50
+    assert 1 + len(children(world)) == 50
 
 
 class TestEnding:
