@@ -108,6 +108,8 @@ class LaptopSettings:
                 MODEL_ENDPOINT: model.endpoint(self.ports),
                 "AOS_MODEL": model.MODEL_NAME,
                 "AOS_MODEL_API_KEY": "local",
+                # A laptop that is busy may take minutes for what takes seconds else.
+                "AOS_MODEL_TIMEOUT_SECONDS": "230",
             }
         # An empty setting is an absent one, and the short form of Azurite knows no other ports.
         kept = {n: v for n, v in chosen.items() if v and (n == HOST_STORAGE or not self._names(n))}
