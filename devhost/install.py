@@ -153,7 +153,7 @@ class Installer:
         lock = self._repository / "package-lock.json"
         modules = self._repository / "node_modules"
         return Step(
-            title="Azurite 3.35, Azure Storage on this machine (npm, about 60 MB)",
+            title="Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
             sources=(lock,),
             stamps=(modules / ".aos-azurite",),
             make=self._npm_ci,

