@@ -14,6 +14,7 @@ from devhost.amqp import types as t
 from devhost.amqp.decode import decode_value, skip_value
 from devhost.amqp.encode import encode_value
 from devhost.amqp.errors import DecodeError, EncodeError
+from tests.texts import texts
 
 ONE_OF_EACH: list[Any] = [
     None,
@@ -72,8 +73,8 @@ def test_every_type_comes_back_as_itself(value: Any) -> None:
 
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text() | st.binary(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | texts() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(texts(), inner),
         max_leaves=20,
     )
 )

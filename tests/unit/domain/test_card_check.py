@@ -31,6 +31,7 @@ from aos.domain.card import (
 from aos.domain.card_check import MAX_PROBLEMS, MAX_TEXT, assess_card
 from aos.domain.card_schema import card_model, card_schema
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
+from tests.texts import texts
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
 POLICY = CardPolicy(allowed_models=frozenset({"smol", "big"}))
@@ -520,8 +521,8 @@ def test_no_bytes_whatever_break_the_check(body: bytes) -> None:
 
 
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    st.none() | st.booleans() | st.integers() | texts(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(max_size=8), inner),
     max_leaves=8,
 )
 _FIELDS = sorted(field.alias or n for n, field in card_model(CardKind.AGENT).model_fields.items())

@@ -20,6 +20,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.domain.run import AdmittedRequest, Run
+from tests.texts import texts
 from tests.unit.domain import values
 from tests.unit.domain.values import NOON, a_request
 
@@ -69,7 +70,7 @@ def test_an_active_run_survives_storage(active: ActiveRun) -> None:
 
 
 @quick
-@given(values.commands, st.dictionaries(st.text(min_size=3, max_size=8), values.plain, max_size=3))
+@given(values.commands, st.dictionaries(texts(min_size=3, max_size=8), values.plain, max_size=3))
 def test_unknown_envelope_fields_are_ignored(command: Command, more: dict[str, object]) -> None:
     envelope = to_dict(command)
     assert from_dict({**{f"x_{name}": value for name, value in more.items()}, **envelope}) == (

@@ -21,6 +21,7 @@ from aos.domain.tool import (
     tool_call_id,
 )
 from aos.domain.window import window
+from tests.texts import texts
 from tests.unit.domain.values import NOON
 
 RUN_ID = "0123abcd-0000-4000-8000-000000000000"
@@ -51,7 +52,7 @@ def a_message(sequence: int, role: str, run_id: str = RUN_ID) -> Message:
     )
 
 
-@given(st.text(min_size=1, max_size=80), st.text(min_size=1, max_size=200))
+@given(texts(min_size=1, max_size=80), texts(min_size=1, max_size=200))
 def test_an_offered_name_is_one_that_every_endpoint_takes(server_id: str, tool: str) -> None:
     name = offered_name(server_id, tool)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
@@ -129,7 +130,7 @@ def test_what_is_no_json_object_is_none(text: str) -> None:
     assert json_object(text) is None
 
 
-@given(st.text(max_size=40), st.integers(80, 200))
+@given(texts(max_size=40), st.integers(80, 200))
 def test_a_result_is_shown_within_its_limit(text: str, limit: int) -> None:
     whole = text * 20
     seen = shown(whole, limit=limit)

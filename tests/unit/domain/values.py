@@ -27,11 +27,12 @@ from aos.domain.envelope import (
 from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
 from aos.domain.tool import MessageCall, ToolOutcome
 from aos.errors import CODES, ErrorInfo
+from tests.texts import texts as any_text
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 CARD = CardView(state="active", digest="d1", run_timeout_seconds=60.0)
 
-texts = st.text(max_size=40)
+texts = any_text(max_size=40)
 ids = st.uuids().map(str)
 moments = st.integers(0, 10**12).map(lambda ms: NOON + timedelta(milliseconds=ms))
 plain = st.recursive(
