@@ -6,13 +6,13 @@ yields what is wrong and what to write instead.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from aos.domain.card import CardPolicy, CardProblem
+from aos.domain.hosts import is_listed_host, is_public_host
 from aos.domain.json_text import join_path
 from aos.domain.mcp_server import REFERENCE_FORMS, is_secret_reference, parse_secret_reference
 
@@ -26,11 +26,6 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFUSED_ENV = re.compile(r"(?:LD_|DYLD_).*|PYTHONPATH|NODE_OPTIONS|PATH", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REFUSED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
-_HOST_NAME = re.compile(
-    r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
-)
-_NUMERIC_HOST = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_PRIVATE_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
 def server_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
@@ -73,7 +68,7 @@ def url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
     hint = "write https://<public host name>/…"
     try:
         parts = urlsplit(url)
-        listed = _is_listed(parts, policy.listed_hosts)
+        listed = is_listed_host(parts, policy.listed_hosts)
     except ValueError as error:
         return CardProblem(path="url", message=f"{url!r} is no URL: {error}", hint=hint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -84,7 +79,7 @@ def url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
         message, hint = "the URL holds a fragment (#…)", "remove it"
     elif parts.scheme != "https" and not listed:
         message = f"{url!r} is not https"
-    elif not listed and not _is_public(parts.hostname):
+    elif not listed and not is_public_host(parts.hostname):
         message = f"the host {parts.hostname!r} is loopback, link-local, private or no host name"
         hint = "name a public host, or ask the operator to list this one"
     return None if message is None else CardProblem(path="url", message=message, hint=hint)
@@ -200,20 +195,3 @@ def _reference_problem(
             True,
         )
     return None
-
-
-def _is_listed(parts: SplitResult, listed: frozenset[str]) -> bool:
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return host in listed or f"{host}:{port}" in listed
-
-
-def _is_public(host: str) -> bool:
-    host = host.rstrip(".").lower()
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        pass
-    if _NUMERIC_HOST.fullmatch(host) or not _HOST_NAME.fullmatch(host):
-        return False
-    return "." in host and host.rsplit(".", 1)[-1] not in _PRIVATE_NAMES

@@ -8,10 +8,11 @@ resolves to, unless the operator listed the host.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from aos.domain.hosts import is_listed_host, is_public_address
 
 if TYPE_CHECKING:
     import httpx2
@@ -45,10 +46,7 @@ async def remote_server(
 
 def is_listed(url: str, hosts: frozenset[str]) -> bool:
     """Did the operator list this host (or `host:port`)?"""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return host in hosts or f"{host}:{port}" in hosts
+    return is_listed_host(urlsplit(url), hosts)
 
 
 def _client(headers: Mapping[str, str], *, public_only: bool) -> httpx2.AsyncClient:
@@ -79,7 +77,7 @@ def _public_backend(inner: Any) -> Any:
             found = await anyio.getaddrinfo(host, port)
             address = str(found[0][4][0])
             for entry in found:
-                if not ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_global:
+                if not is_public_address(str(entry[4][0])):
                     raise AddressRefused(f"{host!r} leads to an address that is not public")
             return await inner.connect_tcp(address, port, *args, **options)
 

@@ -10,6 +10,7 @@ import pytest
 from aos.domain.card import CardKind, CardPolicy, CardProblem
 from aos.domain.card_check import assess_card
 from aos.domain.cron import cron_problem
+from aos.domain.hosts import is_public_address
 from aos.domain.mcp_rules import command_problem, url_problem
 from aos.domain.mcp_server import SecretReference, mcp_server_card_from_dict, parse_secret_reference
 
@@ -173,6 +174,66 @@ def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: 
 )
 def test_addresses_that_are_not_public_https_are_refused(url: str) -> None:
     assert url_problem(url, CardPolicy()) is not None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "100.64.0.1",
+        "127.1.2.3",
+        "168.63.129.16",
+        "169.254.169.254",
+        "192.0.0.10",
+        "192.88.99.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "239.255.255.250",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::8.8.8.8",
+        "::ffff:10.0.0.1",
+        "::ffff:8.8.8.8",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b::8.8.8.8",
+        "64:ff9b:1::a9fe:a9fe",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+        "2001:2::1",
+        "2001:db8::1",
+        "2002:a9fe:a9fe::1",
+        "2002:0808:0808::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "ff0e::1",
+    ],
+)
+def test_an_address_that_means_a_private_one_is_private_in_cards_and_when_called(
+    address: str,
+) -> None:
+    host = f"[{address}]" if ":" in address else address
+    assert url_problem(f"https://{host}/mcp", CardPolicy()) is not None
+    assert not is_public_address(address)
+    assert not is_public_address(f"{address}%1")
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "20.50.2.1", "2603:1020::1", "2a00:1450:4001::8a"])
+def test_an_address_of_the_internet_is_public_in_cards_and_when_called(address: str) -> None:
+    host = f"[{address}]" if ":" in address else address
+    assert url_problem(f"https://{host}/mcp", CardPolicy()) is None
+    assert is_public_address(address)
+
+
+@pytest.mark.parametrize("host", ["127.1", "0177.0.0.1", "0xa9fea9fe", "1.2.3", "127.0.0.1."])
+def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
+    assert url_problem(f"https://{host}/mcp", CardPolicy()) is not None
 
 
 def test_a_listed_host_may_be_private_and_speak_http() -> None:

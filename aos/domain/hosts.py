@@ -1,0 +1,94 @@
+"""Says which hosts and addresses an MCP server with a URL may be called at.
+
+The one rule for what a card says and for what a host's name leads to. Entry points:
+`is_listed_host`, `is_public_host`, `is_public_address`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult
+
+LONGEST_NAME = 253
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_PRIVATE_NAMES = ("localhost", "local", "internal", "localdomain")
+_NOT_PUBLIC_V4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this host
+            "10.0.0.0/8",  # private
+            "100.64.0.0/10",  # shared by a carrier
+            "127.0.0.0/8",  # loopback
+            "168.63.129.16/32",  # Azure's own virtual address
+            "169.254.0.0/16",  # link-local: identity and metadata endpoints
+            "172.16.0.0/12",  # private
+            "192.0.0.0/24",  # protocol assignments
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # 6to4 relays
+            "192.168.0.0/16",  # private
+            "198.18.0.0/15",  # benchmarking
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+        ),
+    )
+)
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
+"""Global unicast. Outside of it are loopback, link-local, site-local, unique local, multicast,
+and the forms that hold an IPv4 address: compatible, mapped, translated, NAT64."""
+_NOT_PUBLIC_V6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # protocol assignments: Teredo, benchmarking, ORCHID
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4: holds an IPv4 address
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+
+
+def is_listed_host(url: SplitResult, listed: frozenset[str]) -> bool:
+    """Did the operator list this host (or `host:port`)? Raises ValueError for a wrong port."""
+    host = (url.hostname or "").rstrip(".")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return host in listed or f"{host}:{port}" in listed
+
+
+def is_public_host(host: str) -> bool:
+    """Is this a public address, or a name that can lead to one?"""
+    host = host.removesuffix(".").lower()
+    if len(host) > LONGEST_NAME:
+        return False
+    labels = host.split(".")
+    if ":" in host or _NUMBER.fullmatch(labels[-1]):
+        return is_public_address(host)
+    if not all(_is_label(label) for label in labels):
+        return False
+    return len(labels) > 1 and labels[-1] not in _PRIVATE_NAMES
+
+
+def is_public_address(text: str) -> bool:
+    """Is this an IPv4 or IPv6 address of the public internet, and not one in disguise?
+
+    No IPv6 form that holds an IPv4 address counts as public, whatever that address is: where
+    it leads depends on the network.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_V4)
+    if address.scope_id is not None or address not in _PUBLIC_V6:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC_V6)
+
+
+def _is_label(text: str) -> bool:
+    return _LABEL.fullmatch(text) is not None and text[0] != "-" != text[-1]
