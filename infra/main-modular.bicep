@@ -179,6 +179,10 @@ param mcpMaxInstances int = 10
 @description('Optional. Spread plans over availability zones.')
 param zoneRedundant bool = false
 
+@description('Optional. How instances on FC1 are replaced when code or settings change. Recreate: all at once; what runs is ended by force and done again. RollingUpdate: in batches, after what runs has ended. It is a preview: without a service level, not recommended by Microsoft for production, and old and new code run side by side.')
+@allowed(['Recreate', 'RollingUpdate'])
+param siteUpdateStrategy string = 'Recreate'
+
 @description('Optional. A staging slot for each app (Elastic Premium), with its triggers off.')
 param enableStagingSlot bool = false
 
@@ -606,6 +610,7 @@ module functionApps 'modules/function-app.bicep' = [
       swapped: enableStagingSlot && contains(swappedApps, app)
       maximumInstances: app == 'mcp' ? mcpMaxInstances : 0
       coreToolsPublish: coreToolsPublish
+      siteUpdateStrategy: siteUpdateStrategy
       subnetId: networked
         ? resourceId('Microsoft.Network/virtualNetworks/subnets', names.network, 'subnet-functions')
         : ''
@@ -725,6 +730,9 @@ output skus { functionApps: string, serviceBus: string, storage: string } = {
 
 @description('Names of the function apps.')
 output functionAppNames perApp = names.functionApps
+
+@description('Name of the staging slot of each app; empty without one.')
+output stagingSlotName string = enableStagingSlot && elastic ? 'staging' : ''
 
 @description('Addresses of the function apps.')
 output functionAppUrls perApp = {

@@ -62,6 +62,10 @@ param maximumInstances int = 0
 @allowed([2048, 4096])
 param instanceMemoryMB int = 2048
 
+@description('Optional. What happens to instances when code or settings change on FC1. Recreate: all restart at once, and what runs is ended by force. RollingUpdate (preview): they are replaced in batches, and what runs may end within 60 minutes.')
+@allowed(['Recreate', 'RollingUpdate'])
+param siteUpdateStrategy string = 'Recreate'
+
 @description('Optional. On Y1, let `func azure functionapp publish` work: it knows storage by account key only. Off: the package is a blob, read by identity.')
 param coreToolsPublish bool = false
 
@@ -124,13 +128,22 @@ var elasticSettings = {
   WEBSITE_CONTENTAZUREFILECONNECTIONSTRING: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${contentSecret}-${app})'
   // The reference cannot be resolved yet when the platform would look.
   WEBSITE_SKIP_CONTENTSHARE_VALIDATION: '1'
+  // What Core Tools would add before a remote build. It then waits until the site shows every
+  // setting as it was sent, which one that refers to the vault never does: the publish fails.
   SCM_DO_BUILD_DURING_DEPLOYMENT: 'true'
   ENABLE_ORYX_BUILD: 'true'
+  BUILD_FLAGS: 'UseExpressBuild'
+  XDG_CACHE_HOME: '/tmp/.cache'
 }
 
 var packageSettings = {
   WEBSITE_RUN_FROM_PACKAGE: 'https://${hostStorageName}.blob.${storageSuffix}/app-package/${app}.zip'
   WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID: identityId
+}
+
+// Without it a package is extracted at each cold start, into half a gigabyte of temporary space.
+var consumptionSettings = {
+  WEBSITE_MOUNT_ENABLED: '1'
 }
 
 var publishByKey = sku == 'Y1' && coreToolsPublish
@@ -141,6 +154,7 @@ var sharedSettings = {
   ...(publishByKey ? {} : hostStorageByIdentity)
   ...(flex ? {} : platformSettings)
   ...(elastic ? elasticSettings : {})
+  ...(sku == 'Y1' ? consumptionSettings : {})
   ...(sku == 'Y1' && !coreToolsPublish ? packageSettings : {})
 }
 
@@ -201,6 +215,7 @@ var flexConfig = {
     }
   }
   runtime: { name: 'python', version: pythonVersion }
+  siteUpdateStrategy: { type: siteUpdateStrategy }
   scaleAndConcurrency: {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstances == 0 ? 100 : maximumInstances
@@ -236,6 +251,8 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   tags: { ...tags, 'azd-service-name': app }
   kind: 'functionapp,linux'
   identity: identities
+  // Azure knows siteUpdateStrategy; the types of Bicep do not yet.
+  #disable-next-line BCP037
   properties: { ...siteProperties, ...(flex ? { functionAppConfig: flexConfig } : {}) }
 
   resource appSettings 'config' = {
@@ -285,11 +302,27 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       }
       dependsOn: [vault::contentKey]
     }
+
+    // The policies of the site do not hold for its slot.
+    resource slotFtpPassword 'basicPublishingCredentialsPolicies' = {
+      name: 'ftp'
+      properties: { allow: false }
+    }
+
+    resource slotScmPassword 'basicPublishingCredentialsPolicies' = {
+      name: 'scm'
+      properties: { allow: false }
+    }
   }
 }
 
 module signInSettings 'sign-in.bicep' = if (signInWith != null) {
-  params: { siteName: site.name, settings: signInWith! }
+  params: {
+    siteName: site.name
+    slotName: elastic && stagingSlot ? slotName : ''
+    settings: signInWith!
+  }
+  dependsOn: [site::slot]
 }
 
 @description('Id of the function app.')

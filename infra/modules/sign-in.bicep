@@ -19,38 +19,53 @@ type signIn = {
 @description('Required. Name of the function app.')
 param siteName string
 
+@description('Optional. Name of its slot, which needs the settings once more: those of the site do not hold for it. Empty for none.')
+param slotName string = ''
+
 @description('Required. Who vouches for callers.')
 param settings signIn
 
+var properties = {
+  platform: { enabled: true, runtimeVersion: '~1' }
+  globalValidation: {
+    requireAuthentication: true
+    unauthenticatedClientAction: 'Return401'
+    // Probes and a first look need no sign-in.
+    excludedPaths: ['/api/health', '/api/status']
+  }
+  httpSettings: { requireHttps: true }
+  identityProviders: {
+    azureActiveDirectory: {
+      enabled: true
+      registration: {
+        clientId: settings.clientId
+        openIdIssuer: settings.issuer
+        ...(empty(settings.secretSetting) ? {} : { clientSecretSettingName: settings.secretSetting })
+      }
+      validation: { allowedAudiences: [settings.clientId, ...settings.audiences] }
+    }
+  }
+  login: { tokenStore: { enabled: false } }
+}
+
 resource site 'Microsoft.Web/sites@2025-03-01' existing = {
   name: siteName
+
+  resource slot 'slots' existing = {
+    name: empty(slotName) ? 'none' : slotName
+  }
 }
 
 resource authentication 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: site
   name: 'authsettingsV2'
-  properties: {
-    platform: { enabled: true, runtimeVersion: '~1' }
-    globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'Return401'
-      // Probes and a first look need no sign-in.
-      excludedPaths: ['/api/health', '/api/status']
-    }
-    httpSettings: { requireHttps: true }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: settings.clientId
-          openIdIssuer: settings.issuer
-          ...(empty(settings.secretSetting) ? {} : { clientSecretSettingName: settings.secretSetting })
-        }
-        validation: { allowedAudiences: [settings.clientId, ...settings.audiences] }
-      }
-    }
-    login: { tokenStore: { enabled: false } }
-  }
+  properties: properties
+}
+
+resource slotAuthentication 'Microsoft.Web/sites/slots/config@2025-03-01' = if (!empty(slotName)) {
+  parent: site::slot
+  name: 'authsettingsV2'
+  properties: properties
 }
 
 @description('Id of the settings.')

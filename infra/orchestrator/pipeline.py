@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator import names, upload
+from orchestrator import names, references, upload
 from orchestrator.audit import Journal
 from orchestrator.az import Az
 from orchestrator.clock import Clock
@@ -162,7 +162,9 @@ def _apply(
     kit: Kit, request: Request, target: Target, engine: Engine, vaults: tuple[str, ...]
 ) -> dict[str, Any]:
     names.recover(kit, vaults)
-    return deploy(kit, request, target, engine)
+    outputs = deploy(kit, request, target, engine)
+    references.settle(kit, request, outputs)
+    return outputs
 
 
 def _goes_on(journal: Journal) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import parameters, rights
+from orchestrator import parameters, rights, upload
 from orchestrator.az import Answer
 from orchestrator.exits import REFUSED, USAGE, Halt
 from orchestrator.kit import Kit
@@ -32,6 +32,8 @@ def preflight(kit: Kit, request: Request) -> Target:
     environment = _environment(request, given.values)
     kit.journal.set(environment=environment, parameter_values=given.recorded)
     account = _account(kit)
+    if request.audit_upload:
+        upload.take_token(kit)
     _location(kit, request, given.values)
     _group(kit, request, environment)
     _rights(kit, request, account)

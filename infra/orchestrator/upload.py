@@ -1,4 +1,4 @@
-"""Where is the audit folder copied, so that it survives this machine?"""
+"""Copies the audit folder to the deployment's storage. Entry points: `take_token`, `upload`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.kit import Kit
+
+_STORAGE = "https://storage.azure.com/.default"
+"""The scope that `az storage --auth-mode login` asks for: its token is kept under this name."""
+
+
+def take_token(kit: Kit) -> None:
+    """Let az get and keep the token that `upload` needs; failing only warns.
+
+    A pipeline's federated login proves itself by a token that lasts minutes. After a long
+    deployment az can use the tokens that it has, for an hour at least, but cannot get another.
+    """
+    answer = kit.az.ask("account", "get-access-token", "--scope", _STORAGE, "-o", "none")
+    if not answer.ok:
+        kit.voice.warn(f"the audit folder may not be copied: {answer.err.strip()[:300]}")
 
 
 def upload(kit: Kit, outputs: Mapping[str, Any]) -> None:

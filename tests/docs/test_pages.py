@@ -64,9 +64,8 @@ def test_the_module_map_is_current() -> None:
 def test_every_decision_is_in_the_list_of_decisions_and_says_how_it_is_validated() -> None:
     folder = ROOT / "docs" / "adr"
     decisions = sorted(path for path in folder.glob("[0-9]*.md"))
-    assert [path.name[:4] for path in decisions] == [
-        f"{number:04}" for number in range(1, len(decisions) + 1)
-    ]
+    numbers = [path.name[:4] for path in decisions]
+    assert len(set(numbers)) == len(numbers), "two decisions have one number"
     listed = links(folder / "README.md")
     assert [name for name in listed if name.endswith(".md")] == [path.name for path in decisions]
     for path in decisions:

@@ -228,7 +228,12 @@ def test_everything_speaks_tls_and_nothing_takes_a_password(
     assert (bus["minimumTlsVersion"], bus["disableLocalAuth"]) == ("1.2", True)
     policies = here.of("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     assert len(policies) == 6
-    assert all(policy["properties"] == {"allow": False} for policy in policies.values())
+    of_slots = here.of("Microsoft.Web/sites/slots/basicPublishingCredentialsPolicies")
+    assert set(of_slots) == {
+        f"{slot}/{kind}" for slot in here.of("Microsoft.Web/sites/slots") for kind in ("ftp", "scm")
+    }
+    refused = [*policies.values(), *of_slots.values()]
+    assert all(policy["properties"] == {"allow": False} for policy in refused)
 
 
 def test_networks_are_as_closed_as_the_environment_asks(here: Inventory, environment: str) -> None:
@@ -345,6 +350,7 @@ def test_the_budget_is_that_of_the_environment(here: Inventory, environment: str
 
 def test_a_staging_slot_takes_nothing_from_production(here: Inventory, environment: str) -> None:
     slots = here.of("Microsoft.Web/sites/slots")
+    assert here.outputs["stagingSlotName"] == ("" if environment == "dev" else "staging")
     if environment == "dev":
         assert slots == {}
         return

@@ -144,8 +144,13 @@ def test_customers_sign_in_before_main_and_probes_need_not(
         here = environments[environment]
         configs = here.of("Microsoft.Web/sites/config")
         signing = [name for name in configs if name.endswith("/authsettingsV2")]
-        assert signing == [f"{here.outputs['functionAppNames']['main']}/authsettingsV2"]
+        main = here.outputs["functionAppNames"]["main"]
+        assert signing == [f"{main}/authsettingsV2"]
         properties = configs[signing[0]]["properties"]
+        slots = here.of("Microsoft.Web/sites/slots/config")
+        signing_in_slot = [name for name in slots if name.endswith("/authsettingsV2")]
+        assert signing_in_slot == [f"{main}/staging/authsettingsV2"]
+        assert slots[signing_in_slot[0]]["properties"] == properties
         assert properties["globalValidation"] == {
             "requireAuthentication": True,
             "unauthenticatedClientAction": "Return401",
@@ -179,7 +184,47 @@ def test_what_a_plan_needs_to_find_the_code_is_set(environments: dict[str, Inven
     consumption = environments["dev"].settings("main")
     assert consumption["FUNCTIONS_WORKER_RUNTIME"] == "python"
     # Linux Consumption refuses a content share; what `func publish` uploads is found by the host.
-    assert not [name for name in consumption if name.startswith("WEBSITE_")]
+    assert [name for name in consumption if name.startswith("WEBSITE_")] == [
+        "WEBSITE_MOUNT_ENABLED"
+    ]
+
+
+BUILD_SETTINGS = {
+    "SCM_DO_BUILD_DURING_DEPLOYMENT": "true",
+    "ENABLE_ORYX_BUILD": "true",
+    "BUILD_FLAGS": "UseExpressBuild",
+    "XDG_CACHE_HOME": "/tmp/.cache",
+}
+OF_A_MOUNTED_PACKAGE = {"WEBSITE_MOUNT_ENABLED": "1"}
+
+
+def _publishing(settings: dict[str, str]) -> dict[str, str]:
+    """The settings that decide how a package is built and found."""
+    wanted = BUILD_SETTINGS.keys() | OF_A_MOUNTED_PACKAGE.keys()
+    return {name: value for name, value in settings.items() if name in wanted}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("app", APPS)
+def test_the_first_publish_finds_every_setting_that_it_would_add(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    here = environments[environment]
+    consumption = here.outputs["skus"]["functionApps"] == "Y1"
+    wanted = OF_A_MOUNTED_PACKAGE if consumption else BUILD_SETTINGS
+    assert _publishing(here.settings(app)) == wanted
+    slots = here.of("Microsoft.Web/sites/slots/config")
+    name = f"{here.outputs['functionAppNames'][app]}/staging/appsettings"
+    if not consumption:
+        assert _publishing(slots[name]["properties"]) == wanted
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_flex_consumption_gets_no_setting_of_a_build(
+    variants: dict[str, Inventory], app: str
+) -> None:
+    assert _publishing(variants["everything"].settings(app)) == {}
+    assert _publishing(variants["defaults"].settings(app)) == OF_A_MOUNTED_PACKAGE
 
 
 def test_links_to_runs_lead_through_front_door(environments: dict[str, Inventory]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from devhost.provision import TABLES
 from tests.infra.inventory import APPS, Inventory
 
@@ -31,12 +33,23 @@ def test_flex_consumption_gives_each_app_a_plan_and_nothing_that_it_refuses(
         assert not [name for name in here.settings(app) if name.startswith("WEBSITE_")]
     config = here.site("main")["properties"]["functionAppConfig"]
     assert config["scaleAndConcurrency"]["triggers"] == {"http": {"perInstanceConcurrency": 100}}
+    assert config["siteUpdateStrategy"] == {"type": "RollingUpdate"}
     storage = config["deployment"]["storage"]
     assert storage["authentication"]["userAssignedIdentityResourceId"].endswith(
         "/id-aos-staging-b-main"
     )
     assert here.of("Microsoft.Web/sites/slots") == {}
     assert here.outputs["deploymentWarnings"]["stagingSlotDisabledDueToFunctionSku"] is True
+
+
+def test_instances_are_replaced_as_a_supported_plan_does_it_unless_asked_otherwise(
+    template: dict[str, Any],
+) -> None:
+    strategy = template["parameters"]["siteUpdateStrategy"]
+    assert (strategy["defaultValue"], strategy["allowedValues"]) == (
+        "Recreate",
+        ["Recreate", "RollingUpdate"],
+    )
 
 
 def test_hosts_on_flex_consumption_take_no_keys(variants: dict[str, Inventory]) -> None:

@@ -47,6 +47,7 @@ param modelNames = 'a,b'
 param keyOwners = 'billing=00ff'
 param adminKeyHashes = '00ff'
 param mcpMaxInstances = 5
+param siteUpdateStrategy = 'RollingUpdate'
 param moreSettings = {{
   AOS_MCP_HOSTS: 'mcp.internal.test:8080'
   AOS_MAX_TURNS: '32'

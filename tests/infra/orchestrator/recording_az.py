@@ -6,7 +6,8 @@ It proves what the orchestrator does, never what Azure does.
 
 The answers for `az deployment group create` are in answers/deployment-group-create/1.out, 1.err
 and 1.code, 2.out ...; the last one is repeated. answers/functionapp-function-list@NAME goes
-before it where `--name NAME` is given. `N.sh` is sourced first: it may wait, or kill.
+before it where `--name NAME` is given, and rest@LAST where LAST ends the path of `--uri`. `N.sh`
+is sourced first: it may wait, or kill.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from pathlib import Path
 from typing import Any
 
 _SCRIPT = r"""#!/bin/bash
-key=""; name=""; words=1; previous=""
+key=""; name=""; uri=""; words=1; previous=""
 for argument in "$@"; do
   if [[ $argument == -* ]]; then words=0; fi
   if (( words )); then key="${key:+$key-}$argument"; fi
+  if [[ $previous == --uri ]]; then uri="${argument%%\?*}"; fi
   if [[ $previous == --name || $previous == -n || $previous == --body ]]; then name="$argument"; fi
   previous="$argument"
 done
 { printf '%s\x1f' "$@"; printf '\n'; } >> "$RECORDING_AZ/calls"
 folder="$RECORDING_AZ/answers/$key"
 if [[ $key == rest ]]; then name="${name##*\"name\": \"}"; name="${name%%\"*}"; fi
+if [[ $key == rest && -z $name ]]; then name="${uri##*/}"; fi
 if [[ -n $name && -d "$folder@$name" ]]; then folder="$folder@$name"; fi
 if [[ ! -d $folder ]]; then
   echo "ERROR: the recording az has no answer for: $*" >&2; exit 99

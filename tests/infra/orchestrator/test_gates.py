@@ -311,6 +311,7 @@ def test_recorded_az_is_called_in_the_order_of_the_plan(world: World) -> None:
         "bicep build",
         "deployment group what-if",
         "deployment group create",
+        *["rest"] * 3,
         "resource list",
         *["functionapp function list"] * 3,
         "rest",

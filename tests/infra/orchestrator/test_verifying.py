@@ -188,6 +188,7 @@ def test_summary_has_outputs_and_resources(world: World) -> None:
 
 
 def test_recorded_az_audit_folder_is_copied_when_asked(world: World) -> None:
+    world.az.answers("account get-access-token")
     world.az.answers("storage blob upload-batch")
     assert world.deploy("--audit-upload") == 0
     (copied,) = world.az.calls("storage blob upload-batch")
@@ -201,11 +202,43 @@ def test_recorded_az_audit_folder_is_copied_when_asked(world: World) -> None:
     assert "was not copied: ERROR: no" in world.said
 
 
+# A federated login proves itself for minutes: later az can use the tokens that it has, no others.
+_TAKES_TOKEN = 'touch "$RECORDING_AZ/token"\n'
+_NEEDS_TOKEN = (
+    'if [[ ! -f $RECORDING_AZ/token ]]; then echo "ERROR: AADSTS700024: Client assertion is not '
+    'within its valid time range." >&2; exit 1; fi\n'
+)
+
+
+def test_recorded_az_audit_upload_outlives_the_proof_of_a_federated_login(world: World) -> None:
+    world.az.answers("account get-access-token", script=_TAKES_TOKEN)
+    world.az.answers("storage blob upload-batch", script=_NEEDS_TOKEN)
+    assert world.deploy("--audit-upload") == 0
+    assert "audit folder copied" in world.said
+    (token,) = world.az.calls("account get-access-token")
+    assert token[2:] == ["--scope", "https://storage.azure.com/.default", "-o", "none"]
+    asked = world.az.commands()
+    assert asked.index("account get-access-token") < asked.index("deployment group what-if")
+
+
+def test_recorded_az_token_of_storage_is_taken_only_for_the_upload(world: World) -> None:
+    assert world.deploy() == 0
+    assert world.az.calls("account get-access-token") == []
+
+
+def test_recorded_az_token_that_is_refused_only_warns(world: World) -> None:
+    world.az.answers("account get-access-token", err="ERROR: AADSTS50076: MFA\n", code=1)
+    world.az.answers("storage blob upload-batch")
+    assert world.deploy("--audit-upload") == 0
+    assert "the audit folder may not be copied: ERROR: AADSTS50076" in world.said
+
+
 @pytest.mark.parametrize(("states", "state"), [([], "COMPLETED"), (["Failed"], "FAILED")])
 def test_recorded_az_copied_audit_says_how_the_run_ended(
     world: World, tmp_path: Path, states: list[str], state: str
 ) -> None:
     copy = tmp_path / "copy"
+    world.az.answers("account get-access-token")
     world.az.answers("resource list", _resources(*states))
     world.az.answers("storage blob upload-batch", script=f"cp -r {world.audit} {copy}\n")
     code = world.deploy("--audit-upload")

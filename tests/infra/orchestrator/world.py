@@ -102,6 +102,8 @@ class World:
         az.answers("resource list", [])
         az.answers("functionapp function list", [])
         az.answers("rest", {"value": [], "nameAvailable": True})
+        az.answers("rest@appsettings", {"value": []})
+        az.answers("rest@refresh")
 
     def parameters(self, name: str, values: Mapping[str, Any], **secure: str) -> Path:
         """A .bicepparam file that compiles to these values."""

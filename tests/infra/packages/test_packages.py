@@ -201,8 +201,10 @@ def test_azd_packs_before_it_publishes_and_publishes_these_folders() -> None:
         name: (service["project"], service["language"], service["host"])
         for name, service in document["services"].items()
     } == {app: (f"./build/{app}", "python", "function") for app in APPS}
-    for system in ("posix", "windows"):
-        assert document["hooks"]["prepackage"][system]["run"].endswith("infra/package.py")
+    # `up` packs and then deploys; `deploy` alone runs its own hook, and not the one of `package`.
+    for hook in ("prepackage", "predeploy"):
+        for system in ("posix", "windows"):
+            assert document["hooks"][hook][system]["run"].endswith("infra/package.py"), hook
     module = REPOSITORY / document["infra"]["path"] / f"{document['infra']['module']}.bicep"
     assert module.exists()
 
