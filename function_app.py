@@ -143,8 +143,10 @@ async def get_schema(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.schema(req)
 
 
+# The host tries routes in the order of function names (case ignored, `_` after letters): a route
+# that takes everything must have the last name.
 @app.route("{*path}")
-async def not_found(req: func.HttpRequest) -> func.HttpResponse:
+async def z_not_found(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.not_found(req)
 
 

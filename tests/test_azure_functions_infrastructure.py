@@ -34,13 +34,19 @@ INDEX = """
 import json, sys
 from pathlib import Path
 from devhost.functions.indexing import load_app
+from devhost.functions.routes import RouteTable
 from devhost.functions.settings import read_host_json
+from devhost.functions.shadows import find_shadows
 before = set(sys.modules)
 folder = Path(sys.argv[1])
 functions = load_app(folder, read_host_json(folder))
 heavy = sorted(m for m in set(sys.modules) - before if m.startswith(tuple(sys.argv[2].split())))
 import aos
+table = RouteTable([f for f in functions if f.kind == "httpTrigger"], prefix="api")
 print(json.dumps({
+    "routes": [route.function.name for route in table.routes],
+    "shadows": [[it.earlier.function.name, it.later.function.name]
+                for it in find_shadows(table.routes)],
     "functions": [{"name": f.name, "trigger": dict(f.trigger)} for f in functions],
     "heavy": heavy,
     "aos": aos.__file__,
@@ -54,6 +60,10 @@ class Indexed:
 
     functions: dict[str, Trigger]
     heavy: list[str]
+    routes: list[str]
+    """The HTTP functions in the order in which the host tries them."""
+    shadows: list[list[str]]
+    """Pairs: the function that takes requests, and the one that loses them."""
     aos: str
 
 
@@ -83,7 +93,7 @@ def index(folder: Path, environment: dict[str, str]) -> Indexed:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     functions = {item["name"]: item["trigger"] for item in found["functions"]}
-    return Indexed(functions=functions, heavy=found["heavy"], aos=found["aos"])
+    return Indexed(**{**found, "functions": functions})
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +130,11 @@ def test_every_http_function_is_a_route_of_the_table(apps: dict[str, Indexed]) -
             name: (route.path, () if route.method == "ANY" else (route.method,))
             for name, route in ROUTES[app].items()
         }
+
+
+def test_no_route_takes_what_is_meant_for_a_later_one(apps: dict[str, Indexed]) -> None:
+    assert {app: indexed.shadows for app, indexed in apps.items()} == {app: [] for app in FOLDERS}
+    assert apps["main"].routes[-1] == "z_not_found"
 
 
 def test_every_trigger_stands_in_the_table_of_the_architecture(

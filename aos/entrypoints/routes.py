@@ -292,7 +292,7 @@ _REST = (
         errors=(404,),
     ),
     Route(
-        name="not_found",
+        name="z_not_found",
         method="ANY",
         path="{*path}",
         summary="What no other route takes",

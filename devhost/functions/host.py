@@ -25,6 +25,7 @@ from devhost.functions.keys import Keys
 from devhost.functions.log import brief, say
 from devhost.functions.routes import RouteTable
 from devhost.functions.settings import HostOptions, apply_local_settings, read_host_json
+from devhost.functions.shadows import find_shadows
 
 GRACE_SECONDS = 5.0
 """How long calls that run may go on after SIGTERM."""
@@ -69,10 +70,11 @@ class Host:
         functions = load_app(folder, options)
         invoker = Invoker(timeout_seconds=options.function_timeout_seconds)
         served = [function for function in functions if not function.disabled]
-        routes = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)
+        table = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)
+        _say_shadows(table)
         return cls(
             functions=functions,
-            front=HttpFront(routes, invoker, keys=Keys.read(keys) if keys else None),
+            front=HttpFront(table, invoker, keys=Keys.read(keys) if keys else None),
             invoker=invoker,
             intakes=_intakes(served, invoker, options),
         )
@@ -115,6 +117,18 @@ class Host:
         if self.invoker.threads_running:
             # A thread cannot be stopped, and Python would wait for it.
             os._exit(0)
+
+
+def _say_shadows(table: RouteTable) -> None:
+    for shadow in find_shadows(table.routes):
+        say(
+            "warning",
+            "http.shadowed",
+            function=shadow.later.function.name,
+            route=shadow.later.path,
+            taken_by=shadow.earlier.function.name,
+            remedy="rename one: the host takes the first route that matches, by function name",
+        )
 
 
 def _of_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:

@@ -1,8 +1,10 @@
-"""Which function serves this method and path?
+"""Finds the function that serves a method and a path. Entry point: `RouteTable.find`.
 
 Route templates as Azure's host takes them (ASP.NET Core): literals without regard to case,
 `{name}`, `{name?}`, `{*rest}`, and the constraints int, long, guid, alpha, bool and length.
-A more specific template wins; a method that no function of a path takes is 404, as in Azure.
+The order is the host's: functions sorted by name, and the first that takes the path and the
+method serves it. A specific template does not win over a general one. Where none takes the
+method the answer is 404, not 405.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from urllib.parse import unquote
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 
-ALL_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
 _PARAMETER = re.compile(r"\{(\*{0,2})(\w+)(?::([^}?]+))?(\?)?\}")
 _ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _CONSTRAINTS = {
@@ -33,35 +34,50 @@ class Route:
 
     function: LoadedFunction
     path: str
-    methods: frozenset[str]
+    methods: frozenset[str] | None
+    """None: any method."""
     pattern: re.Pattern[str]
-    rank: tuple[tuple[int, str], ...]
+
+    def takes(self, method: str) -> bool:
+        """Whether a request with this method may come here."""
+        return self.methods is None or method in self.methods
 
 
 class RouteTable:
     """Finds the function for a request; built once."""
 
     def __init__(self, functions: Iterable[LoadedFunction], *, prefix: str) -> None:
-        self.routes = sorted(
-            (_compile(function, prefix) for function in functions), key=lambda route: route.rank
-        )
-        self._fixed: dict[str, list[Route]] = {}
-        self._open = [route for route in self.routes if "{" in route.path]
-        for route in self.routes:
-            if "{" not in route.path:
-                self._fixed.setdefault(route.path.lower(), []).append(route)
+        in_order = sorted(functions, key=lambda function: host_order(function.name))
+        self.routes = tuple(_compile(function, prefix) for function in in_order)
 
     def find(self, method: str, raw_path: str) -> tuple[LoadedFunction, Mapping[str, str]] | None:
         """The function and its route parameters for a path as it came (percent-encoded)."""
         path = _decoded(raw_path).strip("/")
-        for route in self._fixed.get(path.lower(), ()):
-            if method in route.methods:
-                return route.function, {}
-        for route in self._open:
-            if method in route.methods and (match := route.pattern.fullmatch(path)):
+        for route in self.routes:
+            if route.takes(method) and (match := route.pattern.fullmatch(path)):
                 given = {key: value for key, value in match.groupdict().items() if value}
                 return route.function, given
         return None
+
+
+def host_order(name: str) -> str:
+    """What the host sorts functions by: .NET's OrdinalIgnoreCase compares upper-case letters, so
+    `_` comes after every letter and digit."""
+    return name.upper()
+
+
+def segment_pattern(name: str, segment: str) -> str:
+    """The expression for one segment; raises LoadError that names the function `name`."""
+    pieces: list[str] = []
+    position = 0
+    for match in _PARAMETER.finditer(segment):
+        pieces.append(re.escape(segment[position : match.start()]))
+        pieces.append(f"(?P<{match[2]}>{_value(name, match[3])})")
+        position = match.end()
+    rest = segment[position:]
+    if "{" in rest or "}" in rest:
+        raise LoadError(name, f"its route segment {segment!r} is malformed", remedy="close the {}")
+    return "".join([*pieces, re.escape(rest)])
 
 
 def _decoded(raw_path: str) -> str:
@@ -81,43 +97,21 @@ def _compile(function: LoadedFunction, prefix: str) -> Route:
     return Route(
         function=function,
         path=path,
-        methods=frozenset(str(method).upper() for method in methods) if methods else ALL_METHODS,
-        pattern=re.compile(pattern, re.IGNORECASE),
-        rank=tuple((_rank(segment), segment.lower()) for segment in segments),
+        methods=frozenset(str(method).upper() for method in methods) if methods else None,
+        pattern=re.compile(pattern, re.IGNORECASE | re.DOTALL),
     )
-
-
-def _rank(segment: str) -> int:
-    if "{" not in segment:
-        return 0
-    if segment.startswith("{*"):
-        return 3
-    return 1 if ":" in segment or not segment.startswith("{") else 2
 
 
 def _segment(name: str, segment: str, *, first: bool) -> str:
     slash = "" if first else "/"
     whole = _PARAMETER.fullmatch(segment)
     if whole is None:
-        return slash + _mixed(name, segment)
+        return slash + segment_pattern(name, segment)
     star, parameter, constraint, optional = whole.groups()
     if star:
         return f"(?:{slash}(?P<{parameter}>.*))?"
     value = f"{slash}(?P<{parameter}>{_value(name, constraint)})"
     return f"(?:{value})?" if optional else value
-
-
-def _mixed(name: str, segment: str) -> str:
-    pieces: list[str] = []
-    position = 0
-    for match in _PARAMETER.finditer(segment):
-        pieces.append(re.escape(segment[position : match.start()]))
-        pieces.append(f"(?P<{match[2]}>{_value(name, match[3])})")
-        position = match.end()
-    rest = segment[position:]
-    if "{" in rest or "}" in rest:
-        raise LoadError(name, f"its route segment {segment!r} is malformed", remedy="close the {}")
-    return "".join([*pieces, re.escape(rest)])
 
 
 def _value(name: str, constraint: str | None) -> str:

@@ -73,7 +73,7 @@ class ContractRoutes:
 
     async def not_found(self, req: func.HttpRequest) -> func.HttpResponse:
         """Whatever no other route takes."""
-        return await self._door.answer("not_found", req, self._not_found, at_once=True)
+        return await self._door.answer("z_not_found", req, self._not_found, at_once=True)
 
     async def _openapi(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import openapi_document
