@@ -20,7 +20,7 @@ ID_RULE = "1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit"
 MAX_NAME = 512
 """A blob whose name claims a longer id is no card: its status file could not be named."""
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raise it when a rule for cards changes: every card is then judged anew."""
 
 

@@ -21,6 +21,7 @@ from aos.domain.card import (
     is_card_id,
     nearest,
 )
+from aos.domain.card_effects import effect_warnings
 from aos.domain.json_text import ROOT, JsonTextError, parse_json
 from aos.domain.mcp_rules import server_problems, server_warnings
 
@@ -49,7 +50,9 @@ def assess_card(
         digest=digest,
         enabled=raw.get("enabled", True),
         purpose="" if is_server else raw["purpose"],
-        warnings=_bounded(server_warnings(raw, policy)) if is_server else (),
+        warnings=_bounded(
+            [*(server_warnings(raw, policy) if is_server else ()), *effect_warnings(raw, kind)]
+        ),
         references=() if is_server else references(raw),
     )
     return assessment, raw

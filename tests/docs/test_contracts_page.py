@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aos.domain.card import MAX_CARD_BYTES, CardKind
+from aos.domain.card_effects import NOT_BUILT
 from aos.domain.card_schema import card_model
 from aos.domain.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
@@ -104,6 +105,18 @@ def test_the_contract_names_every_field_and_status_of_a_run_in_order() -> None:
     )
     assert quoted(fields)[0].split() == list(run.to_dict())
     assert quoted(statuses)[0].split() == [status.value for status in RunStatus]
+
+
+def test_what_a_cards_warning_calls_not_built_is_in_not_yet() -> None:
+    not_yet = " ".join(quoted(section("## Not yet", "JSON everywhere")))
+    missing = [path for path in NOT_BUILT if not _named(path, not_yet)]
+    assert missing == []
+
+
+def _named(path: str, text: str) -> bool:
+    """By its whole path, its group or its own name."""
+    group, _, name = path.partition(".")
+    return any(re.search(rf"(^| ){word}( |$)", text) for word in (path, group, name))
 
 
 def test_the_contract_names_every_route_and_what_is_not_built_is_known() -> None:

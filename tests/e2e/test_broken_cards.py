@@ -95,8 +95,28 @@ def test_a_put_of_a_broken_card_is_refused_with_the_texts_of_the_status_file(roa
 
 def test_a_card_with_tools_is_live_with_a_warning(road: Road) -> None:
     name = f"tools-{uuid.uuid4().hex[:8]}"
-    card = {"agent_id": name, **GOOD, "mcp_tools": ["github"], "team": ["nobody-there"]}
+    leader = {"agent_id": name, **GOOD, "agent_type": "LeadershipAgent"}
+    card = {**leader, "mcp_tools": ["github"], "team": ["nobody-there"]}
     status = road.judged(f"agents/{name}", road.upload(f"agents/{name}.json", card))
     assert status["state"] == "active"
     assert {warning["path"] for warning in status["warnings"]} == {"mcp_tools[0]", "team[0]"}
+    assert road.ask(name, "Hello").status == 200
+
+
+def test_a_card_that_asks_for_what_is_not_built_is_live_and_its_status_says_so(road: Road) -> None:
+    name = f"early-{uuid.uuid4().hex[:8]}"
+    card = {
+        "agent_id": name,
+        **GOOD,
+        "wake": {"schedules": [{"cron": "0 9 * * *", "message": "Plan the day"}]},
+        "memory": {"ttl_days": 30},
+        "limits": {"max_tokens_per_day": 1000},
+    }
+    status = road.judged(f"agents/{name}", road.upload(f"agents/{name}.json", card))
+    assert (status["state"], [warning["path"] for warning in status["warnings"]]) == (
+        "active",
+        ["wake.schedules", "memory.ttl_days", "limits.max_tokens_per_day"],
+    )
+    dry = road.call("PUT", f"/api/agents/{name}?dry_run=true", card)
+    assert (dry.status, dry.body["warnings"]) == (200, status["warnings"])
     assert road.ask(name, "Hello").status == 200

@@ -40,7 +40,8 @@ async def test_a_broken_file_is_told_as_its_status_file_would(tmp_path: Path) ->
 def test_cards_of_one_folder_know_each_other(tmp_path: Path) -> None:
     (tmp_path / "agents").mkdir()
     (tmp_path / "mcp-servers").mkdir()
-    (tmp_path / "agents" / "ceo.json").write_bytes(card(mcp_tools=["github"], team=["cfo"]))
+    leader = card(agent_type="LeadershipAgent", mcp_tools=["github"], team=["cfo"])
+    (tmp_path / "agents" / "ceo.json").write_bytes(leader)
     (tmp_path / "mcp-servers" / "github.json").write_bytes((PLAN / "github.json").read_bytes())
     ceo, _ = validate_path(tmp_path)
     assert [warning["path"] for warning in ceo.status["warnings"]] == ["team[0]"]

@@ -80,11 +80,12 @@ async def test_a_dry_run_says_the_status_and_writes_nothing() -> None:
     cards = Cards()
     await cards.editor().put(AGENT, "ceo", card())
     cards.calls()
-    result = await cards.editor().put(AGENT, "ceo", card(team=["cfo"]), dry_run=True)
+    leader = card(agent_type="LeadershipAgent", team=["cfo"])
+    result = await cards.editor().put(AGENT, "ceo", leader, dry_run=True)
     assert (result.etag, result.outcome) == (None, None)
     assert result.status == {
         "state": "active",
-        "digest": digest_of(card(team=["cfo"])),
+        "digest": digest_of(leader),
         "source_etag": None,
         "catalog_version": 2,
         "activated_at": "2030-01-01T00:00:00.000Z",
@@ -96,7 +97,7 @@ async def test_a_dry_run_says_the_status_and_writes_nothing() -> None:
                 "hint": "upload agents/cfo.json, or correct the name",
             }
         ],
-        "serving_digest": digest_of(card(team=["cfo"])),
+        "serving_digest": digest_of(leader),
     }
     assert not [name for name in cards.calls() if "write" in name]
     assert (await cards.reader().find("ceo")).digest == digest_of(card())

@@ -148,7 +148,8 @@ async def test_a_card_that_is_gone_is_removed_and_its_return_serves_again() -> N
 async def test_a_missing_reference_is_a_warning_until_it_is_there() -> None:
     cards = Cards()
     publisher = cards.publisher()
-    await cards.upload("ceo", card(mcp_tools=["github"], team=["cfo"]))
+    leader = card(agent_type="LeadershipAgent", mcp_tools=["github"], team=["cfo"])
+    await cards.upload("ceo", leader)
     await publisher.publish()
     assert (await cards.status("ceo"))["warnings"] == [
         {
