@@ -1,7 +1,7 @@
-"""How is a message cut into its sections, and put together from them?
+"""Cuts a message into its sections and builds sections. Entry point: `slice_message`.
 
 AMQP 1.0, part 3, section 3.2. Service Bus passes a message on byte for byte, so nothing is
-decoded before somebody asks: `slice_message` finds the sections by skipping.
+decoded before somebody asks: the sections are found by skipping.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Sections(NamedTuple):
         return self.properties + self.application_properties + self.body + self.footer
 
 
-_ORDER = {
+_SLOTS = {
     HEADER: 0,
     DELIVERY_ANNOTATIONS: 1,
     MESSAGE_ANNOTATIONS: 2,
@@ -92,19 +92,24 @@ _BODY = 5
 
 
 def slice_message(data: bytes) -> Sections:
-    """The message's sections, which must come in order. Raises DecodeError."""
-    parts = [b""] * 7
-    position, end, previous, body_code = 0, len(data), -1, 0
+    """The message's sections, in whatever order they come, as Service Bus reads them.
+
+    The Python SDK writes delivery annotations last. A section that is unknown or repeated, or a
+    body of two kinds, is refused. Raises DecodeError.
+    """
+    parts = [b""] * len(Sections._fields)
+    position, end, body_code = 0, len(data), 0
     while position < end:
         code, _ = _section_code(data, position)
-        index = _ORDER.get(code, -1)
-        repeats = index == _BODY and code == body_code and code != VALUE
-        if index < previous or (index == previous and not repeats):
-            raise DecodeError(f"section 0x{code:02x} is unknown, out of order or repeated")
+        slot = _SLOTS.get(code)
+        if slot is None:
+            raise DecodeError(f"section 0x{code:02x} is unknown")
+        if parts[slot] and not (code == body_code and code in (DATA, SEQUENCE)):
+            raise DecodeError(f"section 0x{code:02x} is repeated, or one body too many")
         after = skip_value(data, position)
-        parts[index] += data[position:after]
-        position, previous = after, index
-        body_code = code if index == _BODY else body_code
+        parts[slot] += data[position:after]
+        position = after
+        body_code = code if slot == _BODY else body_code
     return Sections(*parts)
 
 

@@ -18,7 +18,7 @@ START_TIMEOUT_SECONDS = 20.0
 STOP_TIMEOUT_SECONDS = 5.0
 _LISTENS = re.compile(rb"listens on [\d.]+:(\d+), health on port (\d+)")
 SHORT = {"LockDuration": "PT5S", "MaxDeliveryCount": 3, "DeadLetteringOnMessageExpiration": True}
-PLAIN_QUEUES = [f"q{n}" for n in range(18)]
+PLAIN_QUEUES = [f"q{n}" for n in range(27)]
 SESSION_QUEUES = [f"s{n}" for n in range(8)]
 
 
@@ -72,7 +72,18 @@ CONFIG = {
                                 "Rules": [_correlation("c", Label="x", Properties={"size": 3})],
                             },
                         ],
-                    }
+                    },
+                    {
+                        "Name": "annotated",
+                        "Properties": {},
+                        "Subscriptions": [
+                            {
+                                "Name": "red",
+                                "Properties": {},
+                                "Rules": [_sql("r", "color = 'red' AND sys.Label = 'label'")],
+                            },
+                        ],
+                    },
                 ],
             }
         ],

@@ -1,4 +1,4 @@
-"""Are a message's sections found, kept byte for byte, and refused when out of order?"""
+"""Are a message's sections found in any order, kept byte for byte, and refused when repeated?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from devhost.amqp.types import Described, Symbol, UInt
 HEADER = m.composite_section(m.Header(durable=True, ttl=5000))
 ANNOTATIONS = m.map_section(m.MESSAGE_ANNOTATIONS, {Symbol("x-opt-partition-key"): "p"})
 PROPERTIES = m.composite_section(m.Properties(message_id="1", subject="s", group_id="g"))
+DELIVERY = m.map_section(m.DELIVERY_ANNOTATIONS, {Symbol("x-opt-hop"): 1})
+FOOTER = m.map_section(m.FOOTER, {Symbol("x-opt-sum"): 1})
 APPLICATION = m.map_section(m.APPLICATION_PROPERTIES, {"a": UInt(1)})
 
 
@@ -42,6 +44,25 @@ def test_sequences_are_a_body_too() -> None:
     assert m.read_body(m.slice_message(body).body) == m.Body(m.SEQUENCE, [[1, "two"], [3]])
 
 
+BODY = m.data_section(b"one") + m.data_section(b"two")
+IN_ORDER = (HEADER, DELIVERY, ANNOTATIONS, PROPERTIES, APPLICATION, BODY, FOOTER)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        IN_ORDER,
+        (HEADER, ANNOTATIONS, PROPERTIES, APPLICATION, BODY, FOOTER, DELIVERY),
+        (BODY, PROPERTIES, HEADER, FOOTER, ANNOTATIONS, DELIVERY, APPLICATION),
+        IN_ORDER[::-1],
+        (*IN_ORDER[:5], m.data_section(b"one"), FOOTER, m.data_section(b"two")),
+    ],
+    ids=["as AMQP lists them", "delivery annotations last", "mixed", "reversed", "body in two"],
+)
+def test_sections_are_found_in_whatever_order_they_are_written(written: tuple[bytes, ...]) -> None:
+    assert m.slice_message(b"".join(written)) == m.Sections(*IN_ORDER)
+
+
 def test_symbolic_descriptors_are_sections_too() -> None:
     body = encode_value(Described(Symbol("amqp:data:binary"), b"x"))
     assert m.read_body(m.slice_message(body).body) == m.Body(m.DATA, [b"x"])
@@ -50,8 +71,10 @@ def test_symbolic_descriptors_are_sections_too() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        PROPERTIES + HEADER,
         HEADER + HEADER,
+        HEADER + PROPERTIES + HEADER,
+        m.data_section(b"") + m.sequence_section([]),
+        PROPERTIES + DELIVERY + m.data_section(b"") + DELIVERY,
         m.data_section(b"") + m.value_section(1),
         m.value_section(1) + m.value_section(1),
         encode_value("no section"),
