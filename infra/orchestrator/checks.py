@@ -1,12 +1,8 @@
-"""Is what was deployed healthy: every resource, and every app that has code?"""
+"""Checks the resources of a group. Entry points: `resources`, `platform`, `until_settled`."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +10,11 @@ from orchestrator.az import Az
 from orchestrator.clock import Clock
 from orchestrator.failures import failure_of
 
-State = Literal["healthy", "unhealthy", "waiting", "no code", "unknown"]
-_REQUEST_SECONDS = 15.0
-_NOT_OURS = " {}"
+State = Literal["healthy", "unhealthy", "waiting", "no code", "mismatch", "unknown"]
+"""`mismatch`: an app that runs another version than the one expected."""
+NOT_REQUIRED: frozenset[State] = frozenset({"no code", "mismatch", "unknown"})
+"""What an app may be where apps need not run."""
+_WAITING: frozenset[State] = frozenset({"waiting"})
 _TRANSIENT = frozenset({"accepted", "creating", "updating", "running", "activating", "deleting"})
 
 
@@ -69,53 +67,19 @@ def platform(az: Az, group: str) -> list[Check]:
     return [it for it in found if it.state != "healthy"]
 
 
-def app(az: Az, group: str, name: str, url: str, *, made: Collection[str] = ()) -> Check:
-    """An app: no code, or what /api/health says.
-
-    `made` names sites that did not stand before: without code their host may not run, and then
-    their functions cannot be listed either.
-    """
-    listed = az.ask(
-        *("functionapp", "function", "list"),
-        *("--resource-group", group, "--name", name, "-o", "json"),
-    )
-    if listed.ok and not listed.value():
-        return Check(kind="app", name=name, state="no code")
-    seen = health(name, url)
-    if name in made and not listed.ok and seen.detail.endswith(_NOT_OURS):
-        return Check(kind="app", name=name, state="no code")
-    return seen
-
-
-def health(name: str, url: str) -> Check:
-    """What an app says of itself. `waiting` is whatever may still become well."""
-    try:
-        with urllib.request.urlopen(f"{url}/api/health", timeout=_REQUEST_SECONDS) as reply:
-            status, body = reply.status, reply.read(65536)
-    except urllib.error.HTTPError as error:
-        with error:
-            status, body = error.code, error.read(65536)
-    except (OSError, http.client.HTTPException) as error:
-        return Check(
-            kind="app", name=name, state="waiting", detail=f"{url} does not answer: {error}"
-        )
-    if status in {401, 403}:
-        detail = f"{url} answers {status}: not to be reached from here (access restrictions?)"
-        return Check(kind="app", name=name, state="unknown", detail=detail)
-    said = _said(body)
-    if status == 200 and said.get("status") == "healthy":
-        return Check(
-            kind="app", name=name, state="healthy", detail="paused" * bool(said.get("paused"))
-        )
-    detail = f"/api/health answers {status} {json.dumps(said)[:400]}"
-    return Check(kind="app", name=name, state="waiting", detail=detail)
-
-
-def until_settled(clock: Clock, seconds: float, poll_seconds: float, look: Any) -> list[Check]:
-    """Look again while something is `waiting`; at the deadline that is unhealthy."""
+def until_settled(
+    clock: Clock,
+    seconds: float,
+    poll_seconds: float,
+    look: Callable[[], list[Check]],
+    *,
+    unsettled: Collection[State] = _WAITING,
+) -> list[Check]:
+    """Look again while something is in an unsettled state; at the deadline `waiting` becomes
+    unhealthy."""
     deadline = clock.seconds() + seconds
-    seen: list[Check] = look()
-    while any(it.state == "waiting" for it in seen) and clock.seconds() < deadline:
+    seen = look()
+    while any(it.state in unsettled for it in seen) and clock.seconds() < deadline:
         clock.sleep(poll_seconds)
         seen = look()
     return [_late(it) if it.state == "waiting" else it for it in seen]
@@ -141,11 +105,3 @@ def _availability(item: Mapping[str, Any]) -> Check:
     detail = f"{said}: {properties.get('summary', '')}"
     name = identity.rpartition("/providers/")[2]
     return Check(kind="platform", name=name, state=states.get(said, "unknown"), detail=detail)
-
-
-def _said(body: bytes) -> dict[str, Any]:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}

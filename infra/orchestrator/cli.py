@@ -93,7 +93,11 @@ def _shared(parser: argparse.ArgumentParser) -> None:
         "--stack", action="store_true",
         help="deploy as a deployment stack: what the template no longer holds is deleted",
     )  # fmt: skip
-    add("--require-apps", action="store_true", help="an app without code is unhealthy")
+    add(
+        "--require-apps",
+        action="store_true",
+        help="an app without code, or of another version, is unhealthy",
+    )
     add("--skip-rights", action="store_true", help="do not look for Contributor and the like")
     add(
         "--audit-upload", action="store_true",

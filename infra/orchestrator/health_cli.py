@@ -1,4 +1,4 @@
-"""What can be asked of health_check.py on the command line?"""
+"""Is health_check.py on the command line. Entry point: `main`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from orchestrator import checks, rbac, standing
+from orchestrator.apps import AppChecks, version_beside
 from orchestrator.az import Az
 from orchestrator.checks import Check
 from orchestrator.clock import Clock
 from orchestrator.exits import DONE, REFUSED, USAGE, Halt
-from orchestrator.verify import app_names, unhealthy, warnings_in
+from orchestrator.verify import app_names, unhealthy, unsettled, warnings_in
 from orchestrator.voice import Voice
 
 _CODES = """\
@@ -23,6 +25,7 @@ exit codes:
     5  Azure or the network did not answer: the same again may work
 """
 _POLL_SECONDS = 10.0
+_INFRA = Path(__file__).parents[1]
 
 
 def main(argv: Sequence[str], *, voice: Voice | None = None, clock: Clock | None = None) -> int:
@@ -57,7 +60,16 @@ def _parser() -> argparse.ArgumentParser:
         "-g", "--resource-group", help="by default rg-aos-ENVIRONMENT; the second region needs it"
     )
     parser.add_argument("--rbac", action="store_true", help="also compare the roles of each app")
-    parser.add_argument("--require-apps", action="store_true", help="an app without code fails")
+    parser.add_argument(
+        "--require-apps",
+        action="store_true",
+        help="an app without code, or of another version, fails",
+    )
+    parser.add_argument(
+        "--app-version",
+        metavar="VERSION",
+        help="the version that must run, with --require-apps; default: this repository's",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument(
         "--timeout", type=float, default=120.0, metavar="SECONDS", help="for the apps; default 120"
@@ -69,12 +81,16 @@ def _look(args: argparse.Namespace, group: str, clock: Clock) -> tuple[list[Chec
     az = Az.found()
     outputs = standing.outputs_of(az, group)
     apps = app_names(outputs)
+    app_checks = AppChecks(az=az, group=group, version=args.app_version or version_beside(_INFRA))
 
     def look() -> list[Check]:
         found = checks.resources(az, group)
-        return found + [checks.app(az, group, *it) for it in apps]
+        return found + [app_checks.check(*it) for it in apps]
 
-    seen = checks.until_settled(clock, args.timeout, _POLL_SECONDS, look)
+    seen = checks.until_settled(
+        *(clock, args.timeout, _POLL_SECONDS, look),
+        unsettled=unsettled(require_apps=args.require_apps),
+    )
     seen += standing.bus(az, group, str(outputs.get("serviceBusName")))
     seen += standing.storage(az, group, str(outputs.get("storageAccountName")))
     seen += checks.platform(az, group)

@@ -1,4 +1,4 @@
-"""Did the deployment end in something healthy, and what is left to do?"""
+"""Decides whether a deployment ended in something healthy. Entry point: `verify`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator import checks
-from orchestrator.checks import Check
+from orchestrator.apps import AppChecks, version_beside
+from orchestrator.checks import Check, State
 from orchestrator.exits import UNHEALTHY, Halt
 from orchestrator.kit import Kit
 from orchestrator.request import Request
@@ -31,16 +32,22 @@ def verify(
     Raises Halt (UNHEALTHY) that names what has not.
     """
     _warn(kit, outputs)
-    apps = app_names(outputs)
+    group, apps = request.resource_group, app_names(outputs)
+    version = version_beside(request.template.parent)
+    app_checks = AppChecks(az=kit.az, group=group, version=version, made=made)
 
     def look() -> list[Check]:
-        found = checks.resources(kit.az, request.resource_group)
-        return found + [checks.app(kit.az, request.resource_group, *it, made=made) for it in apps]
+        found = checks.resources(kit.az, group)
+        return found + [app_checks.check(*it) for it in apps]
 
     seen = checks.until_settled(
-        kit.clock, request.health_seconds, kit.patience.health_poll_seconds, look
+        kit.clock,
+        request.health_seconds,
+        kit.patience.health_poll_seconds,
+        look,
+        unsettled=unsettled(require_apps=request.require_apps),
     )
-    seen += checks.platform(kit.az, request.resource_group)
+    seen += checks.platform(kit.az, group)
     kit.journal.set(health=[{"kind": it.kind, "name": it.name, "state": it.state} for it in seen])
     kit.voice.items(str(it) for it in seen if it.kind == "app" or it.state != "healthy")
     _publish(kit, seen)
@@ -56,13 +63,19 @@ def verify(
 
 
 def unhealthy(seen: list[Check], *, require_apps: bool) -> list[Check]:
-    """What fails the run: the unhealthy and, where apps must run, those that show no health."""
+    """What fails the run: the unhealthy and, where apps must run, those that show no health or
+    another version."""
     return [
         it
         for it in seen
         if it.state == "unhealthy"
-        or (require_apps and it.kind == "app" and it.state in {"no code", "unknown"})
+        or (require_apps and it.kind == "app" and it.state in checks.NOT_REQUIRED)
     ]
+
+
+def unsettled(*, require_apps: bool) -> set[State]:
+    """What is looked at again: where apps must run, a new version may still be on its way."""
+    return {"waiting", "mismatch"} if require_apps else {"waiting"}
 
 
 def app_names(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -88,9 +101,9 @@ def _warn(kit: Kit, outputs: Mapping[str, Any]) -> None:
 
 
 def _publish(kit: Kit, seen: list[Check]) -> None:
-    bare = [it.name for it in seen if it.state == "no code"]
+    bare = [it.name for it in seen if it.state in {"no code", "mismatch"}]
     if bare:
-        kit.voice.item("no code yet; publish it:")
+        kit.voice.item("no code yet, or another version; publish it:")
         kit.voice.item("  python infra/package.py")
     for name in bare:
         folder = next((app for app in ("mcp", "realm") if f"-{app}-" in name), "main")

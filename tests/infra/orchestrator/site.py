@@ -1,4 +1,4 @@
-"""What do apps answer at /api/health in the tests?"""
+"""What do apps answer at /api/health and /api/status in the tests?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from aos.version import __version__
+
+_GOOD = {
+    "health": (200, {"status": "healthy", "timestamp": "now"}),
+    "status": (200, {"version": __version__, "environment": "dev"}),
+}
+
 
 class Site:
-    """A server on a free port: /NAME/api/health answers what is set for NAME, in order."""
+    """A server on a free port: /NAME/api/ROUTE answers what is set for both, in order."""
 
     def __init__(self) -> None:
-        """Answer 200 and healthy until told otherwise."""
-        self._answers: dict[str, list[tuple[int, Any]]] = {}
+        """Answer 200, healthy and the version until told otherwise."""
+        self._answers: dict[tuple[str, str], list[tuple[int, Any]]] = {}
         self.asked: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -24,9 +31,9 @@ class Site:
         """Where it is."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def answers(self, name: str, *answers: tuple[int, Any]) -> None:
+    def answers(self, name: str, *answers: tuple[int, Any], route: str = "health") -> None:
         """Answer an app's calls so; the last one is repeated."""
-        self._answers[name] = list(answers)
+        self._answers[name, route] = list(answers)
 
     def urls(self) -> dict[str, str]:
         """The output functionAppUrls."""
@@ -50,8 +57,8 @@ class Site:
 
     def _next(self, path: str) -> tuple[int, Any]:
         self.asked.append(path)
-        name = path.split("/")[1]
-        left = self._answers.get(name) or [(200, {"status": "healthy", "timestamp": "now"})]
+        _, name, _, route = path.split("/")
+        left = self._answers.get((name, route)) or [_GOOD[route]]
         return left.pop(0) if len(left) > 1 else left[0]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
