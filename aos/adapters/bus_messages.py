@@ -19,6 +19,7 @@ from aos.domain.envelope import (
     CallTool,
     CancelChild,
     CancelRun,
+    Command,
     ContinueRun,
     Event,
     Outgoing,
@@ -58,21 +59,7 @@ class BusMessage:
 def command_message(outgoing: Outgoing) -> BusMessage:
     """A command to one of our queues; message_id = its command_id."""
     command = outgoing.command
-    agent_id: str | None = None
-    traceparent: str | None = None
-    match command:
-        case StartRun() | CancelRun():
-            agent_id, traceparent = command.request.agent_id, command.request.traceparent
-        case RunEnded():
-            agent_id, traceparent = command.run.agent_id, command.traceparent
-        case CallTool() | RequestRun():
-            agent_id, traceparent = command.agent_id, command.traceparent
-        case ToolResult():
-            traceparent = command.traceparent
-        case ContinueRun() | Approve() | CancelChild():
-            pass
-        case _:
-            assert_never(command)
+    agent_id, traceparent = agent_and_trace(command)
     return BusMessage(
         entity=outgoing.queue,
         body=_json(to_dict(command)),
@@ -82,6 +69,23 @@ def command_message(outgoing: Outgoing) -> BusMessage:
         scheduled_at=outgoing.scheduled_at,
         properties=_present(run_id=command.run_id, agent_id=agent_id) | _trace(traceparent),
     )
+
+
+def agent_and_trace(command: Command) -> tuple[str | None, str | None]:
+    """The agent that a command is about, and the traceparent that its message carries."""
+    match command:
+        case StartRun() | CancelRun():
+            return command.request.agent_id, command.request.traceparent
+        case RunEnded():
+            return command.run.agent_id, command.traceparent
+        case CallTool() | RequestRun():
+            return command.agent_id, command.traceparent
+        case ToolResult():
+            return None, command.traceparent
+        case ContinueRun() | Approve() | CancelChild():
+            return None, None
+        case _:
+            assert_never(command)
 
 
 def reply_message(reply: Reply) -> BusMessage:

@@ -1,6 +1,6 @@
-"""Where do log lines, custom events and spans go?
+"""Sends log lines, custom events and spans of one app. Entry point: `make_telemetry`.
 
-`make_telemetry` gives the `Telemetry` of one app. A line is one JSON object through `logging`: to
+A line is one JSON object through `logging`: to
 standard output, or to the Functions worker where its handlers are in place. With a connection
 string of Application Insights, spans, `customEvents` and lines go there through OpenTelemetry,
 which is loaded only then.
@@ -25,13 +25,15 @@ from aos.adapters.tracing import (
     attribute_values,
     current_traceparent,
 )
-from aos.ports import Span
+from aos.ports import Span, SpanKind
 
 LOGGER = "aos"
+SDK_LOGGER = "azure"
 CUSTOM_EVENTS_LOGGER = "aos.custom_events"
 CUSTOM_EVENT = "microsoft.custom_event.name"
 """The attribute that makes Azure Monitor write a log record into `customEvents`."""
 LONGEST_TEXT = 8 * 1024
+_OF_EVERY_RUN = frozenset({"AgentOperation", "MCPToolCall"})
 _INSTRUMENTED = (
     "azure_sdk", "django", "fastapi", "flask", "httpx", "httpx2", "psycopg2", "requests",
     "urllib", "urllib3",
@@ -63,6 +65,9 @@ def make_telemetry(
     loaded. `configure` sets Azure Monitor up in this process, once; False where the Functions
     worker has done it (twice means double logs).
     """
+    # The SDKs say at INFO what they ask, with ids of runs in addresses, and the exporter is one of
+    # them: what it sends would be told, and sent, again.
+    logging.getLogger(SDK_LOGGER).setLevel(logging.WARNING)
     logger = logging.getLogger(LOGGER)
     logger.setLevel(_LEVELS[level.lower()])
     if not any(isinstance(handler, _StandardOutput) for handler in logger.handlers):
@@ -96,19 +101,22 @@ class AppTelemetry:
         self._write(event, level, fields)
 
     def custom_event(self, name: str, **attributes: object) -> None:
-        """A row of `customEvents` (with Application Insights), and a log line."""
-        self._write(name, "info", attributes)
-        if self._connected:
-            dimensions = attribute_values(self._constant | attributes)
-            free = {(f"{n}_" if n in _TAKEN else n): value for n, value in dimensions.items()}
-            self._events.info(name, extra={**free, CUSTOM_EVENT: name})
+        """A row of `customEvents` with Application Insights, and a log line; of what comes with
+        every run the line only where there is no such table."""
+        if not (self._connected and name in _OF_EVERY_RUN):
+            self._write(name, "info", attributes)
+        if not self._connected:
+            return
+        dimensions = attribute_values(self._constant | attributes)
+        free = {(f"{n}_" if n in _TAKEN else n): value for n, value in dimensions.items()}
+        self._events.info(name, extra={**free, CUSTOM_EVENT: name})
 
     def span(
-        self, name: str, *, traceparent: str | None = None, **attributes: object
+        self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
     ) -> AbstractContextManager[Span]:
-        """Trace a unit of work: child of `traceparent`, else of the span around it, else the
-        first of a new trace."""
-        return self._tracer.span(name, traceparent=traceparent, attributes=attributes)
+        """Trace a unit of work: in the trace of `traceparent`, else in that of the span around
+        it, else as the first of a new trace."""
+        return self._tracer.span(name, kind=kind, traceparent=traceparent, attributes=attributes)
 
     def _write(self, event: str, level: str, fields: Mapping[str, object]) -> None:
         severity = _LEVELS[level]

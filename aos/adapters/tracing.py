@@ -1,4 +1,4 @@
-"""How is a unit of work traced, with OpenTelemetry or without?
+"""Makes spans, with OpenTelemetry or without. Entry point: `Tracer.span`.
 
 `PlainTracer` records nothing and only carries the trace on; `OpenTelemetryTracer` makes real spans
 with whatever provider the process has. Neither records what an exception says: it may hold words
@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aos.adapters.trace_context import child_traceparent, valid_traceparent
+from aos.adapters.trace_context import child_traceparent, trace_id, valid_traceparent
 from aos.errors import AosError
-from aos.ports import Span
+from aos.ports import Span, SpanKind
 
 if TYPE_CHECKING:
     from opentelemetry import trace
 
 TRACER_NAME = "aos"
+ERROR_TYPE = "error.type"
 current_traceparent: ContextVar[str | None] = ContextVar("aos_traceparent", default=None)
 """The traceparent of the span that this task is in: for log lines, and spans without a parent."""
 
@@ -28,9 +29,14 @@ class Tracer(Protocol):
     """Makes spans."""
 
     def span(
-        self, name: str, *, traceparent: str | None, attributes: Mapping[str, object]
+        self,
+        name: str,
+        *,
+        kind: SpanKind,
+        traceparent: str | None,
+        attributes: Mapping[str, object],
     ) -> contextlib.AbstractContextManager[Span]:
-        """A span, child of `traceparent`, else of the task's current span, else of none."""
+        """A span in the trace of `traceparent`, else in the task's own, else in a new one."""
         ...
 
 
@@ -54,7 +60,12 @@ class PlainTracer:
 
     @contextlib.contextmanager
     def span(
-        self, name: str, *, traceparent: str | None, attributes: Mapping[str, object]
+        self,
+        name: str,
+        *,
+        kind: SpanKind,
+        traceparent: str | None,
+        attributes: Mapping[str, object],
     ) -> Iterator[Span]:
         """A span of its own id in the same trace."""
         parent = traceparent if valid_traceparent(traceparent) else current_traceparent.get()
@@ -76,9 +87,14 @@ class RecordedSpan:
         return self._traceparent
 
     def set(self, **attributes: object) -> None:
-        """Add attributes; None is left out."""
-        for name, value in attribute_values(attributes).items():
+        """Add attributes; None is left out, and `error.type` marks the span as failed."""
+        values = attribute_values(attributes)
+        for name, value in values.items():
             self._span.set_attribute(name, value)
+        if ERROR_TYPE in values:
+            from opentelemetry.trace import StatusCode
+
+            self._span.set_status(StatusCode.ERROR, str(values[ERROR_TYPE]))
 
 
 class OpenTelemetryTracer:
@@ -86,16 +102,25 @@ class OpenTelemetryTracer:
 
     @contextlib.contextmanager
     def span(
-        self, name: str, *, traceparent: str | None, attributes: Mapping[str, object]
+        self,
+        name: str,
+        *,
+        kind: SpanKind,
+        traceparent: str | None,
+        attributes: Mapping[str, object],
     ) -> Iterator[Span]:
-        """A recorded span; an error in it sets its status, with the error's code as type."""
+        """A recorded span; an error in it sets its status, with the error's code as type.
+
+        Its parent is the span that the task is in (the Functions worker puts each call below the
+        host's own), unless `traceparent` names another trace.
+        """
         from opentelemetry import trace
 
         parent = traceparent if valid_traceparent(traceparent) else current_traceparent.get()
         with trace.get_tracer(TRACER_NAME).start_as_current_span(
             name,
             context=_context(parent),
-            kind=_kind(attributes),
+            kind=trace.SpanKind[kind.upper()],
             attributes=attribute_values(attributes),
             record_exception=False,
             set_status_on_exception=False,
@@ -106,8 +131,7 @@ class OpenTelemetryTracer:
                     yield recorded
             except Exception as error:
                 code = error.code if isinstance(error, AosError) else type(error).__name__
-                span.set_attribute("error.type", code)
-                span.set_status(trace.StatusCode.ERROR, code)
+                recorded.set(**{ERROR_TYPE: code})
                 raise
 
 
@@ -130,10 +154,13 @@ def _current(traceparent: str) -> Iterator[None]:
 
 
 def _context(parent: str | None) -> Any:
-    """The context of the parent; None (the task's own, from whoever traces there) without one."""
-    if parent is None:
-        return None
+    """The context of the parent; None is the task's own: without a parent, and in its trace."""
+    from opentelemetry import trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    around = trace.get_current_span().get_span_context()
+    if parent is None or f"{around.trace_id:032x}" == trace_id(parent):
+        return None
 
     return TraceContextTextMapPropagator().extract({"traceparent": parent})
 
@@ -143,12 +170,3 @@ def _carried(span: trace.Span, parent: str | None) -> str:
     context = span.get_span_context()
     text = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
     return text if context.is_valid else child_traceparent(parent)
-
-
-def _kind(attributes: Mapping[str, object]) -> trace.SpanKind:
-    """A door's span is a request for Application Insights, all else a dependency."""
-    from opentelemetry.trace import SpanKind
-
-    if "http.request.method" in attributes:
-        return SpanKind.SERVER
-    return SpanKind.CONSUMER if "messaging.system" in attributes else SpanKind.INTERNAL

@@ -143,7 +143,6 @@ class MainServices:
             delegations=self._delegations,
             waiters=self._waiters,
             publish=self._publish,
-            telemetry=self._telemetry,
         )
 
     @cached_property

@@ -1,15 +1,18 @@
-"""Which services and entry points make realm?"""
+"""Puts realm together: its services and its queue. Entry point: `realm_queue`."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from aos.bootstrap.parts import catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.entrypoints.bus.commands import RealmQueue
 from aos.ports import Telemetry
-from aos.services.execution import Execution, Offering, TurnLimits, Turns
+from aos.services.execution import Execution, ModelIdentity, Offering, TurnLimits, Turns
 from aos.settings import Settings
+
+AZURE_OPENAI = (".openai.azure.com", ".openai.azure.us", ".cognitiveservices.azure.com")
 
 
 def realm_queue(
@@ -30,6 +33,7 @@ def realm_queue(
         ids=world.ids,
         telemetry=telemetry,
         limits=TurnLimits(model_timeout_seconds=settings.bounds.model_timeout_seconds),
+        identity=model_identity(settings),
     )
     execution = Execution(
         conversations=world.conversations,
@@ -39,8 +43,14 @@ def realm_queue(
         bus=world.bus,
         clock=world.clock,
         ids=world.ids,
-        telemetry=telemetry,
     )
     return RealmQueue(
         settling(world, telemetry=telemetry, ready=ready), execution=execution, bus=world.bus
     )
+
+
+def model_identity(settings: Settings) -> ModelIdentity:
+    """What traces call the model; whatever speaks OpenAI's protocol counts as `openai`."""
+    host = urlsplit(settings.model.endpoint or "").hostname or ""
+    provider = "azure.ai.openai" if host.endswith(AZURE_OPENAI) else "openai"
+    return ModelIdentity(provider=provider, default_model=settings.model.model)

@@ -32,6 +32,8 @@ class Route:
     body: str | None = None
     answer_headers: tuple[str, ...] = ()
     documented: bool = True
+    traced: bool = True
+    """False for what probes ask all day: a span of each would be most of the telemetry."""
 
     @property
     def title(self) -> str:
@@ -260,6 +262,7 @@ HEALTH = Route(
     tag="operations",
     access="anyone",
     answers={200: "Health", 503: "Health"},
+    traced=False,
 )
 STATUS = Route(
     name="status",
@@ -269,6 +272,7 @@ STATUS = Route(
     tag="operations",
     access="anyone",
     answers={200: "Status"},
+    traced=False,
 )
 
 _REST = (

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from aos.domain.agent_card import AgentCard
 from aos.domain.conversation import Conversation, Message, Step
@@ -403,8 +403,13 @@ class Span(Protocol):
         ...
 
     def set(self, **attributes: object) -> None:
-        """Add attributes."""
+        """Add attributes; `error.type` marks the work as failed."""
         ...
+
+
+SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
+"""OpenTelemetry's kinds: `server` and `consumer` answer a call and take a message, `client` and
+`producer` make one, `internal` is what a process does within itself."""
 
 
 class Telemetry(Protocol):
@@ -421,11 +426,12 @@ class Telemetry(Protocol):
         ...
 
     def custom_event(self, name: str, **attributes: object) -> None:
-        """A row of customEvents, under the plan's names, and a log line."""
+        """A row of customEvents, under the plan's names, and a log line; a line alone where there
+        is no such table, a row alone for what comes with every run."""
         ...
 
     def span(
-        self, name: str, *, traceparent: str | None = None, **attributes: object
+        self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
     ) -> AbstractContextManager[Span]:
-        """Trace a unit of work as a child of `traceparent`."""
+        """Trace a unit of work in the trace of `traceparent`."""
         ...

@@ -78,7 +78,6 @@ class WiredServices:
             bus=self.bus,
             clock=self.clock,
             ids=self.ids,
-            telemetry=self.telemetry,
         )
 
     def _wire_main(self) -> None:

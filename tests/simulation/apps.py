@@ -78,7 +78,7 @@ class _Span(MemorySpan):
         return None
 
 
-_SPAN = _Span("span")
+_SPAN = _Span("span", "internal")
 
 
 class App:
@@ -271,5 +271,4 @@ class RealmApp(App):
             bus=self.bus,
             clock=self.clock,
             ids=world.ids,
-            telemetry=self.telemetry,
         )

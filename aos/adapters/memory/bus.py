@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
+from aos.adapters.bus_messages import agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.envelope import Event, Outgoing, Reply, to_dict
@@ -36,6 +37,7 @@ class MemoryBus:
                 scheduled_at=outgoing.scheduled_at,
                 session_id=outgoing.session_id,
                 content_type="application/json",
+                traceparent=agent_and_trace(command)[1],
                 properties={"run_id": command.run_id},
             )
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal
 
+from aos.ports import SpanKind
+
 FIRST_MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -81,6 +83,7 @@ class MemorySpan:
     """A span that keeps its name and attributes."""
 
     name: str
+    kind: SpanKind
     traceparent: str | None = None
     attributes: dict[str, object] = field(default_factory=dict)
 
@@ -113,9 +116,9 @@ class MemoryTelemetry:
 
     @contextlib.contextmanager
     def span(
-        self, name: str, *, traceparent: str | None = None, **attributes: object
+        self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
     ) -> Iterator[MemorySpan]:
         """Keep one span."""
-        span = MemorySpan(name, traceparent, dict(attributes))
+        span = MemorySpan(name, kind, traceparent, dict(attributes))
         self.spans.append(span)
         yield span

@@ -1,4 +1,5 @@
-"""How are the apps' own queues, `aos-main` and `aos-realm`, served?"""
+"""Serves the apps' own queues, `aos-main` and `aos-realm`. Entry points: `MainQueue.handle`,
+`RealmQueue.handle`."""
 
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.entrypoints.bus.settling import Settling
-from aos.ports import Bus, ReceivedMessage, Telemetry
+from aos.ports import Bus, ReceivedMessage, Span
 from aos.services.admission import Delegations
 from aos.services.execution import Execution
 from aos.services.replies import Replies
 from aos.services.waiting import RunWaiters
+
+OPERATION = "agent_operation"
+"""The plan's name for what an agent does when it is woken."""
 
 
 class MainQueue:
@@ -38,11 +42,9 @@ class MainQueue:
         delegations: Delegations,
         waiters: RunWaiters,
         publish: Callable[[], Awaitable[None]],
-        telemetry: Telemetry,
     ) -> None:
         self._settling = settling
         self._bus = bus
-        self._telemetry = telemetry
         self._replies = replies
         self._delegations = delegations
         self._waiters = waiters
@@ -52,31 +54,26 @@ class MainQueue:
         """Take one message."""
         await self._settling.handle(msg, self._take, entity=MAIN_QUEUE)
 
-    async def _take(self, message: ReceivedMessage) -> None:
+    async def _take(self, message: ReceivedMessage, span: Span) -> None:
         if _tells_of_blobs(message.body):
             await self._publish()
             return
         command = read_command(await self._bus.whole_body(message))
         match command:
             case RunEnded():
-                await self._ended(command)
+                span.set(
+                    run_id=command.run_id,
+                    conversation_id=command.conversation_id,
+                    agent_id=command.run.agent_id,
+                )
+                self._waiters.notify(command.run)
+                await self._replies.deliver(command)
             case RequestRun():
                 await self._delegations.request(command)
             case CancelChild():
                 await self._delegations.cancel(command)
             case _:
                 raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
-
-    async def _ended(self, command: RunEnded) -> None:
-        self._waiters.notify(command.run)
-        with self._telemetry.span(
-            f"{MAIN_QUEUE} process",
-            traceparent=command.traceparent,
-            run_id=command.run_id,
-            conversation_id=command.conversation_id,
-            agent_id=command.run.agent_id,
-        ):
-            await self._replies.deliver(command)
 
 
 class RealmQueue:
@@ -89,12 +86,13 @@ class RealmQueue:
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
         """Take one message."""
-        await self._settling.handle(msg, self._take, entity=REALM_QUEUE)
+        await self._settling.handle(msg, self._take, entity=REALM_QUEUE, operation=OPERATION)
 
-    async def _take(self, message: ReceivedMessage) -> None:
+    async def _take(self, message: ReceivedMessage, span: Span) -> None:
         command = read_command(await self._bus.whole_body(message))
         if not isinstance(command, RealmCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
+        span.set(run_id=command.run_id, conversation_id=command.conversation_id)
         await self._execution.handle(command, delivery_count=message.delivery_count)
 
 

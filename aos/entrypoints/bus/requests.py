@@ -20,7 +20,7 @@ from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.ids import is_tool_call_id, run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
-from aos.ports import Clock, ReceivedMessage, Telemetry
+from aos.ports import Clock, ReceivedMessage, Span, Telemetry
 from aos.services.admission import Admissions, RunRequest
 from aos.services.approvals import Approvals
 from aos.services.replies import Replies
@@ -58,16 +58,16 @@ class RequestQueue:
         """Take one message."""
         await self._settling.handle(msg, self._take, entity=REQUESTS_QUEUE, give_up=self._give_up)
 
-    async def _take(self, message: ReceivedMessage) -> None:
+    async def _take(self, message: ReceivedMessage, span: Span) -> None:
         lenient = _json_object(message.body)
         try:
-            await self._serve(message)
+            await self._serve(message, span)
         except (TransientError, SessionLost):
             raise
         except AosError as error:
             await self._refuse(message, error.info, lenient)
 
-    async def _serve(self, message: ReceivedMessage) -> None:
+    async def _serve(self, message: ReceivedMessage, span: Span) -> None:
         from aos.entrypoints.requests import read_object
 
         raw = read_object(message.body, max_bytes=MAX_BODY_BYTES)
@@ -78,7 +78,7 @@ class RequestQueue:
             )
         match kind:
             case "run.request":
-                await self._ask(message, raw)
+                await self._ask(message, raw, span)
             case "run.cancel":
                 await self._cancel(message, raw)
             case "approval.decide":
@@ -91,7 +91,7 @@ class RequestQueue:
                     field="type",
                 )
 
-    async def _ask(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
+    async def _ask(self, message: ReceivedMessage, raw: dict[str, Any], span: Span) -> None:
         from aos.entrypoints.requests import QueueRequest, check_sizes, message_text, validate
 
         body = validate(QueueRequest, raw)
@@ -105,23 +105,25 @@ class RequestQueue:
             session_id=message.reply_to_session_id,
             correlation_id=message.correlation_id or message.message_id,
         )
-        with self._telemetry.span(
-            f"{REQUESTS_QUEUE} process", traceparent=message.traceparent, agent_id=body.agent_id
-        ) as span:
-            admission = await self._admissions.admit(
-                RunRequest(
-                    agent_id=body.agent_id,
-                    message=text,
-                    conversation_id=body.conversation_id,
-                    metadata=metadata,
-                    reply=reply,
-                ),
-                door="queue",
-                scope=_scope(owner),
-                key=message.key,
-                caller=Caller(owner=owner),
-                traceparent=span.traceparent,
-            )
+        admission = await self._admissions.admit(
+            RunRequest(
+                agent_id=body.agent_id,
+                message=text,
+                conversation_id=body.conversation_id,
+                metadata=metadata,
+                reply=reply,
+            ),
+            door="queue",
+            scope=_scope(owner),
+            key=message.key,
+            caller=Caller(owner=owner),
+            traceparent=message.traceparent,
+        )
+        span.set(
+            run_id=admission.run.run_id,
+            conversation_id=admission.run.conversation_id,
+            agent_id=body.agent_id,
+        )
         if not admission.created and admission.run.status.ended:
             await self._replies.answer_again(admission.request, admission.run)
 

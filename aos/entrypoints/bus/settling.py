@@ -1,4 +1,5 @@
-"""How does a message end: completed, sent on for later, or abandoned?
+"""Settles what a handler was given: completed, sent on for later, or abandoned. Entry point:
+`Settling.handle`.
 
 The host completes when the function returns and abandons when it raises. Transient faults are
 retried here for up to a minute, with full jitter; after that a scheduled copy goes out and the
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -18,7 +21,7 @@ import azure.functions as func
 from aos.domain.envelope import EnvelopeError
 from aos.entrypoints.bus.messages import Unreadable, received
 from aos.errors import SessionLost, TransientError
-from aos.ports import Bus, Clock, Ids, ReceivedMessage, Telemetry
+from aos.ports import Bus, Clock, Ids, ReceivedMessage, Span, Telemetry
 
 PATIENCE_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 0.25
@@ -28,7 +31,9 @@ POSTPONE_TRIES = 4
 GIVE_UP_AT_DELIVERY = 6
 LONGEST_BREATH_SECONDS = 5.0
 
-Work: TypeAlias = Callable[[ReceivedMessage], Awaitable[None]]
+Work: TypeAlias = Callable[[ReceivedMessage, Span], Awaitable[None]]
+"""Handles a message; the span of its delivery is there to say whose work it is."""
+_Bound: TypeAlias = Callable[[ReceivedMessage], Awaitable[None]]
 GiveUp: TypeAlias = Callable[[ReceivedMessage, Exception], Awaitable[None]]
 Later: TypeAlias = Callable[[ReceivedMessage, TransientError], Awaitable[None]]
 
@@ -57,15 +62,45 @@ class Settling:
         work: Work,
         *,
         entity: str,
+        operation: str = "",
         give_up: GiveUp | None = None,
         later: Later | None = None,
     ) -> None:
         """Handle one delivery; returning completes it, raising abandons it.
 
-        `give_up` ends, from the sixth delivery on, what the handler cannot. `later` is done in the
-        place of a scheduled copy, which cannot be sent to a subscription.
+        `operation` names its span, which is `process <entity>` without. `give_up` ends, from the
+        sixth delivery on, what the handler cannot. `later` is done in the place of a scheduled
+        copy, which cannot be sent to a subscription.
         """
         got = received(message, entity=entity)
+        with self._span(got, operation or f"process {entity}") as span:
+            inner = replace(got, traceparent=span.traceparent)
+            await self._settle(inner, lambda again: work(again, span), give_up, later)
+
+    def _span(self, message: ReceivedMessage, name: str) -> AbstractContextManager[Span]:
+        return self._telemetry.span(
+            name,
+            kind="consumer",
+            traceparent=message.traceparent,
+            **{
+                "entry": "servicebus",
+                "messaging.system": "servicebus",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": message.entity,
+                "messaging.message.id": message.message_id,
+                "messaging.servicebus.message.delivery_count": message.delivery_count,
+            },
+        )
+
+    async def _settle(
+        self,
+        got: ReceivedMessage,
+        work: _Bound,
+        give_up: GiveUp | None,
+        later: Later | None,
+    ) -> None:
+        """Do the work; what cannot be done now ends as `give_up` and `later` say."""
         await self._ready()
         try:
             await self._patiently(got, work)
@@ -84,7 +119,7 @@ class Settling:
                 raise
             await give_up(got, error)
 
-    async def _patiently(self, message: ReceivedMessage, work: Work) -> None:
+    async def _patiently(self, message: ReceivedMessage, work: _Bound) -> None:
         """Do the work, again and again while the world is away, for up to a minute."""
         ends = self._clock.monotonic() + PATIENCE_SECONDS
         failures = 0

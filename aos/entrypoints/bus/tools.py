@@ -16,7 +16,7 @@ from aos.domain.envelope import (
 )
 from aos.entrypoints.bus.settling import Settling
 from aos.errors import TransientError
-from aos.ports import Bus, ReceivedMessage, Telemetry
+from aos.ports import Bus, ReceivedMessage, Span, Telemetry
 from aos.services.tool_calls import ToolCalls, ToolListing
 
 SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"
@@ -35,8 +35,10 @@ class McpQueue:
         """Take one message."""
         await self._settling.handle(msg, self._take, entity=MCP_QUEUE, give_up=self._give_up)
 
-    async def _take(self, message: ReceivedMessage) -> None:
-        await self._calls.handle(await self._command(message))
+    async def _take(self, message: ReceivedMessage, span: Span) -> None:
+        command = await self._command(message)
+        span.set(run_id=command.run_id, conversation_id=command.conversation_id)
+        await self._calls.handle(command)
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
         await self._calls.give_up(await self._command(message))
@@ -72,7 +74,7 @@ class SystemEvents:
             reason=str(cause),
         )
 
-    async def _take(self, message: ReceivedMessage) -> None:
+    async def _take(self, message: ReceivedMessage, span: Span) -> None:
         event = _event(message.body)
         if event.get("type") != PUBLISHED:
             return

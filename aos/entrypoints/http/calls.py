@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import azure.functions as func
@@ -21,11 +21,12 @@ from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
 
 if TYPE_CHECKING:  # the ports bring the whole domain along, and GET /api/status needs none of it
-    from aos.ports import Ids, Span, Telemetry
+    from aos.ports import Ids, Telemetry
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
 LONGEST_RETRY_AFTER_SECONDS = 3600
+SERVER_ERROR = 500
 _WITH_RETRY_AFTER = (429, 503)
 
 
@@ -105,26 +106,41 @@ class Door:
         `at_once`: the handler touches nothing, so nothing is waited for.
         """
         route = self._routes[name]
-        incoming = read_traceparent(request.headers.get("traceparent"))
-        with self._telemetry.span(route.title, traceparent=incoming) as span:
-            try:
-                answer = await self._handle(route, request, handler, span, at_once=at_once)
-            except AosError as error:
-                answer = self._refusal(route, error)
-            except Exception as error:
-                answer = self._broken(route, error)
-            span.set(status_code=answer.status)
-        return _response(answer)
+        traceparent = read_traceparent(request.headers.get("traceparent"))
+        make = self._handle_in_a_span if route.traced else self._handle_safely
+        call = Call(request=request, route=route, caller=None, traceparent=traceparent)
+        return _response(await make(call, handler, at_once=at_once))
 
-    async def _handle(
-        self,
-        route: Route,
-        request: func.HttpRequest,
-        handler: Handler,
-        span: Span,
-        *,
-        at_once: bool,
-    ) -> Answer:
+    async def _handle_in_a_span(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
+        route = call.route
+        with self._telemetry.span(
+            route.title,
+            kind="server",
+            traceparent=call.traceparent,
+            **{
+                "entry": "http",
+                "http.request.method": call.request.method,
+                "http.route": f"/api/{route.path}",
+            },
+        ) as span:
+            inner = replace(call, traceparent=span.traceparent)
+            answer = await self._handle_safely(inner, handler, at_once=at_once)
+            span.set(**{"http.response.status_code": answer.status})
+            if answer.status >= SERVER_ERROR:
+                span.set(**{"error.type": str(answer.status)})
+        return answer
+
+    async def _handle_safely(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
+        """What the handler answers, or what its error means for the caller."""
+        try:
+            return await self._handle(call, handler, at_once=at_once)
+        except AosError as error:
+            return self._refusal(call.route, error)
+        except Exception as error:
+            return self._broken(call.route, error)
+
+    async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
+        request, route = call.request, call.route
         caller = self._auth.caller(request, route)
         size = len(request.get_body())
         if size > self._max_body_bytes:
@@ -134,9 +150,7 @@ class Door:
             )
         if not at_once:
             await self._ready()
-        return await handler(
-            Call(request=request, route=route, caller=caller, traceparent=span.traceparent)
-        )
+        return await handler(replace(call, caller=caller))
 
     def _refusal(self, route: Route, error: AosError) -> Answer:
         status = CODES[error.code].http_status or 500

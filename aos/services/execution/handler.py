@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import assert_never
 
 from aos.domain import advance, ending, tool_turns
-from aos.domain.conversation import ActiveRun, CardView, Conversation, Step
+from aos.domain.conversation import CardView, Conversation, Step
 from aos.domain.envelope import (
     Approve,
     CancelRun,
@@ -22,7 +22,7 @@ from aos.domain.envelope import (
     ToolResult,
 )
 from aos.errors import Refused, TransientError
-from aos.ports import Agents, Bus, Clock, ConversationStore, Decisions, Ids, LiveAgent, Telemetry
+from aos.ports import Agents, Bus, Clock, ConversationStore, Decisions, Ids, LiveAgent
 from aos.services.execution.deciding import Deciding
 from aos.services.execution.outcomes import events_of, step_of
 from aos.services.execution.saving import Saving
@@ -47,14 +47,12 @@ class Execution:
         bus: Bus,
         clock: Clock,
         ids: Ids,
-        telemetry: Telemetry,
     ) -> None:
         self._conversations = conversations
         self._agents = agents
         self._turns = turns
         self._bus = bus
         self._clock = clock
-        self._telemetry = telemetry
         self._saving = Saving(conversations=conversations, clock=clock, ids=ids)
         self._deciding = Deciding(decisions=decisions, bus=bus)
 
@@ -171,19 +169,13 @@ class Execution:
         if active.turns and work.unsaved is not None:
             await self._save(work)  # the turn reads the history as it is stored
         card = await self._agents.card(active.card_digest)
-        with self._telemetry.span(
-            "agent_operation",
-            traceparent=active.request.traceparent,
-            **_span_attributes(active),
-        ) as span:
-            outcome = await self._turns.take(
-                work.conversation,
-                active,
-                card,
-                handler_deadline=work.deadline,
-                on_slow=lambda: self._save(work),
-            )
-            span.set(outcome=type(outcome).__name__.lower())
+        outcome = await self._turns.take(
+            work.conversation,
+            active,
+            card,
+            handler_deadline=work.deadline,
+            on_slow=lambda: self._save(work),
+        )
         now = self._now(work)
         work.events = (*work.events, *events_of(active, outcome, at=now))
         work.add(step_of(work.conversation, active, card, outcome, now=now))
@@ -243,16 +235,3 @@ def _judged_by(conversation: Conversation) -> int:
     if conversation.active is not None:
         return conversation.active.request.catalog_version
     return max((request.catalog_version for request in conversation.queued[:1]), default=0)
-
-
-def _span_attributes(active: ActiveRun) -> dict[str, object]:
-    """OpenTelemetry's GenAI conventions, and our ids."""
-    request = active.request
-    return {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.id": request.agent_id,
-        "gen_ai.conversation.id": request.conversation_id,
-        "run_id": request.run_id,
-        "conversation_id": request.conversation_id,
-        "agent_id": request.agent_id,
-    }

@@ -1,4 +1,5 @@
-"""How is the model asked for one turn, patiently and with an eye on cancellation?
+"""Asks the model for one turn, patiently and with an eye on cancellation. Entry point:
+`Turns.take`.
 
 Retries are ours: full jitter for up to a minute, honouring Retry-After; then the wait becomes the
 conversation's state (`Away`). In the call and in the waits cancellation is looked for every second.
@@ -27,6 +28,7 @@ from aos.ports import (
     RequestStore,
     Telemetry,
 )
+from aos.services.execution.model_spans import ModelIdentity, ModelSpans, described
 from aos.services.execution.offering import NotListed, Offering
 from aos.services.execution.prompting import chat_messages
 from aos.services.execution.watching import WATCH_SECONDS, CancelAsked, Watch
@@ -112,6 +114,7 @@ class Turns:
         ids: Ids,
         telemetry: Telemetry,
         limits: TurnLimits,
+        identity: ModelIdentity | None = None,
     ) -> None:
         self._model = model
         self._conversations = conversations
@@ -121,6 +124,7 @@ class Turns:
         self._ids = ids
         self._telemetry = telemetry
         self._limits = limits
+        self._spans = ModelSpans(telemetry, identity or ModelIdentity())
 
     async def take(
         self,
@@ -217,7 +221,7 @@ class Turns:
             limit = min(call.timeout_seconds, run_left, deadline - self._clock.monotonic())
             if limit < WATCH_SECONDS and limit < run_left:
                 return OutOfTime()
-            outcome, seconds = await watch.over(self._complete(_within(call, limit)))
+            outcome, seconds = await watch.over(self._complete(_within(call, limit), active))
             if isinstance(outcome, ModelAnswer):
                 return Answered(
                     answer=outcome, seconds=seconds, offer=offer, missing_adapter=missing
@@ -232,11 +236,15 @@ class Turns:
             failures += 1
             await watch.over(self._clock.sleep(delay))
 
-    async def _complete(self, call: ModelCall) -> tuple[ModelAnswer | TransientError, float]:
+    async def _complete(
+        self, call: ModelCall, active: ActiveRun
+    ) -> tuple[ModelAnswer | TransientError, float]:
         """Ask once; what came of it, and the seconds that the call itself took."""
         started = self._clock.monotonic()
         try:
-            answer = await self._model.complete(call)
+            with self._spans.span(call, active.request) as span:
+                answer = await self._model.complete(call)
+                span.set(**described(answer))
         except TransientError as error:
             return error, self._clock.monotonic() - started
         return answer, self._clock.monotonic() - started

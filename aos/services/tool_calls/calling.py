@@ -77,6 +77,7 @@ class ToolCalls:
         """
         with self._telemetry.span(
             f"execute_tool {command.tool}",
+            kind="internal",
             traceparent=command.traceparent,
             run_id=command.run_id,
             conversation_id=command.conversation_id,

@@ -12,9 +12,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -27,6 +24,7 @@ from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.testing import MemoryWorld, ScriptedModel
 from tests.unit.adapters.ingestion import Ingestion, running_ingestion
+from tests.unit.finished_spans import finished_spans
 
 SECRET = "c2VjcmV0LWtleQ=="
 INCOMING = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -130,12 +128,22 @@ def test_a_custom_event_is_a_line_too(
     assert len(caplog.records) == 1, "without Application Insights there is nothing else to write"
 
 
+def test_with_application_insights_what_comes_with_every_run_is_one_row_and_not_also_a_line(
+    connected: AppTelemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    connected.custom_event("AgentOperation", agentId="ceo", operation="run.completed")
+    connected.custom_event("AgentInitialized", agent_id="ceo", purpose="Lead.")
+    assert [record.name for record in caplog.records] == [
+        *("aos.custom_events", "aos", "aos.custom_events")
+    ]
+
+
 def test_without_open_telemetry_one_trace_goes_through_three_apps() -> None:
     """Door, realm and reply: same trace, a span id of its own for each."""
     main, realm = make(), make()
-    with main.span("POST /api/agents/{agent_id}/run", traceparent=INCOMING) as door:
+    with main.span("POST /api/agents/{agent_id}/run", kind="server", traceparent=INCOMING) as door:
         carried = door.traceparent
-    with realm.span("agent_operation", traceparent=carried) as turn:
+    with realm.span("agent_operation", kind="consumer", traceparent=carried) as turn:
         turn.set(outcome="answered")
         answered = turn.traceparent
     assert carried is not None
@@ -146,9 +154,9 @@ def test_without_open_telemetry_one_trace_goes_through_three_apps() -> None:
 
 @pytest.mark.parametrize("incoming", [None, "", "nonsense", INCOMING.replace("4", "g")])
 def test_a_door_without_a_usable_traceparent_begins_a_trace(incoming: str | None) -> None:
-    with make().span("door", traceparent=incoming) as one:
+    with make().span("door", kind="server", traceparent=incoming) as one:
         pass
-    with make().span("door", traceparent=incoming) as other:
+    with make().span("door", kind="server", traceparent=incoming) as other:
         pass
     assert one.traceparent
     assert other.traceparent
@@ -158,7 +166,10 @@ def test_a_door_without_a_usable_traceparent_begins_a_trace(incoming: str | None
 def test_lines_inside_a_span_name_its_trace(
     telemetry: AppTelemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with telemetry.span("door", traceparent=INCOMING), telemetry.span("inner") as inner:
+    with (
+        telemetry.span("door", kind="server", traceparent=INCOMING),
+        telemetry.span("inner", kind="internal") as inner,
+    ):
         telemetry.log("inside")
     telemetry.log("outside")
     inside, outside = lines(caplog)
@@ -166,30 +177,26 @@ def test_lines_inside_a_span_name_its_trace(
     assert "trace_id" not in outside
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def exporter() -> InMemorySpanExporter:
-    """The process's only provider: what the Functions worker sets up in Azure."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
+    exporter = finished_spans()
+    exporter.clear()
     return exporter
 
 
 @pytest.fixture
 def connected(exporter: InMemorySpanExporter) -> AppTelemetry:
-    exporter.clear()
     return make(connection_string="InstrumentationKey=00000000-0000-0000-0000-000000000000")
 
 
 def test_spans_of_main_and_realm_join_in_one_trace(
     connected: AppTelemetry, exporter: InMemorySpanExporter
 ) -> None:
-    attributes = {"http.request.method": "POST", "run_id": "r1"}
-    with connected.span("POST /run", traceparent=INCOMING, **attributes) as door:
+    with connected.span("POST /run", kind="server", traceparent=INCOMING) as door:
         carried = door.traceparent
+    attributes = {"gen_ai.agent.id": "ceo", "missing": None}
     with connected.span(
-        "agent_operation", traceparent=carried, **{"gen_ai.agent.id": "ceo", "missing": None}
+        "agent_operation", kind="internal", traceparent=carried, **attributes
     ) as turn:
         turn.set(outcome="answered", tokens=7)
     first, second = exporter.get_finished_spans()
@@ -209,7 +216,7 @@ def test_spans_of_main_and_realm_join_in_one_trace(
 def test_a_failed_span_has_the_errors_code_and_none_of_its_words(
     connected: AppTelemetry, exporter: InMemorySpanExporter
 ) -> None:
-    with pytest.raises(RunFailed), connected.span("agent_operation"):
+    with pytest.raises(RunFailed), connected.span("agent_operation", kind="consumer"):
         raise RunFailed("model_rejected", "your secret plan is too long")
     [span] = exporter.get_finished_spans()
     assert span.status.status_code is StatusCode.ERROR
@@ -221,7 +228,7 @@ def test_a_custom_event_has_the_names_that_azure_monitor_looks_for(
     connected: AppTelemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     connected.custom_event("AgentOperation", agentId="ceo", operation="run.completed", module="x")
-    _, record = caplog.records
+    (record,) = caplog.records
     fields = vars(record)
     assert fields["microsoft.custom_event.name"] == "AgentOperation"
     assert (fields["agentId"], fields["operation"], fields["module_"]) == (
@@ -269,8 +276,15 @@ async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
         ("ceo", "run.completed", run.run_id),
         ("ceo", "run.failed", failed.run_id),
     ]
-    assert all("agent_operation" in span and "board" in span for span in spans)
+    assert all('"chat' in span and "board" in span for span in spans)
     assert len(spans) == 2
+
+
+PLAN = {
+    "AZURE_SERVICEBUS_CONNECTION_STRING": "Endpoint=sb://127.0.0.1;SharedAccessKeyName=k;"
+    "SharedAccessKey=k;UseDevelopmentEmulator=true;",
+    "AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true",
+}
 
 
 def run_python(code: str, **environ: str) -> str:
@@ -297,9 +311,10 @@ for _ in range(2):
         connection_string={connection!r},
         configure=True,
     )
-with telemetry.span("POST /run", traceparent={incoming!r}, **{{"http.request.method": "POST"}}):
+with telemetry.span("POST /run", kind="server", traceparent={incoming!r}):
     telemetry.log("run_admitted", agent_id="ceo", run_id="r1")
     telemetry.custom_event("AgentOperation", agentId="ceo", operation="run.completed")
+    telemetry.custom_event("AgentInitialized", agent_id="ceo", purpose="Lead.")
     telemetry.log("run_broke", level="error", agent_id="ceo")
 """
 LIST_MODULES = """
@@ -318,8 +333,34 @@ def test_without_a_connection_string_nothing_of_open_telemetry_is_loaded() -> No
     code = WORK.format(connection=None, incoming=INCOMING) + LIST_MODULES
     *written, loaded = [json.loads(line) for line in run_python(code).splitlines()]
     assert loaded == []
-    assert [line["event"] for line in written] == ["run_admitted", "AgentOperation", "run_broke"]
+    assert [line["event"] for line in written] == [
+        *("run_admitted", "AgentOperation", "AgentInitialized", "run_broke")
+    ]
     assert {line["trace_id"] for line in written} == {TRACE_ID}
+
+
+START = """
+import logging
+from aos.bootstrap import {app}_app
+logging.basicConfig(level=logging.INFO, format="%(name)s", force=True)  # as the worker has it
+{app}_app({{"AZURE_FUNCTIONS_ENVIRONMENT": "Development", **{plan!r}}})
+logging.getLogger("azure.core.pipeline.policies.http_logging_policy").info("Request URL: …")
+logging.getLogger("azure.monitor.opentelemetry.exporter.export._base").info("Transmission …")
+logging.getLogger("azure.servicebus").warning("told")
+"""
+
+
+@pytest.mark.parametrize("app", ["main", "mcp", "realm"])
+def test_an_app_that_has_started_hears_the_azure_sdks_from_warnings_up(app: str) -> None:
+    """Even under a root logger at INFO: their addresses hold ids of runs and conversations."""
+    done = subprocess.run(
+        [sys.executable, "-c", START.format(app=app, plan=PLAN)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr.splitlines() == ["azure.servicebus"]
 
 
 @pytest.fixture(scope="module")
@@ -337,8 +378,8 @@ def ingestion() -> Iterator[Ingestion]:
 
 
 def test_application_insights_gets_the_plans_custom_events(ingestion: Ingestion) -> None:
-    [row] = ingestion.rows("EventData")
-    assert row["name"] == "AgentOperation"
+    row, other = ingestion.rows("EventData")
+    assert (row["name"], other["name"]) == ("AgentOperation", "AgentInitialized")
     assert row["properties"]["agentId"] == "ceo"
     assert row["properties"]["operation"] == "run.completed"
 
@@ -346,7 +387,7 @@ def test_application_insights_gets_the_plans_custom_events(ingestion: Ingestion)
 def test_application_insights_gets_lines_that_the_plans_queries_find(ingestion: Ingestion) -> None:
     """`traces | where message contains "agent"`; each line once, though set up was asked twice."""
     messages = [json.loads(row["message"]) for row in ingestion.rows("MessageData")]
-    assert [line["event"] for line in messages] == ["run_admitted", "AgentOperation", "run_broke"]
+    assert [line["event"] for line in messages] == ["run_admitted", "AgentInitialized", "run_broke"]
     assert all("agent" in row["message"] for row in ingestion.rows("MessageData"))
 
 

@@ -37,7 +37,7 @@ from aos.bootstrap.realm import RealmApp
 from aos.bootstrap.warmup import Warmup
 from aos.bootstrap.world import World
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.ports import ReceivedMessage
+from aos.ports import ReceivedMessage, Telemetry
 from aos.settings import Settings
 from aos.testing import ScriptedModel
 
@@ -75,12 +75,15 @@ class Reply:
 class InMemory:
     """Two apps, one world, and a pump that hands over messages as the host does."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, telemetry: Telemetry | None = None
+    ) -> None:
         self.settings = Settings.read({**DEVELOPMENT, **(settings or {})})
         self.clock = QuickClock()
         self.broker = MemoryBroker(clock=self.clock)
         self.tables = MemoryTables()
         self.telemetry = MemoryTelemetry()
+        self._told: Telemetry = telemetry or self.telemetry
         self.model = ScriptedModel()
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
@@ -105,7 +108,7 @@ class InMemory:
         self.realm = RealmApp(
             "realm",
             self.settings,
-            telemetry=self.telemetry,
+            telemetry=self._told,
             world=lambda: self.world,
             warmup=warm(),
         )
@@ -115,7 +118,7 @@ class InMemory:
         return MainApp(
             "main",
             self.settings,
-            telemetry=self.telemetry,
+            telemetry=self._told,
             world=lambda: world or self.world,
             warmup=warmup or warm(),
         )
