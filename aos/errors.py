@@ -43,6 +43,7 @@ CODES: dict[str, Code] = {
     "conversation_busy": Code(type="retry", http_status=409),
     "already_decided": Code(type="caller", http_status=409),
     "precondition_failed": Code(type="caller", http_status=409),
+    "length_required": Code(type="caller", http_status=411),
     "too_large": Code(type="caller", http_status=413),
     "unsupported_media_type": Code(type="caller", http_status=415),
     "idempotency_conflict": Code(type="caller", http_status=422),

@@ -56,7 +56,7 @@ _RUNS = (
         summary="Ask an agent; wait for the run's end, or follow its Location",
         tag="runs",
         answers={200: "Run", 202: "Run"},
-        errors=(400, 404, 409, 413, 415, 422, 429, 503),
+        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
         headers=("Idempotency-Key", "Prefer"),
         body="RunBody",
         answer_headers=("Location", "Retry-After", "x-ms-session-id"),
@@ -87,7 +87,7 @@ _RUNS = (
         summary="Ask for a run's cancellation; an ended run stays as it is",
         tag="runs",
         answers={202: "Run"},
-        errors=(404, 413, 503),
+        errors=(404, 411, 413, 503),
         answer_headers=("Location", "Retry-After"),
     ),
 )
@@ -152,7 +152,7 @@ _TOOLS = (
         summary="Approve or deny a tool call, once",
         tag="tools",
         answers={200: "Decision"},
-        errors=(400, 404, 409, 413, 415, 503),
+        errors=(400, 404, 409, 411, 413, 415, 503),
         body="DecisionBody",
     ),
 )
@@ -201,7 +201,7 @@ def _card_routes(cards: _Cards) -> tuple[Route, ...]:
             tag=cards.folder,
             access="admin",
             answers={200: "CardStatus"},
-            errors=(400, 404, 409, 413, 415, 422, 503),
+            errors=(400, 404, 409, 411, 413, 415, 422, 503),
             query=("dry_run",),
             headers=("If-Match", "If-None-Match"),
             body=cards.card,
@@ -225,7 +225,7 @@ def _card_routes(cards: _Cards) -> tuple[Route, ...]:
             tag=cards.folder,
             access="admin",
             answers={200: "CardStatus"},
-            errors=(400, 404, 409, 413, 415, 422, 503),
+            errors=(400, 404, 409, 411, 413, 415, 422, 503),
             headers=("If-Match",),
             body="RollbackBody",
             answer_headers=("ETag",),
@@ -322,7 +322,7 @@ MCP_DOOR = Route(
     summary="An exposed MCP server, Streamable HTTP without sessions: POST alone",
     tag="mcp-servers",
     answers={200: "Object", 202: "Object"},
-    errors=(400, 404, 405, 413, 503),
+    errors=(400, 404, 405, 411, 413, 503),
 )
 
 MCP_ROUTES: dict[str, Route] = {**REALM_ROUTES, MCP_DOOR.name: MCP_DOOR}

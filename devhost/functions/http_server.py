@@ -1,8 +1,9 @@
-"""How does an HTTP request become a call of a function, and its result a response?
+"""Serves HTTP requests by calls of functions. Entry points: `HttpFront`, `HttpListener`.
 
 A low-level aiohttp server with a router of its own. Requests and responses go through the
 library's converters in the form in which Azure's host hands them to the Python worker: header
-names in lower case, empty query values dropped, the body as bytes.
+names in lower case, empty query values dropped, the body as bytes, and empty if the request does
+not say its Content-Length.
 """
 
 from __future__ import annotations
@@ -180,30 +181,25 @@ def _query(request: web.BaseRequest) -> dict[str, str]:
     if not request.rel_url.raw_query_string:
         return {}
     query: dict[str, str] = {}
-    for name, value in request.rel_url.query.items():
+    first_spelling: dict[str, str] = {}  # names differ in more than case
+    for given, value in request.rel_url.query.items():
+        name = first_spelling.setdefault(given.lower(), given)
         if value:
             query[name] = f"{query[name]},{value}" if name in query else value
     return query
 
 
 async def _body(request: web.BaseRequest) -> bytes | None:
-    """The whole body, or None if it is larger than Azure takes."""
-    if not request.body_exists:
-        return b""
-    if (request.content_length or 0) > BODY_LIMIT:
+    """The body as the host hands it over: empty without a length, None if larger than allowed."""
+    if not request.content_length:
+        return b""  # a chunked body too: the host looks at ContentLength > 0
+    if request.content_length > BODY_LIMIT:
         return None
     if request.headers.get("Expect", "").lower() == "100-continue":
         with contextlib.suppress(ConnectionError):
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
-    chunks: list[bytes] = []
-    size = 0
-    while chunk := await request.content.readany():
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+    return await request.content.read()
 
 
 def _response(result: Datum) -> web.Response:

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -124,8 +124,8 @@ class Road:
         app: str = "main",
         timeout: float = HTTP_SECONDS,
     ) -> Answer:
-        """One HTTP call; a body that is not bytes is sent as JSON."""
-        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        """One HTTP call; an iterator is sent in chunks, what else is not bytes as JSON."""
+        raw = body if isinstance(body, bytes | Iterator | None) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if raw is not None else {}
         if self.key:
             sent["x-functions-key"] = self.key

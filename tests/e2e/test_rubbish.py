@@ -191,6 +191,23 @@ def test_a_malformed_run_request_is_refused(road: Road, agent: str, kind: str) -
     assert len(error["message"]) > 10
 
 
+@pytest.mark.parametrize(
+    ("app", "method", "path"),
+    [
+        ("main", "POST", "/api/agents/AGENT/run"),
+        ("main", "PUT", "/api/agents/AGENT"),
+        ("mcp", "POST", "/api/mcp/any"),
+    ],
+)
+def test_a_body_without_its_length_is_refused_and_with_it_taken(
+    road: Road, agent: str, app: str, method: str, path: str
+) -> None:
+    body = iter([json.dumps({"message": "Hello"}).encode()])
+    answer = road.call(method, path.replace("AGENT", agent), body, app=app)
+    assert (answer.status, answer.code) == (411, "length_required")
+    assert road.ask(agent, "Hello").status == 200
+
+
 def test_unknown_paths_and_ids_are_not_found(road: Road) -> None:
     for path, code in PATHS.items():
         answer = road.call("GET", path)

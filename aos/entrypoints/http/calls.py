@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import azure.functions as func
 
 from aos.domain.caller import Caller
+from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.routes import Route
 from aos.entrypoints.tracing import read_traceparent
@@ -28,6 +29,7 @@ RETRY_AFTER_SECONDS = 2
 LONGEST_RETRY_AFTER_SECONDS = 3600
 SERVER_ERROR = 500
 _WITH_RETRY_AFTER = (429, 503)
+_WITH_BODY = ("POST", "PUT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,8 @@ class Door:
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         request, route = call.request, call.route
         caller = self._auth.caller(request, route)
+        if route.method in _WITH_BODY:
+            require_length(request, body_needed=route.body is not None)
         size = len(request.get_body())
         if size > self._max_body_bytes:
             raise Refused(

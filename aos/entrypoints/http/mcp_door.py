@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import azure.functions as func
 
 from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.version import __version__
 
@@ -42,6 +43,7 @@ class McpRoutes:
     async def _serve(self, call: Call) -> Answer:
         if call.request.method.upper() != "POST":
             return Answer(status=405, body=None, headers={"Allow": "POST"})
+        require_length(call.request, body_needed=True)
         server_id = call.part("server_id")
         tools = await self._exposed.tools(server_id)
         await asyncio.to_thread(_load)

@@ -91,6 +91,7 @@ _ERRORS = {
     403: "For admins only",
     404: "There is no such thing",
     409: "It does not fit how things stand",
+    411: "The body came without Content-Length",
     413: "Too large",
     415: "Another media type is wanted",
     422: "Understood, but it cannot be",

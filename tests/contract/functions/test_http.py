@@ -96,7 +96,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def test_a_request_arrives_as_azures_host_hands_it_over(app: Running) -> None:
     status, headers, body = app.request(
         "POST",
-        "/api/Seen/a%20b?q=1&q=2&empty=&code=k",
+        "/api/Seen/a%20b?q=1&Q=2&q=&empty=&code=k",
         body=b"{}",
         headers={
             "X-Mixed-Case": "V",
@@ -109,9 +109,41 @@ def test_a_request_arrives_as_azures_host_hands_it_over(app: Running) -> None:
     assert (status, headers["x-own"], headers["content-type"]) == (201, "yes", "application/json")
     assert (seen["method"], seen["body"], seen["route"]) == ("POST", "{}", {"name": "a b"})
     assert seen["params"] == {"q": "1,2", "code": "k"}
-    assert seen["url"].endswith("/api/Seen/a%20b?q=1&q=2&empty=&code=k")
+    assert seen["url"].endswith("/api/Seen/a%20b?q=1&Q=2&q=&empty=&code=k")
     assert seen["headers"]["x-mixed-case"] == "V"
     assert [name for name in seen["headers"] if name.startswith("x-ms-client")] == []
+
+
+def test_a_body_without_its_length_arrives_empty(app: Running) -> None:
+    for body in ([b'{"a":', b" 1}"], [b"x" * 100_000] * 3, [b""]):
+        status, _, answer = app.request("POST", "/api/seen", body=body)
+        seen = json.loads(answer)
+        assert (status, seen["body"]) == (201, "")
+        assert seen["headers"]["transfer-encoding"] == "chunked"
+        assert "content-length" not in seen["headers"]
+
+
+def test_what_was_not_read_of_a_body_is_not_the_next_request(app: Running) -> None:
+    head = b"POST /api/seen HTTP/1.1\r\nHost: x\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    last = head + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"
+    connection = socket.create_connection(("127.0.0.1", app.port), timeout=10)
+    with connection:
+        connection.sendall(chunked + last)
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert raw.count(b"HTTP/1.1 201 ") == 2
+    assert b'"body": "{}"' in raw
+    assert b"hello" not in raw
+
+
+def test_a_request_without_a_body_has_no_length(app: Running) -> None:
+    connection = socket.create_connection(("127.0.0.1", app.port), timeout=10)
+    with connection:
+        connection.sendall(b"POST /api/seen HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    seen = json.loads(raw.partition(b"\r\n\r\n")[2])
+    assert seen["body"] == ""
+    assert {"content-length", "transfer-encoding"} & set(seen["headers"]) == set()
 
 
 def test_cookies_stay_apart_and_text_is_text(app: Running) -> None:

@@ -229,6 +229,11 @@ def trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
     )
 
 
+def _headers(method: str, raw: bytes) -> dict[str, str]:
+    given = {"content-type": "application/json"}
+    return given if method == "GET" else {**given, "content-length": str(len(raw))}
+
+
 def request(
     method: str,
     *,
@@ -242,7 +247,7 @@ def request(
     return func.HttpRequest(
         method=method,
         url=f"http://127.0.0.1:7071/api/x{'?' + query if query else ''}",
-        headers={"content-type": "application/json", **(headers or {})},
+        headers=_headers(method, raw) | dict(headers or {}),
         params={n: v for n, v in parse_qsl(urlsplit(f"?{query}").query)},
         route_params=dict(parts or {}),
         body=raw,
