@@ -176,11 +176,11 @@ async def command(msg: func.ServiceBusMessage) -> None:
 # Timers
 
 
-@app.timer_trigger(arg_name="timer", schedule=main.schedules.catalog)
+@app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
 async def publish_catalog(timer: func.TimerRequest) -> None:
     await main.catalog_timer.tick(timer)
 
 
-@app.timer_trigger(arg_name="timer", schedule=main.schedules.mender)
+@app.timer_trigger(arg_name="timer", schedule=main.mender_schedule)
 async def mend(timer: func.TimerRequest) -> None:
     await main.mender_timer.tick(timer)

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
+from aos.timer_settings import TimerSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
@@ -113,6 +114,7 @@ class Settings:
     telemetry_connection_string: str | None = field(default=None, repr=False)
     telemetry_in_worker: bool = False
     servers: ServerSettings = field(default_factory=ServerSettings)
+    timers: TimerSettings = field(default_factory=TimerSettings)
     bounds: Bounds = field(default_factory=Bounds)
 
     @classmethod
@@ -137,6 +139,7 @@ class Settings:
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
             servers=ServerSettings.read(env, development=development),
+            timers=TimerSettings.read(env, development=development),
             bounds=_bounds(env),
         )
 

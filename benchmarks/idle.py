@@ -26,8 +26,11 @@ QUIET_SECONDS = 8.0
 """After the start: what follows the first card and the first look at everything."""
 DAY_SECONDS = 86_400
 LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0}
-AZURE_PERIOD_SECONDS = {"catalog": 300.0, "mender": 30.0}
-"""The catalog timer of main and the listing timer of mcp have the same period."""
+AZURE_PERIOD_SECONDS = {
+    "dev": {"catalog": 900.0, "mender": 300.0},
+    "prod": {"catalog": 300.0, "mender": 30.0},
+}
+"""What Bicep sets. The catalog timer of main and the listing timer of mcp have the same period."""
 MENDER_READS = "aospending"
 
 
@@ -64,10 +67,11 @@ def counted(*, root: Path, model: str, seconds: float) -> Idle:
         return Idle(seconds=time.monotonic() - began, calls=Counter(proxy.calls) - before)
 
 
-def per_day_in_azure(per_tick: Mapping[str, float]) -> dict[str, int]:
-    """Calls of each kind a day, with the timers of Azure; a tick makes whole calls."""
+def per_day_in_azure(per_tick: Mapping[str, float], environment: str) -> dict[str, int]:
+    """Calls of each kind a day, with the timers of an environment; a tick makes whole calls."""
+    periods = AZURE_PERIOD_SECONDS[environment]
     return {
-        call: round(count) * int(DAY_SECONDS / AZURE_PERIOD_SECONDS[_timer(call)])
+        call: round(count) * int(DAY_SECONDS / periods[_timer(call)])
         for call, count in per_tick.items()
         if round(count)
     }
@@ -86,12 +90,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aos-idle-") as folder, parts.instant_model() as model:
         idle = counted(root=Path(folder), model=model, seconds=options.seconds)
     ticks = idle.per_tick()
-    days = per_day_in_azure(ticks)
+    days = {name: per_day_in_azure(ticks, name) for name in AZURE_PERIOD_SECONDS}
     say = sys.stdout.write
     say(f"{idle.seconds:.0f} idle seconds, {idle.bus_messages()} bus messages\n")
     for call, count in ticks.items():
-        say(f"  {call:<28} {count:6.2f} a tick  {days.get(call, 0):>8,} a day in Azure\n")
-    say(f"  {'together':<45} {sum(days.values()):>8,} a day in Azure\n")
+        there = "  ".join(f"{name} {day.get(call, 0):>6,} a day" for name, day in days.items())
+        say(f"  {call:<28} {count:6.2f} a tick  {there}\n")
+    together = "  ".join(f"{name} {sum(day.values()):>6,} a day" for name, day in days.items())
+    say(f"  {'together':<43}  {together}\n")
     if options.json:
         say(json.dumps({"bus": idle.bus_messages(), "per_tick": ticks}) + "\n")
     return 0

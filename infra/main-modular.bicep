@@ -157,8 +157,23 @@ param enablePrivateEndpoints bool = false
 @description('Optional. Address space of the virtual network.')
 param vnetAddressPrefix string = '10.20.0.0/16'
 
-@description('Optional. Tell main at once of uploaded cards, through Event Grid. Off: within five minutes.')
+@description('Optional. Tell main at once of uploaded cards, through Event Grid. Off: within catalogTimerSeconds.')
 param enableEventGrid bool = true
+
+// --- Timers ---------------------------------------------------------------------------------
+// Y1 and FC1 bill each tick: docs/COST.md has the sums. The values are those that a schedule can say.
+
+@description('Optional. Seconds between two looks at the cards that no event told of. In dev slower, where Event Grid tells of cards.')
+@allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
+param catalogTimerSeconds int = environment == 'dev' && enableEventGrid ? 900 : 300
+
+@description('Optional. Seconds between two looks at runs whose next step was lost, such as a message that could not be sent. So long such a run stands still.')
+@allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
+param menderTimerSeconds int = environment == 'dev' ? 300 : 30
+
+@description('Optional. Seconds between two looks at MCP servers that no event told of: those that failed, those whose secret changed.')
+@allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
+param listingTimerSeconds int = environment == 'dev' ? 900 : 300
 
 // --- Scale -----------------------------------------------------------------------------------
 
@@ -209,6 +224,10 @@ param logRetentionDays int = 30
 @description('Optional. Gigabytes of logs a day at most; -1 is no limit.')
 param logDailyQuotaGb int = -1
 
+@description('Optional. Seconds between two availability tests of an app, each from three places; 0 is none, and then no alert FunctionAppDown. Y1 and FC1 bill each test as an execution.')
+@allowed([0, 300, 600, 900])
+param availabilityTestSeconds int = environment == 'dev' ? 900 : 300
+
 @description('Optional. Addresses that critical alerts go to.')
 param criticalAlertEmails string[] = []
 
@@ -236,6 +255,11 @@ param budgetStartDate string = ''
 
 @description('Optional. Front Door before the main app, with a second region behind it.')
 param enableFrontDoor bool = false
+
+@description('Optional. Seconds between two probes of a place of Front Door, of which there are about a hundred. Slower costs less telemetry and finds a region that is down later.')
+@minValue(5)
+@maxValue(255)
+param frontDoorProbeSeconds int = 30
 
 @description('Optional. Host name of the main app of the second region.')
 param secondaryHostName string = ''
@@ -574,6 +598,9 @@ var known facts = {
   mcpAllowed: mcpAllowed
   mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
   insightsConnectionString: monitoring.?outputs.connectionString ?? ''
+  catalogSeconds: catalogTimerSeconds
+  menderSeconds: menderTimerSeconds
+  listingSeconds: listingTimerSeconds
   more: moreSettings
 }
 
@@ -665,6 +692,7 @@ module alerts 'modules/alerts/alerts.bicep' = {
     premiumBus: premiumBus
     storageId: resourceId('Microsoft.Storage/storageAccounts', names.dataStorage)
     planId: elastic ? resourceId('Microsoft.Web/serverfarms', names.plan) : ''
+    availabilityTestSeconds: availabilityTestSeconds
   }
   dependsOn: [monitoring, serviceBus, dataStorage, plans]
 }
@@ -700,6 +728,7 @@ module frontDoor 'modules/front-door.bicep' = if (enableFrontDoor) {
     tags: tags
     name: names.frontDoor
     endpointName: names.frontDoorEndpoint
+    probeSeconds: frontDoorProbeSeconds
     hostNames: concat(
       ['${names.functionApps.main}.azurewebsites.net'],
       empty(secondaryHostName) ? [] : [secondaryHostName]

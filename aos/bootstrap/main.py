@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aos.bootstrap.app import App
 from aos.entrypoints.routes import MAIN_ROUTES
-from aos.entrypoints.timers import IN_AZURE, ON_A_LAPTOP, Schedules
+from aos.entrypoints.timers import schedule_every
 
 if TYPE_CHECKING:
     from aos.bootstrap.main_services import MainServices
@@ -28,9 +28,14 @@ class MainApp(App):
     routes = MAIN_ROUTES
 
     @property
-    def schedules(self) -> Schedules:
-        """When the timers fire."""
-        return ON_A_LAPTOP if self.settings.development else IN_AZURE
+    def catalog_schedule(self) -> str:
+        """When the cards are looked at that no event told of."""
+        return schedule_every(self.settings.timers.catalog_seconds)
+
+    @property
+    def mender_schedule(self) -> str:
+        """When the runs are looked at whose next step may be missing."""
+        return schedule_every(self.settings.timers.mender_seconds)
 
     @property
     def runs(self) -> RunRoutes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aos.bootstrap.app import App
 from aos.entrypoints.routes import MCP_ROUTES
-from aos.entrypoints.timers import LISTING_IN_AZURE, LISTING_ON_A_LAPTOP
+from aos.entrypoints.timers import schedule_every
 
 if TYPE_CHECKING:
     from aos.bootstrap.mcp_services import McpServices
@@ -24,7 +24,7 @@ class McpApp(App):
     @property
     def listing_schedule(self) -> str:
         """When the servers are looked at that no event told of."""
-        return LISTING_ON_A_LAPTOP if self.settings.development else LISTING_IN_AZURE
+        return schedule_every(self.settings.timers.listing_seconds)
 
     @property
     def exposed(self) -> McpRoutes:

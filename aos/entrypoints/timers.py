@@ -1,4 +1,4 @@
-"""What is done by the clock: main publishes the catalog and mends, mcp lists tools?
+"""Runs what is due by the clock. Entry points: `Ticker.tick`, `schedule_every`.
 
 A tick that finds the one before still at work does nothing, and one that finds storage away says
 so and leaves it to the next: ticks do not pile up.
@@ -9,32 +9,25 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import azure.functions as func
 
 from aos.errors import TransientError
 
-if TYPE_CHECKING:  # main's schedules are wanted before anything else is
+if TYPE_CHECKING:  # the schedules are wanted before anything else is
     from aos.ports import Telemetry
 
 TICK_SECONDS = 240.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedules:
-    """When the timers fire, as NCRONTAB expressions in UTC."""
-
-    catalog: str
-    mender: str
-
-
-ON_A_LAPTOP = Schedules(catalog="*/5 * * * * *", mender="*/5 * * * * *")
-IN_AZURE = Schedules(catalog="0 */5 * * * *", mender="*/30 * * * * *")
-LISTING_ON_A_LAPTOP = "*/5 * * * * *"
-LISTING_IN_AZURE = "0 */5 * * * *"
-"""When mcp looks for servers that no event told of. Events tell of all that are published."""
+def schedule_every(seconds: int) -> str:
+    """The NCRONTAB expression (UTC) of one of `aos.timer_settings.PERIODS`."""
+    if seconds < 60:
+        return f"*/{seconds} * * * * *"
+    if seconds < 3600:
+        return f"0 */{seconds // 60} * * * *"
+    return "0 0 * * * *"
 
 
 class Ticker:

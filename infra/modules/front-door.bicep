@@ -16,6 +16,11 @@ param endpointName string
 @maxLength(5)
 param hostNames string[]
 
+@description('Optional. Seconds between two probes of a place of Front Door. There are about a hundred places, and each probe is a request that the app logs.')
+@minValue(5)
+@maxValue(255)
+param probeSeconds int = 30
+
 resource profile 'Microsoft.Cdn/profiles@2025-06-01' = {
   name: name
   location: 'global'
@@ -59,7 +64,7 @@ resource profile 'Microsoft.Cdn/profiles@2025-06-01' = {
         probePath: '/api/health'
         probeProtocol: 'Https'
         probeRequestType: 'GET'
-        probeIntervalInSeconds: 30
+        probeIntervalInSeconds: probeSeconds
       }
       sessionAffinityState: 'Disabled'
     }

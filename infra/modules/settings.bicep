@@ -22,6 +22,9 @@ type facts = {
   mcpAllowed: string
   mcpVaultUri: string
   insightsConnectionString: string
+  catalogSeconds: int
+  menderSeconds: int
+  listingSeconds: int
   more: { *: string }
 }
 
@@ -94,6 +97,8 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
   ...serverCards(known)
   AOS_REPLY_TO: join(known.replyQueues, ',')
+  AOS_CATALOG_TIMER_SECONDS: string(known.catalogSeconds)
+  AOS_MENDER_TIMER_SECONDS: string(known.menderSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
   ...(linked ? { AOS_PUBLIC_URL: known.publicUrl } : {})
@@ -117,4 +122,5 @@ func mcpSettings(clientId string, monitored bool, known facts) { *: string } => 
   ...(monitored ? telemetry(clientId, known) : {})
   ...serverCards(known)
   AOS_MCP_FOLDER: '/home/site/wwwroot'
+  AOS_LISTING_TIMER_SECONDS: string(known.listingSeconds)
 }

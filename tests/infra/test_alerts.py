@@ -97,8 +97,20 @@ def test_an_app_that_is_down_pages(environments: dict[str, Inventory], environme
         )
         assert len(probe["Locations"]) == 3
         alert = alerts[f"FunctionAppDown-{name}"]["properties"]
+        often = (300, "PT5M") if environment != "dev" else (900, "PT15M")
+        assert (probe["Frequency"], alert["windowSize"]) == often
         assert alert["criteria"]["failedLocationCount"] == 2
         assert (_told(alert), alert["severity"]) == (CRITICAL, 0)
+
+
+def test_without_availability_tests_nothing_waits_for_them(
+    variants: dict[str, Inventory],
+) -> None:
+    here = variants["downgraded"]
+    assert here.of("Microsoft.Insights/webtests") == {}
+    alerts = here.of("Microsoft.Insights/metricAlerts")
+    assert [name for name in alerts if name.startswith("FunctionAppDown")] == []
+    assert "HighErrorRate" in alerts
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

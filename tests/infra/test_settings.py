@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aos.settings import Settings
+from aos.timer_settings import LONGEST_MENDER_SECONDS, PERIODS
 from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
 from tests.infra.inventory import APPS, Inventory
 
@@ -189,6 +191,47 @@ def test_what_a_plan_needs_to_find_the_code_is_set(environments: dict[str, Inven
     ]
 
 
+def _timers(here: Inventory) -> dict[str, str]:
+    """The settings of timers, of whichever app."""
+    settings = {**here.settings("main"), **here.settings("mcp"), **here.settings("realm")}
+    return {name: it for name, it in settings.items() if name.endswith("_TIMER_SECONDS")}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_timers_are_slow_where_a_tick_is_billed(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    slow = environment == "dev"
+    assert _timers(environments[environment]) == {
+        "AOS_CATALOG_TIMER_SECONDS": "900" if slow else "300",
+        "AOS_MENDER_TIMER_SECONDS": "300" if slow else "30",
+        "AOS_LISTING_TIMER_SECONDS": "900" if slow else "300",
+    }
+
+
+def test_timers_are_those_that_are_asked_for_and_quicker_where_no_event_tells_of_cards(
+    variants: dict[str, Inventory],
+) -> None:
+    assert _timers(variants["everything"]) == {
+        "AOS_CATALOG_TIMER_SECONDS": "3600",
+        "AOS_MENDER_TIMER_SECONDS": "60",
+        "AOS_LISTING_TIMER_SECONDS": "1800",
+    }
+    assert _timers(variants["unwatched"])["AOS_CATALOG_TIMER_SECONDS"] == "300"
+
+
+def test_every_period_that_the_template_lets_pass_is_one_that_the_apps_take(
+    template: dict[str, Any],
+) -> None:
+    parameters = template["parameters"]
+    allowed = {
+        name: parameters[f"{name}TimerSeconds"]["allowedValues"]
+        for name in ("catalog", "mender", "listing")
+    }
+    shortened = [it for it in PERIODS if it <= LONGEST_MENDER_SECONDS]
+    assert allowed == {"catalog": [*PERIODS], "mender": shortened, "listing": [*PERIODS]}
+
+
 BUILD_SETTINGS = {
     "SCM_DO_BUILD_DURING_DEPLOYMENT": "true",
     "ENABLE_ORYX_BUILD": "true",
@@ -270,7 +313,7 @@ def test_settings_of_ours_are_settings_that_are_read(
         for name in inventory.settings(app)
         if name.startswith("AOS_")
     }
-    text = "".join((ROOT / "aos" / f"{n}settings.py").read_text() for n in ("", "server_"))
+    text = "".join(path.read_text() for path in (ROOT / "aos").glob("*settings.py"))
     assert {name for name in set_here if f'"{name}"' not in text} == set()
 
 

@@ -138,6 +138,11 @@ def test_address_ranges_close_the_apps_to_all_but_probes_and_front_door(
     assert sender.endswith(".outputs.frontDoorId.value]")
 
 
+def test_front_door_probes_as_often_as_it_is_asked_to(variants: dict[str, Inventory]) -> None:
+    group = variants["everything"].one("Microsoft.Cdn/profiles/originGroups")["properties"]
+    assert group["healthProbeSettings"]["probeIntervalInSeconds"] == 120
+
+
 def test_people_sign_in_with_entra_without_a_secret(variants: dict[str, Inventory]) -> None:
     here = variants["everything"]
     (signing,) = [

@@ -48,6 +48,10 @@ param keyOwners = 'billing=00ff'
 param adminKeyHashes = '00ff'
 param mcpMaxInstances = 5
 param siteUpdateStrategy = 'RollingUpdate'
+param catalogTimerSeconds = 3600
+param menderTimerSeconds = 60
+param listingTimerSeconds = 1800
+param frontDoorProbeSeconds = 120
 param moreSettings = {{
   AOS_MCP_HOSTS: 'mcp.internal.test:8080'
   AOS_MAX_TURNS: '32'
@@ -66,6 +70,7 @@ param enablePrivateEndpoints = true
 param enableStagingSlot = true
 param enableB2C = true
 param monthlyBudget = 10
+param availabilityTestSeconds = 0
 """,
     # Nothing but what must be given: a resource group and an environment.
     "defaults": """

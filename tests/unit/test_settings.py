@@ -12,6 +12,7 @@ import pytest
 from aos.bootstrap import mcp_app
 from aos.errors import ConfigurationError
 from aos.settings import LOCAL_BUS, LOCAL_STORAGE, Settings
+from aos.timer_settings import TimerSettings
 
 REPOSITORY = Path(__file__).parents[2]
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
@@ -69,6 +70,31 @@ def test_the_sample_file_holds_every_setting_and_can_be_read() -> None:
 def test_an_empty_setting_is_an_absent_one() -> None:
     names = ("AOS_AUTH", "AOS_MODEL", "AOS_REPLY_TO", "AOS_MAX_TURNS", "AOS_LOG_LEVEL")
     assert Settings.read({**DEVELOPMENT, **dict.fromkeys(names, " ")}) == Settings.read(DEVELOPMENT)
+
+
+def test_timers_are_as_frequent_as_the_operator_says() -> None:
+    said = {"AOS_CATALOG_TIMER_SECONDS": "900", "AOS_MENDER_TIMER_SECONDS": "300"}
+    timers = Settings.read({**AZURE, **said, "AOS_LISTING_TIMER_SECONDS": "3600"}).timers
+    assert timers == TimerSettings(catalog_seconds=900, mender_seconds=300, listing_seconds=3600)
+    assert Settings.read(AZURE).timers == TimerSettings()
+
+
+@pytest.mark.parametrize(
+    ("setting", "period"),
+    [
+        ("AOS_CATALOG_TIMER_SECONDS", "0"),
+        ("AOS_CATALOG_TIMER_SECONDS", "1"),
+        ("AOS_CATALOG_TIMER_SECONDS", "7"),
+        ("AOS_CATALOG_TIMER_SECONDS", "86400"),
+        ("AOS_LISTING_TIMER_SECONDS", "*/5 * * * * *"),
+        ("AOS_LISTING_TIMER_SECONDS", "-30"),
+        # A lost step of a run is never looked for more seldom than every quarter of an hour.
+        ("AOS_MENDER_TIMER_SECONDS", "1800"),
+    ],
+)
+def test_a_period_that_no_schedule_says_exactly_stops_the_app(setting: str, period: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{setting}=.*; write 5, 10, .* or "):
+        Settings.read({**AZURE, setting: period})
 
 
 def test_in_azure_keys_are_asked_for_unless_said_otherwise() -> None:

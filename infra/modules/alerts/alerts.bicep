@@ -48,6 +48,10 @@ param planId string
 @description('Optional. Milliseconds that 95 of 100 HTTP answers stay under (runs that a caller waits for apart).')
 param slowAnswerMilliseconds int = 5000
 
+@description('Optional. Seconds between two availability tests of an app; 0 is none.')
+@allowed([0, 300, 600, 900])
+param availabilityTestSeconds int = 300
+
 // Names, not outputs: what-if and snapshots then know whom each alert tells.
 var criticalName = 'ag-aos-critical-${label}'
 var warningName = 'ag-aos-warning-${label}'
@@ -77,12 +81,13 @@ module groups 'action-groups.bicep' = {
 }
 
 module down 'availability.bicep' = [
-  for app in items(functionApps): if (monitored) {
+  for app in items(functionApps): if (monitored && availabilityTestSeconds > 0) {
     params: {
       location: location
       tags: tags
       appName: app.value
       hostName: '${app.value}.azurewebsites.net'
+      frequencySeconds: max(availabilityTestSeconds, 300)
       insightsId: insightsId
       targets: critical
     }

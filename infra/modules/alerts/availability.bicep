@@ -1,4 +1,4 @@
-metadata description = 'Does an app answer? Its health is asked from three places every five minutes; two that get no answer are an app that is down.'
+metadata description = 'Does an app answer? Its health is asked from three places at a time; two that get no answer are an app that is down.'
 
 import { tagSet, alertTarget } from '../types.bicep'
 
@@ -17,6 +17,11 @@ param hostName string
 @description('Required. Id of the Application Insights component.')
 param insightsId string
 
+@description('Optional. Seconds between two tests from a place.')
+@minValue(300)
+@maxValue(900)
+param frequencySeconds int = 300
+
 @description('Required. Whom it tells.')
 param targets alertTarget[]
 
@@ -33,7 +38,7 @@ resource probe 'Microsoft.Insights/webtests@2022-06-15' = {
     Name: 'health-${appName}'
     Kind: 'standard'
     Enabled: true
-    Frequency: 300
+    Frequency: frequencySeconds
     Timeout: 60
     RetryEnabled: true
     Locations: [for place in places: { Id: place }]
@@ -52,7 +57,8 @@ resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
     enabled: true
     autoMitigate: true
     scopes: [probe.id, insightsId]
-    windowSize: 'PT5M'
+    // A window holds a test of each place, or places are never seen to fail together.
+    windowSize: frequencySeconds == 300 ? 'PT5M' : 'PT15M'
     evaluationFrequency: 'PT1M'
     criteria: {
       'odata.type': 'Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria'

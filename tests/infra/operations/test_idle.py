@@ -4,48 +4,62 @@ from __future__ import annotations
 
 import re
 
-from aos.entrypoints import timers
+import pytest
+
+from aos.environment import Environment
+from aos.timer_settings import TimerSettings
 from benchmarks import idle
+from tests.infra.bicep_cli import committed
+from tests.infra.inventory import Inventory
 from tests.infra.operations.commands import ROOT
 from tests.infra.operations.measuring import measured
+
+PAGE = (ROOT / "docs" / "COST.md").read_text("utf-8")
 
 
 def test_an_idle_system_asks_what_the_page_of_costs_says_and_sends_nothing() -> None:
     found = measured("-m", "benchmarks.idle", "--seconds", "20")
-    documented, days = table_of_the_page()
+    documented, _ = table_of_the_page()
     assert found["bus"] == documented.pop("bus messages") == 0
     ticks = {call: count for call, count in found["per_tick"].items() if count >= 0.5}
     assert ticks.keys() == documented.keys()
     for call, count in ticks.items():
         # A tick more may fall into the window, and a busy machine leaves some out.
         assert 0.4 * documented[call] <= count < documented[call] + 0.75, call
-    assert idle.per_day_in_azure(documented) == {call: days[call] for call in documented}
-    together = sum(days.values())
-    page = (ROOT / "docs" / "COST.md").read_text("utf-8")
-    assert f"Together {together:,} storage calls a day" in page
-    assert f"{together * 730 // 24:,} a month of 730 hours" in page
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_the_calls_of_a_day_follow_from_the_ticks(environment: str) -> None:
+    documented, days = table_of_the_page()
+    documented.pop("bus messages")
+    said = {call: days[environment][call] for call in documented}
+    assert idle.per_day_in_azure(documented, environment) == said
+    together = sum(said.values())
+    line = f"{environment}: {together:,} storage calls a day, {together * 730 // 24:,} a month"
+    assert line in PAGE
 
 
 def test_the_periods_that_costs_are_reckoned_with_are_those_of_the_timers() -> None:
-    assert seconds(timers.ON_A_LAPTOP.catalog) == idle.LAPTOP_PERIOD_SECONDS["catalog"]
-    assert seconds(timers.ON_A_LAPTOP.mender) == idle.LAPTOP_PERIOD_SECONDS["mender"]
-    assert seconds(timers.IN_AZURE.catalog) == idle.AZURE_PERIOD_SECONDS["catalog"]
-    assert seconds(timers.IN_AZURE.mender) == idle.AZURE_PERIOD_SECONDS["mender"]
+    laptop = TimerSettings.read(Environment({}), development=True)
+    assert laptop.catalog_seconds == laptop.listing_seconds == idle.LAPTOP_PERIOD_SECONDS["catalog"]
+    assert laptop.mender_seconds == idle.LAPTOP_PERIOD_SECONDS["mender"]
+    for environment, periods in idle.AZURE_PERIOD_SECONDS.items():
+        here = Inventory(committed(environment))
+        main, mcp = here.settings("main"), here.settings("mcp")
+        assert float(main["AOS_CATALOG_TIMER_SECONDS"]) == periods["catalog"]
+        assert float(mcp["AOS_LISTING_TIMER_SECONDS"]) == periods["catalog"]
+        assert float(main["AOS_MENDER_TIMER_SECONDS"]) == periods["mender"]
 
 
-def table_of_the_page() -> tuple[dict[str, float], dict[str, int]]:
-    """The table of calls in COST.md: a tick, and a day in Azure."""
-    page = (ROOT / "docs" / "COST.md").read_text("utf-8")
+def table_of_the_page() -> tuple[dict[str, float], dict[str, dict[str, int]]]:
+    """The table of calls in COST.md: a tick, and a day in dev and in prod."""
     rows = re.findall(
-        r"^\| (blob \S+ \S+|table \S+ \S+|bus messages) \| (\d+) \| ([\d,]+) \|$", page, re.M
+        r"^\| (blob \S+ \S+|table \S+ \S+|bus messages) \| (\d+) \| ([\d,]+) \| ([\d,]+) \|$",
+        PAGE,
+        re.M,
     )
     assert rows
-    ticks = {call: float(tick) for call, tick, _ in rows}
-    return ticks, {call: int(day.replace(",", "")) for call, _, day in rows}
-
-
-def seconds(schedule: str) -> float:
-    """`*/30 * * * * *` → 30, `0 */5 * * * *` → 300."""
-    found = re.fullmatch(r"(?:\d+ )?\*/(\d+)((?: \*)+)", schedule)
-    assert found is not None
-    return float(found[1]) * (1 if found[2].count("*") == 5 else 60)
+    ticks = {call: float(tick) for call, tick, *_ in rows}
+    dev = {call: int(day.replace(",", "")) for call, _, day, _ in rows}
+    prod = {call: int(day.replace(",", "")) for call, _, _, day in rows}
+    return ticks, {"dev": dev, "prod": prod}

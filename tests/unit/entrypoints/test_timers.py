@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.entrypoints.timers import IN_AZURE, ON_A_LAPTOP
+from aos.bootstrap import mcp_app
+from aos.entrypoints.timers import schedule_every
 from aos.errors import TransientError
+from aos.timer_settings import PERIODS
+from devhost.functions.ncrontab import parse_schedule
 from tests.unit.entrypoints.laptop_in_memory import DEVELOPMENT, InMemory
 
 TIMER: Any = None
@@ -95,7 +100,20 @@ async def test_the_mender_sends_what_was_not_sent(
     assert len(apps.model.calls) == 1
 
 
-def test_timers_are_quick_on_a_laptop_and_slow_in_azure() -> None:
-    assert InMemory().main.schedules == ON_A_LAPTOP
-    assert DEVELOPMENT["AZURE_FUNCTIONS_ENVIRONMENT"] == "Development"
-    assert IN_AZURE.catalog == "0 */5 * * * *"
+def test_a_card_is_live_within_ten_seconds_on_a_laptop() -> None:
+    main, mcp = InMemory().main, mcp_app(DEVELOPMENT)
+    schedules = (main.catalog_schedule, main.mender_schedule, mcp.listing_schedule)
+    assert schedules == ("*/5 * * * * *",) * 3
+
+
+@pytest.mark.parametrize("seconds", PERIODS)
+def test_a_schedule_fires_as_often_as_its_period_says_and_evenly(seconds: int) -> None:
+    schedule = parse_schedule(schedule_every(seconds))
+    moment = datetime(2026, 3, 14, 11, 59, 59)
+    ticks = []
+    for _ in range(86_400 // seconds):
+        moment = schedule.next_after(moment)
+        ticks.append(moment)
+    assert ticks[0] == datetime(2026, 3, 14, 12)
+    gaps = {(later - earlier).total_seconds() for earlier, later in itertools.pairwise(ticks)}
+    assert gaps == {seconds}

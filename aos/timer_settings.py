@@ -1,0 +1,45 @@
+"""Reads how often the timers fire. Entry point: `TimerSettings.read`.
+
+The periods are those that a schedule can say exactly: each divides a minute, an hour or a day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aos.environment import Environment
+
+PERIODS = (5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
+LONGEST_MENDER_SECONDS = 900
+"""A run whose next step was lost waits so long at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSettings:
+    """Seconds between two ticks of each timer. The defaults are those of Azure."""
+
+    catalog_seconds: int = 300
+    mender_seconds: int = 30
+    listing_seconds: int = 300
+
+    @classmethod
+    def read(cls, env: Environment, *, development: bool) -> TimerSettings:
+        """Read them; raises ConfigurationError. On a laptop an absent one is 5 seconds."""
+        default = cls(catalog_seconds=5, mender_seconds=5, listing_seconds=5)
+        if not development:
+            default = cls()
+        return cls(
+            catalog_seconds=_period(env, "AOS_CATALOG_TIMER_SECONDS", default.catalog_seconds),
+            mender_seconds=_period(
+                env,
+                "AOS_MENDER_TIMER_SECONDS",
+                default.mender_seconds,
+                most=LONGEST_MENDER_SECONDS,
+            ),
+            listing_seconds=_period(env, "AOS_LISTING_TIMER_SECONDS", default.listing_seconds),
+        )
+
+
+def _period(env: Environment, name: str, default: int, *, most: int = PERIODS[-1]) -> int:
+    words = tuple(str(period) for period in PERIODS if period <= most)
+    return int(env.choice(name, words) or default)
