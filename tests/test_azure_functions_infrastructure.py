@@ -5,23 +5,20 @@ from __future__ import annotations
 import ast
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import pytest
 
-from aos.entrypoints.routes import MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES
 from devhost.functions.settings import read_host_json
 from tests.contract.functions.hosting import Running, start_host
+from tests.trigger_table import ROUTES, Trigger, documented_triggers, entity, rows_of
 
 REPOSITORY = Path(__file__).parents[1]
 FOLDERS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
-ROUTES = {"main": MAIN_ROUTES, "mcp": MCP_ROUTES, "realm": REALM_ROUTES}
 BUS_SETTING = "AZURE_SERVICEBUS_CONNECTION_STRING"
 HEAVY = ("aiohttp", "azure.core", "azure.identity", "openai", "opentelemetry", "pydantic")
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
@@ -29,7 +26,6 @@ AZURE = {
     BUS_SETTING: "Endpoint=sb://x.example/;SharedAccessKeyName=k;SharedAccessKey=s",
     "AZURE_STORAGE_CONNECTION_STRING": "AccountName=x;AccountKey=s",
 }
-Trigger: TypeAlias = dict[str, Any]
 INDEX = """
 import json, sys
 from pathlib import Path
@@ -140,44 +136,11 @@ def test_no_route_takes_what_is_meant_for_a_later_one(apps: dict[str, Indexed]) 
 def test_every_trigger_stands_in_the_table_of_the_architecture(
     staged: dict[str, Path], apps: dict[str, Indexed]
 ) -> None:
-    page = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text("utf-8")
-    table = page.split("<!-- triggers -->")[1].split("<!-- /triggers -->")[0]
-    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()]
-    documented = {tuple(row[:4]) for row in rows if row[0] in FOLDERS}
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for app, indexed in apps.items():
         in_azure = index(staged[app], AZURE).functions
-        for name, trigger in indexed.functions.items():
-            found.add((app, f"`{name}`", *described(app, name, trigger, in_azure[name])))
-    assert documented == found
-
-
-def described(app: str, name: str, here: Trigger, in_azure: Trigger) -> tuple[str, str]:
-    """The kind and the subject of a trigger, in the words of the table."""
-    match here["type"]:
-        case "httpTrigger":
-            return "HTTP", f"`{ROUTES[app][name].title}`"
-        case "serviceBusTrigger":
-            sessions = " (sessions)" if here.get("isSessionsEnabled") else ""
-            return "Service Bus", f"`{entity(here)}`{sessions}"
-        case kind:
-            assert kind == "timerTrigger"
-            pauses = [pause(trigger["schedule"]) for trigger in (here, in_azure)]
-            return "timer", f"every {pauses[0]}, in Azure {pauses[1]}"
-
-
-def entity(trigger: Trigger) -> str:
-    """What a Service Bus trigger reads: a queue, or a topic's subscription."""
-    if "queueName" in trigger:
-        return str(trigger["queueName"])
-    return f"{trigger['topicName']}/Subscriptions/{trigger['subscriptionName']}"
-
-
-def pause(schedule: str) -> str:
-    """`*/5 * * * * *` → `5 s`, `0 */5 * * * *` → `5 min`."""
-    found = re.fullmatch(r"(0 )?\*/(\d+)( \*)+", schedule)
-    assert found is not None
-    return f"{found[2]} {'min' if found[1] else 's'}"
+        found |= rows_of(app, indexed.functions, in_azure)
+    assert documented_triggers() == found
 
 
 def test_every_service_bus_trigger_asks_for_bytes_and_names_an_entity_that_exists(

@@ -20,7 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
         # Here, because azure.functions and aiohttp take half a second that --help need not wait.
         from devhost.functions.host import Host
 
-        host = Host.load(options.folder, keys=options.keys, port=options.port)
+        host = Host.load(
+            options.folder, keys=options.keys, port=options.port, worker=options.worker
+        )
         asyncio.run(host.serve(address=options.host, port=options.port))
     except HostError as error:
         print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201  the one line
@@ -44,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help='ask for function keys, from a JSON file {"default": …, "admin": …}; without it '
         "every caller is let in, as with Core Tools",
+    )
+    parser.add_argument(
+        "--worker",
+        type=Path,
+        metavar="PYTHON",
+        help="run the app under Microsoft's worker, which this Python holds (python -m"
+        " devhost.worker makes one)",
     )
     return parser
 

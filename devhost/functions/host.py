@@ -54,11 +54,14 @@ class Host:
     intakes: tuple[Intake, ...]
 
     @classmethod
-    def load(cls, folder: Path, *, keys: Path | None, port: int = 0) -> Host:
+    def load(
+        cls, folder: Path, *, keys: Path | None, port: int = 0, worker: Path | None = None
+    ) -> Host:
         """Load the app in `folder`. Raises HostError with one line that says why not.
 
         `port` is what it will be asked to listen on: like Core Tools the host tells the app its
-        address in WEBSITE_HOSTNAME.
+        address in WEBSITE_HOSTNAME. `worker` is a Python with Microsoft's worker: the app then
+        runs there, not in this process.
         """
         folder = folder.resolve()
         if not folder.is_dir():
@@ -67,8 +70,7 @@ class Host:
         if port:
             os.environ.setdefault("WEBSITE_HOSTNAME", f"localhost:{port}")
         options = read_host_json(folder)
-        functions = load_app(folder, options)
-        invoker = Invoker(timeout_seconds=options.function_timeout_seconds)
+        functions, invoker = _load(folder, options, worker)
         served = [function for function in functions if not function.disabled]
         table = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)
         _say_shadows(table)
@@ -112,6 +114,7 @@ class Host:
             except (OSError, TimeoutError) as error:
                 say("warning", "host.close_failed", error=brief(error))
         await listener.close()
+        self.invoker.close()
         say("info", "host.stopped", calls_cut_off=cut or None)
         sys.stdout.flush()
         if self.invoker.threads_running:
@@ -129,6 +132,17 @@ def _say_shadows(table: RouteTable) -> None:
             taken_by=shadow.earlier.function.name,
             remedy="rename one: the host takes the first route that matches, by function name",
         )
+
+
+def _load(
+    folder: Path, options: HostOptions, worker: Path | None
+) -> tuple[tuple[LoadedFunction, ...], Invoker]:
+    if worker is None:
+        functions = load_app(folder, options)
+        return functions, Invoker(timeout_seconds=options.function_timeout_seconds)
+    from devhost.worker.invoker import load_in_worker
+
+    return load_in_worker(folder, options, worker)
 
 
 def _of_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:

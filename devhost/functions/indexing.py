@@ -108,18 +108,10 @@ def _find_app(module: ModuleType) -> Any:
 
 def _load(function: Any, folder: Path, options: HostOptions) -> LoadedFunction:
     name = str(function.get_function_name())
-    if not _NAME.fullmatch(name) or name.lower() == "host":
-        raise LoadError(
-            name,
-            "its name is not allowed",
-            remedy="begin with a letter, then letters, digits, _ and -, and not 'host'",
-        )
     bindings = [json.loads(text) for text in function.get_raw_bindings()]
+    trigger = checked_trigger(name, bindings, options)
     user_function = function.get_user_function()
-    trigger = _resolved(name, _trigger_of(bindings))
-    _check_trigger(name, trigger, options)
     signature = check_signature(name, user_function, bindings)
-    disabled = os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
     return LoadedFunction(
         name=name,
         call=user_function,
@@ -129,8 +121,28 @@ def _load(function: Any, folder: Path, options: HostOptions) -> LoadedFunction:
         wants_context=signature.wants_context,
         has_return=signature.has_return,
         directory=str(folder),
-        disabled=disabled,
+        disabled=is_disabled(name),
     )
+
+
+def checked_trigger(
+    name: str, bindings: list[dict[str, Any]], options: HostOptions
+) -> dict[str, Any]:
+    """The function's trigger with its settings resolved. Raises LoadError."""
+    if not _NAME.fullmatch(name) or name.lower() == "host":
+        raise LoadError(
+            name,
+            "its name is not allowed",
+            remedy="begin with a letter, then letters, digits, _ and -, and not 'host'",
+        )
+    trigger = _resolved(name, _trigger_of(bindings))
+    _check_trigger(name, trigger, options)
+    return trigger
+
+
+def is_disabled(name: str) -> bool:
+    """Whether a setting stops the function's trigger."""
+    return os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
 
 
 def _trigger_of(bindings: list[dict[str, Any]]) -> dict[str, Any]:

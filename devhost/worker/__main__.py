@@ -1,0 +1,41 @@
+"""Installs Microsoft's worker where it is missing: `python -m devhost.worker`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TextIO
+
+from devhost.errors import LaptopError
+from devhost.laptop import REPOSITORY
+from devhost.worker.pythons import NoWorkerPython
+from devhost.worker.setup import prepare_worker
+
+NO_PYTHON = 3
+"""The exit code that says: nothing was checked, as there is no Python for it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the worker's Python; 3 where no base for it is found, 1 where it cannot be made."""
+    parser = argparse.ArgumentParser(prog="python -m devhost.worker", description=__doc__)
+    parser.parse_args(arguments)
+    try:
+        python = prepare_worker(REPOSITORY, os.environ, lambda line: _say(sys.stderr, line))
+    except NoWorkerPython as error:
+        _say(sys.stderr, f"NOT CHECKED: {error}")
+        return NO_PYTHON
+    except (LaptopError, OSError) as error:
+        _say(sys.stderr, f"Microsoft's worker cannot be set up: {error}")
+        return 1
+    _say(sys.stdout, str(python))
+    return 0
+
+
+def _say(stream: TextIO, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Runs Microsoft's worker for one app and answers the host's messages. Entry point: `main`.
+
+It does what the proxy in front of the worker does in Azure: the app's folder and what the package
+brings along come first on the search path, log lines go to the host, every request is answered by
+the runtime.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import azure_functions_runtime as runtime
+
+from devhost.worker.messages import LENGTH, frame, messages
+
+BROUGHT_ALONG = Path(".python_packages", "lib", "site-packages")
+_ANSWERS = {
+    "worker_init_request": ("worker_init_response", runtime.worker_init_request),
+    "functions_metadata_request": (
+        "function_metadata_response",
+        runtime.functions_metadata_request,
+    ),
+    "function_load_request": ("function_load_response", runtime.function_load_request),
+    "invocation_request": ("invocation_response", runtime.invocation_request),
+}
+
+
+def main(folder: Path, descriptor: int) -> None:
+    """Serve the host at the other end of the socket until it hangs up."""
+    for place in (folder / BROUGHT_ALONG, folder):
+        if place.is_dir():
+            sys.path.insert(0, str(place))
+    os.chdir(folder)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    runtime.start_threadpool_executor()
+    asyncio.run(_serve(socket.socket(fileno=descriptor)))
+    sys.stdout.flush()
+    os._exit(0)  # threads of the app would be waited for
+
+
+async def _serve(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+    answers: set[asyncio.Task[None]] = set()
+    while True:
+        try:
+            size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
+            data = await reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        answer = asyncio.create_task(_answer(messages.StreamingMessage.FromString(data), writer))
+        answers.add(answer)
+        answer.add_done_callback(answers.discard)
+
+
+async def _answer(message: Any, writer: asyncio.StreamWriter) -> None:
+    name, answer = _ANSWERS[message.WhichOneof("content")]
+    properties = {"host": "127.0.0.1", "protos": messages}
+    content = await answer(SimpleNamespace(request=message, properties=properties))
+    reply = messages.StreamingMessage(request_id=message.request_id, **{name: content})
+    writer.write(frame(reply))

@@ -1,0 +1,1 @@
+"""Which Python and which messages does Microsoft's worker get?"""
