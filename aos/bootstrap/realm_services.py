@@ -37,6 +37,7 @@ def realm_queue(
     )
     execution = Execution(
         conversations=world.conversations,
+        requests=world.requests,
         agents=agents,
         decisions=world.decisions,
         turns=turns,

@@ -63,6 +63,7 @@ class WiredServices:
         self._wire_mcp()
         self.execution = Execution(
             conversations=self.conversations,
+            requests=self.requests,
             agents=self.agents,
             decisions=self.decisions,
             turns=Turns(

@@ -20,6 +20,11 @@ TABLE = "Storage Table Data Contributor"
 OWNER = "Azure Service Bus Data Owner"
 SENDER = "Azure Service Bus Data Sender"
 RECEIVER = "Azure Service Bus Data Receiver"
+SENT_TO = {
+    entity["Name"]
+    for namespace in json.loads((INFRA / "servicebus.json").read_text())["UserConfig"]["Namespaces"]
+    for entity in (*namespace["Queues"], *namespace["Topics"])
+}
 APP_FOLDERS = {"main": "", "mcp": "mcp_app", "realm": "realm_app"}
 
 
@@ -215,3 +220,18 @@ def test_the_roles_name_entities_that_exist(environments: dict[str, Inventory]) 
         role.on for role in environments["prod"].roles() if role.role.startswith("Azure Service")
     }
     assert {name.removesuffix(", for Event Grid") for name in used} == entities
+
+
+def test_the_security_page_says_who_may_send_to_each_entity(
+    environments: dict[str, Inventory],
+) -> None:
+    page = (INFRA.parent / "docs/SECURITY.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|[^|]*\|$", page, re.MULTILINE)
+    told = {entity: {app for app in APPS if re.search(rf"\b{app}\b", who)} for entity, who in rows}
+    may: dict[str, set[str]] = {entity: set() for entity in told}
+    for app in APPS:
+        for role, entity in environments["prod"].roles_of(app):
+            if role in (SENDER, OWNER) and "/" not in entity and entity in SENT_TO:
+                may.setdefault(entity, set()).add(app)
+    assert told == may
+    assert may.keys() == SENT_TO

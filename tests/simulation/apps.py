@@ -252,6 +252,7 @@ class RealmApp(App):
         self.model: SimModel = world.model_for(self)
         self.execution = Execution(
             conversations=self.conversations,
+            requests=self.requests,
             agents=self.agents,
             decisions=MemoryDecisions(tables, door=self.door),
             turns=Turns(

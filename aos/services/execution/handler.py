@@ -7,6 +7,7 @@ by the head's ETag, and nothing is sent before it is saved (docs/ARCHITECTURE.md
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import datetime
 from typing import assert_never
@@ -22,7 +23,18 @@ from aos.domain.envelope import (
     ToolResult,
 )
 from aos.errors import Refused, TransientError
-from aos.ports import Agents, Bus, Clock, ConversationStore, Decisions, Ids, LiveAgent
+from aos.ports import (
+    Agents,
+    Bus,
+    Clock,
+    ConversationStore,
+    Decisions,
+    Ids,
+    LiveAgent,
+    Loaded,
+    RequestStore,
+)
+from aos.services.execution.admitted import as_admitted
 from aos.services.execution.deciding import Deciding
 from aos.services.execution.outcomes import events_of, step_of
 from aos.services.execution.saving import Saving
@@ -41,6 +53,7 @@ class Execution:
         self,
         *,
         conversations: ConversationStore,
+        requests: RequestStore,
         agents: Agents,
         decisions: Decisions,
         turns: Turns,
@@ -49,6 +62,7 @@ class Execution:
         ids: Ids,
     ) -> None:
         self._conversations = conversations
+        self._requests = requests
         self._agents = agents
         self._turns = turns
         self._bus = bus
@@ -59,9 +73,11 @@ class Execution:
     async def handle(self, command: RealmCommand, *, delivery_count: int = 1) -> None:
         """Handle one delivery of a command; return when it may be completed.
 
-        Raises TransientError (hand the same command in again later) and SessionLost (abandon it).
+        Raises TransientError (hand the same command in again later), SessionLost (abandon it) and
+        EnvelopeError (a start or a cancellation that main did not admit).
         """
-        work = await self._open(command)
+        command, loaded = await self._load(command)
+        work = self._open(command, loaded)
         if work is None:
             return
         await self._send(work)
@@ -74,11 +90,18 @@ class Execution:
         await self._send(work)
         await self._save(work)
 
-    async def _open(self, command: RealmCommand) -> Work | None:
-        """Load the conversation; None when there is none to continue."""
-        starting = isinstance(command, StartRun | CancelRun)
-        run_id = command.run_id if starting else None
-        loaded = await self._conversations.load(command.conversation_id, run_id=run_id)
+    async def _load(self, command: RealmCommand) -> tuple[RealmCommand, Loaded]:
+        """The command as main admitted it, and the conversation it is about."""
+        if not isinstance(command, StartRun | CancelRun):
+            return command, await self._conversations.load(command.conversation_id, run_id=None)
+        stored, loaded = await asyncio.gather(
+            self._requests.find(command.run_id),
+            self._conversations.load(command.conversation_id, run_id=command.run_id),
+        )
+        return as_admitted(command, stored), loaded
+
+    def _open(self, command: RealmCommand, loaded: Loaded) -> Work | None:
+        """Take the conversation in hand; None when there is none to continue."""
         conversation = loaded.conversation
         version = 0
         if isinstance(command, StartRun | CancelRun):
