@@ -17,6 +17,11 @@ tries=${AOS_PUBLISH_TRIES:-3}
 pause=${AOS_PUBLISH_PAUSE_SECONDS:-30}
 limit=${AOS_PUBLISH_TIMEOUT_SECONDS:-1200}
 
+# macOS has no `timeout`: there a publish that hangs is ended by hand.
+limited() {
+  if command -v timeout >/dev/null; then timeout "$limit" "$@"; else "$@"; fi
+}
+
 for tool in az func python3; do
   command -v "$tool" >/dev/null || { echo "$tool is not on PATH" >&2; exit 2; }
 done
@@ -32,7 +37,7 @@ for app in "${apps[@]}"; do
   fi
   for ((try = 1; ; try++)); do
     echo "publishing build/$app to $sites (try $try of $tries)"
-    (cd "build/$app" && timeout "$limit" func azure functionapp publish "$sites" --python) && break
+    (cd "build/$app" && limited func azure functionapp publish "$sites" --python) && break
     if ((try >= tries)); then
       echo "build/$app could not be published to $sites" >&2
       exit 1

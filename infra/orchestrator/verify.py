@@ -50,7 +50,7 @@ def verify(
     seen += checks.platform(kit.az, group)
     kit.journal.set(health=[{"kind": it.kind, "name": it.name, "state": it.state} for it in seen])
     kit.voice.items(str(it) for it in seen if it.kind == "app" or it.state != "healthy")
-    _publish(kit, seen)
+    _publish(kit, request, outputs, seen)
     bad = unhealthy(seen, require_apps=request.require_apps)
     if bad:
         raise Halt(
@@ -100,11 +100,10 @@ def _warn(kit: Kit, outputs: Mapping[str, Any]) -> None:
         kit.voice.warn(line)
 
 
-def _publish(kit: Kit, seen: list[Check]) -> None:
-    bare = [it.name for it in seen if it.state in {"no code", "mismatch"}]
-    if bare:
-        kit.voice.item("no code yet, or another version; publish it:")
-        kit.voice.item("  python infra/package.py")
-    for name in bare:
-        folder = next((app for app in ("mcp", "realm") if f"-{app}-" in name), "main")
-        kit.voice.item(f"  (cd build/{folder} && func azure functionapp publish {name} --python)")
+def _publish(kit: Kit, request: Request, outputs: Mapping[str, Any], seen: list[Check]) -> None:
+    bare = {it.name for it in seen if it.state in {"no code", "mismatch"}}
+    names: Mapping[str, Any] = outputs.get("functionAppNames") or {}
+    apps = [app for app, name in names.items() if name in bare]
+    if apps:
+        kit.voice.item("no code yet, or another version; publish it, from the repository's root:")
+        kit.voice.item(f"  bash infra/publish.sh {request.resource_group} {' '.join(apps)}")

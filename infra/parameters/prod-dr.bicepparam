@@ -3,7 +3,7 @@ using '../main-modular.bicep'
 // The second region of production: as prod.bicepparam, with names of its own and without Front Door.
 param location = 'westus2'
 param environment = 'prod'
-param nameSuffix = '-dr'
+param nameSuffix = '${readEnvironmentVariable('AOS_NAME_SUFFIX', '')}-dr'
 param functionAppSku = 'EP1'
 param serviceBusSku = 'Premium'
 param storageSku = 'Standard_GRS'
@@ -27,13 +27,19 @@ param enableBackupVault = true
 param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
 param modelName = readEnvironmentVariable('AOS_MODEL', '')
 param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
+var modelAuthentication = readEnvironmentVariable('AOS_MODEL_AUTH', '')
+param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication // or key: docs/MODELS.md
 
 param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// Who uploads cards and keeps secrets, and who is told:
-// param operators = [{ id: '<object id>', type: 'Group' }]
-// param criticalAlertEmails = ['on-call@example.com']
-// param warningAlertEmails = ['team@example.com']
+// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
+param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
+
+// Who is told: addresses separated by commas.
+var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
+param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
+param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

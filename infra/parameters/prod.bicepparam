@@ -2,6 +2,8 @@ using '../main-modular.bicep'
 
 param location = 'eastus2'
 param environment = 'prod'
+var yours = readEnvironmentVariable('AOS_NAME_SUFFIX', '')
+param nameSuffix = yours // such as -k7q2: names of sites are unique in the world
 param functionAppSku = 'EP1' // EP2 when a core is not enough, see the runbook of scaling
 param serviceBusSku = 'Premium'
 param storageSku = 'Standard_GRS'
@@ -22,6 +24,8 @@ param enableBackupVault = true
 param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
 param modelName = readEnvironmentVariable('AOS_MODEL', '')
 param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
+var modelAuthentication = readEnvironmentVariable('AOS_MODEL_AUTH', '')
+param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication // or key: docs/MODELS.md
 
 // Production pins versions: a prefix that ends at a version lets nothing newer in.
 param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
@@ -31,9 +35,13 @@ param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
 // The second region (prod-dr.bicepparam) answers when the main app of this one does not.
 param enableFrontDoor = true
-param secondaryHostName = 'aos-prod-dr-func.azurewebsites.net'
+param secondaryHostName = 'aos-prod${yours}-dr-func.azurewebsites.net'
 
-// Who uploads cards and keeps secrets, and who is told:
-// param operators = [{ id: '<object id>', type: 'Group' }]
-// param criticalAlertEmails = ['on-call@example.com']
-// param warningAlertEmails = ['team@example.com']
+// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
+param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
+
+// Who is told: addresses separated by commas.
+var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
+param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
+param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

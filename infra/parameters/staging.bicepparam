@@ -2,6 +2,7 @@ using '../main-modular.bicep'
 
 param location = 'eastus'
 param environment = 'staging'
+param nameSuffix = readEnvironmentVariable('AOS_NAME_SUFFIX', '') // such as -k7q2: names of sites are unique in the world
 param functionAppSku = 'EP1'
 param serviceBusSku = 'Standard'
 param storageSku = 'Standard_GRS'
@@ -17,13 +18,19 @@ param softDeleteDays = 14
 param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
 param modelName = readEnvironmentVariable('AOS_MODEL', '')
 param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
+var modelAuthentication = readEnvironmentVariable('AOS_MODEL_AUTH', '')
+param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication // or key: docs/MODELS.md
 
 param mcpAllowed = 'npx -y @modelcontextprotocol/'
 
 param monthlyBudget = 500
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// Who uploads cards and keeps secrets, and who is told:
-// param operators = [{ id: '<object id>', type: 'Group' }]
-// param criticalAlertEmails = ['on-call@example.com']
-// param warningAlertEmails = ['team@example.com']
+// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
+param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
+
+// Who is told: addresses separated by commas.
+var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
+param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
+param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

@@ -167,7 +167,7 @@ def test_recorded_az_deployment_says_that_the_apps_of_another_version_wait_for_p
     version.write_text('__version__ = "9.9.9"\n')
     assert _deploy(world) == 0, world.said
     assert "mismatch  app aos-dev-func: version 2.0.0 runs, 9.9.9 is expected" in world.said
-    assert "func azure functionapp publish aos-dev-func" in world.said
+    assert "bash infra/publish.sh rg-aos-dev main" in world.said
     assert _deploy(world, "--require-apps") == 6
 
 

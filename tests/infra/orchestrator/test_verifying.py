@@ -85,12 +85,7 @@ RESOURCES = {
         says=("unknown   resource health",),
     ),
     "no code yet is no failure and says what to do": Scenario(
-        says=(
-            "python infra/package.py",
-            "(cd build/main && func azure functionapp publish aos-dev-func --python)",
-            "(cd build/mcp && func azure functionapp publish aos-dev-mcp-func --python)",
-            "(cd build/realm && func azure functionapp publish aos-dev-realm-func --python)",
-        )
+        says=("bash infra/publish.sh rg-aos-dev main mcp realm",)
     ),
     "no code yet where apps are required": Scenario(
         flags=("--require-apps",), says=("no code   app aos-dev-func",), **BAD
@@ -155,7 +150,7 @@ def test_recorded_az_new_app_whose_host_cannot_start_has_no_code_yet(
     site.answers("main", answer)
     assert world.deploy("--health-timeout", "5") == code, world.said
     assert ("no code   app aos-dev-func" in world.said) == (code == 0)
-    assert ("func azure functionapp publish aos-dev-func" in world.said) == (code == 0)
+    assert ("bash infra/publish.sh rg-aos-dev main" in world.said) == (code == 0)
 
 
 def test_recorded_az_app_that_does_not_answer_is_unhealthy(world: World) -> None:
