@@ -1,4 +1,4 @@
-"""What did the operator set for MCP servers: what may run, where, and where secrets come from?"""
+"""Reads what the operator set for MCP servers. Entry point: `ServerSettings.read`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ LOCAL_SECRETS = ".aos/secrets.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`allowed` and `hosts` are what cards may say. `home` is the folder that servers may write to
-    (None: one among the temporary files), `folder` the one that they start in (None: the app's);
-    `path`, `temp` and `lang` are handed on from our own environment. `secrets_file` takes the
-    vault's place on a laptop.
+    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder that servers
+    may write to (None: one among the temporary files), `folder` the one that they start in (None:
+    the app's); `path`, `temp` and `lang` are handed on from our own environment. `secrets_file`
+    takes the vault's place on a laptop.
     """
 
     allowed: tuple[str, ...] = (DEFAULT_ALLOWED,)
+    env_allowed: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     key_vault_uri: str | None = None
     secrets_file: str | None = None
@@ -36,6 +37,7 @@ class ServerSettings:
         own_home = env.optional("HOME")
         return cls(
             allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_ALLOWED, separator=";"),
+            env_allowed=frozenset(env.list("AOS_MCP_ENV_ALLOWED")),
             hosts=frozenset(host.lower() for host in env.list("AOS_MCP_HOSTS")),
             key_vault_uri=env.url("AOS_KEY_VAULT_URI"),
             secrets_file=secrets_file if development else None,

@@ -32,6 +32,8 @@ def card_policy(settings: Settings) -> CardPolicy:
         allowed_models=settings.model.allowed,
         bounds=limit_bounds(settings),
         mcp_allowed=settings.servers.allowed,
+        mcp_env_allowed=settings.servers.env_allowed,
+        expects_versions=not settings.development,
         listed_hosts=settings.servers.hosts,
         key_vault_uri=settings.servers.key_vault_uri,
     )

@@ -14,7 +14,7 @@ from aos.services.card_files import FileReport, validate_path
 from aos.settings import Settings
 
 _OF_CARDS = re.compile(
-    r"AOS_(MODELS?|MCP_ALLOWED|MCP_HOSTS|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$"
+    r"AOS_(MODELS?|MCP_ALLOWED|MCP_ENV_ALLOWED|MCP_HOSTS|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$"
 )
 
 
@@ -48,6 +48,7 @@ def card_policy(environ: Mapping[str, str]) -> CardPolicy:
             approval_timeout_seconds=bounds.approval_timeout_seconds,
         ),
         mcp_allowed=settings.servers.allowed,
+        mcp_env_allowed=settings.servers.env_allowed,
         listed_hosts=settings.servers.hosts,
         key_vault_uri=settings.servers.key_vault_uri,
     )

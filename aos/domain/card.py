@@ -101,6 +101,8 @@ class CardPolicy:
     """What the operator allows cards to say (from settings).
 
     `allowed_models` None: any name. `mcp_allowed`: the prefixes of `AOS_MCP_ALLOWED`.
+    `mcp_env_allowed`: variables that a server's `env` may set though they are in a refused family.
+    `expects_versions`: a server's package that is not pinned to a version gets a warning.
     `listed_hosts`: `host` or `host:port` that a server's `url` may name though it is private or
     speaks http. `key_vault_uri`: the vault that references resolve in.
     """
@@ -108,6 +110,8 @@ class CardPolicy:
     allowed_models: frozenset[str] | None = None
     bounds: LimitBounds = field(default_factory=LimitBounds)
     mcp_allowed: tuple[str, ...] = ("npx -y @modelcontextprotocol/",)
+    mcp_env_allowed: frozenset[str] = frozenset()
+    expects_versions: bool = False
     listed_hosts: frozenset[str] = frozenset()
     key_vault_uri: str | None = None
 

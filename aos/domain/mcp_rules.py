@@ -1,29 +1,25 @@
-"""May this MCP server be started, or called?
+"""Holds an MCP server card against what the operator allows: at upload, and again at each start.
 
 MCP servers are code that runs as the mcp app, so the operator lists what may run. Pure rules; each
-yields what is wrong and what to write instead.
+yields what is wrong and what to write instead. Entry points: `server_problems`, `command_problem`,
+`env_problems`, `url_problem`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from aos.domain.card import CardPolicy, CardProblem
+from aos.domain.command_lines import begins_with, read_command
+from aos.domain.env_rules import is_env_name, refusal_of
 from aos.domain.hosts import is_listed_host, is_public_host
 from aos.domain.json_text import join_path
 from aos.domain.mcp_server import REFERENCE_FORMS, is_secret_reference, parse_secret_reference
+from aos.domain.package_names import is_pinned
 
-SHELLS = frozenset(
-    {"ash", "bash", "busybox", "cmd", "csh", "dash", "doas", "env", "fish", "ksh", "nohup"}
-    | {"powershell", "pwsh", "sh", "sudo", "tcsh", "xargs", "zsh"}
-)
-_CODE_OPTIONS = re.compile(r"-[ce]|--(?:call|eval|exec|print)(?:=.*)?", re.DOTALL)
-_LEADING_CODE_OPTIONS = re.compile(r"-[A-Za-z]*[cep].*", re.DOTALL)
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_REFUSED_ENV = re.compile(r"(?:LD_|DYLD_).*|PYTHONPATH|NODE_OPTIONS|PATH", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REFUSED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
@@ -32,7 +28,7 @@ def server_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProb
     """What the operator's rules have against a server card whose types are right."""
     return [
         *_transport_problems(raw, policy),
-        *_env_problems(raw.get("env", {})),
+        *env_problems(raw.get("env", {}), policy),
         *_header_problems(raw.get("headers", {})),
         *(problem for problem, fatal in _references(raw, policy) if fatal),
     ]
@@ -40,26 +36,47 @@ def server_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProb
 
 def server_warnings(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
     """What the author should know, though the card goes live."""
-    return [problem for problem, fatal in _references(raw, policy) if not fatal]
+    return [
+        *_unpinned(raw, policy),
+        *(problem for problem, fatal in _references(raw, policy) if not fatal),
+    ]
 
 
 def command_problem(command: str, args: Sequence[str], policy: CardPolicy) -> CardProblem | None:
     """Is this command line one that `AOS_MCP_ALLOWED` lists?"""
-    line = " ".join([command, *args])
-    program = re.split(r"[/\\]", command)[-1].lower().removesuffix(".exe")
-    if program in SHELLS:
-        message, hint = f"the command {command!r} is a shell", "name the server's own program"
-    elif (option := _code_option(args)) is not None:
-        message, hint = f"the option {option!r} runs code", "start a published server by its name"
-    elif ".." in line:
-        message, hint = "the command line holds '..'", "write the name without '..'"
-    elif not any(_begins_with(prefix, [command, *args]) for prefix in policy.mcp_allowed):
-        allowed = "; ".join(policy.mcp_allowed) or "nothing"
-        message = f"{line!r} is not allowed here"
-        hint = f"AOS_MCP_ALLOWED lists: {allowed}; the operator can add a prefix to it"
-    else:
+    words = [command, *args]
+    listed = [prefix for prefix in policy.mcp_allowed if begins_with(prefix, words)]
+    opened = policy.mcp_env_allowed
+    readings = [read_command(words, prefix=p, opened=opened) for p in listed or (None,)]
+    refusals = [reading.refusal for reading in readings if reading.refusal is not None]
+    fatal = next((refusal for refusal in refusals if refusal.fatal), None)
+    climbs = any(".." in word for word in words)
+    if listed and len(refusals) < len(readings) and not climbs:
         return None
+    if fatal is not None:
+        message, hint = fatal.message, fatal.hint
+    elif climbs:
+        message, hint = "the command line holds '..'", "write the name without '..'"
+    elif listed:
+        message, hint = refusals[0].message, refusals[0].hint
+    else:
+        allowed = "; ".join(policy.mcp_allowed) or "nothing"
+        message = f"{' '.join(words)!r} is not allowed here"
+        hint = f"AOS_MCP_ALLOWED lists: {allowed}; the operator can add a prefix to it"
     return CardProblem(path="command", message=message, hint=hint)
+
+
+def env_problems(names: Iterable[str], policy: CardPolicy) -> Iterator[CardProblem]:
+    """Which variables a card may not set, and why."""
+    for name in names:
+        path = join_path("env", name)
+        reason = refusal_of(name, opened=policy.mcp_env_allowed)
+        if reason is not None:
+            message = f"env may not set {name!r}"
+            yield CardProblem(path=path, message=message, hint=f"remove it: {reason}")
+        elif not is_env_name(name):
+            hint = "use letters, digits and _, not beginning with a digit"
+            yield CardProblem(path=path, message=f"{name!r} is no env name", hint=hint)
 
 
 def url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
@@ -108,40 +125,25 @@ def _transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[
         yield problem
 
 
-def _code_option(args: Sequence[str]) -> str | None:
-    """The first argument that hands over code to run; before the program also `-yc` and such."""
-    leading = True
-    for arg in args:
-        leading = leading and arg.startswith("-")
-        if _CODE_OPTIONS.fullmatch(arg):
-            return arg
-        if leading and not arg.startswith("--") and _LEADING_CODE_OPTIONS.fullmatch(arg):
-            return arg
-    return None
-
-
-def _begins_with(prefix: str, words: Sequence[str]) -> bool:
-    """A prefix ends at a word's end, unless its last character is `/`."""
-    wanted = prefix.split()
-    if not wanted or len(words) < len(wanted):
-        return False
-    last = words[len(wanted) - 1]
-    if list(words[: len(wanted) - 1]) != wanted[:-1]:
-        return False
-    if not wanted[-1].endswith("/"):
-        return last == wanted[-1]
-    return last.startswith(wanted[-1]) and last != wanted[-1] and not re.search(r"\s", last)
-
-
-def _env_problems(env: Mapping[str, str]) -> Iterator[CardProblem]:
-    for name in env:
-        path = join_path("env", name)
-        if _REFUSED_ENV.fullmatch(name):
-            hint = "remove it: it would change what code the server runs"
-            yield CardProblem(path=path, message=f"env may not set {name!r}", hint=hint)
-        elif not _ENV_NAME.fullmatch(name):
-            hint = "use letters, digits and _, not beginning with a digit"
-            yield CardProblem(path=path, message=f"{name!r} is no env name", hint=hint)
+def _unpinned(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
+    """In production a package says which version it means."""
+    if not policy.expects_versions or raw.get("command") is None:
+        return
+    words = [raw["command"], *raw.get("args", ())]
+    for prefix in policy.mcp_allowed:
+        if begins_with(prefix, words):
+            reading = read_command(words, prefix=prefix, opened=policy.mcp_env_allowed)
+            package, source = reading.package, reading.source
+            if package is not None and source is not None and not is_pinned(package, source):
+                hint = "write the version behind its name"
+                if package in prefix.split():
+                    hint = "ask the operator to write the version into AOS_MCP_ALLOWED"
+                yield CardProblem(
+                    path="args",
+                    message=f"{package!r} is not pinned to a version",
+                    hint=f"{hint}: a later release would run unseen",
+                )
+                return
 
 
 def _header_problems(headers: Mapping[str, str]) -> Iterator[CardProblem]:

@@ -238,6 +238,14 @@ def test_an_exposed_server_is_used_by_the_sdks_own_client(road: Road) -> None:
         ({"command": "bash", "args": ["-c", "id"]}, "is a shell"),
         ({"command": "node", "args": ["-e", "1"]}, "runs code"),
         ({"command": "uvx", "args": ["anything"]}, "AOS_MCP_ALLOWED"),
+        (
+            {"command": "npx", "args": ["-y", "@modelcontextprotocol/x@file:/some/folder"]},
+            "not one name with at most a version",
+        ),
+        (
+            {**EVERYTHING, "env": {"npm_config_node_options": "--require r.js"}},
+            "env may not set 'npm_config_node_options'",
+        ),
         ({"url": "https://169.254.169.254/mcp"}, "link-local"),
         (
             {**EVERYTHING, "env": {"T": "@Microsoft.KeyVault(VaultName=v-1;SecretName=admin)"}},

@@ -21,7 +21,7 @@ from aos.adapters.mcp.results import Masker
 from aos.adapters.mcp.stdio import ServerHandle, running_server
 from aos.adapters.mcp.web import is_listed, remote_server
 from aos.domain.card import CardPolicy
-from aos.domain.mcp_rules import command_problem, url_problem
+from aos.domain.mcp_rules import command_problem, env_problems, url_problem
 from aos.domain.mcp_server import McpServerCard, is_secret_reference, parse_secret_reference
 from aos.errors import ConfigurationError, ServerFailed
 from aos.ports.servers import Secrets
@@ -119,6 +119,7 @@ class Launcher:
             problem = url_problem(card.url, self._policy)
         else:
             problem = command_problem(card.command or "", card.args, self._policy)
+            problem = problem or next(env_problems(card.env, self._policy), None)
         if problem is not None:
             raise ServerFailed(
                 f"the MCP server {card.server_id!r} is not started: {problem.message};"

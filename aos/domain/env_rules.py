@@ -1,0 +1,100 @@
+"""Says which variables a card may not set: those that change what runs, or whom it talks to.
+
+Families of names, case ignored, each with the reason that the card's author reads. What is in no
+family belongs to the server. Entry point: `refusal_of`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+HARMLESS: Final = frozenset(
+    {"NODE_ENV", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE"}
+    | {"DOTNET_ENVIRONMENT", "ASPNETCORE_ENVIRONMENT", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"}
+    | {"GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"}
+)
+"""Members of a family that change neither what runs nor whom it talks to."""
+
+FAMILIES: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "it would change what code the server runs",
+        r"NODE_.* DENO_.* BUN_.* TS_NODE_.* TSX_.* ELECTRON_.* V8_.* ESBUILD_BINARY_PATH"
+        r" PYTHON.* _PYTHON.* __PYVENV_LAUNCHER__ VIRTUAL_ENV.* PYENV_.* CONDA_.* RUBY.* GEM_.*"
+        r" BUNDLE_.* PERL.* PHPRC PHP_.* LUA_(?:PATH|CPATH|INIT).* TCLLIBPATH JULIA_.* ERL_.*"
+        r" R_(?:HOME|LIBS|PROFILE|ENVIRON).* GUILE_.* CLASSPATH JAVA_.* _JAVA_.* JDK_JAVA_.* JVM_.*"
+        r" IBM_JAVA_.* OPENJ9_.* MAVEN_OPTS GRADLE_.* DOTNET_.* ASPNETCORE_.* COMPLUS_.* CORECLR_.*"
+        r" COR_.* NUGET_.* MSBUILD.* GODEBUG RUST.* CARGO_.*",
+    ),
+    (
+        "it would change which package is fetched, or from where",
+        r"NPM_.* NPX_.* PNPM_.* YARN_.* COREPACK_.* NVM_.* FNM_.* VOLTA_.* PIP_.* PIPX_.* UV_.*"
+        r" POETRY_.* PDM_.* HATCH_.* PIPENV_.* SETUPTOOLS_.* DISTUTILS_.* HOMEBREW_.* ASDF_.*"
+        r" MISE_.* GO(?:FLAGS|PROXY|PATH|ROOT|BIN|ENV|SUMDB|NOSUMDB|NOPROXY|PRIVATE|TOOLCHAIN)"
+        r" GO(?:INSECURE|VCS|WORK|MODCACHE) BUILDKIT_.* COMPOSE_.* CONTAINER_(?:HOST|SSHKEY)"
+        r" CONTAINERS_.* REGISTRY_AUTH_FILE PODMAN_.* DOCKER_(?:HOST|CONFIG|CONTEXT|CERT_PATH)"
+        r" DOCKER_(?:TLS|CONTENT_TRUST|DEFAULT_PLATFORM|API_VERSION|CLI_|AUTH_CONFIG).*",
+    ),
+    (
+        "it would change what code the server runs",
+        r"LD_.* DYLD_.* _RLD.* LIBPATH SHLIB_PATH GLIBC_TUNABLES MALLOC_.* GCONV_PATH GETCONF_DIR"
+        r" LOCPATH NLSPATH TZDIR HOSTALIASES LOCALDOMAIN RES_OPTIONS RESOLV_.* NIS_PATH"
+        r" [AHLMTU]+SAN_OPTIONS QT_PLUGIN_PATH GTK_(?:MODULES|PATH).* GIO_.* LIBGL_.* VK_.*",
+    ),
+    (
+        "it would change whose certificates the server trusts, or write its keys down",
+        r"SSL_CERT_.* SSLKEYLOGFILE OPENSSL_.* GNUTLS_.* NSS_.* NIX_SSL_.* .*_CA_BUNDLE CURL_.*"
+        r" HTTPLIB2_CA_CERTS GRPC_DEFAULT_SSL_.* .*TLS_REJECT_UNAUTHORIZED REQUESTS_CA_.*"
+        r" SYSTEM_CERTIFICATE_PATH",
+    ),
+    ("it would send what the server says through another host", r"PROXY .*_PROXY"),
+    (
+        "it would change what git and ssh run, or whom they talk to",
+        r"GIT_.* GCM_.* SSH_ASKPASS.* SSH_AUTH_SOCK SSH_SK_.* RSYNC_.* CVS_RSH .*_ASKPASS",
+    ),
+    (
+        "it would change what a shell runs",
+        r"PATH PATHEXT BASH_.* BASHOPTS SHELLOPTS ENV IFS PS[0-4] PROMPT_COMMAND SHELL COMSPEC"
+        r" CDPATH FPATH GLOBIGNORE ZDOTDIR ZSH.* FISH_.* HISTFILE TERMINFO.* TERMCAP"
+        r" POSIXLY_CORRECT INPUTRC",
+    ),
+    (
+        "it would move the folders that programs read their settings from",
+        r"HOME HOMEDRIVE HOMEPATH USERPROFILE APPDATA LOCALAPPDATA PROGRAMDATA PWD OLDPWD INIT_CWD"
+        r" TMP TEMP TMPDIR TEMPDIR XDG_.* DBUS_.* SYSTEMROOT WINDIR",
+    ),
+    (
+        "it names a program to start",
+        r"EDITOR VISUAL PAGER BROWSER LESS.* MORE .*_EDITOR .*_PAGER MANPAGER",
+    ),
+    (
+        "it would take over, or lend out, the identity of the app",
+        r"IDENTITY_.* MSI_.* IMDS_.* AZURE_POD_.* AZURE_AUTHORITY_HOST AZURE_FEDERATED_TOKEN_FILE"
+        r" AZURE_CONFIG_DIR AZURE_EXTENSION_.* AZURE_FUNCTIONS_.* GCE_METADATA_.*"
+        r" GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES AWS_CONTAINER_.* AWS_EC2_METADATA_.*"
+        r" AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE ECS_.*",
+    ),
+    (
+        "it is the platform's, or of AOS itself",
+        r"WEBSITE_.* WEBSITES_.* FUNCTIONS_.* AZUREWEBJOBS.* APPSETTING_.* SCM_.* .*CONNSTR_.*"
+        r" APPLICATIONINSIGHTS_.* APPINSIGHTS_.* AOS_.* OTEL_.* KUDU_.* FUNCTION_.*",
+    ),
+)
+_PATTERNS: Final = tuple(
+    (reason, re.compile("|".join(names.split()), re.IGNORECASE)) for reason, names in FAMILIES
+)
+
+
+def refusal_of(name: str, *, opened: Collection[str] = ()) -> str | None:
+    """Why a card may not set this variable; None: it may. `opened`: the operator lets it."""
+    if name in opened or name.upper() in HARMLESS:
+        return None
+    return next((reason for reason, names in _PATTERNS if names.fullmatch(name)), None)
+
+
+def is_env_name(name: str) -> bool:
+    """Can a variable be called so?"""
+    return _NAME.fullmatch(name) is not None
