@@ -30,7 +30,8 @@ command is in the outbox or beyond; `answered`: the result is here."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCall:
     """A tool call of the current turn. `server_id` None: not a tool of a server, but `delegate`
-    or nothing that exists; `written` is what the model wrote as arguments."""
+    or nothing that exists; `written` is what the model wrote as arguments. The two digests are
+    those of the tool that a person was asked about, None where nobody is asked."""
 
     tool_call_id: str
     name: str
@@ -42,6 +43,8 @@ class OpenCall:
     asked_at: datetime | None = None
     expires_at: datetime | None = None
     result: ToolOutcome | None = None
+    server_digest: str | None = None
+    schema_digest: str | None = None
 
     @property
     def undecided(self) -> bool:
@@ -66,6 +69,8 @@ class OpenCall:
             "asked_at": to_wire_time(self.asked_at),
             "expires_at": to_wire_time(self.expires_at),
             "result": None if self.result is None else self.result.to_dict(),
+            "server_digest": self.server_digest,
+            "schema_digest": self.schema_digest,
         }
 
     @classmethod
@@ -82,6 +87,8 @@ class OpenCall:
             asked_at=from_wire_time(raw["asked_at"]),
             expires_at=from_wire_time(raw["expires_at"]),
             result=None if raw["result"] is None else ToolOutcome.from_dict(raw["result"]),
+            server_digest=raw.get("server_digest"),
+            schema_digest=raw.get("schema_digest"),
         )
 
 

@@ -37,11 +37,14 @@ MAX_REASON = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What an offered name stands for; `server_id` None: the tool `delegate`."""
+    """What an offered name stands for; `server_id` None: the tool `delegate`. The digests say
+    which tool a person is asked about, None where nobody is asked."""
 
     server_id: str | None
     tool: str
     approval: Approval = "never"
+    server_digest: str | None = None
+    schema_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
                 )
             )
         approval = grant.approval if known is None else _stricter(known.approval, grant.approval)
-        targets[name] = Target(server_id=grant.server_id, tool=schema.name, approval=approval)
+        targets[name] = _target(servers[grant.server_id], schema, approval)
     if leads(card) and depth < MAX_DEPTH:
         tools.append(_delegate(card.team))
         targets[DELEGATE] = Target(server_id=None, tool=DELEGATE)
@@ -139,6 +142,8 @@ def _planned(call: AskedCall, offer: Offer, *, index: int, call_id: str) -> Open
         server_id=target.server_id,
         tool=target.tool,
         arguments=arguments,
+        server_digest=target.server_digest,
+        schema_digest=target.schema_digest,
     )
 
 
@@ -189,6 +194,17 @@ def _granted(
         for schema in seen.tools:
             if grant.tools is None or schema.name in grant.tools:
                 yield grant, schema
+
+
+def _target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target:
+    asks = approval == "always"
+    return Target(
+        server_id=seen.server_id,
+        tool=schema.name,
+        approval=approval,
+        server_digest=seen.card_digest if asks else None,
+        schema_digest=schema.digest if asks else None,
+    )
 
 
 def _why(seen: ServerTools) -> str:

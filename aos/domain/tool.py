@@ -8,6 +8,7 @@ model, and what the model is shown of a result, are made here, once.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,12 @@ class ToolSchema:
             input_schema=raw.get("input_schema") or {},
             annotations=raw.get("annotations") or {},
         )
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all that it says, in hex: it changes when the tool does."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +184,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
-    """A tool call that waits for a decision; `tool` as `<server_id>/<tool>`."""
+    """A tool call that waits for a decision; `tool` as `<server_id>/<tool>`.
+
+    The decision holds for the tool as it is now: the server's card `server_digest` and the tool's
+    own `schema_digest`. None where a version before this one asked.
+    """
 
     run_id: str
     tool_call_id: str
@@ -188,6 +199,8 @@ class ApprovalRequest:
     arguments: Mapping[str, Any]
     requested_at: datetime
     expires_at: datetime
+    server_digest: str | None = None
+    schema_digest: str | None = None
 
 
 def tool_call_id(run_id: str, *, turn: int, index: int) -> str:

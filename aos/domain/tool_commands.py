@@ -16,7 +16,10 @@ from aos.domain.tool import Outcome, ToolOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTool:
-    """Realm to mcp: call this tool, unless a result stands; past `deadline` call nothing."""
+    """Realm to mcp: call this tool, unless a result stands; past `deadline` call nothing.
+
+    The digests are those of the tool that a person approved: another tool is not called.
+    """
 
     type: Literal["CallTool"] = "CallTool"
     run_id: str
@@ -27,6 +30,8 @@ class CallTool:
     tool: str
     arguments: Mapping[str, Any]
     deadline: datetime
+    server_digest: str | None = None
+    schema_digest: str | None = None
     traceparent: str | None = None
     attempt: int = 0
 
@@ -45,6 +50,8 @@ class CallTool:
             "tool": self.tool,
             "arguments": dict(self.arguments),
             "deadline": to_wire_time(self.deadline),
+            "server_digest": self.server_digest,
+            "schema_digest": self.schema_digest,
             "traceparent": self.traceparent,
         }
 
@@ -229,6 +236,8 @@ def _about_a_call(raw: Mapping[str, Any], common: dict[str, Any]) -> ToolCommand
                 tool=raw["tool"],
                 arguments=dict(raw["arguments"]),
                 deadline=required_time(raw["deadline"]),
+                server_digest=raw.get("server_digest"),
+                schema_digest=raw.get("schema_digest"),
                 traceparent=raw.get("traceparent"),
                 **common,
             )

@@ -211,6 +211,8 @@ def _command(active: ActiveRun, call: OpenCall) -> Outgoing:
                 tool=call.tool,
                 arguments=call.arguments,
                 deadline=deadline,
+                server_digest=call.server_digest,
+                schema_digest=call.schema_digest,
                 traceparent=request.traceparent,
             )
         )

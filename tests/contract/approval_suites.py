@@ -32,6 +32,8 @@ def an_approval(**changes: Any) -> ApprovalRequest:
         "arguments": {"title": "Grüße 🚀", "labels": ["a", None], "body": {"deep": 1.5}},
         "requested_at": NOON,
         "expires_at": NOON + timedelta(hours=24),
+        "server_digest": "d1",
+        "schema_digest": "d2",
         **changes,
     }
     return ApprovalRequest(**whole)

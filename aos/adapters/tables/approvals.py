@@ -113,6 +113,8 @@ def _document(approval: ApprovalRequest) -> dict[str, Any]:
         "arguments": dict(approval.arguments),
         "requested_at": to_wire_time(approval.requested_at),
         "expires_at": to_wire_time(approval.expires_at),
+        "server_digest": approval.server_digest,
+        "schema_digest": approval.schema_digest,
     }
 
 

@@ -170,6 +170,8 @@ ANSWERS: dict[str, Schema] = {
         arguments=ANY_OBJECT,
         requested_at=TIME,
         expires_at=TIME,
+        server_digest=TEXT_OR_NULL,
+        schema_digest=TEXT_OR_NULL,
     ),
     "ApprovalPage": _page({"$ref": f"{SHAPES}Approval"}),
     "Decision": _object(

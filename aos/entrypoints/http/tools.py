@@ -119,4 +119,6 @@ def _approval(item: ApprovalRequest) -> dict[str, Any]:
         "arguments": dict(item.arguments),
         "requested_at": to_wire_time(item.requested_at),
         "expires_at": to_wire_time(item.expires_at),
+        "server_digest": item.server_digest,
+        "schema_digest": item.schema_digest,
     }

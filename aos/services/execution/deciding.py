@@ -95,6 +95,8 @@ def approval_of(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
         arguments=call.arguments,
         requested_at=call.asked_at,
         expires_at=call.expires_at,
+        server_digest=call.server_digest,
+        schema_digest=call.schema_digest,
     )
 
 
@@ -114,6 +116,8 @@ def _requested(active: ActiveRun, request: ApprovalRequest) -> Event:
             "tool": request.tool,
             "requested_at": to_wire_time(request.requested_at),
             "expires_at": to_wire_time(request.expires_at),
+            "server_digest": request.server_digest,
+            "schema_digest": request.schema_digest,
         },
         traceparent=active.request.traceparent,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
-from aos.domain.tool import ToolCallRow, ToolOutcome
+from aos.domain.tool import ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import OutcomeUnknown, Refused, ServerFailed, StaleWrite, TransientError
 from aos.ports import (
     Bus,
@@ -35,6 +35,10 @@ QUICK_SECONDS = 30.0
 KEEP_TRIES = 8
 KEEP_SECONDS = 60.0
 LONGEST_KEEP_DELAY_SECONDS = 8.0
+_CHANGED = (
+    "changed since a person was asked about this call; if it is still needed, call the tool again,"
+    " and a person is asked about it as it is now"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,9 @@ class ToolCalls:
         why_not = _why_not(live, command)
         if why_not is not None:
             return await self._end(command, row, _uncalled(row, why_not))
+        changed = await self._what_changed(live, command)
+        if changed is not None:
+            return await self._end(command, row, _uncalled(row, changed))
         repeatable = await self._may_repeat(live, command.tool)
         if row is not None and not repeatable:
             return await self._end(command, row, _lost(command))
@@ -227,6 +234,31 @@ class ToolCalls:
             ceiling = min(LONGEST_KEEP_DELAY_SECONDS, 0.25 * 2.0**tried)
             await self._clock.sleep(self._ids.jitter() * ceiling)
         raise AssertionError("the last try returns or raises")
+
+    async def _what_changed(self, live: LiveServer, command: CallTool) -> str | None:
+        """What is other than when a person was asked about this call; None when nothing is.
+
+        The server itself is asked for its tools: the row may be older than the tool is.
+        """
+        if command.server_digest is None:
+            return None
+        if live.digest != command.server_digest:
+            return f"the card of the MCP server {live.server_id!r} has {_CHANGED}"
+        try:
+            listed = await self._servers.list_tools(live.card, live.digest)
+        except ServerFailed as failed:
+            return str(failed)
+        if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
+            return None
+        await self._enter_tools(live, tuple(t for t in listed if live.card.offers(t.name)))
+        return f"the tool {command.tool!r} has {_CHANGED}"
+
+    async def _enter_tools(self, live: LiveServer, tools: tuple[ToolSchema, ...]) -> None:
+        """The next question to a person is about the tool as it is now."""
+        seen = await self._catalog.find(live.server_id)
+        if seen is not None and seen.card_digest == live.digest:
+            now = self._clock.now()
+            await self._catalog.put(replace(seen, tools=tools, listed_at=now, seen_at=now))
 
     async def _may_repeat(self, live: LiveServer, tool: str) -> bool:
         """May this tool be called twice: by the card, or by what the server says of it?"""
