@@ -213,7 +213,7 @@ param coreToolsPublish bool = false
 @allowed(['DEBUG', 'INFO', 'WARNING', 'ERROR'])
 param logLevel string = 'INFO'
 
-@description('Optional. Part of the traces that is kept, from 0 to 1.')
+@description('Optional. Part of the traces that host and apps keep, from 0 to 1, decided by the trace id.')
 param traceSamplingRatio string = '1.0'
 
 @description('Optional. Days that logs are kept.')
@@ -221,7 +221,7 @@ param traceSamplingRatio string = '1.0'
 @maxValue(730)
 param logRetentionDays int = 30
 
-@description('Optional. Gigabytes of logs a day at most; -1 is no limit.')
+@description('Optional. Gigabytes that the Log Analytics workspace takes a day at most; -1 is no limit. What is above it is lost.')
 param logDailyQuotaGb int = -1
 
 @description('Optional. Seconds between two availability tests of an app, each from three places; 0 is none, and then no alert FunctionAppDown. Y1 and FC1 bill each test as an execution.')

@@ -28,6 +28,20 @@ type facts = {
   more: { *: string }
 }
 
+// Each one that azure-monitor-opentelemetry knows; a test holds the list against the package.
+var instrumentations = [
+  'azure_sdk'
+  'django'
+  'fastapi'
+  'flask'
+  'httpx'
+  'httpx2'
+  'psycopg2'
+  'requests'
+  'urllib'
+  'urllib3'
+]
+
 @description('A reference to a secret.')
 func secret(vaultName string, name string) string => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${name})'
 
@@ -42,8 +56,9 @@ func shared(app string, auth string, known facts) { *: string } => {
   AOS_AUTH: auth
   // Development would mean: no keys, everybody is an admin.
   AZURE_FUNCTIONS_ENVIRONMENT: 'Production'
-  // Without it Azure Monitor keeps five traces a second and ignores what the caller decided.
-  OTEL_TRACES_SAMPLER: 'parentbased_trace_id_ratio'
+  // The one sampler that host and worker both know, so that they keep the same traces; without it
+  // the host keeps five a second.
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
   OTEL_TRACES_SAMPLER_ARG: known.samplingRatio
 }
 
@@ -69,6 +84,17 @@ func telemetry(clientId string, known facts) { *: string } => {
   APPLICATIONINSIGHTS_CONNECTION_STRING: known.insightsConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
   PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+  // Our log lines. The default, all loggers, exports what the exporter says of its own requests,
+  // again and again.
+  PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME: 'aos'
+  // All that the worker would turn on: our own spans tell of a run, and a dependency row for each
+  // storage call would cost more than the call.
+  OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: join(instrumentations, ',')
+  // AOS has no metrics of its own in the worker, and the platform measures processor and memory.
+  OTEL_METRICS_EXPORTER: 'none'
+  APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED: 'true'
+  APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
+  APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
 }
 
 @description('What main and realm know of the model; the key is realm\'s alone.')

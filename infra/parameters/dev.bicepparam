@@ -21,6 +21,8 @@ param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication 
 
 param mcpAllowed = 'npx -y @modelcontextprotocol/'
 
+param logDailyQuotaGb = 1 // what is above it is lost until the next day, and so are its alerts
+
 param monthlyBudget = 100
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 

@@ -32,6 +32,8 @@ param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication 
 
 param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
+param logDailyQuotaGb = -1 // no cap: a busy day must not end in the dark
+
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 

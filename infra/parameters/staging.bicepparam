@@ -23,6 +23,8 @@ param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication 
 
 param mcpAllowed = 'npx -y @modelcontextprotocol/'
 
+param logDailyQuotaGb = 2 // what is above it is lost until the next day, and so are its alerts
+
 param monthlyBudget = 500
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,6 +27,11 @@ OF_A_PREMIUM_BUS: dict[str, tuple[str, str, str, str, float]] = {
     f"Utilization-{name}": (WARNING, name, "Maximum", "GreaterThan", 80)
     for name in ("NamespaceCpuUsage", "NamespaceMemoryUsage")
 }
+NOT_COUNTED = (
+    "| where isempty(customDimensions.entry) and isempty(operation_SyntheticSource)\n"
+    '| where url !contains "/api/health" and url !contains "/api/status"\n'
+)
+MINIMUM = "| where total >= "
 # The queries of the plan, as its chapters give them.
 QUERIES = {
     "request-volume": "requests\n| summarize count() by bin(timestamp, 5m)\n| render timechart\n",
@@ -178,9 +184,47 @@ def test_the_address_of_the_pager_is_in_no_snapshot(
     assert "pager.example.test/hook" not in json.dumps(snapshots["everything"])
 
 
-def test_the_queries_are_those_of_the_plan() -> None:
+def test_the_queries_are_those_of_the_plan_with_what_is_not_counted_left_out() -> None:
     files = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
-    assert files == QUERIES
+    plain = {name: "".join(_without_filters(query)) for name, query in files.items()}
+    assert plain == QUERIES
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_whatever_counts_requests_leaves_probes_and_the_apps_own_rows_out(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    """Also those that Front Door, the platform and availability tests make of this deployment."""
+    here = environments[environment]
+    queries = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
+    for name, rule in here.of("Microsoft.Insights/scheduledQueryRules").items():
+        queries[name] = rule["properties"]["criteria"]["allOf"][0]["query"]
+    counting = {name: query for name, query in queries.items() if query.startswith("requests\n")}
+    assert set(counting) == {
+        *("request-volume", "failed-requests", "error-rate"),
+        *("ErrorRate", "ResponseTime", "HealthCheckFailures"),
+    }
+    del counting["HealthCheckFailures"]  # counts probes, and nothing else
+    probed = _probed(here)
+    assert "/api/health" in probed
+    for query in counting.values():
+        assert query.startswith(f"requests\n{NOT_COUNTED}")
+        assert all(f'url !contains "{path}"' in query for path in {*probed, "/api/status"})
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_share_or_a_percentile_needs_a_minimum_of_requests(
+    environments: dict[str, Inventory], environment: str
+) -> None:
+    rules = environments[environment].of("Microsoft.Insights/scheduledQueryRules")
+    for name, minimum in (
+        ("ErrorRate", "| where total >= 20 or failures >= 5\n"),
+        ("ResponseTime", "| where total >= 20\n"),
+    ):
+        query = rules[name]["properties"]["criteria"]["allOf"][0]["query"]
+        assert "total = sum(itemCount)" in query, "count() counts rows, of which some are sampled"
+        assert minimum in query
+        assert "at least 20" in rules[name]["properties"]["description"]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -189,8 +233,31 @@ def test_the_workbook_shows_every_query_as_it_stands(
 ) -> None:
     workbook = environments[environment].one("Microsoft.Insights/workbooks")["properties"]
     shown = json.loads(workbook["serializedData"])
-    assert {item["content"]["query"] for item in shown["items"]} == set(QUERIES.values())
+    files = {path.read_text() for path in (INFRA / "queries").glob("*.kql")}
+    assert {item["content"]["query"] for item in shown["items"]} == files
     assert workbook["sourceId"].endswith(f"/appi-aos-{environment}")
+
+
+def _without_filters(query: str) -> list[str]:
+    """The lines of a query but those that say what is not counted."""
+    return [
+        line
+        for line in query.splitlines(keepends=True)
+        if line not in NOT_COUNTED.splitlines(keepends=True) and not line.startswith(MINIMUM)
+    ]
+
+
+def _probed(here: Inventory) -> set[str]:
+    """The paths that are asked by machines all day."""
+    tests = here.of("Microsoft.Insights/webtests").values()
+    groups = here.of("Microsoft.Cdn/profiles/originGroups").values()
+    sites = here.of("Microsoft.Web/sites").values()
+    checks = {site["properties"]["siteConfig"].get("healthCheckPath") for site in sites}
+    return {
+        *(urlsplit(test["properties"]["Request"]["RequestUrl"]).path for test in tests),
+        *(group["properties"]["healthProbeSettings"]["probePath"] for group in groups),
+        *(path for path in checks if path),
+    }
 
 
 def _metric(alert: dict[str, Any]) -> tuple[str, str, str, str, float]:

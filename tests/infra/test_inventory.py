@@ -197,6 +197,8 @@ def test_monitoring_stands_on_a_workspace_that_keeps_30_days(
 ) -> None:
     workspace = here.of("Microsoft.OperationalInsights/workspaces")[f"law-aos-{environment}"]
     assert workspace["properties"]["retentionInDays"] == 30
+    cap = workspace["properties"]["workspaceCapping"]["dailyQuotaGb"]
+    assert cap == {"dev": 1, "staging": 2}.get(environment, -1)
     insights = here.of("Microsoft.Insights/components")[f"appi-aos-{environment}"]
     assert insights["properties"]["WorkspaceResourceId"] == workspace["id"]
     assert insights["properties"]["DisableLocalAuth"] is True

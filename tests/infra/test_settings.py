@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.monitor.opentelemetry._constants import _ALL_SUPPORTED_INSTRUMENTED_LIBRARIES
+from azure.monitor.opentelemetry._utils.configurations import _get_configurations
 
+from aos.adapters.telemetry import LOGGER
 from aos.settings import Settings
 from aos.timer_settings import LONGEST_MENDER_SECONDS, PERIODS
 from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
@@ -35,13 +38,46 @@ def test_what_must_never_be_missing_is_there(
             "AOS_LOG_LEVEL": "INFO",
             "AOS_AUTH": "easyauth" if signs_in else "keys",
             "AZURE_FUNCTIONS_ENVIRONMENT": "Production",
-            "OTEL_TRACES_SAMPLER": "parentbased_trace_id_ratio",
+            "OTEL_TRACES_SAMPLER": "microsoft.fixed_percentage",
             "OTEL_TRACES_SAMPLER_ARG": "1.0",
+            "OTEL_METRICS_EXPORTER": "none",
             "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
+            "PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME": LOGGER,
+            "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
+            "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+            "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
         }.items()
     )
     assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in settings
     assert "Authorization=AAD" in settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("app", APPS)
+def test_every_instrumentation_that_the_worker_would_turn_on_is_off(
+    environments: dict[str, Inventory], environment: str, app: str
+) -> None:
+    """All that the installed distribution knows: an update that knows more fails here."""
+    settings = environments[environment].settings(app)
+    named = settings["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"].split(",")
+    assert sorted(named) == sorted(_ALL_SUPPORTED_INSTRUMENTED_LIBRARIES)
+
+
+def test_the_worker_reads_the_settings_as_they_are_meant(
+    environments: dict[str, Inventory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The distribution's own reading of what a deployed app has in its environment."""
+    for name, value in environments["prod"].settings("main").items():
+        monkeypatch.setenv(name, value)
+    read = _get_configurations(logger_name=LOGGER)
+    options: Any = read["instrumentation_options"]
+    assert options
+    assert not any(option["enabled"] for option in options.values())
+    assert (read["disable_metrics"], read["disable_tracing"], read["disable_logging"]) == (
+        *(True, False, False),
+    )
+    assert read["sampling_ratio"] == 1.0
+    assert "traces_per_second" not in read
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -100,7 +100,7 @@ module errorRate 'query.bicep' = if (monitored) {
     location: location
     tags: tags
     name: 'ErrorRate'
-    meaning: 'More than 5 % of the requests of five minutes failed, mistakes of callers (4xx) apart: see the workbook, failed requests.'
+    meaning: 'More than 5 % of the requests of five minutes failed, of at least 20 or with at least 5 failures; probes and mistakes of callers (4xx) are not counted: see the workbook, failed requests.'
     severity: 1
     insightsId: insightsId
     query: loadTextContent('error-rate.kql')
@@ -168,7 +168,7 @@ module slow 'query.bicep' = if (monitored) {
     location: location
     tags: tags
     name: 'ResponseTime'
-    meaning: 'HTTP answers are slow; runs that a caller waits for are not counted.'
+    meaning: 'HTTP answers are slow, of at least 20 in a quarter of an hour; probes, and runs that a caller waits for, are not counted.'
     severity: 2
     insightsId: insightsId
     query: loadTextContent('response-time.kql')
