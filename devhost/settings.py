@@ -135,7 +135,7 @@ class LaptopSettings:
 
 
 def bus_connection_string(ports: Ports) -> str:
-    """The emulator's connection string: any key will do, and no TLS."""
+    """The emulator's connection string: its well-known policy and key, and no TLS."""
     where = HOST if ports.servicebus == Ports().servicebus else f"{HOST}:{ports.servicebus}"
     return (
         f"Endpoint=sb://{where};SharedAccessKeyName=RootManageSharedAccessKey;"

@@ -11,5 +11,6 @@ official emulator's Config.json and keeps messages in SQLite. `python -m devhost
   and lets nobody hear of a change before it is on disk.
 - `connection`, `session`, `inbound`, `outbound` speak AMQP; `claims` and `management` are the
   request/response nodes `$cbs` and `$management`; `http_port` answers `/health`.
+- `policies` checks keys and tokens; `grants` is what a connection may do by them.
 - `config` reads Config.json, `server` puts the parts together.
 """

@@ -1,4 +1,4 @@
-"""What does the address of a link, or a token's audience, name?"""
+"""Reads the address of a link or a token's audience. Entry point: `parse_address`."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def parse_address(address: object) -> Address:
     if path.endswith("/" + MANAGEMENT):
         return Address(path.removesuffix("/" + MANAGEMENT), MANAGEMENT)
     return Address(path)
+
+
+def covers(scope: str, path: str) -> bool:
+    """Whether a path lies at or below a scope; the scope "" is the whole namespace."""
+    return not scope or path == scope or path.startswith(scope + "/")

@@ -1,4 +1,4 @@
-"""What do all connections share?"""
+"""Holds what all connections share. Entry point: `Broker`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from devhost.amqp.performatives import Error
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.errors import BusError
+from devhost.servicebus.policies import Policies
 from devhost.servicebus.turn import Turn
 
 MAX_MESSAGE_SIZE = 262_144
@@ -20,9 +21,10 @@ MAX_MESSAGE_SIZE = 262_144
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """The entities, the journal and the agenda, with a name for this process."""
+    """The entities, the policies, the journal and the agenda, with a name for this process."""
 
     namespace: Namespace
+    policies: Policies
     turn: Turn
     agenda: Agenda
     container_id: str = field(default_factory=lambda: uuid.uuid4().hex)

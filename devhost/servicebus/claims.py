@@ -1,56 +1,64 @@
-"""Who may come in?
+"""Answers the node `$cbs`, where clients put their tokens. Entry point: `Claims.answer`.
 
-The node `$cbs`, where clients put a token for each address. Any key is taken, as by Microsoft's
-emulator, so a token's signature is not looked at; but it must be one, be valid still, and name an
-entity that exists, for the SDK learns from this answer that there is none.
+A token is a shared access signature by a policy of Config.json. It must name an entity that
+exists, for the SDK learns from this answer that there is none.
 """
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING
 
 from devhost.amqp.types import Int
-from devhost.servicebus.address import parse_address
-from devhost.servicebus.broker import Broker
+from devhost.servicebus.errors import BusError, TokenError
+from devhost.servicebus.policies import SIGNATURE_PREFIX, Grant
 from devhost.servicebus.requests import Answer, Request
 
-_SAS = "SharedAccessSignature "
+if TYPE_CHECKING:
+    from devhost.servicebus.connection import Connection
+
+KINDS = ("servicebus.windows.net:sastoken", "jwt")
+"""Some SDKs announce a shared access signature as `jwt`: its text says what a token is."""
 
 
 class Claims:
-    """Answers `put-token`."""
+    """Answers `put-token` and grants the connection what the token allows."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._broker = connection.broker
 
     def answer(self, request: Request) -> Answer:
         """See Node."""
         if request.properties.get("operation") != "put-token":
             return _status(501, "Only put-token is supported.")
-        path = parse_address(request.properties.get("name")).path
-        if path and self._broker.namespace.find(path) is None:
-            return _status(404, f"The messaging entity {path!r} could not be found.")
-        if not self._is_valid(request.properties.get("type"), request.body):
-            return _status(401, "InvalidSignature: The token is malformed or has expired.")
+        try:
+            grant = self._check(request)
+            if grant.path and self._broker.namespace.find(grant.path) is None:
+                return _status(404, f"The messaging entity {grant.path!r} could not be found.")
+            self._connection.grant(grant)
+        except TokenError as error:
+            return _status(401, str(error))
+        except BusError as refusal:
+            return _status(403, refusal.description)
         return _status(202, "Accepted")
 
     def not_kept(self) -> Answer:
         """See Node."""
         return _status(500, "Internal error.")
 
-    def _is_valid(self, kind: Any, token: Any) -> bool:
-        if not isinstance(token, str) or not token:
-            return False
-        if not isinstance(kind, str) or not kind.endswith("sastoken"):
-            return True
-        fields = dict(parse_qsl(token.removeprefix(_SAS)))
-        expiry = fields.get("se", "")
-        return (
-            token.startswith(_SAS)
-            and all(fields.get(name) for name in ("sr", "sig", "skn"))
-            and expiry.isdigit()
-            and int(expiry) * 1_000 > self._broker.agenda.now_ms()
+    def _check(self, request: Request) -> Grant:
+        kind, audience = request.properties.get("type"), request.properties.get("name")
+        token = request.body
+        if not isinstance(token, str) or not isinstance(audience, str):
+            raise TokenError("MalformedToken: The token and its address, 'name', must be strings.")
+        is_signature = token.startswith(SIGNATURE_PREFIX)
+        if kind not in KINDS or (kind == "jwt" and not is_signature):
+            raise TokenError(
+                f"InvalidToken: A token of type {kind!r} cannot be checked: this Service Bus has "
+                "no identity provider. Use a connection string with a key."
+            )
+        return self._broker.policies.check_token(
+            token, audience=audience, now_ms=self._broker.agenda.now_ms()
         )
 
 

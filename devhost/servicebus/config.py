@@ -1,6 +1,7 @@
-"""Which entities does a Config.json name, and by which rules?
+"""Reads the entities, rules and policies of a Config.json. Entry point: `read_config`.
 
-The format is that of Microsoft's Service Bus emulator; wider ranges than its schema's are taken.
+The format is that of Microsoft's Service Bus emulator; wider ranges than its schema's are taken,
+and `AuthorizationRules` of the namespace, a queue or a topic, which the emulator does not have.
 Values that are absent have the emulator's defaults. Durations are ISO 8601.
 """
 
@@ -18,6 +19,7 @@ from devhost.servicebus.errors import BusError, ConfigError
 from devhost.servicebus.filters.correlation import CorrelationFilter
 from devhost.servicebus.filters.rules import DEFAULT_RULE, Filter, Rule
 from devhost.servicebus.filters.sql import SqlFilter
+from devhost.servicebus.policies import WELL_KNOWN, Policy, parse_policies
 
 _DURATION = re.compile(
     r"P(?:(?P<days>\d+(?:\.\d+)?)D)?"
@@ -25,6 +27,7 @@ _DURATION = re.compile(
 )
 _MS = {"days": 86_400_000, "hours": 3_600_000, "minutes": 60_000, "seconds": 1_000}
 _FOREVER_MS = 100 * 365 * 86_400_000
+_POLICIES = "AuthorizationRules"
 _CORRELATION = {
     "ContentType": "content_type",
     "CorrelationId": "correlation_id",
@@ -70,6 +73,7 @@ class NamespaceConfig:
 
     queues: tuple[QueueConfig, ...] = ()
     topics: tuple[TopicConfig, ...] = ()
+    policies: tuple[Policy, ...] = (WELL_KNOWN,)
 
 
 def read_config(path: Path) -> NamespaceConfig:
@@ -92,6 +96,7 @@ def parse_config(document: Any) -> NamespaceConfig:
     config = NamespaceConfig(
         queues=tuple(_queue(entry) for space in namespaces for entry in _entries(space, "Queues")),
         topics=tuple(_topic(entry) for space in namespaces for entry in _entries(space, "Topics")),
+        policies=_policies(namespaces),
     )
     names = [queue.name.casefold() for queue in config.queues]
     names += [topic.name.casefold() for topic in config.topics]
@@ -99,6 +104,17 @@ def parse_config(document: Any) -> NamespaceConfig:
     if twice is not None:
         raise ConfigError(f"two entities are named {twice!r}")
     return config
+
+
+def _policies(namespaces: list[dict[str, Any]]) -> tuple[Policy, ...]:
+    """Those of the namespace, or the well-known one, then those of its entities."""
+    named = [space for space in namespaces if space.get(_POLICIES) is not None]
+    found = [entry for space in named for entry in _entries(space, _POLICIES)]
+    policies = parse_policies(found, "") if named else (WELL_KNOWN,)
+    for space in namespaces:
+        for entry in (*_entries(space, "Queues"), *_entries(space, "Topics")):
+            policies += parse_policies(_entries(entry, _POLICIES), _name(entry).casefold())
+    return policies
 
 
 def _queue(entry: dict[str, Any]) -> QueueConfig:

@@ -1,4 +1,4 @@
-"""How does one TCP connection speak AMQP, from its first bytes to its last?
+"""Speaks AMQP on one TCP connection, from its first bytes to its last. Entry point: `Connection`.
 
 Headers, SASL, Open, heartbeats, Close; frames go on to their session. What is sent in one turn
 of the event loop goes out in one write, after the turn's changes are on disk.
@@ -27,8 +27,12 @@ from devhost.servicebus.errors import (
     CONNECTION_FORCED,
     FRAMING_ERROR,
     NOT_ALLOWED,
+    UNAUTHORIZED,
     BusError,
+    TokenError,
 )
+from devhost.servicebus.grants import Grants
+from devhost.servicebus.policies import Grant
 from devhost.servicebus.session import Session
 
 MAX_FRAME_SIZE = 65_536
@@ -36,6 +40,8 @@ MAX_SENT_FRAME_SIZE = 1_048_576
 """The largest frame we send, whatever the peer would take."""
 CHANNEL_MAX = 4_999
 IDLE_TIME_OUT_MS = 240_000
+TOKEN_TIMEOUT_MS = 20_000
+"""How long a connection may be open without a valid token, as in Azure."""
 MECHANISMS = ("MSSBCBS", "PLAIN", "ANONYMOUS", "EXTERNAL")
 _SASL, _AMQP = 3, 0
 
@@ -47,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.broker = broker
         self.peer_frame_size = MIN_MAX_FRAME_SIZE
         self.closed = asyncio.Event()
+        self.grants = Grants(broker.agenda.now_ms)
         self._opened = opened
         self._reader = FrameReader(max_frame_size=MAX_FRAME_SIZE)
         self._sessions: dict[int, Session] = {}
@@ -60,6 +67,12 @@ class Connection(asyncio.Protocol):
     def sessions(self) -> list[Session]:
         """The sessions that have begun and not ended."""
         return list(self._sessions.values())
+
+    def grant(self, grant: Grant) -> None:
+        """Let the client do what a token allows; when it ends, the links on it end too."""
+        self.grants.put(grant)
+        if grant.until_ms is not None:
+            self.broker.agenda.at(grant.until_ms, self._end_refused_links)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -163,12 +176,22 @@ class Connection(asyncio.Protocol):
                     session.on_frame(performative, frame.payload)
 
     def _on_sasl(self, init: SaslInit) -> None:
-        """Any credentials will do: who may what is asked again at `$cbs`."""
+        """PLAIN brings a policy's name and key; the other mechanisms leave it to `$cbs`."""
         known = init.mechanism in MECHANISMS
+        if init.mechanism == "PLAIN":
+            known = self._grant_plain(init.initial_response or b"")
         outcome = SaslOutcome(OK if known else AUTHENTICATION_FAILED)
         self.send_encoded(encode_frame(0, outcome, type=SASL_FRAME))
         if not known:
             self._hang_up()
+
+    def _grant_plain(self, response: bytes) -> bool:
+        try:
+            _, name, key = response.decode().split("\0")
+            self.grant(self.broker.policies.check_key(name, key))
+        except (ValueError, TokenError):
+            return False
+        return True
 
     def _on_open(self, opening: p.Open) -> None:
         if self._is_open:
@@ -186,8 +209,21 @@ class Connection(asyncio.Protocol):
                 idle_time_out=IDLE_TIME_OUT_MS,
             ),
         )
+        agenda = self.broker.agenda
+        agenda.at(agenda.now_ms() + TOKEN_TIMEOUT_MS, self._expect_token)
         if opening.idle_time_out:
             self._beat(max(opening.idle_time_out // 3, 100))
+
+    def _expect_token(self) -> None:
+        """Hang up on a client that has not said in time who it is."""
+        if self._transport is not None and not self.grants:
+            seconds = TOKEN_TIMEOUT_MS // 1_000
+            reason = f"No valid token was put to $cbs within {seconds} s."
+            self.close(BusError(UNAUTHORIZED, reason))
+
+    def _end_refused_links(self) -> None:
+        for session in self.sessions:
+            session.end_refused_links()
 
     def _on_begin(self, channel: int, begin: p.Begin) -> None:
         if channel > CHANNEL_MAX or channel in self._sessions:

@@ -29,6 +29,10 @@ class BusError(Exception):
         self.description = description
 
 
+class TokenError(Exception):
+    """A key or a token does not let its client in; the message says why."""
+
+
 class ConfigError(Exception):
     """Config.json cannot be used; the message is one line that says where and why."""
 

@@ -1,4 +1,4 @@
-"""Which kind of link does an Attach ask for?"""
+"""Opens the kind of link that an Attach asks for, to whom may have it. Entry point: `open_link`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from devhost.servicebus.inbound import InboundLink
 from devhost.servicebus.link import Link
 from devhost.servicebus.management import Management
 from devhost.servicebus.outbound import OutboundLink
+from devhost.servicebus.policies import Right
 from devhost.servicebus.requests import Node, ReplyLink, RequestLink
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ def open_link(session: Session, attach: p.Attach) -> Link:
         raise BusError(NOT_IMPLEMENTED, "Transactions are not supported.")
     address = parse_address(terminus.address)
     if address.node == CLAIMS:
-        return _node_link(session, attach, Claims(session.broker), CLAIMS)
+        return _node_link(session, attach, Claims(session.connection), CLAIMS)
     place = session.broker.namespace.find(address.path)
     if place is None:
         raise BusError(NOT_FOUND, f"The messaging entity {terminus.address!r} could not be found.")
     if address.node == MANAGEMENT:
-        return _node_link(session, attach, Management(session.broker, place), address.path)
+        session.require(attach.handle, address.path, *Right)
+        management = Management(session.connection, place, address.path)
+        return _node_link(session, attach, management, address.path)
+    session.require(attach.handle, address.path, Right.LISTEN if attach.role else Right.SEND)
     if not attach.role:
         return InboundLink(session, attach, place)
     if isinstance(place.entity, Topic):

@@ -1,16 +1,15 @@
-"""How does an entity answer questions beside its messages?
+"""Answers the node `$management` of an entity. Entry point: `Management.answer`.
 
-The node `$management` of a queue, topic or subscription: `operations` does what is asked, a
-BusError becomes a refusal with its status.
+`operations` does what is asked, if the client has the right to it; a BusError becomes a refusal
+with its status.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devhost.amqp.errors import DecodeError
 from devhost.amqp.types import Int, Symbol
-from devhost.servicebus.broker import Broker
 from devhost.servicebus.entities.namespace import Place
 from devhost.servicebus.errors import (
     ARGUMENT_ERROR,
@@ -27,6 +26,9 @@ from devhost.servicebus.errors import (
 )
 from devhost.servicebus.operations import OPERATIONS, Call
 from devhost.servicebus.requests import Answer, Request
+
+if TYPE_CHECKING:
+    from devhost.servicebus.connection import Connection
 
 PREFIX = "com.microsoft:"
 _STATUS = {
@@ -45,9 +47,11 @@ _STATUS = {
 class Management:
     """Answers for one entity."""
 
-    def __init__(self, broker: Broker, place: Place) -> None:
-        self._broker = broker
+    def __init__(self, connection: Connection, place: Place, path: str) -> None:
+        self._broker = connection.broker
+        self._grants = connection.grants
         self._place = place
+        self._path = path
 
     def answer(self, request: Request) -> Answer:
         """See Node."""
@@ -56,9 +60,10 @@ class Management:
         body = request.body if isinstance(request.body, dict) else {}
         call = Call(self._broker, self._place, body, link_name if link_name else None)
         try:
-            operation = OPERATIONS.get(name)
-            if operation is None:
+            if name not in OPERATIONS:
                 raise BusError(NOT_IMPLEMENTED, f"The operation {name!r} is not supported.")
+            right, operation = OPERATIONS[name]
+            self._grants.check(self._path, right)
             return self._status(*operation(call))
         except BusError as refusal:
             return self._refusal(refusal)

@@ -1,4 +1,4 @@
-"""What can be asked of an entity at its `$management` node?
+"""Does what clients ask of an entity at its `$management` node. Entry point: `OPERATIONS`.
 
 Each operation is a function that takes a `Call` and returns a status and the answer's body.
 """
@@ -27,6 +27,7 @@ from devhost.servicebus.entities.settlement import (
 from devhost.servicebus.entities.topic import Subscription
 from devhost.servicebus.errors import ARGUMENT_ERROR, NOT_ALLOWED, BusError
 from devhost.servicebus.filters.rules import describe_rule, rule_from_request
+from devhost.servicebus.policies import Right
 from devhost.servicebus.wire import encode_seen
 
 ALL_SESSIONS_MS = 253_402_300_800_000
@@ -209,18 +210,19 @@ def _list_rules(call: Call) -> tuple[int, Any]:
     return 200, {"rules": [{"rule-description": describe_rule(rule)} for rule in rules]}
 
 
-OPERATIONS: dict[str, Operation] = {
-    "peek-message": _peek,
-    "receive-by-sequence-number": _receive_by_number,
-    "update-disposition": _update_disposition,
-    "renew-lock": _renew_locks,
-    "renew-session-lock": _renew_session_lock,
-    "schedule-message": _schedule,
-    "cancel-scheduled-message": _cancel_scheduled,
-    "get-session-state": _get_session_state,
-    "set-session-state": _set_session_state,
-    "get-message-sessions": _list_sessions,
-    "add-rule": _add_rule,
-    "remove-rule": _remove_rule,
-    "enumerate-rules": _list_rules,
+OPERATIONS: dict[str, tuple[Right, Operation]] = {
+    "peek-message": (Right.LISTEN, _peek),
+    "receive-by-sequence-number": (Right.LISTEN, _receive_by_number),
+    "update-disposition": (Right.LISTEN, _update_disposition),
+    "renew-lock": (Right.LISTEN, _renew_locks),
+    "renew-session-lock": (Right.LISTEN, _renew_session_lock),
+    "schedule-message": (Right.SEND, _schedule),
+    "cancel-scheduled-message": (Right.SEND, _cancel_scheduled),
+    "get-session-state": (Right.LISTEN, _get_session_state),
+    "set-session-state": (Right.LISTEN, _set_session_state),
+    "get-message-sessions": (Right.LISTEN, _list_sessions),
+    "add-rule": (Right.LISTEN, _add_rule),
+    "remove-rule": (Right.LISTEN, _remove_rule),
+    "enumerate-rules": (Right.LISTEN, _list_rules),
 }
+"""By name; with the right that Azure asks for. Rules of a subscription need Listen only."""

@@ -13,6 +13,7 @@ from devhost.servicebus.config import NamespaceConfig
 from devhost.servicebus.connection import Connection
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.http_port import MAX_HEAD_BYTES, answer_http
+from devhost.servicebus.policies import Policies
 from devhost.servicebus.store import NoStore, Store
 from devhost.servicebus.turn import Turn
 
@@ -53,7 +54,12 @@ class Server:
         namespace = Namespace(self._config, journal=turn, agenda=self._agenda)
         if self._store is not None:
             self.message_count = self._store.load(namespace)
-        broker = Broker(namespace=namespace, turn=turn, agenda=self._agenda)
+        broker = Broker(
+            namespace=namespace,
+            policies=Policies(self._config.policies),
+            turn=turn,
+            agenda=self._agenda,
+        )
         self._agenda.on_earlier = self._plan
         self._plan_next()
         host = self._ports.host

@@ -1,4 +1,4 @@
-"""How does one AMQP session keep its windows, links and deliveries?
+"""Keeps the windows, links and deliveries of one AMQP session. Entry point: `Session`.
 
 The server's side of AMQP 1.0, part 2, sections 2.5 to 2.7. A link lives under the client's handle
 in both directions. What comes for an unknown handle is ignored: clients detach what an error has
@@ -15,6 +15,7 @@ from devhost.amqp.frames import transfer_frames
 from devhost.servicebus.errors import NOT_ALLOWED, BusError
 from devhost.servicebus.link import Link
 from devhost.servicebus.links import open_link
+from devhost.servicebus.policies import Right
 
 if TYPE_CHECKING:
     from devhost.servicebus.connection import Connection
@@ -32,6 +33,7 @@ class Session:
         self.broker = connection.broker
         self.channel = channel
         self.links: dict[int, Link] = {}
+        self._needs: dict[int, tuple[str, tuple[Right, ...]]] = {}
         self._next_incoming_id = begin.next_outgoing_id
         self._window = WINDOW
         self._next_outgoing_id = 0
@@ -40,6 +42,23 @@ class Session:
         self._unsettled: dict[int, tuple[Link, Any]] = {}
         self._waiting: deque[bytes] = deque()
         self.send(p.Begin(channel, 0, WINDOW, WINDOW, HANDLE_MAX))
+
+    def require(self, handle: int, path: str, *rights: Right) -> None:
+        """Raise BusError unless the client has one of the rights; asked again when a token ends."""
+        self.connection.grants.check(path, *rights)
+        self._needs[handle] = (path, rights)
+
+    def end_refused_links(self) -> None:
+        """Detach the links for which the client has no right any more."""
+        for handle, (path, rights) in list(self._needs.items()):
+            link = self.links.get(handle)
+            if link is None:
+                continue
+            try:
+                self.connection.grants.check(path, *rights)
+            except BusError as refusal:
+                link.on_detached()
+                self.close_link(handle, refusal)
 
     def send(self, performative: p.Performative) -> None:
         """Send a frame at the end of this turn."""
@@ -126,6 +145,7 @@ class Session:
             link.on_detached()
 
     def _on_attach(self, attach: p.Attach) -> None:
+        self._needs.pop(attach.handle, None)
         old = self.links.pop(attach.handle, None)
         if old is not None:
             self._forget(old)

@@ -40,8 +40,8 @@ class LocalBus:
     def connection_string(self) -> str:
         """What `AZURE_SERVICEBUS_CONNECTION_STRING` holds."""
         return (
-            f"Endpoint=sb://127.0.0.1:{self.port};SharedAccessKeyName=any;SharedAccessKey=any;"
-            "UseDevelopmentEmulator=true;"
+            f"Endpoint=sb://127.0.0.1:{self.port};SharedAccessKeyName=RootManageSharedAccessKey;"
+            "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
         )
 
     def start(self) -> None:

@@ -32,11 +32,26 @@ def _correlation(name: str, **wanted: Any) -> dict[str, Any]:
     return {"Name": name, "Properties": correlation}
 
 
+def _policy(name: str, *rights: str, **keys: str) -> dict[str, Any]:
+    return {"Name": name, "Properties": {"Rights": list(rights), **keys}}
+
+
+ROOT_POLICY, ROOT_KEY = "RootManageSharedAccessKey", "SAS_KEY_VALUE"
 CONFIG = {
     "UserConfig": {
         "Namespaces": [
             {
                 "Name": "sbemulatorns",
+                "AuthorizationRules": [
+                    _policy(
+                        ROOT_POLICY,
+                        *("Manage", "Listen", "Send"),
+                        PrimaryKey=ROOT_KEY,
+                        SecondaryKey="second",
+                    ),
+                    _policy("reader", "Listen", PrimaryKey="reading"),
+                    _policy("writer", "Send", PrimaryKey="writing"),
+                ],
                 "Queues": [
                     *({"Name": name, "Properties": SHORT} for name in PLAIN_QUEUES),
                     *(
@@ -48,6 +63,13 @@ CONFIG = {
                         "Properties": {**SHORT, "LockDuration": "PT2S", "RequiresSession": True},
                     },
                     {"Name": "Mixed/Case.Queue_1", "Properties": SHORT},
+                    {
+                        "Name": "guarded",
+                        "Properties": SHORT,
+                        "AuthorizationRules": [
+                            _policy("own", "Listen", "Send", PrimaryKey="of the queue")
+                        ],
+                    },
                     {"Name": "once", "Properties": {"RequiresDuplicateDetection": True}},
                 ],
                 "Topics": [
@@ -105,9 +127,13 @@ class BusProcess:
     @property
     def connection_string(self) -> str:
         """What the SDKs take, as for Microsoft's emulator."""
+        return self.connection_of(ROOT_POLICY, ROOT_KEY)
+
+    def connection_of(self, policy: str, key: str) -> str:
+        """The same with another policy or key."""
         return (
-            f"Endpoint=sb://127.0.0.1:{self.port};SharedAccessKeyName=RootManageSharedAccessKey;"
-            "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+            f"Endpoint=sb://127.0.0.1:{self.port};SharedAccessKeyName={policy};"
+            f"SharedAccessKey={key};UseDevelopmentEmulator=true;"
         )
 
     def arguments(self) -> Sequence[str]:

@@ -10,14 +10,19 @@ from devhost.amqp import message as m
 from devhost.amqp import performatives as p
 from devhost.amqp.frames import (
     AMQP_HEADER,
+    SASL_FRAME,
+    SASL_HEADER,
     Frame,
     FrameReader,
     ProtocolHeader,
     encode_frame,
     transfer_frames,
 )
+from devhost.amqp.sasl import SaslInit, SaslOutcome
 from devhost.amqp.types import Symbol
+from devhost.servicebus.policies import WELL_KNOWN
 
+ANONYMOUS = SaslInit("ANONYMOUS")
 WAIT_SECONDS = 5.0
 _Wanted = TypeVar("_Wanted")
 
@@ -37,10 +42,23 @@ class Peer:
 
     @classmethod
     async def connect(
-        cls, port: int, *, frame_size: int = 65_536, window: int = 5_000, idle_ms: int | None = None
+        cls,
+        port: int,
+        *,
+        frame_size: int = 65_536,
+        window: int = 5_000,
+        idle_ms: int | None = None,
+        plain: tuple[str, str] | None = (WELL_KNOWN.name, WELL_KNOWN.keys[0]),
     ) -> Peer:
+        """Connect with a policy's name and key, or with none: then tokens are to follow."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         peer = cls(reader, writer, frame_size)
+        writer.write(SASL_HEADER)
+        init = SaslInit("PLAIN", "\0".join(("", *plain)).encode()) if plain else ANONYMOUS
+        writer.write(encode_frame(0, init, type=SASL_FRAME))
+        if (await peer.hear(SaslOutcome)).code:
+            await peer.close()
+            raise PermissionError("SASL failed")
         writer.write(AMQP_HEADER)
         peer.say(
             p.Open("peer", max_frame_size=frame_size, idle_time_out=idle_ms),

@@ -13,10 +13,12 @@ from devhost.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, encode_fra
 from devhost.amqp.sasl import SaslInit
 from devhost.amqp.types import Described, Symbol
 from devhost.servicebus.config import parse_config
+from devhost.servicebus.policies import WELL_KNOWN
 from devhost.servicebus.server import Ports, Server
 from tests.unit.servicebus.peer import SESSION, Peer, message, question
 
 ROUNDS = 300
+RIGHT_KEY = f"\0{WELL_KNOWN.name}\0{WELL_KNOWN.keys[0]}".encode()
 CONFIG = parse_config(
     {
         "UserConfig": {
@@ -73,9 +75,10 @@ def conversation(dice: random.Random) -> list[bytes]:
 def noise(dice: random.Random) -> bytes:
     """One connection's bytes."""
     parts = [encode_frame(0, p.Open("noise")), encode_frame(0, p.Begin(None, 0, 50, 50))]
-    if dice.random() < 0.3:
-        parts.insert(0, SASL_HEADER + encode_frame(0, SaslInit("PLAIN", b"x"), type=SASL_FRAME))
-    whole = bytearray(AMQP_HEADER + b"".join(parts + conversation(dice)))
+    key = dice.choice([RIGHT_KEY, RIGHT_KEY, RIGHT_KEY, b"x", b"\0\xff\0", None])
+    parts.insert(0, SASL_HEADER + encode_frame(0, SaslInit("PLAIN", key), type=SASL_FRAME))
+    parts.insert(1, AMQP_HEADER)
+    whole = bytearray(b"".join(parts + conversation(dice)))
     if dice.random() < 0.5:
         for _ in range(dice.randrange(1, 8)):
             whole[dice.randrange(8, len(whole))] = dice.randrange(256)

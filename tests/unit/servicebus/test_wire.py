@@ -261,28 +261,6 @@ async def test_a_session_id_that_is_no_string_is_refused_and_a_wait_has_its_end(
         assert detach.error.condition == condition
 
 
-async def test_tokens_are_answered_by_entity_and_form(peer: Peer) -> None:
-    peer.open_node("$cbs")
-    good = "SharedAccessSignature sr=a&sig=b&se=9999999999&skn=c"
-    cases = [
-        ("sb://host/q", good, 202),
-        ("sb://host:5672/Q/$management", good, 202),
-        ("sb://host/s/$DeadLetterQueue", good, 202),
-        ("sb://host/nope", good, 404),
-        ("sb://host/q", "SharedAccessSignature sr=a&sig=b&se=5&skn=c", 401),
-        ("sb://host/q", "nonsense", 401),
-    ]
-    for name, token, status in cases:
-        properties = {
-            "operation": "put-token",
-            "type": "servicebus.windows.net:sastoken",
-            "name": name,
-        }
-        answer, _ = await peer.ask(question(properties, token))
-        assert (name, token, answer["status-code"]) == (name, token, status)
-        assert type(answer["status-code"]) is Int
-
-
 @pytest.mark.parametrize(
     ("operation", "body", "status", "condition"),
     [

@@ -1,0 +1,187 @@
+"""Reads shared access policies and checks keys and tokens against them.
+
+Entry points: `parse_policies` for what Config.json says, `Policies.check_token` for what `$cbs`
+receives, `Policies.check_key` for SASL PLAIN. A policy is one of the namespace or of one queue or
+topic, as in Azure.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import unquote
+
+from devhost.servicebus.address import covers, parse_address
+from devhost.servicebus.errors import ConfigError, TokenError
+
+MAX_POLICIES = 12
+"""Azure's limit, for the namespace and for each entity."""
+SIGNATURE_PREFIX = "SharedAccessSignature "
+"""How the text of a shared access signature begins."""
+_EPOCH_SECONDS = re.compile(r"[0-9]{1,11}")
+_BELOW_AN_ENTITY = ("/subscriptions/", "/$")
+
+
+class Right(StrEnum):
+    """What a policy allows; Manage includes the others."""
+
+    LISTEN = "Listen"
+    SEND = "Send"
+    MANAGE = "Manage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A name with keys; `path` is the queue or topic in lower case, "" for the namespace."""
+
+    name: str
+    keys: tuple[str, ...] = field(repr=False)
+    rights: frozenset[Right]
+    path: str = ""
+
+    def is_for(self, path: str) -> bool:
+        """Whether what is under this path belongs to the policy's entity or namespace."""
+        rest = path.removeprefix(self.path)
+        own = rest == "" or rest.startswith(_BELOW_AN_ENTITY)
+        return not self.path or (path.startswith(self.path) and own)
+
+
+WELL_KNOWN = Policy(
+    name="RootManageSharedAccessKey", keys=("SAS_KEY_VALUE",), rights=frozenset(Right)
+)
+"""The policy of Microsoft's emulator, for a configuration that names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A policy's rights below `path`, until a time; None: as long as the connection lives."""
+
+    policy: Policy
+    path: str
+    until_ms: int | None = None
+
+    def allows(self, path: str, rights: Iterable[Right]) -> bool:
+        """Whether one of the rights is given there, were it still time."""
+        given = any(right in self.policy.rights for right in rights)
+        return given and covers(self.path, path) and self.policy.is_for(path)
+
+
+class Policies:
+    """All policies of a configuration."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        self._policies = tuple(policies)
+
+    def check_token(self, token: str, *, audience: str, now_ms: int) -> Grant:
+        """What a shared access signature grants on the audience's path. Raises TokenError."""
+        fields = _token_fields(token)
+        seconds = int(fields["se"])
+        scope, path = parse_address(unquote(fields["sr"])).path, parse_address(audience).path
+        policy = self._find_signer(fields, scope)
+        if seconds * 1_000 <= now_ms:
+            raise TokenError(f"ExpiredToken: The token of policy {policy.name!r} is expired.")
+        if not (covers(scope, path) and policy.is_for(path)):
+            raise TokenError(
+                f"InvalidAudience: The token is for {unquote(fields['sr'])!r}, not for "
+                f"{audience!r}: sign a token for this address or for the namespace."
+            )
+        return Grant(policy=policy, path=path, until_ms=seconds * 1_000)
+
+    def check_key(self, name: str, key: str) -> Grant:
+        """What a policy's name with its key grants. Raises TokenError."""
+        for policy in self._policies:
+            if policy.name == name and any(_same(key, each) for each in policy.keys):
+                return Grant(policy=policy, path=policy.path)
+        raise self._unknown(name)
+
+    def _find_signer(self, fields: Mapping[str, str], scope: str) -> Policy:
+        signed = f"{fields['sr']}\n{fields['se']}".encode()
+        given = unquote(fields["sig"])
+        for policy in self._policies:
+            named = policy.name == unquote(fields["skn"]) and policy.is_for(scope)
+            if named and any(_same(given, _sign(signed, key)) for key in policy.keys):
+                return policy
+        raise self._unknown(unquote(fields["skn"]))
+
+    def _unknown(self, name: str) -> TokenError:
+        known = any(policy.name == name for policy in self._policies)
+        reason = f"the key of policy {name!r} is another" if known else f"no policy {name!r} exists"
+        return TokenError(
+            f"InvalidSignature: The token has an invalid signature: {reason}, at this address, in "
+            "the AuthorizationRules of Config.json. Correct the connection string or add the rule."
+        )
+
+
+def parse_policies(entries: Iterable[Mapping[str, Any]], path: str) -> tuple[Policy, ...]:
+    """The policies that an `AuthorizationRules` list gives an entity. Raises ConfigError."""
+    policies = tuple(_parse_policy(entry, path) for entry in entries)
+    names = [policy.name for policy in policies]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"AuthorizationRules name {twice!r} twice")
+    if len(policies) > MAX_POLICIES:
+        raise ConfigError(f"AuthorizationRules has {len(policies)} entries, of {MAX_POLICIES}")
+    return policies
+
+
+def _parse_policy(entry: Mapping[str, Any], path: str) -> Policy:
+    name, properties = entry.get("Name"), entry.get("Properties")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"an entry of AuthorizationRules has the name {name!r}")
+    if not isinstance(properties, dict):
+        raise ConfigError(f"AuthorizationRules {name!r} has no Properties with Rights and a key")
+    unknown = properties.keys() - {"Rights", "PrimaryKey", "SecondaryKey"}
+    if unknown:
+        raise ConfigError(
+            f"AuthorizationRules {name!r} does not know {min(unknown)!r}; "
+            "it knows Rights, PrimaryKey, SecondaryKey"
+        )
+    keys = [properties.get("PrimaryKey")]
+    keys += [properties["SecondaryKey"]] if "SecondaryKey" in properties else []
+    if not all(isinstance(key, str) and key for key in keys):
+        raise ConfigError(f"AuthorizationRules {name!r}: a key must be a text that is not empty")
+    rights = _parse_rights(name, properties.get("Rights"))
+    return Policy(name=name, keys=tuple(map(str, keys)), rights=rights, path=path)
+
+
+def _parse_rights(name: str, given: Any) -> frozenset[Right]:
+    try:
+        rights = frozenset(Right(each) for each in given)
+    except (TypeError, ValueError):
+        rights = frozenset()
+    if not rights:
+        raise ConfigError(
+            f"AuthorizationRules {name!r}: Rights {given!r} is not a list of " + ", ".join(Right)
+        )
+    if Right.MANAGE in rights and len(rights) < len(Right):
+        raise ConfigError(f"AuthorizationRules {name!r}: Manage needs Listen and Send too")
+    return rights
+
+
+def _token_fields(token: str) -> dict[str, str]:
+    """The fields as written: a signature is over the encoded address. Raises TokenError."""
+    pairs = [part.partition("=") for part in token.removeprefix(SIGNATURE_PREFIX).split("&")]
+    fields = {name: value for name, _, value in pairs}
+    complete = all(fields.get(name) for name in ("sr", "sig", "se", "skn"))
+    if not token.startswith(SIGNATURE_PREFIX) or not complete or len(fields) < len(pairs):
+        raise TokenError(
+            f"MalformedToken: The token is not '{SIGNATURE_PREFIX}sr=…&sig=…&se=…&skn=…', "
+            "each field once."
+        )
+    if not _EPOCH_SECONDS.fullmatch(fields["se"]):
+        raise TokenError(f"MalformedToken: The expiry {fields['se']!r} is not epoch seconds.")
+    return fields
+
+
+def _sign(signed: bytes, key: str) -> str:
+    return base64.b64encode(hmac.digest(key.encode(), signed, hashlib.sha256)).decode()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
