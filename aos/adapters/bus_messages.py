@@ -7,7 +7,6 @@ Bodies are JSON in UTF-8. The trace context travels as `traceparent` (W3C) and a
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from aos.domain.envelope import (
     ToolResult,
     to_dict,
 )
+from aos.domain.json_writer import write_json
 from aos.domain.run import to_wire_time
 from aos.ports import ReceivedMessage
 
@@ -149,7 +149,7 @@ def postponed_message(message: ReceivedMessage, *, at: datetime, attempt: int) -
 
 
 def _json(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return write_json(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _present(**values: object) -> dict[str, object]:

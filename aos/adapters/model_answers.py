@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from aos.domain.json_writer import write_json
 from aos.domain.run import Usage
 from aos.domain.tool import AskedCall
 from aos.errors import AosError, RunFailed, TransientError
@@ -172,7 +173,7 @@ def _is_object(value: object) -> bool:
 
 def _arguments(value: object) -> str:
     """As text; some endpoints give the object itself."""
-    return _words(value) if isinstance(value, str | None) else json.dumps(value)
+    return _words(value) if isinstance(value, str | None) else write_json(value)
 
 
 def _words(value: object) -> str:

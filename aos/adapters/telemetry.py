@@ -8,7 +8,6 @@ which is loaded only then.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
@@ -25,6 +24,7 @@ from aos.adapters.tracing import (
     attribute_values,
     current_traceparent,
 )
+from aos.domain.json_writer import write_json
 from aos.ports import Span, SpanKind
 
 LOGGER = "aos"
@@ -148,7 +148,7 @@ def _line(event: str, constant: Mapping[str, object], fields: Mapping[str, objec
         **{name: _cut(value) for name, value in fields.items()},
     }
     present = {name: value for name, value in line.items() if value is not None}
-    text = json.dumps(present, ensure_ascii=False, default=str)
+    text = write_json(present, ensure_ascii=False, default=str)
     # A lone surrogate, which no stream can encode, becomes the JSON escape of itself.
     return _SECRET.sub(r"\1***", text.encode("utf-8", "backslashreplace").decode())
 

@@ -7,7 +7,6 @@ command cannot be carried out (wrong usage, nothing there). `--json` is for mach
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 
 from aos.client.address import DEFAULT_URL
 from aos.client.errors import AosClientError, AosUnreachable
+from aos.domain.json_writer import write_json
 from aos.domain.run import RunStatus, to_wire_time
 from aos.errors import ConfigurationError
 from aos.version import __version__
@@ -77,7 +77,7 @@ def _runs(options: argparse.Namespace) -> int:
     runs = list(found)
     if options.json:
         for run in runs:
-            _say(json.dumps(run, ensure_ascii=False))
+            _say(write_json(run, ensure_ascii=False))
         return DONE
     row = "{:<24}  {:<16}  {:<20}  {:<36}  {}"
     _say(row.format("CREATED", "STATUS", "AGENT", "RUN", "CONVERSATION"))
@@ -239,7 +239,7 @@ def _count(text: str) -> int:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return write_json(value, indent=2, ensure_ascii=False)
 
 
 def _say(text: str, *, to: TextIO | None = None) -> None:

@@ -11,7 +11,6 @@ never runs twice.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from aos.client.address import find_address
 from aos.client.transport import CALL_SECONDS, RETRY_SECONDS, Answer, Call, Transport
+from aos.domain.json_writer import write_json
 from aos.domain.run import RunStatus
 
 Json: TypeAlias = dict[str, Any]
@@ -157,7 +157,7 @@ class AosClient:
 
     def rollback_agent(self, agent_id: str, digest: str, *, if_match: str | None = None) -> Json:
         """Upload an earlier version again (admins); its status."""
-        body = json.dumps({"digest": digest}).encode()
+        body = write_json({"digest": digest}).encode()
         return self._change(
             "POST", f"{_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
         )
@@ -183,7 +183,7 @@ class AosClient:
         call = Call(
             method="POST",
             path=f"{_run_path(run_id)}/approvals/{_part(tool_call_id)}",
-            body=json.dumps({"decision": decision, "reason": reason}).encode(),
+            body=write_json({"decision": decision, "reason": reason}).encode(),
             headers={"Content-Type": "application/json"},
             repeatable=False,
         )
@@ -220,7 +220,7 @@ class AosClient:
             Call(
                 method="POST",
                 path=f"{_agent_path(agent_id)}/run",
-                body=json.dumps(body).encode(),
+                body=write_json(body).encode(),
                 headers=headers,
                 timeout_seconds=wait_seconds + CALL_SECONDS,
             )
@@ -262,7 +262,7 @@ class AosClient:
 
 def _card_text(card: Mapping[str, Any]) -> bytes:
     """As a person would write it; what is no UTF-8 is for AOS to refuse, with its words."""
-    text = json.dumps(card, indent=2, ensure_ascii=False)
+    text = write_json(card, indent=2, ensure_ascii=False)
     return text.encode(errors="surrogatepass") + b"\n"
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aos.client.errors import AosClientError, AosUnreachable
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.domain.json_writer import write_json
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusClient, ServiceBusReceivedMessage, ServiceBusReceiver
@@ -154,7 +155,7 @@ class QueueClient:
 
         addressed = self._session_id is not None or self._replies != RESPONSES_QUEUE
         message = ServiceBusMessage(
-            json.dumps(body),
+            write_json(body),
             content_type="application/json",
             message_id=key or correlation_id,
             correlation_id=correlation_id,

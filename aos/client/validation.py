@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aos.domain.card import CardPolicy, LimitBounds
+from aos.domain.json_writer import write_json
 from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path
 from aos.settings import Settings
@@ -60,7 +60,7 @@ def reports_as_json(reports: Sequence[FileReport]) -> str:
         {"file": str(report.path), report.kind.id_field: report.card_id, **report.status}
         for report in reports
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False)
+    return write_json(rows, indent=2, ensure_ascii=False)
 
 
 def reports_as_text(reports: Sequence[FileReport]) -> str:

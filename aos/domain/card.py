@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from aos.domain.json_writer import write_json
+
 MAX_CARD_BYTES = 64 * 1024
+MAX_PROBLEMS = 20
+"""What is reported about one card, at most."""
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 ID_RULE = "1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit"
+LONGEST_COMPARED = 128
+"""In characters, of a word that a known one is looked for to."""
 MAX_NAME = 512
 """A blob whose name claims a longer id is no card: its status file could not be named."""
 
@@ -118,7 +123,7 @@ class CardPolicy:
     def fingerprint(self) -> str:
         """A digest of the policy and of the rules: a card judged under another is judged anew."""
         plain = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self).items()}
-        text = json.dumps([RULES_VERSION, plain], sort_keys=True)
+        text = write_json([RULES_VERSION, plain], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -135,7 +140,7 @@ def digest_of(body: bytes) -> str:
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
     """The known word most like `word` (case, `_` and `-` aside), if one is like it at all."""
     plain = {_letters(k): k for k in sorted(known)}
-    found = difflib.get_close_matches(_letters(word), plain, n=1, cutoff=cutoff)
+    found = difflib.get_close_matches(_letters(word[:LONGEST_COMPARED]), plain, n=1, cutoff=cutoff)
     return plain[found[0]] if found else None
 
 

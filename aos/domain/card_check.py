@@ -13,6 +13,7 @@ from aos.domain.agent_card import references
 from aos.domain.card import (
     ID_RULE,
     MAX_CARD_BYTES,
+    MAX_PROBLEMS,
     Assessment,
     CardKind,
     CardPolicy,
@@ -25,9 +26,8 @@ from aos.domain.card_effects import effect_warnings
 from aos.domain.json_text import ROOT, JsonTextError, parse_json
 from aos.domain.mcp_rules import server_problems, server_warnings
 
-MAX_PROBLEMS = 20
 MAX_TEXT = 300
-"""Bounds of what is reported about one card, in problems and in characters a text."""
+"""The longest text that is reported about a card, in characters."""
 
 
 def assess_card(

@@ -7,15 +7,15 @@ secrets.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from aos.domain.card import ID_RULE, CardKind, CardProblem, nearest
+from aos.domain.card import ID_RULE, MAX_PROBLEMS, CardKind, CardProblem, nearest
 from aos.domain.card_schema import KNOWN_FIELDS
 from aos.domain.json_text import ROOT, join_path
+from aos.domain.json_writer import write_json
 
 _SECRET_FIELDS = ("env", "headers")
 Location = tuple[int | str, ...]
@@ -41,8 +41,8 @@ _TYPES = {
 
 
 def problems_of(error: ValidationError, raw: Any, kind: CardKind) -> list[CardProblem]:
-    """One problem for each error, in the order of the fields."""
-    found = error.errors(include_url=False)
+    """One problem for each of the first errors, in the order of the fields."""
+    found = error.errors(include_url=False)[:MAX_PROBLEMS]
     problems: list[CardProblem] = []
     for item in found:
         location, reason = item["loc"], item["type"]
@@ -135,9 +135,9 @@ def _describe(value: Any, *, secret: bool = False) -> str:
         case str() if secret:
             return "a string"
         case str():
-            return f"the string {json.dumps(value[:60], ensure_ascii=False)}"
+            return f"the string {write_json(value[:60], ensure_ascii=False)}"
         case bool() if not secret:
-            return json.dumps(value)
+            return write_json(value)
         case int() | float() if not secret:
             return f"the number {value!r}"
         case _:

@@ -15,6 +15,7 @@ from typing import Any
 
 from aos.domain.card import CardKind, CardProblem, CardReference
 from aos.domain.catalog import CardVersion, CatalogEntry, CatalogIndex
+from aos.domain.json_writer import write_json
 from aos.domain.run import from_wire_time, required_time, to_wire_time
 
 SCHEMA = 1
@@ -99,7 +100,7 @@ def marker_from_json(body: bytes) -> int:
 
 def status_to_json(status: Mapping[str, Any]) -> bytes:
     """A status file, for people to read."""
-    return json.dumps(status, indent=2, ensure_ascii=False).encode() + b"\n"
+    return write_json(status, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def _entry_to_raw(entry: CatalogEntry) -> dict[str, Any]:
@@ -150,4 +151,4 @@ def _problems(raw: Iterable[Mapping[str, str]]) -> tuple[CardProblem, ...]:
 
 
 def _to_bytes(raw: Mapping[str, Any]) -> bytes:
-    return json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return write_json(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -15,7 +15,7 @@ _FIELDS = (
     ("month", 1, 12),
     ("day of week", 0, 7),
 )
-_PART = re.compile(r"(\*|[0-9a-z]+(?:-[0-9a-z]+)?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
+_PART = re.compile(r"(\*|[0-9a-z]{1,4}(?:-[0-9a-z]{1,4})?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
 
 
 def cron_problem(text: str) -> str | None:

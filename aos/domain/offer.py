@@ -14,6 +14,7 @@ from typing import Any
 
 from aos.domain.active_run import OpenCall
 from aos.domain.agent_card import AgentCard, Approval, ToolGrant
+from aos.domain.json_writer import known_json
 from aos.domain.tool import (
     DELEGATE,
     MAX_CALLS_A_TURN,
@@ -108,15 +109,18 @@ def plan_calls(
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that the model wrote (nothing at all is an empty one), or None."""
+    """The JSON object that the model wrote (nothing at all is an empty one), or None.
+
+    None too where it holds what JSON does not know: `NaN`, `1e999`, half a surrogate pair.
+    """
     if not text.strip():
         return {}
     try:
-        value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
+        value = json.loads(text)
+        known = known_json(value) == value
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if known and isinstance(value, dict) else None
 
 
 def _planned(call: AskedCall, offer: Offer, *, index: int, call_id: str) -> OpenCall:
@@ -177,10 +181,6 @@ def _delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | Non
     if not isinstance(message, str) or not message.strip():
         return "message is missing; write what the agent is asked to do"
     return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _granted(

@@ -7,13 +7,13 @@ door shows (docs/CONTRACTS.md, "The run object"). Both know their wire form.
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.json_writer import write_json
 from aos.errors import ErrorInfo
 
 RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
@@ -73,7 +73,7 @@ def request_digest(
 ) -> str:
     """SHA-256 (hex) over what makes two requests the same; headers and waits are not in it."""
     body = [agent_id, message, conversation_id, metadata]
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = write_json(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

@@ -7,7 +7,6 @@ history in the order in which they were asked for, and the next turn is owed.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from aos.domain.agent_card import AgentLimits
 from aos.domain.conversation import Conversation, Step
 from aos.domain.ending import active_run, continue_run, end_active, results
 from aos.domain.envelope import CallTool, Outgoing, RequestRun, to_main, to_mcp
+from aos.domain.json_writer import write_json
 from aos.domain.run import ParentRun, RunStatus, Usage
 from aos.domain.tool import Decision, ToolOutcome
 from aos.errors import ErrorInfo
@@ -165,7 +165,7 @@ def _kept(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
     if not result.parts:
         return result
     here = [call.result.parts for call in active.calls if call.result is not None]
-    size = sum(len(json.dumps(parts)) for parts in (*here, result.parts))
+    size = sum(len(write_json(parts)) for parts in (*here, result.parts))
     if size <= MAX_PARTS_BYTES:
         return result
     note = "(what was not text is not kept: a turn holds at most 2 MiB of it)"

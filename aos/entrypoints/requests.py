@@ -7,7 +7,7 @@ Import this module only where a body is read: pydantic takes its time to load.
 
 from __future__ import annotations
 
-import json
+import asyncio
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -21,11 +21,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aos.domain.json_text import JsonTextError, parse_json
+from aos.domain.json_writer import write_json
 from aos.entrypoints.ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.errors import Refused
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_PARTS = 256
+LARGEST_READ_AT_ONCE = 32 * 1024
 BLANK_RULE = r"\S"
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
@@ -148,6 +150,13 @@ def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
     return value
 
 
+async def take_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
+    """The same as `read_object`; a large body is read beside the event loop, which serves on."""
+    if len(body) <= LARGEST_READ_AT_ONCE:
+        return read_object(body, max_bytes=max_bytes)
+    return await asyncio.to_thread(read_object, body, max_bytes=max_bytes)
+
+
 def validate(model: type[M], raw: dict[str, Any]) -> M:
     """The body as a value; raises Refused `invalid_request` naming the first field in error."""
     try:
@@ -166,7 +175,7 @@ def message_text(message: str | list[TextPart]) -> str:
 
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
     """Bound what is kept and sent for every run; raises Refused `too_large`."""
-    described = len(json.dumps(metadata, ensure_ascii=False).encode())
+    described = len(write_json(metadata, ensure_ascii=False).encode())
     if described > MAX_METADATA_BYTES:
         raise Refused(
             "too_large",
@@ -234,7 +243,7 @@ _WANTED = {
 def _describe(value: Any) -> str:
     match value:
         case None | bool() | int() | float():
-            return json.dumps(value)[:40]
+            return write_json(value)[:40]
         case dict():
             return "an object"
         case list():
@@ -242,4 +251,4 @@ def _describe(value: Any) -> str:
         case str() if len(value) > 40:
             return f"a text of {len(value)} characters"
         case _:
-            return json.dumps(value, ensure_ascii=False)
+            return write_json(value, ensure_ascii=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from aos.domain.conversation import Conversation, Message
+from aos.domain.json_writer import write_json
 from aos.domain.run import Run, RunStatus
 from aos.errors import Refused
 from aos.ports import ConversationStore, IndexedRun, RequestStore, RunIndex
@@ -115,7 +115,7 @@ def _within(messages: list[Message], limit: int) -> list[Message]:
     """The first messages that are together no larger, and at least one."""
     size = 0
     for place, message in enumerate(messages):
-        size += len(message.content) + sum(len(json.dumps(part)) for part in message.parts)
+        size += len(message.content) + sum(len(write_json(part)) for part in message.parts)
         if place and size > limit:
             return messages[:place]
     return messages

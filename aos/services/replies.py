@@ -9,7 +9,6 @@ recording it: with the same id and the same bytes.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aos.domain.envelope import (
@@ -22,6 +21,7 @@ from aos.domain.envelope import (
     ToolResult,
     to_realm,
 )
+from aos.domain.json_writer import write_json
 from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
 from aos.domain.tool import shown
 from aos.errors import ErrorInfo, StaleWrite, TransientError
@@ -163,7 +163,7 @@ class Replies:
     def _shown(self, ended: RunEnded) -> dict[str, Any]:
         """The run object; where it is too large for the bus without output, saying where it is."""
         run = ended.run.to_dict()
-        if len(json.dumps(run)) <= MAX_RUN_BYTES:
+        if len(write_json(run)) <= MAX_RUN_BYTES:
             return run
         url = f"{self._public_url}/api/runs/{ended.run.run_id}"
         return {**run, "output": None, "output_parts": None, "details": {"url": url}}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from aos.domain.json_writer import write_json
 from aos.domain.run import Usage
 from aos.domain.tool import AskedCall
 from aos.ports import ModelAnswer, ModelCall
@@ -20,7 +20,7 @@ class Calls:
         self.asked = tuple(
             AskedCall(
                 name=name,
-                arguments=arguments if isinstance(arguments, str) else json.dumps(arguments),
+                arguments=arguments if isinstance(arguments, str) else write_json(arguments),
             )
             for name, arguments in calls
         )

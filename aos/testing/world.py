@@ -26,6 +26,7 @@ from aos.domain.envelope import (
     RunEnded,
     read_command,
 )
+from aos.domain.json_writer import write_json
 from aos.domain.run import ReplyAddress, Run
 from aos.domain.tool import ToolOutcome, ToolSchema, Verdict
 from aos.errors import SessionLost, TransientError
@@ -67,7 +68,7 @@ class MemoryWorld(WiredServices):
 
     async def _put(self, kind: CardKind, card: dict[str, Any]) -> dict[str, Any]:
         card_id = card[kind.id_field]
-        await self.config.write(kind.blob_name(card_id), json.dumps(card).encode())
+        await self.config.write(kind.blob_name(card_id), write_json(card).encode())
         await self.publisher.publish()
         blob = await self.config.read(f"status/{kind.blob_name(card_id)}")
         assert blob is not None

@@ -29,7 +29,7 @@ _NAMES = {
     ),
     "day of week": (["sun", "mon", "tue", "wed", "thu", "fri", "sat"], 0),
 }
-_PART = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?")
+_PART = re.compile(r"(\*|\w{1,12})(?:-(\w{1,12}))?(?:/(\d{1,4}))?")
 _HORIZON = timedelta(days=366 * 9)
 
 

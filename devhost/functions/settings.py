@@ -22,7 +22,7 @@ LOCAL_BUS = (
     "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
 )
 _EXPRESSION = re.compile(r"%([^%]+)%")
-_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d+):(\d+)(?::(\d+)(?:\.(\d+))?)?")
+_TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,8}):(\d{1,8})(?::(\d{1,8})(?:\.(\d{1,9}))?)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from aos.domain.json_writer import write_json
 
 GUARD = Path(__file__).with_name("guard.py")
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
@@ -108,7 +109,7 @@ class ServerProcess:
             "folder": plan.folder,
         }
         assert guard.stdin is not None
-        guard.stdin.write(json.dumps(spec).encode() + b"\n")
+        guard.stdin.write(write_json(spec).encode() + b"\n")
         return process
 
     @property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from aos.domain.json_writer import known_json, write_json
 from aos.domain.tool import ToolOutcome, shown
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def outcome_of(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
         texts.append(text)
         if block.type == "text":
             continue
-        part = block.model_dump(mode="json", by_alias=True, exclude_none=True)
-        room -= len(json.dumps(part))
+        part = known_json(block.model_dump(mode="json", by_alias=True, exclude_none=True))
+        room -= len(write_json(part))
         if room < 0:
             texts[-1] = f"{text} (not kept: the parts of one result may have 4 MiB)"
         else:
             parts.append(masker.value(part))
     if not texts and result.structured_content is not None:
-        texts.append(json.dumps(result.structured_content, ensure_ascii=False))
+        texts.append(write_json(result.structured_content, ensure_ascii=False))
     return ToolOutcome(
         outcome="error" if result.is_error else "ok",
         content=shown(masker.text("\n".join(texts))),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from aos.adapters.mcp.results import Masker
+from aos.domain.json_writer import known_json, write_json
 from aos.domain.tool import ToolSchema
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def all_tools(session: ClientSession, masker: Masker) -> list[ToolSchema]:
         page = await _page(session, cursor)
         for tool in page.tools:
             schema = _schema(tool, masker)
-            room -= len(json.dumps(schema.to_dict()))
+            room -= len(write_json(schema.to_dict()))
             found.append(schema)
         if len(found) > MOST_TOOLS or room < 0:
             raise NotListable(
@@ -58,8 +58,8 @@ def _schema(tool: types.Tool, masker: Masker) -> ToolSchema:
     return ToolSchema(
         name=tool.name,
         description=masker.text(tool.description or ""),
-        input_schema=masker.value(tool.input_schema),
+        input_schema=masker.value(known_json(tool.input_schema)),
         annotations={}
         if hints is None
-        else hints.model_dump(mode="json", by_alias=True, exclude_none=True),
+        else known_json(hints.model_dump(mode="json", by_alias=True, exclude_none=True)),
     )

@@ -5,13 +5,13 @@ The fake of `Bus`: it puts onto a `MemoryBroker` what the real one puts onto Ser
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from aos.adapters.bus_messages import agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.envelope import Event, Outgoing, Reply, to_dict
+from aos.domain.json_writer import write_json
 from aos.domain.run import to_wire_time
 from aos.ports import Clock, ReceivedMessage
 
@@ -27,7 +27,7 @@ class MemoryBus:
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled when it says so."""
         command = outgoing.command
-        body = json.dumps(to_dict(command)).encode()
+        body = write_json(to_dict(command)).encode()
 
         def act() -> None:
             self._broker.send(
@@ -45,7 +45,7 @@ class MemoryBus:
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply to its entity."""
-        body = json.dumps(reply.body).encode()
+        body = write_json(reply.body).encode()
 
         def act() -> None:
             self._broker.send(
@@ -62,7 +62,7 @@ class MemoryBus:
 
     async def publish(self, event: Event) -> None:
         """Publish a CloudEvent, with the property `aos_app` set."""
-        body = json.dumps(_cloud_event(event)).encode()
+        body = write_json(_cloud_event(event)).encode()
 
         def act() -> None:
             self._broker.send(

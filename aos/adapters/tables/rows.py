@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.json_writer import write_json
 from aos.errors import AosError, TransientError
 
 SCHEMA = 1
@@ -170,12 +171,12 @@ def _sized(value: Any) -> tuple[str, int]:
     try:
         return text, len(text.encode())
     except UnicodeEncodeError:
-        text = json.dumps(value, separators=(",", ":"))
+        text = write_json(value, separators=(",", ":"))
         return text, len(text)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return write_json(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _chunk(number: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
+from aos.domain.json_writer import write_json
 from aos.domain.run import from_wire_time, to_wire_time
 from aos.domain.tool import ServerTools, ToolSchema
 
@@ -58,7 +59,7 @@ def _document(tools: ServerTools) -> dict[str, Any]:
     """The stored form: tools in texts of fifty, of which large ones are kept as payloads."""
     schemas = [schema.to_dict() for schema in tools.tools]
     texts = [
-        json.dumps(schemas[start : start + TOOLS_A_TEXT], ensure_ascii=False)
+        write_json(schemas[start : start + TOOLS_A_TEXT], ensure_ascii=False)
         for start in range(0, len(schemas), TOOLS_A_TEXT)
     ]
     return {

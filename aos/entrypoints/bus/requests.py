@@ -6,6 +6,7 @@ over HTTP. What is no JSON object in UTF-8 is unreadable.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -14,6 +15,7 @@ import azure.functions as func
 from aos.domain.caller import Caller
 from aos.domain.card import is_card_id
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.domain.json_writer import known_json, write_json
 from aos.domain.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
@@ -28,6 +30,7 @@ from aos.services.replies import Replies
 DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"
 MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
+LARGEST_LENIENT_AT_ONCE = 32 * 1024
 
 
 class RequestQueue:
@@ -59,7 +62,7 @@ class RequestQueue:
         await self._settling.handle(msg, self._take, entity=REQUESTS_QUEUE, give_up=self._give_up)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        lenient = _json_object(message.body)
+        lenient = await _lenient(message.body)
         try:
             await self._serve(message, span)
         except (TransientError, SessionLost):
@@ -68,9 +71,9 @@ class RequestQueue:
             await self._refuse(message, error.info, lenient)
 
     async def _serve(self, message: ReceivedMessage, span: Span) -> None:
-        from aos.entrypoints.requests import read_object
+        from aos.entrypoints.requests import take_object
 
-        raw = read_object(message.body, max_bytes=MAX_BODY_BYTES)
+        raw = await take_object(message.body, max_bytes=MAX_BODY_BYTES)
         kind = raw.get("type", "run.request")
         if message.expires_at is not None and message.expires_at <= self._clock.now():
             raise Refused(
@@ -86,7 +89,7 @@ class RequestQueue:
             case _:
                 raise Refused(
                     "invalid_request",
-                    f"type is {json.dumps(kind)[:80]}; write run.request, run.cancel or"
+                    f"type is {write_json(kind)[:80]}; write run.request, run.cancel or"
                     " approval.decide",
                     field="type",
                 )
@@ -213,6 +216,13 @@ def _named_run(body: dict[str, Any]) -> str | None:
     return run_id_of(named)
 
 
+async def _lenient(body: bytes) -> dict[str, Any]:
+    """The body's JSON object; a large body is read beside the event loop."""
+    if len(body) <= LARGEST_LENIENT_AT_ONCE:
+        return _json_object(body)
+    return await asyncio.to_thread(_json_object, body)
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     """The body's JSON object, read leniently: what may be said of it in an answer."""
     try:
@@ -227,7 +237,6 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _speakable(value: Any) -> bool:
     """Can this be sent back as JSON in UTF-8?"""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
+        return bool(known_json(value) == value)
+    except RecursionError:
         return False
-    return True

@@ -6,7 +6,6 @@ of it into a response: every error becomes its status here, once.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import azure.functions as func
 
 from aos.domain.caller import Caller
+from aos.domain.json_writer import write_json
 from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.routes import Route
@@ -202,7 +202,7 @@ def _retry_after(error: AosError) -> int:
 def _response(answer: Answer) -> func.HttpResponse:
     raw = answer.raw
     if raw is None:
-        text = json.dumps(answer.body, ensure_ascii=False, separators=(",", ":"))
+        text = write_json(answer.body, ensure_ascii=False, separators=(",", ":"))
         raw = text.encode("utf-8", "replace")
     return func.HttpResponse(
         raw,

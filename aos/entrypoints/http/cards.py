@@ -109,10 +109,10 @@ class CardRoutes:
         return Answer(body={"items": items, "next": None})
 
     async def _rollback(self, call: Call) -> Answer:
-        from aos.entrypoints.requests import RollbackBody, read_object, validate
+        from aos.entrypoints.requests import RollbackBody, take_object, validate
 
         media_type(call, text_too=False)
-        raw = read_object(call.request.get_body(), max_bytes=MAX_ROLLBACK_BYTES)
+        raw = await take_object(call.request.get_body(), max_bytes=MAX_ROLLBACK_BYTES)
         result = await self._editor.rollback(
             self._kind,
             self._card_id(call),

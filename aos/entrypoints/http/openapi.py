@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from aos.domain.card import ID_PATTERN
 from aos.domain.card_schema import card_schema
+from aos.domain.json_writer import write_json
 from aos.domain.run import RunStatus
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
@@ -213,7 +214,7 @@ def _components() -> dict[str, Schema]:
             schema["properties"].pop(field, None)
         _add(components, name, schema)
     for name, card in (("AgentCard", "agent"), ("McpServerCard", "mcp-server")):
-        text = json.dumps(card_schema(card))  # type: ignore[arg-type]  # both are SchemaNames
+        text = write_json(card_schema(card))  # type: ignore[arg-type]  # both are SchemaNames
         schema = json.loads(text.replace("#/$defs/", SHAPES))
         schema.pop("$schema")
         _add(components, name, schema)
@@ -243,7 +244,7 @@ def _alone(name: str) -> Schema:
     components = _components()
     wanted, found = [name], set[str]()
     while wanted:
-        text = json.dumps(components[wanted.pop()])
+        text = write_json(components[wanted.pop()])
         for other in components:
             if f'"{SHAPES}{other}"' in text and other not in found:
                 found.add(other)
@@ -251,5 +252,5 @@ def _alone(name: str) -> Schema:
     schema = {"$schema": DIALECT, "title": name, **components[name]}
     if found:
         schema["$defs"] = {other: components[other] for other in sorted(found)}
-    alone: Schema = json.loads(json.dumps(schema).replace(SHAPES, "#/$defs/"))
+    alone: Schema = json.loads(write_json(schema).replace(SHAPES, "#/$defs/"))
     return alone

@@ -118,10 +118,10 @@ def next_page(call: Call, token: str | None) -> str | None:
 
 def _values(request: func.HttpRequest) -> Mapping[str, str]:
     """Every name once; of one that is there several times a reading will find all, and fail."""
-    values: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for name, value in parse_qsl(urlsplit(request.url).query, keep_blank_values=True):
-        values[name] = f"{values[name]},{value}" if name in values else value
-    return {**request.params, **values}
+        found.setdefault(name, []).append(value)
+    return {**request.params, **{name: ",".join(values) for name, values in found.items()}}
 
 
 def _moment(text: str) -> datetime | None:

@@ -86,7 +86,7 @@ class RunRoutes:
     async def _start(self, call: Call) -> Answer:
         caller = call.known_caller
         key = _idempotency_key(call)
-        asked = self._read(call)
+        asked = await self._read(call)
         admission = await self._admissions.admit(
             asked.request,
             door="http",
@@ -122,10 +122,10 @@ class RunRoutes:
         run = await self._admissions.cancel(_run_id(call), call.known_caller)
         return Answer(status=202, body=run.to_dict(), headers=_follow(run))
 
-    def _read(self, call: Call) -> _Asked:
+    async def _read(self, call: Call) -> _Asked:
         from aos.entrypoints.requests import check_sizes, message_text
 
-        body = self._body(call)
+        body = await self._body(call)
         message, metadata = message_text(body.message), body.metadata or {}
         check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
         session = _session(call, body)
@@ -143,9 +143,9 @@ class RunRoutes:
             framework=session is not None or body.waitForResponse is not None,
         )
 
-    def _body(self, call: Call) -> Any:
+    async def _body(self, call: Call) -> Any:
         """The body as a `RunBody`: JSON, or a text that is the message."""
-        from aos.entrypoints.requests import RunBody, read_object, validate
+        from aos.entrypoints.requests import RunBody, take_object, validate
 
         raw = call.request.get_body()
         if media_type(call) == _TEXT:
@@ -155,7 +155,7 @@ class RunRoutes:
                 raise Refused(
                     "invalid_request", "the text is not UTF-8; send it in UTF-8"
                 ) from error
-        return validate(RunBody, read_object(raw, max_bytes=self._bounds.body_bytes))
+        return validate(RunBody, await take_object(raw, max_bytes=self._bounds.body_bytes))
 
     def _reply(self, body: Any) -> ReplyAddress | None:
         if body.reply_to is None:

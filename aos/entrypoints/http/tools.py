@@ -55,13 +55,12 @@ class ToolRoutes:
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _decide(self, call: Call) -> Answer:
-        from aos.entrypoints.requests import DecisionBody, read_object, validate
+        from aos.entrypoints.requests import DecisionBody, take_object, validate
 
         media_type(call, text_too=False)
         run_id, tool_call_id = _named(call)
-        body = validate(
-            DecisionBody, read_object(call.request.get_body(), max_bytes=self._max_body_bytes)
-        )
+        raw = await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
+        body = validate(DecisionBody, raw)
         decision = await self._approvals.decide(
             run_id, tool_call_id, body.decision, body.reason or "", caller=call.known_caller
         )

@@ -6,7 +6,6 @@ disagree for longer than that takes. It gives plain values; the routes are the e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from aos.domain.catalog import (
     status_of,
 )
 from aos.domain.json_text import JsonTextError, parse_json
+from aos.domain.json_writer import write_json
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
 from aos.ports import Blob, BlobStore, Clock
 from aos.services.catalog import layout
@@ -266,7 +266,7 @@ def _invalid(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
 
 
 def _absent(kind: CardKind, card_id: str, entry: CatalogEntry | None) -> Refused:
-    shown = json.dumps(card_id[:100], ensure_ascii=False)
+    shown = write_json(card_id[:100], ensure_ascii=False)
     if kind is CardKind.MCP_SERVER:
         return Refused("server_not_found", f"there is no MCP server {shown}")
     if entry is not None:

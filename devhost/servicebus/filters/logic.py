@@ -115,11 +115,27 @@ def _kind(value: Any) -> str:
 
 
 def like_pattern(pattern: str, escape: str | None) -> str:
-    """A LIKE pattern as a regular expression."""
-    out, characters = "", iter(pattern)
+    """A LIKE pattern as a regular expression whose time is linear in the text.
+
+    Each piece between two `%` is taken where it is first found and not looked for again: if the
+    rest does not follow there, it follows nowhere later.
+    """
+    first, *others = _pieces(pattern, escape)
+    if not others:
+        return first
+    *middle, last = others
+    found = "".join(f"(?>.*?{piece})" for piece in middle if piece)
+    return f"{first}{found}.*{last}"
+
+
+def _pieces(pattern: str, escape: str | None) -> list[str]:
+    """What stands between the `%`, each as a regular expression of fixed length."""
+    pieces, characters = [""], iter(pattern)
     for character in characters:
         if character == escape:
-            out += re.escape(next(characters, ""))
+            pieces[-1] += re.escape(next(characters, ""))
+        elif character == "%":
+            pieces.append("")
         else:
-            out += {"%": ".*", "_": "."}.get(character, re.escape(character))
-    return out
+            pieces[-1] += "." if character == "_" else re.escape(character)
+    return pieces

@@ -57,6 +57,7 @@ class Server:
             "grow": self.grow,
             "picture": self.picture,
             "structured": lambda a: {"content": [], "structuredContent": {"sum": 3}},
+            "infinite": lambda a: {"content": [], "structuredContent": {"sum": float("inf")}},
             "fails": lambda a: {"content": [text("no luck")], "isError": True},
             "rubbish": lambda a: {"content": "not a list"},
             "pid": lambda a: str(os.getpid()),

@@ -133,6 +133,12 @@ async def test_what_is_not_text_is_kept_as_parts_and_named_to_the_model() -> Non
     assert json.loads(structured.content) == {"sum": 3}
 
 
+async def test_a_number_that_json_does_not_know_becomes_a_text_in_a_result() -> None:
+    async with servers() as made:
+        infinite = await call(made, nasty(), "infinite")
+    assert json.loads(infinite.content) == {"sum": "Infinity"}
+
+
 async def test_an_error_of_the_tool_is_an_error_and_rubbish_too() -> None:
     async with servers() as made:
         failed = await call(made, nasty(), "fails")

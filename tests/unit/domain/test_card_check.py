@@ -22,13 +22,14 @@ from aos.domain.agent_card import (
 )
 from aos.domain.card import (
     MAX_CARD_BYTES,
+    MAX_PROBLEMS,
     CardKind,
     CardPolicy,
     CardProblem,
     CardReference,
     digest_of,
 )
-from aos.domain.card_check import MAX_PROBLEMS, MAX_TEXT, assess_card
+from aos.domain.card_check import MAX_TEXT, assess_card
 from aos.domain.card_schema import card_model, card_schema
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
 from tests.texts import texts

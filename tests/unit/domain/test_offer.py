@@ -124,7 +124,20 @@ def test_calls_get_our_ids_by_run_turn_and_index() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "1", "null", '{"a": NaN}', "[" * 100_000, '{"a":"\\ud800"}']
+    "text",
+    [
+        "{",
+        "[]",
+        "1",
+        "null",
+        '{"a": NaN}',
+        "[" * 100_000,
+        '{"a":"\\ud800"}',
+        '{"a": 1e999}',
+        '{"a": [{"b": -1e999}]}',
+        '{"a": ' + "9" * 400 + "}",
+        '{"a": ' + "9" * 5000 + "}",
+    ],
 )
 def test_what_is_no_json_object_is_none(text: str) -> None:
     assert json_object(text) is None

@@ -24,6 +24,11 @@ BODIES: list[tuple[str, object, str]] = [
     ("NaN", b'{"message": "a", "metadata": {"x": NaN}}', "NaN"),
     ("Infinity", b'{"message": "a", "wait_seconds": Infinity}', "Infinity"),
     ("a number too large", b'{"message": "a", "metadata": {"x": 1e999}}', "too large"),
+    (
+        "an integer too large",
+        b'{"message": "a", "metadata": {"x": ' + b"9" * 400 + b"}}",
+        "too large",
+    ),
     ("a lone surrogate", b'{"message": "\\ud800"}', "surrogate"),
     ("a lone surrogate in a name", b'{"message": "a", "metadata": {"\\udfff": 1}}', "surrogate"),
     (

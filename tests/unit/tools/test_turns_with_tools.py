@@ -97,11 +97,12 @@ async def test_a_model_that_repeats_its_calls_every_turn_gets_another_id_each_ti
         (Calls(("clock__now", "{broken")), "error: the arguments are no JSON object"),
         (Calls(("clock__now", "[1]")), "error: the arguments are no JSON object"),
         (Calls(("clock__now", '{"a": NaN}')), "error: the arguments are no JSON object"),
+        (Calls(("clock__now", '{"a": 1e999}')), "error: the arguments are no JSON object"),
         (Calls(("clock__halt", {})), "error: there is no tool 'clock__halt'"),
         (Calls(("delegate", {"agent_id": "ceo"})), "error: there is no tool 'delegate'"),
         (Calls(("clock__now", f'"{"x" * 70_000}"')), "error: the arguments have 70,002 bytes"),
     ],
-    ids=["no JSON", "no object", "NaN", "no such tool", "no team", "too large"],
+    ids=["no JSON", "no object", "NaN", "1e999", "no such tool", "no team", "too large"],
 )
 async def test_a_call_that_cannot_be_made_is_told_to_the_model(calls: Calls, said: str) -> None:
     world = await a_world(calls, "I see.")

@@ -1,0 +1,74 @@
+"""Writes JSON that every reader knows. Entry point: `write_json`; `known_json` is the same value
+with text in place of what JSON cannot say.
+
+Python writes `Infinity` and `NaN` for numbers, and integers of any length; Node and most other
+readers refuse the first or read the second as infinite. Such a number is written as a text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+_LONGEST_SHOWN = 40
+
+
+def write_json(
+    value: Any,
+    *,
+    ensure_ascii: bool = True,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+    default: Callable[[Any], Any] | None = None,
+) -> str:
+    """The value as JSON; the options are those of `json.dumps`."""
+
+    def written(what: Any) -> str:
+        return json.dumps(
+            what,
+            allow_nan=False,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+            default=default,
+        )
+
+    try:
+        return written(value)
+    except ValueError:  # a number that JSON does not know, or an integer of thousands of digits
+        return written(known_json(value))
+
+
+def known_json(value: Any) -> Any:
+    """The same JSON value; numbers that JSON does not know and half surrogate pairs are texts."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {known_json(name): known_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [known_json(item) for item in value]
+    if isinstance(value, int | float) and not is_known_number(value):
+        return _shown(value)
+    return value
+
+
+def is_known_number(value: float) -> bool:
+    """Is this a number that every reader of JSON can hold?"""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer larger than any double
+        return False
+
+
+def _shown(value: float) -> str:
+    if isinstance(value, float):
+        return json.dumps(value)  # Infinity, -Infinity or NaN
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of over 4,300 digits
+        return "a number with thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}… ({len(text)} digits)"
