@@ -8,12 +8,13 @@ model, and what the model is shown of a result, are made here, once.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
+
+from aos.domain.json_writer import write_json
 
 Outcome: TypeAlias = Literal["ok", "error", "outcome_unknown", "not_called", "denied"]
 """What became of a tool call. `outcome_unknown`: it was begun, and nobody can tell how it ended.
@@ -61,7 +62,7 @@ class ToolSchema:
     @property
     def digest(self) -> str:
         """The SHA-256 of all that it says, in hex: it changes when the tool does."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        text = write_json(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
