@@ -20,6 +20,7 @@ PAGES = sorted(
     [
         *(ROOT / "docs" / "runbooks").glob("*.md"),
         *(ROOT / "docs" / name for name in ("COST.md", "SECURITY.md", "DEPLOYMENT_TASKS.md")),
+        *(ROOT / name for name in ("README.md", "docs/MODELS.md", "docs/UPGRADING.md")),
         ROOT / "docs" / "MIGRATION.md",
         ROOT / "SUPPORT.md",
         ROOT / "infra" / "README.md",
@@ -30,7 +31,11 @@ PIPELINES = [
     ROOT / "azure-pipelines.yml",
 ]
 SCRIPTS = [ROOT / "infra" / "publish.sh"]
-_BLOCK = re.compile(r"^```(?:bash|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?!<!-- (?:run|not run): )(?:<!--[^\n]*-->\n|(?<!-->\n))```(?:bash|sh)\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+"""Blocks that tests/docs runs, or says why not, are left to it."""
 _SEPARATORS = {"&&", "||", ";", "|", "&", "(", ")", "{", "}", "then", "do", "done", "fi", "else"}
 _REDIRECTION = re.compile(r"^\d?[<>]+&?\d?$")
 _GLOBAL = {"--output", "-o", "--query", "--subscription", "--only-show-errors", "--verbose"}
@@ -90,7 +95,8 @@ def options_in(command: Command) -> list[str]:
 def simple_commands(place: str, text: str) -> Iterator[Command]:
     """The simple commands of a text of shell."""
     text = re.sub(r"\\\n\s*", " ", text)
-    text = re.sub(r"^(\w+)=\$\((.*)\)$", r"\2", text, flags=re.MULTILINE)
+    # NAME=$(command), with quotes, `export` and a comment or without.
+    text = re.sub(r'^(?:export )?\w+="?\$\((.*)\)"?(?: +#.*)?$', r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\$\(([A-Z]\w*(?:\.\w+)*)\)", r"\1", text)  # variables of Azure Pipelines
     text = re.sub(r"\$\{\{(.*?)\}\}", "EXPRESSION", text)
     text = re.sub(r"\b\w+=\$\(", "; ", text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
@@ -30,6 +31,7 @@ AZ: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
 COMMANDS = commands()
 KNOWN = {
     *("az", "deploy.py", "health_check.py", "package.py", "backup.py", "drill.py", "publish.sh"),
+    "aos",
     *("cd", "curl", "func", "git", "sqlite3", "export", "echo", "run", "npm", "pipx", "set"),
 }
 """Programs of the pages and pipelines."""
@@ -109,12 +111,27 @@ def _drill(arguments: list[str]) -> object:
     return drill._parser().parse_args(arguments)
 
 
+def _aos(arguments: list[str]) -> object:
+    from aos.client import cli
+
+    return cli._parser().parse_args(arguments)
+
+
+def _publish(arguments: list[str]) -> None:
+    """publish.sh takes a group and names of apps; test_publish.py runs it."""
+    group, *apps = arguments
+    assert re.fullmatch(r"[\w$-]+", group), arguments
+    assert set(apps) <= {"main", "mcp", "realm"}, arguments
+
+
 PARSERS: dict[str, Callable[[list[str]], object]] = {
     "deploy.py": _deploy,
     "health_check.py": _health,
     "backup.py": _backup,
     "package.py": _package,
     "drill.py": _drill,
+    "aos": _aos,
+    "publish.sh": _publish,
 }
 
 
@@ -151,13 +168,15 @@ def test_parameter_files_and_templates_that_the_pages_name_exist() -> None:
 
 
 def test_every_block_of_shell_in_these_pages_is_marked_as_checked() -> None:
+    """Or as run, or as not run, which tests/docs looks at."""
+    marks = ("<!-- checked: options -->", "<!-- run: ", "<!-- not run: ")
     unmarked = []
     for page in (page for page in PAGES if page.parent.name != "infra"):
         lines = page.read_text("utf-8").splitlines()
         unmarked += [
             f"{page.name}:{number + 1}"
             for number, line in enumerate(lines)
-            if line in ("```bash", "```sh") and lines[number - 1] != "<!-- checked: options -->"
+            if line in ("```bash", "```sh") and not lines[number - 1].startswith(marks)
         ]
     assert unmarked == []
 
