@@ -24,6 +24,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "cold": sections.cold_start,
     "cards": sections.cards,
     "memory": sections.memory,
+    "telemetry": sections.telemetry,
 }
 
 

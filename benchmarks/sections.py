@@ -13,6 +13,7 @@ import psutil
 from azure.storage.blob import ContainerClient
 
 from benchmarks import cold, parts
+from benchmarks import telemetry as counted
 from benchmarks import turns as measured
 from benchmarks.budget import Budget, counted_turns
 from benchmarks.ceiling import calls_of_a_turn, storage_ceiling
@@ -22,6 +23,7 @@ from devhost.laptop import REPOSITORY, Laptop
 OURS = ("main", "mcp", "realm", "servicebus")
 WARM_UP = 30
 MODEL_SECONDS = 0.2
+KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
 
 
@@ -177,6 +179,45 @@ def memory(report: Report, root: Path) -> None:
             report.held(name, used, most=150, unit="MB")
         bus = psutil.Process(laptop.child("servicebus").pid).memory_info().rss / MEGABYTE
         report.figure("local Service Bus", f"{bus:.0f} MB")
+
+
+def telemetry(report: Report, root: Path) -> None:
+    """Rows and bytes that the apps export, as the worker does by default and as deployed.
+
+    The apps quiet the Azure SDKs' loggers themselves, in both.
+    """
+    report.head("Telemetry of the apps under the worker (the host's own rows apart)")
+    deployed = counted.deployed_settings()
+    with parts.instant_model() as model:
+        before = counted.measured(
+            root=root / "before", model=model, settings=counted.unquieted(deployed)
+        )
+        after = counted.measured(root=root / "after", model=model, settings=deployed)
+    _say_telemetry(report, "before, without the settings of Bicep", before)
+    _say_telemetry(report, "after, with them", after)
+    report.held("rows a run", after.rows_a_run, most=5, unit="rows")
+    report.held("bytes a run", after.bytes_a_run / KILOBYTE, most=10, unit="KB")
+    report.held(
+        "bytes in 30 idle seconds, all apps", after.idle_bytes / KILOBYTE, most=15, unit="KB"
+    )
+
+
+def _say_telemetry(report: Report, name: str, found: counted.Telemetry) -> None:
+    report.figure(
+        f"{name}: a run", f"{found.rows_a_run:.1f} rows, {found.bytes_a_run / KILOBYTE:.1f} KB"
+    )
+    for table, rows in found.tables_a_run.items():
+        report.figure(f"  {table} a run, what is sent meanwhile included", f"{rows:.1f}")
+    for app, rows_of_app in sorted(found.busy.rows.items()):
+        size = found.busy.size[app] / found.runs / KILOBYTE
+        report.figure(f"  {app} a run", f"{rows_of_app / found.runs:.1f} rows, {size:.1f} KB")
+    idle = found.idle
+    report.figure(
+        f"{name}: {idle.at:.0f} idle seconds",
+        f"{idle.rows.total()} rows, {idle.size.total() / KILOBYTE:.1f} KB",
+    )
+    for app, rows_of_app in sorted(idle.rows.items()):
+        report.figure(f"  {app}", f"{rows_of_app} rows, {idle.size[app] / KILOBYTE:.1f} KB")
 
 
 def _say_budget(report: Report, found: Budget) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from devhost.functions import worker_telemetry
 from devhost.functions.errors import HostError
 from devhost.functions.http_server import HttpFront, HttpListener
 from devhost.functions.indexing import LoadedFunction, load_app
@@ -137,9 +138,12 @@ def _say_shadows(table: RouteTable) -> None:
 def _load(
     folder: Path, options: HostOptions, worker: Path | None
 ) -> tuple[tuple[LoadedFunction, ...], Invoker]:
+    seconds = options.function_timeout_seconds
+    if worker is None and worker_telemetry.is_enabled(os.environ):
+        worker_telemetry.start_telemetry(folder)
+        return load_app(folder, options), worker_telemetry.TracedInvoker(timeout_seconds=seconds)
     if worker is None:
-        functions = load_app(folder, options)
-        return functions, Invoker(timeout_seconds=options.function_timeout_seconds)
+        return load_app(folder, options), Invoker(timeout_seconds=seconds)
     from devhost.worker.invoker import load_in_worker
 
     return load_in_worker(folder, options, worker)

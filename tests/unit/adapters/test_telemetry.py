@@ -23,7 +23,7 @@ from aos.errors import RunFailed
 from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.testing import MemoryWorld, ScriptedModel
-from tests.unit.adapters.ingestion import Ingestion, running_ingestion
+from benchmarks.ingestion import Ingestion, running_ingestion
 from tests.unit.finished_spans import finished_spans
 
 SECRET = "c2VjcmV0LWtleQ=="

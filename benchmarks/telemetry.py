@@ -1,0 +1,157 @@
+"""Counts the telemetry of the apps with the settings that Bicep writes. Entry point: `measured`.
+
+The apps export as under Azure's worker, to an ingestion endpoint on this machine. The host's own
+rows, which Azure adds, are not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import parts
+from benchmarks.ingestion import Ingestion, running_ingestion
+from benchmarks.turns import one
+from benchmarks.wire import Connection
+from devhost.apps import APP_FOLDERS
+from devhost.functions.worker_telemetry import ENABLED
+from devhost.laptop import REPOSITORY
+
+SNAPSHOT = REPOSITORY / "infra" / "snapshots" / "prod.snapshot.json"
+"""What the templates make; a test holds it current."""
+CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+OF_AZURE = frozenset({CONNECTION_STRING, "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"})
+"""Where telemetry goes, and as whom: here it goes to this machine, as nobody."""
+PREFIXES = ("APPLICATIONINSIGHTS_", "OTEL_", "PYTHON_APPLICATIONINSIGHTS_", "AOS_LOG_LEVEL")
+SAMPLER = "OTEL_TRACES_SAMPLER"
+WARM_UP = 3
+RUNS = 10
+IDLE_SECONDS = 30.0
+EXPORT_SECONDS = 12.0
+"""By then everything that was waiting in the exporters has been sent, twice over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What was ingested up to a moment."""
+
+    at: float
+    tables: Counter[str]
+    rows: Counter[str]
+    size: Counter[str]
+
+    @classmethod
+    def so_far(cls, ingestion: Ingestion) -> Sent:
+        """As of now."""
+        return cls(
+            at=time.monotonic(),
+            tables=ingestion.by_table(),
+            rows=_named(ingestion.rows_by_app()),
+            size=_named(ingestion.bytes_by_app()),
+        )
+
+    def since(self, before: Sent) -> Sent:
+        """What came after `before`; `at` is then the seconds between."""
+        return Sent(
+            at=self.at - before.at,
+            tables=self.tables - before.tables,
+            rows=self.rows - before.rows,
+            size=self.size - before.size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What idle seconds and then some runs sent."""
+
+    idle: Sent
+    busy: Sent
+    runs: int
+
+    @property
+    def rows_a_run(self) -> float:
+        """Rows that a run adds to those of idle seconds."""
+        return self._a_run(self.busy.rows, self.idle.rows)
+
+    @property
+    def bytes_a_run(self) -> float:
+        """Bytes that a run adds to those of idle seconds."""
+        return self._a_run(self.busy.size, self.idle.size)
+
+    @property
+    def tables_a_run(self) -> dict[str, float]:
+        """Rows of each table a run, what idle seconds send not taken off."""
+        return {table: count / self.runs for table, count in sorted(self.busy.tables.items())}
+
+    @property
+    def idle_bytes(self) -> float:
+        """Bytes in IDLE_SECONDS."""
+        return self.idle.size.total() * IDLE_SECONDS / self.idle.at
+
+    def _a_run(self, busy: Counter[str], idle: Counter[str]) -> float:
+        alone = idle.total() * self.busy.at / self.idle.at
+        return (busy.total() - alone) / self.runs
+
+
+def deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[str, str]:
+    """The settings about telemetry that a deployed app has, but where to and as whom."""
+    resources = json.loads(snapshot.read_text("utf-8"))["predictedResources"]
+    (settings,) = [found for found in map(_app_settings, resources) if found.get("AOS_APP") == app]
+    return {
+        name: value
+        for name, value in settings.items()
+        if name.startswith(PREFIXES) and name not in OF_AZURE
+    }
+
+
+def unquieted(settings: Mapping[str, str]) -> dict[str, str]:
+    """The least with which the worker exports, and the sampler: one that drops traces would make
+    the figures look better than they are."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name == ENABLED or name.startswith(SAMPLER)
+    }
+
+
+def measured(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetry:
+    """Let a laptop idle and then run, and count what its apps export."""
+    with running_ingestion() as ingestion:
+        given = {**settings, CONNECTION_STRING: ingestion.connection_string}
+        with parts.laptop(root=root, model=model, settings=given) as laptop:
+            url = laptop.urls["main"]
+            asyncio.run(_run(url, WARM_UP))
+            time.sleep(EXPORT_SECONDS)
+            first = Sent.so_far(ingestion)
+            time.sleep(IDLE_SECONDS)
+            second = Sent.so_far(ingestion)
+            asyncio.run(_run(url, RUNS))
+            time.sleep(EXPORT_SECONDS)
+            third = Sent.so_far(ingestion)
+    return Telemetry(idle=second.since(first), busy=third.since(second), runs=RUNS)
+
+
+def _named(by_folder: Counter[str]) -> Counter[str]:
+    """By the app's name: the local host knows its folder."""
+    names = {(REPOSITORY / folder).resolve().name: app for app, folder in APP_FOLDERS.items()}
+    return Counter({names.get(folder, folder): count for folder, count in by_folder.items()})
+
+
+async def _run(url: str, count: int) -> None:
+    async with Connection(url) as client:
+        for _ in range(count):
+            await one(client)
+
+
+def _app_settings(resource: Mapping[str, Any]) -> Mapping[str, str]:
+    kind, name = str(resource["type"]), str(resource["name"])
+    if kind != "Microsoft.Web/sites/config" or not name.endswith("/appsettings"):
+        return {}
+    properties: Mapping[str, str] = resource["properties"]
+    return properties

@@ -1,0 +1,99 @@
+"""Exports an app's telemetry as Azure's Python worker does. Entry points: `start_telemetry`,
+`TracedInvoker`.
+
+With `PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY` the worker sets Azure Monitor up before it loads
+the app, on the logger that a setting names (all loggers without) below a root logger at INFO, and
+attaches the span of the host to each call. The host's own rows are not made here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from azure.functions.meta import Datum
+
+from devhost.functions.errors import HostError
+from devhost.functions.indexing import LoadedFunction
+from devhost.functions.invocation import Invoker
+
+ENABLED = "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"
+LOGGER_NAME = "PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME"
+CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
+SITE_NAME = "OTEL_SERVICE_NAME"
+"""In Azure the name of the site, which rows carry as `cloud_RoleName`."""
+_TRUE = frozenset({"true", "1", "t", "yes", "y"})
+"""What the worker takes for true, in any case."""
+
+
+class TracedInvoker(Invoker):
+    """Calls each function below a span of the host, as the worker does."""
+
+    async def invoke(
+        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+    ) -> Any:
+        """The encoded return value."""
+        from opentelemetry import context
+
+        token = context.attach(_hosts_context(_incoming(data, metadata)))
+        try:
+            return await super().invoke(function, data, metadata)
+        finally:
+            context.detach(token)
+
+
+def is_enabled(environ: Mapping[str, str]) -> bool:
+    """Whether the worker would export telemetry."""
+    return environ.get(ENABLED, "").strip().lower() in _TRUE
+
+
+def start_telemetry(folder: Path) -> None:
+    """Set Azure Monitor up in this process. Raises HostError when it cannot be: Azure's worker
+    would go on without telemetry, which nobody wants to find out later."""
+    handler = logging.StreamHandler(sys.stdout)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
+    os.environ.setdefault(DETECTORS, "azure_functions")
+    os.environ.setdefault(SITE_NAME, folder.name)
+    try:
+        from azure.monitor.opentelemetry import configure_azure_monitor
+
+        configure_azure_monitor(
+            connection_string=os.environ.get(CONNECTION_STRING),
+            logger_name=os.environ.get(LOGGER_NAME, ""),
+        )
+    except (ImportError, ValueError) as error:
+        raise HostError(f"{ENABLED} is set, and telemetry cannot start: {error}") from error
+
+
+def _incoming(data: Datum, metadata: Mapping[str, Datum]) -> str:
+    """The traceparent that the trigger brought along; empty without."""
+    if data.type == "http":
+        header = data.value["headers"].get("traceparent")
+        return "" if header is None else str(header.value)
+    properties = metadata.get("ApplicationProperties")
+    found = json.loads(properties.value) if properties is not None else {}
+    return str(found.get("Diagnostic-Id") or found.get("traceparent") or "")
+
+
+def _hosts_context(traceparent: str) -> Any:
+    """The context of the host's own span: in the caller's trace, or the first of a new one."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carried = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+    caller = trace.get_current_span(carried).get_span_context()
+    ids = RandomIdGenerator()
+    own = trace.SpanContext(
+        trace_id=caller.trace_id if caller.is_valid else ids.generate_trace_id(),
+        span_id=ids.generate_span_id(),
+        is_remote=True,
+        trace_flags=caller.trace_flags if caller.is_valid else trace.TraceFlags(1),
+    )
+    return trace.set_span_in_context(trace.NonRecordingSpan(own))
