@@ -25,7 +25,12 @@ from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
 from devhost.functions.log import brief, say
 from devhost.functions.routes import RouteTable
-from devhost.functions.settings import HostOptions, apply_local_settings, read_host_json
+from devhost.functions.settings import (
+    HostOptions,
+    apply_local_settings,
+    read_cores,
+    read_host_json,
+)
 from devhost.functions.shadows import find_shadows
 
 GRACE_SECONDS = 5.0
@@ -70,7 +75,7 @@ class Host:
         apply_local_settings(folder / "local.settings.json", os.environ)
         if port:
             os.environ.setdefault("WEBSITE_HOSTNAME", f"localhost:{port}")
-        options = read_host_json(folder)
+        options = read_host_json(folder, cores=read_cores(os.environ))
         functions, invoker = _load(folder, options, worker)
         served = [function for function in functions if not function.disabled]
         table = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)

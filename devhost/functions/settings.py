@@ -1,4 +1,4 @@
-"""Which settings does the app see, and what does its host.json ask of the host?
+"""Reads an app's settings and host.json. Entry points: `apply_local_settings`, `read_host_json`.
 
 `local.settings.json` fills what the environment leaves open (the environment wins, as with Core
 Tools). host.json is read for what this host does; everything else in it is left alone.
@@ -25,16 +25,40 @@ _EXPRESSION = re.compile(r"%([^%]+)%")
 _TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,8}):(\d{1,8})(?::(\d{1,8})(?:\.(\d{1,9}))?)?")
 
 
+CORES = "AOS_HOST_CORES"
+MAX_CORES = 1_024
+
+
+def _machine_cores() -> int:
+    """The cores that this process may use, as .NET counts them."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable is not None else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
-    """host.json `extensions.serviceBus`; times in seconds, defaults as Azure's."""
+    """host.json `extensions.serviceBus`; times in seconds, defaults as Azure's for so many cores.
 
-    max_concurrent_calls: int = 16 * (os.cpu_count() or 1)
+    `max_concurrent_calls` None takes 16 a core.
+    """
+
+    cores: int = field(default_factory=_machine_cores)
+    max_concurrent_calls: int | None = None
     max_concurrent_sessions: int = 8
     auto_complete: bool = True
     lock_renewal_seconds: float = 300.0
     session_idle_seconds: float | None = None
     prefetch: int = 0
+
+    @property
+    def concurrent_calls(self) -> int:
+        """How many messages without sessions a function may have at once."""
+        return 16 * self.cores if self.max_concurrent_calls is None else self.max_concurrent_calls
+
+    @property
+    def concurrent_accepts(self) -> int:
+        """For how many sessions a function's pump may ask at once, as .NET's processor."""
+        return min(self.max_concurrent_sessions, 2 * self.cores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +83,18 @@ class HostOptions:
     queues: QueueOptions = field(default_factory=QueueOptions)
 
 
-def read_host_json(folder: Path) -> HostOptions:
-    """Read `folder/host.json`. Raises HostError if it is missing or not usable."""
+def read_cores(environment: Mapping[str, str]) -> int:
+    """The cores of an instance as the host counts them. Raises HostError naming the setting."""
+    text = environment.get(CORES, "").strip()
+    if not text:
+        return _machine_cores()
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_CORES:
+        raise HostError(f"{CORES}={text!r} is not a whole number from 1 to {MAX_CORES}")
+    return int(text)
+
+
+def read_host_json(folder: Path, *, cores: int | None = None) -> HostOptions:
+    """Read `folder/host.json`; `cores` None takes the machine's. Raises HostError."""
     document = _read_json(folder / "host.json", what="host.json")
     if document.get("version") != "2.0":
         raise HostError(f'{folder / "host.json"}: "version" must be "2.0"')
@@ -70,7 +104,7 @@ def read_host_json(folder: Path) -> HostOptions:
         route_prefix=(extensions.get("http") or {}).get("routePrefix", "api").strip("/"),
         function_timeout_seconds=None if timeout == "-1" else seconds(timeout),
         has_bundle="id" in (document.get("extensionBundle") or {}),
-        bus=_bus_options(extensions.get("serviceBus") or {}),
+        bus=_bus_options(extensions.get("serviceBus") or {}, cores),
         queues=_queue_options(extensions.get("queues") or {}),
     )
 
@@ -124,8 +158,8 @@ def seconds(text: str) -> float:
     return whole + float(f"0.{fraction or 0}")
 
 
-def _bus_options(options: Mapping[str, Any]) -> BusOptions:
-    given: dict[str, Any] = {}
+def _bus_options(options: Mapping[str, Any], cores: int | None) -> BusOptions:
+    given: dict[str, Any] = {} if cores is None else {"cores": cores}
     for key, name in (
         ("maxConcurrentCalls", "max_concurrent_calls"),
         ("maxConcurrentSessions", "max_concurrent_sessions"),

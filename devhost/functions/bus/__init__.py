@@ -1,8 +1,8 @@
-"""How do messages of a Service Bus reach functions?
+"""Brings messages of a Service Bus to functions. Entry point: `intake.BusIntake`.
 
 An AMQP 1.0 client on `devhost.amqp`: one connection for all functions of an app that name the
-same namespace, and many links on it. It waits for 64 sessions at once at the price of 64 frames,
-and has a message in the function's hands a millisecond or two after it was sent.
+same namespace, and many links on it. A wait for a session costs one frame. A message is in the
+function's hands a millisecond or two after it was sent.
 
 `address` says where and as whom; `connection`, `session`, `links` and `requests` speak the
 protocol; `claims` and `locks` keep tokens and locks alive; `message` makes of a delivery what

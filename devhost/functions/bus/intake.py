@@ -144,12 +144,13 @@ def _pump(function: LoadedFunction, work: Work, line: Line, options: BusOptions)
             work,
             line,
             sessions=options.max_concurrent_sessions,
+            accepts=options.concurrent_accepts,
             idle_seconds=options.session_idle_seconds,
             lock_renewal_seconds=options.lock_renewal_seconds,
         )
     return PlainPump(
         work,
         line,
-        calls=options.max_concurrent_calls,
+        calls=options.concurrent_calls,
         lock_renewal_seconds=options.lock_renewal_seconds,
     )

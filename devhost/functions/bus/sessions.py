@@ -1,14 +1,15 @@
-"""How are messages of an entity with sessions pumped into a function?
+"""Pumps messages of an entity with sessions into a function. Entry point: `SessionPump.start`.
 
 As many slots as sessions may be open at once. Each asks for the next session that is free, has
-its messages one by one, and lets it go when no more come: then it asks again.
+its messages one by one, and lets it go when no more come: then it asks again. As .NET's session
+processor, only a few slots ask at the same time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from devhost.amqp.performatives import Attach, Source
 from devhost.amqp.types import Described, Symbol, UInt
@@ -28,8 +29,17 @@ SESSION_FILTER = Symbol("com.microsoft:session-filter")
 _LOCKED_UNTIL = "com.microsoft:locked-until-utc"
 
 
+class _Session(NamedTuple):
+    """A session that was accepted: the broker's Attach names it."""
+
+    channel: EntityChannel
+    link: Receiver
+    attach: Attach
+    deliveries: asyncio.Queue[Delivery | None]
+
+
 class SessionPump:
-    """One function and its entity, `sessions` of whose sessions may be open at once."""
+    """One function and its entity: `sessions` may be open, `accepts` asked for, at once."""
 
     def __init__(
         self,
@@ -37,12 +47,14 @@ class SessionPump:
         line: Line,
         *,
         sessions: int,
+        accepts: int,
         idle_seconds: float | None,
         lock_renewal_seconds: float,
     ) -> None:
         self._work = work
         self._line = line
         self._count = sessions
+        self._accepting = asyncio.Semaphore(accepts)
         self._idle_seconds = DEFAULT_IDLE_SECONDS if idle_seconds is None else idle_seconds
         self._lock_renewal_seconds = lock_renewal_seconds
         self._stopping = False
@@ -73,10 +85,8 @@ class SessionPump:
     async def _slot(self) -> None:
         attempt = 0
         while not self._stopping:
-            channel = await self._line.connected()
             try:
-                await channel.claim()
-                await self._serve_next(channel)
+                await self._serve(await self._accept())
                 attempt = 0
             except (BusError, TimeoutError, OSError) as error:
                 if isinstance(error, BusError) and error.condition == NO_SESSION:
@@ -85,28 +95,39 @@ class SessionPump:
                 await self._line.after_refusal(error, attempt=attempt)
                 attempt += 1
 
-    async def _serve_next(self, channel: EntityChannel) -> None:
-        """Get hold of a session and serve it until it has been idle. Raises BusError."""
-        deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
-        link = Receiver(
-            channel.session,
-            Source(self._work.entity, filter={SESSION_FILTER: None}),
-            deliveries.put_nowait,
-            properties={Symbol("com.microsoft:timeout"): UInt(int(ACCEPT_SECONDS * 1000))},
-        )
-        link.when_ended(lambda _: deliveries.put_nowait(None))
-        channel.session.attach(link)
-        keeper: LockKeeper | None = None
+    async def _accept(self) -> _Session:
+        """Get hold of the next session that is free. Raises BusError, TimeoutError."""
+        async with self._accepting:
+            channel = await self._line.connected()
+            await channel.claim()
+            deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
+            link = Receiver(
+                channel.session,
+                Source(self._work.entity, filter={SESSION_FILTER: None}),
+                deliveries.put_nowait,
+                properties={Symbol("com.microsoft:timeout"): UInt(int(ACCEPT_SECONDS * 1000))},
+            )
+            link.when_ended(lambda _: deliveries.put_nowait(None))
+            channel.session.attach(link)
+            try:
+                attach = await link.wait_attached()
+            except BaseException:
+                link.detach()
+                raise
+        self._line.welcomed()
+        return _Session(channel, link, attach, deliveries)
+
+    async def _serve(self, session: _Session) -> None:
+        """Call the function with the session's messages until it has been idle."""
+        keeper = self._keep_lock(session.channel, session.link, session.attach)
         try:
-            attach = await link.wait_attached()
-            self._line.welcomed()
-            keeper = self._keep_lock(channel, link, attach)
-            while not self._stopping and (delivery := await self._next(link, deliveries)):
+            while not self._stopping and (
+                delivery := await self._next(session.link, session.deliveries)
+            ):
                 await self._work_on(delivery)
         finally:
-            if keeper is not None:
-                keeper.stop()
-            link.detach()
+            keeper.stop()
+            session.link.detach()
 
     async def _next(
         self, link: Receiver, deliveries: asyncio.Queue[Delivery | None]

@@ -95,6 +95,8 @@ class PaperBroker:
     renewals: asyncio.Queue[tuple[str, Any]] = field(default_factory=asyncio.Queue)
     detached: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     accepted: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    asked: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    """How many links waited for a session whenever one more began to."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     connections: list[_Connection] = field(default_factory=list)
 
@@ -184,6 +186,7 @@ class _Connection:
         self.links[channel, attach.handle] = link
         if attach.role and isinstance(end, Source) and SESSION_FILTER in (end.filter or {}):
             link.waiting = True
+            self.broker.asked.put_nowait(sum(link.waiting for link in self.links.values()))
             self.distribute()
             return
         self.send(channel, attach._replace(role=not attach.role, initial_delivery_count=0))

@@ -67,6 +67,10 @@ class Pumped:
         async with asyncio.timeout(BOUND_SECONDS):
             return [await self.app["calls"].get() for _ in range(count)]
 
+    async def asked(self, count: int) -> list[int]:
+        async with asyncio.timeout(BOUND_SECONDS):
+            return [await self.broker.asked.get() for _ in range(count)]
+
     async def settled(self, count: int = 1) -> list[tuple[str, Any]]:
         async with asyncio.timeout(BOUND_SECONDS):
             return [await self.broker.dispositions.get() for _ in range(count)]
@@ -160,6 +164,38 @@ async def test_a_session_is_served_in_order_and_others_beside_it(load: Load) -> 
         assert await pump.called() == [("ordered", "b", "other", 1)]
         pump.app["go"].set()
         assert await pump.called() == [("ordered", "a", "second", 1)]
+
+
+@pytest.mark.parametrize(
+    ("cores", "sessions", "asked"), [(1, 8, 2), (2, 8, 4), (4, 3, 3), (1, 1, 1)]
+)
+async def test_two_sessions_a_core_are_asked_for_at_once_and_more_may_be_open(
+    load: Load, cores: int, sessions: int, asked: int
+) -> None:
+    options = replace(OPTIONS, cores=cores, max_concurrent_sessions=sessions)
+    async with pumped(load, options) as pump:
+        assert await pump.asked(asked) == list(range(1, asked + 1))
+        for number in range(sessions + 1):
+            session_id = str(number)
+            body = message(b"wait", session_id=session_id)
+            pump.broker.put(SESSIONS, body, session_id=session_id)
+        assert len({call[1] for call in await pump.called(sessions)}) == sessions
+        pump.app["go"].set()
+        await pump.called(1)
+        assert max(await pump.asked(pump.broker.asked.qsize()), default=0) <= asked
+
+
+async def test_an_accept_that_ends_with_its_connection_leaves_room_for_the_next(
+    load: Load,
+) -> None:
+    async with pumped(load, replace(OPTIONS, cores=1, max_concurrent_sessions=8)) as pump:
+        assert await pump.asked(2) == [1, 2]
+        pump.broker.drop()
+        for number in range(5):
+            session_id = str(number)
+            body = message(b"late", session_id=session_id)
+            pump.broker.put(SESSIONS, body, session_id=session_id)
+        assert {call[1] for call in await pump.called(5)} == set("01234")
 
 
 async def test_an_idle_session_is_left_and_its_slot_asks_for_the_next(load: Load) -> None:

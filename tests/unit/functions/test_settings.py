@@ -15,6 +15,7 @@ from devhost.functions.settings import (
     BusOptions,
     QueueOptions,
     apply_local_settings,
+    read_cores,
     read_host_json,
     resolve_expressions,
     seconds,
@@ -74,6 +75,29 @@ def test_host_json_has_azures_defaults(tmp_path: Path) -> None:
     assert (options.route_prefix, options.function_timeout_seconds) == ("api", 1800.0)
     assert (options.bus.max_concurrent_sessions, options.bus.lock_renewal_seconds) == (8, 300.0)
     assert options.queues == QueueOptions()
+
+
+@pytest.mark.parametrize(("cores", "calls", "accepts"), [(1, 16, 2), (2, 32, 4), (8, 128, 8)])
+def test_cores_set_how_much_runs_at_once(
+    tmp_path: Path, cores: int, calls: int, accepts: int
+) -> None:
+    bus = read_host_json(_host(tmp_path, {"version": "2.0"}), cores=cores).bus
+    assert (bus.concurrent_calls, bus.concurrent_accepts) == (calls, accepts)
+    given = {"maxConcurrentCalls": 5, "maxConcurrentSessions": 3}
+    document = {"version": "2.0", "extensions": {"serviceBus": given}}
+    bus = read_host_json(_host(tmp_path, document), cores=cores).bus
+    assert (bus.concurrent_calls, bus.concurrent_accepts) == (5, min(3, 2 * cores))
+
+
+def test_cores_are_the_machines_unless_they_are_set() -> None:
+    assert read_cores({"AOS_HOST_CORES": " 3 "}) == 3
+    assert read_cores({"AOS_HOST_CORES": ""}) == read_cores({}) == BusOptions().cores >= 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "1025", "9" * 5_000, "٣"])
+def test_cores_that_are_no_number_are_refused(text: str) -> None:
+    with pytest.raises(HostError, match="AOS_HOST_CORES"):
+        read_cores({"AOS_HOST_CORES": text})
 
 
 def test_host_json_bounds_are_read(tmp_path: Path) -> None:
