@@ -25,7 +25,7 @@ LONGEST_COMPARED = 128
 MAX_NAME = 512
 """A blob whose name claims a longer id is no card: its status file could not be named."""
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raise it when a rule for cards changes: every card is then judged anew."""
 
 

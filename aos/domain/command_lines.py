@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aos.domain.env_rules import is_env_name, refusal_of
 from aos.domain.package_names import Source, is_name, is_rest, program_name, program_of
-from aos.domain.programs import SHELLS, Runner, find_runner
+from aos.domain.programs import CODE_MODULES, SHELLS, Runner, find_runner
 
 _CODE_OPTIONS = re.compile(
     r"-[ce]|-[A-Za-z]{0,8}[cep]|--(?:call|eval|exec|print)(?:=.*)?", re.DOTALL
@@ -144,6 +144,10 @@ class _Reader:
         if word in runner.switches or (self._is_spelled and word in runner.other_switches):
             self._at += 1
             return None
+        if word in runner.enders:
+            self._at += 1
+            self._ended = True
+            return None
         if self._is_spelled:
             return self._spelled_option(word, name)
         if name not in runner.values | runner.environment:
@@ -173,10 +177,6 @@ class _Reader:
         if "=" in word:
             self._at += 1
             return None
-        if word in runner.enders:
-            self._at += 1
-            self._ended = True
-            return None
         self._at += 1
         if self._at >= len(self._words):
             return None
@@ -201,6 +201,8 @@ class _Reader:
         if not self._is_spelled:
             if self._chosen:
                 return _refused(f"{word!r} chooses the program to run", SPELL_HINT)
+            if self._runner.enders and self._ended and word.split(".")[0] in CODE_MODULES:
+                return _refused(f"the module {word!r} runs or fetches other code", SPELL_HINT)
             if not is_name(word, source):
                 return _refused(
                     f"{word[:200]!r} is not one {_KINDS[source]} with at most a version",

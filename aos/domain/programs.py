@@ -21,6 +21,13 @@ SHELLS = frozenset(
 """Shells, and programs that only start another."""
 
 
+CODE_MODULES = frozenset(
+    {"cProfile", "code", "ensurepip", "idlelib", "pdb", "pip", "pipx", "profile", "runpy", "timeit"}
+    | {"trace", "uv", "venv", "virtualenv", "zipapp"}
+)
+"""Modules of Python that take code as an argument, or fetch some."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
     """A program that runs code of others.
@@ -28,9 +35,9 @@ class Runner:
     `forms`: the subcommands after which a package or a script is named, and whose name that is.
     `switches` and `values` are harmless options without and with a value, `environment` those whose
     value is `NAME` or `NAME=value`; `other_switches` take no value and are the operator's to write.
-    `enders` are options whose value is the script. `choosers` name a package beside the program, so
-    the program must be the operator's word too. `reads_on`: options are read behind the package.
-    `interprets`: code may be an argument.
+    `enders` are options whose value is the script; no option follows. `choosers` name a package
+    beside the program, so the program must be the operator's word too. `reads_on`: options are read
+    behind the package. `interprets`: code may be an argument.
     """
 
     forms: Mapping[tuple[str, ...], Source]
