@@ -162,10 +162,12 @@ class ConfigurationError(AosError):
 
 class ServerFailed(AosError):
     """An MCP server does not start, or does not speak MCP: nothing was called. Its operator, or
-    the author of its card, must act; the message names the server and says what it said."""
+    the author of its card, must act; the message names the server and says what it printed, so it
+    is for admins. `brief` is the message without that."""
 
-    def __init__(self, message: str, **details: Any) -> None:
+    def __init__(self, message: str, *, brief: str | None = None, **details: Any) -> None:
         super().__init__("unavailable", message, **details)
+        self.brief = message if brief is None else brief
 
 
 class SessionLost(AosError):

@@ -33,7 +33,6 @@ MAX_ASKED = 64
 """Calls of one turn that are answered at all; a turn's messages are saved together."""
 MAX_OFFERED = 1024
 MAX_ARGUMENT_BYTES = 64 * 1024
-MAX_REASON = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The tools of one turn. `unavailable` says of each server why its tools are not there."""
+    """The tools of one turn. `unavailable` names each server whose tools are not
+    there; why is for admins."""
 
     tools: tuple[OfferedTool, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
@@ -86,7 +86,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
         targets=targets,
         team=card.team if leads(card) else (),
         unavailable=tuple(
-            f"The tools of MCP server {server_id!r} are not available now ({_why(seen)})."
+            f"The tools of MCP server {server_id!r} are not available now."
             for server_id, seen in sorted(servers.items())
             if seen.state == "failed"
         ),
@@ -205,12 +205,6 @@ def _target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target
         server_digest=seen.card_digest if asks else None,
         schema_digest=schema.digest if asks else None,
     )
-
-
-def _why(seen: ServerTools) -> str:
-    """What went wrong, in one short line: the rest is for operators."""
-    line = " ".join((seen.error or "it failed").split())
-    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}…"
 
 
 def _stricter(one: Approval, other: Approval) -> Approval:

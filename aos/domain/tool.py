@@ -28,6 +28,8 @@ MAX_CALLS_A_TURN = 32
 MAX_NAME = 64
 MAX_SHOWN_BYTES = 64 * 1024
 """What the model is shown of one result, in UTF-8, the note of what was cut included."""
+DISABLED = "disabled by its card"
+"""The one error of a server that every caller may read as it is."""
 _HASH_DIGITS = 8
 
 
@@ -84,6 +86,13 @@ class ServerTools:
     seen_at: datetime | None = None
     instance: str | None = None
     card_digest: str | None = None
+
+    def error_for(self, *, is_admin: bool) -> str | None:
+        """What went wrong, for a caller: what the server printed is for admins."""
+        if self.error is None or is_admin or self.error == DISABLED:
+            return self.error
+        what = "failed" if self.state == "failed" else "ended"
+        return f"the MCP server {what}; an admin can read why"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aos.adapters.mcp.results import Masker, outcome_of
+from aos.adapters.mcp.masking import Masker
+from aos.adapters.mcp.results import outcome_of
 from aos.adapters.mcp.tool_list import NotListable, all_tools
 from aos.domain.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 LIST_SECONDS = 30.0
 PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
+MOST_SAID = 2_000
+"""Characters of what a server says of itself in one error."""
 COURTESY_SECONDS = 6.0
 """For telling the server that a call has been given up."""
 _QUIET = ("mcp", "client", "mcp.client.streamable_http")
@@ -92,7 +95,7 @@ class Connection:
         """The last that the server wrote to its error output, without secrets."""
         if self._handle is None or self._handle.process is None:
             return ""
-        return self._masker.text(self._handle.process.tail)
+        return self._masker.printed(self._handle.process.tail)
 
     async def open(self, *, timeout_seconds: float) -> None:
         """Start the server and shake hands. Raises ServerFailed; then nothing is left running."""
@@ -254,15 +257,16 @@ class Connection:
         return ToolOutcome(outcome="outcome_unknown", content=self._said(what))
 
     def _error(self, what: str) -> ToolOutcome:
-        return ToolOutcome(outcome="error", content=self._said(what[:2000]))
+        return ToolOutcome(outcome="error", content=self._said(what)[:MOST_SAID])
 
     def _failed(self, what: str) -> ServerFailed:
         tail = self.tail
         said = f"; it last said: {tail}" if tail else ""
-        return ServerFailed(self._said(what) + said, server_id=self._server_id)
+        brief = self._said(what)[:MOST_SAID]
+        return ServerFailed(brief + said, brief=brief, server_id=self._server_id)
 
     def _said(self, what: str) -> str:
-        return self._masker.text(f"the MCP server {self._server_id!r} {what}")
+        return f"the MCP server {self._server_id!r} {self._masker.printed(what)}"
 
 
 def _looked_at(task: asyncio.Task[Any]) -> None:

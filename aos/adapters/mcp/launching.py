@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aos.adapters.mcp.connection import Connection
+from aos.adapters.mcp.masking import Masker, parts_of, secrets_in
 from aos.adapters.mcp.process import LaunchPlan
-from aos.adapters.mcp.results import Masker
 from aos.adapters.mcp.stdio import ServerHandle, running_server
 from aos.adapters.mcp.web import is_listed, remote_server
 from aos.domain.card import CardPolicy
@@ -70,7 +70,8 @@ class Launcher:
         TransientError as `Secrets` does.
         """
         self._check(card)
-        values, secrets = {}, set()
+        values: dict[str, str] = {}
+        secrets: set[str] = set()
         for name, value in (card.headers if card.url else card.env).items():
             values[name] = value
             if is_secret_reference(value):
@@ -79,7 +80,8 @@ class Launcher:
                 except ValueError as error:
                     raise ConfigurationError(f"{name}: {error}") from error
                 values[name] = await self._secrets.resolve(reference)
-                secrets.add(values[name])
+                secrets.update(parts_of(values[name]))
+        secrets |= secrets_in(values, of_headers=card.url is not None, args=card.args, url=card.url)
         return Launch(values=values, secrets=frozenset(secrets))
 
     def connection(

@@ -1,10 +1,13 @@
-"""What does an MCP tool result come to: what the model is told, and what is kept beside it?"""
+"""Makes an outcome of an MCP tool result: what the model is told, and what is kept beside it.
+
+Entry point: `outcome_of`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tool import ToolOutcome, shown
 
@@ -13,31 +16,6 @@ if TYPE_CHECKING:
 
 MOST_PARTS_BYTES = 4 * 1024 * 1024
 """Of all parts of one result, as JSON."""
-
-
-class Masker:
-    """Hides the values of secrets in what a server says."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
-
-    def text(self, text: str) -> str:
-        """The text with `***` in the place of each secret."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    def value(self, value: Any) -> Any:
-        """The same in every text of a JSON value."""
-        if not self._secrets:
-            return value
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, list):
-            return [self.value(item) for item in value]
-        if isinstance(value, dict):
-            return {self.text(name): self.value(item) for name, item in value.items()}
-        return value
 
 
 def outcome_of(result: types.CallToolResult, masker: Masker) -> ToolOutcome:

@@ -177,7 +177,7 @@ class McpServers:
 
     async def _start(self, slot: _Slot, card: McpServerCard) -> Connection:
         if time.monotonic() < slot.not_before and slot.failure is not None:
-            raise type(slot.failure)(str(slot.failure))
+            raise _again(slot.failure)
         try:
             launch = await self._launcher.launch(card)
             slot.looked_at_secrets = time.monotonic()
@@ -260,6 +260,13 @@ async def _drain(connection: Connection) -> None:
                 await connection.unused()
     finally:
         await connection.close()
+
+
+def _again(failure: ServerFailed | TransientError) -> ServerFailed | TransientError:
+    """The same failure for another caller, without the first one's traceback."""
+    if isinstance(failure, ServerFailed):
+        return ServerFailed(str(failure), brief=failure.brief)
+    return TransientError(str(failure))
 
 
 def _places(card: McpServerCard) -> asyncio.Semaphore:

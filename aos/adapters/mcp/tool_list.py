@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aos.adapters.mcp.results import Masker
+from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tool import ToolSchema
 
@@ -61,5 +61,7 @@ def _schema(tool: types.Tool, masker: Masker) -> ToolSchema:
         input_schema=masker.value(known_json(tool.input_schema)),
         annotations={}
         if hints is None
-        else known_json(hints.model_dump(mode="json", by_alias=True, exclude_none=True)),
+        else masker.value(
+            known_json(hints.model_dump(mode="json", by_alias=True, exclude_none=True))
+        ),
     )

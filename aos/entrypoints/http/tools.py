@@ -1,4 +1,4 @@
-"""How are tools listed, and decisions about their calls taken, over HTTP?"""
+"""Lists tools and takes decisions about their calls over HTTP. Entry point: `ToolRoutes`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class ToolRoutes:
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
         page = await self._listed.servers(after=query.after(), limit=query.limit())
-        items = [_server(row) for row in page.items]
+        is_admin = call.known_caller.is_admin
+        items = [_server(row, is_admin=is_admin) for row in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _waiting(self, call: Call) -> Answer:
@@ -90,11 +91,11 @@ def _named(call: Call) -> tuple[str, str]:
     return run_id, tool_call_id
 
 
-def _server(row: ServerTools) -> dict[str, Any]:
+def _server(row: ServerTools, *, is_admin: bool) -> dict[str, Any]:
     return {
         "server_id": row.server_id,
         "state": row.state,
-        "error": row.error,
+        "error": row.error_for(is_admin=is_admin),
         "tools": [
             {
                 "name": tool.name,

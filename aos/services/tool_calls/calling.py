@@ -167,7 +167,15 @@ class ToolCalls:
                         command.tool, command.arguments, timeout_seconds=limit
                     )
             except ServerFailed as failed:
-                return await self._end(command, row, _uncalled(row, str(failed)))
+                self._telemetry.log(
+                    "tool_not_called",
+                    level="warning",
+                    run_id=command.run_id,
+                    conversation_id=command.conversation_id,
+                    server=command.server_id,
+                    reason=failed.brief,
+                )
+                return await self._end(command, row, _uncalled(row, _not_running(command)))
             if outcome.outcome != "outcome_unknown" or not repeatable:
                 break
             if making == MAKINGS or self._clock.monotonic() - began > QUICK_SECONDS:
@@ -292,6 +300,11 @@ def _uncalled(row: ToolCallRow | None, why: str) -> ToolOutcome:
         outcome="outcome_unknown",
         content=f"The call was begun, and how it ended is not known. It was not repeated: {why}.",
     )
+
+
+def _not_running(command: CallTool) -> str:
+    """Why, for the model: what a server prints holds paths, and is for admins."""
+    return f"the MCP server {command.server_id!r} is not available now"
 
 
 def _too_late(row: ToolCallRow | None) -> ToolOutcome:

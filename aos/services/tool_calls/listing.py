@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from aos.domain.tool import ServerState, ServerTools, ToolSchema
+from aos.domain.tool import DISABLED, ServerState, ServerTools, ToolSchema
 from aos.errors import AosError, Refused, ServerFailed, TransientError
 from aos.ports import Clock, LiveServer, ServerCards, Telemetry, ToolCatalog, ToolServers
 
@@ -142,7 +142,7 @@ class ToolListing:
 
     async def _look(self, server: LiveServer, seen: ServerTools | None) -> None:
         if not server.card.enabled:
-            await self._put(server, state="stopped", error="disabled by its card", tools=())
+            await self._put(server, state="stopped", error=DISABLED, tools=())
             return
         if seen is not None and seen.card_digest != server.digest:
             seen = None  # what another card listed is not what this one will
@@ -163,7 +163,7 @@ class ToolListing:
                 before=seen,
             )
             self._telemetry.log(
-                "mcp_server_failed", level="warning", server=server.server_id, reason=str(error)
+                "mcp_server_failed", level="warning", server=server.server_id, reason=_brief(error)
             )
             return
         self._failures.pop(server.server_id, None)
@@ -206,6 +206,11 @@ class ToolListing:
                 card_digest=server.digest,
             )
         )
+
+
+def _brief(error: ServerFailed | TransientError) -> str:
+    """What went wrong, without what the server printed: that is in `aostools`, for admins."""
+    return error.brief if isinstance(error, ServerFailed) else str(error)
 
 
 async def _alone(work: Awaitable[None]) -> None:

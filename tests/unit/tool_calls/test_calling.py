@@ -239,7 +239,9 @@ async def test_a_server_that_is_gone_or_does_not_start_is_named(world: McpWorld)
     await world.mcp.calls.handle(world.command())
     await world.mcp.calls.handle(world.command(server_id="gone", tool_call_id="other"))
     assert [r.outcome for r in world.results] == ["not_called", "not_called"]
-    assert "'books' cannot be started" in world.results[0].content
+    assert world.results[0].content == (
+        "The tool was not called: the MCP server 'books' is not available now."
+    )
     assert "there is no MCP server 'gone'" in world.results[1].content
 
 
