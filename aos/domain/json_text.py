@@ -18,10 +18,12 @@ ROOT = "$"
 """The path that means the whole text."""
 
 MAX_DEPTH = 32
+MAX_VALUES = 50_000
+"""Of all objects and lists of one text together: more would keep the whole app busy."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # A string may lack its end, so that no character is looked at twice: the time is linear.
-_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _LONGEST_NAME = 100
 """In characters, of a member's name as an error tells it."""
 
@@ -66,7 +68,7 @@ def parse_json(
     text = _decode(body)
     if not text.strip():
         raise JsonTextError("the text is empty", hint='write a JSON object, beginning with "{"')
-    _check_depth(text, max_depth)
+    _check_shape(text, max_depth)
     raw = _load(text)
     return _plain(raw, (), allow_control_characters)
 
@@ -90,10 +92,11 @@ def _decode(body: bytes) -> str:
         ) from error
 
 
-def _check_depth(text: str, max_depth: int) -> None:
-    if text.count("[") + text.count("{") <= max_depth:
+def _check_shape(text: str, max_depth: int) -> None:
+    """Is it too deep, or has it too many values? Looked at closely only where it may be."""
+    if text.count("[") + text.count("{") <= max_depth and text.count(",") <= MAX_VALUES:
         return
-    depth = 0
+    depth = values = 0
     for match in _TOKENS.finditer(text):
         token = match[0]
         if token in "[{":
@@ -105,6 +108,12 @@ def _check_depth(text: str, max_depth: int) -> None:
                 )
         elif token in "]}":
             depth -= 1
+        elif token == ",":
+            values += 1
+            if values > MAX_VALUES:
+                raise JsonTextError(
+                    f"more than {MAX_VALUES:,} values in objects and lists", hint="send fewer"
+                )
 
 
 def _load(text: str) -> Any:

@@ -87,7 +87,7 @@ _RUNS = (
         summary="Ask for a run's cancellation; an ended run stays as it is",
         tag="runs",
         answers={202: "Run"},
-        errors=(404, 411, 413, 503),
+        errors=(404, 411, 413, 415, 503),
         answer_headers=("Location", "Retry-After"),
     ),
 )
@@ -322,7 +322,7 @@ MCP_DOOR = Route(
     summary="An exposed MCP server, Streamable HTTP without sessions: POST alone",
     tag="mcp-servers",
     answers={200: "Object", 202: "Object"},
-    errors=(400, 404, 405, 411, 413, 503),
+    errors=(400, 404, 405, 411, 413, 415, 503),
 )
 
 MCP_ROUTES: dict[str, Route] = {**REALM_ROUTES, MCP_DOOR.name: MCP_DOOR}

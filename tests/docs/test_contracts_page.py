@@ -13,6 +13,7 @@ import pytest
 from aos.domain.card import MAX_CARD_BYTES, CardKind
 from aos.domain.card_effects import NOT_BUILT
 from aos.domain.card_schema import card_model
+from aos.domain.json_text import MAX_DEPTH, MAX_VALUES
 from aos.domain.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
 from aos.entrypoints.requests import MAX_METADATA_BYTES, MAX_PARTS
@@ -161,6 +162,8 @@ def test_the_contract_says_the_sizes_that_the_doors_hold() -> None:
         bounds.http_body_bytes // 1024**2,
         bounds.message_bytes // 1024,
         MAX_METADATA_BYTES // 1024,
+        MAX_DEPTH,
+        MAX_VALUES,
         MAX_PARTS,
         1,
         256,

@@ -17,6 +17,7 @@ from aos.domain.caller import Caller
 from aos.domain.json_writer import write_json
 from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.callers import AuthPolicy
+from aos.entrypoints.http.laptop import refuse_pages
 from aos.entrypoints.routes import Route
 from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
@@ -143,6 +144,8 @@ class Door:
 
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         request, route = call.request, call.route
+        if self._auth.mode == "off":
+            refuse_pages(request)
         caller = self._auth.caller(request, route)
         if route.method in _WITH_BODY:
             require_length(request, body_needed=route.body is not None)

@@ -89,7 +89,7 @@ _FRAMEWORK_FIELDS = ("sessionId", "waitForResponse")
 """Another form of fields that are there; a client should use one form, and this is ours."""
 _ERRORS = {
     400: "The request is malformed",
-    403: "For admins only",
+    403: "For admins only, or from elsewhere while AOS_AUTH is off",
     404: "There is no such thing",
     409: "It does not fit how things stand",
     411: "The body came without Content-Length",
@@ -193,7 +193,7 @@ def _responses(route: Route) -> Schema:
                 for name in route.answer_headers
             }
         responses[str(status)] = answer
-    for status in (*route.errors, 500, *((403,) if route.access == "admin" else ())):
+    for status in (*route.errors, 403, 500):
         responses[str(status)] = _answer(_ERRORS[status], "Error")
     if route.access != "anyone":
         responses["401"] = {"description": "No key or sign-in, or one that does not fit"}
