@@ -143,6 +143,9 @@ param enableBackupVault bool = false
 @description('Optional. Keep deleted secrets 90 days and let nobody purge them. Cannot be undone; without it they are kept 7 days.')
 param protectKeyVault bool = false
 
+@description('Optional. Locks (CanNotDelete) on what holds data: the account of the state and its copies, the vaults, the bus, Cosmos DB. A lock stays when it is switched off here: take it off with az lock delete.')
+param lockData bool = environment == 'prod'
+
 @description('Optional. Connect main and realm by connection strings from the vault (ServiceBusConnectionString, StorageConnectionString) instead of by identity. mcp keeps its identity.')
 param useConnectionStrings bool = false
 
@@ -223,6 +226,9 @@ param logRetentionDays int = 30
 
 @description('Optional. Gigabytes that the Log Analytics workspace takes a day at most; -1 is no limit. What is above it is lost.')
 param logDailyQuotaGb int = -1
+
+@description('Optional. Tell Log Analytics who used the vaults, changed the bus, and wrote or deleted state. Needs enableAppInsights, which brings the workspace.')
+param enableDiagnostics bool = true
 
 @description('Optional. Seconds between two availability tests of an app, each from three places; 0 is none, and then no alert FunctionAppDown. Y1 and FC1 bill each test as an execution.')
 @allowed([0, 300, 600, 900])
@@ -320,6 +326,8 @@ var grants = [mainGrants(replyQueues), mcpGrants, realmGrants]
 var appTriggers = [triggers.main, triggers.mcp, triggers.realm]
 var planNames = flex ? map(apps, app => '${names.plan}-${app}') : [names.plan]
 var insightsId = resourceId('Microsoft.Insights/components', names.insights)
+var workspaceId = resourceId('Microsoft.OperationalInsights/workspaces', names.workspace)
+var diagnosticsId = enableAppInsights && enableDiagnostics ? workspaceId : ''
 
 // --- The resources ---------------------------------------------------------------------------
 
@@ -371,7 +379,10 @@ module dataStorage 'modules/storage.bicep' = {
     queues: queues
     softDeleteDays: softDeleteDays
     pointInTimeRestore: true
+    workspaceId: diagnosticsId
+    locked: lockData
   }
+  dependsOn: [monitoring]
 }
 
 module hostStorage 'modules/storage.bicep' = [
@@ -400,7 +411,10 @@ module serviceBus 'modules/service-bus.bicep' = {
     replyQueues: replyQueues
     replySessions: replySessions
     replicaLocation: serviceBusReplicaLocation
+    workspaceId: diagnosticsId
+    locked: lockData
   }
+  dependsOn: [monitoring]
 }
 
 module vaults 'modules/key-vault.bicep' = [
@@ -411,7 +425,10 @@ module vaults 'modules/key-vault.bicep' = [
       name: name
       protected: protectKeyVault
       closed: closed
+      workspaceId: diagnosticsId
+      locked: lockData
     }
+    dependsOn: [monitoring]
   }
 ]
 
@@ -423,6 +440,7 @@ module cosmos 'modules/cosmos.bicep' = if (cosmosTables) {
     tables: tables
     principalIds: [for (app, i) in apps: identities[i].outputs.principalId]
     closed: closed
+    locked: lockData
   }
 }
 
@@ -597,7 +615,6 @@ var known facts = {
   adminKeys: adminKeyHashes
   mcpAllowed: mcpAllowed
   mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
-  insightsConnectionString: monitoring.?outputs.connectionString ?? ''
   catalogSeconds: catalogTimerSeconds
   menderSeconds: menderTimerSeconds
   listingSeconds: listingTimerSeconds
@@ -620,6 +637,7 @@ module functionApps 'modules/function-app.bicep' = [
       identityClientId: identities[i].outputs.clientId
       hostStorageName: hostStorageNames[i]
       vaultName: vaultNames[i]
+      insightsName: enableAppInsights ? names.insights : ''
       settings: app == 'main'
         ? mainSettings(
             identities[i].outputs.clientId,
@@ -647,7 +665,7 @@ module functionApps 'modules/function-app.bicep' = [
       frontDoorId: app != 'main' ? '' : enableFrontDoor ? frontDoor!.outputs.frontDoorId : frontDoorId
       signInWith: app == 'main' ? signInWith : null
     }
-    dependsOn: [plans, roles, network, privateEndpoints, hostStorage, secrets]
+    dependsOn: [monitoring, plans, roles, network, privateEndpoints, hostStorage, secrets]
   }
 ]
 
@@ -698,7 +716,13 @@ module alerts 'modules/alerts/alerts.bicep' = {
 }
 
 module workbook 'modules/workbook.bicep' = if (enableAppInsights) {
-  params: { location: location, tags: tags, displayName: names.workbook, insightsId: insightsId }
+  params: {
+    location: location
+    tags: tags
+    displayName: names.workbook
+    insightsId: insightsId
+    workspaceId: workspaceId
+  }
   dependsOn: [monitoring]
 }
 
@@ -719,6 +743,7 @@ module backup 'modules/backup.bicep' = if (enableBackupVault) {
     storageName: names.dataStorage
     containers: containers
     geoRedundant: storageSku == 'Standard_GRS'
+    locked: lockData
   }
   dependsOn: [dataStorage]
 }

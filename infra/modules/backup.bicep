@@ -26,6 +26,9 @@ param retentionDays int = 30
 @description('Optional. Keep the copies in the paired region too.')
 param geoRedundant bool = false
 
+@description('Optional. Let nobody delete it before the lock is taken off.')
+param locked bool = false
+
 var role = 'Storage Account Backup Contributor'
 var blobs = 'Microsoft.Storage/storageAccounts/blobServices'
 var vaultStore = { dataStoreType: 'VaultStore', objectType: 'DataStoreInfoBase' }
@@ -119,6 +122,12 @@ resource instance 'Microsoft.DataProtection/backupVaults/backupInstances@2025-01
     }
   }
   dependsOn: [mayCopy]
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep-${name}'
+  scope: vault
+  properties: { level: 'CanNotDelete', notes: 'Holds the copies of the state of AOS.' }
 }
 
 @description('Id of the backup vault.')

@@ -25,6 +25,9 @@ param closed bool = false
 @description('Optional. Pay for requests instead of for provisioned throughput.')
 param serverless bool = true
 
+@description('Optional. Let nobody delete it before the lock is taken off.')
+param locked bool = false
+
 // Cosmos DB Built-in Data Contributor of the Table API.
 var contributor = '00000000-0000-0000-0000-000000000002'
 
@@ -66,6 +69,12 @@ resource assignment 'Microsoft.DocumentDB/databaseAccounts/tableRoleAssignments@
     }
   }
 ]
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep-${name}'
+  scope: account
+  properties: { level: 'CanNotDelete', notes: 'Holds the tables of AOS.' }
+}
 
 @description('Id of the account.')
 output id string = account.id

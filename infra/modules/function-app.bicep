@@ -44,6 +44,9 @@ param vaultName string
 @description('Required. Settings of AOS; those of the platform are added.')
 param settings tagSet
 
+@description('Optional. Name of the Application Insights component that it sends to; empty for none.')
+param insightsName string = ''
+
 @description('Optional. Functions that a staging slot must not run.')
 param triggers string[] = []
 
@@ -93,6 +96,11 @@ var storageSuffix = az.environment().suffixes.storage
 var contentSecret = 'ContentShareConnectionString'
 var slotName = 'staging'
 var shares = [toLower(name), toLower('${name}-${slotName}')]
+
+// Read here, not handed on: an output of a module can be read in the history of deployments.
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = if (!empty(insightsName)) {
+  name: empty(insightsName) ? 'none' : insightsName
+}
 
 resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   name: hostStorageName
@@ -151,6 +159,7 @@ var publishByKey = sku == 'Y1' && coreToolsPublish
 // Kept apart from the rest: what holds an account key is not to be seen in an expression of them all.
 var sharedSettings = {
   ...settings
+  ...(empty(insightsName) ? {} : { APPLICATIONINSIGHTS_CONNECTION_STRING: insights!.properties.ConnectionString })
   ...(publishByKey ? {} : hostStorageByIdentity)
   ...(flex ? {} : platformSettings)
   ...(elastic ? elasticSettings : {})

@@ -19,6 +19,12 @@ param protected bool = false
 @description('Optional. Close the vault to the internet; only private endpoints lead in.')
 param closed bool = false
 
+@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+param workspaceId string = ''
+
+@description('Optional. Let nobody delete it before the lock is taken off.')
+param locked bool = false
+
 resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   name: name
   location: location
@@ -34,6 +40,21 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
     networkAcls: { bypass: 'AzureServices', defaultAction: closed ? 'Deny' : 'Allow' }
   }
+}
+
+resource told 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId)) {
+  name: 'to-log-analytics'
+  scope: vault
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ categoryGroup: 'audit', enabled: true }]
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep-${name}'
+  scope: vault
+  properties: { level: 'CanNotDelete', notes: 'Holds the secrets of AOS.' }
 }
 
 @description('Id of the vault.')

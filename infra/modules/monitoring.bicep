@@ -52,6 +52,3 @@ output workspaceId string = workspace.id
 
 @description('Id of the component.')
 output insightsId string = insights.id
-
-@description('Where telemetry is sent to. It is an address: without a role nobody can send there.')
-output connectionString string = insights.properties.ConnectionString

@@ -40,6 +40,12 @@ param replicaLocation string = ''
 @allowed([1024, 2048, 3072, 4096, 5120])
 param entitySizeMegabytes int = 5120
 
+@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+param workspaceId string = ''
+
+@description('Optional. Let nobody delete it before the lock is taken off.')
+param locked bool = false
+
 var listed = loadJsonContent('../servicebus.json', 'UserConfig.Namespaces[0]')
 var replyQueue = 'businessinfinity-responses'
 var replyProperties = filter(listed.Queues, queue => queue.Name == replyQueue)[0].Properties
@@ -162,6 +168,28 @@ resource rule 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2026-0
     }
   }
 ]
+
+resource told 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId)) {
+  name: 'to-log-analytics'
+  scope: namespace
+  properties: {
+    workspaceId: workspaceId
+    // What happened to entities and, on Premium, who connected. Not each message: that is telemetry.
+    logs: map(
+      concat(['OperationalLogs'], sku == 'Premium' ? ['RuntimeAuditLogs', 'VNetAndIPFilteringLogs'] : []),
+      category => {
+        category: category
+        enabled: true
+      }
+    )
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep-${name}'
+  scope: namespace
+  properties: { level: 'CanNotDelete', notes: 'Holds the messages of AOS.' }
+}
 
 @description('Id of the namespace.')
 output id string = namespace.id

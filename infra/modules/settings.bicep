@@ -21,7 +21,6 @@ type facts = {
   adminKeys: string
   mcpAllowed: string
   mcpVaultUri: string
-  insightsConnectionString: string
   catalogSeconds: int
   menderSeconds: int
   listingSeconds: int
@@ -79,9 +78,8 @@ func bySecret(known facts) { *: string } => {
   AZURE_STORAGE_CONNECTION_STRING: secret(known.vaultName, 'StorageConnectionString')
 }
 
-@description('Where telemetry goes, sent by identity.')
-func telemetry(clientId string, known facts) { *: string } => {
-  APPLICATIONINSIGHTS_CONNECTION_STRING: known.insightsConnectionString
+@description('How telemetry is sent: by identity. Where it goes is added by function-app.bicep.')
+func telemetry(clientId string) { *: string } => {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
   PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
   // Our log lines. The default, all loggers, exports what the exporter says of its own requests,
@@ -119,7 +117,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
 } => {
   ...shared('main', auth, known)
   ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
-  ...(monitored ? telemetry(clientId, known) : {})
+  ...(monitored ? telemetry(clientId) : {})
   ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
   ...serverCards(known)
   AOS_REPLY_TO: join(known.replyQueues, ',')
@@ -136,7 +134,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
 func realmSettings(clientId string, monitored bool, known facts) { *: string } => {
   ...shared('realm', 'keys', known)
   ...(known.connectionStrings ? bySecret(known) : byIdentity(clientId, known))
-  ...(monitored ? telemetry(clientId, known) : {})
+  ...(monitored ? telemetry(clientId) : {})
   ...(empty(known.modelEndpoint) ? {} : model(clientId, true, known))
 }
 
@@ -145,7 +143,7 @@ func realmSettings(clientId string, monitored bool, known facts) { *: string } =
 func mcpSettings(clientId string, monitored bool, known facts) { *: string } => {
   ...shared('mcp', 'keys', known)
   ...byIdentity(clientId, known)
-  ...(monitored ? telemetry(clientId, known) : {})
+  ...(monitored ? telemetry(clientId) : {})
   ...serverCards(known)
   AOS_MCP_FOLDER: '/home/site/wwwroot'
   AOS_LISTING_TIMER_SECONDS: string(known.listingSeconds)

@@ -43,6 +43,12 @@ param softDeleteDays int = 7
 @description('Optional. Keep versions and a change feed, so that the blobs of any moment can be restored.')
 param pointInTimeRestore bool = false
 
+@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+param workspaceId string = ''
+
+@description('Optional. Let nobody delete it before the lock is taken off.')
+param locked bool = false
+
 var versionRules = [
   {
     name: 'old-versions'
@@ -115,6 +121,32 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
     properties: { policy: { rules: versionRules } }
     dependsOn: [blobService]
   }
+}
+
+// Who changed a blob (cards, transcripts) and who deleted a row. Not reads, nor the rows that each
+// turn writes: they would be most of the log.
+resource blobsTold 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId)) {
+  name: 'to-log-analytics'
+  scope: account::blobService
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ category: 'StorageWrite', enabled: true }, { category: 'StorageDelete', enabled: true }]
+  }
+}
+
+resource tablesTold 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId) && !empty(tables)) {
+  name: 'to-log-analytics'
+  scope: account::tableService
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ category: 'StorageDelete', enabled: true }]
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep-${name}'
+  scope: account
+  properties: { level: 'CanNotDelete', notes: 'Holds the state of AOS.' }
 }
 
 @description('Id of the account.')

@@ -14,6 +14,9 @@ param displayName string
 @description('Required. Id of the Application Insights component that is asked.')
 param insightsId string
 
+@description('Required. Id of the workspace that holds its tables, which knows what each row is billed as.')
+param workspaceId string
+
 var sections = [
   { title: 'Request volume', query: loadTextContent('../queries/request-volume.kql') }
   { title: 'Error rate', query: loadTextContent('../queries/error-rate.kql') }
@@ -25,9 +28,17 @@ var sections = [
   { title: 'Errors', query: loadTextContent('../queries/errors.kql') }
 ]
 
+var share = {
+  title: 'What telemetry itself costs: rows and bytes by app and table'
+  query: loadTextContent('../queries/telemetry-share.kql')
+  resourceType: 'microsoft.operationalinsights/workspaces'
+  asked: { crossComponentResources: [workspaceId] }
+}
+var ofTheComponent = { resourceType: 'microsoft.insights/components', asked: {} }
+
 var content = {
   version: 'Notebook/1.0'
-  items: map(sections, section => {
+  items: map([...map(sections, section => { ...section, ...ofTheComponent }), share], section => {
     type: 3
     name: section.title
     content: {
@@ -36,8 +47,9 @@ var content = {
       query: section.query
       size: 0
       queryType: 0
-      resourceType: 'microsoft.insights/components'
+      resourceType: section.resourceType
       timeContext: { durationMs: 86400000 }
+      ...section.asked
     }
   })
   fallbackResourceIds: [insightsId]

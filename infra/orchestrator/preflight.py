@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator import parameters, rights, upload
 from orchestrator.az import Answer
+from orchestrator.blanks import blanks_in
 from orchestrator.exits import REFUSED, USAGE, Halt
 from orchestrator.kit import Kit
 from orchestrator.request import Request, Target
@@ -107,6 +108,13 @@ def _environment(request: Request, values: Mapping[str, Any]) -> str:
             USAGE,
             f"enableB2C needs {' and '.join(missing)}",
             "set the environment variables that the parameter file reads, or enableB2C = false",
+        )
+    blanks = blanks_in(values) if environment == "prod" else []
+    if blanks:
+        raise Halt(
+            USAGE,
+            "production leaves open:\n" + "\n".join(blanks),
+            "set the environment variables, or write the values into the parameter file",
         )
     return environment
 

@@ -32,6 +32,10 @@ param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
 param logDailyQuotaGb = -1 // no cap: a busy day must not end in the dark
 
+// To be filled in: deploy.py asks for both in production. Ranges have commas between them;
+// 0.0.0.0/0 says that everybody may call. monthlyBudget = 0 says that there is no budget.
+var callers = readEnvironmentVariable('AOS_ALLOWED_IP_RANGES', '')
+param allowedIpRanges = empty(callers) ? [] : map(split(callers, ','), item => trim(item))
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 

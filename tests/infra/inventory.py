@@ -34,6 +34,15 @@ class Inventory:
         """The resources of a type, by name."""
         return {item["name"]: item for item in self.resources if item["type"] == kind}
 
+    def all_of(self, kind: str) -> list[Resource]:
+        """The resources of a type whose names need not differ: extensions of other resources."""
+        return [item for item in self.resources if item["type"] == kind]
+
+    def scope_of(self, extension: Resource) -> str:
+        """What an extension, such as a lock, is on: type and names, as in its id."""
+        on: str = extension["id"].rpartition("/providers/")[0]
+        return on.rpartition("/providers/")[2]
+
     def one(self, kind: str) -> Resource:
         """The only resource of a type."""
         (item,) = self.of(kind).values()

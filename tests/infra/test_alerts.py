@@ -67,6 +67,13 @@ QUERIES = {
     ),
 }
 
+TELEMETRY_SHARE = (
+    "union isfuzzy=true withsource=tableName AppRequests, AppDependencies, AppTraces, "
+    "AppExceptions, AppEvents, AppMetrics, AppPerformanceCounters, AppAvailabilityResults\n"
+    "| summarize rows = count(), bytes = sum(_BilledSize) by app = AppRoleName, tableName\n"
+    "| order by bytes desc\n"
+)
+
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_metrics_have_the_thresholds_of_the_plan(
@@ -186,6 +193,7 @@ def test_the_address_of_the_pager_is_in_no_snapshot(
 
 def test_the_queries_are_those_of_the_plan_with_what_is_not_counted_left_out() -> None:
     files = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
+    assert files.pop("telemetry-share") == TELEMETRY_SHARE
     plain = {name: "".join(_without_filters(query)) for name, query in files.items()}
     assert plain == QUERIES
 
@@ -233,8 +241,15 @@ def test_the_workbook_shows_every_query_as_it_stands(
 ) -> None:
     workbook = environments[environment].one("Microsoft.Insights/workbooks")["properties"]
     shown = json.loads(workbook["serializedData"])
-    files = {path.read_text() for path in (INFRA / "queries").glob("*.kql")}
-    assert {item["content"]["query"] for item in shown["items"]} == files
+    *plan, share = (item["content"] for item in shown["items"])
+    files = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
+    # What a row is billed as is known to the workspace, not to the component.
+    assert share["query"] == files.pop("telemetry-share")
+    assert share["resourceType"] == "microsoft.operationalinsights/workspaces"
+    workspace = environments[environment].one("Microsoft.OperationalInsights/workspaces")
+    assert share["crossComponentResources"] == [workspace["id"]]
+    assert {item["query"] for item in plan} == set(files.values())
+    assert {item["resourceType"] for item in plan} == {"microsoft.insights/components"}
     assert workbook["sourceId"].endswith(f"/appi-aos-{environment}")
 
 

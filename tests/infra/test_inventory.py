@@ -381,6 +381,61 @@ def test_front_door_stands_before_both_regions(here: Inventory, environment: str
     assert profile["originResponseTimeoutSeconds"] == 240
 
 
+def test_only_production_names_who_may_call_and_its_apps_close_to_all_others(
+    here: Inventory, environment: str
+) -> None:
+    closed = environment.startswith("prod")
+    for kind in ("Microsoft.Web/sites", "Microsoft.Web/sites/slots"):
+        for site in here.of(kind).values():
+            config = site["properties"]["siteConfig"]
+            rules = [it["ipAddress"] for it in config.get("ipSecurityRestrictions", [])]
+            named = ["203.0.113.0/24", "198.51.100.0/24"] if closed else []
+            assert rules[:2] == named
+            assert config.get("ipSecurityRestrictionsDefaultAction") == ("Deny" if closed else None)
+
+
+def test_log_analytics_is_told_who_used_what_holds_data(here: Inventory, environment: str) -> None:
+    data, bus = here.outputs["storageAccountName"], here.outputs["serviceBusName"]
+    management = ["OperationalLogs"]
+    watched = ["RuntimeAuditLogs", "VNetAndIPFilteringLogs"] if environment[:4] == "prod" else []
+    workspace = here.one("Microsoft.OperationalInsights/workspaces")["id"]
+    told = here.all_of("Microsoft.Insights/diagnosticSettings")
+    assert {it["properties"]["workspaceId"] for it in told} == {workspace}
+    assert {here.scope_of(it): _logged(it) for it in told} == {
+        f"Microsoft.KeyVault/vaults/{here.outputs['keyVaultName']}": ["audit"],
+        f"Microsoft.KeyVault/vaults/{here.outputs['mcpKeyVaultName']}": ["audit"],
+        f"Microsoft.ServiceBus/namespaces/{bus}": management + watched,
+        f"Microsoft.Storage/storageAccounts/{data}/blobServices/default": [
+            "StorageWrite",
+            "StorageDelete",
+        ],
+        f"Microsoft.Storage/storageAccounts/{data}/tableServices/default": ["StorageDelete"],
+    }
+
+
+def test_production_locks_what_holds_data(here: Inventory, environment: str) -> None:
+    locks = here.all_of("Microsoft.Authorization/locks")
+    if not environment.startswith("prod"):
+        assert locks == []
+        return
+    assert {it["properties"]["level"] for it in locks} == {"CanNotDelete"}
+    assert {here.scope_of(it) for it in locks} == {
+        f"Microsoft.KeyVault/vaults/{here.outputs['keyVaultName']}",
+        f"Microsoft.KeyVault/vaults/{here.outputs['mcpKeyVaultName']}",
+        f"Microsoft.ServiceBus/namespaces/{here.outputs['serviceBusName']}",
+        f"Microsoft.Storage/storageAccounts/{here.outputs['storageAccountName']}",
+        f"Microsoft.DataProtection/backupVaults/bv-aos-{environment}",
+    }
+
+
+def _logged(setting: dict[str, Any]) -> list[str]:
+    """The categories that a diagnostic setting sends; metrics have a store of their own."""
+    assert "metrics" not in setting["properties"]
+    logs = setting["properties"]["logs"]
+    assert all(it["enabled"] for it in logs)
+    return [it.get("category") or it["categoryGroup"] for it in logs]
+
+
 def _data_storage(here: Inventory) -> dict[str, Any]:
     return here.of("Microsoft.Storage/storageAccounts")[here.outputs["storageAccountName"]]
 

@@ -129,6 +129,39 @@ def test_no_output_holds_a_secret(template: dict[str, Any]) -> None:
         assert not re.search(r"list\w*\(|securestring|secureObject", outputs, re.IGNORECASE)
 
 
+# What signs or names a key, by the words that resources and people have for it.
+_CONNECTION = re.compile(
+    r"connection_?string|instrumentation_?key|(account|access|primary|secondary|shared|api)_?key"
+    r"|password|secret|\bsas\b|token",
+    re.IGNORECASE,
+)
+
+
+def test_no_output_of_any_module_carries_a_connection_string(template: dict[str, Any]) -> None:
+    """Outputs are kept in the history of deployments, where every reader sees them."""
+    carrying = [
+        (name, output["value"])
+        for part in _templates(template)
+        for name, output in part.get("outputs", {}).items()
+        if _CONNECTION.search(name) or _CONNECTION.search(json.dumps(output.get("value", "")))
+    ]
+    assert carrying == []
+
+
+@pytest.mark.parametrize(
+    "carrying",
+    [
+        "[reference('insights').ConnectionString]",
+        "[reference('insights').InstrumentationKey]",
+        "[listKeys('storage', '2025-06-01').keys[0].value, 'AccountKey=']",
+        "[parameters('adminPassword')]",
+        "[reference('namespace').primaryKey]",
+    ],
+)
+def test_a_connection_string_in_an_output_is_seen(carrying: str) -> None:
+    assert _CONNECTION.search(carrying)
+
+
 def test_deploying_again_changes_nothing(template: dict[str, Any]) -> None:
     """No value depends on the moment, and a secret that Azure would version is written once."""
     text = json.dumps(template)

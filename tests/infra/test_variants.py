@@ -156,6 +156,18 @@ def test_people_sign_in_with_entra_without_a_secret(variants: dict[str, Inventor
     assert "B2C_CLIENT_SECRET" not in here.settings("main")
 
 
+def test_locks_and_diagnostics_are_switches_of_their_own(variants: dict[str, Inventory]) -> None:
+    locked = variants["everything"]
+    on = {locked.scope_of(it) for it in locked.all_of("Microsoft.Authorization/locks")}
+    cosmos = locked.one("Microsoft.DocumentDB/databaseAccounts")["name"]
+    assert f"Microsoft.DocumentDB/databaseAccounts/{cosmos}" in on
+    assert locked.all_of("Microsoft.Insights/diagnosticSettings") == []
+    # Production that says so goes without locks, and without a workspace nothing is told.
+    assert variants["downgraded"].all_of("Microsoft.Authorization/locks") == []
+    assert variants["downgraded"].all_of("Microsoft.Insights/diagnosticSettings")
+    assert variants["unwatched"].all_of("Microsoft.Insights/diagnosticSettings") == []
+
+
 def test_extra_tags_cannot_hide_those_of_the_plan(variants: dict[str, Inventory]) -> None:
     tags = variants["everything"].one("Microsoft.ServiceBus/namespaces")["tags"]
     assert (tags["dataClass"], tags["project"]) == ("confidential", "aos")

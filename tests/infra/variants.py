@@ -52,6 +52,8 @@ param catalogTimerSeconds = 3600
 param menderTimerSeconds = 60
 param listingTimerSeconds = 1800
 param frontDoorProbeSeconds = 120
+param lockData = true
+param enableDiagnostics = false
 param moreSettings = {{
   AOS_MCP_HOSTS: 'mcp.internal.test:8080'
   AOS_MAX_TURNS: '32'
@@ -71,6 +73,7 @@ param enableStagingSlot = true
 param enableB2C = true
 param monthlyBudget = 10
 param availabilityTestSeconds = 0
+param lockData = false
 """,
     # Nothing but what must be given: a resource group and an environment.
     "defaults": """

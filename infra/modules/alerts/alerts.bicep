@@ -115,7 +115,7 @@ module queueDepth 'metric.bicep' = {
   params: {
     tags: tags
     name: 'ServiceBusQueueDepth'
-    meaning: 'More than 1000 messages wait on one entity: its app is down or too slow, see the runbook of scaling.'
+    meaning: 'More than 1000 messages wait on one entity: its app is down or too slow, see docs/runbooks/scaling.md.'
     severity: 1
     targetId: serviceBusId
     metricNamespace: busNamespace
@@ -200,7 +200,7 @@ module deadLetters 'metric.bicep' = {
   params: {
     tags: tags
     name: 'DeadLetters'
-    meaning: 'Messages were given up: GET /api/dead-letters says why.'
+    meaning: 'Messages were given up: docs/OPERATIONS.md, dead letters, says how to read and send them again.'
     severity: 2
     targetId: serviceBusId
     metricNamespace: busNamespace
@@ -219,7 +219,7 @@ module planLoad 'metric.bicep' = [
     params: {
       tags: tags
       name: 'Utilization-${metric}'
-      meaning: 'The plan of the function apps works at more than 80 %: see the runbook of scaling.'
+      meaning: 'The plan of the function apps works at more than 80 %: see docs/runbooks/scaling.md.'
       severity: 2
       targetId: planId
       metricNamespace: planNamespace

@@ -52,7 +52,7 @@ resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
   location: 'global'
   tags: { ...tags, 'hidden-link:${insightsId}': 'Resource', 'hidden-link:${probe.id}': 'Resource' }
   properties: {
-    description: '${appName} does not answer at /api/health: see the runbook of incidents.'
+    description: '${appName} does not answer at /api/health: see docs/runbooks/incident.md.'
     severity: 0
     enabled: true
     autoMitigate: true

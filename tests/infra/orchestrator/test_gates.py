@@ -12,7 +12,15 @@ from tests.infra.orchestrator.said import change, edit
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import DEV, World
 
-B2C = {**DEV, "environment": "prod", "enableB2C": True}
+PROD = {
+    **DEV,
+    "environment": "prod",
+    "monthlyBudget": 2000,
+    "budgetStartDate": "2026-12-01",
+    "allowedIpRanges": ["203.0.113.0/24"],
+    "criticalAlertEmails": ["on-call@contoso.example"],
+}
+B2C = {**PROD, "enableB2C": True}
 PREFLIGHT = {"last": "VALIDATING_PARAMETERS", "creates": 0, "code": 2}
 LINT = {"last": "LINTING", "creates": 0, "code": 1}
 PLAN = {"last": "PLANNING", "creates": 0, "code": 1}
@@ -113,12 +121,79 @@ PREFLIGHTS = {
         says=("signInClientId (AOS_B2C_CLIENT_ID)",),
         **PREFLIGHT,
     ),
+    "production without a budget's start": Scenario(
+        given=lambda w: w.parameters("dev", {**PROD, "budgetStartDate": ""}),
+        says=("budgetStartDate (AOS_BUDGET_START) is missing: write the first day",),
+        **PREFLIGHT,
+    ),
+    "production whose budget starts within a month": Scenario(
+        given=lambda w: w.parameters("dev", {**PROD, "budgetStartDate": "2026-12-15"}),
+        says=("budgetStartDate (AOS_BUDGET_START) is '2026-12-15'",),
+        **PREFLIGHT,
+    ),
+    "production whose budget starts in no month": Scenario(
+        given=lambda w: w.parameters("dev", {**PROD, "budgetStartDate": "2026-13-01"}),
+        says=("is '2026-13-01'",),
+        **PREFLIGHT,
+    ),
+    "production that says nothing of a budget": Scenario(
+        given=lambda w: w.parameters(
+            "dev", {name: it for name, it in PROD.items() if name != "monthlyBudget"}
+        ),
+        says=("monthlyBudget: write an amount a month, or 0",),
+        **PREFLIGHT,
+    ),
+    "production without address ranges": Scenario(
+        given=lambda w: w.parameters("dev", {**PROD, "allowedIpRanges": []}),
+        says=("allowedIpRanges (AOS_ALLOWED_IP_RANGES) is missing", "0.0.0.0/0 if everybody"),
+        **PREFLIGHT,
+    ),
+    "production with a range that is none": Scenario(
+        given=lambda w: w.parameters(
+            "dev", {**PROD, "allowedIpRanges": ["203.0.113.0/24", "203.0.113.7", "office"]}
+        ),
+        says=("has '203.0.113.7', 'office'",),
+        **PREFLIGHT,
+    ),
+    "production that tells nobody of what is critical": Scenario(
+        given=lambda w: w.parameters("dev", {**PROD, "criticalAlertEmails": []}),
+        says=("criticalAlertEmails (AOS_ALERT_EMAILS) is missing, so nobody is told",),
+        **PREFLIGHT,
+    ),
+    "production names all that it leaves open at once": Scenario(
+        given=lambda w: w.parameters(
+            "dev",
+            {**PROD, "budgetStartDate": "", "allowedIpRanges": [], "criticalAlertEmails": []},
+        ),
+        says=("AOS_BUDGET_START", "AOS_ALLOWED_IP_RANGES", "AOS_ALERT_EMAILS"),
+        **PREFLIGHT,
+    ),
     "JSON that is none names the line": _json("p.json", '{\n  "environment": oops\n}'),
     "JSON that is a list": _json("p.json", "[]"),
     "JSON that is empty": _json("p.json", "{}"),
     "JSON whose parameters are bare values": _json("p.json", '{"environment": "dev"}'),
 }
 PASSES = {
+    "production that says who may call and what it may cost": Scenario(
+        given=lambda w: w.parameters("dev", PROD)
+    ),
+    "production that says that everybody may call and that it has no budget": Scenario(
+        given=lambda w: w.parameters(
+            "dev",
+            {
+                **PROD,
+                "monthlyBudget": 0,
+                "budgetStartDate": "",
+                "allowedIpRanges": ["0.0.0.0/0", "::/0"],
+            },
+        )
+    ),
+    "production whose alerts go to a group that exists": Scenario(
+        given=lambda w: w.parameters(
+            "dev", {**PROD, "criticalAlertEmails": [], "actionGroupId": "/subscriptions/s/a"}
+        )
+    ),
+    "development without either": Scenario(given=lambda w: w.parameters("dev", DEV)),
     "a first deployment": Scenario(says=("subscription: Contoso Dev", "commit: 0123456789")),
     "contributor and user access administrator are enough": Scenario(
         given=lambda w: w.az.answers(
