@@ -23,7 +23,7 @@ done
 exit 0
 """
 FUNC = """#!/bin/bash
-echo "func $* in $(basename "$PWD") with $(ls | tr '\\n' ' ')" >> "$RECORD/calls"
+echo "func $* in $(basename "$PWD") with $(ls *.* -d aos | tr '\\n' ' ')" >> "$RECORD/calls"
 left="$RECORD/failures-$(basename "$PWD")"
 if [[ -s $left ]]; then sed -i 1d "$left"; echo "Error calling sync triggers" >&2; exit 1; fi
 """
