@@ -15,13 +15,19 @@ from pathlib import Path
 from benchmarks import sections
 from benchmarks.figures import Report
 
+
+def _cold(report: Report, root: Path) -> None:
+    sections.cold_start(report, root)
+    sections.deployed_start(report, root / "deployed")
+
+
 SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "turns": sections.turns,
     "tools": sections.tools,
     "budget": sections.budget,
     "history": sections.history,
     "load": sections.load,
-    "cold": sections.cold_start,
+    "cold": _cold,
     "cards": sections.cards,
     "memory": sections.memory,
     "telemetry": sections.telemetry,

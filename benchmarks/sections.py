@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 from azure.storage.blob import ContainerClient
 
-from benchmarks import cold, parts
+from benchmarks import cold, deployed, parts
 from benchmarks import telemetry as counted
 from benchmarks import turns as measured
 from benchmarks.budget import Budget, counted_turns
@@ -21,6 +22,8 @@ from benchmarks.ceiling import calls_of_a_turn, storage_ceiling
 from benchmarks.figures import Report, median, percentile
 from devhost.functions.settings import CORES, BusOptions, read_cores, read_host_json
 from devhost.laptop import REPOSITORY, Laptop
+from devhost.worker.pythons import NoWorkerPython
+from devhost.worker.setup import prepare_worker
 
 OURS = ("main", "mcp", "realm", "servicebus")
 WARM_UP = 30
@@ -195,6 +198,18 @@ def cold_start(report: Report, root: Path) -> None:
         report.held(
             "both apps anew, to the end of a first run", _first_run(laptop), most=4, unit="s"
         )
+
+
+def deployed_start(report: Report, root: Path) -> None:
+    """Cold starts of the packages as a site mounts them, under Microsoft's worker."""
+    report.head("Cold start as deployed: read-only, under Microsoft's worker, to the first answer")
+    try:
+        python = prepare_worker(REPOSITORY, os.environ, report.say)
+    except NoWorkerPython as error:
+        report.say(f"  NOT MEASURED: {error}")
+        report.missed.append("the cold start as deployed was not measured")
+        return
+    deployed.measure(report, root, python)
 
 
 def cards(report: Report, root: Path) -> None:

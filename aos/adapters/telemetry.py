@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aos.adapters.trace_context import trace_id
 from aos.adapters.tracing import (
@@ -25,7 +25,9 @@ from aos.adapters.tracing import (
     current_traceparent,
 )
 from aos.domain.json_writer import write_json
-from aos.ports import Span, SpanKind
+
+if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start needs none of it
+    from aos.ports import Span, SpanKind
 
 LOGGER = "aos"
 SDK_LOGGER = "azure"

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aos.adapters.trace_context import child_traceparent, trace_id, valid_traceparent
 from aos.errors import AosError
-from aos.ports import Span, SpanKind
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start needs none of it
     from opentelemetry import trace
+
+    from aos.ports import Span, SpanKind
 
 TRACER_NAME = "aos"
 ERROR_TYPE = "error.type"

@@ -6,11 +6,12 @@ import asyncio
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from devhost.worker.messages import LENGTH, frame, messages
 
@@ -41,15 +42,28 @@ class Worker:
     connection: socket.socket
     functions: tuple[Any, ...] = ()
     """The function metadata of the app (RpcFunctionMetadata), as the worker indexed it."""
+    marks: dict[str, float] = field(default_factory=dict)
+    """When (`time.time`) it was started, had indexed, and had loaded."""
     _writer: asyncio.StreamWriter | None = None
     _reading: asyncio.Task[None] | None = None
     _waiting: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, python: Path, folder: Path, environment: Mapping[str, str]) -> Worker:
-        """Start it on the app in `folder` and load every function. Raises WorkerFailure."""
+    def start(
+        cls,
+        python: Path,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        log: IO[bytes] | IO[str] | None = None,
+    ) -> Worker:
+        """Start it on the app in `folder` and load every function. Raises WorkerFailure.
+
+        What it prints goes to `log`, or to stderr.
+        """
         ours, theirs = socket.socketpair()
         removed = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+        started = time.time()
         with theirs:
             process = subprocess.Popen(
                 [
@@ -59,10 +73,11 @@ class Worker:
                 cwd=folder,
                 env={name: value for name, value in environment.items() if name not in removed},
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
+                stdout=log or sys.stderr,
+                stderr=log,
                 pass_fds=(theirs.fileno(),),
             )
-        worker = cls(process=process, connection=ours)
+        worker = cls(process=process, connection=ours, marks={"started": started})
         try:
             worker._load(folder)
         except BaseException:
@@ -121,6 +136,7 @@ class Worker:
             host_version=HOST_VERSION, function_app_directory=str(folder)
         )
         _check(self._ask(worker_init_request=init).worker_init_response.result)
+        self.marks["indexed"] = time.time()
         asked = messages.FunctionsMetadataRequest(function_app_directory=str(folder))
         found = self._ask(functions_metadata_request=asked).function_metadata_response
         _check(found.result)
@@ -128,6 +144,7 @@ class Worker:
         for function in self.functions:
             load = messages.FunctionLoadRequest(function_id=function.function_id, metadata=function)
             _check(self._ask(function_load_request=load).function_load_response.result)
+        self.marks["loaded"] = time.time()
         self.connection.setblocking(False)
 
     def _ask(self, **content: Any) -> Any:

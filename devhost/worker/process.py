@@ -21,6 +21,8 @@ import azure_functions_runtime as runtime
 from devhost.worker.messages import LENGTH, frame, messages
 
 BROUGHT_ALONG = Path(".python_packages", "lib", "site-packages")
+LINE = "%(created).6f %(name)s: %(message)s"
+UP = "the runtime is imported"
 _ANSWERS = {
     "worker_init_request": ("worker_init_response", runtime.worker_init_request),
     "functions_metadata_request": (
@@ -38,7 +40,8 @@ def main(folder: Path, descriptor: int) -> None:
         if place.is_dir():
             sys.path.insert(0, str(place))
     os.chdir(folder)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LINE)
+    logging.getLogger(__name__).info(UP)
     runtime.start_threadpool_executor()
     asyncio.run(_serve(socket.socket(fileno=descriptor)))
     sys.stdout.flush()
@@ -56,7 +59,15 @@ async def _serve(connection: socket.socket) -> None:
             return
         answer = asyncio.create_task(_answer(messages.StreamingMessage.FromString(data), writer))
         answers.add(answer)
-        answer.add_done_callback(answers.discard)
+        answer.add_done_callback(lambda ended: _end_answer(ended, answers))
+
+
+def _end_answer(ended: asyncio.Task[None], answers: set[asyncio.Task[None]]) -> None:
+    """An answer that cannot be made ends the worker: the host would wait for it for ever."""
+    answers.discard(ended)
+    if error := ended.exception():
+        logging.getLogger(__name__).critical("no answer", exc_info=error)
+        os._exit(1)
 
 
 async def _answer(message: Any, writer: asyncio.StreamWriter) -> None:
