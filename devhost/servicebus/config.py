@@ -16,6 +16,7 @@ from typing import Any
 from devhost.servicebus.entities.intake import IntakeRules
 from devhost.servicebus.entities.queue import QueueRules
 from devhost.servicebus.errors import BusError, ConfigError
+from devhost.servicebus.filters.actions import SqlAction
 from devhost.servicebus.filters.correlation import CorrelationFilter
 from devhost.servicebus.filters.rules import DEFAULT_RULE, Filter, Rule
 from devhost.servicebus.filters.sql import SqlFilter
@@ -166,12 +167,19 @@ def _intake(properties: dict[str, Any]) -> IntakeRules:
 
 def _rule(entry: dict[str, Any]) -> Rule:
     name, properties = _name(entry), _properties(entry)
-    if _mapping(properties.get("Action") or {}, "Action").get("SqlExpression"):
-        raise ConfigError(f"rule {name!r}: actions are not supported yet")
     try:
-        return Rule(name=name, filter=_filter(properties))
+        return Rule(name=name, filter=_filter(properties), action=_action(properties))
     except BusError as error:
         raise ConfigError(f"rule {name!r}: {error}") from error
+
+
+def _action(properties: dict[str, Any]) -> SqlAction | None:
+    expression = _mapping(properties.get("Action") or {}, "Action").get("SqlExpression")
+    if expression is None or expression == "":
+        return None
+    if not isinstance(expression, str):
+        raise ConfigError("the SqlExpression of Action is no text")
+    return SqlAction(expression)
 
 
 def _filter(properties: dict[str, Any]) -> Filter:

@@ -33,6 +33,10 @@ class TokenError(Exception):
     """A key or a token does not let its client in; the message says why."""
 
 
+class ActionError(Exception):
+    """A rule's action cannot be done on a message; the message says why."""
+
+
 class ConfigError(Exception):
     """Config.json cannot be used; the message is one line that says where and why."""
 

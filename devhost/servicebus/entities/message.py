@@ -1,4 +1,4 @@
-"""What is a message while the Service Bus has it?
+"""Holds a message while the Service Bus has it. Entry point: `read_content`.
 
 `Content` is what the sender gave, kept byte for byte; `Message` adds what the entity says of it;
 `Held` is its mutable place in a queue, with the `Lock` that a receiver has on it.
@@ -93,6 +93,16 @@ class Content:
         except EncodeError:  # arrays of described values, which are no properties anyway
             return self
         return replace(self, application_section=section)
+
+    def with_all_properties(self, properties: Properties, own: dict[Any, Any]) -> Content:
+        """The same with these standard and application properties. Raises EncodeError."""
+        code = sections.APPLICATION_PROPERTIES
+        return replace(
+            self,
+            properties=properties,
+            properties_section=sections.composite_section(properties),
+            application_section=sections.map_section(code, own) if own else b"",
+        )
 
 
 def annotations_section(count: int, entries: bytes) -> bytes:

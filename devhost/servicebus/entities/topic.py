@@ -1,18 +1,24 @@
-"""How does a message get from a topic into its subscriptions?"""
+"""Copies messages of a topic into its subscriptions. Entry points: `Topic`, `Subscription`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from devhost.amqp.errors import EncodeError
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.intake import Intake, IntakeRules
 from devhost.servicebus.entities.message import Content, Held, Message, State
 from devhost.servicebus.entities.queue import RETRY_MS, Queue
 from devhost.servicebus.entities.records import Gone, Journal, Kept, RulesChanged
 from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
-from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, BusError
+from devhost.servicebus.entities.settlement import DESCRIPTION, REASON
+from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, ActionError, BusError
+from devhost.servicebus.filters.actions import RULE_NAME, SqlAction
 from devhost.servicebus.filters.rules import Rule, decode_rules, encode_rules, rules_digest
+
+FAILED_RULE = "FilterEvaluationException"
+"""Why a message is a dead letter whose rule failed on it."""
 
 
 class Subscription:
@@ -24,9 +30,33 @@ class Subscription:
         self.rules = {rule.name.casefold(): rule for rule in rules}
         self._configured = rules_digest(rules)
 
-    def takes(self, content: Content) -> bool:
-        """Whether one of its rules matches. (A message comes once, however many match.)"""
-        return any(rule.filter.matches(content) for rule in self.rules.values())
+    def take(self, message: Message) -> None:
+        """Take a copy for all rules without an action that match, and one for each with one.
+
+        A copy that its action cannot change goes to the dead letters.
+        """
+        matching = [rule for rule in self.rules.values() if rule.filter.matches(message.content)]
+        if any(rule.action is None for rule in matching):
+            self._put(self.queue, message, message.content)
+        for rule in matching:
+            if rule.action is not None:
+                self._take_changed(message, rule, rule.action)
+
+    def _take_changed(self, message: Message, rule: Rule, action: SqlAction) -> None:
+        try:
+            draft = action.apply(message.content)
+            own = {**draft.application_properties, RULE_NAME: rule.name}
+            changed = message.content.with_all_properties(draft.properties, own)
+            self.queue.intake.check(changed)
+        except (ActionError, EncodeError, BusError) as error:
+            assert self.queue.dead_letters is not None
+            reason = {REASON: FAILED_RULE, DESCRIPTION: f"The action of {rule.name!r}: {error}"}
+            self._put(self.queue.dead_letters, message, message.content.with_properties(reason))
+            return
+        self._put(self.queue, message, changed)
+
+    def _put(self, queue: Queue, message: Message, content: Content) -> None:
+        queue.send_copy(content, origin=message.sequence, expires_ms=message.expires_ms)
 
     def add_rule(self, rule: Rule) -> None:
         """One more rule. Raises BusError when the name is taken."""
@@ -103,10 +133,7 @@ class Topic:
 
     def _copy(self, message: Message) -> None:
         for subscription in self.subscriptions:
-            if subscription.takes(message.content):
-                subscription.queue.send_copy(
-                    message.content, origin=message.sequence, expires_ms=message.expires_ms
-                )
+            subscription.take(message)
 
     def _tick(self) -> None:
         waiting = self.schedule.take_due(self.agenda.now_ms())

@@ -1,4 +1,4 @@
-"""How does SQL decide when some values are unknown?
+"""Evaluates SQL's operators when some values are unknown. Entry point: each function.
 
 Three values: true, false and unknown, which is None. Each function here makes an evaluator, a
 function of the message, out of others.
@@ -6,6 +6,7 @@ function of the message, out of others.
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 import uuid
@@ -97,10 +98,25 @@ def calculate(operation: Callable[[Any, Any], Any], left: Evaluator, right: Eval
             return one + other if operation is operator.add else None
         try:
             return operation(one, other)
-        except ArithmeticError:
+        except (ArithmeticError, ValueError):
             return None
 
     return evaluate
+
+
+def divide(one: Any, other: Any) -> Any:
+    """Division; of whole numbers it drops the rest, as .NET's does."""
+    if not (isinstance(one, int) and isinstance(other, int)):
+        return one / other
+    whole = abs(one) // abs(other)
+    return whole if (one < 0) == (other < 0) else -whole
+
+
+def remainder(one: Any, other: Any) -> Any:
+    """What `divide` drops: it has the sign of the number that is divided."""
+    if not (isinstance(one, int) and isinstance(other, int)):
+        return math.fmod(one, other)
+    return int(one) - int(divide(one, other)) * int(other)
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is a subscription's rule, and how does it look in AMQP?
+"""Holds a subscription's rule, and writes and reads it in AMQP. Entry point: `Rule`.
 
 The descriptors are Service Bus' own; a filter's has one digit less than a rule's, whatever one
 would expect.
@@ -14,12 +14,13 @@ from typing import Any, TypeAlias
 from devhost.amqp.decode import decode_value
 from devhost.amqp.encode import encode_value
 from devhost.amqp.types import Described, Timestamp, ULong
-from devhost.servicebus.errors import ARGUMENT_ERROR, NOT_IMPLEMENTED, BusError
+from devhost.servicebus.errors import ARGUMENT_ERROR, BusError
+from devhost.servicebus.filters.actions import SqlAction
 from devhost.servicebus.filters.correlation import CorrelationFilter
 from devhost.servicebus.filters.sql import SqlFilter
 from devhost.servicebus.filters.view import Seen
 
-_RULE, _NO_ACTION = ULong(0x13700000004), ULong(0x13700000005)
+_RULE, _NO_ACTION, _SQL_ACTION = (ULong(0x13700000004 + n) for n in range(3))
 _SQL, _TRUE, _FALSE, _CORRELATION = (ULong(0x1370000006 + n) for n in range(4))
 _CORRELATION_FIELDS = (
     "correlation_id",
@@ -67,10 +68,11 @@ Filter: TypeAlias = TrueFilter | FalseFilter | SqlFilter | CorrelationFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A named filter. (Actions, which change what they let through, are not supported yet.)"""
+    """A named filter, and an action that changes the copy of what it lets through."""
 
     name: str
     filter: Filter
+    action: SqlAction | None = None
     created_ms: int = 0
 
 
@@ -80,10 +82,21 @@ DEFAULT_RULE = Rule(name="$Default", filter=TrueFilter())
 
 def rule_from_request(name: str, description: Mapping[str, Any], *, created_ms: int) -> Rule:
     """The rule that an `add-rule` request describes. Raises BusError."""
-    action = description.get("sql-rule-action") or {}
-    if isinstance(action, dict) and action.get("expression"):
-        raise BusError(NOT_IMPLEMENTED, "Actions of rules are not supported yet.")
-    return Rule(name=name, filter=_requested_filter(description), created_ms=created_ms)
+    return Rule(
+        name=name,
+        filter=_requested_filter(description),
+        action=_requested_action(description.get("sql-rule-action")),
+        created_ms=created_ms,
+    )
+
+
+def _requested_action(given: Any) -> SqlAction | None:
+    expression = given.get("expression") if isinstance(given, dict) else given
+    if not expression:
+        return None
+    if not isinstance(expression, str):
+        raise BusError(ARGUMENT_ERROR, "The action of a rule has a string as its expression.")
+    return SqlAction(expression)
 
 
 def _requested_filter(description: Mapping[str, Any]) -> Filter:
@@ -111,11 +124,17 @@ def describe_rule(rule: Rule) -> Described:
         _RULE,
         [
             _describe_filter(rule.filter),
-            Described(_NO_ACTION, []),
+            _describe_action(rule.action),
             rule.name,
             Timestamp(rule.created_ms),
         ],
     )
+
+
+def _describe_action(action: SqlAction | None) -> Described:
+    if action is None:
+        return Described(_NO_ACTION, [])
+    return Described(_SQL_ACTION, [action.expression, None])
 
 
 def _describe_filter(filter: Filter) -> Described:
@@ -143,7 +162,8 @@ def decode_rules(data: bytes) -> list[Rule]:
 
 
 def _read_rule(fields: list[Any]) -> Rule:
-    described, _, name, created = fields
+    described, changes, name, created = fields
+    action = SqlAction(changes.value[0]) if changes.descriptor == _SQL_ACTION else None
     values = described.value
     if described.descriptor == _SQL:
         filter: Filter = SqlFilter(values[0])
@@ -153,7 +173,7 @@ def _read_rule(fields: list[Any]) -> Rule:
         filter = CorrelationFilter(system=system, properties=values[8])
     else:
         filter = FalseFilter() if described.descriptor == _FALSE else TrueFilter()
-    return Rule(name=name, filter=filter, created_ms=int(created))
+    return Rule(name=name, filter=filter, action=action, created_ms=int(created))
 
 
 def rules_digest(rules: Sequence[Rule]) -> str:

@@ -1,15 +1,16 @@
-"""How does a SQL filter expression become a decision?
+"""Decides by a SQL expression whether a message matches. Entry point: `SqlFilter.matches`.
 
 The SQL of Service Bus rules: comparisons, AND, OR, NOT, IS [NOT] NULL, [NOT] LIKE, [NOT] IN,
-EXISTS, arithmetic, parentheses; `sys.` and `user.` names. A grammar rule is a method of `_Parser`
-that returns a function of the message; NULL is None and means "unknown", as in SQL. What a name
-or value of another kind makes unknown never matches.
+EXISTS, arithmetic, parentheses; `sys.` and `user.` names; `newid()`, `property(name)`. A grammar
+rule is a method of `ExpressionParser` that returns a function of the message; NULL is None and
+means "unknown", as in SQL. What a name or value of another kind makes unknown never matches.
 """
 
 from __future__ import annotations
 
 import operator
 import re
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,7 @@ class SqlFilter:
         if len(expression) > MAX_LENGTH:
             raise BusError(ARGUMENT_ERROR, f"A filter has at most {MAX_LENGTH} characters.")
         self.expression = expression
-        self._evaluate = _Parser(expression).parse()
+        self._evaluate = ExpressionParser(expression).parse()
 
     def matches(self, seen: Seen) -> bool:
         """Whether the expression is true, neither false nor unknown."""
@@ -52,13 +53,16 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "/": operator.truediv,
-    "%": operator.mod,
+    "/": logic.divide,
+    "%": logic.remainder,
 }
 
 
-class _Parser:
+class ExpressionParser:
     """One method a grammar rule, from the loosest binding to the tightest."""
+
+    kind = "filter"
+    """What a refusal calls the expression."""
 
     def __init__(self, expression: str) -> None:
         self._tokens = tokenize(expression)
@@ -156,7 +160,7 @@ class _Parser:
 
     def _operand(self) -> Evaluator:
         if self._take("("):
-            inner = self._either()
+            inner = self._group()
             self._expect(")")
             return inner
         if self._take("EXISTS"):
@@ -169,10 +173,33 @@ class _Parser:
             return lambda view: value
         return self._name()
 
+    def _group(self) -> Evaluator:
+        """What may stand in parentheses."""
+        return self._either()
+
+    def _function(self, name: str) -> Evaluator | None:
+        """A call of newid() or property(name), if there is one."""
+        if name not in ("newid", "property", "p") or not self._take("("):
+            return None
+        if name == "newid":
+            self._expect(")")
+            return lambda view: uuid.uuid4()
+        argument = self._group()
+        self._expect(")")
+
+        def evaluate(view: View) -> Any:
+            found = argument(view)
+            return view.own(found.casefold()) if isinstance(found, str) else None
+
+        return evaluate
+
     def _name(self) -> Evaluator:
         if self._token.kind != "name":
             raise self._error("a name or a value")
         scope, name = "user", self._next().value.casefold()
+        function = self._function(name)
+        if function is not None:
+            return function
         if name in ("sys", "user") and self._take("."):
             scope, name = name, self._name_part()
         if scope == "user":
@@ -217,5 +244,6 @@ class _Parser:
         found = token.text or "the end"
         return BusError(
             ARGUMENT_ERROR,
-            f"The filter is wrong at character {token.position}: {wanted} expected, {found} found.",
+            f"The {self.kind} is wrong at character {token.position}: "
+            f"{wanted} expected, {found} found.",
         )

@@ -1,4 +1,4 @@
-"""Which words and values is a SQL filter made of?"""
+"""Splits SQL of a filter or an action into words and values. Entry point: `tokenize`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOKEN = re.compile(
     r"|(?P<text>'(?:[^']|'')*')"
     r"|(?P<quoted>\[(?:[^\]]|\]\])+\]|\"(?:[^\"]|\"\")+\")"
     r"|(?P<word>[^\W\d]\w*)"
-    r"|(?P<symbol><>|!=|<=|>=|[=<>()+\-*/%.,]))"
+    r"|(?P<symbol><>|!=|<=|>=|[=<>()+\-*/%.,;]))"
 )
 
 
@@ -35,7 +35,7 @@ def tokenize(expression: str) -> list[Token]:
         if match is None:
             raise BusError(
                 ARGUMENT_ERROR,
-                f"The filter is wrong at character {position}: {expression[position:][:10]!r}.",
+                f"The expression is wrong at character {position}: {expression[position:][:10]!r}.",
             )
         tokens.append(_token(match))
         position = match.end()

@@ -99,8 +99,9 @@ class SdkClient:
         receiver = self._client.get_queue_receiver(queue, **options)
         return receiver if "session_id" in options else _ClosedLater(receiver, self._done)
 
-    def get_subscription_receiver(self, topic: str, name: str) -> Any:
-        return _ClosedLater(self._client.get_subscription_receiver(topic, name), self._done)
+    def get_subscription_receiver(self, topic: str, name: str, **options: Any) -> Any:
+        receiver = self._client.get_subscription_receiver(topic, name, **options)
+        return _ClosedLater(receiver, self._done)
 
     def close(self) -> None:
         with ThreadPoolExecutor(16) as pool:

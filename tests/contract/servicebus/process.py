@@ -22,8 +22,10 @@ PLAIN_QUEUES = [f"q{n}" for n in range(27)]
 SESSION_QUEUES = [f"s{n}" for n in range(8)]
 
 
-def _sql(name: str, expression: str) -> dict[str, Any]:
-    sql = {"FilterType": "Sql", "SqlFilter": {"SqlExpression": expression}}
+def _sql(name: str, expression: str, action: str | None = None) -> dict[str, Any]:
+    sql: dict[str, Any] = {"FilterType": "Sql", "SqlFilter": {"SqlExpression": expression}}
+    if action is not None:
+        sql["Action"] = {"SqlExpression": action}
     return {"Name": name, "Properties": sql}
 
 
@@ -92,6 +94,36 @@ CONFIG = {
                                 "Name": "label",
                                 "Properties": {},
                                 "Rules": [_correlation("c", Label="x", Properties={"size": 3})],
+                            },
+                        ],
+                    },
+                    {
+                        "Name": "acting",
+                        "Properties": {},
+                        "Subscriptions": [
+                            {
+                                "Name": "s",
+                                "Properties": {},
+                                "Rules": [
+                                    _sql("plain", "quantity > 0"),
+                                    _sql(
+                                        "halved",
+                                        "quantity > 5",
+                                        "SET quantity = quantity / 2; REMOVE priority; "
+                                        "SET sys.Label = sys.Label + '-' + color",
+                                    ),
+                                ],
+                            },
+                        ],
+                    },
+                    {
+                        "Name": "failing",
+                        "Properties": {},
+                        "Subscriptions": [
+                            {
+                                "Name": "s",
+                                "Properties": {},
+                                "Rules": [_sql("broken", "1=1", "SET quantity = 'many'")],
                             },
                         ],
                     },

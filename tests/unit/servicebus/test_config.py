@@ -77,9 +77,10 @@ def test_what_is_wrong_is_named(document: Any, part: str) -> None:
         ({"FilterType": "Xml"}, "FilterType 'Xml'"),
         ({"FilterType": "Correlation", "CorrelationFilter": {"Nope": 1}}, "Nope"),
         (
-            {"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": "SET a = 1"}},
-            "actions",
+            {"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": "SET a"}},
+            "rule 'r'.*The action is wrong at character 5: = expected",
         ),
+        ({"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": 5}}, "no text"),
     ],
 )
 def test_wrong_rules_are_named(properties: Any, part: str) -> None:
