@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
-from aos.domain.card import CardKind, CardReference, LimitBounds
+from aos.domain.card import CardKind, CardReference, LimitBounds, is_card_id
 
 AgentType: TypeAlias = Literal["PurposeDrivenAgent", "LeadershipAgent"]
 AGENT_TYPES: tuple[str, ...] = get_args(AgentType)
@@ -33,6 +33,8 @@ REFUSED_PARAMETERS = frozenset({"messages", "model", "tools", "tool_choice", "st
 """Request parameters that are AOS's own and that a card may not set."""
 
 DEFAULT_WINDOW_MESSAGES = 40
+
+_HOME = "home-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,18 @@ class AgentCard:
     memory: Memory = field(default_factory=Memory)
     on_busy: OnBusy = "enqueue"
     labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+def home_of(agent_id: str) -> str:
+    """The conversation that the agent is woken in unless its card names another."""
+    return f"{_HOME}{agent_id}"
+
+
+def owner_of_home(conversation_id: str) -> str | None:
+    """The owner that alone may begin this conversation; None: it is not an agent's home."""
+    agent_id = conversation_id.removeprefix(_HOME)
+    is_home = agent_id != conversation_id and is_card_id(agent_id)
+    return f"agent:{agent_id}" if is_home else None
 
 
 def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None = None) -> AgentCard:
@@ -192,7 +206,7 @@ def _schedule(raw: Mapping[str, Any], agent_id: str) -> Schedule:
     return Schedule(
         cron=raw["cron"],
         message=raw["message"],
-        conversation=raw.get("conversation") or f"home-{agent_id}",
+        conversation=raw.get("conversation") or home_of(agent_id),
         time_zone=raw.get("time_zone", "UTC"),
     )
 
@@ -200,7 +214,7 @@ def _schedule(raw: Mapping[str, Any], agent_id: str) -> Schedule:
 def _event(raw: Mapping[str, Any], agent_id: str) -> EventTrigger:
     return EventTrigger(
         type=raw["type"],
-        conversation=raw.get("conversation") or f"home-{agent_id}",
+        conversation=raw.get("conversation") or home_of(agent_id),
         message=raw.get("message", ""),
     )
 

@@ -27,7 +27,9 @@ from aos.services.admission import Admissions, RunRequest
 from aos.services.approvals import Approvals
 from aos.services.replies import Replies
 
-DEFAULT_OWNER = f"queue:{REQUESTS_QUEUE}"
+OWNERS = "queue:"
+"""What every owner of the queue begins with."""
+DEFAULT_OWNER = f"{OWNERS}{REQUESTS_QUEUE}"
 MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
 LARGEST_LENIENT_AT_ONCE = 32 * 1024
@@ -172,8 +174,7 @@ class RequestQueue:
     async def _refuse(
         self, message: ReceivedMessage, error: ErrorInfo, body: dict[str, Any]
     ) -> None:
-        owner = message.properties.get("aos_owner")
-        scope = _scope(owner if isinstance(owner, str) and owner else DEFAULT_OWNER)
+        scope = _scope(_owner_or_default(message))
         run_id = _named_run(body) or run_id_for(scope=scope, key=message.key)
         self._telemetry.log(
             "request_refused", run_id=run_id, code=error.code, entity=REQUESTS_QUEUE
@@ -191,7 +192,8 @@ class RequestQueue:
 
 
 def _owner(message: ReceivedMessage) -> str:
-    """Who sent it: the queue is a trusted zone."""
+    """Who sent it. Whoever may send may name any owner of the queue, and none of another door: the
+    owners of keys, of signed-in persons and of agents do not begin with `queue:`."""
     owner = message.properties.get("aos_owner")
     if owner is None:
         return DEFAULT_OWNER
@@ -201,7 +203,14 @@ def _owner(message: ReceivedMessage) -> str:
             f"the property aos_owner must be a text of 1 to {MAX_OWNER} characters",
             field="aos_owner",
         )
-    return owner
+    return f"{OWNERS}{owner}"
+
+
+def _owner_or_default(message: ReceivedMessage) -> str:
+    try:
+        return _owner(message)
+    except Refused:
+        return DEFAULT_OWNER
 
 
 def _scope(owner: str) -> str:

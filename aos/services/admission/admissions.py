@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from aos.domain.advance import MAX_QUEUED_RUNS
+from aos.domain.agent_card import owner_of_home
 from aos.domain.caller import Caller
 from aos.domain.envelope import CancelRun, StartRun, to_realm
 from aos.domain.offer import MAX_DEPTH
@@ -248,6 +249,7 @@ class Admissions:
         head = (await self._conversations.load(request.conversation_id)).conversation
         name = request.conversation_id
         if head is None:
+            _judge_beginning(name, caller)
             return
         if head.owner != caller.owner and not caller.is_admin:
             raise Refused(
@@ -314,6 +316,17 @@ class Admissions:
             conversation_id=request.conversation_id,
             created_at=request.admitted_at,
             next_check=self._clock.now() + delay,
+        )
+
+
+def _judge_beginning(conversation_id: str, caller: Caller) -> None:
+    """The home of an agent is begun by waking it: an admin who began it would own it."""
+    owner = owner_of_home(conversation_id)
+    if owner is not None and caller.owner != owner:
+        raise Refused(
+            "conversation_not_found",
+            f"the conversation {conversation_id!r} is the agent's own and begins when the agent is"
+            " woken; choose an id that does not begin with 'home-'",
         )
 
 

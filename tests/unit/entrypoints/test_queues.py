@@ -46,7 +46,24 @@ async def test_the_property_aos_owner_says_whose_run_it_is(apps: InMemory) -> No
     await apps.settle()
     stored = await apps.world.requests.find(body_of(apps)["run_id"])
     assert stored is not None
-    assert stored.request.owner == "sales"
+    assert stored.request.owner == "queue:sales"
+
+
+@pytest.mark.parametrize("claimed", ["local", "key:abc", "agent:ceo", "0f8fad5b", "queue:sales"])
+async def test_the_queue_cannot_claim_an_owner_of_another_door(
+    apps: InMemory, claimed: str
+) -> None:
+    mine = await apps.ask({"message": "Hello", "conversation_id": "mine", "wait_seconds": 0})
+    await apps.settle()
+    apps.send({**ASK, "conversation_id": "mine"}, properties={"aos_owner": claimed})
+    apps.send(
+        {"type": "run.cancel", "run_id": mine.body["run_id"]},
+        message_id="m-2",
+        properties={"aos_owner": claimed},
+    )
+    await apps.settle()
+    codes = [json.loads(kept.body)["error"]["code"] for kept in apps.replies()]
+    assert sorted(codes) == ["conversation_not_found", "run_not_found"]
 
 
 async def test_a_body_cannot_forge_what_the_broker_says(apps: InMemory) -> None:
@@ -233,7 +250,7 @@ async def test_a_long_outage_sends_the_message_on_with_a_growing_pause(
     (kept,) = apps.replies()
     stored = await apps.world.requests.find(body_of(apps)["run_id"])
     assert stored is not None
-    assert (kept.correlation_id, stored.request.owner) == ("c", "sales")
+    assert (kept.correlation_id, stored.request.owner) == ("c", "queue:sales")
 
 
 async def test_an_expired_request_is_refused(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from aos.domain.caller import Caller
 from aos.domain.run import Run, RunStatus
-from aos.errors import TransientError
+from aos.errors import Refused, TransientError
+from aos.services.admission import RunRequest
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
 
@@ -308,3 +312,33 @@ async def test_an_unknown_conversation_is_404(apps: InMemory, conversation_id: s
     for route in (apps.main.conversations.get, apps.main.conversations.messages):
         reply = await call(route, parts={"conversation_id": conversation_id})
         assert (reply.status, reply.code) == (404, "conversation_not_found")
+
+
+@pytest.mark.parametrize("home", ["home-ceo", "home-nobody-yet"])
+async def test_the_home_of_an_agent_is_begun_by_nobody_else_not_even_an_admin(
+    apps: InMemory, home: str
+) -> None:
+    reply = await apps.ask({"message": "Hello", "conversation_id": home, "wait_seconds": 0})
+    assert (reply.status, reply.code) == (404, "conversation_not_found")
+    apps.send({"agent_id": "ceo", "message": "Hello", "conversation_id": home})
+    await apps.settle()
+    (refused,) = apps.replies()
+    assert json.loads(refused.body)["error"]["code"] == "conversation_not_found"
+
+
+@pytest.mark.parametrize("name", ["home", "home-", "homework", "home-CEO", "my-home-ceo"])
+async def test_a_conversation_that_is_not_an_agents_home_is_anybodys(
+    apps: InMemory, name: str
+) -> None:
+    reply = await apps.ask({"message": "Hello", "conversation_id": name, "wait_seconds": 0})
+    assert reply.status == 202
+
+
+async def test_an_agent_begins_its_own_home_and_not_anothers(apps: InMemory) -> None:
+    admissions = apps.main._services._admissions
+    wake: Any = {"door": "schedule", "scope": "agent:ceo", "caller": Caller(owner="agent:ceo")}
+    home = RunRequest(agent_id="ceo", message="Plan the day.", conversation_id="home-ceo")
+    admission = await admissions.admit(home, key="1", **wake)
+    assert admission.request.owner == "agent:ceo"
+    with pytest.raises(Refused, match="the agent's own"):
+        await admissions.admit(replace(home, conversation_id="home-cfo"), key="2", **wake)
