@@ -166,7 +166,7 @@ class _Session:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP ask for the end; later ones are told that it is coming."""
+        """SIGINT, SIGTERM and SIGHUP ask for the end; a SIGHUP that nohup ignores does not."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             first = not self._stop.is_set()
@@ -176,7 +176,9 @@ class _Session:
                 self._in_story = False
                 raise LaptopInterrupted
 
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, handle) for number in numbers}
         try:
             yield

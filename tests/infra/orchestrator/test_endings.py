@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from orchestrator.audit import Journal, entries, faults, records
@@ -235,12 +236,31 @@ def test_recorded_az_record_that_can_no_longer_be_kept_stops_before_deploying(wo
     assert world.az.calls("deployment group create") == []
 
 
-def test_second_ctrl_c_does_not_interrupt_the_record_of_the_first() -> None:
-    with interrupting() as ignore:
-        ignore()
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@contextmanager
+def having(number: signal.Signals, handler: Any) -> Iterator[None]:
+    """The signal with this handler, whatever this process was started with."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_second_ctrl_c_does_not_interrupt_the_record_of_the_first(handler: Any) -> None:
+    with having(signal.SIGINT, handler):
+        with interrupting() as ignore:
+            ignore()
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_recorded_az_deployment_under_nohup_outlives_its_terminal(world: World) -> None:
+    world.az.answers(WITHIN["PLANNING"], said.what_if(), script="kill -HUP $PPID\n")
+    with having(signal.SIGHUP, signal.SIG_IGN):
+        assert world.deploy() == 0
+    assert (world.record()["state"], world.record()["exit_code"]) == ("COMPLETED", 0)
 
 
 def test_signal_that_comes_while_a_process_is_started_waits_for_that() -> None:

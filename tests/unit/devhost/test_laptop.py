@@ -198,6 +198,18 @@ def test_up_ends_everything_on_one_sigint_to_its_group(repository: Path) -> None
     assert not any(is_open(getattr(ports, name)) for name in SETTING_OF_PORT)
 
 
+def test_up_under_nohup_ignores_a_closed_terminal(repository: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the new process inherits it
+    try:
+        with running_up(repository, ports=Ports.free(), AOS_MODEL_ENDPOINT=MODEL) as (up, output):
+            wait_for_text(output, READY, up)
+            status = Path(f"/proc/{up.pid}/status").read_text()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    (ignored,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigIgn:")]
+    assert int(ignored, 16) & 1 << signal.SIGHUP - 1
+
+
 def test_up_restarts_a_killed_realm_and_says_so_once(repository: Path) -> None:
     with running_up(repository, ports=Ports.free(), AOS_MODEL_ENDPOINT=MODEL) as (process, output):
         wait_for_text(output, READY, process)
