@@ -100,9 +100,8 @@ def measure(report: Report, root: Path, python: Path) -> None:
                 for app, starts in found.items():
                     report.figure(f"    {app}", _described(starts))
         # The last is what a site has: bytecode, and telemetry.
-        hello = median([start.total for start in found["hello"]])
         for app in APPS[1:]:
-            added = median([start.total for start in found[app]]) - hello
+            added = _added(found[app], found["hello"])
             report.held(f"what {app} adds to hello world", added, most=MOST_ADDED_MS, unit="ms")
             report.figure("    of it imports, profiled", _added_imports(sites, app))
 
@@ -130,6 +129,12 @@ def _starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
             if turn:
                 found[app].append(start)
     return found
+
+
+def _added(ours: list[Start], theirs: list[Start]) -> float:
+    """Milliseconds more, the median over rounds: both starts of a round had the same machine."""
+    pairs = zip(ours, theirs, strict=True)
+    return median([mine.total - other.total for mine, other in pairs])
 
 
 def _described(starts: list[Start]) -> str:
