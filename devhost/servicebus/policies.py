@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -95,27 +95,28 @@ class Policies:
 
     def check_key(self, name: str, key: str) -> Grant:
         """What a policy's name with its key grants. Raises TokenError."""
-        for policy in self._policies:
-            if policy.name == name and any(_same(key, each) for each in policy.keys):
+        named = [policy for policy in self._policies if policy.name == name]
+        for policy in named:
+            if any(_same(key, each) for each in policy.keys):
                 return Grant(policy=policy, path=policy.path)
-        raise self._unknown(name)
+        raise _no_signer(name, named)
 
     def _find_signer(self, fields: Mapping[str, str], scope: str) -> Policy:
         signed = f"{fields['sr']}\n{fields['se']}".encode()
-        given = unquote(fields["sig"])
-        for policy in self._policies:
-            named = policy.name == unquote(fields["skn"]) and policy.is_for(scope)
-            if named and any(_same(given, _sign(signed, key)) for key in policy.keys):
+        name, given = unquote(fields["skn"]), unquote(fields["sig"])
+        named = [each for each in self._policies if each.name == name and each.is_for(scope)]
+        for policy in named:
+            if any(_same(given, _sign(signed, key)) for key in policy.keys):
                 return policy
-        raise self._unknown(unquote(fields["skn"]))
+        raise _no_signer(name, named)
 
-    def _unknown(self, name: str) -> TokenError:
-        known = any(policy.name == name for policy in self._policies)
-        reason = f"the key of policy {name!r} is another" if known else f"no policy {name!r} exists"
-        return TokenError(
-            f"InvalidSignature: The token has an invalid signature: {reason}, at this address, in "
-            "the AuthorizationRules of Config.json. Correct the connection string or add the rule."
-        )
+
+def _no_signer(name: str, named: Sequence[Policy]) -> TokenError:
+    reason = f"policy {name!r} has another key" if named else f"there is no policy {name!r} here"
+    return TokenError(
+        f"InvalidSignature: The token has an invalid signature: {reason}. Correct the connection "
+        "string, or add the policy to AuthorizationRules in Config.json."
+    )
 
 
 def parse_policies(entries: Iterable[Mapping[str, Any]], path: str) -> tuple[Policy, ...]:

@@ -15,6 +15,7 @@ from aos.domain.run import Run
 from aos.entrypoints.requests import QueueRequest, read_object, validate
 from aos.errors import ErrorInfo
 from aos.testing import MemoryWorld
+from devhost.servicebus.config import parse_config
 from tests.docs.pages import PAGES, ROOT, Block, blocks
 
 EXAMPLES = [block for page in PAGES for block in blocks(page) if block.language == "json"]
@@ -59,12 +60,22 @@ def _check_error(raw: dict[str, Any]) -> None:
     assert {"error": ErrorInfo.from_dict(raw["error"]).to_dict()} == raw
 
 
+def _check_policies(raw: dict[str, Any]) -> None:
+    found = {(policy.path, policy.name, policy.keys) for policy in parse_config(raw).policies}
+    assert found == {
+        ("", "RootManageSharedAccessKey", ("SAS_KEY_VALUE",)),
+        ("", "reader", ("a-key", "the-next-key")),
+        ("orders", "writer", ("another-key",)),
+    }
+
+
 CARD_KINDS = {"agent": CardKind.AGENT, "mcp-server": CardKind.MCP_SERVER}
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "request": _check_request,
     "reply": _check_reply,
     "run": _check_run,
     "error": _check_error,
+    "policies of a local Service Bus": _check_policies,
     "status of a rejected card": lambda raw: None,  # its own test, below
 }
 

@@ -169,9 +169,9 @@ REFUSALS = {
     "wrong key": (
         token("root", "wrong"),
         SAS,
-        "InvalidSignature.*the key of policy 'root' is another",
+        "InvalidSignature.*policy 'root' has another key",
     ),
-    "unknown policy": (token("rooot", "first"), SAS, "InvalidSignature.*no policy 'rooot' exists"),
+    "unknown policy": (token("rooot", "first"), SAS, "InvalidSignature.*no policy 'rooot' here"),
     "expired": (token("root", "first", seconds=-1), SAS, "ExpiredToken"),
     "another address": (token("root", "first", resource="sb://host/t"), SAS, "InvalidAudience"),
     "nonsense": ("nonsense", SAS, "MalformedToken"),
