@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aos.domain.agent_card import ToolGrant
 from aos.domain.mcp_server import McpServerCard, SecretReference
 from aos.domain.tool import ToolOutcome, ToolSchema
 
@@ -29,6 +30,10 @@ class ServerCards(Protocol):
 
     async def live_servers(self, *, at_least: int = 0) -> list[LiveServer]:
         """Every server, disabled ones too; an older catalog than `at_least` is read again first."""
+        ...
+
+    async def approvals(self, server_id: str) -> tuple[ToolGrant, ...]:
+        """What agents that serve may call of the server only after a person's decision."""
         ...
 
 

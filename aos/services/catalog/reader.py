@@ -13,7 +13,7 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from aos.domain.agent_card import AgentCard, agent_card_from_dict
+from aos.domain.agent_card import AgentCard, ToolGrant, agent_card_from_dict
 from aos.domain.card import CardKind, LimitBounds
 from aos.domain.catalog import CatalogEntry, CatalogIndex
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
@@ -127,6 +127,19 @@ class CatalogReader:
             for server_id, entry in index.of_kind(CardKind.MCP_SERVER)
             if entry.serving_digest is not None
         ]
+
+    async def approvals(self, server_id: str) -> tuple[ToolGrant, ...]:
+        """What agents that serve may call of the server only after a person's decision."""
+        index = await self.current()
+        reference = (CardKind.MCP_SERVER, server_id)
+        found: list[ToolGrant] = []
+        for _, entry in index.of_kind(CardKind.AGENT):
+            named = any((r.kind, r.card_id) == reference for r in entry.references)
+            if named and entry.serving_digest is not None:
+                found += (await self.card(entry.serving_digest)).mcp_tools
+        return tuple(
+            grant for grant in found if grant.server_id == server_id and grant.approval == "always"
+        )
 
     async def serves(self, server_id: str) -> bool:
         """Is there an MCP server of this id that is enabled?"""

@@ -1,7 +1,8 @@
 """What may outsiders see and call of an MCP server whose card exposes it?
 
 The same tools under the same allow-list, called through the same ledger, limits and places as the
-calls of agents. A server whose card does not say `expose` is not there.
+calls of agents. A server whose card does not say `expose` is not there, nor is a tool that an agent
+may call only after a person's decision: here nobody is asked.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from aos.domain.agent_card import ToolGrant
 from aos.domain.envelope import CallTool
 from aos.domain.tool import ToolOutcome, ToolSchema, tool_call_id
 from aos.errors import Refused, TransientError
@@ -52,16 +54,19 @@ class ExposedTools:
         listed = await self._catalog.find(server_id)
         if listed is None or listed.listed_at is None or listed.card_digest != live.digest:
             raise TransientError(f"the MCP server {server_id!r} has not listed its tools yet")
-        return tuple(tool for tool in listed.tools if live.card.offers(tool.name))
+        guarded = await self._cards.approvals(server_id)
+        return tuple(
+            tool
+            for tool in listed.tools
+            if live.card.offers(tool.name) and not _needs_approval(tool.name, guarded)
+        )
 
     async def call(
         self, server_id: str, tool: str, arguments: Mapping[str, Any], *, traceparent: str | None
     ) -> ToolOutcome:
         """Call a tool of an exposed server; raises as `tools` does."""
         if tool not in {schema.name for schema in await self.tools(server_id)}:
-            return ToolOutcome(
-                outcome="not_called", content=f"there is no tool {tool[:200]!r} here"
-            )
+            return await self._not_called(server_id, tool)
         run_id = self._ids.new_id()
         end = await self._calls.settle(
             CallTool(
@@ -79,3 +84,17 @@ class ExposedTools:
         if isinstance(end, datetime):  # nobody else knows the id
             raise TransientError("the call is held by another; call again")
         return end
+
+    async def _not_called(self, server_id: str, tool: str) -> ToolOutcome:
+        if _needs_approval(tool, await self._cards.approvals(server_id)):
+            said = (
+                f"the tool {tool[:200]!r} needs a person's decision, and nobody is asked here; have"
+                " an agent call it"
+            )
+        else:
+            said = f"there is no tool {tool[:200]!r} here"
+        return ToolOutcome(outcome="not_called", content=said)
+
+
+def _needs_approval(tool: str, guarded: tuple[ToolGrant, ...]) -> bool:
+    return any(grant.tools is None or tool in grant.tools for grant in guarded)

@@ -70,11 +70,34 @@ def test_the_workflows_are_actionlint_clean_where_there_is_one_and_ci_always_ask
         assert (done.returncode, done.stdout) == (0, "")
 
 
+USES = re.compile(r"^\s*(?:- )?uses: (\S+)(?: # v(\d+)\.\d+\.\d+)?$", re.MULTILINE)
+PINNED = re.compile(r"([A-Za-z-]+/[A-Za-z-]+)@[0-9a-f]{40}")
+
+
+def actions() -> list[tuple[str, str]]:
+    """What the workflows use that is not ours, with the major version of the comment."""
+    texts = [path.read_text("utf-8") for path in sorted(WORKFLOWS.glob("*.y*ml"))]
+    found = [use for text in texts for use in USES.findall(text) if not use[0].startswith("./")]
+    assert len(found) == sum(len(re.findall(r"uses:\s(?!\./)", text)) for text in texts)
+    return found
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    loose = [use for use, major in actions() if not (PINNED.fullmatch(use) and major)]
+    assert loose == [], "write <owner>/<action>@<40 hex digits> # v<version>"
+
+
+def test_an_action_has_one_commit_everywhere() -> None:
+    commits: dict[str, set[str]] = {}
+    for use, _ in actions():
+        name, _, commit = use.partition("@")
+        commits.setdefault(name, set()).add(commit)
+    assert {name: len(one) for name, one in commits.items()} == dict.fromkeys(CURRENT, 1)
+
+
 def test_every_action_is_of_a_current_version() -> None:
-    for document in (DEPLOY, CI):
-        used = re.findall(r'"uses": "([^"@]+)@v(\d+)"', json.dumps(document))
-        assert used
-        assert [one for one in used if int(one[1]) < CURRENT[one[0]]] == []
+    used = [(use.partition("@")[0], int(major)) for use, major in actions()]
+    assert [one for one in used if one[1] < CURRENT[one[0]]] == []
 
 
 def test_deploying_follows_pushes_to_main_and_develop_and_an_environment_that_is_chosen() -> None:

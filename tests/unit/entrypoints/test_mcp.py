@@ -182,6 +182,46 @@ async def test_an_exposed_server_speaks_mcp_to_outsiders(mcp: Mcp) -> None:
     assert all(row.result is not None for row in rows)
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    "grant",
+    [
+        {"server": "nasty", "approval": "always"},
+        {"server": "nasty", "tools": ["echo"], "approval": "always"},
+    ],
+    ids=["every tool", "one tool"],
+)
+async def test_a_tool_that_needs_a_persons_decision_is_not_called_by_outsiders(
+    mcp: Mcp, grant: dict[str, Any], enabled: bool
+) -> None:
+    card = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": [grant], "enabled": enabled}
+    await mcp.laptop.put(card)
+    await mcp.laptop.put({"agent_id": "cfo", "purpose": "Count.", "mcp_tools": ["nasty"]})
+    await mcp.publish(expose=True, tools=["echo", "picture"])
+    listed = [tool["name"] for tool in (await mcp.post("tools/list"))["tools"]]
+    assert listed == (["picture"] if "tools" in grant else [])
+    called = await mcp.post("tools/call", name="echo", arguments={"text": "hi"})
+    assert called["isError"] is True
+    assert "needs a person's decision" in called["content"][0]["text"]
+    assert mcp.laptop.tables.tool_calls == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [b'{"text": 1e999}', b'{"text": NaN}', b'{"text": "\\ud800"}', b"[" * 5000, b'{"a":1,"a":2}'],
+    ids=["1e999", "NaN", "half a pair", "deep", "twice"],
+)
+async def test_outsiders_send_the_json_that_aos_takes_everywhere(
+    mcp: Mcp, arguments: bytes
+) -> None:
+    await mcp.publish(expose=True)
+    params = b'{"name": "echo", "arguments": ' + arguments + b"}"
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": ' + params + b"}"
+    reply = await mcp.ask(body)
+    assert (reply.status, reply.body["error"]["code"]) == (400, "invalid_request")
+    assert mcp.laptop.tables.tool_calls == {}
+
+
 async def test_only_post_is_served(mcp: Mcp) -> None:
     await mcp.publish(expose=True)
     for verb in ("GET", "DELETE", "PUT"):
