@@ -21,7 +21,6 @@ HIDDEN = "***"
 HIDDEN_LINE = "(a line that holds a secret)"
 SHORT = 4
 """A secret with fewer characters is masked only where it is a word of its own."""
-LEAST_ENCODED = 6
 PIECE = 10
 """Any so many characters of a secret are masked in what a server prints."""
 MOST_SECRET = 64 * 1024
@@ -48,8 +47,8 @@ class Masker:
         known = {secret for secret in secrets if secret.strip()}
         forms = {form for secret in known for form in _forms(secret)}
         self._forms = sorted(forms, key=len, reverse=True)
-        short = sorted({s.strip() for s in known if len(s.strip()) < SHORT}, key=len, reverse=True)
-        words = "|".join(map(re.escape, short))
+        short = {word for s in known if len(s.strip()) < SHORT for word in _short(s.strip())}
+        words = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
         self._short = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if short else None
         lowered = [_lower(form) for form in self._forms]
         self._pieces = {
@@ -177,8 +176,14 @@ def _forms(secret: str) -> Iterator[str]:
             continue
         yield text
         for form in {*_escaped(text), *_encoded(text.encode("utf-8", "replace"))}:
-            if len(form) >= LEAST_ENCODED:
+            if len(form) >= SHORT:
                 yield form
+
+
+def _short(secret: str) -> Iterator[str]:
+    yield secret
+    yield quote(secret, safe="")
+    yield base64.b64encode(secret.encode("utf-8", "replace")).decode()
 
 
 def _escaped(text: str) -> Iterator[str]:
@@ -201,6 +206,7 @@ def _encoded(data: bytes) -> Iterator[str]:
     yield data.hex().upper()
     for alphabet in (None, b"-_"):
         yield base64.b64encode(data, alphabet).decode()
+        yield base64.b64encode(data, alphabet).decode().rstrip("=")
         for before in range(3):
             text = base64.b64encode(bytes(before) + data, alphabet).decode()
             cut = (0, -3, -2)[(before + len(data)) % 3]

@@ -1,12 +1,13 @@
 """An MCP server that does what real ones do on their bad days. Standard library only: quick.
 
-python nasty_server.py [--tools N] [--page N] [--marks FILE] [--at-start crash|noise|silence]
+python nasty_server.py [--tools N] [--page N] [--marks FILE] [--at-start crash|leak|noise|silence]
     [--stay] [--child]
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
@@ -69,6 +71,9 @@ class Server:
         match self.options.start:
             case "crash":
                 sys.stderr.write(f"cannot go on: {os.environ.get('TOKEN', 'no token')}\n")
+                sys.exit(3)
+            case "leak":
+                sys.stderr.write("starting\n" + "\n".join(forms(os.environ["TOKEN"])) + "\n")
                 sys.exit(3)
             case "noise":
                 write("Welcome to the nasty server!\n{not json}\n\n[]\n")
@@ -159,6 +164,22 @@ class Server:
         sys.stderr.write(f"the token is {secret}\n")
         sys.stderr.flush()
         return {"content": [text(f"bad token {secret}")], "isError": True}
+
+
+def forms(secret: str) -> list[str]:
+    """How programs print a secret that they fail on."""
+    encoded = secret.encode()
+    return [
+        f"the token is {secret}",
+        json.dumps({"env": {"TOKEN": secret}}),
+        json.dumps(json.dumps({"TOKEN": secret})),
+        repr(secret),
+        f"https://host/?token={urllib.parse.quote(secret, safe='')}",
+        f"Basic {base64.b64encode(b'me:' + encoded).decode()}",
+        encoded.hex(),
+        f"PIN={os.environ.get('PIN', '')}.",
+        f"{'x' * 390} {secret}",  # the tail keeps a part of so long a line
+    ]
 
 
 def text(said: str) -> Json:

@@ -19,6 +19,7 @@ from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
 from aos.domain.mcp_server import McpServerCard
 from aos.errors import ServerFailed, TransientError
+from tests.contract.mcp import nasty_server
 from tests.contract.mcp.kit import REPOSITORY, call, nasty, running, servers, until
 
 PLANTED = "ghp_planted_0123456789"
@@ -253,6 +254,25 @@ async def test_a_secret_reaches_its_server_and_is_hidden_in_all_that_it_says() -
             await call(made, crashing, "echo")
 
 
+async def test_no_form_of_a_secret_is_in_what_is_told_of_a_server_that_printed_it() -> None:
+    secret, told = 'p@ss"w\\ord/0123456789', list[str]()
+    card = nasty("--at-start", "leak", env={"TOKEN": REFERENCE, "PIN": REFERENCE})
+    secrets = MemorySecrets({"mcp-nasty-token": secret, "mcp-nasty-pin": "42"})
+    async with servers(secrets=secrets) as made:
+        made.watch(lambda server, change, said: told.append(said))
+        with pytest.raises(ServerFailed) as caught:
+            await call(made, card, "echo")
+        with pytest.raises(ServerFailed) as again:  # the failure is remembered for a while
+            await call(made, card, "echo")
+    assert told == [str(caught.value)] == [str(again.value)]
+    assert "starting\nthe token is ***\n" in told[0]
+    assert "(a line that holds a secret)" in told[0]
+    for form in (*nasty_server.forms(secret), secret[:8], secret[-8:], "42"):
+        assert form.removeprefix("the token is ") not in told[0], form
+    for brief in (caught.value.brief, again.value.brief):
+        assert brief == "the MCP server 'nasty' ended, or closed its output, before it had answered"
+
+
 def _environment(pid: int) -> str:
     return Path(f"/proc/{pid}/environ").read_text()
 
@@ -290,6 +310,7 @@ async def test_nothing_is_left_of_a_server_that_will_not_go() -> None:
 APP = """
 import asyncio, sys
 sys.path.insert(0, {repository!r})
+from tests.contract.mcp import nasty_server
 from tests.contract.mcp.kit import call, nasty, servers
 async def main():
     async with servers() as made:

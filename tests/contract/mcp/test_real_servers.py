@@ -163,3 +163,34 @@ async def _answers(port: int) -> None:
             writer.close()
             return
         await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_a_server_with_a_url_that_repeats_its_headers_shows_no_secret(status: int) -> None:
+    secret = "Bearer tok_planted_0123456789"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        said = next(line for line in head.split("\r\n") if line.lower().startswith("authoriz"))
+        error = {"code": -32000, "message": f"refused: {said}", "data": said}
+        body = json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode()
+        writer.write(
+            f"HTTP/1.1 {status} {said}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
+        )
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    card = McpServerCard(
+        server_id="remote",
+        url=f"http://127.0.0.1:{port}/mcp?api_key=k3y_planted",
+        headers={"Authorization": secret},
+    )
+    async with listener, servers() as made:
+        with pytest.raises(ServerFailed, match="'remote'") as caught:
+            await made.list_tools(card, "d1")
+    for shown in (str(caught.value), caught.value.brief):
+        assert "tok_planted" not in shown
+        assert "k3y_planted" not in shown

@@ -11,6 +11,7 @@ import azure.functions as func
 import pytest
 
 from aos.domain.caller import Caller
+from aos.domain.tool import ServerState, ServerTools
 from aos.entrypoints.http.principals import signed_in
 from tests.unit.entrypoints.conftest import CEO
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
@@ -157,6 +158,31 @@ async def test_what_is_for_admins_is_403_to_others(locked: InMemory) -> None:
         locked.main.agents.versions, parts={"agent_id": "ceo"}, headers=key("boss")
     )
     assert allowed.status == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "to_others"),
+    [
+        (
+            "failed",
+            "it last said: /srv/path",
+            "the MCP server failed; an admin can read why",
+        ),
+        ("stopped", "it ended; it last said: x", "the MCP server ended; an admin can read why"),
+        ("stopped", "disabled by its card", "disabled by its card"),
+        ("ready", None, None),
+    ],
+)
+async def test_what_a_server_printed_is_for_admins(
+    locked: InMemory, state: ServerState, error: str | None, to_others: str | None
+) -> None:
+    await locked.world.tools.put(ServerTools(server_id="clock", state=state, error=error))
+    seen = {}
+    for who in ("boss", "key-1"):
+        listed = await call(locked.main.tools.list, headers=key(who))
+        (item,) = listed.body["items"]
+        seen[who] = (item["state"], item["error"])
+    assert seen == {"boss": (state, error), "key-1": (state, to_others)}
 
 
 async def test_who_is_no_admin_does_not_see_the_values_of_env(locked: InMemory) -> None:

@@ -117,6 +117,38 @@ async def test_a_published_server_is_listed_and_its_tools_are_called_from_the_qu
     assert (result["outcome"], result["content"]) == ("ok", "hi")
 
 
+async def test_what_a_failing_server_prints_is_in_its_row_and_neither_logged_nor_told_a_model(
+    mcp: Mcp,
+) -> None:
+    await mcp.publish(args=[NASTY, "--at-start", "crash"], env={"TOKEN": "tok_planted_0123"})
+    row = mcp.laptop.tables.tools["nasty"]
+    assert row.state == "failed"
+    assert "it last said: cannot go on: ***" in str(row.error)
+    command = CallTool(
+        run_id=RUN,
+        conversation_id="talk",
+        tool_call_id="call_0f8fad5b_0_0",
+        agent_id="ceo",
+        server_id="nasty",
+        tool="echo",
+        arguments={},
+        deadline=mcp.laptop.clock.now() + timedelta(seconds=60),
+    )
+    await mcp.laptop.bus.send(to_mcp(command))
+    await mcp.hand_over(MCP_QUEUE, mcp.app.commands.handle)
+    (kept,) = mcp.laptop.broker.messages("aos-realm")
+    result = json.loads(kept.body)
+    assert (result["outcome"], result["content"]) == (
+        "not_called",
+        "The tool was not called: the MCP server 'nasty' is not available now.",
+    )
+    telemetry = mcp.laptop.telemetry
+    assert {"mcp_server_failed", "tool_not_called"} <= {line["event"] for line in telemetry.lines}
+    for written in (*telemetry.lines, *telemetry.custom_events):
+        assert "cannot go on" not in str(written)
+        assert "tok_planted" not in str(written)
+
+
 async def test_what_does_not_belong_on_the_queue_is_not_taken(mcp: Mcp) -> None:
     mcp.laptop.broker.send(
         MCP_QUEUE,
