@@ -1,13 +1,22 @@
-"""What do the apps say while the laptop runs, in one line each?"""
+"""Shows what the apps log while the laptop runs, one line for each fact. Entry point:
+`LogFollower.look`.
+
+Lines of the level debug are left out, and so is an event that repeats within one look: the files
+hold everything.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 LINES_PER_LOOK = 20
+LINES_PER_EVENT = 2
+"""Of one event in one look; the others are counted."""
 LONGEST_LOG_BYTES = 20 * 1024 * 1024
 LONGEST_LINE = 300
 _LEFT_OUT = frozenset({"event", "timestamp", "level", "logger", "message"})
@@ -25,9 +34,9 @@ class LogFollower:
     def look(self) -> None:
         """Say what is new, at most `LINES_PER_LOOK` lines an app; cut logs that grew too long."""
         for name, path in self._logs.items():
-            lines = self._new_lines(name, path)
+            lines = _one_a_fact(self._new_lines(name, path), log=path.name)
             for line in lines[:LINES_PER_LOOK]:
-                self._say(f"{name:<6}| {in_one_line(line)}")
+                self._say(f"{name:<6}| {line}")
             if len(lines) > LINES_PER_LOOK:
                 self._say(f"{name:<6}| … {len(lines) - LINES_PER_LOOK} more lines in {path.name}")
             if _size(path) > LONGEST_LOG_BYTES:
@@ -57,17 +66,40 @@ class LogFollower:
 
 def in_one_line(line: str) -> str:
     """A log line for a reader: of a JSON object the event and its fields, else the line itself."""
-    try:
-        fields = json.loads(line)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict) or "event" not in fields:
+    fields = _fields(line)
+    if fields is None:
         return line[:LONGEST_LINE]
     level = str(fields.get("level", "")).upper()
     start = f"{level} " if level not in ("", "INFO") else ""
     text = fields.get("message") or fields["event"]
     rest = " ".join(f"{n}={v}" for n, v in fields.items() if n not in _LEFT_OUT and v is not None)
     return f"{start}{text} {rest}".rstrip()[:LONGEST_LINE]
+
+
+def _one_a_fact(lines: Sequence[str], *, log: str) -> list[str]:
+    """The lines to show: none of the level debug, and at most LINES_PER_EVENT of an event."""
+    shown: list[str] = []
+    seen: Counter[str] = Counter()
+    for line in lines:
+        fields = _fields(line)
+        if fields is not None:
+            if str(fields.get("level", "")).upper() == "DEBUG":
+                continue
+            seen[str(fields["event"])] += 1
+            if seen[str(fields["event"])] > LINES_PER_EVENT:
+                continue
+        shown.append(in_one_line(line))
+    repeated = {event: count - LINES_PER_EVENT for event, count in seen.items()}
+    return shown + [f"… {n} more {event} in {log}" for event, n in repeated.items() if n > 0]
+
+
+def _fields(line: str) -> dict[str, Any] | None:
+    """The fields of a log line that is a JSON object with an event; None for any other."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) and "event" in fields else None
 
 
 def _size(path: Path) -> int:

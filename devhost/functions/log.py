@@ -1,8 +1,10 @@
-"""What does the host itself say while it serves an app?
+"""Writes what the host itself has to say while it serves an app. Entry points: `say`,
+`say_failed`.
 
 One JSON object a line on stdout, beside the app's own lines: `event`, `timestamp`, `level` and
 fields. It is quiet: a start, an end, and what went wrong. An error is told in one line each time;
-its traceback only the first time that it comes from the same place.
+its traceback only the first time that it comes from the same place. An error with a note that
+begins with `logged:` was written by the app: the host's line has the level debug and no traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
-Level = Literal["info", "warning", "error"]
+Level = Literal["debug", "info", "warning", "error"]
 _TRACEBACK_LINES = 60
 _REMEMBERED = 512
 _told: set[tuple[str, str, int]] = set()
@@ -35,7 +37,10 @@ def say(level: Level, event: str, **fields: object) -> None:
 
 def say_failed(function: str, error: BaseException, **fields: object) -> None:
     """Write that a call of `function` failed with `error`."""
-    say("error", "function.failed", function=function, **fields, **_described(error))
+    if _is_logged(error):
+        say("debug", "function.failed", function=function, **fields, error=brief(error))
+    else:
+        say("error", "function.failed", function=function, **fields, **_described(error))
 
 
 def watched(task: asyncio.Task[None]) -> asyncio.Task[None]:
@@ -55,6 +60,11 @@ def brief(error: BaseException | None) -> str | None:
         return None
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else repr(error)
+
+
+def _is_logged(error: BaseException) -> bool:
+    notes = getattr(error, "__notes__", ())
+    return any(str(note).startswith("logged:") for note in notes)
 
 
 def _described(error: BaseException) -> Mapping[str, object]:

@@ -4,7 +4,8 @@
 The host completes when the function returns and abandons when it raises. Transient faults are
 retried here for up to a minute, with full jitter; after that a scheduled copy goes out and the
 original is completed. A lost session and a broken handler raise, each delivery a little later
-than the one before, so that ten of them do not pass in a blink.
+than the one before, so that ten of them do not pass in a blink. What is raised carries the note
+`logged: <event>`, so that a host that reads notes does not write the same fact again.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ class Settling:
     def _log(
         self, event: str, message: ReceivedMessage, error: Exception, *, trace: bool = False
     ) -> None:
-        """One line; the traceback with the first delivery only."""
+        """One line, and a note of it on the error; the traceback with the first delivery only."""
         whole = trace and message.delivery_count == 1
         self._telemetry.log(
             event,
@@ -171,3 +172,4 @@ class Settling:
             reason=repr(error) if trace else str(error),
             traceback="".join(traceback.format_exception(error)) if whole else None,
         )
+        error.add_note(f"logged: {event}")

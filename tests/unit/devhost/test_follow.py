@@ -49,6 +49,28 @@ def test_a_flood_is_counted_instead_of_shown(tmp_path: Path) -> None:
     assert said[-1] == "main  | … 80 more lines in main.log"
 
 
+def test_an_event_that_repeats_is_counted_and_errors_beside_it_are_shown(tmp_path: Path) -> None:
+    log, said = tmp_path / "main.log", []
+    follower = LogFollower({"main": log}, say=said.append)
+    nudges = [f'{{"event": "run_nudged", "run_id": "r{n}"}}\n' for n in range(50)]
+    log.write_text("".join(nudges) + '{"event": "broken", "level": "error"}\n')
+    follower.look()
+    assert said == [
+        "main  | run_nudged run_id=r0",
+        "main  | run_nudged run_id=r1",
+        "main  | ERROR broken",
+        "main  | … 48 more run_nudged in main.log",
+    ]
+
+
+def test_lines_of_the_level_debug_stay_in_the_file(tmp_path: Path) -> None:
+    log, said = tmp_path / "main.log", []
+    follower = LogFollower({"main": log}, say=said.append)
+    log.write_text('{"event": "a", "level": "debug"}\n{"event": "b", "level": "info"}\n')
+    follower.look()
+    assert said == ["main  | b"]
+
+
 def test_a_log_that_grew_too_long_is_cut_and_kept_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

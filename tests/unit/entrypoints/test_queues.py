@@ -10,7 +10,7 @@ import pytest
 
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.errors import SessionLost, TransientError
-from tests.unit.entrypoints.laptop_in_memory import InMemory
+from tests.unit.entrypoints.laptop_in_memory import InMemory, trigger_message
 
 ASK = {"version": 1, "agent_id": "ceo", "message": "Hello", "metadata": {"ticket": 7}}
 
@@ -281,6 +281,22 @@ async def test_a_bug_is_tried_again_and_then_said_not_dead_lettered(
     lines = [line for line in apps.telemetry.lines if line["event"] == "message_broken"]
     assert [line["delivery_count"] for line in lines] == [1, 2, 3, 4, 5, 6]
     assert [line["traceback"] is not None for line in lines] == [True, *[False] * 5]
+
+
+async def test_what_a_message_fails_with_says_that_it_is_logged(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(run_id: str) -> Any:
+        raise SessionLost("another has it")
+
+    monkeypatch.setattr(apps.world.requests, "find", broken)
+    apps.send(ASK)
+    kept = apps.broker.receive(REQUESTS_QUEUE)
+    assert kept is not None
+    with pytest.raises(SessionLost) as raised:
+        await apps.main.requests.handle(trigger_message(kept.received()))
+    assert raised.value.__notes__ == ["logged: session_lost"]
+    assert [line["event"] for line in apps.telemetry.lines].count("session_lost") == 1
 
 
 async def test_realm_ends_a_run_that_breaks_every_delivery(

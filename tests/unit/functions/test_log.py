@@ -34,6 +34,17 @@ def test_the_same_failure_tells_its_traceback_once(capsys: pytest.CaptureFixture
     assert (second["error"], "traceback" in second) == ("ValueError: second", False)
 
 
+def test_a_failure_that_the_app_logged_is_a_line_of_the_level_debug_without_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = _fail("another handler has it")
+    error.add_note("logged: session_lost")
+    say_failed("f", error, message_id="m")
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["error"]) == ("debug", "ValueError: another handler has it")
+    assert "traceback" not in line
+
+
 async def test_a_part_of_the_host_that_ends_unexpectedly_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
