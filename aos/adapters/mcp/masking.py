@@ -13,6 +13,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
@@ -50,15 +51,20 @@ class Masker:
         short = {word for s in known if len(s.strip()) < SHORT for word in _short(s.strip())}
         words = "|".join(map(re.escape, sorted(short, key=len, reverse=True)))
         self._short = re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])") if short else None
-        lowered = [_lower(form) for form in self._forms]
-        self._pieces = {
-            form[at : at + PIECE]
-            for form in lowered
-            if len(form) > PIECE
-            for at in range(len(form) - PIECE + 1)
-        }
-        self._heads = {f[:n] for f in lowered for n in range(SHORT, min(PIECE, len(f)))}
-        self._ends = {f[-n:] for f in lowered for n in range(SHORT, min(PIECE, len(f)))}
+
+    @cached_property
+    def _pieces(self) -> frozenset[str]:
+        """Made by the first server that prints: a long secret has many."""
+        lowered = [_lower(form) for form in self._forms if len(form) > PIECE]
+        return frozenset(
+            form[at : at + PIECE] for form in lowered for at in range(len(form) - PIECE + 1)
+        )
+
+    @cached_property
+    def _edges(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The beginnings and the ends of secrets, shorter than a piece."""
+        sizes = [(_lower(f), n) for f in self._forms for n in range(SHORT, min(PIECE, len(f)))]
+        return frozenset(f[:n] for f, n in sizes), frozenset(f[-n:] for f, n in sizes)
 
     def text(self, text: str) -> str:
         """The text with `***` in the place of each secret."""
@@ -101,11 +107,11 @@ class Masker:
 
     def _without_edges(self, line: str) -> str:
         """Lines are cut somewhere: at their ends stand pieces that are shorter."""
-        lowered = _lower(line)
+        lowered, (heads, ends) = _lower(line), self._edges
         for size in range(min(PIECE, len(line)), SHORT - 1, -1):
-            if lowered[:size] in self._ends:
+            if lowered[:size] in ends:
                 line, lowered = HIDDEN + line[size:], HIDDEN + lowered[size:]
-            if lowered[-size:] in self._heads:
+            if lowered[-size:] in heads:
                 line, lowered = line[:-size] + HIDDEN, lowered[:-size] + HIDDEN
         return line
 
