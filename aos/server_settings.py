@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from aos.environment import Environment
 
 DEFAULT_ALLOWED = "npx -y @modelcontextprotocol/"
 LOCAL_SECRETS = ".aos/secrets.json"
+Isolation: TypeAlias = Literal["auto", "required", "user", "off"]
+ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder that servers
-    may write to (None: one among the temporary files), `folder` the one that they start in (None:
-    the app's); `path`, `temp` and `lang` are handed on from our own environment. `secrets_file`
-    takes the vault's place on a laptop.
+    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder of the servers'
+    homes (None: one among the temporary files), `folder` the one that they start in (None: the
+    app's); `path` and `lang` are handed on from our own environment. `secrets_file` takes the
+    vault's place on a laptop. `isolation`: which walls a server must have. The others bound what a
+    server may use.
     """
 
     allowed: tuple[str, ...] = (DEFAULT_ALLOWED,)
@@ -28,22 +32,33 @@ class ServerSettings:
     path: str = "/usr/local/bin:/usr/bin:/bin"
     temp: str | None = None
     lang: str = "C.UTF-8"
+    isolation: Isolation = "auto"
+    memory_mb: int = 1024
+    processes: int = 512
+    open_files: int = 4096
+    file_mb: int = 1024
+    home_mb: int = 2048
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> ServerSettings:
         """Read them; raises ConfigurationError."""
         default = cls()
         secrets_file = env.text("AOS_MCP_SECRETS_FILE", LOCAL_SECRETS)
-        own_home = env.optional("HOME")
         return cls(
             allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_ALLOWED, separator=";"),
             env_allowed=frozenset(env.list("AOS_MCP_ENV_ALLOWED")),
             hosts=frozenset(host.lower() for host in env.list("AOS_MCP_HOSTS")),
             key_vault_uri=env.url("AOS_KEY_VAULT_URI"),
             secrets_file=secrets_file if development else None,
-            home=env.optional("AOS_MCP_HOME") or (own_home if development else None),
+            home=env.optional("AOS_MCP_HOME"),
             folder=env.optional("AOS_MCP_FOLDER"),
             path=env.text("PATH", default.path),
             temp=env.optional("TMPDIR"),
             lang=env.text("LANG", default.lang),
+            isolation=env.choice("AOS_MCP_ISOLATION", ISOLATIONS) or default.isolation,
+            memory_mb=env.count("AOS_MCP_MEMORY_MB", default.memory_mb, most=1_048_576),
+            processes=env.count("AOS_MCP_PROCESSES", default.processes, most=1_048_576),
+            open_files=env.count("AOS_MCP_OPEN_FILES", default.open_files, most=1_048_576),
+            file_mb=env.count("AOS_MCP_FILE_MB", default.file_mb, most=1_048_576),
+            home_mb=env.count("AOS_MCP_HOME_MB", default.home_mb, most=1_048_576),
         )

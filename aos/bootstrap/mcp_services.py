@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import cached_property
 
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
+from aos.adapters.mcp.process import ServerLimits
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.secrets import FileSecrets, ServerSecrets, VaultSecrets
 from aos.bootstrap.parts import card_policy, catalog_reader, settling
@@ -108,6 +109,14 @@ class McpServices:
             temp=said.temp,
             lang=said.lang,
             folder=said.folder,
+            isolation=said.isolation,
+            limits=ServerLimits(
+                memory_mb=said.memory_mb,
+                processes=said.processes,
+                files=said.open_files,
+                file_mb=said.file_mb,
+                home_mb=said.home_mb,
+            ),
         )
         launcher = Launcher(place, policy=card_policy(self._settings), secrets=self._secrets)
         servers = McpServers(launcher)

@@ -1,11 +1,13 @@
-"""How does an MCP server end when the app that started it does, however that ended?
+"""Starts an MCP server behind walls and ends all that came of it. Entry point: `main`.
 
-This file is run as a process of its own (`python -I -S guard.py`), standard library only. It reads
-one JSON line from its standard input, the lifeline: the command, the environment and the folder of
-the server (so that no secret stands in its own environment or arguments), starts the server on the
-three file descriptors that the app handed over, and waits. When the server ends, or the lifeline
-closes because the app closed it or died, every process that came of the server is ended: SIGTERM,
-then SIGKILL. It exits with the server's code, 128 + signal, or 127 where it could not be started.
+This file is run as a process of its own (`python -I -S guard.py`), standard library only. It first
+enters a user namespace of its own and makes itself unreadable. Then it reads one JSON line from its
+standard input, the lifeline: the command, the environment, the folders and the limits of the server
+(so that no secret stands in its own environment or arguments). It starts the server on the three
+file descriptors that the app handed over, says on its standard output which walls stand, and waits.
+When the server ends or uses too much, or the lifeline closes because the app closed it or died,
+every process that came of the server is ended: SIGTERM, then SIGKILL. It exits with the server's
+code, 128 + signal, or 127 where it could not be started.
 """
 
 from __future__ import annotations
@@ -19,8 +21,20 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False  # `typing` would cost the start of every server 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from aos.adapters.mcp import walls
+else:  # isolated: neither this folder nor AOS is on the search path
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import walls
+
 TERMINATE_SECONDS = 2.0
 NOT_STARTED = 127
+WATCH_SECONDS = 1.0
+"""Between two looks at what the server's processes use."""
+MIB = 1024 * 1024
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -28,8 +42,11 @@ PR_SET_CHILD_SUBREAPER = 36
 def main() -> int:
     """Start, wait, end everything; the exit code."""
     stdin, stdout, stderr = (int(number) for number in sys.argv[1:4])
+    isolation = sys.argv[4]
     os.setsid()
     _prctl(PR_SET_CHILD_SUBREAPER, 1)  # who leaves the group and loses its parent comes to us
+    separate = isolation in ("auto", "required") and walls.separate()
+    walls.hide()
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
         return NOT_STARTED
@@ -38,45 +55,139 @@ def main() -> int:
     signal.set_wakeup_fd(_not_blocking(writer))
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    child = _start(spec, stdin=stdin, stdout=stdout, stderr=stderr)
-    for number in (stdin, stdout, stderr):
-        os.close(number)
-    code = _wait(child, reader)
+    uid = _user_of_its_own(spec, isolation=isolation, separate=separate)
+    standing = _standing(isolation, separate=separate, uid=uid)
+    os.write(1, (" ".join(standing) + "\n").encode())
+    if isolation in ("required", "user") and not (standing if isolation == "required" else uid):
+        os.write(stderr, f"AOS_MCP_ISOLATION={isolation} cannot be had here\n".encode())
+        return NOT_STARTED
+    try:
+        _make_folders(spec, uid)
+    except OSError as error:
+        os.write(stderr, f"{error.filename}: {error.strerror}; see AOS_MCP_HOME\n".encode())
+        return NOT_STARTED
+    child = _start(spec, (stdin, stdout, stderr), standing=standing, uid=uid)
+    os.close(stdin)
+    os.close(stdout)
+    code = _wait(child, reader, limits=spec["limits"], stderr=stderr)
+    _say_limit(code, spec["limits"], stderr)
     _end_all()
+    _remove_folders(spec)
     return code if code is not None else 128 + signal.SIGTERM
 
 
-def _start(spec: dict[str, object], *, stdin: int, stdout: int, stderr: int) -> int:
+def _user_of_its_own(spec: dict[str, Any], *, isolation: str, separate: bool) -> int | None:
+    """The user that the server becomes: only root can, and needs to where nothing else stands."""
+    wanted = isolation == "user" or not (isolation == "off" or separate or walls.has_landlock())
+    if not wanted or os.geteuid() != 0 or spec["uid"] is None:
+        return None
+    uid = int(spec["uid"])
+    return uid if isolation == "user" or _can_run(spec, uid) else None
+
+
+def _can_run(spec: dict[str, Any], uid: int) -> bool:
+    """Whether this user may start the program and enter its folder."""
+    path = str(spec["environment"].get("PATH", os.defpath))
+    name = str(spec["command"][0])
+    places = [name] if "/" in name else [f"{part}/{name}" for part in path.split(os.pathsep)]
+    os.setgroups([])
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        program = any(os.access(place, os.X_OK, effective_ids=True) for place in places)
+        return program and os.access(spec["folder"] or "/", os.X_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def _standing(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
+    """The walls that keep the server from other processes."""
+    there = {
+        "namespace": separate,
+        "user": uid is not None,
+        "landlock": isolation != "off" and walls.has_landlock(),
+    }
+    return [name for name, stands in there.items() if stands]
+
+
+def _make_folders(spec: dict[str, Any], uid: int | None) -> None:
+    """The server's home and temporary folder, which are its own and closed to others."""
+    home, temporary = spec["home"], spec["temporary"]
+    owner = os.geteuid() if uid is None else uid
+    if home and os.path.isdir(home) and os.stat(home).st_uid != owner:
+        _remove(home)  # it was another user's before the isolation was set anew
+    for place in (home, temporary):
+        if place:
+            os.makedirs(place, mode=0o700, exist_ok=True)
+            if uid is not None:
+                os.chown(place, uid, uid)
+
+
+def _remove_folders(spec: dict[str, Any]) -> None:
+    """Remove the temporary folder, and the home when it has grown over its bound."""
+    if spec["temporary"]:
+        _remove(spec["temporary"])
+    if spec["home"] and _size(spec["home"]) > spec["limits"]["home"]:
+        _remove(spec["home"])
+
+
+def _remove(folder: str) -> None:
+    import shutil  # costs the start of every server, and most never need it
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(folder: str) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return total
+
+
+def _start(
+    spec: dict[str, Any], pipes: tuple[int, int, int], *, standing: list[str], uid: int | None
+) -> int:
     """Fork and become the server in the child."""
     parent = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(NOT_STARTED)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        for source, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
+        for target, source in enumerate(pipes):
             os.dup2(source, target)
         os.closerange(3, 256)
         if spec["folder"]:
-            os.chdir(str(spec["folder"]))
-        command = [str(word) for word in spec["command"]]  # type: ignore[attr-defined]
-        environment = {str(k): str(v) for k, v in spec["environment"].items()}  # type: ignore[attr-defined]
-        os.execvpe(command[0], command, environment)
+            os.chdir(spec["folder"])
+        counted = uid is not None or ("namespace" in standing and walls.counts_by_namespace())
+        walls.limit(spec["limits"], count_processes=counted)
+        if standing:
+            walls.enclose(uid=uid)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # behind the walls, which would take it away
+        if os.getppid() != parent:
+            os._exit(NOT_STARTED)
+        os.execvpe(spec["command"][0], spec["command"], spec["environment"])
     except OSError as error:
         os.write(2, f"{spec['command']!r:.200}: {error.strerror}\n".encode())
     finally:
         os._exit(NOT_STARTED)
 
 
-def _wait(child: int, wakeups: int) -> int | None:
+def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> int | None:
     """The server's exit code, or None when the lifeline closed first."""
     while True:
-        ready, _, _ = select.select([0, wakeups], [], [])
+        ready, _, _ = select.select([0, wakeups], [], [], WATCH_SECONDS)
+        if not ready:
+            problem = _over(limits)
+            if problem:
+                os.write(stderr, f"ended by AOS: {problem}\n".encode())
+                _signal(signal.SIGKILL)
+                return 128 + signal.SIGKILL
         if wakeups in ready:
             if signal.SIGTERM in os.read(wakeups, 256):
                 return None
@@ -85,6 +196,52 @@ def _wait(child: int, wakeups: int) -> int | None:
                 return code
         if 0 in ready and not os.read(0, 256):
             return None
+
+
+def _over(limits: dict[str, int]) -> str | None:
+    """Which limit the server's processes are over, taken together."""
+    pids = _living_below()
+    if len(pids) > limits["processes"]:
+        return f"it has {len(pids)} processes, over the {limits['processes']} of AOS_MCP_PROCESSES"
+    used = sum(map(_memory, pids))
+    if used > limits["memory"]:
+        most = limits["memory"] // MIB
+        return f"it uses {used // MIB} MiB of memory, over the {most} of AOS_MCP_MEMORY_MB"
+    return None
+
+
+def _memory(pid: int) -> int:
+    """The bytes that are this process's alone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared = file.read().split()[:3]
+    except OSError:
+        return 0
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _living_below() -> list[int]:
+    """Every process below this one, as cheaply as the kernel tells it."""
+    found, seen = [], [os.getpid()]
+    while seen:
+        pid = seen.pop()
+        try:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                    below = [int(number) for number in file.read().split()]
+                found += below
+                seen += below
+        except OSError:
+            if pid == os.getpid():  # a kernel without these lists
+                return _descendants()
+    return found
+
+
+def _say_limit(code: int | None, limits: dict[str, int], stderr: int) -> None:
+    """Say in the server's error output that a file grew over its limit."""
+    if code == 128 + signal.SIGXFSZ:
+        most = limits["file"] // MIB
+        os.write(stderr, f"ended: a file grew over the {most} MiB of AOS_MCP_FILE_MB\n".encode())
 
 
 def _reap(wanted: int) -> int | None:

@@ -2,7 +2,8 @@
 
 The rules of the upload are held again here, where it counts. References become the secrets that
 they name, at the last moment and in memory alone; nothing of our own environment is handed on but
-where programs, home and temporary files are.
+where programs are and the language. Each server has a home and a folder of temporary files of its
+own.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
+from zlib import crc32
 
 from aos.adapters.mcp.connection import Connection
 from aos.adapters.mcp.masking import Masker, parts_of, secrets_in
-from aos.adapters.mcp.process import LaunchPlan
+from aos.adapters.mcp.process import Isolation, LaunchPlan, ServerLimits
 from aos.adapters.mcp.stdio import ServerHandle, running_server
 from aos.adapters.mcp.web import is_listed, remote_server
 from aos.domain.card import CardPolicy
@@ -27,11 +30,14 @@ from aos.errors import ConfigurationError, ServerFailed
 from aos.ports.servers import Secrets
 
 HOME_FOLDER = "aos-mcp"
+TEMPORARY = "tmp"
+FIRST_USER, USERS = 40_000, 20_000
+"""The numbers of users that root runs servers as: no system hands them out by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlace:
-    """Where servers run: the search path of programs, a home they may write to (npm's cache),
+    """Where servers run: the search path of programs, the folder of their homes (npm's cache),
     and the folder they start in (its `node_modules` are found before anything is downloaded)."""
 
     path: str = os.defpath
@@ -39,12 +45,18 @@ class LaunchPlace:
     temp: str | None = None
     lang: str = "C.UTF-8"
     folder: str | None = None
+    isolation: Isolation = "auto"
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
-    def environment(self) -> dict[str, str]:
+    def home_of(self, server_id: str) -> str:
+        """The server's own home."""
+        homes = self.home or Path(self.temp or tempfile.gettempdir(), HOME_FOLDER)
+        return str(Path(homes, server_id))
+
+    def environment(self, home: str, temporary: str) -> dict[str, str]:
         """What every server gets."""
-        temp = self.temp or tempfile.gettempdir()
-        home = self.home or str(Path(temp, HOME_FOLDER))
-        return {"PATH": _with_node(self.path), "HOME": home, "TMPDIR": temp, "LANG": self.lang}
+        path = _with_node(self.path)
+        return {"PATH": path, "HOME": home, "TMPDIR": temporary, "LANG": self.lang}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +74,7 @@ class Launcher:
         self._place = place
         self._policy = policy
         self._secrets = secrets
+        self._users: dict[str, int] = {}
 
     async def launch(self, card: McpServerCard) -> Launch:
         """The card's `env` or `headers` with every reference resolved.
@@ -108,13 +121,27 @@ class Launcher:
 
     def _plan(self, card: McpServerCard, launch: Launch) -> LaunchPlan:
         assert card.command is not None  # else it has a URL
-        environment = self._place.environment()
-        Path(environment["HOME"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+        place, home = self._place, self._place.home_of(card.server_id)
+        temporary = str(Path(home, TEMPORARY, token_hex(4)))
         return LaunchPlan(
-            command=(*_program(card.command, self._place.path), *card.args),
-            environment={**environment, **launch.values},
-            folder=self._place.folder,
+            command=(*_program(card.command, place.path), *card.args),
+            environment={**place.environment(home, temporary), **launch.values},
+            folder=place.folder,
+            home=home,
+            temporary=temporary,
+            isolation=place.isolation,
+            uid=self._user_of(card.server_id),
+            limits=place.limits,
         )
+
+    def _user_of(self, server_id: str) -> int:
+        """The user that is this server's alone, mostly the same from start to start."""
+        if server_id not in self._users:
+            taken, uid = set(self._users.values()), FIRST_USER + crc32(server_id.encode()) % USERS
+            while uid in taken:
+                uid = FIRST_USER + (uid - FIRST_USER + 1) % USERS
+            self._users[server_id] = uid
+        return self._users[server_id]
 
     def _check(self, card: McpServerCard) -> None:
         if card.url is not None:

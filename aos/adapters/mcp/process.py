@@ -1,4 +1,4 @@
-"""How is an MCP server's process started, talked to and ended?
+"""Starts an MCP server's process, talks to it and ends it. Entry point: `ServerProcess.start`.
 
 Between the app and the server stands a small guard process (`guard.py`), so that no process is
 left over however the app ends. The server gets the environment it is told and nothing of ours.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -16,9 +17,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from aos.domain.json_writer import write_json
 
+_LOG = logging.getLogger(__name__)
 GUARD = Path(__file__).with_name("guard.py")
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
@@ -32,13 +35,64 @@ END_SECONDS = 6.0
 REAP_SECONDS = 2.0
 
 
+Isolation: TypeAlias = Literal["auto", "required", "user", "off"]
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """What all processes of a server may use together: memory, processes and its home; and one
+    process of it: open files and the size of a file that it writes."""
+
+    memory_mb: int = 1024
+    processes: int = 512
+    files: int = 4096
+    file_mb: int = 1024
+    home_mb: int = 2048
+
+    def in_bytes(self) -> dict[str, int]:
+        """What the guard reads. The data of one process may be twice what all may keep in memory:
+        runtimes reserve more than they use."""
+        memory = self.memory_mb * MIB
+        return {
+            "memory": memory,
+            "data": 2 * memory,
+            "processes": self.processes,
+            "files": self.files,
+            "file": self.file_mb * MIB,
+            "home": self.home_mb * MIB,
+        }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """What to start: the command, the whole environment (secrets in it), the folder."""
+    """What to start: the command, the whole environment (secrets in it), the folder.
+
+    `home` and `temporary` are folders of the server's own; the guard makes them, and removes
+    `temporary` at the end. `uid` is the user that root may run the server as.
+    """
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     folder: str | None = None
+    home: str | None = None
+    temporary: str | None = None
+    isolation: Isolation = "auto"
+    uid: int | None = None
+    limits: ServerLimits = ServerLimits()
+
+    def to_guard(self) -> bytes:
+        """The line that the guard reads."""
+        spec = {
+            "command": list(self.command),
+            "environment": dict(self.environment),
+            "folder": self.folder,
+            "home": self.home,
+            "temporary": self.temporary,
+            "uid": self.uid,
+            "limits": self.limits.in_bytes(),
+        }
+        return write_json(spec).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +123,7 @@ class ServerProcess:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._reading_stderr = asyncio.create_task(self._keep_tail(stderr))
         self._ended: asyncio.Task[int] = asyncio.create_task(guard.wait())
+        self._walls = asyncio.create_task(self._read_walls())
 
     @classmethod
     async def start(cls, plan: LaunchPlan) -> ServerProcess:
@@ -82,8 +137,9 @@ class ServerProcess:
                 "-S",
                 str(GUARD),
                 *(str(number) for number in theirs),
+                plan.isolation,
                 stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 env={"PATH": plan.environment.get("PATH", os.defpath)},
                 pass_fds=theirs,
@@ -103,13 +159,8 @@ class ServerProcess:
             stderr=stderr,
             pipes=(writing, reading, reading_errors),
         )
-        spec = {
-            "command": list(plan.command),
-            "environment": dict(plan.environment),
-            "folder": plan.folder,
-        }
         assert guard.stdin is not None
-        guard.stdin.write(write_json(spec).encode() + b"\n")
+        guard.stdin.write(plan.to_guard())
         return process
 
     @property
@@ -126,6 +177,10 @@ class ServerProcess:
     def tail(self) -> str:
         """The last lines of the server's error output."""
         return "\n".join(self._tail)
+
+    async def walls(self) -> frozenset[str]:
+        """Which walls keep the server from other processes: `namespace`, `user`, `landlock`."""
+        return await asyncio.shield(self._walls)
 
     def note(self, line: str) -> None:
         """Put something that the server said elsewhere into the tail."""
@@ -167,6 +222,7 @@ class ServerProcess:
             self._kill_group()
             await self._ended_within(REAP_SECONDS)
             self._reading_stderr.cancel()
+            self._walls.cancel()
             for pipe in self._pipes:
                 pipe.close()
             if self._guard.stdin is not None:
@@ -183,6 +239,13 @@ class ServerProcess:
         """What the guard left, were it killed itself."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._guard.pid, signal.SIGKILL)
+
+    async def _read_walls(self) -> frozenset[str]:
+        assert self._guard.stdout is not None
+        standing = frozenset((await self._guard.stdout.readline()).decode().split())
+        if not standing and self._guard.returncode is None and sys.platform == "linux":
+            _LOG.warning("an MCP server runs without walls; see docs/SECURITY.md")
+        return standing
 
     async def _keep_tail(self, stderr: asyncio.StreamReader) -> None:
         held = b""

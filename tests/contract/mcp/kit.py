@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
+from aos.adapters.mcp.process import Isolation, ServerLimits
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
 from aos.domain.card import CardPolicy
@@ -36,13 +37,20 @@ def nasty(*arguments: str, **fields: Any) -> McpServerCard:
 
 @contextlib.asynccontextmanager
 async def servers(
-    *, secrets: MemorySecrets | None = None, home: Path | None = None, **options: Any
+    *,
+    secrets: MemorySecrets | None = None,
+    home: Path | None = None,
+    isolation: Isolation = "auto",
+    limits: ServerLimits | None = None,
+    **options: Any,
 ) -> AsyncIterator[McpServers]:
     """The servers of one instance; when left, none is left over."""
     place = LaunchPlace(
         path=os.environ["PATH"],
         home=None if home is None else str(home),
         folder=str(REPOSITORY),
+        isolation=isolation,
+        limits=limits or ServerLimits(),
     )
     policy = CardPolicy(
         mcp_allowed=(sys.executable, "npx -y @modelcontextprotocol/", "nosuchprogram"),

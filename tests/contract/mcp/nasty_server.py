@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -63,6 +65,12 @@ class Server:
             "fails": lambda a: {"content": [text("no luck")], "isError": True},
             "rubbish": lambda a: {"content": "not a list"},
             "pid": lambda a: str(os.getpid()),
+            "spy": lambda a: json.dumps(spy()),
+            "signal": lambda a: signalled(int(a["pid"])),
+            "eat": self.eat,
+            "fork": self.fork,
+            "write": self.write,
+            "limits": lambda a: json.dumps(limits()),
         }
 
     def begin(self) -> None:
@@ -159,6 +167,23 @@ class Server:
             "content": [text("look:"), {"type": "image", "data": data, "mimeType": "image/png"}]
         }
 
+    def eat(self, arguments: Json) -> str:
+        self.eaten = [b"x" * 1024 * 1024 for _ in range(int(arguments["mib"]))]
+        time.sleep(float(arguments.get("pause", 0)))
+        return "eaten"
+
+    def fork(self, arguments: Json) -> str:
+        for _ in range(int(arguments["times"])):
+            subprocess.Popen(["sleep", "602"])
+        time.sleep(float(arguments.get("pause", 0)))
+        return "forked"
+
+    def write(self, arguments: Json) -> str:
+        with open(os.path.join(os.environ["TMPDIR"], "big"), "wb") as file:
+            for _ in range(int(arguments["mib"])):
+                file.write(b"x" * 1024 * 1024)
+        return "written"
+
     def environ_error(self, arguments: Json) -> Json:
         secret = os.environ.get("TOKEN", "")
         sys.stderr.write(f"the token is {secret}\n")
@@ -180,6 +205,35 @@ def forms(secret: str) -> list[str]:
         f"PIN={os.environ.get('PIN', '')}.",
         f"{'x' * 390} {secret}",  # the tail keeps a part of so long a line
     ]
+
+
+def spy() -> list[str]:
+    """What of other processes can be read: their environment, memory, open files, folder."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        for name in ("environ", "mem", "maps", "auxv"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "rb") as file:
+                if name == "mem" or file.read():
+                    found.append(f"{pid} {name}")
+        for name in ("cwd", "root", "exe"):
+            with contextlib.suppress(OSError):
+                found.append(f"{pid} {name} {os.readlink(f'/proc/{pid}/{name}')}")
+    return found
+
+
+def signalled(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return str(error.strerror)
+    return "sent"
+
+
+def limits() -> Json:
+    kinds = ("CORE", "DATA", "FSIZE", "NOFILE", "NPROC")
+    return {kind: resource.getrlimit(getattr(resource, f"RLIMIT_{kind}"))[0] for kind in kinds}
 
 
 def text(said: str) -> Json:
