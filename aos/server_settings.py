@@ -15,9 +15,9 @@ ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder of the servers'
-    homes (None: one among the temporary files), `folder` the one that they start in (None: the
-    app's); `path` and `lang` are handed on from our own environment. `secrets_file` takes the
+    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder of their homes
+    (None: one among the temporary files), `folder` the one that they start in (None: the app's);
+    `path` and `lang` are handed on from our own environment. `secrets_file` takes the
     vault's place on a laptop. `isolation`: which walls a server must have. The others bound what a
     server may use.
     """

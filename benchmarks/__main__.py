@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "load": sections.load,
     "cold": _cold,
     "cards": sections.cards,
+    "walls": sections.walls,
     "memory": sections.memory,
     "telemetry": sections.telemetry,
 }

@@ -20,6 +20,7 @@ from benchmarks import turns as measured
 from benchmarks.budget import Budget, counted_turns
 from benchmarks.ceiling import calls_of_a_turn, storage_ceiling
 from benchmarks.figures import Report, median, percentile
+from benchmarks.walls import compare
 from devhost.functions.settings import CORES, BusOptions, read_cores, read_host_json
 from devhost.laptop import REPOSITORY, Laptop
 from devhost.worker.pythons import NoWorkerPython
@@ -231,6 +232,18 @@ def cards(report: Report, root: Path) -> None:
             )
             edits = [_upload_to_live(config, f"many-{number}") for number in range(3)]
             report.held("an edit among 1,000, the slowest of 3", max(edits), most=10, unit="s")
+
+
+def walls(report: Report, root: Path) -> None:
+    """What walls cost the start of an MCP server and a call of a tool."""
+    report.head("An MCP server from npm with walls, beside the same without")
+    found = asyncio.run(compare(root / "homes", rounds=10))
+    (bare_start, bare_call), (start, call) = found["off"], found["auto"]
+    report.figure("start without walls, median", f"{median(bare_start):.3f} s")
+    report.held("start with walls, median", median(start), most=1.2 * median(bare_start), unit="s")
+    report.figure("call without walls, median", f"{1000 * median(bare_call):.2f} ms")
+    most = 1000 * 1.2 * median(bare_call)
+    report.held("call with walls, median", 1000 * median(call), most=most, unit="ms")
 
 
 def memory(report: Report, root: Path) -> None:

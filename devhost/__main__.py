@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from aos.adapters.mcp.walls import hide
 from devhost.up import up
 
 
@@ -14,7 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start everything; Ctrl-C stops it")
     start.add_argument("--demo", action="store_true", help="tell the story of the first start")
-    return up(demo=parser.parse_args(arguments).demo)
+    options = parser.parse_args(arguments)
+    hide()
+    return up(demo=options.demo)
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ class Laptop:
     def _infrastructure(self) -> list[ChildSpec]:
         """The specs of what the apps stand on, Azurite first."""
         settings, places = self.settings, self.places
-        inherited, ports = settings.inherited, settings.ports
+        inherited, ports = settings.for_infrastructure(), settings.ports
         specs = []
         if settings.runs_storage:
             specs.append(

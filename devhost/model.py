@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aos.adapters.mcp.walls import hide
 from devhost.child import ChildSpec, answers_http
 from devhost.errors import LaptopError
 from devhost.ports import HOST, Ports
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=Ports().model)
     parser.add_argument("--model", type=Path, help="a GGUF file (default: SmolLM2-135M)")
     options = parser.parse_args(arguments)
+    hide()
     try:
         serve(options.model or find_model(), options.port)
     except (LaptopError, RuntimeError) as error:  # RuntimeError: how xllamacpp says no

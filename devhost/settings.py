@@ -21,6 +21,7 @@ HOST_STORAGE = "AzureWebJobsStorage"
 BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
 MODEL_ENDPOINT = "AOS_MODEL_ENDPOINT"
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
+OF_THE_APPS = ("AOS_", "AZURE_", "AzureWebJobs", "APPLICATIONINSIGHTS_", "FUNCTIONS_")
 AUTH_MODES = ("off", "keys", "easyauth")
 
 
@@ -117,6 +118,14 @@ class LaptopSettings:
         unset = {n for n, v in self.inherited.items() if not v.strip() and n not in kept}
         everything = {**self.inherited, **kept, **given}
         return {name: value for name, value in everything.items() if name not in unset}
+
+    def for_infrastructure(self) -> dict[str, str]:
+        """The environment of the parts that the apps stand on: no secret of the apps is in it."""
+        return {
+            name: value
+            for name, value in self.inherited.items()
+            if name == "AOS_AZURITE_DIR" or not name.startswith(OF_THE_APPS)
+        }
 
     def _names(self, setting: str) -> bool:
         """Whether the user set it, by value or in the identity form `<setting>__<suffix>`."""

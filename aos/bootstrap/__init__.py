@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from aos.adapters.mcp.walls import hide
 from aos.adapters.telemetry import make_telemetry
 from aos.bootstrap.app import AppName
 from aos.bootstrap.main import MainApp
@@ -77,6 +78,8 @@ class _Start:
     """What an app is made of: settings, telemetry, a warm-up under way, and a world to come."""
 
     def __init__(self, app: AppName, environ: Mapping[str, str] | None) -> None:
+        if environ is None:  # an app of its own: what it was given is nobody else's to read
+            hide()
         self._app = app
         self._made: World | None = None
         self.settings = Settings.read(os.environ if environ is None else environ)

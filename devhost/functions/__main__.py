@@ -8,12 +8,14 @@ import gc
 import sys
 from pathlib import Path
 
+from aos.adapters.mcp.walls import hide
 from devhost.functions.errors import HostError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the app until SIGTERM or SIGINT; 0, or 1 with one line on stderr."""
     options = _parser().parse_args(arguments)
+    hide()
     # Imports make no garbage, and a start is mostly imports; `Host.serve` turns it on again.
     gc.disable()
     try:

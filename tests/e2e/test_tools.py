@@ -125,6 +125,18 @@ def environments(secret: bytes) -> list[str]:
     return found
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
+@pytest.mark.usefixtures("calls")
+def test_a_server_reads_no_secret_of_the_apps_or_of_another_server(road: Road) -> None:
+    road.upload("mcp-servers/github.json", GITHUB.read_bytes())
+    listed(road, "github", time.monotonic())
+    assert any(name.startswith("node") for name in environments(PLANTED.encode()))
+    assert environments(road.laptop.servicebus_connection_string.encode())
+    server, _ = serve(road, {"command": sys.executable, "args": [NASTY]})
+    run = ask(road, agent_with(road, server), server, "spy")
+    assert run["output"] == "the tool said: []"
+
+
 @pytest.mark.usefixtures("calls")
 def test_an_agent_uses_a_real_server(road: Road, model: Model) -> None:
     server, seconds = serve(road, EVERYTHING)

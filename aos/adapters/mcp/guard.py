@@ -25,9 +25,11 @@ TYPE_CHECKING = False  # `typing` would cost the start of every server 5 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from aos.adapters.mcp import walls
+    from aos.adapters.mcp import folders, usage, walls
 else:  # isolated: neither this folder nor AOS is on the search path
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import folders
+    import usage
     import walls
 
 TERMINATE_SECONDS = 2.0
@@ -62,7 +64,7 @@ def main() -> int:
         os.write(stderr, f"AOS_MCP_ISOLATION={isolation} cannot be had here\n".encode())
         return NOT_STARTED
     try:
-        _make_folders(spec, uid)
+        folders.make(spec, uid)
     except OSError as error:
         os.write(stderr, f"{error.filename}: {error.strerror}; see AOS_MCP_HOME\n".encode())
         return NOT_STARTED
@@ -72,7 +74,7 @@ def main() -> int:
     code = _wait(child, reader, limits=spec["limits"], stderr=stderr)
     _say_limit(code, spec["limits"], stderr)
     _end_all()
-    _remove_folders(spec)
+    folders.remove(spec)
     return code if code is not None else 128 + signal.SIGTERM
 
 
@@ -111,42 +113,6 @@ def _standing(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
     return [name for name, stands in there.items() if stands]
 
 
-def _make_folders(spec: dict[str, Any], uid: int | None) -> None:
-    """The server's home and temporary folder, which are its own and closed to others."""
-    home, temporary = spec["home"], spec["temporary"]
-    owner = os.geteuid() if uid is None else uid
-    if home and os.path.isdir(home) and os.stat(home).st_uid != owner:
-        _remove(home)  # it was another user's before the isolation was set anew
-    for place in (home, temporary):
-        if place:
-            os.makedirs(place, mode=0o700, exist_ok=True)
-            if uid is not None:
-                os.chown(place, uid, uid)
-
-
-def _remove_folders(spec: dict[str, Any]) -> None:
-    """Remove the temporary folder, and the home when it has grown over its bound."""
-    if spec["temporary"]:
-        _remove(spec["temporary"])
-    if spec["home"] and _size(spec["home"]) > spec["limits"]["home"]:
-        _remove(spec["home"])
-
-
-def _remove(folder: str) -> None:
-    import shutil  # costs the start of every server, and most never need it
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _size(folder: str) -> int:
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512
-    return total
-
-
 def _start(
     spec: dict[str, Any], pipes: tuple[int, int, int], *, standing: list[str], uid: int | None
 ) -> int:
@@ -183,7 +149,8 @@ def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> i
     while True:
         ready, _, _ = select.select([0, wakeups], [], [], WATCH_SECONDS)
         if not ready:
-            problem = _over(limits)
+            pids = usage.children_of(os.getpid())
+            problem = usage.excess(_descendants() if pids is None else pids, limits)
             if problem:
                 os.write(stderr, f"ended by AOS: {problem}\n".encode())
                 _signal(signal.SIGKILL)
@@ -196,45 +163,6 @@ def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> i
                 return code
         if 0 in ready and not os.read(0, 256):
             return None
-
-
-def _over(limits: dict[str, int]) -> str | None:
-    """Which limit the server's processes are over, taken together."""
-    pids = _living_below()
-    if len(pids) > limits["processes"]:
-        return f"it has {len(pids)} processes, over the {limits['processes']} of AOS_MCP_PROCESSES"
-    used = sum(map(_memory, pids))
-    if used > limits["memory"]:
-        most = limits["memory"] // MIB
-        return f"it uses {used // MIB} MiB of memory, over the {most} of AOS_MCP_MEMORY_MB"
-    return None
-
-
-def _memory(pid: int) -> int:
-    """The bytes that are this process's alone."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            _, resident, shared = file.read().split()[:3]
-    except OSError:
-        return 0
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _living_below() -> list[int]:
-    """Every process below this one, as cheaply as the kernel tells it."""
-    found, seen = [], [os.getpid()]
-    while seen:
-        pid = seen.pop()
-        try:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                    below = [int(number) for number in file.read().split()]
-                found += below
-                seen += below
-        except OSError:
-            if pid == os.getpid():  # a kernel without these lists
-                return _descendants()
-    return found
 
 
 def _say_limit(code: int | None, limits: dict[str, int], stderr: int) -> None:

@@ -115,7 +115,9 @@ class ServerProcess:
         stdout: asyncio.StreamReader,
         stderr: asyncio.StreamReader,
         pipes: Sequence[asyncio.BaseTransport],
+        isolation: Isolation,
     ) -> None:
+        self._warns = isolation != "off"
         self._guard = guard
         self._stdin = stdin
         self._stdout = stdout
@@ -158,6 +160,7 @@ class ServerProcess:
             stdout=stdout,
             stderr=stderr,
             pipes=(writing, reading, reading_errors),
+            isolation=plan.isolation,
         )
         assert guard.stdin is not None
         guard.stdin.write(plan.to_guard())
@@ -243,7 +246,7 @@ class ServerProcess:
     async def _read_walls(self) -> frozenset[str]:
         assert self._guard.stdout is not None
         standing = frozenset((await self._guard.stdout.readline()).decode().split())
-        if not standing and self._guard.returncode is None and sys.platform == "linux":
+        if not standing and self._guard.returncode is None and self._warns:
             _LOG.warning("an MCP server runs without walls; see docs/SECURITY.md")
         return standing
 
