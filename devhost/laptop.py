@@ -47,53 +47,33 @@ class Laptop:
         restart: bool = True,
         repository: Path = REPOSITORY,
         say: Say = lambda line: None,
+        resolved: LaptopSettings | None = None,
     ) -> None:
         """Free ports and none of the caller's own AOS or Azure settings, unless given.
 
         `model_endpoint` None: the local model is started. `settings` go to the three apps and win
         over the laptop's choices. `restart` False: what dies stays dead until `bring_up`.
+        `resolved` replaces ports, model endpoint and settings.
         """
-        environment = _without_user_settings(os.environ)
-        environment |= _port_settings(ports or Ports.free()) | dict(settings or {})
-        if model_endpoint is not None:
-            environment[MODEL_ENDPOINT] = model_endpoint
-            environment.setdefault("AOS_MODEL_API_KEY", "local")
-        self._build(
-            settings=LaptopSettings.resolve(environment),
-            places=Places(repository=repository, data=root.resolve()),
-            servicebus_config=servicebus_config,
-            apps=apps,
-            supervisor=Supervisor(say=say, restart=restart),
+        self.settings = resolved or LaptopSettings.resolve(
+            _environment(ports or Ports.free(), settings or {}, model_endpoint=model_endpoint)
         )
+        self.places = Places(repository=repository, data=root.resolve())
+        self.supervisor = Supervisor(say=say, restart=restart)
+        self._apps = tuple(apps)
+        self._config = servicebus_config
+        self.keys: dict[str, str] = {}
 
     @classmethod
     def for_user(cls, settings: LaptopSettings, *, places: Places, say: Say) -> Self:
         """The laptop of `make run`: fixed ports, the user's own settings."""
-        laptop = cls.__new__(cls)
-        laptop._build(
-            settings=settings,
-            places=places,
-            servicebus_config=None,
+        return cls(
+            root=places.data,
             apps=tuple(APP_FOLDERS),
-            supervisor=Supervisor(say=say),
+            repository=places.repository,
+            say=say,
+            resolved=settings,
         )
-        return laptop
-
-    def _build(
-        self,
-        *,
-        settings: LaptopSettings,
-        places: Places,
-        servicebus_config: Path | None,
-        apps: Sequence[str],
-        supervisor: Supervisor,
-    ) -> None:
-        self.settings = settings
-        self.places = places
-        self.supervisor = supervisor
-        self._apps = tuple(apps)
-        self._config = servicebus_config
-        self.keys: dict[str, str] = {}
 
     @property
     def urls(self) -> dict[str, str]:
@@ -247,6 +227,17 @@ def _without_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name == AZURITE_FOLDER or not name.startswith(ours)
     }
+
+
+def _environment(
+    ports: Ports, settings: Mapping[str, str], *, model_endpoint: str | None
+) -> dict[str, str]:
+    """What the apps of a program's laptop are started with."""
+    environment = _without_user_settings(os.environ) | _port_settings(ports) | dict(settings)
+    if model_endpoint is not None:
+        environment[MODEL_ENDPOINT] = model_endpoint
+        environment.setdefault("AOS_MODEL_API_KEY", "local")
+    return environment
 
 
 def _port_settings(ports: Ports) -> dict[str, str]:

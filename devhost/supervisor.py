@@ -117,11 +117,6 @@ class Supervisor:
                 list(pool.map(lambda child: child.stop(), wave))
         self._starter.shutdown()
 
-    def kill_all(self) -> None:
-        """SIGKILL to every child at once: for whoever presses Ctrl-C a second time."""
-        for child in self.children:
-            child.kill9()
-
     def look(self) -> None:
         """Restart what has died and is due. The watcher calls it; tests may."""
         with self._lock:
