@@ -1,4 +1,4 @@
-"""How are MCP servers with a URL reached, and what keeps them from reaching further?
+"""Reaches MCP servers that have a URL. Entry point: `remote_server`.
 
 Streamable HTTP through the SDK, on a client that follows no redirect, takes in no answer over
 16 MiB, knows no proxy of ours, and connects to public addresses only, whatever a host's name
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aos.domain.hosts import is_listed_host, is_public_address
@@ -52,10 +52,9 @@ def is_listed(url: str, hosts: frozenset[str]) -> bool:
 def _client(headers: Mapping[str, str], *, public_only: bool) -> httpx2.AsyncClient:
     import httpx2
 
-    transport = httpx2.AsyncHTTPTransport(trust_env=False)
+    transport: httpx2.AsyncBaseTransport = httpx2.AsyncHTTPTransport(trust_env=False)
     if public_only:
-        pool: Any = transport._pool  # there is no public way to choose how it connects
-        pool._network_backend = _public_backend(pool._network_backend)
+        transport = public_transport(transport)
     return httpx2.AsyncClient(
         headers={"Accept-Encoding": "identity", **headers},
         transport=transport,
@@ -67,27 +66,39 @@ def _client(headers: Mapping[str, str], *, public_only: bool) -> httpx2.AsyncCli
     )
 
 
-def _public_backend(inner: Any) -> Any:
-    """A way to connect that looks at where a name leads before it goes there."""
-    import anyio
-    import httpcore2
+def public_transport(inner: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
+    """A transport that resolves the host's name itself and connects to that very address.
 
-    class Public(httpcore2.AsyncNetworkBackend):
-        async def connect_tcp(self, host: str, port: int, *args: Any, **options: Any) -> Any:
-            found = await anyio.getaddrinfo(host, port)
-            address = str(found[0][4][0])
-            for entry in found:
-                if not is_public_address(str(entry[4][0])):
-                    raise AddressRefused(f"{host!r} leads to an address that is not public")
-            return await inner.connect_tcp(address, port, *args, **options)
+    The Host header and the name that TLS verifies stay those of the URL.
+    """
+    import httpx2
 
-        async def connect_unix_socket(self, *args: Any, **options: Any) -> Any:
-            raise AddressRefused("no socket files")
+    class Public(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            url = request.url
+            address = await _public_address(url.host, url.port)
+            request.extensions = {**request.extensions, "sni_hostname": url.host}
+            request.url = url.copy_with(host=address)
+            try:
+                return await inner.handle_async_request(request)
+            finally:
+                request.url = url
 
-        async def sleep(self, seconds: float) -> None:
-            await inner.sleep(seconds)
+        async def aclose(self) -> None:
+            await inner.aclose()
 
     return Public()
+
+
+async def _public_address(host: str, port: int | None) -> str:
+    """The first address of the host. Raises AddressRefused unless all of them are public."""
+    import anyio
+
+    addresses = [str(entry[4][0]) for entry in await anyio.getaddrinfo(host, port)]
+    for address in addresses:
+        if not is_public_address(address):
+            raise AddressRefused(f"{host!r} leads to an address that is not public")
+    return addresses[0]
 
 
 async def _bound(response: httpx2.Response) -> None:

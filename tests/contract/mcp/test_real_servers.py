@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpx2
 import pytest
 
-from aos.adapters.mcp.web import AddressRefused, _public_backend
+from aos.adapters.mcp.web import AddressRefused, public_transport
 from aos.adapters.memory import MemorySecrets
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
 from aos.errors import ServerFailed
@@ -129,9 +132,33 @@ async def test_a_server_that_is_away_is_named_and_is_called_again_when_it_is_bac
 
 
 async def test_a_public_name_that_leads_to_a_private_address_is_not_followed() -> None:
-    backend = _public_backend(None)
-    with pytest.raises(AddressRefused, match="'localhost' leads to an address that is not public"):
-        await backend.connect_tcp("localhost", 80)
+    transport = public_transport(httpx2.AsyncHTTPTransport(trust_env=False))
+    refused = pytest.raises(
+        AddressRefused, match="'localhost' leads to an address that is not public"
+    )
+    async with httpx2.AsyncClient(transport=transport) as client:
+        with refused:
+            await client.get("http://localhost:1/mcp")
+
+
+async def test_recording_transport_gets_the_address_that_was_judged_and_the_name_for_tls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolved(host: str, port: int | None) -> list[tuple[Any, ...]]:
+        return [(0, 0, 0, "", ("93.184.216.34", port)), (0, 0, 0, "", ("2606:2800::1", port))]
+
+    def record(request: httpx2.Request) -> httpx2.Response:
+        seen.append((request.url, request.headers["host"], request.extensions["sni_hostname"]))
+        return httpx2.Response(200)
+
+    seen: list[tuple[httpx2.URL, str, str]] = []
+    monkeypatch.setattr(anyio, "getaddrinfo", resolved)
+    transport = public_transport(httpx2.MockTransport(record))
+    async with httpx2.AsyncClient(transport=transport) as client:
+        answer = await client.get("https://tools.example:8443/mcp")
+    address = httpx2.URL("https://93.184.216.34:8443/mcp")
+    assert seen == [(address, "tools.example:8443", "tools.example")]
+    assert str(answer.request.url) == "https://tools.example:8443/mcp"
 
 
 @contextlib.asynccontextmanager
