@@ -23,12 +23,12 @@ from aos.ports.model import ChatMessage as ChatMessage
 from aos.ports.model import ChatModel as ChatModel
 from aos.ports.model import ModelAnswer as ModelAnswer
 from aos.ports.model import ModelCall as ModelCall
+from aos.ports.paging import Page as Page
 from aos.ports.servers import LiveServer as LiveServer
 from aos.ports.servers import Secrets as Secrets
 from aos.ports.servers import ServerCards as ServerCards
 from aos.ports.servers import ToolLine as ToolLine
 from aos.ports.servers import ToolServers as ToolServers
-from aos.ports.tools import ApprovalPage as ApprovalPage
 from aos.ports.tools import AskedApproval as AskedApproval
 from aos.ports.tools import Decisions as Decisions
 from aos.ports.tools import ToolCatalog as ToolCatalog
@@ -234,14 +234,6 @@ class IndexedRun:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexPage:
-    """One page of an index, newest first; `next` resumes after it, None at the end."""
-
-    items: list[IndexedRun]
-    next: str | None = None
-
-
 class RunIndex(Protocol):
     """The lists, table `aosindex`: runs by agent and by owner, newest first."""
 
@@ -257,11 +249,13 @@ class RunIndex(Protocol):
         since: datetime | None,
         after: str | None,
         limit: int,
-    ) -> IndexPage:
-        """Runs of an agent, of an owner, of both, or (both None) of everybody."""
+    ) -> Page[IndexedRun]:
+        """Runs of an agent, of an owner, of both, or (both None) of everybody, newest first."""
         ...
 
-    async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
+    async def conversations(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[IndexedRun]:
         """One item a conversation (its first run), newest first."""
         ...
 

@@ -12,6 +12,7 @@ from aos.domain.tool import (
     ToolCallRow,
     ToolOutcome,
 )
+from aos.ports.paging import Page
 
 
 class ToolCatalog(Protocol):
@@ -53,14 +54,6 @@ class ToolLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalPage:
-    """One page of what waits for a decision, oldest first; `next` resumes after it."""
-
-    items: list[ApprovalRequest]
-    next: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedApproval:
     """What was asked about a tool call, and the decision that stands (None: none yet)."""
 
@@ -87,8 +80,10 @@ class Decisions(Protocol):
         very call took effect: look it up)."""
         ...
 
-    async def waiting(self, *, owner: str | None, after: str | None, limit: int) -> ApprovalPage:
-        """Those that nobody has closed, of an owner or (None) of everybody."""
+    async def waiting(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[ApprovalRequest]:
+        """Those that nobody has closed, of an owner or (None) of everybody, oldest first."""
         ...
 
     async def close(self, approval: ApprovalRequest) -> None:

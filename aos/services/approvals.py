@@ -6,7 +6,6 @@ the conversation, and realm obeys the row.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TypeGuard
 
 from aos.domain.caller import Caller
@@ -15,12 +14,12 @@ from aos.domain.run import AdmittedRequest
 from aos.domain.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports import (
-    ApprovalPage,
     Bus,
     Clock,
     ConversationStore,
     Decisions,
     Ids,
+    Page,
     PendingRun,
     PendingStore,
     RequestStore,
@@ -49,7 +48,9 @@ class Approvals:
         self._clock = clock
         self._ids = ids
 
-    async def waiting(self, caller: Caller, *, after: str | None, limit: int) -> ApprovalPage:
+    async def waiting(
+        self, caller: Caller, *, after: str | None, limit: int
+    ) -> Page[ApprovalRequest]:
         """What the caller may decide, oldest first. A page may be shorter than `limit`.
 
         A call that was decided, or whose run has ended, is taken off the list where it was left.
@@ -57,7 +58,7 @@ class Approvals:
         owner = None if _decides_all(caller) else caller.owner
         page = await self._decisions.waiting(owner=owner, after=after, limit=limit)
         items = [item for item in page.items if await self._still_waits(item)]
-        return ApprovalPage(items=items, next=page.next)
+        return Page(items=items, next=page.next)
 
     async def decide(
         self,
@@ -138,7 +139,7 @@ class Approvals:
                     run_id=request.run_id,
                     conversation_id=request.conversation_id,
                     created_at=request.admitted_at,
-                    next_check=self._clock.now() + timedelta(),
+                    next_check=self._clock.now(),
                 )
             )
 

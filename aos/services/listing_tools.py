@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from aos.domain.tool import ServerTools
-from aos.ports import ToolCatalog
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerPage:
-    """One page of servers, by id; `next` resumes after it, None at the end."""
-
-    items: list[ServerTools]
-    next: str | None = None
+from aos.ports import Page, ToolCatalog
 
 
 class ListedTools:
@@ -22,8 +12,8 @@ class ListedTools:
     def __init__(self, tools: ToolCatalog) -> None:
         self._tools = tools
 
-    async def servers(self, *, after: str | None, limit: int) -> ServerPage:
-        """Servers with their state and tools; raises TransientError."""
+    async def servers(self, *, after: str | None, limit: int) -> Page[ServerTools]:
+        """Servers with their state and tools, by id; raises TransientError."""
         rows = [row for row in await self._tools.servers() if row.server_id > (after or "")]
         items = rows[:limit]
-        return ServerPage(items=items, next=items[-1].server_id if len(rows) > limit else None)
+        return Page(items=items, next=items[-1].server_id if len(rows) > limit else None)

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
 
 from aos.domain.conversation import Conversation, Message
 from aos.domain.json_writer import write_json
 from aos.domain.run import Run, RunStatus
 from aos.errors import Refused
-from aos.ports import ConversationStore, IndexedRun, RequestStore, RunIndex
+from aos.ports import ConversationStore, IndexedRun, Page, RequestStore, RunIndex
 
 PAGES_SEARCHED = 10
 """A list filtered by status looks through at most so many index pages for one answer."""
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page of messages ends before it is larger, unless its first message alone is."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Generic[T]):
-    """One page of a list; `next` resumes after it, None at the end."""
-
-    items: list[T]
-    next: str | None = None
 
 
 class Reading:

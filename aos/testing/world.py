@@ -28,9 +28,9 @@ from aos.domain.envelope import (
 )
 from aos.domain.json_writer import write_json
 from aos.domain.run import ReplyAddress, Run
-from aos.domain.tool import ToolOutcome, ToolSchema, Verdict
+from aos.domain.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
 from aos.errors import SessionLost, TransientError
-from aos.ports import ApprovalPage
+from aos.ports import Page
 from aos.services.admission import RunRequest
 from aos.testing.wiring import WiredServices
 
@@ -113,7 +113,7 @@ class MemoryWorld(WiredServices):
         _, run = await self.admissions.find(run_id, Caller(owner=owner))
         return run
 
-    async def waiting_approvals(self, *, owner: str = "local") -> ApprovalPage:
+    async def waiting_approvals(self, *, owner: str = "local") -> Page[ApprovalRequest]:
         """The tool calls that wait for a decision of this owner."""
         return await self.approvals.waiting(Caller(owner=owner), after=None, limit=100)
 

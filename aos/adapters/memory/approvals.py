@@ -7,7 +7,7 @@ from aos.adapters.memory.tables import MemoryTables
 from aos.domain.run import to_wire_time
 from aos.domain.tool import ApprovalRequest, Decision
 from aos.errors import StaleWrite
-from aos.ports import ApprovalPage, AskedApproval
+from aos.ports import AskedApproval, Page
 
 
 class MemoryDecisions:
@@ -53,10 +53,12 @@ class MemoryDecisions:
 
         await self._door("decisions.decide", run_id, act)
 
-    async def waiting(self, *, owner: str | None, after: str | None, limit: int) -> ApprovalPage:
+    async def waiting(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[ApprovalRequest]:
         """Those that nobody has closed, of an owner or (None) of everybody, oldest first."""
 
-        def act() -> ApprovalPage:
+        def act() -> Page[ApprovalRequest]:
             found = sorted(
                 (_token(asked), asked)
                 for key in self._tables.open_approvals
@@ -64,7 +66,7 @@ class MemoryDecisions:
             )
             rows = [(token, asked) for token, asked in found if token > (after or "")]
             more = len(rows) > limit
-            return ApprovalPage(
+            return Page(
                 items=[asked for _, asked in rows[:limit]],
                 next=rows[limit - 1][0] if more else None,
             )

@@ -14,7 +14,7 @@ from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.tables import DayUsage, MemoryTables
 from aos.domain.run import Run, to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import IndexedRun, IndexPage, LedgerEntry
+from aos.ports import IndexedRun, LedgerEntry, Page
 
 USAGE_BUCKETS = 16
 
@@ -42,10 +42,10 @@ class MemoryRunIndex:
         since: datetime | None,
         after: str | None,
         limit: int,
-    ) -> IndexPage:
+    ) -> Page[IndexedRun]:
         """Runs of an agent, of an owner, of both, or (both None) of everybody."""
 
-        def act() -> IndexPage:
+        def act() -> Page[IndexedRun]:
             found = (
                 row
                 for row in self._tables.index.values()
@@ -57,10 +57,12 @@ class MemoryRunIndex:
 
         return await self._door("index.runs", agent_id or owner or "", act)
 
-    async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
+    async def conversations(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[IndexedRun]:
         """One item a conversation (its first run), newest first."""
 
-        def act() -> IndexPage:
+        def act() -> Page[IndexedRun]:
             first: dict[str, IndexedRun] = {}
             for row in sorted(self._tables.index.values(), key=_age):
                 first.setdefault(row.conversation_id, row)
@@ -119,14 +121,14 @@ def _age(row: IndexedRun) -> tuple[datetime, str]:
     return row.created_at, row.run_id
 
 
-def _page(found: Iterable[IndexedRun], *, after: str | None, limit: int) -> IndexPage:
+def _page(found: Iterable[IndexedRun], *, after: str | None, limit: int) -> Page[IndexedRun]:
     """The newest first, after the row that `after` names."""
     rows = sorted(found, key=_age, reverse=True)
     key: Callable[[IndexedRun], str] = _token
     if after is not None:
         rows = [row for row in rows if key(row) < after]
     more = len(rows) > limit
-    return IndexPage(items=rows[:limit], next=key(rows[limit - 1]) if more else None)
+    return Page(items=rows[:limit], next=key(rows[limit - 1]) if more else None)
 
 
 def _token(row: IndexedRun) -> str:

@@ -16,7 +16,7 @@ from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, check_schema, pack
 from aos.domain.run import required_time, to_wire_time
 from aos.domain.tool import ApprovalRequest, Decision
-from aos.ports import ApprovalPage, AskedApproval
+from aos.ports import AskedApproval, Page
 
 WAITING = "approvals"
 LAST = "A"
@@ -69,7 +69,9 @@ class AzureDecisions:
             }
         )
 
-    async def waiting(self, *, owner: str | None, after: str | None, limit: int) -> ApprovalPage:
+    async def waiting(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[ApprovalRequest]:
         """Those that nobody has closed, oldest first. One call."""
         mine, parameters = "", {}
         if owner is not None:
@@ -83,7 +85,7 @@ class AzureDecisions:
             **parameters,
         )
         items = rows[:limit]
-        return ApprovalPage(
+        return Page(
             items=[await self._request(row) for row in items],
             next=items[-1]["RowKey"] if len(rows) > limit else None,
         )

@@ -18,7 +18,7 @@ from aos.adapters.tables.grouped import GroupedWrites
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
 from aos.domain.run import required_time, to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import IndexedRun, IndexPage
+from aos.ports import IndexedRun, Page
 
 EVERYBODY = "everybody"
 AFTER_DIGITS = "A"
@@ -67,7 +67,7 @@ class AzureRunIndex:
         since: datetime | None,
         after: str | None,
         limit: int,
-    ) -> IndexPage:
+    ) -> Page[IndexedRun]:
         """Runs of an agent, of an owner, of both, or (both None) of everybody."""
         end = AFTER_DIGITS
         if since is not None:
@@ -80,7 +80,9 @@ class AzureRunIndex:
         both = {"extra": " and agent_id eq @agent", "agent": agent_id}
         return await self._page(_owner(owner), after=after, end=end, limit=limit, **both)
 
-    async def conversations(self, *, owner: str | None, after: str | None, limit: int) -> IndexPage:
+    async def conversations(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[IndexedRun]:
         """One item a conversation (its first run), newest first."""
         partition = EVERYBODY if owner is None else _owner(owner)
         return await self._page(
@@ -96,7 +98,7 @@ class AzureRunIndex:
         limit: int,
         extra: str = "",
         **parameters: str,
-    ) -> IndexPage:
+    ) -> Page[IndexedRun]:
         """The rows behind `after` and before `end`; one more is read to know whether it ends."""
         rows = await self._table.query(
             f"PartitionKey eq @partition and RowKey gt @after and RowKey lt @end{extra}",
@@ -107,7 +109,7 @@ class AzureRunIndex:
             **parameters,
         )
         items = rows[:limit]
-        return IndexPage(
+        return Page(
             items=[_indexed(row) for row in items],
             next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
