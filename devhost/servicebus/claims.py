@@ -1,11 +1,13 @@
 """Answers the node `$cbs`, where clients put their tokens. Entry point: `Claims.answer`.
 
 A token is a shared access signature by a policy of Config.json. It must name an entity that
-exists, for the SDK learns from this answer that there is none.
+exists, for the SDK learns from this answer that there is none. Some SDKs do not show the answer's
+text to their callers, so a refusal is also a line in the log of this Service Bus.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from devhost.amqp.types import Int
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = ("servicebus.windows.net:sastoken", "jwt")
 """Some SDKs announce a shared access signature as `jwt`: its text says what a token is."""
+_LINE_LIMIT = 500
 
 
 class Claims:
@@ -34,12 +37,12 @@ class Claims:
         try:
             grant = self._check(request)
             if grant.path and self._broker.namespace.find(grant.path) is None:
-                return _status(404, f"The messaging entity {grant.path!r} could not be found.")
+                return _refused(404, f"The messaging entity {grant.path!r} could not be found.")
             self._connection.grant(grant)
         except TokenError as error:
-            return _status(401, str(error))
+            return _refused(401, str(error))
         except BusError as refusal:
-            return _status(403, refusal.description)
+            return _refused(403, refusal.description)
         return _status(202, "Accepted")
 
     def not_kept(self) -> Answer:
@@ -60,6 +63,16 @@ class Claims:
         return self._broker.policies.check_token(
             token, audience=audience, now_ms=self._broker.agenda.now_ms()
         )
+
+
+def say_refused(code: int, description: str) -> None:
+    """Tell the log who was refused; what a client wrote does not fill it."""
+    sys.stderr.write(f"a client is refused: {code} {description}"[:_LINE_LIMIT] + "\n")
+
+
+def _refused(code: int, description: str) -> Answer:
+    say_refused(code, description)
+    return _status(code, description)
 
 
 def _status(code: int, description: str) -> Answer:

@@ -23,6 +23,7 @@ from devhost.amqp.frames import (
 )
 from devhost.amqp.sasl import AUTHENTICATION_FAILED, OK, SaslInit, SaslMechanisms, SaslOutcome
 from devhost.servicebus.broker import Broker
+from devhost.servicebus.claims import say_refused
 from devhost.servicebus.errors import (
     CONNECTION_FORCED,
     FRAMING_ERROR,
@@ -189,7 +190,11 @@ class Connection(asyncio.Protocol):
         try:
             _, name, key = response.decode().split("\0")
             self.grant(self.broker.policies.check_key(name, key))
-        except (ValueError, TokenError):
+        except TokenError as error:
+            say_refused(401, str(error))
+            return False
+        except ValueError:
+            say_refused(401, "SASL PLAIN must bring the name of a policy and its key.")
             return False
         return True
 

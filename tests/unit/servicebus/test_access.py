@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -195,6 +196,35 @@ async def test_a_refusal_says_what_is_wrong(
         raise ValueError(description)
 
 
+LOGGED = {
+    "wrong key": (
+        token("root", "wrong"),
+        "sb://host/q",
+        "401 InvalidSignature: .*'root' is another",
+    ),
+    "no such entity": (
+        token("root", "first", resource="sb://host/"),
+        "sb://host/nope",
+        "404 .*'nope' could not be found",
+    ),
+    "lines and length of a client's own": (
+        token("a%0Ab" + "c" * 5_000, "k"),
+        "sb://host/q",
+        r"401 InvalidSignature: .*a\\nbccc",
+    ),
+}
+
+
+@pytest.mark.parametrize(("signed", "audience", "line"), LOGGED.values(), ids=LOGGED)
+async def test_a_refusal_is_one_line_in_the_log_for_sdks_that_hide_the_answer(
+    peer: Peer, capsys: pytest.CaptureFixture[str], signed: str, audience: str, line: str
+) -> None:
+    await put(peer, signed, audience=audience)
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"a client is refused: {line}.*\n", said)
+    assert len(said) < 600
+
+
 @pytest.mark.parametrize(
     ("name", "key", "sends", "receives"),
     [
@@ -242,9 +272,12 @@ async def test_management_asks_for_the_right_of_each_operation(
 
 
 @pytest.mark.parametrize("plain", [("root", "wrong"), ("nobody", "first"), ("root", "fir\0st")])
-async def test_sasl_plain_with_a_wrong_key_is_refused(port: int, plain: tuple[str, str]) -> None:
+async def test_sasl_plain_with_a_wrong_key_is_refused(
+    port: int, plain: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(PermissionError):
         await Peer.connect(port, plain=plain)
+    assert capsys.readouterr().err.startswith("a client is refused: 401 ")
 
 
 async def test_when_a_token_ends_its_links_end_unless_it_was_renewed(peer: Peer) -> None:
