@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from aos.domain.json_writer import known_json
 from aos.domain.run import (
     AdmittedRequest,
     ParentRun,
@@ -30,7 +31,7 @@ from aos.domain.tool_commands import CallTool as CallTool
 from aos.domain.tool_commands import CancelChild as CancelChild
 from aos.domain.tool_commands import RequestRun as RequestRun
 from aos.domain.tool_commands import ToolResult as ToolResult
-from aos.domain.tool_commands import read_tool_command
+from aos.domain.tool_commands import read_tool_command, required_text
 
 VERSION = 1
 REQUESTS_QUEUE = "aos-requests"
@@ -144,7 +145,7 @@ def from_dict(raw: dict[str, Any]) -> Command:
         raise EnvelopeError(f"envelope version {raw.get('version')!r} is not {VERSION}")
     try:
         return _read(raw)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EnvelopeError(f"envelope of type {raw.get('type')!r}: {error!r}") from error
 
 
@@ -152,8 +153,11 @@ def read_command(body: bytes) -> Command:
     """Read a command from a message body; raises EnvelopeError."""
     try:
         raw = json.loads(body)
-    except ValueError as error:
+        known = known_json(raw) == raw
+    except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {error}") from error
+    if not known:
+        raise EnvelopeError("not JSON: it holds a number or half a character that JSON has not")
     if not isinstance(raw, dict):
         raise EnvelopeError("not a JSON object")
     return from_dict(raw)
@@ -168,8 +172,8 @@ def _read(raw: dict[str, Any]) -> Command:
             return CancelRun(request=_request(raw), reason=raw.get("reason"), attempt=attempt)
         case "ContinueRun":
             return ContinueRun(
-                run_id=raw["run_id"],
-                conversation_id=raw["conversation_id"],
+                run_id=required_text(raw, "run_id"),
+                conversation_id=required_text(raw, "conversation_id"),
                 due=from_wire_time(raw.get("due")),
                 attempt=attempt,
             )

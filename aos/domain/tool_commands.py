@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from aos.domain.run import ParentRun, required_time, run_id_for, to_wire_time
 from aos.domain.tool import Outcome, ToolOutcome
@@ -219,9 +219,8 @@ def read_tool_command(raw: Mapping[str, Any], *, attempt: int) -> ToolCommand | 
                 **common,
             )
         case "CallTool" | "ToolResult" | "Approve" | "CancelChild":
-            common["run_id"] = raw["run_id"]
-            common["conversation_id"] = raw["conversation_id"]
-            common["tool_call_id"] = raw["tool_call_id"]
+            for name in ("run_id", "conversation_id", "tool_call_id"):
+                common[name] = required_text(raw, name)
             return _about_a_call(raw, common)
         case _:
             return None
@@ -231,9 +230,9 @@ def _about_a_call(raw: Mapping[str, Any], common: dict[str, Any]) -> ToolCommand
     match raw["type"]:
         case "CallTool":
             return CallTool(
-                agent_id=raw["agent_id"],
-                server_id=raw["server_id"],
-                tool=raw["tool"],
+                agent_id=required_text(raw, "agent_id"),
+                server_id=required_text(raw, "server_id"),
+                tool=required_text(raw, "tool"),
                 arguments=dict(raw["arguments"]),
                 deadline=required_time(raw["deadline"]),
                 server_digest=raw.get("server_digest"),
@@ -243,14 +242,44 @@ def _about_a_call(raw: Mapping[str, Any], common: dict[str, Any]) -> ToolCommand
             )
         case "ToolResult":
             return ToolResult(
-                outcome=raw["outcome"],
-                content=raw["content"],
-                parts=tuple(raw.get("parts") or ()),
-                tokens=int(raw.get("tokens") or 0),
+                outcome=_outcome(raw["outcome"]),
+                content=required_text(raw, "content"),
+                parts=_parts(raw.get("parts")),
+                tokens=_tokens(raw.get("tokens")),
                 traceparent=raw.get("traceparent"),
                 **common,
             )
         case "CancelChild":
-            return CancelChild(owner=raw["owner"], **common)
+            return CancelChild(owner=required_text(raw, "owner"), **common)
         case _:
             return Approve(**common)
+
+
+def required_text(raw: Mapping[str, Any], name: str) -> str:
+    """A field that must be a text; raises ValueError, and KeyError where it is missing."""
+    value = raw[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is not a text")
+    return value
+
+
+def _outcome(value: Any) -> Outcome:
+    if value not in get_args(Outcome):
+        raise ValueError("outcome is not one that a call can have")
+    known: Outcome = value
+    return known
+
+
+def _parts(value: Any) -> tuple[dict[str, Any], ...]:
+    parts = tuple(value or ())
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("parts is not a list of objects")
+    return parts
+
+
+def _tokens(value: Any) -> int:
+    """What was spent; a negative number would give budget back."""
+    tokens = int(value or 0)
+    if tokens < 0:
+        raise ValueError("tokens is negative")
+    return tokens

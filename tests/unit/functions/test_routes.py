@@ -54,6 +54,13 @@ FOUND = [
     ("GET", "/agents/ceo", None),
     ("TRACE", "/api/agents/ceo", ("z_everything", {"rest": "agents/ceo"})),
     ("GET", "/api/no%0Aline", ("z_everything", {"rest": "no\nline"})),
+    ("GET", "/api/agents/ceo/", ("agent", {"agent_id": "ceo"})),
+    ("GET", "/api/agents/ceo//", ("z_everything", {"rest": "agents/ceo/"})),
+    ("GET", "/api/agents//ceo", ("z_everything", {"rest": "agents//ceo"})),
+    ("GET", "/api/", ("z_everything", {})),
+    ("GET", "/api//agents/ceo", None),
+    ("GET", "/api//", None),
+    ("GET", "//api/agents/ceo", None),
 ]
 
 
