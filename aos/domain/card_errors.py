@@ -80,11 +80,19 @@ def _unknown_field(location: Location, kind: CardKind) -> Text:
     name = str(location[-1])
     parent = tuple(part for part in location[:-1] if isinstance(part, str))
     known = KNOWN_FIELDS[kind].get(parent, ())
-    near = nearest(name, known)
     message = f"unknown field {name!r}"
+    if owners := _owners(name, kind):
+        return f"{message}; it is a field of {owners}", "move it there, or remove it"
+    near = nearest(name, known)
     if near is None:
         return message, f"remove it; known here: {', '.join(known)}"
     return f"{message}; the nearest known field is {near!r}", f"write {near!r}, or remove it"
+
+
+def _owners(name: str, kind: CardKind) -> str:
+    """The objects of the card that have a field of this name."""
+    paths = [path for path, fields in KNOWN_FIELDS[kind].items() if name in fields]
+    return " and ".join(".".join(path) or "the card itself" for path in paths)
 
 
 def _unknown_word(name: str, given: Any, expected: str) -> Text:

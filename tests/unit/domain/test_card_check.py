@@ -201,6 +201,30 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
         card('"memory": {"zzzz": 1}'),
         ("memory.zzzz", "unknown field 'zzzz'", "remove it; known here: window_messages, ttl_days"),
     ),
+    "a field outside its object": (
+        card('"ttl_days": 30'),
+        (
+            "ttl_days",
+            "unknown field 'ttl_days'; it is a field of memory",
+            "move it there, or remove it",
+        ),
+    ),
+    "a field in the wrong object": (
+        card('"limits": {"on_busy": "reject"}'),
+        (
+            "limits.on_busy",
+            "unknown field 'on_busy'; it is a field of the card itself",
+            "move it there, or remove it",
+        ),
+    ),
+    "a field of two other objects": (
+        card('"conversation": "new"'),
+        (
+            "conversation",
+            "unknown field 'conversation'; it is a field of wake.schedules and wake.events",
+            "move it there, or remove it",
+        ),
+    ),
     "an unknown field inside": (
         card('"limits": {"max_turn": 3}'),
         (
