@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aos.domain.env_rules import is_env_name, refusal_of
 from aos.domain.package_names import Source, is_name, is_rest, program_name, program_of
-from aos.domain.programs import CODE_MODULES, SHELLS, Runner, find_runner
+from aos.domain.programs import SHELLS, Runner, find_runner, is_code_module
 
 _CODE_OPTIONS = re.compile(
     r"-[ce]|-[A-Za-z]{0,8}[cep]|--(?:call|eval|exec|print)(?:=.*)?", re.DOTALL
@@ -76,7 +76,9 @@ def _read(words: Sequence[str], fixed: int, opened: Collection[str], *, depth: i
     if program in SHELLS:
         return Reading(
             refusal=Refusal(
-                f"the command {words[0]!r} is a shell", "name the server's own program", fatal=True
+                f"the command {words[0]!r} is a shell, or runs what its arguments say",
+                "name the server's own program",
+                fatal=True,
             )
         )
     runner = find_runner(words[0])
@@ -201,14 +203,22 @@ class _Reader:
         if not self._is_spelled:
             if self._chosen:
                 return _refused(f"{word!r} chooses the program to run", SPELL_HINT)
-            if self._runner.enders and self._ended and word.split(".")[0] in CODE_MODULES:
+            if self._runner.enders and self._ended and is_code_module(word):
                 return _refused(f"the module {word!r} runs or fetches other code", SPELL_HINT)
+            if self._may_be_a_command(word):
+                return _refused(
+                    f"{word!r} may be a command of {self._words[0]!r} and not a script",
+                    "write the script's file name, such as ./server.js",
+                )
             if not is_name(word, source):
                 return _refused(
                     f"{word[:200]!r} is not one {_KINDS[source]} with at most a version",
                     "write its published name, and at most a version",
                 )
         return self._behind(word, source)
+
+    def _may_be_a_command(self, word: str) -> bool:
+        return self._runner.commands and not self._path and not re.search(r"[./]", word)
 
     def _unknown_form(self, word: str) -> Reading:
         """A subcommand that is not known here: it must be the operator's, and so its options."""

@@ -27,13 +27,23 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         r" BUNDLE_.* PERL.* PHPRC PHP_.* LUA_(?:PATH|CPATH|INIT).* TCLLIBPATH JULIA_.* ERL_.*"
         r" R_(?:HOME|LIBS|PROFILE|ENVIRON).* GUILE_.* CLASSPATH JAVA_.* _JAVA_.* JDK_JAVA_.* JVM_.*"
         r" IBM_JAVA_.* OPENJ9_.* MAVEN_OPTS GRADLE_.* DOTNET_.* ASPNETCORE_.* COMPLUS_.* CORECLR_.*"
-        r" COR_.* NUGET_.* MSBUILD.* GODEBUG RUST.* CARGO_.*",
+        r" COR_.* NUGET_.* MSBUILD.* GODEBUG RUST.* CARGO_.* PEX_.* SHIV_.* COVERAGE_PROCESS_.*"
+        r" COV_CORE_.* PYDEVD.* DEBUGPY.* IPYTHONDIR ELIXIR_.* AWKPATH AWKLIBPATH OCAMLRUNPARAM"
+        r" CAML_LD_LIBRARY_PATH MONO_.* (?:ANT|SBT|MVN|SCALA|LEIN_JVM)_OPTS MAVEN_ARGS GUILE.*",
+    ),
+    (
+        "it would change what builds a package, or with which options",
+        r"CC CXX CPP LD AR AS RANLIB STRIP MAKE MAKEFLAGS MAKEFILES (?:C|CXX|CPP|LD|AR|F)FLAGS"
+        r" LDSHARED LDCXXSHARED CMAKE_.* NINJA.* MESON.* GYP_.* PKG_CONFIG.* SKBUILD_.* MATURIN_.*"
+        r" PYO3_.* CCACHE_.* SCCACHE_.* DISTCC_.* CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH"
+        r" LIBRARY_PATH COMPILER_PATH GCC_EXEC_PREFIX",
     ),
     (
         "it would change which package is fetched, or from where",
         r"NPM_.* NPX_.* PNPM_.* YARN_.* COREPACK_.* NVM_.* FNM_.* VOLTA_.* PIP_.* PIPX_.* UV_.*"
         r" POETRY_.* PDM_.* HATCH_.* PIPENV_.* SETUPTOOLS_.* DISTUTILS_.* HOMEBREW_.* ASDF_.*"
-        r" MISE_.* GO(?:FLAGS|PROXY|PATH|ROOT|BIN|ENV|SUMDB|NOSUMDB|NOPROXY|PRIVATE|TOOLCHAIN)"
+        r" MISE_.* PIXI_.* RYE_.* MAMBA_.* COMPOSER_.* JBANG_.* NIX_.* NODEJS_ORG_MIRROR"
+        r" GO(?:FLAGS|PROXY|PATH|ROOT|BIN|ENV|SUMDB|NOSUMDB|NOPROXY|PRIVATE|TOOLCHAIN)"
         r" GO(?:INSECURE|VCS|WORK|MODCACHE) BUILDKIT_.* COMPOSE_.* CONTAINER_(?:HOST|SSHKEY)"
         r" CONTAINERS_.* REGISTRY_AUTH_FILE PODMAN_.* DOCKER_(?:HOST|CONFIG|CONTEXT|CERT_PATH)"
         r" DOCKER_(?:TLS|CONTENT_TRUST|DEFAULT_PLATFORM|API_VERSION|CLI_|AUTH_CONFIG).*",
@@ -42,7 +52,9 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         "it would change what code the server runs",
         r"LD_.* DYLD_.* _RLD.* LIBPATH SHLIB_PATH GLIBC_TUNABLES MALLOC_.* GCONV_PATH GETCONF_DIR"
         r" LOCPATH NLSPATH TZDIR HOSTALIASES LOCALDOMAIN RES_OPTIONS RESOLV_.* NIS_PATH"
-        r" [AHLMTU]+SAN_OPTIONS QT_PLUGIN_PATH GTK_(?:MODULES|PATH).* GIO_.* LIBGL_.* VK_.*",
+        r" [AHLMTU]+SAN_OPTIONS LTDL_.* GST_PLUGIN.* GI_TYPELIB_PATH"
+        r" GDK_PIXBUF_MODULE.* MAGICK_.* ODBC(?:INI|SYSINI|INSTINI) QT_PLUGIN_PATH"
+        r" GTK_(?:MODULES|PATH).* GIO_.* LIBGL_.* VK_.*",
     ),
     (
         "it would change whose certificates the server trusts, or write its keys down",
@@ -50,7 +62,7 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         r" HTTPLIB2_CA_CERTS GRPC_DEFAULT_SSL_.* .*TLS_REJECT_UNAUTHORIZED REQUESTS_CA_.*"
         r" SYSTEM_CERTIFICATE_PATH",
     ),
-    ("it would send what the server says through another host", r"PROXY .*_PROXY"),
+    ("it would send what the server says through another host", r"PROXY .*_PROXY SOCKS5?_SERVER"),
     (
         "it would change what git and ssh run, or whom they talk to",
         r"GIT_.* GCM_.* SSH_ASKPASS.* SSH_AUTH_SOCK SSH_SK_.* RSYNC_.* CVS_RSH .*_ASKPASS",
@@ -68,12 +80,16 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "it names a program to start",
-        r"EDITOR VISUAL PAGER BROWSER LESS.* MORE .*_EDITOR .*_PAGER MANPAGER",
+        r"EDITOR VISUAL PAGER BROWSER LESS.* MORE .*_EDITOR .*_PAGER MANPAGER FCEDIT HGEDITOR"
+        r" TAR_OPTIONS RSH .*_RSH SVN_SSH HGRCPATH VIMINIT EXINIT RIPGREP_CONFIG_PATH WGETRC"
+        r" GNUPGHOME CLOUDSDK_PYTHON.*",
     ),
     (
         "it would take over, or lend out, the identity of the app",
         r"IDENTITY_.* MSI_.* IMDS_.* AZURE_POD_.* AZURE_AUTHORITY_HOST AZURE_FEDERATED_TOKEN_FILE"
         r" AZURE_CONFIG_DIR AZURE_EXTENSION_.* AZURE_FUNCTIONS_.* GCE_METADATA_.*"
+        r" ARM_(?:MSI|METADATA)_.* AZURE_KUBERNETES_.* OCI_RESOURCE_PRINCIPAL_.*"
+        r" ACTIONS_ID_TOKEN_REQUEST_.* ALIBABA_CLOUD_CREDENTIALS_URI"
         r" GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES AWS_CONTAINER_.* AWS_EC2_METADATA_.*"
         r" AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE ECS_.*",
     ),

@@ -73,6 +73,15 @@ def parse_json(
     return _plain(raw, (), allow_control_characters)
 
 
+def is_within_depth(text: str, max_depth: int = MAX_DEPTH) -> bool:
+    """Is the JSON text nested no deeper, with no more values than AOS reads anywhere?"""
+    try:
+        _check_shape(text, max_depth)
+    except JsonTextError:
+        return False
+    return True
+
+
 def join_path(parent: str, key: str | int) -> str:
     """The path of a member: `limits.max_turns`, `mcp_tools[0].server`."""
     if isinstance(key, int):

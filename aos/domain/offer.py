@@ -14,6 +14,7 @@ from typing import Any
 
 from aos.domain.active_run import OpenCall
 from aos.domain.agent_card import AgentCard, Approval, ToolGrant
+from aos.domain.json_text import is_within_depth
 from aos.domain.json_writer import known_json
 from aos.domain.tool import (
     DELEGATE,
@@ -111,10 +112,13 @@ def plan_calls(
 def json_object(text: str) -> dict[str, Any] | None:
     """The JSON object that the model wrote (nothing at all is an empty one), or None.
 
-    None too where it holds what JSON does not know: `NaN`, `1e999`, half a surrogate pair.
+    None too where it holds what JSON does not know (`NaN`, `1e999`, half a surrogate pair), or is
+    nested deeper than any text that AOS reads.
     """
     if not text.strip():
         return {}
+    if not is_within_depth(text):
+        return None
     try:
         value = json.loads(text)
         known = known_json(value) == value

@@ -34,7 +34,7 @@ _NAMES: dict[Source, re.Pattern[str]] = {
     "npm": re.compile(rf"(?:@{_WORD}/)?{_WORD}{_NPM_TAG}"),
     "pypi": _RESTS["pypi"],
     "image": re.compile(rf"(?:{_HOST}/)?(?:{_PATH_PART}/)*{_PATH_PART}{_IMAGE_VERSION}"),
-    "script": re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]+:|/dev/|/proc/|-).+", re.DOTALL),
+    "script": re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]+:|/+(?:\./+)*(?:dev|proc)/|-).+", re.DOTALL),
 }
 _ARCHIVES: dict[Source, re.Pattern[str]] = {
     "npm": re.compile(r"\.(?:tgz|tar|tar\.gz)(?:@|$)", re.IGNORECASE),
@@ -84,6 +84,7 @@ def program_name(command: str) -> str:
     """The name of the program that a command starts: without folder, suffix and version."""
     name = re.split(r"[/\\]", command)[-1].lower()
     name = re.sub(r"\.(?:exe|cmd|bat|ps1)$", "", name)
+    name = re.sub(r"(?<=\d)t$|-(?:dbg|debug|static)$|\.distrib$", "", name)  # builds: python3.13t
     return re.sub(r"(?<=[a-z])[-.]?\d[\d.]*$", "", name) or name
 
 

@@ -6,26 +6,51 @@ is fetched or run, and each release adds some. Entry point: `find_runner`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from aos.domain.package_names import Source, program_name
 
-SHELLS = frozenset(
-    {"ash", "bash", "busybox", "chroot", "cmd", "csh", "dash", "doas", "env", "fish", "flock"}
-    | {"ionice", "ksh", "nice", "nohup", "nsenter", "parallel", "powershell", "pwsh", "script"}
-    | {"setarch", "setsid", "sh", "stdbuf", "strace", "sudo", "taskset", "tcsh", "time", "timeout"}
-    | {"toybox", "unshare", "watch", "xargs", "zsh"}
-)
-"""Shells, and programs that only start another."""
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
-CODE_MODULES = frozenset(
-    {"cProfile", "code", "ensurepip", "idlelib", "pdb", "pip", "pipx", "profile", "runpy", "timeit"}
-    | {"trace", "uv", "venv", "virtualenv", "zipapp"}
+_STARTERS = _words(
+    "bwrap catchsegv chroot chrt corepack cross-env dbus-run-session doas dumb-init entr env"
+    " fakeroot find firejail flock gosu i386 ionice linux32 linux64 ltrace nice nohup nsenter"
+    " numactl parallel pkexec prlimit proot rlwrap run-parts runuser screen script setarch setpriv"
+    " setsid ssh start-stop-daemon stdbuf strace su su-exec sudo systemd-run taskset time timeout"
+    " tini tmux unbuffer unshare valgrind watch xargs"
 )
-"""Modules of Python that take code as an argument, or fetch some."""
+_CODE_IS_AN_ARGUMENT = _words(
+    "awk ed emacs erl ex gawk gdb lldb make mawk nawk nvim original-awk sed socat vi vim"
+)
+SHELLS: Final = (
+    _STARTERS
+    | _CODE_IS_AN_ARGUMENT
+    | _words(
+        "ash bash busybox cmd csh dash elvish fish ksh mksh nu posh powershell pwsh rbash rzsh sh"
+        " tcsh toybox xonsh yash zsh"
+    )
+)
+"""Shells, programs that only start another, and those that take code as plain arguments."""
+
+
+CODE_MODULES: Final = sys.stdlib_module_names | _words(
+    "bpython build conda coverage easy_install hatch ipython jupyter pdm pex pip pipenv pipx poetry"
+    " ptpython setuptools shiv uv virtualenv wheel"
+)
+"""Modules of Python that take code as an argument, or fetch some. None of Python's own is an MCP
+server, and many run what they are told: `timeit`, `asyncio`, `pickle`."""
+
+
+def is_code_module(name: str) -> bool:
+    """Would `python -m name` run or fetch other code than an installed server's?"""
+    first = name.split(".")[0]
+    return first in CODE_MODULES or program_name(first) in CODE_MODULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +62,8 @@ class Runner:
     value is `NAME` or `NAME=value`; `other_switches` take no value and are the operator's to write.
     `enders` are options whose value is the script; no option follows. `choosers` name a package
     beside the program, so the program must be the operator's word too. `reads_on`: options are read
-    behind the package. `interprets`: code may be an argument.
+    behind the package. `interprets`: code may be an argument. `commands`: a bare word may be a
+    subcommand (`bun exec`, `dotnet tool`), so a script is told by a `.` or a `/` in its name.
     """
 
     forms: Mapping[tuple[str, ...], Source]
@@ -49,6 +75,7 @@ class Runner:
     choosers: frozenset[str] = frozenset()
     reads_on: bool = False
     interprets: bool = False
+    commands: bool = False
 
     @property
     def source(self) -> Source:
@@ -59,10 +86,6 @@ class Runner:
 def find_runner(command: str) -> Runner | None:
     """What is known of the program that a command starts; None: it runs its own code."""
     return _RUNNERS.get(program_name(command))
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 _NPM_SWITCHES = _words(
@@ -87,8 +110,8 @@ def _container() -> Runner:
 
 _SCRIPT: Final[Mapping[tuple[str, ...], Source]] = {(): "script"}
 _PLAIN_INTERPRETERS = _words(
-    "awk elixir erl escript expect gawk gdb groovy guile ipython jshell julia lua luajit mawk"
-    " osascript perl php pypy racket rscript ruby scala sed tclsh ts-node tsx vim wish"
+    "elixir escript expect groovy guile ipython jshell julia lua luajit osascript perl php pypy"
+    " racket rscript ruby tclsh wish"
 )
 _PYTHON = Runner(
     forms=_SCRIPT,
@@ -100,23 +123,29 @@ _NODE = Runner(
     forms=_SCRIPT,
     switches=_words("--no-warnings --no-deprecation --enable-source-maps"),
     interprets=True,
+    commands=True,
 )
 _INTERPRETERS: Final[Mapping[str, Runner]] = {
     **dict.fromkeys(_PLAIN_INTERPRETERS, Runner(forms=_SCRIPT, interprets=True)),
+    **dict.fromkeys(
+        _words("scala ts-node tsx"), Runner(forms=_SCRIPT, interprets=True, commands=True)
+    ),
     "python": _PYTHON,
     "pythonw": _PYTHON,
     "py": _PYTHON,
     "node": _NODE,
     "nodejs": _NODE,
     "java": Runner(forms=_SCRIPT, enders=_words("-jar -m --module"), interprets=True),
-    "dotnet": Runner(forms={(): "script", ("exec",): "script"}, interprets=True),
+    "dotnet": Runner(forms={(): "script", ("exec",): "script"}, interprets=True, commands=True),
     "deno": Runner(
         forms={("run",): "script"},
         switches=_words("-q --quiet --no-prompt"),
         other_switches=_words("-A --allow-all --allow-net --allow-env --allow-read --allow-run"),
         interprets=True,
     ),
-    "bun": Runner(forms={("x",): "npm", ("run",): "script", (): "script"}, interprets=True),
+    "bun": Runner(
+        forms={("x",): "npm", ("run",): "script", (): "script"}, interprets=True, commands=True
+    ),
 }
 _NPX = Runner(
     forms={(): "npm"},

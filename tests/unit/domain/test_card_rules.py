@@ -44,7 +44,11 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
     ),
     "a shell": (
         GOOD | {"command": "/bin/bash"},
-        ("command", "the command '/bin/bash' is a shell", "name the server's own program"),
+        (
+            "command",
+            "the command '/bin/bash' is a shell, or runs what its arguments say",
+            "name the server's own program",
+        ),
     ),
     "code in an option": (
         GOOD | {"args": ["-c", "require('fs')"]},

@@ -121,6 +121,45 @@ def test_what_is_not_an_envelope_of_ours_is_refused_with_its_reason(body: bytes,
         read_command(body)
 
 
+A_RESULT = {
+    "type": "ToolResult",
+    "run_id": "r",
+    "conversation_id": "c",
+    "tool_call_id": "call_0",
+    "outcome": "ok",
+    "content": "noon",
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("content", "5", "content is not a text"),
+        ("content", "null", "content is not a text"),
+        ("content", r'"\ud800"', "half a character"),
+        ("outcome", '"maybe"', "outcome is not one"),
+        ("outcome", '["ok"]', "outcome is not one"),
+        ("parts", "[1]", "parts is not a list of objects"),
+        ("parts", '[{"x": NaN}]', "JSON has not"),
+        ("tokens", "-5", "tokens is negative"),
+        ("tokens", "1e999", "JSON has not"),
+        ("tokens", "Infinity", "JSON has not"),
+        ("attempt", "Infinity", "JSON has not"),
+        ("run_id", "[1]", "run_id is not a text"),
+        ("conversation_id", "{}", "conversation_id is not a text"),
+        ("tool_call_id", "0", "tool_call_id is not a text"),
+        ("content", "[" * 3000, "not JSON"),
+    ],
+)
+def test_a_forged_result_has_the_types_of_a_real_one_or_is_refused(
+    field: str, value: str, says: str
+) -> None:
+    rest = json.dumps({name: item for name, item in A_RESULT.items() if name != field})
+    body = f'{rest[:-1]}, "{field}": {value}}}'
+    with pytest.raises(EnvelopeError, match=says):
+        read_command(body.encode())
+
+
 def test_a_missing_version_is_the_first() -> None:
     envelope = to_dict(StartRun(request=a_request("a")))
     del envelope["version"]

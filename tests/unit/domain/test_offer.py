@@ -126,6 +126,9 @@ def test_calls_get_our_ids_by_run_turn_and_index() -> None:
         "1",
         "null",
         '{"a": NaN}',
+        '{"a": ' + "[" * 32 + "]" * 32 + "}",
+        '{"a": ' * 400 + "1" + "}" * 400,
+        '{"a": [' + "[]," * 50_001 + "[]]}",
         "[" * 100_000,
         '{"a":"\\ud800"}',
         '{"a": 1e999}',
@@ -170,3 +173,7 @@ def test_a_window_leaves_out_results_whose_call_is_cut() -> None:
         a_message(2, "assistant", "other"),
     ]
     assert window(history, size=2, run_id=RUN_ID) == history[2:]
+
+
+def test_arguments_may_be_nested_as_deep_as_any_text_that_aos_reads() -> None:
+    assert json_object('{"a": ' + "[" * 31 + "]" * 31 + "}") is not None
