@@ -1,7 +1,7 @@
 """How does AOS keep blobs in Azure Storage?
 
 `AzureBlobs` is one client for one account, kept open; `container()` gives the `BlobStore` of a
-container. Time-outs are bounded and errors become ours: `KeyError` (no such blob), `StaleWrite`
+container. Time-outs are bounded and errors become ours: `BlobMissing`, `StaleWrite`
 (a condition did not hold), `OutcomeUnknown` (a write without an answer), `TransientError` (the
 rest: away, throttled, refused). The SDK is loaded by the first call, which costs about 0.6 s.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import Blob, BlobInfo
+from aos.ports import Blob, BlobInfo, BlobMissing, Unchanged
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -132,25 +132,25 @@ class AzureBlobStore:
                 )
         return found
 
-    async def read(
-        self, name: str, *, if_none_match: str | None = None, max_bytes: int | None = None
-    ) -> Blob | None:
-        """The blob, or None when its ETag is still `if_none_match`. KeyError: there is none."""
+    async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
+        """The blob, or its first `max_bytes` bytes. Raises BlobMissing."""
+        if max_bytes is None:
+            return await self._download(name)
+        try:
+            return await self._download(name, offset=0, length=max_bytes)
+        except _EmptyRange:  # storage refuses every range of an empty blob
+            return await self._download(name)
+
+    async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
+        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
         from azure.core import MatchConditions
 
-        options: dict[str, Any] = {}
-        if if_none_match is not None:
-            options = {"etag": if_none_match, "match_condition": MatchConditions.IfModified}
         try:
-            if max_bytes is None:
-                return await self._download(name, options)
-            return await self._download(name, options | {"offset": 0, "length": max_bytes})
-        except _Unchanged:
-            return None
-        except _EmptyRange:  # storage refuses every range of an empty blob
-            return await self._download(name, options)
+            return await self._download(name, etag=etag, match_condition=MatchConditions.IfModified)
+        except _NotModified:
+            return Unchanged()
 
-    async def _download(self, name: str, options: dict[str, Any]) -> Blob:
+    async def _download(self, name: str, **options: Any) -> Blob:
         async with _translated(name, self._name):
             download = await self._container().download_blob(name, **options)
             body = await download.readall()
@@ -172,13 +172,13 @@ class AzureBlobStore:
                 blob = self._container().get_blob_client(name)
                 content = _json_content(name)
                 answer = await blob.upload_blob(body, content_settings=content, **options)
-        except KeyError as error:  # If-Match on a blob that is not there
+        except BlobMissing as error:  # If-Match on a blob that is not there
             raise StaleWrite(f"blob {name!r} does not exist any more") from error
         return _etag(answer["etag"])
 
     async def delete(self, name: str, *, if_match: str | None = None) -> None:
         """Delete the blob; an absent one is no error."""
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(BlobMissing):
             async with _translated(name, self._name, writing=True):
                 blob = self._container().get_blob_client(name)
                 await blob.delete_blob(**_if_match(if_match))
@@ -187,7 +187,7 @@ class AzureBlobStore:
         return self._blobs.container_client(self._name)
 
 
-class _Unchanged(Exception):
+class _NotModified(Exception):
     """The blob still has the ETag that was asked about."""
 
 
@@ -248,11 +248,11 @@ def _http_error(error: HttpResponseError, name: str, what: str, *, writing: bool
     if code == "ContainerNotFound":
         return TransientError(f"the container of {what} does not exist; create it")
     if status == 304:
-        return _Unchanged()
+        return _NotModified()
     if status == 416:
         return _EmptyRange()
     if status == 404:
-        return KeyError(name)
+        return BlobMissing(name)
     if status == 412 or code in ("BlobAlreadyExists", "ContainerAlreadyExists"):
         return StaleWrite(f"{what} was written by somebody else ({code})")
     if status in (401, 403):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from aos.adapters.bus_messages import BusMessage
 from aos.adapters.tables.payloads import FOLDER, payload_name
 from aos.errors import OutcomeUnknown, TransientError
-from aos.ports import BlobStore, ReceivedMessage
+from aos.ports import BlobMissing, BlobStore, ReceivedMessage
 
 LARGEST_BODY_BYTES = 200 * 1024
 """Service Bus (Standard) takes 256 KiB, headers and properties included."""
@@ -47,7 +47,6 @@ class LargeBodies:
             return message.body
         try:
             blob = await self._payloads.read(name)
-        except KeyError as error:
+        except BlobMissing as error:
             raise TransientError(f"the body of a command is missing: blob {name!r}") from error
-        assert blob is not None  # no condition was given
         return blob.body

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Literal, TypeAlias
 
 from aos.errors import StaleWrite
-from aos.ports import Blob, BlobInfo, Clock
+from aos.ports import Blob, BlobInfo, BlobMissing, Clock, Unchanged
 
 Operation: TypeAlias = Literal["list", "read", "write", "delete"]
 Moment: TypeAlias = Literal["before", "after"]
@@ -54,18 +54,19 @@ class MemoryBlobStore:
         await self.hook("list", prefix, "after")
         return found
 
-    async def read(
-        self, name: str, *, if_none_match: str | None = None, max_bytes: int | None = None
-    ) -> Blob | None:
-        """The blob, or None when its ETag is still `if_none_match`. KeyError: there is none."""
+    async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
+        """The blob, or its first `max_bytes` bytes. Raises BlobMissing."""
         await self._called("read", name)
         kept = self._blobs.get(name)
         await self.hook("read", name, "after")
         if kept is None:
-            raise KeyError(name)
-        if kept.etag == if_none_match:
-            return None
+            raise BlobMissing(name)
         return Blob(name=name, etag=kept.etag, body=kept.body[:max_bytes])
+
+    async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
+        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
+        blob = await self.read(name)
+        return Unchanged() if blob.etag == etag else blob
 
     async def write(
         self, name: str, body: bytes, *, if_match: str | None = None, create_only: bool = False

@@ -19,6 +19,7 @@ from aos.domain.envelope import (
     RESPONSES_QUEUE,
 )
 from aos.ports import (
+    BlobMissing,
     BlobStore,
     Bus,
     ChatModel,
@@ -114,7 +115,7 @@ def azure_world(settings: Settings, *, app: str) -> World:
 
 async def _look_at(data: BlobStore) -> None:
     """One small read; that there is nothing published yet is no fault."""
-    with contextlib.suppress(KeyError):
+    with contextlib.suppress(BlobMissing):
         await data.read(HEAD, max_bytes=1)
 
 

@@ -54,6 +54,15 @@ class Blob:
     body: bytes
 
 
+class BlobMissing(KeyError):
+    """There is no blob of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The blob still has the ETag that the caller knows."""
+
+
 class BlobStore(Protocol):
     """One blob container."""
 
@@ -61,14 +70,12 @@ class BlobStore(Protocol):
         """Every blob whose name begins with `prefix`, complete, by name."""
         ...
 
-    async def read(
-        self, name: str, *, if_none_match: str | None = None, max_bytes: int | None = None
-    ) -> Blob | None:
-        """The blob, or None when its ETag is still `if_none_match`.
+    async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
+        """The blob; with `max_bytes` only that many leading bytes of it. Raises BlobMissing."""
+        ...
 
-        With `max_bytes` only that many leading bytes are fetched. Raises KeyError when there is
-        no such blob.
-        """
+    async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
+        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
         ...
 
     async def write(

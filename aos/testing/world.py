@@ -71,7 +71,6 @@ class MemoryWorld(WiredServices):
         await self.config.write(kind.blob_name(card_id), write_json(card).encode())
         await self.publisher.publish()
         blob = await self.config.read(f"status/{kind.blob_name(card_id)}")
-        assert blob is not None
         status: dict[str, Any] = json.loads(blob.body)
         return status
 

@@ -12,7 +12,7 @@ import pytest
 from aos.adapters.blob import AzureBlobs, BlobAccount
 from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import Blob, BlobStore
+from aos.ports import Blob, BlobMissing, BlobStore, Unchanged
 from tests.contract.azurite import Azurite
 
 
@@ -65,19 +65,19 @@ async def test_names_with_spaces_and_umlauts_are_kept(store: BlobStore) -> None:
     assert (found.name, found.body) == (name, b"x")
 
 
-async def test_an_absent_blob_is_a_key_error(store: BlobStore) -> None:
-    with pytest.raises(KeyError):
+async def test_an_absent_blob_is_missing_and_not_unchanged(store: BlobStore) -> None:
+    with pytest.raises(BlobMissing):
         await store.read("nothing")
-    with pytest.raises(KeyError):
-        await store.read("nothing", if_none_match='"0x1"')
+    with pytest.raises(BlobMissing):
+        await store.read_if_changed("nothing", etag='"0x1"')
 
 
 async def test_an_unchanged_blob_is_not_read_again(store: BlobStore) -> None:
     old = await store.write("head", b"1")
-    assert await store.read("head", if_none_match=old) is None
+    assert await store.read_if_changed("head", etag=old) == Unchanged()
     new = await store.write("head", b"2")
     assert new != old
-    assert await store.read("head", if_none_match=old) == Blob(name="head", etag=new, body=b"2")
+    assert await store.read_if_changed("head", etag=old) == Blob(name="head", etag=new, body=b"2")
 
 
 async def test_only_the_first_bytes_are_fetched_when_asked(store: BlobStore) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from aos.adapters.tables.account import Entity
 from aos.adapters.tables.rows import check_schema, document, restore, spilled_of
 from aos.errors import OutcomeUnknown, TransientError
-from aos.ports import BlobStore
+from aos.ports import BlobMissing, BlobStore
 
 CACHE_BYTES = 16 * 1024 * 1024
 AT_ONCE = 8
@@ -89,11 +89,10 @@ class Payloads:
         try:
             async with self._calls:
                 blob = await self._blobs.read(name)
-        except KeyError as error:
+        except BlobMissing as error:
             raise TransientError(
                 f"a row refers to blob {name!r}, which is missing; restore it from a backup"
             ) from error
-        assert blob is not None  # no condition was given
         self._remember(digest, blob.body)
         return blob.body
 

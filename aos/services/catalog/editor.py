@@ -22,7 +22,7 @@ from aos.domain.catalog import (
 from aos.domain.json_text import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
-from aos.ports import Blob, BlobStore, Clock
+from aos.ports import Blob, BlobMissing, BlobStore, Clock
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
@@ -190,9 +190,8 @@ class CardEditor:
             raise _no_version(kind, card_id, digest)
         try:
             blob = await self._data.read(layout.card_body(digest))
-        except KeyError as error:
+        except BlobMissing as error:
             raise _no_version(kind, card_id, digest) from error
-        assert blob is not None
         return await self.put(kind, card_id, blob.body, if_match=if_match)
 
     async def _index(self) -> CatalogIndex:
@@ -203,15 +202,15 @@ class CardEditor:
         name = kind.blob_name(card_id)
         try:
             return await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
-        except KeyError:
+        except BlobMissing:
             return None
 
     async def _body(self, digest: str) -> Mapping[str, Any] | None:
         try:
             blob = await self._data.read(layout.card_body(digest))
-        except KeyError:
+        except BlobMissing:
             return None
-        return _object(blob.body) if blob else None
+        return _object(blob.body)
 
     async def _write(
         self, kind: CardKind, card_id: str, body: bytes, etag: str | None, *, create_only: bool

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aos.domain.catalog import EMPTY_CATALOG, CatalogIndex
 from aos.domain.catalog_json import head_from_json, index_from_json
 from aos.errors import AosError
-from aos.ports import BlobStore
+from aos.ports import Blob, BlobMissing, BlobStore, Unchanged
 from aos.services.catalog import layout
 
 
@@ -39,15 +39,12 @@ class PublishedCatalog:
         """Check the head, and read the index if it names another one. TransientError: away."""
         known = self.known
         try:
-            head = await self._data.read(
-                layout.HEAD, if_none_match=known.head_etag if known else None
-            )
-        except KeyError:
+            head = await self._read_head(known)
+        except BlobMissing:
             self.known = NOTHING_PUBLISHED
             return NOTHING_PUBLISHED
-        if head is None and known is not None:
-            return known
-        assert head is not None
+        if isinstance(head, Snapshot):
+            return head
         digest = head_from_json(head.body).index
         if known is not None and known.digest == digest:
             index = known.index
@@ -56,12 +53,18 @@ class PublishedCatalog:
         self.known = Snapshot(head_etag=head.etag, digest=digest, index=index)
         return self.known
 
+    async def _read_head(self, known: Snapshot | None) -> Blob | Snapshot:
+        """The head's blob, or `known` while the head is at its ETag. Raises BlobMissing."""
+        if known is None or known.head_etag is None:
+            return await self._data.read(layout.HEAD)
+        head = await self._data.read_if_changed(layout.HEAD, etag=known.head_etag)
+        return known if isinstance(head, Unchanged) else head
+
     async def _read_index(self, digest: str) -> CatalogIndex:
         try:
             blob = await self._data.read(layout.index(digest))
-        except KeyError as error:
+        except BlobMissing as error:
             raise _broken(digest, "is missing") from error
-        assert blob is not None
         if hashlib.sha256(blob.body).hexdigest() != digest:
             raise _broken(digest, "is not what its name says")
         return index_from_json(blob.body)

@@ -24,7 +24,7 @@ from aos.domain.catalog import (
 )
 from aos.domain.catalog_json import CatalogHead, head_to_json, index_to_json
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import BlobStore, Clock
+from aos.ports import BlobMissing, BlobStore, Clock
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog, Snapshot
 from aos.services.catalog.side_by_side import for_each
@@ -146,9 +146,8 @@ class CatalogPublisher:
         name = source.kind.blob_name(source.card_id)
         try:
             blob = await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
-        except KeyError:
+        except BlobMissing:
             return None
-        assert blob is not None
         if len(blob.body) > MAX_CARD_BYTES:  # it has grown since the listing
             return blob.etag, oversized(len(blob.body))
         assessment, raw = assess_card(

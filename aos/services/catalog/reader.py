@@ -18,7 +18,7 @@ from aos.domain.card import CardKind, LimitBounds
 from aos.domain.catalog import CatalogEntry, CatalogIndex
 from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
 from aos.errors import AosError, Refused, TransientError
-from aos.ports import BlobStore, Clock, LiveAgent, LiveServer
+from aos.ports import BlobMissing, BlobStore, Clock, LiveAgent, LiveServer
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog
 
@@ -194,10 +194,9 @@ class CatalogReader:
         name = layout.card_body(digest)
         try:
             blob = await self._data.read(name)
-        except KeyError as error:
+        except BlobMissing as error:
             message = f"the published card {name!r} is missing in aos-data; upload the card again"
             raise AosError("internal_error", message) from error
-        assert blob is not None
         if hashlib.sha256(blob.body).hexdigest() != digest:
             message = f"the published card {name!r} was altered in aos-data; upload the card again"
             raise AosError("internal_error", message)

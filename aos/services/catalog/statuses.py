@@ -18,7 +18,7 @@ from aos.domain.catalog_json import (
     status_to_json,
 )
 from aos.errors import StaleWrite, TransientError
-from aos.ports import BlobStore
+from aos.ports import BlobMissing, BlobStore
 from aos.services.catalog import layout
 from aos.services.catalog.published import Snapshot
 from aos.services.catalog.side_by_side import for_each
@@ -65,9 +65,8 @@ class StatusWriter:
             return self._complete
         try:
             blob = await self._data.read(layout.MARKER)
-        except KeyError:
+        except BlobMissing:
             return NONE_WRITTEN
-        assert blob is not None
         done = marker_from_json(blob.body)
         return done if done <= published else NONE_WRITTEN
 
@@ -98,9 +97,8 @@ class StatusWriter:
         async def look(key: CardKey) -> None:
             try:
                 blob = await self._config.read(layout.status(*key))
-            except KeyError:
+            except BlobMissing:
                 return
-            assert blob is not None
             if blob.body == bodies[key]:
                 del etags[key]
             else:
@@ -123,7 +121,9 @@ class StatusWriter:
 
     async def _still_published(self, snapshot: Snapshot) -> bool:
         try:
-            head = await self._data.read(layout.HEAD, if_none_match=snapshot.head_etag)
-        except KeyError:
+            head = await self._data.read(layout.HEAD)
+        except BlobMissing:
             return False
-        return head is None or head_from_json(head.body).index == snapshot.digest
+        if head.etag == snapshot.head_etag:
+            return True
+        return head_from_json(head.body).index == snapshot.digest
