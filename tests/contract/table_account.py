@@ -17,7 +17,7 @@ from aos.adapters.memory_blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.ports import BlobStore
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
-from tests.contract.store_suites import NOON
+from tests.contract.samples import NOON
 
 
 class StoppedClock:

@@ -26,15 +26,10 @@ from aos.ports import (
     RequestStore,
     RunIndex,
 )
-from tests.contract.store_suites import (
-    BusProbe,
-    BusSuite,
-    ConversationStoreSuite,
-    LedgerSuite,
-    PendingStoreSuite,
-    RequestStoreSuite,
-    RunIndexSuite,
-)
+from tests.contract.bus_suite import BusProbe, BusSuite
+from tests.contract.conversation_suite import ConversationStoreSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite
+from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite
 
 
 class TestMemoryRequestStore(RequestStoreSuite):

@@ -15,7 +15,7 @@ from aos.domain.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, Azurite
-from tests.contract.store_suites import (
+from tests.contract.samples import (
     NOON,
     a_head,
     a_listed,

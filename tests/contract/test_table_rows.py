@@ -20,7 +20,7 @@ from aos.domain.run import Run
 from aos.errors import StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
-from tests.contract.store_suites import (
+from tests.contract.samples import (
     NOON,
     a_head,
     a_listed,

@@ -12,13 +12,9 @@ from aos.adapters.tables import AzureTables, TableAccount
 from aos.ports import ConversationStore, Ledger, PendingStore, RequestStore, RunIndex
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
-from tests.contract.store_suites import (
-    ConversationStoreSuite,
-    LedgerSuite,
-    PendingStoreSuite,
-    RequestStoreSuite,
-    RunIndexSuite,
-)
+from tests.contract.conversation_suite import ConversationStoreSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite
+from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite
 
 
 @pytest.fixture(scope="module")

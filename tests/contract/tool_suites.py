@@ -1,6 +1,6 @@
 """What must every adapter of the tool stores do, be it a fake or the real one?
 
-As `tests.contract.store_suites`: one suite a port, ids new in every test.
+As `tests.contract.request_suites`: one suite a port, ids new in every test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from aos.domain.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import StaleWrite
 from aos.ports import ToolCatalog, ToolLedger
-from tests.contract.store_suites import AWKWARD_TEXTS, HARD_TEXT, NOON, an_id
+from tests.contract.samples import AWKWARD_TEXTS, HARD_TEXT, NOON, an_id
 
 DONE = ToolOutcome(outcome="ok", content=HARD_TEXT)
 

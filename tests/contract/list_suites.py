@@ -1,0 +1,234 @@
+"""Suites of the ports `RunIndex` and `Ledger`, for the fake and the real adapter.
+
+A test class inherits a suite and gives it the fixture `index` or `ledger`, freshly made for each
+test and empty. Ids are new in every test, so suites may share an account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from aos.domain.run import Run
+from aos.errors import StaleWrite
+from aos.ports import (
+    IndexedRun,
+    Ledger,
+    RunIndex,
+)
+from tests.contract.samples import NOON, a_listed, a_request, an_ended_run, an_id
+
+
+class RunIndexSuite:
+    """Needs the fixture `index: RunIndex`. Owners and agents are new in every test."""
+
+    async def test_runs_are_listed_by_agent_and_owner_newest_first(self, index: RunIndex) -> None:
+        agent, mine, other = f"a-{an_id()}", an_id(), an_id()
+        runs = [
+            a_request(
+                agent_id=agent,
+                owner=mine if number % 2 else other,
+                admitted_at=NOON + timedelta(seconds=number),
+            )
+            for number in range(6)
+        ]
+        for request in runs:
+            await index.add(a_listed(request))
+        assert await self._ids(index, agent_id=agent) == [r.run_id for r in reversed(runs)]
+        assert await self._ids(index, owner=mine) == [r.run_id for r in reversed(runs[1::2])]
+        assert await self._ids(index, agent_id=agent, owner=other) == [
+            r.run_id for r in reversed(runs[0::2])
+        ]
+        assert await self._ids(index, agent_id=agent, since=NOON + timedelta(seconds=4)) == [
+            runs[5].run_id,
+            runs[4].run_id,
+        ]
+        assert await self._ids(index, agent_id=f"b-{an_id()}") == []
+
+    async def test_an_admin_lists_everybodys_runs(self, index: RunIndex) -> None:
+        runs = [a_request(owner=an_id(), admitted_at=NOON + timedelta(days=n)) for n in range(3)]
+        for request in runs:
+            await index.add(a_listed(request))
+        found = await self._ids(index)
+        assert [run_id for run_id in found if run_id in {r.run_id for r in runs}] == [
+            r.run_id for r in reversed(runs)
+        ]
+
+    async def test_an_item_says_what_is_known(self, index: RunIndex) -> None:
+        request = a_request(owner=an_id())
+        await index.add(a_listed(request))
+        page = await index.runs(
+            agent_id=None, owner=request.owner, since=None, after=None, limit=10
+        )
+        assert page.items == [
+            IndexedRun(
+                run_id=request.run_id,
+                conversation_id=request.conversation_id,
+                agent_id=request.agent_id,
+                owner=request.owner,
+                created_at=request.admitted_at,
+            )
+        ]
+        assert page.next is None
+
+    async def test_entering_a_run_again_changes_nothing(self, index: RunIndex) -> None:
+        request = a_request(owner=an_id())
+        await index.add(a_listed(request))
+        await index.add(a_listed(request))
+        assert await self._ids(index, owner=request.owner) == [request.run_id]
+
+    async def test_pages_join_without_gap_or_repeat(self, index: RunIndex) -> None:
+        owner = an_id()
+        runs = [a_request(owner=owner, admitted_at=NOON) for _ in range(4)]
+        runs += [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(1, 4)]
+        for request in runs:
+            await index.add(a_listed(request))
+        found: list[str] = []
+        after: str | None = None
+        for _ in range(8):
+            page = await index.runs(agent_id=None, owner=owner, since=None, after=after, limit=3)
+            assert len(page.items) <= 3
+            found += [item.run_id for item in page.items]
+            after = page.next
+            if after is None:
+                break
+        assert after is None
+        assert len(found) == len(runs)
+        assert set(found) == {request.run_id for request in runs}
+        assert found[:3] == [request.run_id for request in reversed(runs[4:])]
+
+    async def test_a_conversation_is_listed_once_by_its_first_run(self, index: RunIndex) -> None:
+        owner, chat = an_id(), an_id()
+        first = a_request(owner=owner, conversation_id=chat, admitted_at=NOON)
+        second = a_request(
+            owner=owner, conversation_id=chat, admitted_at=NOON + timedelta(seconds=9)
+        )
+        alone = a_request(owner=owner, admitted_at=NOON + timedelta(seconds=5))
+        for request in (first, alone, second):
+            await index.add(a_listed(request))
+        page = await index.conversations(owner=owner, after=None, limit=10)
+        assert [item.conversation_id for item in page.items] == [alone.conversation_id, chat]
+        assert page.next is None
+        assert (await index.conversations(owner=an_id(), after=None, limit=10)).items == []
+
+    async def test_a_conversation_keeps_its_place_when_a_run_is_entered_again(
+        self, index: RunIndex
+    ) -> None:
+        owner = an_id()
+        first = a_request(owner=owner)
+        second = a_request(
+            owner=owner,
+            conversation_id=first.conversation_id,
+            admitted_at=NOON + timedelta(seconds=1),
+        )
+        for request in (first, second, first, second):
+            await index.add(a_listed(request))
+        page = await index.conversations(owner=owner, after=None, limit=10)
+        assert [item.run_id for item in page.items] == [first.run_id]
+
+    async def test_an_admins_run_in_anothers_conversation_makes_it_not_the_admins(
+        self, index: RunIndex
+    ) -> None:
+        owner, admin, chat = an_id(), an_id(), an_id()
+        mine = a_request(owner=owner, conversation_id=chat)
+        theirs = a_request(
+            owner=admin, conversation_id=chat, admitted_at=NOON + timedelta(seconds=1)
+        )
+        for request in (mine, theirs):
+            await index.add(a_listed(request))
+        assert (await index.conversations(owner=admin, after=None, limit=10)).items == []
+        assert await self._ids(index, owner=admin) == [theirs.run_id]
+
+    async def test_an_admin_lists_everybodys_conversations(self, index: RunIndex) -> None:
+        later = NOON + timedelta(days=900)
+        begun = [a_request(owner=an_id(), admitted_at=later) for _ in range(2)]
+        for request in begun:
+            await index.add(a_listed(request))
+        page = await index.conversations(owner=None, after=None, limit=2)
+        assert {item.run_id for item in page.items} == {request.run_id for request in begun}
+
+    async def test_many_runs_entered_at_once_are_all_listed(self, index: RunIndex) -> None:
+        owner = an_id()
+        runs = [a_request(owner=owner) for _ in range(150)]
+        await asyncio.gather(*map(index.add, map(a_listed, runs)))
+        assert set(await self._ids(index, owner=owner)) == {request.run_id for request in runs}
+
+    async def test_conversations_are_paged(self, index: RunIndex) -> None:
+        owner = an_id()
+        runs = [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(5)]
+        for request in runs:
+            await index.add(a_listed(request))
+        first = await index.conversations(owner=owner, after=None, limit=3)
+        rest = await index.conversations(owner=owner, after=first.next, limit=3)
+        found = [item.conversation_id for item in (*first.items, *rest.items)]
+        assert found == [request.conversation_id for request in reversed(runs)]
+        assert rest.next is None
+
+    async def _ids(
+        self,
+        index: RunIndex,
+        *,
+        agent_id: str | None = None,
+        owner: str | None = None,
+        since: datetime | None = None,
+    ) -> list[str]:
+        found: list[str] = []
+        after: str | None = None
+        for _ in range(20):
+            page = await index.runs(
+                agent_id=agent_id, owner=owner, since=since, after=after, limit=50
+            )
+            found += [item.run_id for item in page.items]
+            after = page.next
+            if after is None:
+                return found
+        raise AssertionError("a list without an end")
+
+
+class LedgerSuite:
+    """Needs the fixture `ledger: Ledger`."""
+
+    async def test_a_run_is_unseen_until_it_is_recorded(self, ledger: Ledger) -> None:
+        run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+        entry = await ledger.look(run)
+        assert entry.seen is False
+        await ledger.record(run, entry)
+        assert (await ledger.look(run)).seen is True
+
+    async def test_of_two_who_record_at_once_one_wins(self, ledger: Ledger) -> None:
+        run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+        entry = await ledger.look(run)
+        answers = await asyncio.gather(
+            *(ledger.record(run, entry) for _ in range(3)), return_exceptions=True
+        )
+        assert sorted(type(answer).__name__ for answer in answers) == [
+            "NoneType",
+            "StaleWrite",
+            "StaleWrite",
+        ]
+
+    async def test_a_recorded_run_cannot_be_recorded_with_a_new_look(self, ledger: Ledger) -> None:
+        run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+        await ledger.record(run, await ledger.look(run))
+        with pytest.raises(StaleWrite):
+            await ledger.record(run, await ledger.look(run))
+
+    async def test_runs_of_one_agent_are_each_recorded_when_looked_at_again(
+        self, ledger: Ledger
+    ) -> None:
+        agent = f"a-{an_id()}"
+        runs = [an_ended_run(a_request(agent_id=agent)) for _ in range(20)]
+
+        async def record(run: Run) -> None:
+            for _ in range(30):
+                try:
+                    await ledger.record(run, await ledger.look(run))
+                except StaleWrite:
+                    continue
+                return
+            raise AssertionError("never recorded")
+
+        await asyncio.gather(*map(record, runs))
+        assert [(await ledger.look(run)).seen for run in runs] == [True] * 20
