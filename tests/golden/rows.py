@@ -1,0 +1,295 @@
+"""Records every kind of table row through the adapters. Entry point: `ROWS`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from aos.adapters.memory import ManualClock
+from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.tables.account import Table
+from aos.adapters.tables.approvals import AzureDecisions
+from aos.adapters.tables.conversations import AzureConversationStore
+from aos.adapters.tables.index import AzureRunIndex
+from aos.adapters.tables.ledger import AzureLedger
+from aos.adapters.tables.payloads import Payloads
+from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.tool_calls import AzureToolLedger
+from aos.adapters.tables.tools import AzureToolCatalog
+from aos.domain.conversation import Conversation, Message, Step
+from aos.domain.run import AdmittedRequest, Run, Usage
+from aos.domain.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
+from aos.ports import IndexedRun, LedgerEntry, PendingRun, StoredRequest
+from tests.golden.kinds import Kind
+from tests.golden.rows_only import RowsOnly
+from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER
+from tests.golden.values import (
+    AT,
+    CALL_ID,
+    FULL_HEAD,
+    FULL_MESSAGE,
+    FULL_REQUEST,
+    FULL_RUN,
+    HEAD_AT_FIRST_TURN,
+    LATER,
+    MINIMAL_HEAD,
+    MINIMAL_MESSAGE,
+    MINIMAL_OUTCOME,
+    MINIMAL_REQUEST,
+    MINIMAL_RUN,
+    OTHER_RUN,
+    OUTCOME,
+    RUN_ID,
+)
+
+
+def _payloads() -> Payloads:
+    return Payloads(MemoryBlobStore(clock=ManualClock()))
+
+
+def _table(rows: RowsOnly) -> Table:
+    return cast("Table", rows)
+
+
+def _kept(rows: RowsOnly) -> Any:
+    """The rows as JSON shows them; a typed number as [number, type]."""
+    return json.loads(json.dumps(rows.rows))
+
+
+def _requests(rows: RowsOnly) -> AzureRequestStore:
+    return AzureRequestStore(_table(rows), _payloads())
+
+
+def _conversations(rows: RowsOnly) -> AzureConversationStore:
+    return AzureConversationStore(_table(rows), _payloads())
+
+
+async def _write_request(stored: StoredRequest) -> Any:
+    rows = RowsOnly()
+    store = _requests(rows)
+    await store.insert(stored.request)
+    if stored.cancel_requested_at is not None:
+        run_id, reason = stored.request.run_id, stored.cancel_reason
+        await store.ask_cancel(run_id, at=stored.cancel_requested_at, reason=reason)
+        await store.join_tree(run_id, OTHER_RUN)
+    return _kept(rows)
+
+
+async def _read_request(recorded: Any) -> StoredRequest | None:
+    return await _requests(RowsOnly(recorded)).find(RUN_ID)
+
+
+async def _write_head(head: Conversation) -> Any:
+    rows = RowsOnly()
+    await _conversations(rows).save(Step(conversation=head), etag=None)
+    return _kept(rows)
+
+
+async def _read_head(recorded: Any) -> Conversation | None:
+    loaded = await _conversations(RowsOnly(recorded)).load("board")
+    return loaded.conversation
+
+
+async def _write_run(run: Run) -> Any:
+    rows = RowsOnly()
+    await _conversations(rows).save(Step(conversation=MINIMAL_HEAD, runs=(run,)), etag=None)
+    return _kept(rows)[1:]
+
+
+async def _read_run(recorded: Any) -> Run | None:
+    return await _conversations(RowsOnly(recorded)).find_run("board", RUN_ID)
+
+
+async def _write_message(message: Message) -> Any:
+    rows = RowsOnly()
+    step = Step(conversation=MINIMAL_HEAD, messages=(message,))
+    await _conversations(rows).save(step, etag=None)
+    return _kept(rows)[1:]
+
+
+async def _read_message(recorded: Any) -> Message:
+    (read,) = await _conversations(RowsOnly(recorded)).history("board", before=9, limit=9)
+    return read
+
+
+async def _write_pending(pending: PendingRun) -> Any:
+    rows = RowsOnly()
+    await AzurePendingStore(_table(rows)).put(pending)
+    return _kept(rows)
+
+
+async def _read_pending(recorded: Any) -> PendingRun:
+    (read,) = await AzurePendingStore(_table(RowsOnly(recorded))).due(LATER, limit=100)
+    return replace(read, etag=None)
+
+
+async def _write_index(run: IndexedRun) -> Any:
+    rows = RowsOnly()
+    await AzureRunIndex(_table(rows), requests=_table(RowsOnly())).add(run)
+    return sorted(_kept(rows), key=lambda row: (row["PartitionKey"], row["RowKey"]))
+
+
+async def _read_index(recorded: Any) -> IndexedRun:
+    index = AzureRunIndex(_table(RowsOnly(recorded)), requests=_table(RowsOnly()))
+    page = await index.runs(agent_id="ceo", owner=None, since=None, after=None, limit=100)
+    return page.items[0]
+
+
+async def _write_ledger(run: Run) -> Any:
+    rows = RowsOnly()
+    await AzureLedger(_table(rows)).record(run, LedgerEntry(seen=False))
+    return _kept(rows)
+
+
+def _decisions(rows: RowsOnly) -> AzureDecisions:
+    return AzureDecisions(_table(rows), _payloads())
+
+
+async def _write_approval(approval: ApprovalRequest) -> Any:
+    rows = RowsOnly()
+    await _decisions(rows).ask(approval)
+    return _kept(rows)
+
+
+async def _read_approval(recorded: Any) -> ApprovalRequest:
+    store = _decisions(RowsOnly(recorded))
+    found = await store.find(RUN_ID, CALL_ID)
+    (listed,) = (await store.waiting(owner=None, after=None, limit=9)).items
+    assert found is not None
+    assert found.request == listed
+    return listed
+
+
+async def _write_decision(decision: Decision) -> Any:
+    rows = RowsOnly()
+    await _decisions(rows).decide(RUN_ID, CALL_ID, decision)
+    return _kept(rows)
+
+
+async def _read_decision(recorded: Any) -> Decision | None:
+    asked = await _write_approval(APPROVALS["minimal"])
+    found = await _decisions(RowsOnly([*asked, *recorded])).find(RUN_ID, CALL_ID)
+    return None if found is None else found.decision
+
+
+async def _write_call(row: ToolCallRow) -> Any:
+    rows = RowsOnly()
+    ledger = AzureToolLedger(_table(rows), _payloads())
+    if row.result is None:
+        await ledger.start(row)
+    else:
+        await ledger.finish(row, row.result)
+    return _kept(rows)
+
+
+async def _read_call(recorded: Any) -> ToolCallRow | None:
+    found = await AzureToolLedger(_table(RowsOnly(recorded)), _payloads()).find(RUN_ID, CALL_ID)
+    return None if found is None else replace(found, etag=None)
+
+
+async def _write_tools(tools: ServerTools) -> Any:
+    rows = RowsOnly()
+    await AzureToolCatalog(_table(rows), _payloads()).put(tools)
+    return _kept(rows)
+
+
+async def _read_tools(recorded: Any) -> ServerTools | None:
+    return await AzureToolCatalog(_table(RowsOnly(recorded)), _payloads()).find("github")
+
+
+def _row(
+    name: str,
+    examples: Mapping[str, Any],
+    write: Callable[[Any], Awaitable[Any]],
+    read: Callable[[Any], Awaitable[Any]] | None,
+) -> Kind:
+    return Kind(name=f"rows/{name}", examples=examples, write=write, read=read)
+
+
+def _stored(request: AdmittedRequest, *, cancelled: bool) -> StoredRequest:
+    if not cancelled:
+        return StoredRequest(request=request)
+    return StoredRequest(request=request, cancel_requested_at=LATER, cancel_reason="parent_ended")
+
+
+def _indexed(conversation_id: str) -> IndexedRun:
+    return IndexedRun(
+        run_id=RUN_ID,
+        conversation_id=conversation_id,
+        agent_id="ceo",
+        owner="key:laptop",
+        created_at=AT,
+    )
+
+
+def _pending(checks: int) -> PendingRun:
+    return PendingRun(
+        run_id=RUN_ID, conversation_id="board", created_at=AT, next_check=LATER, checks=checks
+    )
+
+
+def _decision(decision_id: str) -> Decision:
+    return Decision(
+        decision="deny",
+        reason="zu früh" if decision_id else "",
+        decided_by="key:laptop",
+        decided_at=LATER,
+        decision_id=decision_id,
+    )
+
+
+_BOARD_RUN = replace(MINIMAL_RUN, conversation_id="board")
+_SPENT = replace(FULL_RUN, usage=Usage(input_tokens=3_000_000_000, output_tokens=2))
+
+ROWS: tuple[Kind, ...] = (
+    _row(
+        "request",
+        {
+            "full": _stored(FULL_REQUEST, cancelled=True),
+            "minimal": _stored(MINIMAL_REQUEST, cancelled=False),
+        },
+        _write_request,
+        _read_request,
+    ),
+    _row(
+        "head",
+        {"full": FULL_HEAD, "first_turn": HEAD_AT_FIRST_TURN, "minimal": MINIMAL_HEAD},
+        _write_head,
+        _read_head,
+    ),
+    _row("run", {"full": FULL_RUN, "minimal": _BOARD_RUN}, _write_run, _read_run),
+    _row(
+        "message", {"full": FULL_MESSAGE, "minimal": MINIMAL_MESSAGE}, _write_message, _read_message
+    ),
+    _row("pending", {"full": _pending(3), "minimal": _pending(0)}, _write_pending, _read_pending),
+    _row(
+        "index", {"full": _indexed("board"), "minimal": _indexed(RUN_ID)}, _write_index, _read_index
+    ),
+    _row("ledger", {"full": _SPENT, "minimal": MINIMAL_RUN}, _write_ledger, None),
+    _row("approval", APPROVALS, _write_approval, _read_approval),
+    _row(
+        "decision",
+        {"full": _decision("d-1"), "minimal": _decision("")},
+        _write_decision,
+        _read_decision,
+    ),
+    _row(
+        "tool-call",
+        {
+            "full": replace(CALL, holder="h-1", result=OUTCOME),
+            "not_called": replace(CALL, result=MINIMAL_OUTCOME),
+            "minimal": CALL,
+        },
+        _write_call,
+        _read_call,
+    ),
+    _row(
+        "tools",
+        {"full": FULL_SERVER, "minimal": ServerTools(server_id="github", state="starting")},
+        _write_tools,
+        _read_tools,
+    ),
+)

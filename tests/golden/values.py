@@ -1,0 +1,288 @@
+"""Holds one filled and one minimal value of what the apps exchange and keep."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from aos.domain.active_run import ActiveRun, OpenCall
+from aos.domain.conversation import Conversation, Message
+from aos.domain.envelope import (
+    Approve,
+    CallTool,
+    CancelChild,
+    CancelRun,
+    Command,
+    ContinueRun,
+    RequestRun,
+    RunEnded,
+    StartRun,
+    ToolResult,
+    to_main,
+    to_realm,
+)
+from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tool import MessageCall, ToolOutcome
+from aos.errors import ErrorInfo
+
+RUN_ID = "6f3b1c52-8a5e-5d0e-9d0e-0123456789ab"
+OTHER_RUN = "0d8f2a77-1b1c-5a4e-8f00-ba9876543210"
+CALL_ID = "call_6f3b1c52_0_0"
+DIGEST = "0123456789abcdef" * 4
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+AT = datetime(2030, 1, 31, 12, 0, 0, 123_000, tzinfo=UTC)
+LATER = AT + timedelta(minutes=5)
+PARTS = ({"type": "image", "data": "AAEC", "mimeType": "image/png"},)
+FREE = {"größe": 1.5, "none": None, "list": [1, True, {"z": 1, "a": 2}]}
+
+PARENT = ParentRun(
+    run_id=OTHER_RUN,
+    conversation_id="board",
+    tool_call_id="call_0d8f2a77_1_0",
+    root_run_id=OTHER_RUN,
+    depth=1,
+    deadline=LATER,
+    tokens_left=4000,
+)
+UNLIMITED_PARENT = ParentRun(
+    run_id=OTHER_RUN,
+    conversation_id="board",
+    tool_call_id="call_0d8f2a77_1_0",
+    root_run_id=OTHER_RUN,
+    depth=1,
+    deadline=LATER,
+)
+REPLY = ReplyAddress(entity="billing-replies", session_id="s-1", correlation_id="m-1")
+ERROR = ErrorInfo(code="max_turns", message="12 turns, „genug“", details={"max_turns": 12})
+MINIMAL_ERROR = ErrorInfo(code="internal_error", message="it broke")
+FULL_REQUEST = AdmittedRequest(
+    run_id=RUN_ID,
+    conversation_id="board",
+    agent_id="ceo",
+    owner="key:laptop",
+    door="delegation",
+    message='Grüße und "Zahlen"\n',
+    digest=DIGEST,
+    admitted_at=AT,
+    catalog_version=7,
+    metadata=FREE,
+    reply=REPLY,
+    as_admin=True,
+    traceparent=TRACE,
+    replay_of=OTHER_RUN,
+    parent=PARENT,
+    refusal=ERROR,
+)
+MINIMAL_REQUEST = AdmittedRequest(
+    run_id=RUN_ID,
+    conversation_id=RUN_ID,
+    agent_id="ceo",
+    owner="key:laptop",
+    door="http",
+    message="Hi",
+    digest=DIGEST,
+    admitted_at=AT,
+    catalog_version=1,
+)
+FULL_RUN = Run(
+    run_id=RUN_ID,
+    agent_id="ceo",
+    conversation_id="board",
+    status=RunStatus.COMPLETED,
+    created_at=AT,
+    card_digest=DIGEST,
+    output="Fertig ✓",
+    output_parts=PARTS,
+    usage=Usage(input_tokens=120, output_tokens=34),
+    model="gpt-x",
+    error=ERROR,
+    metadata=FREE,
+    started_at=AT + timedelta(seconds=1),
+    ended_at=LATER,
+    replay_of=OTHER_RUN,
+)
+MINIMAL_RUN = Run(
+    run_id=RUN_ID,
+    agent_id="ceo",
+    conversation_id=RUN_ID,
+    status=RunStatus.CANCELLED,
+    created_at=AT,
+    ended_at=LATER,
+)
+OUTCOME = ToolOutcome(outcome="ok", content="7 Einträge", parts=PARTS)
+MINIMAL_OUTCOME = ToolOutcome(outcome="not_called", content="")
+COMMANDS: dict[str, dict[str, Command]] = {
+    "StartRun": {
+        "full": StartRun(request=FULL_REQUEST, attempt=2),
+        "minimal": StartRun(request=MINIMAL_REQUEST),
+    },
+    "CancelRun": {
+        "full": CancelRun(request=FULL_REQUEST, reason="parent_ended", attempt=1),
+        "minimal": CancelRun(request=MINIMAL_REQUEST),
+    },
+    "ContinueRun": {
+        "full": ContinueRun(run_id=RUN_ID, conversation_id="board", due=LATER, attempt=3),
+        "minimal": ContinueRun(run_id=RUN_ID, conversation_id="board"),
+    },
+    "RunEnded": {
+        "full": RunEnded(
+            run=FULL_RUN,
+            owner="key:laptop",
+            reply=REPLY,
+            parent=PARENT,
+            traceparent=TRACE,
+            attempt=1,
+        ),
+        "minimal": RunEnded(run=MINIMAL_RUN, owner="key:laptop"),
+    },
+    "CallTool": {
+        "full": CallTool(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            agent_id="ceo",
+            server_id="github",
+            tool="create_issue",
+            arguments=FREE,
+            deadline=LATER,
+            server_digest=DIGEST,
+            schema_digest=DIGEST[::-1],
+            traceparent=TRACE,
+            attempt=1,
+        ),
+        "minimal": CallTool(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            agent_id="ceo",
+            server_id="github",
+            tool="list",
+            arguments={},
+            deadline=LATER,
+        ),
+    },
+    "ToolResult": {
+        "full": ToolResult(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            outcome="outcome_unknown",
+            content="vielleicht",
+            parts=PARTS,
+            tokens=99,
+            traceparent=TRACE,
+            attempt=1,
+        ),
+        "minimal": ToolResult(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            outcome="ok",
+            content="",
+        ),
+    },
+    "Approve": {
+        "full": Approve(run_id=RUN_ID, conversation_id="board", tool_call_id=CALL_ID, attempt=1),
+        "minimal": Approve(run_id=RUN_ID, conversation_id="board", tool_call_id=CALL_ID),
+    },
+    "RequestRun": {
+        "full": RequestRun(
+            parent=PARENT,
+            owner="key:laptop",
+            agent_id="cfo",
+            message="Prüfe das.",
+            as_admin=True,
+            traceparent=TRACE,
+            attempt=1,
+        ),
+        "minimal": RequestRun(
+            parent=UNLIMITED_PARENT, owner="key:laptop", agent_id="cfo", message="Hi"
+        ),
+    },
+    "CancelChild": {
+        "full": CancelChild(
+            run_id=RUN_ID,
+            conversation_id="board",
+            owner="key:laptop",
+            tool_call_id=CALL_ID,
+            attempt=1,
+        ),
+        "minimal": CancelChild(
+            run_id=RUN_ID, conversation_id="board", owner="key:laptop", tool_call_id=CALL_ID
+        ),
+    },
+}
+FULL_CALL = OpenCall(
+    tool_call_id=CALL_ID,
+    name="github__create_issue",
+    written='{"title": "Größe"}',
+    state="answered",
+    server_id="github",
+    tool="create_issue",
+    arguments=FREE,
+    asked_at=AT,
+    expires_at=LATER,
+    result=OUTCOME,
+    server_digest=DIGEST,
+    schema_digest=DIGEST,
+)
+MINIMAL_CALL = OpenCall(tool_call_id=CALL_ID, name="nothing", written="no JSON", state="called")
+FULL_HEAD = Conversation(
+    conversation_id="board",
+    agent_id="ceo",
+    owner="key:laptop",
+    created_at=AT,
+    next_sequence=4,
+    active=ActiveRun(
+        request=FULL_REQUEST,
+        card_digest=DIGEST,
+        run_timeout_seconds=1800.0,
+        started_at=AT,
+        clock_seconds=1.25,
+        max_tokens=9000,
+        turns=2,
+        tool_calls=3,
+        usage=Usage(input_tokens=10, output_tokens=20),
+        child_tokens=5,
+        model="gpt-x",
+        calls=(FULL_CALL, MINIMAL_CALL),
+        waiting_since=AT,
+        approval_since=LATER,
+        approval_seconds=0.5,
+        wake_at=LATER,
+        tools_since=AT,
+    ),
+    queued=(MINIMAL_REQUEST,),
+    outbox=(
+        to_realm(
+            ContinueRun(run_id=RUN_ID, conversation_id="board", due=LATER), scheduled_at=LATER
+        ),
+        to_main(RunEnded(run=MINIMAL_RUN, owner="key:laptop")),
+    ),
+    retry_at=LATER,
+    retry_since=AT,
+    retries=2,
+    write_id="w-1",
+)
+HEAD_AT_FIRST_TURN = Conversation(
+    conversation_id="board",
+    agent_id="ceo",
+    owner="key:laptop",
+    created_at=AT,
+    active=ActiveRun(
+        request=MINIMAL_REQUEST, card_digest=DIGEST, run_timeout_seconds=60, started_at=AT
+    ),
+)
+MINIMAL_HEAD = Conversation(
+    conversation_id="board", agent_id="ceo", owner="key:laptop", created_at=AT
+)
+FULL_MESSAGE = Message(
+    sequence=3,
+    role="assistant",
+    content="Ich frage.",
+    run_id=RUN_ID,
+    created_at=AT,
+    tool_calls=(MessageCall(tool_call_id=CALL_ID, name="github__list", arguments="{}"),),
+    tool_call_id=CALL_ID,
+    parts=PARTS,
+)
+MINIMAL_MESSAGE = Message(sequence=0, role="user", content="Hi", run_id=RUN_ID, created_at=AT)
