@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from aos.environment import Environment
 
 DEFAULT_ALLOWED = "npx -y @modelcontextprotocol/"
 LOCAL_SECRETS = ".aos/secrets.json"
+SETTINGS_FILE = "local.settings.json"
 Isolation: TypeAlias = Literal["auto", "required", "user", "off"]
 ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
@@ -38,6 +40,18 @@ class ServerSettings:
     open_files: int = 4096
     file_mb: int = 1024
     home_mb: int = 2048
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The files of a laptop that hold secrets, as absolute paths."""
+        if self.secrets_file is None:
+            return ()
+        beside = Path(self.secrets_file).absolute()
+        return (
+            str(beside),
+            str(beside.with_name("keys.json")),
+            str(Path(SETTINGS_FILE).absolute()),
+        )
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> ServerSettings:

@@ -109,6 +109,7 @@ class McpServices:
             temp=said.temp,
             lang=said.lang,
             folder=said.folder,
+            hidden=said.hidden,
             isolation=said.isolation,
             limits=ServerLimits(
                 memory_mb=said.memory_mb,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -65,6 +66,8 @@ def main() -> int:
         return NOT_STARTED
     try:
         folders.make(spec, uid)
+        if separate:
+            walls.conceal(spec["home"], spec["hidden"])
     except OSError as error:
         os.write(stderr, f"{error.filename}: {error.strerror}; see AOS_MCP_HOME\n".encode())
         return NOT_STARTED
@@ -89,9 +92,7 @@ def _user_of_its_own(spec: dict[str, Any], *, isolation: str, separate: bool) ->
 
 def _can_run(spec: dict[str, Any], uid: int) -> bool:
     """Whether this user may start the program and enter its folder."""
-    path = str(spec["environment"].get("PATH", os.defpath))
-    name = str(spec["command"][0])
-    places = [name] if "/" in name else [f"{part}/{name}" for part in path.split(os.pathsep)]
+    places = _places(spec)
     os.setgroups([])
     os.setegid(uid)
     os.seteuid(uid)
@@ -101,6 +102,26 @@ def _can_run(spec: dict[str, Any], uid: int) -> bool:
     finally:
         os.seteuid(0)
         os.setegid(0)
+
+
+def _places(spec: dict[str, Any]) -> list[str]:
+    """Where the program may lie."""
+    path = str(spec["environment"].get("PATH", os.defpath))
+    name = str(spec["command"][0])
+    return [name] if "/" in name else [f"{part}/{name}" for part in path.split(os.pathsep)]
+
+
+def _become(spec: dict[str, Any]) -> None:
+    """Run the program in our place; `os.execvpe` imports what another user may not read."""
+    problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for place in _places(spec):
+        try:
+            os.execve(place, spec["command"], spec["environment"])
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            problem = error
+    raise problem
 
 
 def _standing(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
@@ -137,7 +158,7 @@ def _start(
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # behind the walls, which would take it away
         if os.getppid() != parent:
             os._exit(NOT_STARTED)
-        os.execvpe(spec["command"][0], spec["command"], spec["environment"])
+        _become(spec)
     except OSError as error:
         os.write(2, f"{spec['command']!r:.200}: {error.strerror}\n".encode())
     finally:

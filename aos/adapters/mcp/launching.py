@@ -38,20 +38,21 @@ FIRST_USER, USERS = 40_000, 20_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlace:
     """Where servers run: the search path of programs, the folder of their homes (npm's cache),
-    and the folder they start in (its `node_modules` are found before anything is downloaded)."""
+    the folder they start in (its `node_modules` are found before anything is downloaded), and
+    files that none of them may read."""
 
     path: str = os.defpath
     home: str | None = None
     temp: str | None = None
     lang: str = "C.UTF-8"
     folder: str | None = None
+    hidden: tuple[str, ...] = ()
     isolation: Isolation = "auto"
     limits: ServerLimits = field(default_factory=ServerLimits)
 
     def home_of(self, server_id: str) -> str:
         """The server's own home."""
-        homes = self.home or Path(self.temp or tempfile.gettempdir(), HOME_FOLDER)
-        return str(Path(homes, server_id))
+        return str(Path(self.home or self.temp or tempfile.gettempdir(), HOME_FOLDER, server_id))
 
     def environment(self, home: str, temporary: str) -> dict[str, str]:
         """What every server gets."""
@@ -129,6 +130,7 @@ class Launcher:
             folder=place.folder,
             home=home,
             temporary=temporary,
+            hidden=place.hidden,
             isolation=place.isolation,
             uid=self._user_of(card.server_id),
             limits=place.limits,

@@ -68,7 +68,8 @@ class ServerLimits:
 class LaunchPlan:
     """What to start: the command, the whole environment (secrets in it), the folder.
 
-    `home` and `temporary` are folders of the server's own; the guard makes them, and removes
+    `hidden` are files that the server must not read, where a namespace can cover them. `home` and
+    `temporary` are folders of the server's own; the guard makes them, and removes
     `temporary` at the end. `uid` is the user that root may run the server as.
     """
 
@@ -77,6 +78,7 @@ class LaunchPlan:
     folder: str | None = None
     home: str | None = None
     temporary: str | None = None
+    hidden: Sequence[str] = ()
     isolation: Isolation = "auto"
     uid: int | None = None
     limits: ServerLimits = ServerLimits()
@@ -89,6 +91,7 @@ class LaunchPlan:
             "folder": self.folder,
             "home": self.home,
             "temporary": self.temporary,
+            "hidden": list(self.hidden),
             "uid": self.uid,
             "limits": self.limits.in_bytes(),
         }

@@ -1,4 +1,5 @@
-"""Keeps an MCP server's process from reading others. Entry points: `separate`, `enclose`, `hide`.
+"""Keeps an MCP server's process from reading others. Entry points: `separate`, `conceal`,
+`enclose`, `hide`.
 
 Standard library only and no import of AOS: the guard runs without site-packages. Each wall is
 tried at run time. Where the kernel refuses one, the function says so and changes nothing.
@@ -12,7 +13,7 @@ import os
 import resource
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 PR_SET_DUMPABLE = 4
 PR_CAPBSET_DROP = 24
@@ -21,6 +22,10 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CLONE_NEWUSER = 0x10000000
+CLONE_NEWNS = 0x00020000
+MS_BIND = 0x1000
+MS_NOSUID_NODEV = 0x2 | 0x4
+MNT_DETACH = 2
 NO_ROOT_LOCKED = 0b11
 """SECBIT_NOROOT and its lock: a program that user 0 starts gets no capabilities."""
 CAPABILITIES = 64
@@ -59,6 +64,28 @@ def separate() -> bool:
         os.setgroups([])
     _enter_namespace()
     return True
+
+
+def conceal(home: str | None, files: Sequence[str]) -> None:
+    """Cover these files and what lies beside `home`, for this process and all that it starts.
+
+    Works in a namespace of `separate`; where the kernel refuses it, everything stays as it is.
+    """
+    if ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
+        return
+    for path in filter(os.path.isfile, files):
+        _mount("/dev/null", path, None, MS_BIND)
+    if home is None:
+        return
+    beside = os.path.dirname(home)
+    kept = os.open(home, os.O_PATH | os.O_DIRECTORY)
+    try:
+        if _mount("none", beside, "tmpfs", MS_NOSUID_NODEV, "mode=755,size=64k"):
+            os.mkdir(home, 0o700)
+            if not _mount(f"/proc/self/fd/{kept}", home, None, MS_BIND):
+                ctypes.CDLL(None).umount2(beside.encode(), MNT_DETACH)
+    finally:
+        os.close(kept)
 
 
 def has_landlock() -> bool:
@@ -127,6 +154,14 @@ def _enter_namespace() -> None:
     for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1")):
         _write(f"/proc/self/{name}", line)
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> bool:
+    known = None if kind is None else kind.encode()
+    paths = (source.encode(), target.encode())
+    return bool(
+        ctypes.CDLL(None).mount(*paths, known, ctypes.c_ulong(flags), options.encode()) == 0
+    )
 
 
 def _write(path: str, line: str) -> None:

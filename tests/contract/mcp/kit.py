@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ async def servers(
     *,
     secrets: MemorySecrets | None = None,
     home: Path | None = None,
+    hidden: Sequence[str] = (),
     isolation: Isolation = "auto",
     limits: ServerLimits | None = None,
     **options: Any,
@@ -49,6 +50,7 @@ async def servers(
         path=os.environ["PATH"],
         home=None if home is None else str(home),
         folder=str(REPOSITORY),
+        hidden=tuple(hidden),
         isolation=isolation,
         limits=limits or ServerLimits(),
     )

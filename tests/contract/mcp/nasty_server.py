@@ -65,6 +65,7 @@ class Server:
             "fails": lambda a: {"content": [text("no luck")], "isError": True},
             "rubbish": lambda a: {"content": "not a list"},
             "pid": lambda a: str(os.getpid()),
+            "read": lambda a: read(a["path"]),
             "spy": lambda a: json.dumps(spy()),
             "signal": lambda a: signalled(int(a["pid"])),
             "eat": self.eat,
@@ -221,6 +222,14 @@ def spy() -> list[str]:
             with contextlib.suppress(OSError):
                 found.append(f"{pid} {name} {os.readlink(f'/proc/{pid}/{name}')}")
     return found
+
+
+def read(path: str) -> str:
+    """A file's text, or what lies in a folder."""
+    if os.path.isdir(path):
+        return " ".join(sorted(os.listdir(path)))
+    with open(path) as file:
+        return file.read()
 
 
 def signalled(pid: int) -> str:

@@ -231,7 +231,7 @@ async def test_the_server_gets_the_cards_environment_and_nothing_of_ours(
         seen = json.loads((await call(made, nasty(env={"A": "b"}), "env")).content)
     seen.pop("LC_CTYPE", None)  # Python's own
     assert seen.keys() == {"PATH", "HOME", "TMPDIR", "LANG", "A"}
-    assert (seen["A"], seen["HOME"]) == ("b", str(tmp_path / "home" / "nasty"))
+    assert (seen["A"], seen["HOME"]) == ("b", str(tmp_path / "home" / "aos-mcp" / "nasty"))
 
 
 async def test_a_secret_reaches_its_server_and_is_hidden_in_all_that_it_says() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,17 @@ import psutil
 import pytest
 
 from aos.adapters.mcp.process import ServerLimits
+from aos.domain.mcp_server import McpServerCard
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY, call, nasty, running, servers, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's")
+NAMESPACES = (
+    shutil.which("unshare")
+    and not subprocess.run(
+        ["unshare", "--user", "true"], check=False, capture_output=True
+    ).returncode
+)
 ROOT = os.geteuid() == 0
 SOMEBODY = 54_321
 APP = """
@@ -169,6 +177,18 @@ async def test_root_may_run_each_server_as_a_user_of_its_own(open_folder: Path) 
     assert all(40_000 <= uid < 60_000 for uid in owners.values())
 
 
+@pytest.mark.skipif(not ROOT, reason="only root may run a server as another user")
+@pytest.mark.skipif(not shutil.which("npx", path="/usr/local/bin:/usr/bin"), reason="no npx")
+async def test_a_program_runs_as_a_user_that_may_not_read_our_python(open_folder: Path) -> None:
+    card = McpServerCard(
+        server_id="everything",
+        command="npx",
+        args=("-y", "@modelcontextprotocol/server-everything"),
+    )
+    async with servers(home=open_folder, isolation="user") as made:
+        assert (await call(made, card, "echo", message="hi")).content == "Echo: hi"
+
+
 async def test_a_server_has_a_home_and_temporary_files_that_are_its_own(tmp_path: Path) -> None:
     async with servers(home=tmp_path) as made:
         one = json.loads((await call(made, nasty(server_id="one"), "env")).content)
@@ -180,9 +200,25 @@ async def test_a_server_has_a_home_and_temporary_files_that_are_its_own(tmp_path
     assert [place.exists() for place in temporary] == [False, False]
 
 
+@pytest.mark.skipif(not NAMESPACES, reason="no user namespace can be made here")
+async def test_a_server_sees_neither_the_homes_of_others_nor_the_files_that_hold_secrets(
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "secrets.json"
+    secret.write_text("planted")
+    async with servers(home=tmp_path, hidden=[str(secret)]) as made:
+        await call(made, nasty(server_id="other"), "echo")
+        home = json.loads((await call(made, nasty(), "env")).content)["HOME"]
+        homes = (await call(made, nasty(), "read", path=str(Path(home).parent))).content
+        assert homes == "nasty"
+        assert (await call(made, nasty(), "read", path=str(secret))).content == ""
+    assert secret.read_text() == "planted"
+    assert {place.name for place in Path(home).parent.iterdir()} == {"nasty", "other"}
+
+
 async def test_a_home_that_has_grown_over_its_bound_is_emptied(tmp_path: Path) -> None:
-    big = tmp_path / "nasty" / "cache"
-    big.parent.mkdir(mode=0o700)
+    big = tmp_path / "aos-mcp" / "nasty" / "cache"
+    big.parent.mkdir(mode=0o700, parents=True)
     big.write_bytes(b"x" * 3 * 1024 * 1024)
     async with servers(home=tmp_path, limits=ServerLimits(home_mb=4)) as made:
         await call(made, nasty(), "echo")
