@@ -4,7 +4,8 @@ Route templates as Azure's host takes them (ASP.NET Core): literals without rega
 `{name}`, `{name?}`, `{*rest}`, and the constraints int, long, guid, alpha, bool and length.
 The order is the host's: functions sorted by name, and the first that takes the path and the
 method serves it. A specific template does not win over a general one. Where none takes the
-method the answer is 404, not 405.
+method the answer is 404, not 405. One slash may end a path; an empty segment (`//`) fits no
+literal and no parameter, and only within what a `{*rest}` has begun to take.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class RouteTable:
 
     def find(self, method: str, raw_path: str) -> tuple[LoadedFunction, Mapping[str, str]] | None:
         """The function and its route parameters for a path as it came (percent-encoded)."""
-        path = _decoded(raw_path).strip("/")
+        path = _decoded(raw_path).removeprefix("/").removesuffix("/")
         for route in self.routes:
             if route.takes(method) and (match := route.pattern.fullmatch(path)):
                 given = {key: value for key, value in match.groupdict().items() if value}
@@ -109,7 +110,7 @@ def _segment(name: str, segment: str, *, first: bool) -> str:
         return slash + segment_pattern(name, segment)
     star, parameter, constraint, optional = whole.groups()
     if star:
-        return f"(?:{slash}(?P<{parameter}>.*))?"
+        return f"(?:{slash}(?P<{parameter}>[^/].*))?"
     value = f"{slash}(?P<{parameter}>{_value(name, constraint)})"
     return f"(?:{value})?" if optional else value
 

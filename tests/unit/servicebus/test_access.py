@@ -200,7 +200,7 @@ LOGGED = {
     "wrong key": (
         token("root", "wrong"),
         "sb://host/q",
-        "401 InvalidSignature: .*'root' is another",
+        "401 InvalidSignature: .*policy 'root' has another key",
     ),
     "no such entity": (
         token("root", "first", resource="sb://host/"),
