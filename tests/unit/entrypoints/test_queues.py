@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from aos.bootstrap.warmup import Warmup
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.errors import SessionLost, TransientError
+from aos.errors import SessionLost, StaleWrite, TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, trigger_message
 
 ASK = {"version": 1, "agent_id": "ceo", "message": "Hello", "metadata": {"ticket": 7}}
@@ -253,16 +254,18 @@ async def test_a_long_outage_sends_the_message_on_with_a_growing_pause(
     assert (kept.correlation_id, stored.request.owner) == ("c", "queue:sales")
 
 
-async def test_an_expired_request_is_refused(
-    apps: InMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ready = apps.main.requests._settling._ready
+async def test_an_expired_request_is_refused(apps: InMemory) -> None:
+    class Slow(Warmup):
+        async def ready(self) -> None:
+            apps.clock.advance(10)
+            await super().ready()
 
-    async def slow() -> None:
-        apps.clock.advance(10)
-        await ready()
+    async def nothing() -> None:
+        pass
 
-    monkeypatch.setattr(apps.main.requests._settling, "_ready", slow)
+    warmup = Slow((), then=nothing, head_start_seconds=0.0)
+    warmup.start()
+    apps.main = apps.new_main(warmup=warmup)
     apps.send(ASK, ttl_seconds=5)
     await apps.settle()
     assert body_of(apps)["error"]["code"] == "request_expired"
@@ -317,18 +320,20 @@ async def test_a_lost_session_is_abandoned_not_postponed(
     apps: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = [1, 2]
-    handle = apps.realm.commands._execution.handle
+    save = apps.world.conversations.save
 
-    async def sometimes(command: Any, *, delivery_count: int) -> None:
+    async def sometimes(step: Any, *, etag: str | None) -> str:
         if lost:
             lost.pop()
-            raise SessionLost("another has it")
-        await handle(command, delivery_count=delivery_count)
+            raise StaleWrite("another has written")
+        return await save(step, etag=etag)
 
-    monkeypatch.setattr(apps.realm.commands._execution, "handle", sometimes)
+    monkeypatch.setattr(apps.world.conversations, "save", sometimes)
     apps.send(ASK)
     await apps.settle()
     assert body_of(apps)["type"] == "run.completed"
+    events = [line["event"] for line in apps.telemetry.lines]
+    assert (events.count("session_lost"), events.count("message_postponed")) == (2, 0)
 
 
 async def test_realm_hands_on_how_often_a_command_was_delivered(

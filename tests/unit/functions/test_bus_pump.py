@@ -75,6 +75,21 @@ class Pumped:
         async with asyncio.timeout(BOUND_SECONDS):
             return [await self.broker.dispositions.get() for _ in range(count)]
 
+    async def turn(self, mark: str) -> None:
+        """Wait until a message that was sent after all others has been through the broker."""
+        self.broker.put(SESSIONS, message(mark.encode(), session_id=mark), session_id=mark)
+        assert await self.called() == [("ordered", mark, mark, 1)]
+
+
+async def logged(capsys: pytest.CaptureFixture[str], event: str) -> str:
+    """What was written up to the line of this event, once it is there."""
+    text = ""
+    async with asyncio.timeout(BOUND_SECONDS):
+        while event not in text or not text.endswith("\n"):
+            await asyncio.sleep(0)
+            text += capsys.readouterr().out
+    return text
+
 
 @asynccontextmanager
 async def pumped(
@@ -132,7 +147,8 @@ async def test_no_more_messages_are_taken_than_calls_may_run(load: Load) -> None
         for _ in range(6):
             pump.broker.put("plain", message(b"wait"))
         await pump.called(4)
-        await asyncio.sleep(0.02)
+        await pump.turn("fence")
+        assert await pump.settled() == [(SESSIONS, ACCEPTED)]
         assert (pump.app["calls"].empty(), len(pump.broker.messages["plain", None])) == (True, 2)
         pump.app["go"].set()
         await pump.called(2)
@@ -149,7 +165,7 @@ async def test_calls_that_outlive_their_connection_count_as_running(load: Load) 
         async with asyncio.timeout(BOUND_SECONDS):
             while await pump.broker.accepted.get() != "plain" or not pump.broker.connections:
                 pass
-        await asyncio.sleep(0.02)
+        await pump.turn("fence")
         assert pump.app["calls"].empty()
         pump.app["go"].set()
         assert await pump.called() == [("plain", None, "later", 1)]
@@ -273,8 +289,8 @@ async def test_a_lost_lock_is_one_warning(load: Load, capsys: pytest.CaptureFixt
     async with pumped(load, settle_error=lost) as pump:
         pump.broker.put("plain", message(b"a", message_id="m-3"))
         await pump.settled()
-        await asyncio.sleep(0.02)
-    (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+        text = await logged(capsys, "bus.unsettled")
+    (line,) = map(json.loads, (text + capsys.readouterr().out).splitlines())
     assert (line["event"], line["message_id"]) == ("bus.unsettled", "m-3")
     assert "message-lock-lost" in line["error"]
 
@@ -305,7 +321,6 @@ async def test_stopping_gives_back_what_comes_and_lets_calls_end(load: Load) -> 
             pump.broker.put(SESSIONS, late, session_id=session_id)
         pump.app["go"].set()
         assert sorted(await pump.settled(2)) == [("plain", ACCEPTED), (SESSIONS, ACCEPTED)]
-        await asyncio.sleep(0.02)
         await pump.intake.close()
         assert (pump.app["calls"].empty(), pump.broker.closed.is_set()) == (True, True)
 
@@ -336,7 +351,7 @@ async def test_without_auto_complete_nothing_is_settled(load: Load) -> None:
     async with pumped(load, replace(OPTIONS, auto_complete=False)) as pump:
         pump.broker.put("plain", message(b"a"))
         await pump.called()
-        await asyncio.sleep(0.02)
+        await pump.turn("fence")
         assert pump.broker.dispositions.empty()
 
 
