@@ -83,6 +83,8 @@ def url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
     """Is this an address that an MCP server may be called at?"""
     message: str | None = None
     hint = "write https://<public host name>/…"
+    if not url.isprintable() or " " in url:  # urlsplit reads past them, other readers do not
+        return CardProblem(path="url", message=f"{url!r} holds white space", hint=hint)
     try:
         parts = urlsplit(url)
         listed = is_listed_host(parts, policy.listed_hosts)

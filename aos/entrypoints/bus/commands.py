@@ -103,7 +103,7 @@ def _tells_of_blobs(body: bytes) -> bool:
     """
     try:
         value: Any = json.loads(body.decode("utf-8-sig"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     events = value if isinstance(value, list) else [value]
     return bool(events) and all(isinstance(e, dict) and _is_event(e) for e in events)

@@ -197,10 +197,14 @@ def _owner(message: ReceivedMessage) -> str:
     owner = message.properties.get("aos_owner")
     if owner is None:
         return DEFAULT_OWNER
-    if not isinstance(owner, str) or not 1 <= len(owner) <= MAX_OWNER:
+    if (
+        not isinstance(owner, str)
+        or not 1 <= len(owner) <= MAX_OWNER
+        or not owner.isprintable()  # a line break would join it with the idempotency key
+    ):
         raise Refused(
             "invalid_request",
-            f"the property aos_owner must be a text of 1 to {MAX_OWNER} characters",
+            f"the property aos_owner must be a text of 1 to {MAX_OWNER} printable characters",
             field="aos_owner",
         )
     return f"{OWNERS}{owner}"

@@ -87,6 +87,6 @@ def _event(body: bytes) -> dict[str, Any]:
     """The event; whatever else is published there is not for us."""
     try:
         value = json.loads(body.decode("utf-8-sig"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

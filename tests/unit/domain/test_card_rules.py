@@ -174,6 +174,10 @@ def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: 
         "ftp://example.com/",
         "example.com",
         "https://[broken/",
+        "https://exa\tmple.com/",
+        " https://example.com/",
+        "https://example.com/\x00",
+        "https://example.com/\u2028x",
     ],
 )
 def test_addresses_that_are_not_public_https_are_refused(url: str) -> None:

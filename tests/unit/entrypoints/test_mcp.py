@@ -159,7 +159,9 @@ async def test_what_does_not_belong_on_the_queue_is_not_taken(mcp: Mcp) -> None:
         await mcp.hand_over(MCP_QUEUE, mcp.app.commands.handle)
 
 
-@pytest.mark.parametrize("body", [b"\xff", b"[]", b'{"type": "run.completed"}', b'{"data": 3}'])
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"[]", b"[" * 3000, b'{"type": "run.completed"}', b'{"data": 3}']
+)
 async def test_other_events_are_passed_over(mcp: Mcp, body: bytes) -> None:
     mcp.laptop.broker.send(SYSTEM_EVENTS, body, message_id="m")
     await mcp.hand_over(SYSTEM_EVENTS, mcp.app.events.handle)

@@ -111,6 +111,9 @@ REFUSED: list[tuple[str, object, dict[str, Any], str]] = [
     ("deep nesting", b'{"metadata": ' + b'{"a":' * 100 + b"1" + b"}" * 101, {}, "invalid_request"),
     ("a reply_to of nobody", ASK, {"reply_to": "aos-realm"}, "invalid_request"),
     ("an owner that is no text", ASK, {"properties": {"aos_owner": 7}}, "invalid_request"),
+    ("an owner of two lines", ASK, {"properties": {"aos_owner": "a\nb"}}, "invalid_request"),
+    ("an owner with NUL", ASK, {"properties": {"aos_owner": "a\0b"}}, "invalid_request"),
+    ("half an owner", ASK, {"properties": {"aos_owner": "\ud800"}}, "invalid_request"),
     ("a cancel of nothing", {"type": "run.cancel"}, {}, "invalid_request"),
     ("a cancel of nobody", {"type": "run.cancel", "run_id": "nobody"}, {}, "run_not_found"),
     ("a cancel of nonsense", {"type": "run.cancel", "run_id": "a/b"}, {}, "run_not_found"),
@@ -377,10 +380,14 @@ async def test_a_blob_event_means_list_now(apps: InMemory, event: object) -> Non
     [
         (MAIN_QUEUE, b"hello"),
         (MAIN_QUEUE, b"[]"),
+        (MAIN_QUEUE, b"[" * 3000),
+        (MAIN_QUEUE, b'{"a":' * 3000),
         (MAIN_QUEUE, b'{"type": "RunEnded"}'),
         (MAIN_QUEUE, b'{"type": "Dance"}'),
         (REALM_QUEUE, b'{"version": 2, "type": "ContinueRun"}'),
         (REALM_QUEUE, b"\xff"),
+        (REALM_QUEUE, b"[" * 3000),
+        (REALM_QUEUE, b'{"type": "ContinueRun", "attempt": Infinity}'),
     ],
 )
 async def test_a_command_that_cannot_be_read_is_dead_lettered(
