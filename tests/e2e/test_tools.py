@@ -135,6 +135,11 @@ def test_a_server_reads_no_secret_of_the_apps_or_of_another_server(road: Road) -
     server, _ = serve(road, {"command": sys.executable, "args": [NASTY]})
     run = ask(road, agent_with(road, server), server, "spy")
     assert run["output"] == "the tool said: []"
+    data = road.laptop.places.data
+    assert PLANTED in (data / "secrets.json").read_text()
+    agent = agent_with(road, server)
+    run = ask(road, agent, server, "read", path=str(data / "secrets.json"))
+    assert run["output"] == "the tool said: "
 
 
 @pytest.mark.usefixtures("calls")
