@@ -147,7 +147,9 @@ class OpenAIChatModel:
         if not names:
             raise RunFailed(
                 "model_misconfigured",
-                "the model endpoint lists no models; set AOS_MODEL to the name of the one to ask",
+                "the model endpoint lists no models at /models. If /v1 is missing"
+                " at the end of AOS_MODEL_ENDPOINT, add it; otherwise set AOS_MODEL to the name of"
+                " the model to ask",
             )
         return names[0]
 

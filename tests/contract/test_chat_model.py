@@ -374,6 +374,7 @@ async def test_without_any_model_the_operator_is_told(endpoint: ScriptedModel) -
     error = await fault(model)
     assert error.code == "model_misconfigured"
     assert "AOS_MODEL" in str(error)
+    assert "/v1" in str(error)
     await model.close()
 
 
