@@ -84,7 +84,7 @@ def main() -> int:
 def _user_of_its_own(spec: dict[str, Any], *, isolation: str, separate: bool) -> int | None:
     """The user that the server becomes: only root can, and needs to where nothing else stands."""
     wanted = isolation == "user" or not (isolation == "off" or separate or walls.has_landlock())
-    if not wanted or os.geteuid() != 0 or spec["uid"] is None:
+    if sys.platform != "linux" or not wanted or os.geteuid() != 0 or spec["uid"] is None:
         return None
     uid = int(spec["uid"])
     return uid if isolation == "user" or _can_run(spec, uid) else None
@@ -167,8 +167,9 @@ def _start(
 
 def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> int | None:
     """The server's exit code, or None when the lifeline closed first."""
+    looks = WATCH_SECONDS if sys.platform == "linux" else None
     while True:
-        ready, _, _ = select.select([0, wakeups], [], [], WATCH_SECONDS)
+        ready, _, _ = select.select([0, wakeups], [], [], looks)
         if not ready:
             pids = usage.children_of(os.getpid())
             problem = usage.excess(_descendants() if pids is None else pids, limits)

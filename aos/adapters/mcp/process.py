@@ -120,7 +120,7 @@ class ServerProcess:
         pipes: Sequence[asyncio.BaseTransport],
         isolation: Isolation,
     ) -> None:
-        self._warns = isolation != "off"
+        self._warns = isolation != "off" and sys.platform == "linux"
         self._guard = guard
         self._stdin = stdin
         self._stdout = stdout

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,12 +118,23 @@ def limit(limits: Mapping[str, int], *, count_processes: bool) -> None:
 
     Processes are counted for the user or namespace, so only where the server has one of its own.
     """
-    _bound(resource.RLIMIT_CORE, 0)
-    _bound(resource.RLIMIT_DATA, limits["data"])
-    _bound(resource.RLIMIT_FSIZE, limits["file"])
-    _bound(resource.RLIMIT_NOFILE, limits["files"])
+    if sys.platform != "linux":
+        return
+    import resource  # Windows has none, and the apps import this module
+
+    bounds = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_DATA: limits["data"],
+        resource.RLIMIT_FSIZE: limits["file"],
+        resource.RLIMIT_NOFILE: limits["files"],
+    }
     if count_processes:
-        _bound(resource.RLIMIT_NPROC, limits["processes"])
+        bounds[resource.RLIMIT_NPROC] = limits["processes"]
+    for kind, most in bounds.items():
+        hard = resource.getrlimit(kind)[1]
+        value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (value, value))
 
 
 def counts_by_namespace() -> bool:
@@ -201,13 +211,6 @@ def _enter_landlock() -> None:
 def _drop_capabilities() -> None:
     header = struct.pack("Ii", CAPABILITY_VERSION, 0)
     ctypes.CDLL(None).capset(header, struct.pack("6I", *[0] * 6))
-
-
-def _bound(kind: int, most: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(kind, (value, value))
 
 
 def _prctl(option: int, value: int) -> bool:

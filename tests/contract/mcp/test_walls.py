@@ -177,6 +177,18 @@ async def test_root_may_run_each_server_as_a_user_of_its_own(open_folder: Path) 
     assert all(40_000 <= uid < 60_000 for uid in owners.values())
 
 
+def test_a_system_without_these_walls_loads_them_and_hides_nothing() -> None:
+    script = (
+        "import sys; sys.platform = 'win32'; sys.modules['resource'] = None;"
+        " from aos.adapters.mcp import walls;"
+        " print(walls.hide(), walls.separate(), walls.has_landlock())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["False", "False", "False"]
+
+
 @pytest.mark.skipif(not ROOT, reason="only root may run a server as another user")
 @pytest.mark.skipif(not shutil.which("npx", path="/usr/local/bin:/usr/bin"), reason="no npx")
 async def test_a_program_runs_as_a_user_that_may_not_read_our_python(open_folder: Path) -> None:
