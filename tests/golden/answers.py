@@ -91,6 +91,9 @@ async def filled() -> Answers:
     await scene.ask("conversations", main.conversations.list)
     await scene.ask("messages", main.conversations.messages, parts={"conversation_id": "c"})
     await scene.ask("tools", main.tools.list)
+    await scene.ask("cards", main.agents.list)
+    await scene.ask("card", main.agents.get, parts={"agent_id": "ceo"})
+    await scene.ask("card-versions", main.agents.versions, parts={"agent_id": "ceo"})
     await scene.ask("error", main.runs.start, "POST", body={"mesage": 1}, parts={"agent_id": "ceo"})
     return {**scene.answers, **scene.noted_events()}
 

@@ -175,9 +175,17 @@ _FULL_RECEIVED = ReceivedMessage(
     traceparent=TRACE,
     properties={"tenant": "a", "attempt": 1, "n": 1.5},
 )
+
+
+def _end(which: str) -> RunEnded:
+    ended = COMMANDS["RunEnded"][which]
+    assert isinstance(ended, RunEnded)
+    return ended
+
+
 _ENDS = {
     status.value: {
-        "full": replace(COMMANDS["RunEnded"]["full"], run=replace(FULL_RUN, status=status)),
+        "full": replace(_end("full"), run=replace(FULL_RUN, status=status)),
         "minimal": RunEnded(
             run=replace(MINIMAL_RUN, status=status), owner="key:laptop", reply=REPLY
         ),
@@ -185,7 +193,7 @@ _ENDS = {
     for status in RunStatus
     if status.ended
 }
-_LARGE = replace(COMMANDS["RunEnded"]["minimal"], run=replace(MINIMAL_RUN, output="x" * 210_000))
+_LARGE = replace(_end("minimal"), run=replace(MINIMAL_RUN, output="x" * 210_000))
 
 MESSAGES: tuple[Kind, ...] = (
     *(

@@ -63,5 +63,5 @@ def as_read(row: Mapping[str, Any]) -> TableEntity:
             for name, value in row.items()
         }
     )
-    entity._metadata = {"etag": ETAG}  # what the SDK sets on a row that it read
+    entity._metadata = {"etag": ETAG, "timestamp": None}  # what the SDK sets on a row that it read
     return entity
