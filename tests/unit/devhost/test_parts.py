@@ -14,6 +14,7 @@ from devhost import azurite, model
 from devhost.apps import Places, app_spec, bus_spec
 from devhost.errors import LaptopError
 from devhost.ports import Ports
+from devhost.settings import LaptopSettings
 
 
 def node_that_says(path: Path, version: str) -> Path:
@@ -137,3 +138,9 @@ def test_the_whole_stop_fits_into_the_contracts_thirty_seconds(tmp_path: Path) -
     model_seconds = 2.0
     total = apps.stop_timeout_seconds + bus.stop_timeout_seconds + model_seconds
     assert total + azurite.STOP_TIMEOUT_SECONDS < 30
+
+
+def test_what_the_apps_stand_on_gets_no_secret_of_the_apps() -> None:
+    given = {"AOS_MODEL_API_KEY": "k", "AZURE_STORAGE_CONNECTION_STRING": "s", "PATH": "/bin"}
+    settings = LaptopSettings.resolve({**given, "AOS_AZURITE_DIR": "/azurite"})
+    assert settings.for_infrastructure() == {"PATH": "/bin", "AOS_AZURITE_DIR": "/azurite"}
