@@ -9,7 +9,6 @@ import signal
 import sys
 from pathlib import Path
 
-from aos.adapters.mcp.walls import hide
 from devhost.servicebus.config import NamespaceConfig, read_config
 from devhost.servicebus.errors import ConfigError, StoreError
 from devhost.servicebus.server import Ports, Server
@@ -18,7 +17,6 @@ from devhost.servicebus.server import Ports, Server
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT (exit code 0); one line and 1 when it cannot."""
     options = _parser().parse_args(arguments)
-    hide()
     try:
         config = read_config(options.config)
         asyncio.run(_serve(config, options))
