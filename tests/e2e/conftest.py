@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from devhost.laptop import REPOSITORY, Laptop
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.road import Road
 from tests.scripted_model import Request, Say, ScriptedModel, echo, running_model
+from tests.sdk_sockets import collect_sdk_sockets
 
 LOCK_DURATION = "PT5S"
 """Azure's minute would make every test that kills a process wait for one."""
@@ -94,9 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def collected() -> Iterator[None]:
     """Those sockets are collected here, and not in the middle of somebody else's test."""
     yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    collect_sdk_sockets()
 
 
 @pytest.fixture(scope="session")
