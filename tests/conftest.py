@@ -1,0 +1,19 @@
+"""Ends each module of tests without leftovers for the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.sdk_sockets import collect_sdk_sockets
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Collect the SDK's sockets once the fixtures of a module are torn down."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        collect_sdk_sockets()
