@@ -69,7 +69,7 @@ CODES: dict[str, Code] = {
     "start_timeout": Code(type="retry"),
     "parent_ended": Code(type="caller"),
 }
-"""The closed list of the contract (docs/CONTRACTS.md, "HTTP codes" and "Codes of runs")."""
+"""The closed list of the contract (docs/contracts/errors.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What does an answer of an OpenAI-compatible endpoint mean to a run?
 
-Pure rules: bytes and statuses in, `ModelAnswer` or one of our errors out (docs/CONTRACTS.md, "Model
-settings"). Who must act decides the error: waiting helps (`TransientError`), the operator
-(`model_misconfigured`), or the model and what was asked of it (`model_rejected`,
-`model_output_invalid`). Texts name the setting to look at, never a key.
+Pure rules: bytes and statuses in, `ModelAnswer` or one of our errors out (see
+docs/contracts/model-and-laptop.md). Who must act decides the error: waiting helps
+(`TransientError`), the operator (`model_misconfigured`), or the model and what was asked of it
+(`model_rejected`, `model_output_invalid`). Texts name the setting to look at, never a key.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     run = client.run("ceo", "What should we do first?", conversation_id="board")
     print(run["output"])
 
-Answers are the JSON objects of docs/CONTRACTS.md, as dicts. Every call is bounded in time; what
-fails for the time being is repeated, runs under the same idempotency key, so that asking twice
-never runs twice.
+Answers are the JSON objects of docs/contracts/http.md, as dicts. Every call is bounded in time. A
+call that fails with a transient error is repeated. A repeated run has the same idempotency key, so
+it never runs twice.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ NOT_BUILT: Mapping[str, str] = {
     "limits.max_tokens_per_day": "limits.max_tokens_per_run holds for each run",
 }
 """Fields of an agent card that nothing acts on yet, and what to do instead. Remove an entry with
-the commit that builds the field; docs/CONTRACTS.md says the same under "Not yet"."""
+the commit that builds the field; docs/contracts/not-yet.md says the same."""
 
 
 def effect_warnings(raw: Mapping[str, Any], kind: CardKind) -> list[CardProblem]:

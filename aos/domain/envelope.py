@@ -1,6 +1,6 @@
 """What do the apps say to each other over the bus?
 
-Commands travel on queues named after their receiver (docs/CONTRACTS.md, "Commands"). Each is a
+Commands travel on queues named after their receiver (docs/contracts/service-bus.md). Each is a
 frozen value with a wire form; `read_command` is the only parser. Unknown fields are ignored, an
 unknown type or version is an `EnvelopeError`.
 """

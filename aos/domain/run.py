@@ -1,7 +1,7 @@
 """What is a run, from its admission to its end?
 
 `AdmittedRequest` is what main stored when it accepted a request, `Run` the run object that every
-door shows (docs/CONTRACTS.md, "The run object"). Both know their wire form.
+door shows (docs/contracts/requests-and-replies.md). Both know their wire form.
 """
 
 from __future__ import annotations

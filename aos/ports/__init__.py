@@ -414,7 +414,7 @@ SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consu
 
 
 class Telemetry(Protocol):
-    """What operators see: log lines, custom events, spans (docs/CONTRACTS.md, "Telemetry")."""
+    """What operators see: log lines, custom events, spans (docs/contracts/telemetry.md)."""
 
     def log(
         self,
