@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from aos.client.errors import AosClientError, AosUnreachable
 from aos.client.http import RUN_SECONDS, AosClient
-from aos.domain.agent_card import AgentType
+from aos.domain.cards.agent_card import AgentType
 
 Json: TypeAlias = dict[str, Any]
 
@@ -176,7 +176,7 @@ class LeadershipAgent(PurposeDrivenAgent):
 AGENT_CLASSES: Mapping[AgentType, type[PurposeDrivenAgent]] = {
     kind.agent_type: kind for kind in (PurposeDrivenAgent, LeadershipAgent)
 }
-"""The class of each `agent_type` of a card; how a type behaves is `aos.domain.agent_card`'s."""
+"""The class of each `agent_type`; `aos.domain.cards.agent_card` says how a type behaves."""
 
 
 def _uploaded(there: Json) -> Json:

@@ -23,7 +23,8 @@ from functools import cache
 from typing import Any
 
 from aos.domain.json_writer import write_json
-from aos.domain.run import AdmittedRequest, to_wire_time
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.wire_time import to_wire_time
 from benchmarks import field_codec
 from tests.golden.values import FULL_HEAD, FULL_REQUEST, FULL_RUN
 

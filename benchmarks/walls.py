@@ -12,8 +12,8 @@ from aos.adapters.mcp.launching import Launcher, LaunchPlace
 from aos.adapters.mcp.process import Isolation
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
-from aos.domain.card import CardPolicy
-from aos.domain.mcp_server import McpServerCard
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard
 from devhost.laptop import REPOSITORY
 
 PREFIX = "npx -y @modelcontextprotocol/"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aos.domain.mcp_server import SecretReference
+from aos.domain.cards.server_card import SecretReference
 from aos.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:

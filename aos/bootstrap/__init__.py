@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aos.adapters.mcp.walls import hide
-from aos.adapters.telemetry import make_telemetry
+from aos.adapters.telemetry.reporting import make_telemetry
 from aos.bootstrap.app import AppName
 from aos.bootstrap.main import MainApp
 from aos.bootstrap.mcp import McpApp
@@ -22,7 +22,7 @@ from aos.settings import Settings
 
 if TYPE_CHECKING:
     from aos.bootstrap.world import World
-    from aos.ports import Telemetry
+    from aos.ports.telemetry import Telemetry
 
 SDKS = ("azure.storage.blob.aio", "azure.data.tables.aio", "azure.servicebus.aio")
 MODULES: Mapping[AppName, tuple[str, ...]] = {
@@ -30,7 +30,7 @@ MODULES: Mapping[AppName, tuple[str, ...]] = {
         "aos.bootstrap.main_services",
         *SDKS,
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
-        "aos.domain.card_errors",
+        "aos.domain.cards.error_texts",
     ),
     "realm": ("aos.bootstrap.realm_services", *SDKS, "openai"),
     "mcp": ("aos.bootstrap.mcp_services", *SDKS, "mcp.client.session"),

@@ -23,7 +23,7 @@ from aos.settings import Settings
 
 if TYPE_CHECKING:
     from aos.bootstrap.world import World
-    from aos.ports import Telemetry
+    from aos.ports.telemetry import Telemetry
     from aos.services.health import Health
 
 AppName: TypeAlias = Literal["main", "mcp", "realm"]

@@ -10,7 +10,8 @@ from typing import Any
 
 from aos.bootstrap.parts import card_policy, catalog_reader, settling
 from aos.bootstrap.world import World
-from aos.domain.card import CardKind, CardPolicy
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
 from aos.entrypoints.bus.commands import MainQueue
 from aos.entrypoints.bus.requests import RequestQueue
 from aos.entrypoints.bus.settling import Settling
@@ -23,7 +24,7 @@ from aos.entrypoints.http.tools import ToolRoutes
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.entrypoints.timers import Ticker
 from aos.errors import TransientError
-from aos.ports import Telemetry
+from aos.ports.telemetry import Telemetry
 from aos.services.admission import Admissions, Delegations
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcing import Announcer

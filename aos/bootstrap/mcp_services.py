@@ -16,7 +16,7 @@ from aos.entrypoints.bus.tools import McpQueue, SystemEvents
 from aos.entrypoints.http.calls import Door
 from aos.entrypoints.http.mcp_door import McpRoutes
 from aos.entrypoints.timers import Ticker
-from aos.ports import Telemetry
+from aos.ports.telemetry import Telemetry
 from aos.services.catalog.reader import CatalogReader
 from aos.services.tool_calls import CallLimits, ExposedTools, ToolCalls, ToolListing
 from aos.settings import Settings

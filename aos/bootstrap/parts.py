@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from aos.bootstrap.world import World
-from aos.domain.card import CardPolicy, LimitBounds
+from aos.domain.cards.policy import CardPolicy, LimitBounds
 from aos.entrypoints.bus.settling import Settling
-from aos.ports import Telemetry
+from aos.ports.telemetry import Telemetry
 from aos.services.catalog.reader import CatalogReader
 from aos.settings import Settings
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aos.bootstrap.parts import catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.entrypoints.bus.commands import RealmQueue
-from aos.ports import Telemetry
+from aos.ports.telemetry import Telemetry
 from aos.services.execution import Execution, ModelIdentity, Offering, TurnLimits, Turns
 from aos.settings import Settings
 

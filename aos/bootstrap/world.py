@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
-from aos.adapters.models import ModelEndpoint, OpenAIChatModel
-from aos.adapters.servicebus import AzureBus, BusAccount
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.bus.service_bus import AzureBus, BusAccount
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.domain.envelope import (
@@ -18,22 +18,15 @@ from aos.domain.envelope import (
     REALM_QUEUE,
     RESPONSES_QUEUE,
 )
-from aos.ports import (
-    BlobMissing,
-    BlobStore,
-    Bus,
-    ChatModel,
-    Clock,
-    ConversationStore,
-    Decisions,
-    Ids,
-    Ledger,
-    PendingStore,
-    RequestStore,
-    RunIndex,
-    ToolCatalog,
-    ToolLedger,
-)
+from aos.ports.blobs import BlobMissing, BlobStore
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.model import ChatModel
+from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 from aos.services.catalog.layout import HEAD
 from aos.services.health import Check
 from aos.settings import Settings

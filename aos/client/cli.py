@@ -18,7 +18,8 @@ from typing import Any, TextIO
 from aos.client.address import DEFAULT_URL
 from aos.client.errors import AosClientError, AosUnreachable
 from aos.domain.json_writer import write_json
-from aos.domain.run import RunStatus, to_wire_time
+from aos.domain.runs.run import RunStatus
+from aos.domain.wire_time import to_wire_time
 from aos.errors import ConfigurationError
 from aos.version import __version__
 

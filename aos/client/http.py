@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from aos.client.address import find_address
 from aos.client.transport import CALL_SECONDS, RETRY_SECONDS, Answer, Call, Transport
 from aos.domain.json_writer import write_json
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 
 Json: TypeAlias = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aos.domain.card import CardPolicy, LimitBounds
+from aos.domain.cards.policy import CardPolicy, LimitBounds
 from aos.domain.json_writer import write_json
 from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path

@@ -13,25 +13,18 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from aos.domain.json_writer import known_json
-from aos.domain.run import (
-    AdmittedRequest,
-    ParentRun,
-    ReplyAddress,
-    Run,
-    from_wire_time,
-    required_time,
-    to_wire_time,
-)
-from aos.domain.run_commands import CancelRun as CancelRun
-from aos.domain.run_commands import ContinueRun as ContinueRun
-from aos.domain.run_commands import RunEnded as RunEnded
-from aos.domain.run_commands import StartRun as StartRun
-from aos.domain.tool_commands import Approve as Approve
-from aos.domain.tool_commands import CallTool as CallTool
-from aos.domain.tool_commands import CancelChild as CancelChild
-from aos.domain.tool_commands import RequestRun as RequestRun
-from aos.domain.tool_commands import ToolResult as ToolResult
-from aos.domain.tool_commands import read_tool_command, required_text
+from aos.domain.runs.commands import CancelRun as CancelRun
+from aos.domain.runs.commands import ContinueRun as ContinueRun
+from aos.domain.runs.commands import RunEnded as RunEnded
+from aos.domain.runs.commands import StartRun as StartRun
+from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run
+from aos.domain.tools.commands import Approve as Approve
+from aos.domain.tools.commands import CallTool as CallTool
+from aos.domain.tools.commands import CancelChild as CancelChild
+from aos.domain.tools.commands import RequestRun as RequestRun
+from aos.domain.tools.commands import ToolResult as ToolResult
+from aos.domain.tools.commands import read_tool_command, required_text
+from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 
 VERSION = 1
 REQUESTS_QUEUE = "aos-requests"

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from aos.domain.json_text import JsonTextError, parse_json
+from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
 from aos.entrypoints.ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.errors import Refused

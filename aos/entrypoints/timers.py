@@ -16,7 +16,7 @@ import azure.functions as func
 from aos.errors import TransientError
 
 if TYPE_CHECKING:  # the schedules are wanted before anything else is
-    from aos.ports import Telemetry
+    from aos.ports.telemetry import Telemetry
 
 TICK_SECONDS = 240.0
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from aos.domain.run import Usage
-from aos.domain.tool import AskedCall, MessageCall, OfferedTool
+from aos.domain.runs.run import Usage
+from aos.domain.tools.tool import AskedCall, MessageCall, OfferedTool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aos.domain.agent_card import ToolGrant
-from aos.domain.mcp_server import McpServerCard, SecretReference
-from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.domain.cards.agent_card import ToolGrant
+from aos.domain.cards.server_card import McpServerCard, SecretReference
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from aos.domain.tool import (
-    ApprovalRequest,
-    Decision,
-    ServerTools,
-    ToolCallRow,
-    ToolOutcome,
-)
+from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow, ToolOutcome
 from aos.ports.paging import Page
 
 

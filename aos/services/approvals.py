@@ -10,20 +10,15 @@ from typing import TypeGuard
 
 from aos.domain.caller import Caller
 from aos.domain.envelope import Approve, to_realm
-from aos.domain.run import AdmittedRequest
-from aos.domain.tool import ApprovalRequest, Decision, Verdict
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
-from aos.ports import (
-    Bus,
-    Clock,
-    ConversationStore,
-    Decisions,
-    Ids,
-    Page,
-    PendingRun,
-    PendingStore,
-    RequestStore,
-)
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.paging import Page
+from aos.ports.requests import PendingRun, PendingStore, RequestStore
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import Decisions
 
 
 class Approvals:

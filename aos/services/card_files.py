@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aos.domain.card import MAX_CARD_BYTES, Assessment, CardKind, CardPolicy
-from aos.domain.card_check import assess_card, oversized
-from aos.domain.catalog import EMPTY_CATALOG, CardKey, SourceCard, plan_publication, status_of
+from aos.domain.cards.assessment import Assessment
+from aos.domain.cards.catalog import EMPTY_CATALOG, CardKey, SourceCard, plan_publication, status_of
+from aos.domain.cards.check import assess_card, oversized
+from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
+from aos.domain.cards.policy import CardPolicy
 
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from aos.domain.run import to_wire_time
+from aos.domain.wire_time import to_wire_time
 from aos.errors import AosError
-from aos.ports import Clock, Telemetry
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
 
 Check: TypeAlias = Callable[[], Awaitable[None]]
 """Raises TransientError when its dependency does not answer."""

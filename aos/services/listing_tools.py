@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from aos.domain.tool import ServerTools
-from aos.ports import Page, ToolCatalog
+from aos.domain.tools.tool import ServerTools
+from aos.ports.paging import Page
+from aos.ports.tools import ToolCatalog
 
 
 class ListedTools:

@@ -13,20 +13,14 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from aos.domain.envelope import CancelRun, RunEnded, StartRun, to_realm
-from aos.domain.run import Run
+from aos.domain.runs.run import Run
 from aos.errors import AosError, StaleWrite, TransientError
-from aos.ports import (
-    Bus,
-    Clock,
-    ConversationStore,
-    IndexedRun,
-    PendingRun,
-    PendingStore,
-    RequestStore,
-    RunIndex,
-    StoredRequest,
-    Telemetry,
-)
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
 
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)

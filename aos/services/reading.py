@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
-from aos.domain.conversation import Conversation, Message
 from aos.domain.json_writer import write_json
-from aos.domain.run import Run, RunStatus
+from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.run import Run, RunStatus
 from aos.errors import Refused
-from aos.ports import ConversationStore, IndexedRun, Page, RequestStore, RunIndex
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.paging import Page
+from aos.ports.requests import RequestStore
 
 PAGES_SEARCHED = 10
 """A list filtered by status looks through at most so many index pages for one answer."""

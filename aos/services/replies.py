@@ -22,19 +22,15 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.domain.json_writer import write_json
-from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
-from aos.domain.tool import shown
+from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
+from aos.domain.tools.tool import shown
 from aos.errors import ErrorInfo, StaleWrite, TransientError
-from aos.ports import (
-    Bus,
-    Clock,
-    IndexedRun,
-    Ledger,
-    PendingStore,
-    ReceivedMessage,
-    RunIndex,
-    Telemetry,
-)
+from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.requests import PendingStore
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
 
 RECORD_TRIES = 8
 MAX_RUN_BYTES = 200 * 1024

@@ -12,9 +12,10 @@ import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from aos.domain.run import AdmittedRequest, Run
+from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import TransientError
-from aos.ports import Clock, ConversationStore
+from aos.ports.conversations import ConversationStore
+from aos.ports.system import Clock
 
 FIRST_POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 1.0

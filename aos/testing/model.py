@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aos.domain.json_writer import write_json
-from aos.domain.run import Usage
-from aos.domain.tool import AskedCall
-from aos.ports import ModelAnswer, ModelCall
+from aos.domain.runs.run import Usage
+from aos.domain.tools.tool import AskedCall
+from aos.ports.model import ModelAnswer, ModelCall
 
 
 class Calls:

@@ -22,9 +22,9 @@ from aos.adapters.memory import (
     MemoryToolServers,
     SeededIds,
 )
-from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.domain.card import CardPolicy
-from aos.ports import ChatModel
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.domain.cards.policy import CardPolicy
+from aos.ports.model import ChatModel
 from aos.services.admission import Admissions, Delegations
 from aos.services.approvals import Approvals
 from aos.services.catalog.publisher import CatalogPublisher

@@ -13,8 +13,7 @@ from aos.adapters.memory import (
 )
 from aos.adapters.memory.tools import MemoryTool
 from aos.domain.caller import Caller
-from aos.domain.card import CardKind
-from aos.domain.conversation import Message
+from aos.domain.cards.identity import CardKind
 from aos.domain.envelope import (
     MAIN_QUEUE,
     MCP_QUEUE,
@@ -27,10 +26,11 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.domain.json_writer import write_json
-from aos.domain.run import ReplyAddress, Run
-from aos.domain.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.run import ReplyAddress, Run
+from aos.domain.tools.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
 from aos.errors import SessionLost, TransientError
-from aos.ports import Page
+from aos.ports.paging import Page
 from aos.services.admission import RunRequest
 from aos.testing.wiring import WiredServices
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aos.domain.active_run import ActiveRun, OpenCall
-from aos.domain.conversation import Conversation, Message, Step
-from aos.domain.run import AdmittedRequest, ParentRun
-from aos.domain.tool import ApprovalRequest, Decision, MessageCall, ToolOutcome
+from aos.domain.runs.active_run import ActiveRun, OpenCall
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.runs.run import AdmittedRequest, ParentRun
+from aos.domain.tools.tool import ApprovalRequest, Decision, MessageCall, ToolOutcome
 from aos.errors import StaleWrite
-from aos.ports import AskedApproval, ConversationStore, Decisions, RequestStore
+from aos.ports.conversations import ConversationStore
+from aos.ports.requests import RequestStore
+from aos.ports.tools import AskedApproval, Decisions
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 CALL = "call_00000001_0_0"

@@ -25,10 +25,7 @@ from aos.domain.envelope import (
     read_command,
     to_realm,
 )
-from aos.ports import (
-    Bus,
-    ReceivedMessage,
-)
+from aos.ports.bus import Bus, ReceivedMessage
 from tests.contract.samples import HARD_TEXT, NOON, TRACE, a_request, an_ended_run, an_id
 
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import pytest
 
-from aos.domain.conversation import ActiveRun, Conversation, Step
 from aos.domain.envelope import (
     MAIN_QUEUE,
     ContinueRun,
@@ -19,12 +18,10 @@ from aos.domain.envelope import (
     RunEnded,
     to_realm,
 )
-from aos.domain.run import AdmittedRequest, Run, RunStatus
+from aos.domain.runs.conversation import ActiveRun, Conversation, Step
+from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.errors import ErrorInfo, StaleWrite
-from aos.ports import (
-    ConversationStore,
-    Loaded,
-)
+from aos.ports.conversations import ConversationStore, Loaded
 from tests.contract.samples import NOON, a_head, a_request, an_ended_run, an_id, some_messages
 
 

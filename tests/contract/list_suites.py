@@ -11,13 +11,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from aos.domain.run import Run
+from aos.domain.runs.run import Run
 from aos.errors import StaleWrite
-from aos.ports import (
-    IndexedRun,
-    Ledger,
-    RunIndex,
-)
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.ledger import Ledger
 from tests.contract.samples import NOON, a_listed, a_request, an_ended_run, an_id
 
 

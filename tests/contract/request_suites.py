@@ -13,11 +13,7 @@ from datetime import timedelta
 import pytest
 
 from aos.errors import StaleWrite
-from aos.ports import (
-    PendingStore,
-    RequestStore,
-    StoredRequest,
-)
+from aos.ports.requests import PendingStore, RequestStore, StoredRequest
 from tests.contract.samples import AWKWARD_TEXTS, NOON, a_pending, a_request, an_id, the_due
 
 

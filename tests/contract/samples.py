@@ -7,16 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aos.domain.conversation import Conversation, Message
 from aos.domain.envelope import (
     RESPONSES_QUEUE,
 )
-from aos.domain.run import AdmittedRequest, ReplyAddress, Run, RunStatus, Usage
-from aos.ports import (
-    IndexedRun,
-    PendingRun,
-    PendingStore,
-)
+from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.run import AdmittedRequest, ReplyAddress, Run, RunStatus, Usage
+from aos.ports.index import IndexedRun
+from aos.ports.requests import PendingRun, PendingStore
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -13,9 +13,9 @@ from typing import Any
 
 from azure.data.tables import TableServiceClient
 
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.ports import BlobStore
+from aos.ports.blobs import BlobStore
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
 from tests.contract.samples import NOON
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.memory import (
     MemoryConversationStore,
     MemoryDecisions,
@@ -15,7 +15,9 @@ from aos.adapters.memory import (
     MemoryTables,
 )
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.ports import ConversationStore, Decisions, RequestStore
+from aos.ports.conversations import ConversationStore
+from aos.ports.requests import RequestStore
+from aos.ports.tools import Decisions
 from devhost.provision import create_storage
 from tests.contract.approval_suites import DecisionsSuite, TreeSuite, TurnsSuite
 from tests.contract.azurite import Azurite

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import Blob, BlobMissing, BlobStore, Unchanged
+from aos.ports.blobs import Blob, BlobMissing, BlobStore, Unchanged
 from tests.contract.azurite import Azurite
 
 

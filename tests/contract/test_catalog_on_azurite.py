@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aos.adapters.blob import AzureBlobs, AzureBlobStore, BlobAccount
-from aos.domain.card import CardKind, CardPolicy
+from aos.adapters.blobs import AzureBlobs, AzureBlobStore, BlobAccount
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
 from aos.services.catalog import layout
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader

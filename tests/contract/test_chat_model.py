@@ -15,11 +15,11 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
-from aos.adapters.model_client import LONGEST_ANSWER_BYTES
-from aos.adapters.models import ModelEndpoint, OpenAIChatModel
-from aos.domain.run import Usage
+from aos.adapters.model.http_client import LONGEST_ANSWER_BYTES
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.domain.runs.run import Usage
 from aos.errors import AosError, RunFailed, TransientError
-from aos.ports import ChatMessage, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
 from tests.scripted_model import Request, Say, ScriptedModel, running_model
 
 KEY = "sk-very-secret"
@@ -332,7 +332,7 @@ async def test_a_list_is_used_for_thirty_seconds(
     endpoint: ScriptedModel, model: OpenAIChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await model.served()
-    monkeypatch.setattr("aos.adapters.models.LISTING_AGE_SECONDS", 0.0)
+    monkeypatch.setattr("aos.adapters.model.openai_chat.LISTING_AGE_SECONDS", 0.0)
     await model.served()
     assert len(endpoint.listings) == 2
 
@@ -514,7 +514,7 @@ async def test_an_endpoint_without_key_and_identity_is_asked_without_credentials
 def test_importing_the_adapter_loads_no_sdk() -> None:
     """The first call loads openai, which costs about a second."""
     code = (
-        "import sys; import aos.adapters.models as m;"
+        "import sys; import aos.adapters.model.openai_chat as m;"
         " m.OpenAIChatModel(m.ModelEndpoint(base_url='http://x/v1')).configured();"
         " print([n for n in ('openai', 'httpx2', 'azure', 'aiohttp') if n in sys.modules])"
     )

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from aos.adapters.models import ModelEndpoint, OpenAIChatModel
-from aos.domain.run import Usage
-from aos.domain.tool import AskedCall, MessageCall, OfferedTool
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.domain.runs.run import Usage
+from aos.domain.tools.tool import AskedCall, MessageCall, OfferedTool
 from aos.errors import RunFailed
-from aos.ports import ChatMessage, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
 from tests.scripted_model import Say, ScriptedModel, running_model
 
 SCHEMA = {"type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}}}

@@ -17,15 +17,11 @@ from aos.adapters.memory import (
     MemoryRunIndex,
     MemoryTables,
 )
-from aos.ports import (
-    Bus,
-    ConversationStore,
-    Ledger,
-    PendingStore,
-    ReceivedMessage,
-    RequestStore,
-    RunIndex,
-)
+from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.requests import PendingStore, RequestStore
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite

@@ -18,8 +18,8 @@ import pytest_asyncio
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
-from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.adapters.servicebus import AzureBus, BusAccount
+from aos.adapters.bus.service_bus import AzureBus, BusAccount
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.system import SystemClock
 from aos.domain.envelope import (
     AGENT_EVENTS,
@@ -35,7 +35,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.errors import ConfigurationError, RunFailed, TransientError
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 from tests.contract.bus_suite import BusSuite
 from tests.contract.local_bus import PROBE_SUBSCRIPTION, LocalBus, running_bus
 from tests.contract.samples import TRACE, a_request, an_ended_run, an_id
@@ -249,7 +249,7 @@ async def test_without_a_usable_address_the_setting_is_named(text: str | None) -
 
 async def test_importing_the_adapter_loads_no_sdk() -> None:
     code = (
-        "import sys; import aos.adapters.servicebus as s;"
+        "import sys; import aos.adapters.bus.service_bus as s;"
         " s.AzureBus(s.BusAccount(), payloads=None);"
         " print([n for n in ('azure', 'aiohttp') if n in sys.modules])"
     )

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from aos.adapters.tables import AzureTables, account, errors
-from aos.domain.conversation import Step
-from aos.domain.run import Run
+from aos.domain.runs.conversation import Step
+from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, Azurite

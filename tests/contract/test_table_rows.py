@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.domain.conversation import Step
-from aos.domain.run import Run
+from aos.domain.runs.conversation import Step
+from aos.domain.runs.run import Run
 from aos.errors import StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.ports import ConversationStore, Ledger, PendingStore, RequestStore, RunIndex
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.requests import PendingStore, RequestStore
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from aos.adapters.blob import AzureBlobs, BlobAccount
+from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.memory import MemoryTables, MemoryToolCatalog, MemoryToolLedger
 from aos.adapters.tables import AzureTables, TableAccount
-from aos.ports import ToolCatalog, ToolLedger
+from aos.ports.tools import ToolCatalog, ToolLedger
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.tool_suites import ToolCatalogSuite, ToolLedgerSuite

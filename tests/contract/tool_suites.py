@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from aos.domain.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import StaleWrite
-from aos.ports import ToolCatalog, ToolLedger
+from aos.ports.tools import ToolCatalog, ToolLedger
 from tests.contract.samples import AWKWARD_TEXTS, HARD_TEXT, NOON, an_id
 
 DONE = ToolOutcome(outcome="ok", content=HARD_TEXT)

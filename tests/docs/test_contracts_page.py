@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from aos.domain.card import MAX_CARD_BYTES, CardKind
-from aos.domain.card_effects import NOT_BUILT
-from aos.domain.card_schema import card_model
-from aos.domain.json_text import MAX_DEPTH, MAX_VALUES
-from aos.domain.run import Run, RunStatus
+from aos.domain.cards.effects import NOT_BUILT
+from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
+from aos.domain.cards.schema import card_model
+from aos.domain.json_reader import MAX_DEPTH, MAX_VALUES
+from aos.domain.runs.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
 from aos.entrypoints.requests import MAX_METADATA_BYTES, MAX_PARTS
 from aos.entrypoints.routes import MAIN_ROUTES

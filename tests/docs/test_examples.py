@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy
-from aos.domain.card_check import assess_card
-from aos.domain.run import Run
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.runs.run import Run
 from aos.entrypoints.requests import QueueRequest, read_object, validate
 from aos.errors import ErrorInfo
 from aos.testing import MemoryWorld

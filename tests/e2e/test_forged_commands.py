@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from aos.domain.envelope import REALM_QUEUE, StartRun, to_dict
-from aos.domain.run import AdmittedRequest
+from aos.domain.runs.run import AdmittedRequest
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from aos.domain.tool import offered_name
+from aos.domain.tools.tool import offered_name
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from aos.domain.card import CardKind, CardProblem, CardReference
-from aos.domain.catalog import CardVersion, CatalogEntry, CatalogIndex, status_of
-from aos.domain.catalog_json import (
+from aos.domain.cards.assessment import CardProblem, CardReference
+from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex, status_of
+from aos.domain.cards.catalog_json import (
     CatalogHead,
     head_from_json,
     head_to_json,
@@ -16,6 +16,7 @@ from aos.domain.catalog_json import (
     marker_to_json,
     status_to_json,
 )
+from aos.domain.cards.identity import CardKind
 from tests.golden.kinds import Kind
 from tests.golden.values import AT, DIGEST
 

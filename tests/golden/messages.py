@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from aos.adapters.bus_messages import (
+from aos.adapters.bus.messages import (
     BusMessage,
     command_message,
     event_message,
@@ -33,8 +33,8 @@ from aos.domain.envelope import (
     RunEnded,
     read_command,
 )
-from aos.domain.run import RunStatus
-from aos.ports import ReceivedMessage
+from aos.domain.runs.run import RunStatus
+from aos.ports.bus import ReceivedMessage
 from aos.services.replies import Replies
 from tests.golden.kinds import Kind
 from tests.golden.values import AT, COMMANDS, ERROR, FULL_RUN, LATER, MINIMAL_RUN, REPLY, TRACE

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from aos.adapters.memory import ManualClock
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables.account import Table
 from aos.adapters.tables.approvals import AzureDecisions
 from aos.adapters.tables.conversations import AzureConversationStore
@@ -19,10 +19,12 @@ from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
-from aos.domain.conversation import Conversation, Message, Step
-from aos.domain.run import AdmittedRequest, Run, Usage
-from aos.domain.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
-from aos.ports import IndexedRun, LedgerEntry, PendingRun, StoredRequest
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.runs.run import AdmittedRequest, Run, Usage
+from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
+from aos.ports.index import IndexedRun
+from aos.ports.ledger import LedgerEntry
+from aos.ports.requests import PendingRun, StoredRequest
 from tests.golden.kinds import Kind
 from tests.golden.rows_only import RowsOnly
 from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER

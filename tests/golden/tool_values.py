@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aos.domain.tool import ApprovalRequest, ServerTools, ToolCallRow, ToolSchema
+from aos.domain.tools.tool import ApprovalRequest, ServerTools, ToolCallRow, ToolSchema
 from tests.golden.values import AT, CALL_ID, DIGEST, FREE, LATER, RUN_ID
 
 APPROVALS = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from aos.domain.active_run import ActiveRun, OpenCall
-from aos.domain.conversation import Conversation, Message
 from aos.domain.envelope import (
     Approve,
     CallTool,
@@ -20,8 +18,10 @@ from aos.domain.envelope import (
     to_main,
     to_realm,
 )
-from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
-from aos.domain.tool import MessageCall, ToolOutcome
+from aos.domain.runs.active_run import ActiveRun, OpenCall
+from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tools.tool import MessageCall, ToolOutcome
 from aos.errors import ErrorInfo
 
 RUN_ID = "6f3b1c52-8a5e-5d0e-9d0e-0123456789ab"

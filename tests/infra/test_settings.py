@@ -11,7 +11,7 @@ import pytest
 from azure.monitor.opentelemetry._constants import _ALL_SUPPORTED_INSTRUMENTED_LIBRARIES
 from azure.monitor.opentelemetry._utils.configurations import _get_configurations
 
-from aos.adapters.telemetry import LOGGER
+from aos.adapters.telemetry.reporting import LOGGER
 from aos.settings import Settings
 from aos.timer_settings import LONGEST_MENDER_SECONDS, PERIODS
 from tests.infra.bicep_cli import ENVIRONMENTS, INFRA

@@ -24,10 +24,10 @@ from aos.adapters.memory import (
     MemoryToolLedger,
     Session,
 )
-from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.domain.card import CardPolicy
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.envelope import CancelChild, RequestRun
-from aos.domain.tool import ApprovalRequest, Decision, Verdict
+from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import TransientError
 from aos.services.admission import Admissions, Caller, Delegations
 from aos.services.approvals import Approvals

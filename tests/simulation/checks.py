@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aos.adapters.memory import Kept
-from aos.domain.conversation import Conversation, Message
 from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
-from aos.domain.run import ParentRun, Run, run_id_for
-from aos.domain.tool_commands import delegation_scope
+from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.run import ParentRun, Run, run_id_for
+from aos.domain.tools.commands import delegation_scope
 from aos.services.execution.handler import GIVE_UP_AT_DELIVERY
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from aos.domain.card import CardKind
+from aos.domain.cards.identity import CardKind
 from aos.domain.envelope import REQUESTS_QUEUE
-from aos.domain.run import run_id_for
-from aos.domain.tool import ApprovalRequest, Verdict
+from aos.domain.runs.run import run_id_for
+from aos.domain.tools.tool import ApprovalRequest, Verdict
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation.apps import MainApp

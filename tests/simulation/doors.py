@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.domain.run import ReplyAddress, Run
+from aos.domain.runs.run import ReplyAddress, Run
 from aos.errors import Refused
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 from aos.services.admission import Admission, Caller, RunRequest
 from tests.simulation.apps import MainApp
 

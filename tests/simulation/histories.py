@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from aos.domain.conversation import Message
-from aos.domain.run import ParentRun, Run, RunStatus, run_id_for
-from aos.domain.tool import MessageCall
-from aos.domain.tool_commands import delegation_scope
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.run import ParentRun, Run, RunStatus, run_id_for
+from aos.domain.tools.commands import delegation_scope
+from aos.domain.tools.tool import MessageCall
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

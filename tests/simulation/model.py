@@ -11,10 +11,10 @@ import random
 from dataclasses import dataclass, field
 from itertools import count
 
-from aos.domain.run import Usage
-from aos.domain.tool import AskedCall
+from aos.domain.runs.run import Usage
+from aos.domain.tools.tool import AskedCall
 from aos.errors import RunFailed, TransientError
-from aos.ports import ChatMessage, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
 from tests.simulation.faults import InstanceDoor, Weather
 from tests.simulation.loop import VirtualLoop
 

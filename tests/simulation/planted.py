@@ -13,13 +13,14 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore
-from aos.domain import absence, advance, ending
-from aos.domain.catalog import CatalogIndex
-from aos.domain.conversation import Conversation, Step
+from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
-from aos.domain.run import AdmittedRequest, Run
+from aos.domain.runs import absence, advance, ending
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import StaleWrite, TransientError
-from aos.ports import Loaded, PendingRun
+from aos.ports.conversations import Loaded
+from aos.ports.requests import PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution

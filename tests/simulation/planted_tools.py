@@ -8,9 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryDecisions, MemoryToolLedger
-from aos.domain import tool_turns
 from aos.domain.envelope import Approve, CallTool, RealmCommand, RunEnded
-from aos.domain.tool import Decision, ToolCallRow, ToolOutcome
+from aos.domain.runs import tool_turns
+from aos.domain.tools.tool import Decision, ToolCallRow, ToolOutcome
 from aos.errors import StaleWrite
 from aos.services.approvals import Approvals
 from aos.services.execution.handler import Execution

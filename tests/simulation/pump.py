@@ -24,7 +24,7 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.errors import SessionLost, TransientError
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.doors import from_the_queue
 from tests.simulation.queues import QUEUES

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aos.domain.mcp_server import McpServerCard
-from aos.domain.tool import ServerTools, ToolOutcome, ToolSchema
+from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import ServerFailed, TransientError
 
 if TYPE_CHECKING:

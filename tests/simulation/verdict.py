@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from aos.domain.card import CardKind
-from aos.domain.catalog import CatalogIndex
-from aos.domain.catalog_json import index_from_json
-from aos.domain.run import Run, RunStatus
+from aos.domain.cards.catalog import CatalogIndex
+from aos.domain.cards.catalog_json import index_from_json
+from aos.domain.cards.identity import CardKind
+from aos.domain.runs.run import Run, RunStatus
 from aos.services.catalog import layout
 from tests.simulation.histories import delegated, history, tools
 from tests.simulation.queues import QUEUES

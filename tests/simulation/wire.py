@@ -10,10 +10,10 @@ import json
 from dataclasses import replace
 
 from aos.adapters.memory import MemoryConversationStore
-from aos.domain.conversation import Conversation, Step
-from aos.domain.run import Run
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import Run
 from aos.errors import TransientError
-from aos.ports import Loaded
+from aos.ports.conversations import Loaded
 
 READS = 5
 

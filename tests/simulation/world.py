@@ -20,10 +20,10 @@ from aos.adapters.memory import (
     MemoryTables,
     SeededIds,
 )
-from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.domain.catalog import CatalogIndex
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import REQUESTS_QUEUE
-from aos.domain.run import run_id_for
+from aos.domain.runs.run import run_id_for
 from aos.services.catalog import layout
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.checks import Checks

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
 from aos.services.card_files import validate_path
 from tests.unit.catalog.cards import Cards, card
 

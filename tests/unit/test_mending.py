@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aos.domain.envelope import Outgoing
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 from aos.errors import AosError, TransientError
 from aos.testing import MemoryWorld, ScriptedModel
 

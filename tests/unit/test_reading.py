@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count
 
 from aos.errors import TransientError
-from aos.ports import IndexedRun
+from aos.ports.index import IndexedRun
 from aos.testing import MemoryWorld, ScriptedModel
 
 

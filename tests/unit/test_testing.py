@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 from aos.errors import Refused, RunFailed, TransientError
 from aos.testing import MemoryWorld, ScriptedModel
 

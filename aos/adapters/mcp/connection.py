@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from aos.adapters.mcp.masking import Masker
 from aos.adapters.mcp.results import outcome_of
 from aos.adapters.mcp.tool_list import NotListable, all_tools
-from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from aos.adapters.mcp.masking import Masker, parts_of, secrets_in
 from aos.adapters.mcp.process import Isolation, LaunchPlan, ServerLimits
 from aos.adapters.mcp.stdio import ServerHandle, running_server
 from aos.adapters.mcp.web import is_listed, remote_server
-from aos.domain.card import CardPolicy
-from aos.domain.mcp_rules import command_problem, env_problems, url_problem
-from aos.domain.mcp_server import McpServerCard, is_secret_reference, parse_secret_reference
+from aos.domain.cards.operator_rules import command_problem, env_problems, url_problem
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard, is_secret_reference, parse_secret_reference
 from aos.errors import ConfigurationError, ServerFailed
 from aos.ports.servers import Secrets
 

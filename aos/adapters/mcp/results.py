@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.tool import ToolOutcome, shown
+from aos.domain.tools.tool import ToolOutcome, shown
 
 if TYPE_CHECKING:
     import mcp_types as types

@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeAlias
 
 from aos.adapters.mcp.connection import Connection
 from aos.adapters.mcp.launching import Launcher
-from aos.domain.mcp_server import McpServerCard
-from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import AosError, ServerFailed, TransientError
 
 START_SECONDS = 120.0

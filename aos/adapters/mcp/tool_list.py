@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.tool import ToolSchema
+from aos.domain.tools.tool import ToolSchema
 
 if TYPE_CHECKING:
     import mcp_types as types

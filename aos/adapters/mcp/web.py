@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aos.domain.hosts import is_listed_host, is_public_address
+from aos.domain.cards.hosts import is_listed_host, is_public_address
 
 if TYPE_CHECKING:
     import httpx2

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.tables import MemoryTables
-from aos.domain.run import to_wire_time
-from aos.domain.tool import ApprovalRequest, Decision
+from aos.domain.tools.tool import ApprovalRequest, Decision
+from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import AskedApproval, Page
+from aos.ports.paging import Page
+from aos.ports.tools import AskedApproval
 
 
 class MemoryDecisions:

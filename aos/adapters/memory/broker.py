@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from aos.adapters.memory.entities import RULES, EntityRules, Kept, Session
 from aos.errors import TransientError
-from aos.ports import Clock
+from aos.ports.system import Clock
 
 Watcher: TypeAlias = Callable[[str, Kept], None]
 """Told of `send`, `complete`, `abandon`, `dead_letter`, `expire`, `drop` (a duplicate)."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from aos.adapters.bus_messages import agent_and_trace
+from aos.adapters.bus.messages import agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.envelope import Event, Outgoing, Reply, to_dict
 from aos.domain.json_writer import write_json
-from aos.domain.run import to_wire_time
-from aos.ports import Clock, ReceivedMessage
+from aos.domain.wire_time import to_wire_time
+from aos.ports.bus import ReceivedMessage
+from aos.ports.system import Clock
 
 
 class MemoryBus:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Literal
 
-from aos.ports import SpanKind
+from aos.ports.telemetry import SpanKind
 
 FIRST_MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from aos.domain.envelope import (
     RESPONSES_QUEUE,
     SYSTEM_EVENTS,
 )
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

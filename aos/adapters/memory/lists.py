@@ -12,9 +12,12 @@ from datetime import datetime
 
 from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.tables import DayUsage, MemoryTables
-from aos.domain.run import Run, to_wire_time
+from aos.domain.runs.run import Run
+from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import IndexedRun, LedgerEntry, Page
+from aos.ports.index import IndexedRun
+from aos.ports.ledger import LedgerEntry
+from aos.ports.paging import Page
 
 USAGE_BUCKETS = 16
 

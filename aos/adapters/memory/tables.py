@@ -13,11 +13,13 @@ from itertools import count
 from typing import TypeAlias
 
 from aos.adapters.memory.door import Door, open_door
-from aos.domain.conversation import Conversation, Message, Step
-from aos.domain.run import AdmittedRequest, Run
-from aos.domain.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.errors import StaleWrite
-from aos.ports import IndexedRun, Loaded, PendingRun, StoredRequest
+from aos.ports.conversations import Loaded
+from aos.ports.index import IndexedRun
+from aos.ports.requests import PendingRun, StoredRequest
 
 Watcher: TypeAlias = Callable[[str, str], None]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.tables import MemoryTables
-from aos.domain.mcp_server import McpServerCard, SecretReference
-from aos.domain.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
+from aos.domain.cards.server_card import McpServerCard, SecretReference
+from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import ConfigurationError, ServerFailed, StaleWrite
 
 MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]

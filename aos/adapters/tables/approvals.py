@@ -14,9 +14,10 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, check_schema, pack
-from aos.domain.run import required_time, to_wire_time
-from aos.domain.tool import ApprovalRequest, Decision
-from aos.ports import AskedApproval, Page
+from aos.domain.tools.tool import ApprovalRequest, Decision
+from aos.domain.wire_time import required_time, to_wire_time
+from aos.ports.paging import Page
+from aos.ports.tools import AskedApproval
 
 WAITING = "approvals"
 LAST = "A"

@@ -12,17 +12,12 @@ from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
-from aos.ports import (
-    BlobStore,
-    ConversationStore,
-    Decisions,
-    Ledger,
-    PendingStore,
-    RequestStore,
-    RunIndex,
-    ToolCatalog,
-    ToolLedger,
-)
+from aos.ports.blobs import BlobStore
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 
 
 class AzureTables:

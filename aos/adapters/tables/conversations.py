@@ -12,10 +12,10 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table, Write, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack, spilled_of
-from aos.domain.conversation import Conversation, Message, Step
-from aos.domain.run import Run
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.runs.run import Run
 from aos.errors import AosError, TransientError
-from aos.ports import Loaded
+from aos.ports.conversations import Loaded
 
 HEAD = "head"
 LOAD_TRIES = 8

@@ -16,9 +16,10 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
-from aos.domain.run import required_time, to_wire_time
+from aos.domain.wire_time import required_time, to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import IndexedRun, Page
+from aos.ports.index import IndexedRun
+from aos.ports.paging import Page
 
 EVERYBODY = "everybody"
 AFTER_DIGITS = "A"

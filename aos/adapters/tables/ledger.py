@@ -15,9 +15,10 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table, Write, etag_of
 from aos.adapters.tables.pending import bucket_name, hash_bucket
 from aos.adapters.tables.rows import SCHEMA, check_schema
-from aos.domain.run import Run, to_wire_time
+from aos.domain.runs.run import Run
+from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
-from aos.ports import LedgerEntry
+from aos.ports.ledger import LedgerEntry
 
 DAYS_REMEMBERED = 1024
 

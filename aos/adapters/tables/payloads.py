@@ -14,7 +14,7 @@ from typing import Any
 from aos.adapters.tables.account import Entity
 from aos.adapters.tables.rows import check_schema, document, restore, spilled_of
 from aos.errors import OutcomeUnknown, TransientError
-from aos.ports import BlobMissing, BlobStore
+from aos.ports.blobs import BlobMissing, BlobStore
 
 CACHE_BYTES = 16 * 1024 * 1024
 AT_ONCE = 8

@@ -13,8 +13,8 @@ from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, etag_of
 from aos.adapters.tables.rows import SCHEMA, check_schema
-from aos.domain.run import required_time, to_wire_time
-from aos.ports import PendingRun
+from aos.domain.wire_time import required_time, to_wire_time
+from aos.ports.requests import PendingRun
 
 BUCKETS = 16
 DUE = f"next_check le @now and schema le {SCHEMA}"

@@ -12,9 +12,10 @@ from datetime import datetime
 from aos.adapters.tables.account import Table, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, document, pack
-from aos.domain.run import AdmittedRequest, from_wire_time, to_wire_time
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.wire_time import from_wire_time, to_wire_time
 from aos.errors import StaleWrite, TransientError
-from aos.ports import StoredRequest
+from aos.ports.requests import StoredRequest
 
 ROW = "run"
 CANCEL = "cancel_requested_at"

@@ -13,8 +13,8 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
-from aos.domain.run import required_time, to_wire_time
-from aos.domain.tool import ToolCallRow, ToolOutcome
+from aos.domain.tools.tool import ToolCallRow, ToolOutcome
+from aos.domain.wire_time import required_time, to_wire_time
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 
 FINISH_TRIES = 4

@@ -14,8 +14,8 @@ from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
 from aos.domain.json_writer import write_json
-from aos.domain.run import from_wire_time, to_wire_time
-from aos.domain.tool import ServerTools, ToolSchema
+from aos.domain.tools.tool import ServerTools, ToolSchema
+from aos.domain.wire_time import from_wire_time, to_wire_time
 
 PARTITION = "tools"
 FOLDER = "~tools"

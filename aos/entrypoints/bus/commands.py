@@ -20,7 +20,8 @@ from aos.domain.envelope import (
     read_command,
 )
 from aos.entrypoints.bus.settling import Settling
-from aos.ports import Bus, ReceivedMessage, Span
+from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.telemetry import Span
 from aos.services.admission import Delegations
 from aos.services.execution import Execution
 from aos.services.replies import Replies

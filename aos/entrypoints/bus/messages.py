@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 
 from aos.entrypoints.tracing import read_traceparent
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 
 
 class Unreadable(Exception):

@@ -13,16 +13,18 @@ from typing import Any
 import azure.functions as func
 
 from aos.domain.caller import Caller
-from aos.domain.card import is_card_id
+from aos.domain.cards.identity import is_card_id
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.run import ReplyAddress, run_id_for
+from aos.domain.runs.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.ids import is_tool_call_id, run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
-from aos.ports import Clock, ReceivedMessage, Span, Telemetry
+from aos.ports.bus import ReceivedMessage
+from aos.ports.system import Clock
+from aos.ports.telemetry import Span, Telemetry
 from aos.services.admission import Admissions, RunRequest
 from aos.services.approvals import Approvals
 from aos.services.replies import Replies

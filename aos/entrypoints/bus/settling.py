@@ -22,7 +22,9 @@ import azure.functions as func
 from aos.domain.envelope import EnvelopeError
 from aos.entrypoints.bus.messages import Unreadable, received
 from aos.errors import SessionLost, TransientError
-from aos.ports import Bus, Clock, Ids, ReceivedMessage, Span, Telemetry
+from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.system import Clock, Ids
+from aos.ports.telemetry import Span, Telemetry
 
 PATIENCE_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 0.25

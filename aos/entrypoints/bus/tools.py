@@ -16,7 +16,8 @@ from aos.domain.envelope import (
 )
 from aos.entrypoints.bus.settling import Settling
 from aos.errors import TransientError
-from aos.ports import Bus, ReceivedMessage, Span, Telemetry
+from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.telemetry import Span, Telemetry
 from aos.services.tool_calls import ToolCalls, ToolListing
 
 SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"

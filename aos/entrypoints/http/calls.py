@@ -23,7 +23,8 @@ from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
 
 if TYPE_CHECKING:  # the ports bring the whole domain along, and GET /api/status needs none of it
-    from aos.ports import Ids, Telemetry
+    from aos.ports.system import Ids
+    from aos.ports.telemetry import Telemetry
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2

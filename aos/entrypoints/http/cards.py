@@ -8,8 +8,8 @@ from typing import Any
 
 import azure.functions as func
 
-from aos.domain.card import CardKind, is_card_id
-from aos.domain.run import to_wire_time
+from aos.domain.cards.identity import CardKind, is_card_id
+from aos.domain.wire_time import to_wire_time
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.http.runs import media_type

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import azure.functions as func
 
-from aos.domain.tool import ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.version import __version__

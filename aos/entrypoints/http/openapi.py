@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from aos.domain.card import ID_PATTERN
-from aos.domain.card_schema import card_schema
+from aos.domain.cards.identity import ID_PATTERN
+from aos.domain.cards.schema import card_schema
 from aos.domain.json_writer import write_json
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 from aos.domain.caller import Caller
-from aos.domain.json_text import JsonTextError, parse_json
+from aos.domain.json_reader import JsonTextError, parse_json
 from aos.errors import Refused
 
 CLAIMS_HEADER = "x-ms-client-principal"

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import azure.functions as func
 
-from aos.domain.card import ID_PATTERN, ID_RULE
-from aos.domain.run import RunStatus
+from aos.domain.cards.identity import ID_PATTERN, ID_RULE
+from aos.domain.runs.run import RunStatus
 from aos.entrypoints.http.calls import Call
 from aos.errors import Refused
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import azure.functions as func
 
-from aos.domain.card import is_card_id
-from aos.domain.run import ReplyAddress, Run
+from aos.domain.cards.identity import is_card_id
+from aos.domain.runs.run import ReplyAddress, Run
 from aos.entrypoints.http.calls import JSON, Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.ids import CONVERSATION_RULE, is_conversation_id, run_id_of
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
-from aos.ports import Clock
+from aos.ports.system import Clock
 from aos.services.admission import Admissions, RunRequest
 from aos.services.reading import Reading
 from aos.services.waiting import RunWaiters

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 from aos.errors import CODES
 
 Schema: TypeAlias = dict[str, Any]

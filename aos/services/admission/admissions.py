@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from aos.domain.advance import MAX_QUEUED_RUNS
-from aos.domain.agent_card import owner_of_home
 from aos.domain.caller import Caller
+from aos.domain.cards.agent_card import owner_of_home
 from aos.domain.envelope import CancelRun, StartRun, to_realm
-from aos.domain.offer import MAX_DEPTH
-from aos.domain.run import (
+from aos.domain.runs.advance import MAX_QUEUED_RUNS
+from aos.domain.runs.run import (
     AdmittedRequest,
     Door,
     ParentRun,
@@ -27,22 +26,16 @@ from aos.domain.run import (
     request_digest,
     run_id_for,
 )
+from aos.domain.tools.offer import MAX_DEPTH
 from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, TransientError
-from aos.ports import (
-    Agents,
-    Bus,
-    ChatModel,
-    Clock,
-    ConversationStore,
-    Ids,
-    IndexedRun,
-    PendingRun,
-    PendingStore,
-    RequestStore,
-    RunIndex,
-    StoredRequest,
-    Telemetry,
-)
+from aos.ports.agents import Agents
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.model import ChatModel
+from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
+from aos.ports.system import Clock, Ids
+from aos.ports.telemetry import Telemetry
 
 FIRST_CHECK = timedelta(seconds=30)
 """How long after its admission the mender first looks at a run."""

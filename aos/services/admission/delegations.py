@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from aos.domain.caller import Caller
 from aos.domain.envelope import CancelChild, RequestRun, ToolResult, to_realm
-from aos.domain.run import ParentRun
-from aos.domain.tool_commands import delegation_key, delegation_scope
+from aos.domain.runs.run import ParentRun
+from aos.domain.tools.commands import delegation_key, delegation_scope
 from aos.errors import ErrorInfo, Refused
-from aos.ports import Bus, ConversationStore, RequestStore
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.requests import RequestStore
 from aos.services.admission.admissions import Admission, Admissions, RunRequest
 
 PARENT_ENDED = "parent_ended"

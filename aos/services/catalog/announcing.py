@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 
-from aos.domain.card import CardKind
-from aos.domain.catalog import CardChange
+from aos.domain.cards.catalog import CardChange
+from aos.domain.cards.identity import CardKind
 from aos.domain.envelope import SYSTEM_EVENTS, Event
 from aos.errors import TransientError
-from aos.ports import Bus, Clock, Telemetry
+from aos.ports.bus import Bus
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
 from aos.services.catalog.publisher import PublishOutcome
 
 MAX_NAMED = 100

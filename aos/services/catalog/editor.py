@@ -10,19 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aos.domain.card import MAX_CARD_BYTES, Assessment, CardKind, CardPolicy, digest_of
-from aos.domain.card_check import assess_card
-from aos.domain.catalog import (
+from aos.domain.cards.assessment import Assessment
+from aos.domain.cards.catalog import (
     CardVersion,
     CatalogEntry,
     CatalogIndex,
     status_if_uploaded,
     status_of,
 )
-from aos.domain.json_text import JsonTextError, parse_json
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
-from aos.ports import Blob, BlobMissing, BlobStore, Clock
+from aos.ports.blobs import Blob, BlobMissing, BlobStore
+from aos.ports.system import Clock
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome

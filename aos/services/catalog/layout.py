@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from aos.domain.card import CardKind
+from aos.domain.cards.identity import CardKind
 
 HEAD = "catalog/head.json"
 MARKER = "catalog/statuses.json"

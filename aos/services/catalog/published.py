@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from aos.domain.catalog import EMPTY_CATALOG, CatalogIndex
-from aos.domain.catalog_json import head_from_json, index_from_json
+from aos.domain.cards.catalog import EMPTY_CATALOG, CatalogIndex
+from aos.domain.cards.catalog_json import head_from_json, index_from_json
 from aos.errors import AosError
-from aos.ports import Blob, BlobMissing, BlobStore, Unchanged
+from aos.ports.blobs import Blob, BlobMissing, BlobStore, Unchanged
 from aos.services.catalog import layout
 
 

@@ -11,9 +11,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aos.domain.card import MAX_CARD_BYTES, Assessment, CardKind, CardPolicy
-from aos.domain.card_check import assess_card, oversized
-from aos.domain.catalog import (
+from aos.domain.cards.assessment import Assessment
+from aos.domain.cards.catalog import (
     CardChange,
     CardKey,
     CatalogIndex,
@@ -22,9 +21,13 @@ from aos.domain.catalog import (
     plan_publication,
     to_assess,
 )
-from aos.domain.catalog_json import CatalogHead, head_to_json, index_to_json
+from aos.domain.cards.catalog_json import CatalogHead, head_to_json, index_to_json
+from aos.domain.cards.check import assess_card, oversized
+from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
+from aos.domain.cards.policy import CardPolicy
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import BlobMissing, BlobStore, Clock
+from aos.ports.blobs import BlobMissing, BlobStore
+from aos.ports.system import Clock
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog, Snapshot
 from aos.services.catalog.side_by_side import for_each

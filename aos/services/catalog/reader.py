@@ -13,12 +13,16 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from aos.domain.agent_card import AgentCard, ToolGrant, agent_card_from_dict
-from aos.domain.card import CardKind, LimitBounds
-from aos.domain.catalog import CatalogEntry, CatalogIndex
-from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
+from aos.domain.cards.agent_card import AgentCard, ToolGrant, agent_card_from_dict
+from aos.domain.cards.catalog import CatalogEntry, CatalogIndex
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import LimitBounds
+from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.errors import AosError, Refused, TransientError
-from aos.ports import BlobMissing, BlobStore, Clock, LiveAgent, LiveServer
+from aos.ports.agents import LiveAgent
+from aos.ports.blobs import BlobMissing, BlobStore
+from aos.ports.servers import LiveServer
+from aos.ports.system import Clock
 from aos.services.catalog import layout
 from aos.services.catalog.published import PublishedCatalog
 

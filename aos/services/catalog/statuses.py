@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aos.domain.catalog import CardKey, status_of
-from aos.domain.catalog_json import (
+from aos.domain.cards.catalog import CardKey, status_of
+from aos.domain.cards.catalog_json import (
     head_from_json,
     marker_from_json,
     marker_to_json,
     status_to_json,
 )
 from aos.errors import StaleWrite, TransientError
-from aos.ports import BlobMissing, BlobStore
+from aos.ports.blobs import BlobMissing, BlobStore
 from aos.services.catalog import layout
 from aos.services.catalog.published import Snapshot
 from aos.services.catalog.side_by_side import for_each

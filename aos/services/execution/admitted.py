@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aos.domain.envelope import CancelRun, EnvelopeError, StartRun
-from aos.ports import StoredRequest
+from aos.ports.requests import StoredRequest
 
 
 def as_admitted(

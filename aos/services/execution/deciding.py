@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from aos.domain import tool_turns
-from aos.domain.active_run import ActiveRun, OpenCall
 from aos.domain.envelope import AGENT_EVENTS, Event
-from aos.domain.run import to_wire_time
-from aos.domain.tool import ApprovalRequest, Decision
+from aos.domain.runs import tool_turns
+from aos.domain.runs.active_run import ActiveRun, OpenCall
+from aos.domain.tools.tool import ApprovalRequest, Decision
+from aos.domain.wire_time import to_wire_time
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
-from aos.ports import Bus, Decisions
+from aos.ports.bus import Bus
+from aos.ports.tools import Decisions
 from aos.services.execution.work import Work
 
 DECIDED_BY_TIME = "aos"

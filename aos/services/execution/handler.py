@@ -12,8 +12,6 @@ import contextlib
 from datetime import datetime
 from typing import assert_never
 
-from aos.domain import advance, ending, tool_turns
-from aos.domain.conversation import CardView, Conversation, Step
 from aos.domain.envelope import (
     Approve,
     CancelRun,
@@ -22,18 +20,15 @@ from aos.domain.envelope import (
     StartRun,
     ToolResult,
 )
+from aos.domain.runs import advance, ending, tool_turns
+from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.errors import Refused, TransientError
-from aos.ports import (
-    Agents,
-    Bus,
-    Clock,
-    ConversationStore,
-    Decisions,
-    Ids,
-    LiveAgent,
-    Loaded,
-    RequestStore,
-)
+from aos.ports.agents import Agents, LiveAgent
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore, Loaded
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import Decisions
 from aos.services.execution.admitted import as_admitted
 from aos.services.execution.deciding import Deciding
 from aos.services.execution.outcomes import events_of, step_of

@@ -8,8 +8,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from aos.domain.run import AdmittedRequest
-from aos.ports import ModelAnswer, ModelCall, Span, Telemetry
+from aos.domain.runs.run import AdmittedRequest
+from aos.ports.model import ModelAnswer, ModelCall
+from aos.ports.telemetry import Span, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from aos.domain.agent_card import AgentCard
-from aos.domain.offer import NOTHING, Offer, leads, make_offer
-from aos.domain.tool import ServerTools
-from aos.ports import Agents, Clock, ToolCatalog
+from aos.domain.cards.agent_card import AgentCard
+from aos.domain.tools.offer import NOTHING, Offer, leads, make_offer
+from aos.domain.tools.tool import ServerTools
+from aos.ports.agents import Agents
+from aos.ports.system import Clock
+from aos.ports.tools import ToolCatalog
 
 LOOK_EVERY_SECONDS = 2.0
 SERVERS_REMEMBERED = 256

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import assert_never
 
-from aos.domain import absence, advance, ending, tool_turns
-from aos.domain.active_run import ActiveRun
-from aos.domain.agent_card import AgentCard
-from aos.domain.conversation import Conversation, Step
+from aos.domain.cards.agent_card import AgentCard
 from aos.domain.envelope import AGENT_EVENTS, Event
-from aos.domain.offer import plan_calls
-from aos.domain.run import RunStatus
+from aos.domain.runs import absence, advance, ending, tool_turns
+from aos.domain.runs.active_run import ActiveRun
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import RunStatus
+from aos.domain.tools.offer import plan_calls
 from aos.services.execution.turns import (
     Answered,
     Away,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aos.domain.active_run import ActiveRun
-from aos.domain.agent_card import AgentCard, system_prompt
-from aos.domain.conversation import Message
-from aos.domain.offer import Offer, json_object
-from aos.domain.tool import MessageCall
-from aos.domain.window import window
-from aos.ports import ChatMessage
+from aos.domain.cards.agent_card import AgentCard, system_prompt
+from aos.domain.runs.active_run import ActiveRun
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.window import window
+from aos.domain.tools.offer import Offer, json_object
+from aos.domain.tools.tool import MessageCall
+from aos.ports.model import ChatMessage
 
 
 def chat_messages(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aos.domain.conversation import Step
+from aos.domain.runs.conversation import Step
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
-from aos.ports import Clock, ConversationStore, Ids
+from aos.ports.conversations import ConversationStore
+from aos.ports.system import Clock, Ids
 from aos.services.execution.work import Work
 
 SAVE_TRIES = 4

@@ -12,22 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
 
-from aos.domain.agent_card import AgentCard
-from aos.domain.conversation import ActiveRun, Conversation
-from aos.domain.offer import Offer
-from aos.domain.window import reach
+from aos.domain.cards.agent_card import AgentCard
+from aos.domain.runs.conversation import ActiveRun, Conversation
+from aos.domain.runs.window import reach
+from aos.domain.tools.offer import Offer
 from aos.errors import ErrorInfo, RunFailed, TransientError
-from aos.ports import (
-    ChatMessage,
-    ChatModel,
-    Clock,
-    ConversationStore,
-    Ids,
-    ModelAnswer,
-    ModelCall,
-    RequestStore,
-    Telemetry,
-)
+from aos.ports.conversations import ConversationStore
+from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock, Ids
+from aos.ports.telemetry import Telemetry
 from aos.services.execution.model_spans import ModelIdentity, ModelSpans, described
 from aos.services.execution.offering import NotListed, Offering
 from aos.services.execution.prompting import chat_messages

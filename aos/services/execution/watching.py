@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from aos.errors import RunFailed, TransientError
-from aos.ports import RequestStore
+from aos.ports.requests import RequestStore
 
 WATCH_SECONDS = 1.0
 T = TypeVar("T")

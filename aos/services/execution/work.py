@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from aos.domain.conversation import Conversation, Step
 from aos.domain.envelope import Event
-from aos.domain.run import Run
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import Run
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,19 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
-from aos.domain.tool import ToolCallRow, ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import OutcomeUnknown, Refused, ServerFailed, StaleWrite, TransientError
-from aos.ports import (
-    Bus,
-    Clock,
-    Ids,
-    LiveServer,
-    ServerCards,
-    Telemetry,
-    ToolCatalog,
-    ToolLedger,
-    ToolServers,
-)
+from aos.ports.bus import Bus
+from aos.ports.servers import LiveServer, ServerCards, ToolServers
+from aos.ports.system import Clock, Ids
+from aos.ports.telemetry import Telemetry
+from aos.ports.tools import ToolCatalog, ToolLedger
 
 MARGIN = timedelta(seconds=30)
 """Beyond a call's time limit, before anybody else may begin it."""

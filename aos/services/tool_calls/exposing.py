@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from aos.domain.agent_card import ToolGrant
+from aos.domain.cards.agent_card import ToolGrant
 from aos.domain.envelope import CallTool
-from aos.domain.tool import ToolOutcome, ToolSchema, tool_call_id
+from aos.domain.tools.tool import ToolOutcome, ToolSchema, tool_call_id
 from aos.errors import Refused, TransientError
-from aos.ports import Clock, Ids, ServerCards, ToolCatalog
+from aos.ports.servers import ServerCards
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import ToolCatalog
 from aos.services.tool_calls.calling import ToolCalls
 
 PATIENCE = timedelta(seconds=200)

@@ -12,9 +12,12 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from aos.domain.tool import DISABLED, ServerState, ServerTools, ToolSchema
+from aos.domain.tools.tool import DISABLED, ServerState, ServerTools, ToolSchema
 from aos.errors import AosError, Refused, ServerFailed, TransientError
-from aos.ports import Clock, LiveServer, ServerCards, Telemetry, ToolCatalog, ToolServers
+from aos.ports.servers import LiveServer, ServerCards, ToolServers
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
+from aos.ports.tools import ToolCatalog
 
 AT_ONCE = 4
 FOLLOW_SECONDS = 240.0

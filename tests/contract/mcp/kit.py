@@ -17,9 +17,9 @@ from aos.adapters.mcp.launching import Launcher, LaunchPlace
 from aos.adapters.mcp.process import Isolation, ServerLimits
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
-from aos.domain.card import CardPolicy
-from aos.domain.mcp_server import McpServerCard
-from aos.domain.tool import ToolOutcome
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.tool import ToolOutcome
 
 REPOSITORY = Path(__file__).parents[3]
 NASTY = str(Path(__file__).with_name("nasty_server.py"))

@@ -17,7 +17,7 @@ import pytest
 from aos.adapters.mcp.process import GUARD
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
-from aos.domain.mcp_server import McpServerCard
+from aos.domain.cards.server_card import McpServerCard
 from aos.errors import ServerFailed, TransientError
 from tests.contract.mcp import nasty_server
 from tests.contract.mcp.kit import REPOSITORY, call, nasty, running, servers, until

@@ -18,7 +18,7 @@ import pytest
 
 from aos.adapters.mcp.web import AddressRefused, public_transport
 from aos.adapters.memory import MemorySecrets
-from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
+from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY, call, servers
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from aos.adapters.mcp.process import ServerLimits
-from aos.domain.mcp_server import McpServerCard
+from aos.domain.cards.server_card import McpServerCard
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY, call, nasty, running, servers, until
 

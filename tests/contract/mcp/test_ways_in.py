@@ -15,9 +15,10 @@ import pytest
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
-from aos.domain.card import CardKind, CardPolicy
-from aos.domain.card_check import assess_card
-from aos.domain.mcp_server import McpServerCard
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aos.domain.card import CardKind
+from aos.domain.cards.identity import CardKind
 from aos.services.card_files import validate_path
 from tests.docs.pages import ROOT, blocks
 from tests.infra.operations.commands import Command, options_in, simple_commands

@@ -10,8 +10,8 @@ from pathlib import Path
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
-from aos.domain.card import CardPolicy
-from aos.domain.mcp_server import McpServerCard
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard
 from tests.infra.packages.packing import REPOSITORY
 
 ADD = """

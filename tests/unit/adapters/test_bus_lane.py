@@ -17,8 +17,8 @@ from azure.servicebus.exceptions import (
     ServiceBusServerBusyError,
 )
 
-from aos.adapters import bus_lane
-from aos.adapters.bus_lane import Lane
+from aos.adapters.bus import shared_sender as bus_lane
+from aos.adapters.bus.shared_sender import Lane
 from aos.errors import AosError, RunFailed, TransientError
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
-from aos.adapters.bus_messages import (
+from aos.adapters.bus.messages import (
     BusMessage,
     command_message,
     event_message,
@@ -27,7 +27,7 @@ from aos.domain.envelope import (
     to_dict,
     to_realm,
 )
-from aos.ports import ReceivedMessage
+from aos.ports.bus import ReceivedMessage
 from tests.contract.samples import TRACE, a_request, an_ended_run
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from aos.adapters.secrets import FileSecrets, ServerSecrets, VaultSecrets
-from aos.domain.mcp_server import SecretReference
+from aos.domain.cards.server_card import SecretReference
 from aos.errors import ConfigurationError, TransientError
 
 NAME = "mcp-github-token"

@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from aos.adapters.system import RandomIds, SystemClock
-from aos.domain.run import from_wire_time, to_wire_time
+from aos.domain.wire_time import from_wire_time, to_wire_time
 
 
 async def test_the_time_is_utc_and_survives_the_wire() -> None:

@@ -16,9 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from aos.adapters.memory import ManualClock, MemoryBroker, MemoryBus
-from aos.adapters.memory_blobs import MemoryBlobStore
-from aos.adapters.telemetry import AppTelemetry, make_telemetry
-from aos.domain.card import CardPolicy
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.adapters.telemetry.reporting import AppTelemetry, make_telemetry
+from aos.domain.cards.policy import CardPolicy
 from aos.errors import RunFailed
 from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.publisher import CatalogPublisher
@@ -302,7 +302,7 @@ def run_python(code: str, **environ: str) -> str:
 
 WORK = """
 import json, os, sys
-from aos.adapters.telemetry import make_telemetry
+from aos.adapters.telemetry.reporting import make_telemetry
 for _ in range(2):
     telemetry = make_telemetry(
         app="main",

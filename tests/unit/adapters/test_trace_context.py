@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aos.adapters.trace_context import (
+from aos.adapters.telemetry.trace_context import (
     child_traceparent,
     new_traceparent,
     trace_id,

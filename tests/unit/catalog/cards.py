@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aos.adapters.memory import ManualClock
-from aos.adapters.memory_blobs import Hook, MemoryBlobStore, Moment, Operation
-from aos.domain.card import CardKind, CardPolicy, digest_of
-from aos.domain.catalog import CatalogIndex, status_of
-from aos.domain.catalog_json import head_from_json, index_from_json
+from aos.adapters.memory.blobs import Hook, MemoryBlobStore, Moment, Operation
+from aos.domain.cards.catalog import CatalogIndex, status_of
+from aos.domain.cards.catalog_json import head_from_json, index_from_json
+from aos.domain.cards.identity import CardKind, digest_of
+from aos.domain.cards.policy import CardPolicy
 from aos.services.catalog import layout
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher

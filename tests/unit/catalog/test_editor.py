@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from aos.adapters.memory_blobs import Hook, Moment, Operation
-from aos.domain.card import CardKind, digest_of
+from aos.adapters.memory.blobs import Hook, Moment, Operation
+from aos.domain.cards.identity import CardKind, digest_of
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
 from aos.services.catalog.editor import CardEditor
 from tests.unit.catalog.cards import Cards, card

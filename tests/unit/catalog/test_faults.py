@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from aos.adapters.memory_blobs import Moment, Operation
-from aos.domain.card import CardKind, digest_of
-from aos.domain.catalog import CatalogIndex
-from aos.domain.catalog_json import marker_from_json
+from aos.adapters.memory.blobs import Moment, Operation
+from aos.domain.cards.catalog import CatalogIndex
+from aos.domain.cards.catalog_json import marker_from_json
+from aos.domain.cards.identity import CardKind, digest_of
 from aos.errors import AosError, OutcomeUnknown, TransientError
 from aos.services.catalog import layout
 from tests.unit.catalog.cards import Cards, Crash, FailAt, card

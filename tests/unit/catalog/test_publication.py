@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy, digest_of
-from aos.domain.catalog_json import head_from_json
+from aos.domain.cards.catalog_json import head_from_json
+from aos.domain.cards.identity import CardKind, digest_of
+from aos.domain.cards.policy import CardPolicy
 from aos.errors import Refused
 from aos.services.catalog import layout
 from aos.services.catalog.publisher import changes_by_key

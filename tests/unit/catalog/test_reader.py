@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from aos.adapters.memory_blobs import MemoryBlobStore, Moment, Operation
-from aos.domain.card import LimitBounds, digest_of
+from aos.adapters.memory.blobs import MemoryBlobStore, Moment, Operation
+from aos.domain.cards.identity import digest_of
+from aos.domain.cards.policy import LimitBounds
 from aos.errors import Refused, TransientError
 from aos.services.catalog import layout
 from aos.services.catalog.reader import CatalogReader

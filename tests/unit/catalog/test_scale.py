@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aos.domain.card import CardKind
+from aos.domain.cards.identity import CardKind
 from aos.services.catalog import layout
 from tests.unit.catalog.cards import Cards, card
 

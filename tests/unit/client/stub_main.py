@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
-from aos.domain.card import CardKind
+from aos.domain.cards.identity import CardKind
 from aos.errors import CODES, AosError, ErrorInfo
 from tests.unit.catalog.cards import Cards
 

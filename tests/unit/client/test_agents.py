@@ -15,7 +15,7 @@ import aos
 from aos import AgentOperatingSystem, LeadershipAgent, PurposeDrivenAgent
 from aos.agents import AGENT_CLASSES
 from aos.client import AosClientError, AosUnreachable
-from aos.domain.agent_card import AGENT_TYPES, BEHAVIOURS
+from aos.domain.cards.agent_card import AGENT_TYPES, BEHAVIOURS
 from tests.unit.client.stub_main import CUT, Say, Seen, StubMain
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"

@@ -14,7 +14,7 @@ import pytest
 
 from aos.client.cli import main as aos
 from aos.client.validation import card_policy
-from aos.domain.card import CardPolicy, LimitBounds
+from aos.domain.cards.policy import CardPolicy, LimitBounds
 from tests.unit.catalog.cards import Cards, card
 from tests.unit.client.stub_main import Say, StubMain, refusal
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aos.domain import absence, advance, ending
-from aos.domain.active_run import WALL_LIMIT
-from aos.domain.advance import Owed
-from aos.domain.conversation import CardView, Conversation, Message, Step
 from aos.domain.envelope import CancelRun, ContinueRun, RunEnded
-from aos.domain.run import AdmittedRequest, Run, RunStatus, Usage
+from aos.domain.runs import absence, advance, ending
+from aos.domain.runs.active_run import WALL_LIMIT
+from aos.domain.runs.advance import Owed
+from aos.domain.runs.conversation import CardView, Conversation, Message, Step
+from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
 from tests.unit.domain.values import CARD, NOON, a_request, ended, wake
 
 FIRST, SECOND, THIRD = a_request("first"), a_request("second"), a_request("third")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
-from aos.domain.agent_card import (
+from aos.domain.cards.agent_card import (
     AgentCard,
     AgentLimits,
     Memory,
@@ -20,18 +20,12 @@ from aos.domain.agent_card import (
     agent_card_from_dict,
     system_prompt,
 )
-from aos.domain.card import (
-    MAX_CARD_BYTES,
-    MAX_PROBLEMS,
-    CardKind,
-    CardPolicy,
-    CardProblem,
-    CardReference,
-    digest_of,
-)
-from aos.domain.card_check import MAX_TEXT, assess_card
-from aos.domain.card_schema import card_model, card_schema
-from aos.domain.mcp_server import McpServerCard, mcp_server_card_from_dict
+from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, CardReference
+from aos.domain.cards.check import MAX_TEXT, assess_card
+from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.schema import card_model, card_schema
+from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from tests.texts import texts
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"

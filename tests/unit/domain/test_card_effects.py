@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from aos.client.cli import main as aos_command
-from aos.domain.agent_card import AgentCard, AgentLimits, Memory, ToolGrant
-from aos.domain.card import CardKind, CardPolicy
-from aos.domain.card_check import assess_card
-from aos.domain.card_effects import NOT_BUILT
-from aos.domain.mcp_server import McpServerCard
-from aos.domain.run import RunStatus
+from aos.domain.cards.agent_card import AgentCard, AgentLimits, Memory, ToolGrant
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.effects import NOT_BUILT
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import McpServerCard
+from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
 from tests.docs.pages import ROOT
 from tests.unit.catalog.cards import Cards, card

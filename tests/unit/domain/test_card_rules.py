@@ -7,12 +7,18 @@ from typing import Any
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy, CardProblem
-from aos.domain.card_check import assess_card
-from aos.domain.cron import cron_problem
-from aos.domain.hosts import is_public_address
-from aos.domain.mcp_rules import command_problem, url_problem
-from aos.domain.mcp_server import SecretReference, mcp_server_card_from_dict, parse_secret_reference
+from aos.domain.cards.assessment import CardProblem
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.hosts import is_public_address
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.operator_rules import command_problem, url_problem
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import (
+    SecretReference,
+    mcp_server_card_from_dict,
+    parse_secret_reference,
+)
 
 VAULT = CardPolicy(key_vault_uri="https://aos-mcp.vault.azure.net/")
 GOOD: dict[str, Any] = {

@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy
-from aos.domain.card_check import assess_card
-from aos.domain.mcp_rules import command_problem
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.operator_rules import command_problem
+from aos.domain.cards.policy import CardPolicy
 
 SCOPE = "npx -y @modelcontextprotocol/"
 DIGEST = "sha256:" + "0" * 64

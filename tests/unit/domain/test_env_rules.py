@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from aos.domain.card import CardKind, CardPolicy
-from aos.domain.card_check import assess_card
-from aos.domain.env_rules import FAMILIES
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.env_rules import FAMILIES
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
 
 CHANGES_THE_PROGRAM = """
 NODE_OPTIONS NODE_PATH NODE_EXTRA_CA_CERTS NODE_TLS_REJECT_UNAUTHORIZED NODE_V8_COVERAGE

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aos.domain.conversation import ActiveRun, Conversation, Message
 from aos.domain.envelope import (
     Command,
     EnvelopeError,
@@ -19,7 +18,8 @@ from aos.domain.envelope import (
     to_dict,
     to_realm,
 )
-from aos.domain.run import AdmittedRequest, Run
+from aos.domain.runs.conversation import ActiveRun, Conversation, Message
+from aos.domain.runs.run import AdmittedRequest, Run
 from tests.texts import texts
 from tests.unit.domain import values
 from tests.unit.domain.values import NOON, a_request

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aos.domain.agent_card import AgentCard, agent_card_from_dict
-from aos.domain.conversation import Message
-from aos.domain.offer import Target, json_object, make_offer, plan_calls
-from aos.domain.tool import (
+from aos.domain.cards.agent_card import AgentCard, agent_card_from_dict
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.window import window
+from aos.domain.tools.offer import Target, json_object, make_offer, plan_calls
+from aos.domain.tools.tool import (
     MAX_SHOWN_BYTES,
     AskedCall,
     ServerTools,
@@ -20,7 +21,6 @@ from aos.domain.tool import (
     shown,
     tool_call_id,
 )
-from aos.domain.window import window
 from tests.texts import texts
 from tests.unit.domain.values import NOON
 

@@ -6,15 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from aos.domain.run import (
-    Run,
-    RunStatus,
-    Usage,
-    from_wire_time,
-    request_digest,
-    run_id_for,
-    to_wire_time,
-)
+from aos.domain.runs.run import Run, RunStatus, Usage, request_digest, run_id_for
+from aos.domain.wire_time import from_wire_time, to_wire_time
 from aos.errors import ErrorInfo
 from tests.unit.domain.values import NOON, a_request
 

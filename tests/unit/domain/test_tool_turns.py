@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from aos.domain import advance, tool_turns
-from aos.domain.active_run import ActiveRun, CallState, OpenCall
-from aos.domain.agent_card import AgentLimits
-from aos.domain.conversation import Conversation, Step
+from aos.domain.cards.agent_card import AgentLimits
 from aos.domain.envelope import CallTool, ContinueRun
-from aos.domain.run import Usage
-from aos.domain.tool import Decision, ToolOutcome
+from aos.domain.runs import advance, tool_turns
+from aos.domain.runs.active_run import ActiveRun, CallState, OpenCall
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import Usage
+from aos.domain.tools.tool import Decision, ToolOutcome
 from tests.unit.domain.values import CARD, NOON, a_request
 
 FIRST = a_request("first")

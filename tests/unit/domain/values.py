@@ -8,8 +8,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from aos.domain.active_run import ActiveRun, OpenCall
-from aos.domain.conversation import CardView, Conversation, Message
 from aos.domain.envelope import (
     MAIN_QUEUE,
     Approve,
@@ -24,8 +22,10 @@ from aos.domain.envelope import (
     ToolResult,
     to_realm,
 )
-from aos.domain.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
-from aos.domain.tool import MessageCall, ToolOutcome
+from aos.domain.runs.active_run import ActiveRun, OpenCall
+from aos.domain.runs.conversation import CardView, Conversation, Message
+from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tools.tool import MessageCall, ToolOutcome
 from aos.errors import CODES, ErrorInfo
 from tests.texts import texts as any_text
 

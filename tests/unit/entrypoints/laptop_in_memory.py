@@ -31,13 +31,14 @@ from aos.adapters.memory import (
     MemoryToolLedger,
     SeededIds,
 )
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.bootstrap.main import MainApp
 from aos.bootstrap.realm import RealmApp
 from aos.bootstrap.warmup import Warmup
 from aos.bootstrap.world import World
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.ports import ReceivedMessage, Telemetry
+from aos.ports.bus import ReceivedMessage
+from aos.ports.telemetry import Telemetry
 from aos.settings import Settings
 from aos.testing import ScriptedModel
 

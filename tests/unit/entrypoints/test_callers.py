@@ -11,7 +11,7 @@ import azure.functions as func
 import pytest
 
 from aos.domain.caller import Caller
-from aos.domain.tool import ServerState, ServerTools
+from aos.domain.tools.tool import ServerState, ServerTools
 from aos.entrypoints.http.principals import signed_in
 from tests.unit.entrypoints.conftest import CEO
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aos.domain.envelope import REALM_QUEUE, CancelRun, StartRun, to_realm
-from aos.domain.run import AdmittedRequest
+from aos.domain.runs.run import AdmittedRequest
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
 

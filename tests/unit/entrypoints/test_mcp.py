@@ -21,7 +21,7 @@ from aos.domain.envelope import (
     EnvelopeError,
     to_mcp,
 )
-from aos.domain.tool import ServerTools
+from aos.domain.tools.tool import ServerTools
 from aos.errors import TransientError
 from aos.settings import Settings
 from tests.contract.mcp.kit import NASTY

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aos.domain.caller import Caller
-from aos.domain.run import Run, RunStatus
+from aos.domain.runs.run import Run, RunStatus
 from aos.errors import Refused, TransientError
 from aos.services.admission import RunRequest
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call

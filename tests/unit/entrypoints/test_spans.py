@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from aos.adapters.telemetry import make_telemetry
+from aos.adapters.telemetry.reporting import make_telemetry
 from aos.errors import RunFailed, TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 from tests.unit.finished_spans import finished_spans

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.memory_blobs import MemoryBlobStore
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.bootstrap import mcp_app
 from aos.entrypoints.timers import schedule_every
 from aos.errors import TransientError

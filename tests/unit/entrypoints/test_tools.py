@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aos.domain.envelope import CallTool, ToolResult, read_command, to_realm
-from aos.domain.tool import ServerTools, ToolSchema
+from aos.domain.tools.tool import ServerTools, ToolSchema
 from aos.testing import Calls
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
 

@@ -13,17 +13,19 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from aos.adapters.trace_context import child_traceparent
-from aos.domain.card import CardKind, CardPolicy, is_card_id, nearest
-from aos.domain.card_check import assess_card
-from aos.domain.cron import cron_problem
-from aos.domain.hosts import is_public_address, is_public_host
-from aos.domain.json_text import parse_json
+from aos.adapters.telemetry.trace_context import child_traceparent
+from aos.domain.cards.assessment import nearest
+from aos.domain.cards.check import assess_card
+from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.hosts import is_public_address, is_public_host
+from aos.domain.cards.identity import CardKind, is_card_id
+from aos.domain.cards.operator_rules import command_problem, url_problem
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.server_card import parse_secret_reference
+from aos.domain.json_reader import parse_json
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.mcp_rules import command_problem, url_problem
-from aos.domain.mcp_server import parse_secret_reference
-from aos.domain.offer import json_object
-from aos.domain.tool import offered_name, shown
+from aos.domain.tools.offer import json_object
+from aos.domain.tools.tool import offered_name, shown
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.principals import signed_in
 from aos.entrypoints.http.queries import Query

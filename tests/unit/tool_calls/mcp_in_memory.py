@@ -21,11 +21,11 @@ from aos.adapters.memory import (
     SeededIds,
 )
 from aos.adapters.memory.door import Door, open_door
+from aos.domain.cards.server_card import McpServerCard
 from aos.domain.envelope import MCP_QUEUE, REALM_QUEUE, CallTool, ToolResult, read_command
-from aos.domain.mcp_server import McpServerCard
-from aos.domain.tool import ServerTools, ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import Refused
-from aos.ports import LiveServer
+from aos.ports.servers import LiveServer
 from aos.services.tool_calls import ToolCalls, ToolListing
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from aos.domain.tool import ToolOutcome
+from aos.domain.tools.tool import ToolOutcome
 from aos.errors import OutcomeUnknown, TransientError
 from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
 

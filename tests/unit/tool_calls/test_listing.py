@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aos.domain.tool import ServerTools, ToolSchema
+from aos.domain.tools.tool import ServerTools, ToolSchema
 from tests.unit.tool_calls.mcp_in_memory import Mcp, McpWorld, said
 
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from aos.domain.caller import Caller
-from aos.domain.run import RunStatus
-from aos.domain.tool import Decision
+from aos.domain.runs.run import RunStatus
+from aos.domain.tools.tool import Decision
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.testing import Calls, MemoryWorld
 from tests.unit.tools.worlds import a_world, told

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from aos.domain.run import RunStatus
+from aos.domain.runs.run import RunStatus
 from tests.unit.tools.test_approvals import SET, asking
 from tests.unit.tools.worlds import CLOCK, noon, nothing, told
 

@@ -9,9 +9,9 @@ import pytest
 
 from aos.domain.caller import Caller
 from aos.domain.envelope import RequestRun, RunEnded
-from aos.domain.run import Run, RunStatus
+from aos.domain.runs.run import Run, RunStatus
 from aos.errors import RunFailed, TransientError
-from aos.ports import LedgerEntry
+from aos.ports.ledger import LedgerEntry
 from aos.testing import Answer, Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import told
 

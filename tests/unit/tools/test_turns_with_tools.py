@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aos.domain.envelope import ToolResult, to_realm
-from aos.domain.run import RunStatus, Usage
-from aos.domain.tool import MessageCall, ToolOutcome, ToolSchema
+from aos.domain.runs.run import RunStatus, Usage
+from aos.domain.tools.tool import MessageCall, ToolOutcome, ToolSchema
 from aos.services.catalog.reader import CatalogReader
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import CEO, CLOCK, a_world, seen_by, told

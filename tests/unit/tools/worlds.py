@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aos.domain.conversation import Message
+from aos.domain.runs.conversation import Message
 from aos.testing import Answer, MemoryWorld, ScriptedModel
 
 CLOCK = {

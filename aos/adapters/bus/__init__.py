@@ -1,0 +1,1 @@
+"""Service Bus behind the port `Bus`. Entry point: `service_bus.AzureBus`."""

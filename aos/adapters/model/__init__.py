@@ -1,0 +1,2 @@
+"""An OpenAI-compatible endpoint behind the port `ChatModel`. Entry point:
+`openai_chat.OpenAIChatModel`."""

@@ -1,0 +1,184 @@
+"""Sends log lines, custom events and spans of one app. Entry point: `make_telemetry`.
+
+A line is one JSON object through `logging`: to
+standard output, or to the Functions worker where its handlers are in place. With a connection
+string of Application Insights, spans, `customEvents` and lines go there through OpenTelemetry,
+which is loaded only then.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from aos.adapters.telemetry.trace_context import trace_id
+from aos.adapters.telemetry.tracing import (
+    OpenTelemetryTracer,
+    PlainTracer,
+    Tracer,
+    attribute_values,
+    current_traceparent,
+)
+from aos.domain.json_writer import write_json
+
+if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start needs none of it
+    from aos.ports.telemetry import Span, SpanKind
+
+LOGGER = "aos"
+SDK_LOGGER = "azure"
+CUSTOM_EVENTS_LOGGER = "aos.custom_events"
+CUSTOM_EVENT = "microsoft.custom_event.name"
+"""The attribute that makes Azure Monitor write a log record into `customEvents`."""
+LONGEST_TEXT = 8 * 1024
+_OF_EVERY_RUN = frozenset({"AgentOperation", "MCPToolCall"})
+_INSTRUMENTED = (
+    "azure_sdk", "django", "fastapi", "flask", "httpx", "httpx2", "psycopg2", "requests",
+    "urllib", "urllib3",
+)  # fmt: skip
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_SECRET = re.compile(
+    r"(?i)((?:sharedaccesskey|accountkey|sharedaccesssignature|instrumentationkey|api[-_]?key"
+    r"|x-functions-key|[?&](?:code|sig)|bearer)(?:\"?\s*[=:]\s*\"?|\s+))[^;&\s\"'\\,}]+"
+)
+_TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+def make_telemetry(
+    *,
+    app: str,
+    environment: str,
+    level: str,
+    connection_string: str | None,
+    configure: bool,
+) -> AppTelemetry:
+    """The telemetry of the app `app` in `environment` (`dev`, `prod` …).
+
+    `level` is the lowest level written. Without `connection_string` nothing of OpenTelemetry is
+    loaded. `configure` sets Azure Monitor up in this process, once; False where the Functions
+    worker has done it (twice means double logs).
+    """
+    # The SDKs say at INFO what they ask, with ids of runs in addresses, and the exporter is one of
+    # them: what it sends would be told, and sent, again.
+    logging.getLogger(SDK_LOGGER).setLevel(logging.WARNING)
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(_LEVELS[level.lower()])
+    if not any(isinstance(handler, _StandardOutput) for handler in logger.handlers):
+        logger.addHandler(_StandardOutput())
+    connected = bool(connection_string)
+    if connection_string and configure:
+        _configure(connection_string, app=app, environment=environment)
+    tracer: Tracer = OpenTelemetryTracer() if connected else PlainTracer()
+    return AppTelemetry(app=app, environment=environment, tracer=tracer, connected=connected)
+
+
+class AppTelemetry:
+    """Log lines, custom events and spans of one app: a `Telemetry`."""
+
+    def __init__(self, *, app: str, environment: str, tracer: Tracer, connected: bool) -> None:
+        self._constant = {"app": app, "environment": environment}
+        self._tracer = tracer
+        self._connected = connected
+        self._lines = logging.getLogger(LOGGER)
+        self._events = logging.getLogger(CUSTOM_EVENTS_LOGGER)
+
+    def log(
+        self,
+        event: str,
+        *,
+        level: Literal["debug", "info", "warning", "error"] = "info",
+        **fields: object,
+    ) -> None:
+        """One JSON line: `event`, `timestamp`, `level`, `app`, `environment`, the trace's id and
+        the fields. None is left out, long texts are cut, keys and signatures are masked."""
+        self._write(event, level, fields)
+
+    def custom_event(self, name: str, **attributes: object) -> None:
+        """A row of `customEvents` with Application Insights, and a log line; of what comes with
+        every run the line only where there is no such table."""
+        if not (self._connected and name in _OF_EVERY_RUN):
+            self._write(name, "info", attributes)
+        if not self._connected:
+            return
+        dimensions = attribute_values(self._constant | attributes)
+        free = {(f"{n}_" if n in _TAKEN else n): value for n, value in dimensions.items()}
+        self._events.info(name, extra={**free, CUSTOM_EVENT: name})
+
+    def span(
+        self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
+    ) -> AbstractContextManager[Span]:
+        """Trace a unit of work: in the trace of `traceparent`, else in that of the span around
+        it, else as the first of a new trace."""
+        return self._tracer.span(name, kind=kind, traceparent=traceparent, attributes=attributes)
+
+    def _write(self, event: str, level: str, fields: Mapping[str, object]) -> None:
+        severity = _LEVELS[level]
+        if self._lines.isEnabledFor(severity):
+            constant = self._constant | {"level": level}
+            self._lines.log(severity, "%s", _line(event, constant, fields))
+
+
+class _StandardOutput(logging.Handler):
+    """Writes lines to standard output, unless the process has handlers of its own (the Functions
+    worker has: it would forward the line and catch the output, too)."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != CUSTOM_EVENTS_LOGGER and not logging.getLogger().handlers:
+            try:
+                sys.stdout.write(f"{record.getMessage()}\n")
+                sys.stdout.flush()
+            except (OSError, ValueError):  # a closed pipe must not end a run
+                self.handleError(record)
+
+
+def _line(event: str, constant: Mapping[str, object], fields: Mapping[str, object]) -> str:
+    traceparent = current_traceparent.get()
+    line = {
+        "event": event,
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        **constant,
+        "trace_id": None if traceparent is None else trace_id(traceparent),
+        **{name: _cut(value) for name, value in fields.items()},
+    }
+    present = {name: value for name, value in line.items() if value is not None}
+    text = write_json(present, ensure_ascii=False, default=str)
+    # A lone surrogate, which no stream can encode, becomes the JSON escape of itself.
+    return _SECRET.sub(r"\1***", text.encode("utf-8", "backslashreplace").decode())
+
+
+def _cut(value: object) -> object:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        return f"{value[:LONGEST_TEXT]}…"
+    return value
+
+
+def _configure(connection_string: str, *, app: str, environment: str) -> None:
+    """Set up Azure Monitor, unless this process has a provider already (the worker's, or ours).
+
+    The sampler is what `OTEL_TRACES_SAMPLER` says. No library is instrumented: our spans tell the
+    story, and one for each storage call would cost more than the call.
+    """
+    from azure.monitor.opentelemetry import configure_azure_monitor
+    from opentelemetry import trace
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    configure_azure_monitor(
+        connection_string=connection_string,
+        logger_name=LOGGER,
+        resource=Resource.create(
+            {"service.name": f"aos-{app}", "deployment.environment.name": environment}
+        ),
+        instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTED},
+    )

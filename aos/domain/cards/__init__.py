@@ -1,0 +1,2 @@
+"""Agent cards and MCP server cards: their fields, their check and the catalog. Entry points:
+`check.assess_card`, `catalog.plan_publication`."""

@@ -1,0 +1,146 @@
+"""May this uploaded card go live, and if not, why?
+
+`assess_card` is the whole check of one card, from its bytes and the operator's policy: JSON, types
+and fields, the file's name, and the rules of its kind. Pydantic is loaded by the first card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aos.domain.cards.agent_card import references
+from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, nearest
+from aos.domain.cards.effects import effect_warnings
+from aos.domain.cards.identity import ID_RULE, MAX_CARD_BYTES, CardKind, digest_of, is_card_id
+from aos.domain.cards.operator_rules import server_problems, server_warnings
+from aos.domain.cards.policy import CardPolicy
+from aos.domain.json_reader import ROOT, JsonTextError, parse_json
+
+MAX_TEXT = 300
+"""The longest text that is reported about a card, in characters."""
+
+
+def assess_card(
+    body: bytes, *, kind: CardKind, card_id: str, policy: CardPolicy
+) -> tuple[Assessment, dict[str, Any] | None]:
+    """What is to be said about a card, and its JSON object if it may go live.
+
+    `card_id` is what the file's name claims.
+    """
+    digest = digest_of(body)
+    raw, problems = _read(body)
+    if raw is not None:
+        problems = _problems(raw, kind, card_id, policy)
+    elif not is_card_id(card_id):
+        problems = [*_name_problems(None, kind, card_id), *problems]
+    if problems or raw is None:
+        return Assessment(digest=digest, errors=_bounded(problems)), None
+    is_server = kind is CardKind.MCP_SERVER
+    assessment = Assessment(
+        digest=digest,
+        enabled=raw.get("enabled", True),
+        purpose="" if is_server else raw["purpose"],
+        warnings=_bounded(
+            [*(server_warnings(raw, policy) if is_server else ()), *effect_warnings(raw, kind)]
+        ),
+        references=() if is_server else references(raw),
+    )
+    return assessment, raw
+
+
+def oversized(size: int) -> Assessment:
+    """The verdict on a card that is too large to be read: `size` in bytes."""
+    problem = CardProblem(
+        path=ROOT,
+        message=f"the card has {size:,} bytes, the limit is {MAX_CARD_BYTES:,}",
+        hint=f"make it {MAX_CARD_BYTES:,} bytes or smaller",
+    )
+    return Assessment(digest=None, errors=(problem,))
+
+
+def _bounded(problems: Sequence[CardProblem]) -> tuple[CardProblem, ...]:
+    return tuple(
+        CardProblem(path=_cut(p.path), message=_cut(p.message), hint=_cut(p.hint))
+        for p in problems[:MAX_PROBLEMS]
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+
+
+def _read(body: bytes) -> tuple[dict[str, Any] | None, list[CardProblem]]:
+    if len(body) > MAX_CARD_BYTES:
+        return None, list(oversized(len(body)).errors)
+    try:
+        value = parse_json(body, max_bytes=MAX_CARD_BYTES)
+    except JsonTextError as error:
+        return None, [CardProblem(path=error.path, message=error.message, hint=error.hint)]
+    if not isinstance(value, dict):
+        hint = 'write an object: {"…": …}'
+        return None, [CardProblem(path=ROOT, message="the card is no JSON object", hint=hint)]
+    return value, []
+
+
+def _problems(
+    raw: dict[str, Any], kind: CardKind, card_id: str, policy: CardPolicy
+) -> list[CardProblem]:
+    from pydantic import ValidationError
+
+    from aos.domain.cards.error_texts import problems_of
+    from aos.domain.cards.schema import card_model
+
+    names = _name_problems(raw.get(kind.id_field), kind, card_id)
+    try:
+        card_model(kind).model_validate(raw)
+    except ValidationError as error:
+        return [*names, *problems_of(error, raw, kind)]
+    match kind:
+        case CardKind.AGENT:
+            rules = [*_limit_problems(raw, policy), *_model_problems(raw, policy)]
+        case CardKind.MCP_SERVER:
+            rules = server_problems(raw, policy)
+    return [*names, *rules]
+
+
+def _name_problems(claimed: Any, kind: CardKind, card_id: str) -> list[CardProblem]:
+    """The file's name must be a valid id, and the card must say the same one."""
+    name = kind.blob_name(card_id)
+    if not is_card_id(card_id):
+        message = f"the file name {name!r} holds no valid id"
+        hint = f"name the file {kind.value}/<id>.json, the id being {ID_RULE}"
+        return [CardProblem(path=kind.id_field, message=message, hint=hint)]
+    if not isinstance(claimed, str) or claimed == card_id:
+        return []
+    message = f"{kind.id_field} is {claimed[:63]!r}, but the file is {name!r}"
+    hint = f'write "{kind.id_field}": "{card_id}"'
+    if is_card_id(claimed):
+        hint += f", or name the file {kind.blob_name(claimed)}"
+    return [CardProblem(path=kind.id_field, message=message, hint=hint)]
+
+
+def _limit_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+    limits = raw.get("limits", {})
+    return [
+        CardProblem(
+            path=f"limits.{name}",
+            message=f"{limits[name]} is more than the bound of {bound}",
+            hint=f"write a number from 1 to {bound}",
+        )
+        for name, bound in policy.bounds.by_name().items()
+        if limits.get(name, 1) > bound
+    ]
+
+
+def _model_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+    model, allowed = raw.get("model"), policy.allowed_models
+    if model is None or allowed is None or model in allowed:
+        return []
+    near = nearest(model, allowed, cutoff=0.0)
+    message = f"the model {model!r} is not in AOS_MODELS"
+    if near is not None:
+        message += f"; the nearest there is {near!r}"
+    names = ", ".join(sorted(allowed)) or "nothing"
+    hint = f"leave model out, or write one of: {names}"
+    return [CardProblem(path="model", message=message, hint=hint)]

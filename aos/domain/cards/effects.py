@@ -1,0 +1,71 @@
+"""Finds what a valid card asks for and AOS does not do. Entry point: `effect_warnings`.
+
+A field that is decided and not built yet is accepted, so that a card need not change when it is
+built; until then its status says that it has no effect. So does a field that another field makes
+useless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aos.domain.cards.assessment import CardProblem
+from aos.domain.cards.identity import CardKind
+
+NOT_BUILT: Mapping[str, str] = {
+    "wake.schedules": "start runs yourself: send requests to the queue aos-requests on a schedule",
+    "wake.events": "start runs yourself: send a request to the queue aos-requests for each event",
+    "memory.ttl_days": "conversations are kept for ever",
+    "limits.max_tokens_per_day": "limits.max_tokens_per_run holds for each run",
+}
+"""Fields of an agent card that nothing acts on yet, and what to do instead. Remove an entry with
+the commit that builds the field; docs/contracts/not-yet.md says the same."""
+
+
+def effect_warnings(raw: Mapping[str, Any], kind: CardKind) -> list[CardProblem]:
+    """A warning for each field of a checked card that has no effect."""
+    match kind:
+        case CardKind.AGENT:
+            return [*_not_built(raw), *_useless_in_agent(raw)]
+        case CardKind.MCP_SERVER:
+            return list(_useless_in_server(raw))
+
+
+def _not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+    for path, instead in NOT_BUILT.items():
+        group, _, name = path.partition(".")
+        if raw.get(group, {}).get(name):
+            yield CardProblem(
+                path=path,
+                message=f"{path} has no effect yet: this version of AOS does not act on it",
+                hint=f"{instead}; or remove {path}",
+            )
+
+
+def _useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+    if raw.get("team") and raw.get("agent_type") != "LeadershipAgent":
+        yield CardProblem(
+            path="team",
+            message="team has no effect: only a LeadershipAgent delegates to its team",
+            hint='write "agent_type": "LeadershipAgent", or remove team',
+        )
+    if raw.get("adapter_required") and raw.get("adapter_name") is None:
+        yield CardProblem(
+            path="adapter_required",
+            message="adapter_required has no effect: the card names no adapter",
+            hint="add adapter_name, or remove adapter_required",
+        )
+
+
+def _useless_in_server(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+    tools, repeatable = raw.get("tools"), raw.get("repeatable")
+    if tools is None or not isinstance(repeatable, list):
+        return
+    for position, tool in enumerate(repeatable):
+        if tool not in tools:
+            yield CardProblem(
+                path=f"repeatable[{position}]",
+                message=f"{tool!r} in repeatable has no effect: tools does not list it",
+                hint=f"add {tool!r} to tools, or remove it from repeatable",
+            )

@@ -1,0 +1,272 @@
+"""Which fields may a card have, of which types?
+
+The pydantic models of both kinds of card. They validate raw JSON and give the JSON Schemas that
+`/api/schemas/` serves; values are built by `agent_card` and `mcp_server`. Import this module only
+where cards are checked: pydantic takes its time to load.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from aos.domain.cards.agent_card import (
+    DEFAULT_WINDOW_MESSAGES,
+    REFUSED_PARAMETERS,
+    AgentType,
+    Approval,
+    OnBusy,
+)
+from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.identity import ID_PATTERN, CardKind
+from aos.domain.cards.policy import LimitBounds
+
+_TOOL_PATTERN = r"[A-Za-z0-9_.\-/:]{1,128}"
+_BOUNDS = LimitBounds()
+
+
+def _no_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be empty")
+    return text
+
+
+def _cron(text: str) -> str:
+    if problem := cron_problem(text):
+        raise PydanticCustomError("cron", "{problem}", {"problem": problem})
+    return text
+
+
+def _time_zone(name: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        context = {"name": repr(name)}
+        raise PydanticCustomError("time_zone", "{name} is no time zone", context) from error
+    return name
+
+
+def _parameters(given: dict[str, Any]) -> dict[str, Any]:
+    for name in given:
+        if name in REFUSED_PARAMETERS:
+            context = {"name": name, "refused": ", ".join(sorted(REFUSED_PARAMETERS))}
+            raise PydanticCustomError("refused_parameter", "{name!r} is AOS's own", context)
+    return given
+
+
+def _repeatable(given: Any) -> Any:
+    names = given if isinstance(given, list) else []
+    if isinstance(given, bool | list) and all(isinstance(name, str) and name for name in names):
+        return given
+    raise PydanticCustomError("repeatable", "neither true, false nor a list of tools")
+
+
+def _grant(raw: Any) -> Any:
+    """`"github"` and `"github/create_issue"` as the object they stand for."""
+    if not isinstance(raw, str):
+        return raw
+    server, slash, tool = raw.partition("/")
+    return {"server": server, "tools": [tool]} if slash else {"server": server}
+
+
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+NOT_BLANK = Field(json_schema_extra={"pattern": r"\S"})
+Text = Annotated[str, AfterValidator(_no_blank), NOT_BLANK]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_no_blank), NOT_BLANK
+]
+ToolName = Annotated[str, StringConstraints(pattern=f"^{_TOOL_PATTERN}$")]
+Conversation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Labels = Annotated[dict[str, Any], Field(description="Free, for your own use.")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ToolGrantModel(_Strict):
+    """Tools of one MCP server."""
+
+    server: Id
+    tools: Annotated[list[ToolName], Field(min_length=1, max_length=256)] | None = None
+    approval: Approval = "never"
+
+
+Repeatable = Annotated[
+    Any,
+    AfterValidator(_repeatable),
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
+    ),
+]
+
+ToolGrant = Annotated[
+    ToolGrantModel,
+    BeforeValidator(_grant),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^{ID_PATTERN}(/{_TOOL_PATTERN})?$"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "server": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
+                        "tools": {
+                            "type": "array",
+                            "items": {"type": "string", "pattern": f"^{_TOOL_PATTERN}$"},
+                            "minItems": 1,
+                            "maxItems": 256,
+                        },
+                        "approval": {"enum": ["never", "always"], "default": "never"},
+                    },
+                    "required": ["server"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class LimitsModel(_Strict):
+    """The most that runs of this agent may spend; the operator's bounds stand above it."""
+
+    max_turns: int = Field(default=_BOUNDS.max_turns, ge=1)
+    max_tool_calls: int = Field(default=_BOUNDS.max_tool_calls, ge=1)
+    max_tokens_per_run: int | None = Field(default=None, ge=1, le=10**12)
+    max_tokens_per_day: int | None = Field(default=None, ge=1, le=10**12)
+    run_timeout_seconds: int = Field(default=_BOUNDS.run_timeout_seconds, ge=1)
+    approval_timeout_seconds: int = Field(default=_BOUNDS.approval_timeout_seconds, ge=1)
+
+
+class ScheduleModel(_Strict):
+    """Wake the agent by the clock."""
+
+    cron: Annotated[str, AfterValidator(_cron)]
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    message: Text
+    conversation: Conversation | None = None
+
+
+class EventModel(_Strict):
+    """Wake the agent by a CloudEvent."""
+
+    type: Name
+    message: str = ""
+    conversation: Conversation | None = None
+
+
+class WakeModel(_Strict):
+    """What wakes the agent without being asked."""
+
+    schedules: Annotated[list[ScheduleModel], Field(max_length=100)] = []
+    events: Annotated[list[EventModel], Field(max_length=100)] = []
+
+
+class MemoryModel(_Strict):
+    """How much of a conversation the model sees, and how long it is kept."""
+
+    window_messages: int = Field(default=DEFAULT_WINDOW_MESSAGES, ge=1, le=10_000)
+    ttl_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
+class AgentCardModel(_Strict):
+    """An agent: put this file at agents/<agent_id>.json of the container aos-config."""
+
+    model_config = ConfigDict(title="Agent card")
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    agent_id: Id
+    agent_type: AgentType = "PurposeDrivenAgent"
+    purpose: Text
+    purpose_scope: str = ""
+    instructions: str = ""
+    adapter_name: Name | None = None
+    adapter_required: bool = False
+    mcp_tools: Annotated[list[ToolGrant], Field(max_length=256)] = []
+    enabled: bool = True
+    model: Name | None = None
+    parameters: Annotated[dict[str, Any], AfterValidator(_parameters)] = {}
+    limits: LimitsModel = LimitsModel()
+    team: Annotated[list[Id], Field(max_length=256)] = []
+    wake: WakeModel = WakeModel()
+    memory: MemoryModel = MemoryModel()
+    on_busy: OnBusy = "enqueue"
+    labels: Labels = {}
+
+
+def _with_a_text(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
+class McpServerCardModel(_Strict):
+    """An MCP server: put this file at mcp-servers/<server_id>.json of the container aos-config."""
+
+    model_config = ConfigDict(
+        title="MCP server card",
+        json_schema_extra={"oneOf": [_with_a_text("command"), _with_a_text("url")]},
+    )
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    server_id: Id
+    command: Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=1024)] | None = None
+    args: Annotated[list[str], Field(max_length=256)] = []
+    env: Annotated[dict[str, str], Field(max_length=256)] = {}
+    url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    headers: Annotated[dict[str, str], Field(max_length=64)] = {}
+    enabled: bool = True
+    tools: Annotated[list[ToolName], Field(max_length=1024)] | None = None
+    repeatable: Repeatable = False
+    timeout_seconds: int | None = Field(default=None, ge=1, le=240)
+    idle_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    max_concurrent_calls: int | None = Field(default=None, ge=1, le=64)
+    expose: bool = False
+    labels: Labels = {}
+
+
+def _fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+KNOWN_FIELDS: dict[CardKind, dict[tuple[str, ...], tuple[str, ...]]] = {
+    CardKind.AGENT: {
+        (): _fields(AgentCardModel),
+        ("limits",): _fields(LimitsModel),
+        ("mcp_tools",): _fields(ToolGrantModel),
+        ("memory",): _fields(MemoryModel),
+        ("wake",): _fields(WakeModel),
+        ("wake", "schedules"): _fields(ScheduleModel),
+        ("wake", "events"): _fields(EventModel),
+    },
+    CardKind.MCP_SERVER: {(): _fields(McpServerCardModel)},
+}
+"""The fields of each object in a card, by its path without list positions."""
+
+SchemaName = Literal["agent", "mcp-server"]
+_MODELS: dict[SchemaName, type[_Strict]] = {
+    "agent": AgentCardModel,
+    "mcp-server": McpServerCardModel,
+}
+
+
+def card_model(kind: CardKind) -> type[BaseModel]:
+    """The pydantic model of a kind of card."""
+    return AgentCardModel if kind is CardKind.AGENT else McpServerCardModel
+
+
+def card_schema(name: SchemaName) -> dict[str, Any]:
+    """The JSON Schema that `/api/schemas/<name>.json` serves. KeyError for another name."""
+    schema = _MODELS[name].model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

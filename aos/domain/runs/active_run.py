@@ -1,0 +1,226 @@
+"""What does realm know of the run that has a conversation?
+
+Its clock, what its turns took so far, and the tool calls of its current turn. The rules that move
+it are in `aos.domain.runs.advance` and `aos.domain.runs.tool_turns`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
+from aos.domain.tools.tool import MessageCall, ToolOutcome
+from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
+
+WALL_LIMIT = timedelta(hours=48)
+CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
+"""`to_ask`: needs a decision, and the list does not know it yet; `asked`: it does; `called`: the
+command is in the outbox or beyond; `answered`: the result is here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCall:
+    """A tool call of the current turn. `server_id` None: not a tool of a server, but `delegate`
+    or nothing that exists; `written` is what the model wrote as arguments. The two digests are
+    those of the tool that a person was asked about, None where nobody is asked."""
+
+    tool_call_id: str
+    name: str
+    written: str
+    state: CallState
+    server_id: str | None = None
+    tool: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    asked_at: datetime | None = None
+    expires_at: datetime | None = None
+    result: ToolOutcome | None = None
+    server_digest: str | None = None
+    schema_digest: str | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Does it wait for a person?"""
+        return self.state in ("to_ask", "asked")
+
+    @property
+    def as_said(self) -> MessageCall:
+        """The call as the assistant's message has it."""
+        return MessageCall(tool_call_id=self.tool_call_id, name=self.name, arguments=self.written)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form."""
+        return {
+            "tool_call_id": self.tool_call_id,
+            "name": self.name,
+            "written": self.written,
+            "state": self.state,
+            "server_id": self.server_id,
+            "tool": self.tool,
+            "arguments": self.arguments,
+            "asked_at": to_wire_time(self.asked_at),
+            "expires_at": to_wire_time(self.expires_at),
+            "result": None if self.result is None else self.result.to_dict(),
+            "server_digest": self.server_digest,
+            "schema_digest": self.schema_digest,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> OpenCall:
+        """Read the stored form back."""
+        return cls(
+            tool_call_id=raw["tool_call_id"],
+            name=raw["name"],
+            written=raw["written"],
+            state=raw["state"],
+            server_id=raw["server_id"],
+            tool=raw["tool"],
+            arguments=raw["arguments"],
+            asked_at=from_wire_time(raw["asked_at"]),
+            expires_at=from_wire_time(raw["expires_at"]),
+            result=None if raw["result"] is None else ToolOutcome.from_dict(raw["result"]),
+            server_digest=raw.get("server_digest"),
+            schema_digest=raw.get("schema_digest"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveRun:
+    """The run that has the conversation.
+
+    `clock_seconds` is what its turns took so far, waiting for tools included up to
+    `waiting_since`; `approval_seconds` what it waited for people, up to `approval_since`. `turns`
+    counts answers of the model, `tool_calls` the calls that were made. `wake_at` is when the
+    ContinueRun that a wait left behind comes; `tools_since` since when it waits for servers that
+    have not listed their tools yet. `max_tokens` None means no limit; what delegated runs spent
+    (`child_tokens`) counts against it.
+    """
+
+    request: AdmittedRequest
+    card_digest: str
+    run_timeout_seconds: float
+    started_at: datetime
+    clock_seconds: float = 0.0
+    max_tokens: int | None = None
+    turns: int = 0
+    tool_calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    child_tokens: int = 0
+    model: str | None = None
+    calls: tuple[OpenCall, ...] = ()
+    waiting_since: datetime | None = None
+    approval_since: datetime | None = None
+    approval_seconds: float = 0.0
+    wake_at: datetime | None = None
+    tools_since: datetime | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run object while it goes on."""
+        waits = any(call.undecided for call in self.calls)
+        return replace(
+            Run.queued(self.request),
+            status=RunStatus.WAITING_APPROVAL if waits else RunStatus.IN_PROGRESS,
+            card_digest=self.card_digest,
+            started_at=self.started_at,
+            usage=self.usage,
+            model=self.model,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """What counts against `max_tokens`."""
+        return self.usage.input_tokens + self.usage.output_tokens + self.child_tokens
+
+    @property
+    def tokens_left(self) -> int | None:
+        """What a delegated run may spend; None means no limit."""
+        return None if self.max_tokens is None else max(0, self.max_tokens - self.tokens)
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the run's clock, as it stood at its last reading."""
+        return max(0.0, self.run_timeout_seconds - self.clock_seconds)
+
+    def read(self, now: datetime) -> ActiveRun:
+        """The run with both clocks read at `now`; they go on from here."""
+        return replace(
+            self,
+            clock_seconds=self.clock_seconds + _since(self.waiting_since, now),
+            waiting_since=None if self.waiting_since is None else now,
+            approval_seconds=self.approval_seconds + _since(self.approval_since, now),
+            approval_since=None if self.approval_since is None else now,
+        )
+
+    def with_calls(self, calls: tuple[OpenCall, ...], *, now: datetime) -> ActiveRun:
+        """The run with these calls, its clocks read, and going on for what is waited for now."""
+        read = self.read(now)
+        return replace(
+            read,
+            calls=calls,
+            waiting_since=now if any(call.state == "called" for call in calls) else None,
+            approval_since=now if any(call.undecided for call in calls) else None,
+        )
+
+    def clock_ends(self) -> datetime | None:
+        """When the clock is spent if nothing comes; None while it stands still."""
+        if self.waiting_since is None:
+            return None
+        return self.waiting_since + timedelta(seconds=self.seconds_left)
+
+    def wall_ends(self) -> datetime | None:
+        """When the wall time without approvals is spent; None while a person is waited for."""
+        if self.approval_since is not None:
+            return None
+        return self.started_at + WALL_LIMIT + timedelta(seconds=self.approval_seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form."""
+        return {
+            "request": self.request.to_dict(),
+            "card_digest": self.card_digest,
+            "run_timeout_seconds": self.run_timeout_seconds,
+            "started_at": to_wire_time(self.started_at),
+            "clock_seconds": self.clock_seconds,
+            "max_tokens": self.max_tokens,
+            "turns": self.turns,
+            "tool_calls": self.tool_calls,
+            "usage": self.usage.to_dict(),
+            "child_tokens": self.child_tokens,
+            "model": self.model,
+            "calls": [call.to_dict() for call in self.calls],
+            "waiting_since": to_wire_time(self.waiting_since),
+            "approval_since": to_wire_time(self.approval_since),
+            "approval_seconds": self.approval_seconds,
+            "wake_at": to_wire_time(self.wake_at),
+            "tools_since": to_wire_time(self.tools_since),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> ActiveRun:
+        """Read the stored form back; a version without tools wrote fewer fields."""
+        return cls(
+            request=AdmittedRequest.from_dict(raw["request"]),
+            card_digest=raw["card_digest"],
+            run_timeout_seconds=raw["run_timeout_seconds"],
+            started_at=required_time(raw["started_at"]),
+            clock_seconds=raw["clock_seconds"],
+            max_tokens=raw.get("max_tokens"),
+            turns=raw.get("turns", 0),
+            tool_calls=raw.get("tool_calls", 0),
+            usage=Usage.from_dict(raw.get("usage")),
+            child_tokens=raw.get("child_tokens", 0),
+            model=raw.get("model"),
+            calls=tuple(OpenCall.from_dict(call) for call in raw.get("calls") or ()),
+            waiting_since=from_wire_time(raw.get("waiting_since")),
+            approval_since=from_wire_time(raw.get("approval_since")),
+            approval_seconds=raw.get("approval_seconds", 0.0),
+            wake_at=from_wire_time(raw.get("wake_at")),
+            tools_since=from_wire_time(raw.get("tools_since")),
+        )
+
+
+def _since(moment: datetime | None, now: datetime) -> float:
+    """Seconds since then; clocks of machines differ, so never less than none."""
+    return 0.0 if moment is None else max(0.0, (now - moment).total_seconds())

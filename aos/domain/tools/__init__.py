@@ -1,0 +1,1 @@
+"""Tools and their calls. Entry points: `tool.ToolSchema`, `offer.make_offer`."""

@@ -1,0 +1,23 @@
+"""Writes and reads times as the wire and the rows hold them. Entry points: `to_wire_time`,
+`from_wire_time`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def to_wire_time(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`; None stays None."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_wire_time(text: str | None) -> datetime | None:
+    """Read `to_wire_time`'s form (any RFC 3339 offset) back."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def required_time(text: str) -> datetime:
+    """`from_wire_time` for a field that must be there."""
+    return datetime.fromisoformat(text)

@@ -1,0 +1,73 @@
+"""Sends commands, replies and events, and describes what a trigger received. Entry points: `Bus`,
+`ReceivedMessage`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from aos.domain.envelope import Event, Outgoing, Reply
+
+
+class Bus(Protocol):
+    """The way out: commands between the apps, replies and events to the outside."""
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Send a command, scheduled when it says so; message_id = its command_id."""
+        ...
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply to its entity."""
+        ...
+
+    async def publish(self, event: Event) -> None:
+        """Publish a CloudEvent, with the property `aos_app` set."""
+        ...
+
+    async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
+        """Send a copy of a received message, scheduled, with session, properties, its original
+        key and expiry; the original is then completed by its handler."""
+        ...
+
+    async def whole_body(self, message: ReceivedMessage) -> bytes:
+        """The body of a command as it was sent: one too large for the bus lies in storage."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedMessage:
+    """A Service Bus message as a trigger got it: the body in bytes, properties from the broker.
+
+    `key` is the idempotency key: the first message's id, kept across postponed copies, else
+    `<entity>:<sequence_number>`. `attempt` counts postponed copies.
+    """
+
+    entity: str
+    body: bytes
+    message_id: str | None
+    sequence_number: int
+    delivery_count: int = 1
+    correlation_id: str | None = None
+    session_id: str | None = None
+    reply_to: str | None = None
+    reply_to_session_id: str | None = None
+    content_type: str | None = None
+    expires_at: datetime | None = None
+    traceparent: str | None = None
+    properties: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What makes a repeat of this message the same request."""
+        kept = self.properties.get("aos_key")
+        if isinstance(kept, str) and kept:
+            return kept
+        return self.message_id or f"{self.entity}:{self.sequence_number}"
+
+    @property
+    def attempt(self) -> int:
+        """How many postponed copies came before this one."""
+        value = self.properties.get("attempt")
+        return value if isinstance(value, int) else 0

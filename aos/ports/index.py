@@ -1,0 +1,59 @@
+"""Keeps the lists of runs and conversations. Entry point: `RunIndex`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from aos.domain.runs.run import AdmittedRequest, Run
+from aos.ports.paging import Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedRun:
+    """What the lists know of a run: ids and when it was admitted."""
+
+    run_id: str
+    conversation_id: str
+    agent_id: str
+    owner: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, run: AdmittedRequest | Run, *, owner: str) -> IndexedRun:
+        """What the lists know of this run."""
+        admitted = run.created_at if isinstance(run, Run) else run.admitted_at
+        return cls(
+            run_id=run.run_id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            owner=owner,
+            created_at=admitted,
+        )
+
+
+class RunIndex(Protocol):
+    """The lists, table `aosindex`: runs by agent and by owner, newest first."""
+
+    async def add(self, run: IndexedRun) -> None:
+        """Enter an admitted run; entering it again changes nothing."""
+        ...
+
+    async def runs(
+        self,
+        *,
+        agent_id: str | None,
+        owner: str | None,
+        since: datetime | None,
+        after: str | None,
+        limit: int,
+    ) -> Page[IndexedRun]:
+        """Runs of an agent, of an owner, of both, or (both None) of everybody, newest first."""
+        ...
+
+    async def conversations(
+        self, *, owner: str | None, after: str | None, limit: int
+    ) -> Page[IndexedRun]:
+        """One item a conversation (its first run), newest first."""
+        ...
