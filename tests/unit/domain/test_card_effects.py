@@ -148,5 +148,5 @@ def _fields_read() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute):
                 holder = ast.unparse(node.value).rpartition(".")[2]
-                is_own = holder == "self" and path.name == "mcp_server.py"
+                is_own = holder == "self" and path.name == "server_card.py"
                 yield ("card" if is_own else holder), node.attr
