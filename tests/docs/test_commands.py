@@ -30,6 +30,7 @@ NOT_RUN = {
     "README.md": ["make run", "export AOS_MODEL_ENDPOINT="],
     "docs/MODELS.md": ["export AOS_MODEL_ENDPOINT=", "vllm serve"],
     "docs/OPERATIONS.md": ["grep -h", ".venv/bin/python -m devhost.servicebus"],
+    "docs/TESTING.md": ["pip install"],
     "docs/UPGRADING.md": ["git fetch"],
 }
 """What cannot run here, by its first words: each says why in its comment."""
