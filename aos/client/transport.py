@@ -1,9 +1,9 @@
-"""How does one HTTP call reach AOS, and when is it repeated?
+"""Sends one HTTP call to AOS and repeats it where that is safe. Entry point: `Transport.send`.
 
-With urllib, bounded in time and size. A fault that heals by itself (AOS away, time-out, 503 with
-`retryable`) is repeated with growing waits within a budget, but only where repeating is safe: what
-carries a condition (If-Match) is not sent again once AOS may have acted on it. Where nothing
-listens and nothing ever answered this client, AOS counts as not started, at once.
+It uses urllib (ADR 0032), bounded in time and size. A retryable fault (AOS away, time-out, 503
+with `retryable`) is repeated with growing waits within a budget. A call with a condition (If-Match)
+is not repeated once AOS may have acted on it. If nothing listens and nothing ever answered this
+client, the call fails at once: AOS is not started.
 """
 
 from __future__ import annotations

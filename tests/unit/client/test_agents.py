@@ -192,7 +192,7 @@ def test_the_package_offers_its_face_and_nothing_else() -> None:
 
 def test_importing_aos_loads_nothing_heavy() -> None:
     assert _loaded("import aos") == {"aos", "aos.version"}
-    heavy = {"azure", "pydantic", "openai", "mcp", "aiohttp", "opentelemetry"}
+    heavy = {"azure", "pydantic", "openai", "mcp", "aiohttp", "httpx2", "opentelemetry"}
     assert not {name.split(".")[0] for name in _loaded("import aos.client, aos.agents")} & heavy
     assert not {name.split(".")[0] for name in _loaded("from aos import LeadershipAgent")} & heavy
 
