@@ -33,9 +33,8 @@ from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.catalog.reader import CatalogReader
 from aos.services.listing_tools import ListedTools
 from aos.services.mending import Mender
-from aos.services.reading import Reading
 from aos.services.replies import Replies
-from aos.services.waiting import RunWaiters
+from aos.services.runs import RunReader
 from aos.settings import Settings
 
 NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
@@ -75,8 +74,7 @@ class MainServices:
         return RunRoutes(
             self._door,
             admissions=self._admissions,
-            waiters=self._waiters,
-            reading=self._reading,
+            runs=self._runs,
             reply_entities=self._reply_entities,
             bounds=RunBounds(
                 message_bytes=bounds.message_bytes,
@@ -89,7 +87,7 @@ class MainServices:
     @cached_property
     def conversations(self) -> ConversationRoutes:
         """The routes of conversations."""
-        return ConversationRoutes(self._door, reading=self._reading)
+        return ConversationRoutes(self._door, runs=self._runs)
 
     @cached_property
     def tools(self) -> ToolRoutes:
@@ -142,7 +140,7 @@ class MainServices:
             bus=self._world.bus,
             replies=self._replies,
             delegations=self._delegations,
-            waiters=self._waiters,
+            runs=self._runs,
             publish=self._publish,
         )
 
@@ -218,6 +216,7 @@ class MainServices:
     def _admissions(self) -> Admissions:
         world = self._world
         return Admissions(
+            runs=self._runs,
             requests=world.requests,
             pending=world.pending,
             conversations=world.conversations,
@@ -234,10 +233,7 @@ class MainServices:
     def _delegations(self) -> Delegations:
         world = self._world
         return Delegations(
-            self._admissions,
-            requests=world.requests,
-            conversations=world.conversations,
-            bus=world.bus,
+            self._admissions, runs=self._runs, requests=world.requests, bus=world.bus
         )
 
     @cached_property
@@ -245,8 +241,7 @@ class MainServices:
         world = self._world
         return Approvals(
             decisions=world.decisions,
-            requests=world.requests,
-            conversations=world.conversations,
+            runs=self._runs,
             pending=world.pending,
             bus=world.bus,
             clock=world.clock,
@@ -254,14 +249,13 @@ class MainServices:
         )
 
     @cached_property
-    def _waiters(self) -> RunWaiters:
-        return RunWaiters(conversations=self._world.conversations, clock=self._world.clock)
-
-    @cached_property
-    def _reading(self) -> Reading:
+    def _runs(self) -> RunReader:
         world = self._world
-        return Reading(
-            requests=world.requests, conversations=world.conversations, index=world.index
+        return RunReader(
+            requests=world.requests,
+            conversations=world.conversations,
+            index=world.index,
+            clock=world.clock,
         )
 
     @cached_property

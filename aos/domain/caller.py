@@ -1,4 +1,4 @@
-"""Who asks?"""
+"""Says who sends a request. Entry point: `Caller`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks: the owner of what is made, and whether the operator's rights come with it.
+    """The owner of what the request creates, and the caller's rights.
 
-    `is_approver`: may decide what waits for a person in anybody's runs; an admin may without it.
+    `is_approver`: may decide about tool calls in anybody's runs. An admin may too.
     """
 
     owner: str
     is_admin: bool = False
     is_approver: bool = False
+
+    @property
+    def visible_owner(self) -> str | None:
+        """Whose runs the caller sees: its own, or (None, for an admin) everybody's."""
+        return None if self.is_admin else self.owner

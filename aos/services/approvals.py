@@ -14,11 +14,11 @@ from aos.domain.runs.run import AdmittedRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports.bus import Bus
-from aos.ports.conversations import ConversationStore
 from aos.ports.paging import Page
-from aos.ports.requests import PendingRun, PendingStore, RequestStore
+from aos.ports.requests import PendingRun, PendingStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions
+from aos.services.runs import RunReader
 
 
 class Approvals:
@@ -28,16 +28,14 @@ class Approvals:
         self,
         *,
         decisions: Decisions,
-        requests: RequestStore,
-        conversations: ConversationStore,
+        runs: RunReader,
         pending: PendingStore,
         bus: Bus,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._decisions = decisions
-        self._requests = requests
-        self._conversations = conversations
+        self._runs = runs
         self._pending = pending
         self._bus = bus
         self._clock = clock
@@ -50,7 +48,7 @@ class Approvals:
 
         A call that was decided, or whose run has ended, is taken off the list where it was left.
         """
-        owner = None if _decides_all(caller) else caller.owner
+        owner = _owner_of_decisions(caller)
         page = await self._decisions.waiting(owner=owner, after=after, limit=limit)
         items = [item for item in page.items if await self._still_waits(item)]
         return Page(items=items, next=page.next)
@@ -72,7 +70,7 @@ class Approvals:
         Raises Refused `run_not_found`, `tool_call_not_found` or `already_decided`, and
         TransientError when storage is away.
         """
-        request = await self._request(run_id, caller)
+        request = await self._runs.find_request(run_id, owner=_owner_of_decisions(caller))
         asked = await self._decisions.find(run_id, tool_call_id)
         if asked is None:
             raise Refused(
@@ -84,8 +82,7 @@ class Approvals:
         if _is_heard(stands, decision_id, verdict):
             await self._wake(request, tool_call_id)
             return stands
-        run = await self._conversations.find_run(request.conversation_id, run_id)
-        if stands is not None or (run is not None and run.status.ended):
+        if stands is not None or await self._runs.has_ended(request.conversation_id, run_id):
             raise _decided(tool_call_id, stands)
         decision = Decision(
             decision=verdict,
@@ -97,14 +94,6 @@ class Approvals:
         await self._insert(run_id, tool_call_id, decision)
         await self._wake(request, tool_call_id)
         return decision
-
-    async def _request(self, run_id: str, caller: Caller) -> AdmittedRequest:
-        stored = await self._requests.find(run_id)
-        if stored is None or not (_decides_all(caller) or stored.request.owner == caller.owner):
-            raise Refused(
-                "run_not_found", f"there is no run {run_id!r} of yours; see GET /api/runs"
-            )
-        return stored.request
 
     async def _insert(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
         try:
@@ -140,10 +129,9 @@ class Approvals:
 
     async def _still_waits(self, item: ApprovalRequest) -> bool:
         asked = await self._decisions.find(item.run_id, item.tool_call_id)
-        if asked is not None and asked.decision is None:
-            run = await self._conversations.find_run(item.conversation_id, item.run_id)
-            if run is None or not run.status.ended:
-                return True
+        undecided = asked is not None and asked.decision is None
+        if undecided and not await self._runs.has_ended(item.conversation_id, item.run_id):
+            return True
         await self._decisions.close(item)
         return False
 
@@ -155,8 +143,9 @@ def _is_heard(
     return stands is not None and (stands.decision_id, stands.decision) == (decision_id, verdict)
 
 
-def _decides_all(caller: Caller) -> bool:
-    return caller.is_admin or caller.is_approver
+def _owner_of_decisions(caller: Caller) -> str | None:
+    """In whose runs the caller may decide: its own, or (None) everybody's."""
+    return None if caller.is_approver else caller.visible_owner
 
 
 def _decided(tool_call_id: str, stands: Decision | None) -> Refused:

@@ -31,10 +31,9 @@ from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.services.mending import Mender
-from aos.services.reading import Reading
 from aos.services.replies import Replies
+from aos.services.runs import RunReader
 from aos.services.tool_calls import ToolCalls, ToolListing
-from aos.services.waiting import RunWaiters
 from aos.testing.model import ScriptedModel
 
 
@@ -90,7 +89,14 @@ class WiredServices:
             clock=self.clock,
             telemetry=self.telemetry,
         )
+        self.run_reader = RunReader(
+            requests=self.requests,
+            conversations=self.conversations,
+            index=self.index,
+            clock=self.clock,
+        )
         self.admissions = Admissions(
+            runs=self.run_reader,
             requests=self.requests,
             pending=self.pending,
             conversations=self.conversations,
@@ -103,23 +109,15 @@ class WiredServices:
             telemetry=self.telemetry,
         )
         self.delegations = Delegations(
-            self.admissions,
-            requests=self.requests,
-            conversations=self.conversations,
-            bus=self.bus,
+            self.admissions, runs=self.run_reader, requests=self.requests, bus=self.bus
         )
         self.approvals = Approvals(
             decisions=self.decisions,
-            requests=self.requests,
-            conversations=self.conversations,
+            runs=self.run_reader,
             pending=self.pending,
             bus=self.bus,
             clock=self.clock,
             ids=self.ids,
-        )
-        self.waiters = RunWaiters(conversations=self.conversations, clock=self.clock)
-        self.reading = Reading(
-            requests=self.requests, conversations=self.conversations, index=self.index
         )
         self.mender = Mender(
             requests=self.requests,

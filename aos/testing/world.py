@@ -109,7 +109,7 @@ class MemoryWorld(WiredServices):
 
     async def run(self, run_id: str, *, owner: str = "local") -> Run:
         """A run as it stands; raises Refused `run_not_found`."""
-        _, run = await self.admissions.find(run_id, Caller(owner=owner))
+        _, run = await self.run_reader.find(run_id, owner=owner)
         return run
 
     async def waiting_approvals(self, *, owner: str = "local") -> Page[ApprovalRequest]:
@@ -133,7 +133,7 @@ class MemoryWorld(WiredServices):
 
     async def history(self, conversation_id: str) -> list[Message]:
         """A conversation's messages; raises Refused `conversation_not_found`."""
-        page = await self.reading.messages(conversation_id, owner=None, limit=1_000_000)
+        page = await self.run_reader.list_messages(conversation_id, owner=None, limit=1_000_000)
         return page.items
 
     def replies(self, entity: str = RESPONSES_QUEUE) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ class MemoryWorld(WiredServices):
         command = read_command(kept.body)
         if isinstance(command, RunEnded):
             await self.replies_service.deliver(command)
-            self.waiters.notify(command.run)
+            self.run_reader.notify(command.run)
         elif isinstance(command, RequestRun):
             await self.delegations.request(command)
         elif isinstance(command, CancelChild):

@@ -36,8 +36,8 @@ from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, Offering, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.replies import Replies
+from aos.services.runs import RunReader
 from aos.services.tool_calls import ToolCalls
-from aos.services.waiting import RunWaiters
 from tests.simulation.faults import InstanceDoor
 from tests.simulation.loop import VirtualClock
 from tests.simulation.model import SimModel
@@ -161,7 +161,14 @@ class MainApp(App):
             clock=clock,
             telemetry=self.telemetry,
         )
+        self.runs = RunReader(
+            requests=self.requests,
+            conversations=self.conversations,
+            index=self.index,
+            clock=clock,
+        )
         self.admissions = Admissions(
+            runs=self.runs,
             requests=self.requests,
             pending=self.pending,
             conversations=self.conversations,
@@ -174,21 +181,16 @@ class MainApp(App):
             telemetry=self.telemetry,
         )
         self.delegations = Delegations(
-            self.admissions,
-            requests=self.requests,
-            conversations=self.conversations,
-            bus=self.bus,
+            self.admissions, runs=self.runs, requests=self.requests, bus=self.bus
         )
         self.approvals = Approvals(
             decisions=MemoryDecisions(tables, door=self.door),
-            requests=self.requests,
-            conversations=self.conversations,
+            runs=self.runs,
             pending=self.pending,
             bus=self.bus,
             clock=clock,
             ids=world.ids,
         )
-        self.waiters = RunWaiters(conversations=self.conversations, clock=clock)
         self.mender = Mender(
             requests=self.requests,
             pending=self.pending,

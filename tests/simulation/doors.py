@@ -102,5 +102,5 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
     )
     run = admission.run
     if ask.wait_seconds and not run.status.ended:
-        run = await app.waiters.wait(admission.request, seconds=ask.wait_seconds) or run
+        run = await app.runs.wait(admission.request, seconds=ask.wait_seconds) or run
     return admission, run

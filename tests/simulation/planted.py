@@ -191,12 +191,12 @@ def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A CancelRun that could not be sent leaves no due pending row."""
 
     async def cancel(self: Admissions, run_id: str, caller: Caller) -> Run:
-        stored, run = await self.find(run_id, caller)
+        request, run = await self._runs.find(run_id, owner=caller.visible_owner)
         if run.status.ended:
             return run
         await self._requests.ask_cancel(run_id, at=self._clock.now())
         with contextlib.suppress(TransientError):
-            await self._bus.send(to_realm(CancelRun(request=stored.request)))
+            await self._bus.send(to_realm(CancelRun(request=request)))
         return run
 
     return patch.object(Admissions, "cancel", cancel)

@@ -173,7 +173,7 @@ class Pump:
         if isinstance(command, RunEnded):
             assert isinstance(app, MainApp)
             await app.replies.deliver(command)
-            app.waiters.notify(command.run)
+            app.runs.notify(command.run)
         elif isinstance(command, RequestRun | CancelChild):
             assert isinstance(app, MainApp)
             await app.delegated(command)

@@ -25,7 +25,7 @@ from aos.ports.telemetry import Span
 from aos.services.admission import Delegations
 from aos.services.execution import Execution
 from aos.services.replies import Replies
-from aos.services.waiting import RunWaiters
+from aos.services.runs import RunReader
 
 OPERATION = "agent_operation"
 """The plan's name for what an agent does when it is woken."""
@@ -41,14 +41,14 @@ class MainQueue:
         bus: Bus,
         replies: Replies,
         delegations: Delegations,
-        waiters: RunWaiters,
+        runs: RunReader,
         publish: Callable[[], Awaitable[None]],
     ) -> None:
         self._settling = settling
         self._bus = bus
         self._replies = replies
         self._delegations = delegations
-        self._waiters = waiters
+        self._runs = runs
         self._publish = publish
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
@@ -67,7 +67,7 @@ class MainQueue:
                     conversation_id=command.conversation_id,
                     agent_id=command.run.agent_id,
                 )
-                self._waiters.notify(command.run)
+                self._runs.notify(command.run)
                 await self._replies.deliver(command)
             case RequestRun():
                 await self._delegations.request(command)

@@ -51,9 +51,8 @@ class Call:
 
     @property
     def owner(self) -> str | None:
-        """Whose things the caller sees: its own, or (None) everybody's for an admin."""
-        caller = self.known_caller
-        return None if caller.is_admin else caller.owner
+        """Whose runs the caller sees: its own, or (None, for an admin) everybody's."""
+        return self.known_caller.visible_owner
 
     def part(self, name: str) -> str:
         """A part of the path."""

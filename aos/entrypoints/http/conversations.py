@@ -12,7 +12,7 @@ from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.ids import is_conversation_id
 from aos.errors import Refused
-from aos.services.reading import Reading
+from aos.services.runs import RunReader
 
 MESSAGES_A_PAGE = 100
 
@@ -20,9 +20,9 @@ MESSAGES_A_PAGE = 100
 class ConversationRoutes:
     """The routes of conversations."""
 
-    def __init__(self, door: Door, *, reading: Reading) -> None:
+    def __init__(self, door: Door, *, runs: RunReader) -> None:
         self._door = door
-        self._reading = reading
+        self._runs = runs
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations"""
@@ -38,20 +38,20 @@ class ConversationRoutes:
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
-        page = await self._reading.conversations(
+        page = await self._runs.list_conversations(
             owner=call.owner, after=query.after(), limit=query.limit()
         )
         items = [_conversation(head) for head in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        head = await self._reading.conversation(_conversation_id(call), owner=call.owner)
+        head = await self._runs.find_conversation(_conversation_id(call), owner=call.owner)
         return Answer(body=_conversation(head))
 
     async def _messages(self, call: Call) -> Answer:
         query = Query(call.request)
         start, limit = int(query.after() or 0), query.limit(default=MESSAGES_A_PAGE)
-        page = await self._reading.messages(
+        page = await self._runs.list_messages(
             _conversation_id(call), owner=call.owner, start=start, limit=limit
         )
         items = [_message(message) for message in page.items]

@@ -17,8 +17,7 @@ from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
 from aos.services.admission import Admissions, RunRequest
-from aos.services.reading import Reading
-from aos.services.waiting import RunWaiters
+from aos.services.runs import RunReader
 
 LONGEST_WAIT_SECONDS = 220.0
 """The platform cuts an HTTP request at 230 s; the answer must be under way before."""
@@ -53,16 +52,14 @@ class RunRoutes:
         door: Door,
         *,
         admissions: Admissions,
-        waiters: RunWaiters,
-        reading: Reading,
+        runs: RunReader,
         reply_entities: ReplyEntities,
         bounds: RunBounds,
         clock: Clock,
     ) -> None:
         self._door = door
         self._admissions = admissions
-        self._waiters = waiters
-        self._reading = reading
+        self._runs = runs
         self._reply_entities = reply_entities
         self._bounds = bounds
         self._clock = clock
@@ -98,12 +95,12 @@ class RunRoutes:
         run = admission.run
         if not run.status.ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
-            run = await self._waiters.wait(admission.request, seconds=seconds) or run
+            run = await self._runs.wait(admission.request, seconds=seconds) or run
         return _framed(_run_answer(run), run) if asked.framework else _run_answer(run)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
-        page = await self._reading.runs(
+        page = await self._runs.list_runs(
             owner=call.owner,
             agent_id=query.agent_id(),
             status=query.status(),
@@ -115,7 +112,7 @@ class RunRoutes:
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        _, run = await self._admissions.find(_run_id(call), call.known_caller)
+        _, run = await self._runs.find(_run_id(call), owner=call.owner)
         return Answer(body=run.to_dict())
 
     async def _cancel(self, call: Call) -> Answer:

@@ -36,6 +36,7 @@ from aos.ports.model import ChatModel
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
+from aos.services.runs import RunReader
 
 FIRST_CHECK = timedelta(seconds=30)
 """How long after its admission the mender first looks at a run."""
@@ -65,11 +66,12 @@ class Admission:
 
 
 class Admissions:
-    """Main's use case: admit, find and cancel runs."""
+    """Main's use case: admit and cancel runs."""
 
     def __init__(
         self,
         *,
+        runs: RunReader,
         requests: RequestStore,
         pending: PendingStore,
         conversations: ConversationStore,
@@ -81,6 +83,7 @@ class Admissions:
         ids: Ids,
         telemetry: Telemetry,
     ) -> None:
+        self._runs = runs
         self._requests = requests
         self._pending = pending
         self._conversations = conversations
@@ -168,20 +171,11 @@ class Admissions:
             raise TransientError("storage did not say whether the refusal was kept")
         return await self._again(stored, refused.digest)
 
-    async def find(self, run_id: str, caller: Caller) -> tuple[StoredRequest, Run]:
-        """A run of the caller's (an admin's: anybody's); raises Refused `run_not_found`."""
-        stored = await self._requests.find(run_id)
-        if stored is None or not (caller.is_admin or stored.request.owner == caller.owner):
-            raise Refused(
-                "run_not_found", f"there is no run {run_id!r} of yours; see GET /api/runs"
-            )
-        return stored, await self._run(stored.request)
-
     async def cancel(self, run_id: str, caller: Caller) -> Run:
         """Ask for a run's cancellation; an ended run stays as it is. Returns the run as it is."""
-        stored, run = await self.find(run_id, caller)
+        request, run = await self._runs.find(run_id, owner=caller.visible_owner)
         if not run.status.ended:
-            await self.end(stored.request)
+            await self.end(request)
         return run
 
     async def end(self, request: AdmittedRequest, *, reason: str | None = None) -> None:
@@ -200,12 +194,8 @@ class Admissions:
                 " first request unchanged",
                 run_id=stored.request.run_id,
             )
-        run = await self._run(stored.request)
+        run = await self._runs.read(stored.request)
         return Admission(request=stored.request, run=run, created=False)
-
-    async def _run(self, request: AdmittedRequest) -> Run:
-        found = await self._conversations.find_run(request.conversation_id, request.run_id)
-        return found or Run.unseen(request)
 
     async def _judge(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
         """Refuse what cannot run now; the catalog version that this was judged by."""

@@ -12,9 +12,9 @@ from aos.domain.runs.run import ParentRun
 from aos.domain.tools.commands import delegation_key, delegation_scope
 from aos.errors import ErrorInfo, Refused
 from aos.ports.bus import Bus
-from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.services.admission.admissions import Admission, Admissions, RunRequest
+from aos.services.runs import RunReader
 
 PARENT_ENDED = "parent_ended"
 
@@ -26,13 +26,13 @@ class Delegations:
         self,
         admissions: Admissions,
         *,
+        runs: RunReader,
         requests: RequestStore,
-        conversations: ConversationStore,
         bus: Bus,
     ) -> None:
         self._admissions = admissions
+        self._runs = runs
         self._requests = requests
-        self._conversations = conversations
         self._bus = bus
 
     async def request(self, command: RequestRun) -> None:
@@ -75,8 +75,7 @@ class Delegations:
             )
 
     async def _has_ended(self, parent: ParentRun) -> bool:
-        run = await self._conversations.find_run(parent.conversation_id, parent.run_id)
-        return run is not None and run.status.ended
+        return await self._runs.has_ended(parent.conversation_id, parent.run_id)
 
     async def cancel(self, command: CancelChild) -> None:
         """End the run that the parent delegated, if it was admitted; raises TransientError."""
@@ -86,8 +85,7 @@ class Delegations:
         child = stored.request
         if child.refusal is not None:
             return
-        run = await self._conversations.find_run(child.conversation_id, child.run_id)
-        if run is None or not run.status.ended:
+        if not await self._runs.has_ended(child.conversation_id, child.run_id):
             await self._admissions.end(child, reason=PARENT_ENDED)
 
 

@@ -204,9 +204,9 @@ async def test_a_page_of_messages_ends_before_it_is_too_large() -> None:
     )
     await world.listing.list_again("clock")
     await world.ask("ceo", "Show me.", conversation_id="c")
-    first = await world.reading.messages("c", owner=None)
+    first = await world.run_reader.list_messages("c", owner=None)
     assert first.next is not None
-    rest = await world.reading.messages("c", owner=None, start=int(first.next))
+    rest = await world.run_reader.list_messages("c", owner=None, start=int(first.next))
     seen = [message.sequence for message in (*first.items, *rest.items)]
     assert seen == list(range(len(seen)))
     assert len(first.items) < 8

@@ -15,10 +15,10 @@ async def test_a_conversation_of_another_owner_is_in_no_list_though_its_id_was_r
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     await world.ask("ceo", "Hello", conversation_id="c", owner="ann")
     ((run_id, row),) = world.tables.index.items()
-    (head,) = (await world.reading.conversations(owner="ann")).items
+    (head,) = (await world.run_reader.list_conversations(owner="ann")).items
     assert head.owner == "ann"
     world.tables.index[run_id] = replace(row, owner="bob")  # as if his had been listed first
-    assert (await world.reading.conversations(owner="bob")).items == []
+    assert (await world.run_reader.list_conversations(owner="bob")).items == []
 
 
 async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() -> None:
@@ -33,4 +33,4 @@ async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() ->
 
     world.index.add = away_at_first  # type: ignore[method-assign]
     run = await world.ask("ceo", "Hello", owner="ann")
-    assert (await world.reading.runs(owner="ann")).items == [run]
+    assert (await world.run_reader.list_runs(owner="ann")).items == [run]

@@ -1,0 +1,207 @@
+"""Reads runs and conversations, and waits for the end of a run. Entry point: `RunReader`.
+
+A RunEnded that arrives in this process wakes its waiters at once. Another instance may get it, so
+`wait` also reads the run's row, first after 250 ms, then at intervals that grow by half to 1 s. One
+task reads the row for all waiters of a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+
+from aos.domain.json_writer import write_json
+from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
+from aos.errors import Refused, TransientError
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.paging import Page
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock
+
+PAGES_SEARCHED = 10
+"""Index pages that one answer reads at most when the list is filtered by status."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page of messages ends before it is larger, unless its first message alone is."""
+FIRST_POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 1.0
+RECENT_RUNS = 128
+"""Ended runs that are remembered: a fast run ends before its caller begins to wait."""
+
+
+@dataclass(slots=True)
+class _Wait:
+    """One run that callers of this process wait for."""
+
+    ended: asyncio.Future[Run]
+    poller: asyncio.Task[None] | None = None
+    seen: Run | None = None
+    waiters: int = 0
+
+
+class RunReader:
+    """Runs and conversations as they are now. `owner` None means an admin, who sees all."""
+
+    def __init__(
+        self,
+        *,
+        requests: RequestStore,
+        conversations: ConversationStore,
+        index: RunIndex,
+        clock: Clock,
+    ) -> None:
+        self._requests = requests
+        self._conversations = conversations
+        self._index = index
+        self._clock = clock
+        self._waits: dict[str, _Wait] = {}
+        self._recent: OrderedDict[str, Run] = OrderedDict()
+
+    async def find(self, run_id: str, *, owner: str | None) -> tuple[AdmittedRequest, Run]:
+        """One run and its request; raises Refused `run_not_found`."""
+        request = await self.find_request(run_id, owner=owner)
+        return request, await self.read(request)
+
+    async def find_request(self, run_id: str, *, owner: str | None) -> AdmittedRequest:
+        """What main admitted; raises Refused `run_not_found`."""
+        stored = await self._requests.find(run_id)
+        if stored is None or owner not in (None, stored.request.owner):
+            raise Refused(
+                "run_not_found", f"there is no run {run_id!r} of yours; see GET /api/runs"
+            )
+        return stored.request
+
+    async def read(self, request: AdmittedRequest) -> Run:
+        """The run's row, or the run as admitted while realm has not seen it."""
+        row = await self._conversations.find_run(request.conversation_id, request.run_id)
+        return row or Run.unseen(request)
+
+    async def has_ended(self, conversation_id: str, run_id: str) -> bool:
+        """True when the run's row says so."""
+        row = await self._conversations.find_run(conversation_id, run_id)
+        return row is not None and row.status.ended
+
+    async def list_runs(
+        self,
+        *,
+        owner: str | None,
+        agent_id: str | None = None,
+        status: RunStatus | None = None,
+        since: datetime | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> Page[Run]:
+        """Runs, newest first. A page may be shorter than `limit`."""
+        found: list[Run] = []
+        for _ in range(PAGES_SEARCHED):
+            page = await self._index.runs(
+                agent_id=agent_id, owner=owner, since=since, after=after, limit=limit - len(found)
+            )
+            runs = await asyncio.gather(*(self._read_listed(item) for item in page.items))
+            found += [run for run in runs if run and (status is None or run.status == status)]
+            after = page.next
+            if after is None or len(found) >= limit:
+                break
+        return Page(items=found, next=after)
+
+    async def list_conversations(
+        self, *, owner: str | None, after: str | None = None, limit: int = 20
+    ) -> Page[Conversation]:
+        """Conversations, newest first. A page may be shorter than `limit`.
+
+        When two owners raced for one id, the index may hold it for both; the head decides.
+        """
+        page = await self._index.conversations(owner=owner, after=after, limit=limit)
+        loaded = await asyncio.gather(
+            *(self._conversations.load(item.conversation_id) for item in page.items)
+        )
+        heads = [item.conversation for item in loaded if item.conversation is not None]
+        mine = [head for head in heads if owner in (None, head.owner)]
+        return Page(items=mine, next=page.next)
+
+    async def find_conversation(self, conversation_id: str, *, owner: str | None) -> Conversation:
+        """One conversation; raises Refused `conversation_not_found`."""
+        head = (await self._conversations.load(conversation_id)).conversation
+        if head is None or owner not in (None, head.owner):
+            raise Refused(
+                "conversation_not_found",
+                f"there is no conversation {conversation_id!r} of yours;"
+                " see GET /api/conversations",
+            )
+        return head
+
+    async def list_messages(
+        self, conversation_id: str, *, owner: str | None, start: int = 0, limit: int = 100
+    ) -> Page[Message]:
+        """A conversation's messages from sequence `start` on, oldest first."""
+        head = await self.find_conversation(conversation_id, owner=owner)
+        end = min(start + limit, head.next_sequence)
+        if end <= start:
+            return Page(items=[])
+        read = await self._conversations.history(conversation_id, before=end, limit=end - start)
+        items = _cut_to_size(read, PAGE_BYTES)
+        end = start + len(items)
+        return Page(items=items, next=str(end) if end < head.next_sequence else None)
+
+    async def wait(self, request: AdmittedRequest, *, seconds: float) -> Run | None:
+        """The ended run; after `seconds` the run as last seen, None if it was not seen."""
+        if request.run_id in self._recent:
+            return self._recent[request.run_id]
+        wait = self._waits.get(request.run_id)
+        if wait is None:
+            wait = self._waits[request.run_id] = self._start_wait(request)
+        wait.waiters += 1
+        try:
+            done, _ = await asyncio.wait({wait.ended}, timeout=seconds)
+            return wait.ended.result() if done else wait.seen
+        finally:
+            wait.waiters -= 1
+            if not wait.waiters and wait.poller is not None:
+                wait.poller.cancel()
+                self._waits.pop(request.run_id, None)
+
+    def notify(self, run: Run) -> None:
+        """Wake the callers that wait for this ended run, or are about to."""
+        self._recent[run.run_id] = run
+        if len(self._recent) > RECENT_RUNS:
+            self._recent.popitem(last=False)
+        wait = self._waits.get(run.run_id)
+        if wait is not None and not wait.ended.done():
+            wait.ended.set_result(run)
+
+    async def _read_listed(self, item: IndexedRun) -> Run | None:
+        row = await self._conversations.find_run(item.conversation_id, item.run_id)
+        if row is not None:
+            return row
+        stored = await self._requests.find(item.run_id)
+        return None if stored is None else Run.queued(stored.request)
+
+    def _start_wait(self, request: AdmittedRequest) -> _Wait:
+        wait = _Wait(ended=asyncio.get_running_loop().create_future())
+        wait.poller = asyncio.create_task(self._poll(request, wait))
+        return wait
+
+    async def _poll(self, request: AdmittedRequest, wait: _Wait) -> None:
+        pause = FIRST_POLL_SECONDS
+        while not wait.ended.done():
+            await self._clock.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+            with contextlib.suppress(TransientError):
+                run = await self._conversations.find_run(request.conversation_id, request.run_id)
+                wait.seen = run or wait.seen
+                if run is not None and run.status.ended and not wait.ended.done():
+                    wait.ended.set_result(run)
+
+
+def _cut_to_size(messages: list[Message], limit: int) -> list[Message]:
+    """The first messages that are together at most `limit` bytes, and at least one."""
+    size = 0
+    for place, message in enumerate(messages):
+        size += len(message.content) + sum(len(write_json(part)) for part in message.parts)
+        if place and size > limit:
+            return messages[:place]
+    return messages
