@@ -198,9 +198,11 @@ async def test_a_server_with_a_url_that_repeats_its_headers_shows_no_secret(stat
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        fields = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        asked = json.loads(await reader.readexactly(int(fields["content-length"])))
         said = next(line for line in head.split("\r\n") if line.lower().startswith("authoriz"))
         error = {"code": -32000, "message": f"refused: {said}", "data": said}
-        body = json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode()
+        body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}).encode()
         writer.write(
             f"HTTP/1.1 {status} {said}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
@@ -218,6 +220,7 @@ async def test_a_server_with_a_url_that_repeats_its_headers_shows_no_secret(stat
     async with listener, servers() as made:
         with pytest.raises(ServerFailed, match="'remote'") as caught:
             await made.list_tools(card, "d1")
+    assert str(caught.value).endswith("refused: Authorization: ***")
     for shown in (str(caught.value), caught.value.brief):
         assert "tok_planted" not in shown
         assert "k3y_planted" not in shown
