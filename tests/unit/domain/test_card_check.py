@@ -1,178 +1,26 @@
-"""What the author of a broken card reads: path, message and hint, word for word."""
+"""Broken cards: path, message and hint, word for word."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema_rs import Draft202012Validator
 
 from aos.domain.cards.agent_card import (
-    AgentCard,
-    AgentLimits,
-    Memory,
-    Schedule,
-    ToolGrant,
     agent_card_from_dict,
     system_prompt,
 )
-from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, CardReference
+from aos.domain.cards.assessment import MAX_PROBLEMS
 from aos.domain.cards.check import MAX_TEXT, assess_card
-from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
+from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
-from aos.domain.cards.schema import card_model, card_schema
-from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from tests.texts import texts
+from tests.unit.domain.card_checking import AGENT_FIELDS, POLICY, card, check
 
-PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
-POLICY = CardPolicy(allowed_models=frozenset({"smol", "big"}))
 ID_RULE = "1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit"
-NO_NUMBER = "write a number, or null if there is none"
-NO_CONTROL = "write \\n for a line break, \\t for a tab"
-
-
-def card(more: str = "") -> bytes:
-    """A good card of `ceo` with more members."""
-    return ('{"agent_id": "ceo", "purpose": "Lead"' + (f", {more}" if more else "") + "}").encode()
-
-
-def check(body: bytes, *, card_id: str = "ceo", kind: CardKind = CardKind.AGENT) -> list[Any]:
-    """What is said about a card, as (path, message, hint)."""
-    assessment, raw = assess_card(body, kind=kind, card_id=card_id, policy=POLICY)
-    assert (raw is None) == bool(assessment.errors)
-    return [(p.path, p.message, p.hint) for p in assessment.errors]
-
-
-BROKEN_TEXTS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
-    "nothing": (b"", ("$", "the text is empty", 'write a JSON object, beginning with "{"')),
-    "blanks": (b" \n", ("$", "the text is empty", 'write a JSON object, beginning with "{"')),
-    "a trailing comma": (
-        b'{"agent_id": "ceo",\n "purpose": "Lead",}',
-        ("$", "line 2, column 20: a comma before the closing bracket", "remove the comma"),
-    ),
-    "single quotes": (
-        b"{'agent_id': 'ceo'}",
-        ("$", "line 1, column 2: a single quote", 'put names and strings in double quotes: "…"'),
-    ),
-    "a comment": (
-        b'{"agent_id": "ceo", // the boss\n "purpose": "Lead"}',
-        ("$", "line 1, column 21: a comment", "JSON has no comments: remove it"),
-    ),
-    "a missing comma": (
-        b'{"agent_id": "ceo"\n "purpose": "Lead"}',
-        (
-            "$",
-            "line 2, column 2: a comma is missing before this",
-            "put a comma between the members",
-        ),
-    ),
-    "an end inside a string": (
-        b'{"agent_id": "ceo", "purpose": "Le',
-        ("$", "line 1, column 32: this string has no end", 'close it with "'),
-    ),
-    "an end too early": (
-        b'{"agent_id": "ceo", "purpose": "Lead"',
-        (
-            "$",
-            "line 1, column 38: the text ends too early",
-            'close what is open with "}" or "]"',
-        ),
-    ),
-    "more after the end": (
-        card() + b" {}",
-        (
-            "$",
-            "line 1, column 40: text after the end of the JSON value",
-            "keep one JSON object and remove the rest",
-        ),
-    ),
-    "Python's True": (
-        card('"enabled": True'),
-        (
-            "$",
-            "line 1, column 51: not a JSON value",
-            "write true, false or null in lower case",
-        ),
-    ),
-    "UTF-16": (
-        card().decode().encode("utf-16"),
-        ("$", "the text is UTF-16 or UTF-32, not UTF-8", "save it as UTF-8"),
-    ),
-    "UTF-16 without a BOM": (
-        card().decode().encode("utf-16-le"),
-        ("$", "the text is UTF-16 or UTF-32, not UTF-8", "save it as UTF-8"),
-    ),
-    "Latin-1": (
-        b'{"agent_id": "ceo", "purpose": "F\xfchren"}',
-        ("$", "line 1: byte 0xfc is not UTF-8", "save it as UTF-8"),
-    ),
-    "a megabyte": (
-        card('"instructions": "' + "x" * 1024 * 1024 + '"'),
-        (
-            "$",
-            "the card has 1,048,634 bytes, the limit is 65,536",
-            "make it 65,536 bytes or smaller",
-        ),
-    ),
-    "a list": (b"[]", ("$", "the card is no JSON object", 'write an object: {"…": …}')),
-    "null": (b"null", ("$", "the card is no JSON object", 'write an object: {"…": …}')),
-    "duplicate names": (
-        card('"limits": {"max_turns": 3, "max_turns": 4}'),
-        (
-            "limits.max_turns",
-            "the name 'max_turns' appears twice in one object",
-            "keep one of them",
-        ),
-    ),
-    "NaN": (
-        card('"parameters": {"temperature": NaN}'),
-        ("parameters.temperature", "NaN is not JSON", NO_NUMBER),
-    ),
-    "-Infinity": (
-        card('"parameters": {"temperature": -Infinity}'),
-        ("parameters.temperature", "-Infinity is not JSON", NO_NUMBER),
-    ),
-    "a number beyond all bounds": (
-        card('"parameters": {"temperature": 1e999}'),
-        ("parameters.temperature", "the number is too large", "write a smaller one"),
-    ),
-    "a number of 5,000 digits": (
-        card('"labels": {"n": ' + "9" * 5000 + "}"),
-        ("$", "a number has too many digits", "write a smaller one"),
-    ),
-    "an escaped control character": (
-        card('"instructions": "Be\\u0007ep"'),
-        (
-            "instructions",
-            "the control character U+0007",
-            "remove it; of these only tab and newlines are allowed",
-        ),
-    ),
-    "a raw control character": (
-        b'{"agent_id": "ceo", "purpose": "Le\x01ad"}',
-        ("$", "line 1, column 35: a control character inside a string", NO_CONTROL),
-    ),
-    "a raw line break in a string": (
-        b'{"agent_id": "ceo", "purpose": "Lead\nwell"}',
-        ("$", "line 1, column 37: a control character inside a string", NO_CONTROL),
-    ),
-    "half of a surrogate pair": (
-        card('"instructions": "\\ud83d"'),
-        (
-            "instructions",
-            "half of a surrogate pair (\\ud800 to \\udfff)",
-            "write the character itself, in UTF-8",
-        ),
-    ),
-    "a nest of lists": (
-        card('"labels": ' + "[" * 40 + "]" * 40),
-        ("$", "line 1, column 81: nested deeper than 32 levels", "flatten it"),
-    ),
-}
 
 BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
     "a field's name mistyped": (
@@ -374,12 +222,6 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN_TEXTS)
-def test_what_is_no_json_of_ours_says_where_and_what_to_write(what: str) -> None:
-    body, said = BROKEN_TEXTS[what]
-    assert check(body) == [said]
-
-
 @pytest.mark.parametrize("what", BROKEN_CARDS)
 def test_a_broken_card_says_where_and_what_to_write(what: str) -> None:
     body, said = BROKEN_CARDS[what]
@@ -411,21 +253,6 @@ def test_a_file_with_a_wrong_name_and_no_json_says_both() -> None:
     assert [path for path, _, _ in check(b"{", card_id="CEO")] == ["agent_id", "$"]
 
 
-def test_a_bom_is_tolerated_and_belongs_to_the_digest() -> None:
-    body = b"\xef\xbb\xbf" + card()
-    assessment, raw = assess_card(body, kind=CardKind.AGENT, card_id="ceo", policy=POLICY)
-    assert raw == {"agent_id": "ceo", "purpose": "Lead"}
-    assert assessment.digest == digest_of(body) != digest_of(card())
-
-
-def test_a_card_of_exactly_the_limit_is_accepted() -> None:
-    filling = "x" * (MAX_CARD_BYTES - len(card('"instructions": ""')))
-    body = card(f'"instructions": "{filling}"')
-    assert len(body) == MAX_CARD_BYTES
-    assert check(body) == []
-    assert check(body + b" ")[0][0] == "$"
-
-
 def test_what_is_said_about_one_card_is_bounded() -> None:
     many = ", ".join(f'"{"field" * 200}{i}": 1' for i in range(40))
     assessment, _ = assess_card(card(many), kind=CardKind.AGENT, card_id="ceo", policy=POLICY)
@@ -435,162 +262,20 @@ def test_what_is_said_about_one_card_is_bounded() -> None:
     )
 
 
-def test_the_plans_ceo_json_is_live_byte_for_byte() -> None:
-    body = (PLAN / "ceo.json").read_bytes()
-    assessment, raw = assess_card(body, kind=CardKind.AGENT, card_id="ceo", policy=CardPolicy())
-    assert (assessment.errors, assessment.warnings) == ((), ())
-    assert raw is not None
-    assert agent_card_from_dict(raw) == AgentCard(
-        agent_id="ceo",
-        agent_type="LeadershipAgent",
-        purpose="Strategic oversight and company growth",
-        purpose_scope="Strategic planning, major decisions",
-        adapter_name="ceo",
-        limits=AgentLimits(
-            max_turns=64,
-            max_tool_calls=128,
-            run_timeout_seconds=1800,
-            approval_timeout_seconds=86400,
-        ),
-    )
-
-
-def test_the_plans_github_json_is_live_byte_for_byte_and_warns_of_the_vault() -> None:
-    body = (PLAN / "github.json").read_bytes()
-    assessment, raw = assess_card(
-        body, kind=CardKind.MCP_SERVER, card_id="github", policy=CardPolicy()
-    )
-    assert assessment.errors == ()
-    assert assessment.warnings == (
-        CardProblem(
-            path="env.GITHUB_PERSONAL_ACCESS_TOKEN",
-            message=(
-                "AOS_KEY_VAULT_URI is not set, so the secret"
-                " 'mcp-github-github-personal-access-token' cannot be read"
-            ),
-            hint="the operator must set AOS_KEY_VAULT_URI to the vault of the MCP servers",
-        ),
-    )
-    assert raw is not None
-    assert mcp_server_card_from_dict(raw) == McpServerCard(
-        server_id="github",
-        command="npx",
-        args=("-y", "@modelcontextprotocol/server-github"),
-        env={"GITHUB_PERSONAL_ACCESS_TOKEN": "@Microsoft.KeyVault(...)"},
-    )
-
-
-def test_a_card_with_everything_becomes_the_values_it_says() -> None:
-    raw = {
-        "$schema": "https://example.com/api/schemas/agent.json",
-        "agent_id": "ceo",
-        "purpose": "Lead",
-        "instructions": "Be brief.",
-        "mcp_tools": [
-            "fs",
-            "github/create_issue",
-            {"server": "mail", "tools": ["send"], "approval": "always"},
-        ],
-        "model": "big",
-        "parameters": {"temperature": 0.2},
-        "limits": {"max_turns": 3, "max_tokens_per_day": 1000},
-        "team": ["cfo"],
-        "wake": {"schedules": [{"cron": "0 9 * * 1-5", "message": "Plan the day"}]},
-        "memory": {"window_messages": 10, "ttl_days": 30},
-        "on_busy": "reject",
-        "labels": {"cost": "42"},
-    }
-    assessment, found = assess_card(
-        json.dumps(raw).encode(), kind=CardKind.AGENT, card_id="ceo", policy=POLICY
-    )
-    assert assessment.errors == ()
-    assert found is not None
-    made = agent_card_from_dict(found)
-    assert made.mcp_tools == (
-        ToolGrant(server_id="fs"),
-        ToolGrant(server_id="github", tools=("create_issue",)),
-        ToolGrant(server_id="mail", tools=("send",), approval="always"),
-    )
-    assert made.schedules == (
-        Schedule(cron="0 9 * * 1-5", message="Plan the day", conversation="home-ceo"),
-    )
-    assert (made.memory, made.limits.max_turns) == (Memory(window_messages=10, ttl_days=30), 3)
-    assert assessment.references == (
-        CardReference(path="mcp_tools[0]", kind=CardKind.MCP_SERVER, card_id="fs"),
-        CardReference(path="mcp_tools[1]", kind=CardKind.MCP_SERVER, card_id="github"),
-        CardReference(path="mcp_tools[2]", kind=CardKind.MCP_SERVER, card_id="mail"),
-        CardReference(path="team[0]", kind=CardKind.AGENT, card_id="cfo"),
-    )
-
-
-def test_an_agents_type_is_a_behaviour_in_its_system_prompt() -> None:
-    plain = {"agent_id": "ceo", "purpose": "Lead.", "instructions": "Be brief."}
-    prompt = system_prompt(agent_card_from_dict(plain | {"purpose_scope": "Strategy"}))
-    assert prompt == (
-        "You are the agent 'ceo'.\n\nYour purpose: Lead.\n\nYour scope: Strategy\n\nBe brief."
-    )
-    leader = system_prompt(agent_card_from_dict(plain | {"agent_type": "LeadershipAgent"}))
-    assert "name the options" in leader
-    assert leader.endswith("\n\nBe brief.")
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_whatever_break_the_check(body: bytes) -> None:
-    assert check(body)
-
-
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | texts(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(max_size=8), inner),
     max_leaves=8,
 )
-_FIELDS = sorted(field.alias or n for n, field in card_model(CardKind.AGENT).model_fields.items())
 
 
-@given(st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=6))
+@given(st.dictionaries(st.sampled_from(AGENT_FIELDS), _JSON, max_size=6))
 def test_no_json_whatever_breaks_the_check(raw: dict[str, Any]) -> None:
     body = json.dumps(raw | {"agent_id": "ceo"}).encode()
     assessment, found = assess_card(body, kind=CardKind.AGENT, card_id="ceo", policy=POLICY)
     if found is not None:
         assert system_prompt(agent_card_from_dict(found))
     assert all(p.path and p.message and p.hint for p in assessment.errors)
-
-
-def test_the_schemas_name_every_field_and_forbid_others() -> None:
-    agent, server = card_schema("agent"), card_schema("mcp-server")
-    assert set(agent["properties"]) == set(_FIELDS)
-    assert agent["required"] == ["agent_id", "purpose"]
-    assert (agent["additionalProperties"], server["additionalProperties"]) == (False, False)
-    assert server["properties"]["env"]["additionalProperties"] == {"type": "string"}
-
-
-@pytest.mark.parametrize(
-    ("name", "card", "fits"),
-    [
-        ("agent", {"purpose": "Answer."}, True),
-        ("agent", {"purpose": ""}, False),
-        ("agent", {"purpose": " \n"}, False),
-        ("agent", {"purpose": "x", "mcp_tools": [{"server": "s", "tools": ["a tool"]}]}, False),
-        ("mcp-server", {"command": "npx"}, True),
-        ("mcp-server", {"url": "https://mcp.example.com/"}, True),
-        ("mcp-server", {"command": "npx", "url": None}, True),
-        ("mcp-server", {}, False),
-        ("mcp-server", {"command": None}, False),
-        ("mcp-server", {"command": "npx", "url": "https://mcp.example.com/"}, False),
-    ],
-)
-def test_the_schemas_say_of_blank_purposes_and_of_two_transports_what_the_check_says(
-    name: Literal["agent", "mcp-server"], card: dict[str, Any], fits: bool
-) -> None:
-    kind = CardKind.AGENT if name == "agent" else CardKind.MCP_SERVER
-    whole = {kind.id_field: "x", **card}
-    if name == "mcp-server" and card.get("command"):
-        whole["args"] = ["-y", "@modelcontextprotocol/server-time"]
-    assessment, _ = assess_card(json.dumps(whole).encode(), kind=kind, card_id="x", policy=POLICY)
-    assert (Draft202012Validator(card_schema(name)).is_valid(whole), not assessment.errors) == (
-        fits,
-        fits,
-    )
 
 
 def test_a_changed_policy_has_another_fingerprint() -> None:
