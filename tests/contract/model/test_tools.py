@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, MessageCall, OfferedTool
 from aos.errors import RunFailed
 from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
-from tests.scripted_model import Say, ScriptedModel, running_model
+from tests.scripted_model import Say, ScriptedModel
 
 SCHEMA = {"type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}}}
 CLOCK = OfferedTool(name="time__now", description="The time.", parameters=SCHEMA)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedModel]:
-    with running_model(models=("base",)) as model:
-        yield model
-
-
-@pytest.fixture
-async def model(server: ScriptedModel) -> AsyncIterator[OpenAIChatModel]:
-    server.requests.clear()
-    server.always(Say("hello"))
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="base", api_key="k"))
-    yield adapter
-    await adapter.close()
 
 
 def a_call(*messages: ChatMessage, tools: tuple[OfferedTool, ...] = (CLOCK,)) -> ModelCall:
@@ -40,10 +23,10 @@ def a_call(*messages: ChatMessage, tools: tuple[OfferedTool, ...] = (CLOCK,)) ->
 
 
 async def test_tools_are_offered_with_their_schema_as_it_is(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
     await model.complete(a_call())
-    [request] = server.requests
+    [request] = endpoint.requests
     assert request.body["tools"] == [
         {
             "type": "function",
@@ -53,14 +36,14 @@ async def test_tools_are_offered_with_their_schema_as_it_is(
 
 
 async def test_without_tools_the_request_says_nothing_of_them(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
     await model.complete(a_call(tools=()))
-    assert set(server.requests[0].body) == {"model", "messages"}
+    assert set(endpoint.requests[0].body) == {"model", "messages"}
 
 
 async def test_earlier_calls_and_results_go_out_under_our_ids(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
     call = MessageCall(tool_call_id="call_00000001_0_0", name="time__now", arguments="{}")
     await model.complete(
@@ -69,7 +52,7 @@ async def test_earlier_calls_and_results_go_out_under_our_ids(
             ChatMessage(role="tool", content="noon", tool_call_id="call_00000001_0_0"),
         )
     )
-    assert server.requests[0].messages[1:] == [
+    assert endpoint.requests[0].messages[1:] == [
         {
             "role": "assistant",
             "content": None,
@@ -86,9 +69,9 @@ async def test_earlier_calls_and_results_go_out_under_our_ids(
 
 
 async def test_calls_are_read_as_the_model_wrote_them_and_its_ids_are_passed_over(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
-    server.script(Say("One moment.", calls=[("time__now", "{broken"), ("nope", {"a": 1})]))
+    endpoint.script(Say("One moment.", calls=[("time__now", "{broken"), ("nope", {"a": 1})]))
     assert await model.complete(a_call()) == ModelAnswer(
         text="One moment.",
         usage=Usage(input_tokens=1, output_tokens=1),
@@ -101,27 +84,27 @@ async def test_calls_are_read_as_the_model_wrote_them_and_its_ids_are_passed_ove
 
 
 async def test_calls_without_a_text_are_an_answer(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
-    server.script(Say(calls=[("time__now", {})]))
+    endpoint.script(Say(calls=[("time__now", {})]))
     answer = await model.complete(a_call())
     assert (answer.text, len(answer.tool_calls)) == ("", 1)
 
 
 async def test_arguments_given_as_an_object_are_read_too(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
     function = {"name": "time__now", "arguments": {"zone": "CET"}}
     message = {"content": None, "tool_calls": [{"function": function}, "rubbish", {}]}
-    server.script(Say(body={"choices": [{"message": message}]}))
+    endpoint.script(Say(body={"choices": [{"message": message}]}))
     answer = await model.complete(a_call())
     assert answer.tool_calls == (AskedCall(name="time__now", arguments='{"zone": "CET"}'),)
 
 
 async def test_calls_of_a_model_that_was_offered_nothing_are_passed_over(
-    server: ScriptedModel, model: OpenAIChatModel
+    endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
-    server.script(Say("Noon.", calls=[("time__now", {})]), Say(calls=[("time__now", {})]))
+    endpoint.script(Say("Noon.", calls=[("time__now", {})]), Say(calls=[("time__now", {})]))
     answer = await model.complete(a_call(tools=()))
     assert (answer.text, answer.tool_calls) == ("Noon.", ())
     with pytest.raises(RunFailed) as caught:

@@ -1,0 +1,1 @@
+"""Tests the ChatModel port on an OpenAI-compatible endpoint."""
