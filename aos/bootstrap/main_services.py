@@ -63,7 +63,7 @@ class MainServices:
         index = self._agents.known
         if index is None:
             return NOTHING_KNOWN
-        states = Counter(str(entry.state) for _, entry in index.of_kind(CardKind.AGENT))
+        states = Counter(str(entry.state) for _, entry in index.list_kind(CardKind.AGENT))
         agents = {state: states[state] for state in ("active", "disabled", "rejected")}
         return {"catalog_version": index.version, "agents": agents}
 

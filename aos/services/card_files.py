@@ -12,8 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from aos.domain.cards.assessment import Assessment
-from aos.domain.cards.catalog import EMPTY_CATALOG, CardKey, SourceCard, plan_publication, status_of
-from aos.domain.cards.check import assess_card, oversized
+from aos.domain.cards.catalog import (
+    EMPTY_CATALOG,
+    CardKey,
+    SourceCard,
+    make_status,
+    plan_publication,
+)
+from aos.domain.cards.check import assess_card, assess_oversized
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.policy import CardPolicy
 
@@ -59,7 +65,7 @@ def _assess(file: Path, policy: CardPolicy) -> tuple[CardKey, Assessment]:
         body = stream.read(MAX_CARD_BYTES + 1)
     kind, card_id = _key(file, body)
     if len(body) > MAX_CARD_BYTES:
-        return (kind, card_id), oversized(file.stat().st_size)
+        return (kind, card_id), assess_oversized(file.stat().st_size)
     return (kind, card_id), assess_card(body, kind=kind, card_id=card_id, policy=policy)[0]
 
 
@@ -105,7 +111,7 @@ def _reports(found: Mapping[CardKey, _Found]) -> list[FileReport]:
 
 def _status(entry: Any) -> dict[str, Any]:
     """The status without what only an upload has."""
-    status = status_of(entry)
+    status = make_status(entry)
     for name in ("source_etag", "catalog_version", "activated_at"):
         status[name] = None
     return status

@@ -1,7 +1,6 @@
-"""Which question does each module answer? `python -m tests.docs.module_map` writes the answer down.
+"""Writes docs/MODULES.md from the docstrings of the modules. Entry point: `module_map`.
 
-The map is docs/MODULES.md: every module of `aos` and `devhost` with the first line of its
-docstring. A test compares; this writes.
+`python -m tests.docs.module_map` writes the page. A test compares the page with the code.
 """
 
 from __future__ import annotations
@@ -17,35 +16,41 @@ PACKAGES = ("aos", "devhost")
 HEAD = """\
 # Modules
 
-Every module, and the one question it answers: the first line of its docstring. Made by
-`.venv/bin/python -m tests.docs.module_map`; a test compares it with the code.
+What each module does, and the class or function to begin with: the first paragraph of its
+docstring. `.venv/bin/python -m tests.docs.module_map` writes this page; a test compares it with
+the code.
 """
 
 
 def module_map() -> str:
-    """The page as it should be."""
+    """Build the text of the page."""
     sections = [HEAD]
     for package in PACKAGES:
         rows = [
-            f"| `{path.relative_to(ROOT)}` | {question} |"
+            f"| `{path.relative_to(ROOT)}` | {summary} |"
             for path in sorted((ROOT / package).rglob("*.py"))
-            if (question := _question(path))
+            if (summary := read_summary(path))
         ]
-        sections.append("\n".join([f"## {package}", "| module | question |", "|---|---|", *rows]))
+        sections.append(
+            "\n".join([f"## {package}", "| module | what it does |", "|---|---|", *rows])
+        )
     return "\n".join(sections) + "\n"
 
 
-def _question(path: Path) -> str:
+def read_summary(path: Path) -> str:
+    """Read the first paragraph of a module's docstring as one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return docstring.partition("\n")[0].replace("|", "\\|")
+    return " ".join(docstring.partition("\n\n")[0].split()).replace("|", "\\|")
 
 
 def main() -> int:
-    """Write the page; say whether it changed."""
+    """Write the page and report whether it changed."""
     new = module_map()
     old = MAP.read_text("utf-8") if MAP.exists() else ""
     MAP.write_text(new, "utf-8")
-    sys.stdout.write("docs/MODULES.md is as it was\n" if new == old else "docs/MODULES.md: new\n")
+    sys.stdout.write(
+        "docs/MODULES.md is unchanged\n" if new == old else "docs/MODULES.md was written\n"
+    )
     return 0
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from aos.domain.cards.effects import NOT_BUILT
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
-from aos.domain.cards.schema import card_model
+from aos.domain.cards.schema import get_card_model
 from aos.domain.json_reader import MAX_DEPTH, MAX_VALUES
 from aos.domain.runs.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
@@ -90,7 +90,7 @@ def test_the_contract_names_every_field_of_a_card_and_no_other(
     kind: CardKind, heading: str
 ) -> None:
     named = {word for row in rows(section("cards", heading)) for word in quoted(row[0])}
-    fields = card_model(kind).model_fields
+    fields = get_card_model(kind).model_fields
     assert named == {field.alias or name for name, field in fields.items()}
 
 

@@ -266,7 +266,7 @@ def test_an_exposed_server_is_used_by_the_sdks_own_client(road: Road) -> None:
         ({"url": "https://169.254.169.254/mcp"}, "link-local"),
         (
             {**EVERYTHING, "env": {"T": "@Microsoft.KeyVault(VaultName=v-1;SecretName=admin)"}},
-            "'admin' is not one that MCP servers may read",
+            "'admin' may not be read by MCP servers",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aos.domain.cards.assessment import CardProblem, CardReference
-from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex, status_of
+from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex, make_status
 from aos.domain.cards.catalog_json import (
     CatalogHead,
     head_from_json,
@@ -64,7 +64,7 @@ async def _read_marker(recorded: Any) -> int:
 
 
 async def _write_status(entry: CatalogEntry) -> Any:
-    return status_to_json(status_of(entry)).decode()
+    return status_to_json(make_status(entry)).decode()
 
 
 CATALOG: tuple[Kind, ...] = (

@@ -23,7 +23,11 @@ from aos.adapters.mcp.masking import Masker, parts_of, secrets_in
 from aos.adapters.mcp.process import Isolation, LaunchPlan, ServerLimits
 from aos.adapters.mcp.stdio import ServerHandle, running_server
 from aos.adapters.mcp.web import is_listed, remote_server
-from aos.domain.cards.operator_rules import command_problem, env_problems, url_problem
+from aos.domain.cards.operator_rules import (
+    find_command_problem,
+    find_env_problems,
+    find_url_problem,
+)
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import McpServerCard, is_secret_reference, parse_secret_reference
 from aos.errors import ConfigurationError, ServerFailed
@@ -147,10 +151,10 @@ class Launcher:
 
     def _check(self, card: McpServerCard) -> None:
         if card.url is not None:
-            problem = url_problem(card.url, self._policy)
+            problem = find_url_problem(card.url, self._policy)
         else:
-            problem = command_problem(card.command or "", card.args, self._policy)
-            problem = problem or next(env_problems(card.env, self._policy), None)
+            problem = find_command_problem(card.command or "", card.args, self._policy)
+            problem = problem or next(find_env_problems(card.env, self._policy), None)
         if problem is not None:
             raise ServerFailed(
                 f"the MCP server {card.server_id!r} is not started: {problem.message};"

@@ -1,8 +1,8 @@
-"""What does an agent card say?
+"""Defines the values of an agent card and builds one from checked JSON. Entry points: `AgentCard`,
+`agent_card_from_dict`.
 
-The values of `aos-config/agents/<agent_id>.json`, and how a card that has been checked becomes
-one (`agent_card_from_dict`). Checking is `aos.domain.cards.check`'s, with pydantic; apps that only
-read published cards do not need it.
+The file is `aos-config/agents/<agent_id>.json`. `aos.domain.cards.check` checks it with pydantic;
+apps that only read published cards do not load pydantic.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ BEHAVIOURS: Mapping[AgentType, str] = {
         " the decision hangs on, ask for it instead of guessing."
     ),
 }
-"""How each `agent_type` behaves: what its instructions hold beside the card's own."""
+"""The instructions that each `agent_type` adds to the card's own."""
 
 REFUSED_PARAMETERS = frozenset({"messages", "model", "tools", "tool_choice", "stream", "n"})
-"""Request parameters that are AOS's own and that a card may not set."""
+"""Request parameters that AOS sets itself and that a card may not set."""
 
 DEFAULT_WINDOW_MESSAGES = 40
 
@@ -41,7 +41,7 @@ _HOME = "home-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolGrant:
-    """Tools of one MCP server that the agent may call; `tools` None means every one."""
+    """Tools of one MCP server that the agent may call. `tools=None` means all of its tools."""
 
     server_id: str
     tools: tuple[str, ...] | None = None
@@ -50,7 +50,7 @@ class ToolGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentLimits:
-    """What one run, or one day, may spend; None means no limit of the card's own."""
+    """The limits of one run and of one day. None means that the card sets no limit."""
 
     max_turns: int
     max_tool_calls: int
@@ -62,7 +62,7 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Wake the agent by the clock: five cron fields in an IANA time zone."""
+    """Wakes the agent by the clock: five cron fields in an IANA time zone."""
 
     cron: str
     message: str
@@ -72,7 +72,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTrigger:
-    """Wake the agent by a CloudEvent of this type."""
+    """Wakes the agent when a CloudEvent of this type arrives."""
 
     type: str
     conversation: str
@@ -81,7 +81,8 @@ class EventTrigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """How much of a conversation the model sees, and how long it is kept (None: for ever)."""
+    """How many messages the model sees and how many days a conversation is kept (None: for
+    ever)."""
 
     window_messages: int = DEFAULT_WINDOW_MESSAGES
     ttl_days: int | None = None
@@ -89,7 +90,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCard:
-    """An agent, described. `conversation` of a wake-up is an id or `new`."""
+    """The description of one agent."""
 
     agent_id: str
     purpose: str
@@ -111,49 +112,50 @@ class AgentCard:
     labels: Mapping[str, Any] = field(default_factory=dict)
 
 
-def home_of(agent_id: str) -> str:
-    """The conversation that the agent is woken in unless its card names another."""
+def name_home(agent_id: str) -> str:
+    """Return the id of the conversation that wakes the agent unless its card names another."""
     return f"{_HOME}{agent_id}"
 
 
-def owner_of_home(conversation_id: str) -> str | None:
-    """The owner that alone may begin this conversation; None: it is not an agent's home."""
+def find_home_owner(conversation_id: str) -> str | None:
+    """Return the only owner that may begin this conversation, or None if it is not an agent's
+    home."""
     agent_id = conversation_id.removeprefix(_HOME)
     is_home = agent_id != conversation_id and is_card_id(agent_id)
     return f"agent:{agent_id}" if is_home else None
 
 
 def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None = None) -> AgentCard:
-    """The card that this JSON object says; the object has been checked before.
+    """Build the card from its JSON object, which must have been checked before.
 
-    Fields of later versions are passed over, so that an older app can read a newer catalog.
+    Unknown fields are ignored, so that an older app can read a newer catalog.
     """
     agent_id = raw["agent_id"]
     wake = raw.get("wake", {})
     return AgentCard(
         agent_id=agent_id,
         purpose=raw["purpose"],
-        limits=_limits(raw.get("limits", {}), bounds or LimitBounds()),
+        limits=_build_limits(raw.get("limits", {}), bounds or LimitBounds()),
         agent_type=raw.get("agent_type", "PurposeDrivenAgent"),
         purpose_scope=raw.get("purpose_scope", ""),
         instructions=raw.get("instructions", ""),
         adapter_name=raw.get("adapter_name"),
         adapter_required=raw.get("adapter_required", False),
-        mcp_tools=tuple(tool_grant(grant) for grant in raw.get("mcp_tools", ())),
+        mcp_tools=tuple(parse_tool_grant(grant) for grant in raw.get("mcp_tools", ())),
         enabled=raw.get("enabled", True),
         model=raw.get("model"),
         parameters=dict(raw.get("parameters", {})),
         team=tuple(raw.get("team", ())),
-        schedules=tuple(_schedule(s, agent_id) for s in wake.get("schedules", ())),
-        events=tuple(_event(e, agent_id) for e in wake.get("events", ())),
-        memory=_memory(raw.get("memory", {})),
+        schedules=tuple(_build_schedule(s, agent_id) for s in wake.get("schedules", ())),
+        events=tuple(_build_event(e, agent_id) for e in wake.get("events", ())),
+        memory=_build_memory(raw.get("memory", {})),
         on_busy=raw.get("on_busy", "enqueue"),
         labels=dict(raw.get("labels", {})),
     )
 
 
-def tool_grant(raw: str | Mapping[str, Any]) -> ToolGrant:
-    """One entry of `mcp_tools`: `"github"`, `"github/create_issue"`, or an object."""
+def parse_tool_grant(raw: str | Mapping[str, Any]) -> ToolGrant:
+    """Parse one entry of `mcp_tools`: `"github"`, `"github/create_issue"`, or an object."""
     if isinstance(raw, str):
         server_id, _, tool = raw.partition("/")
         return ToolGrant(server_id=server_id, tools=(tool,) if tool else None)
@@ -165,11 +167,13 @@ def tool_grant(raw: str | Mapping[str, Any]) -> ToolGrant:
     )
 
 
-def references(raw: Mapping[str, Any]) -> tuple[CardReference, ...]:
-    """The other cards that a checked agent card names."""
+def list_references(raw: Mapping[str, Any]) -> tuple[CardReference, ...]:
+    """List the other cards that a checked agent card names."""
     servers = [
         CardReference(
-            path=f"mcp_tools[{i}]", kind=CardKind.MCP_SERVER, card_id=tool_grant(grant).server_id
+            path=f"mcp_tools[{i}]",
+            kind=CardKind.MCP_SERVER,
+            card_id=parse_tool_grant(grant).server_id,
         )
         for i, grant in enumerate(raw.get("mcp_tools", ()))
     ]
@@ -180,8 +184,8 @@ def references(raw: Mapping[str, Any]) -> tuple[CardReference, ...]:
     return (*servers, *team)
 
 
-def system_prompt(card: AgentCard) -> str:
-    """What the model is told before the conversation: purpose, scope, type, instructions."""
+def build_system_prompt(card: AgentCard) -> str:
+    """Build the system message: id, purpose, scope, agent type and instructions."""
     parts = [f"You are the agent {card.agent_id!r}.", f"Your purpose: {card.purpose.strip()}"]
     if scope := card.purpose_scope.strip():
         parts.append(f"Your scope: {scope}")
@@ -192,7 +196,7 @@ def system_prompt(card: AgentCard) -> str:
     return "\n\n".join(parts)
 
 
-def _limits(raw: Mapping[str, Any], bounds: LimitBounds) -> AgentLimits:
+def _build_limits(raw: Mapping[str, Any], bounds: LimitBounds) -> AgentLimits:
     return AgentLimits(
         max_turns=raw.get("max_turns") or bounds.max_turns,
         max_tool_calls=raw.get("max_tool_calls") or bounds.max_tool_calls,
@@ -204,24 +208,24 @@ def _limits(raw: Mapping[str, Any], bounds: LimitBounds) -> AgentLimits:
     )
 
 
-def _schedule(raw: Mapping[str, Any], agent_id: str) -> Schedule:
+def _build_schedule(raw: Mapping[str, Any], agent_id: str) -> Schedule:
     return Schedule(
         cron=raw["cron"],
         message=raw["message"],
-        conversation=raw.get("conversation") or home_of(agent_id),
+        conversation=raw.get("conversation") or name_home(agent_id),
         time_zone=raw.get("time_zone", "UTC"),
     )
 
 
-def _event(raw: Mapping[str, Any], agent_id: str) -> EventTrigger:
+def _build_event(raw: Mapping[str, Any], agent_id: str) -> EventTrigger:
     return EventTrigger(
         type=raw["type"],
-        conversation=raw.get("conversation") or home_of(agent_id),
+        conversation=raw.get("conversation") or name_home(agent_id),
         message=raw.get("message", ""),
     )
 
 
-def _memory(raw: Mapping[str, Any]) -> Memory:
+def _build_memory(raw: Mapping[str, Any]) -> Memory:
     return Memory(
         window_messages=raw.get("window_messages", DEFAULT_WINDOW_MESSAGES),
         ttl_days=raw.get("ttl_days"),

@@ -1,4 +1,4 @@
-"""Holds what was found out about an uploaded card. Entry point: `Assessment`."""
+"""Defines the result of checking an uploaded card. Entry point: `Assessment`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from dataclasses import dataclass
 from aos.domain.cards.identity import CardKind
 
 MAX_PROBLEMS = 20
-"""What is reported about one card, at most."""
+"""The most problems that are reported for one card."""
 LONGEST_COMPARED = 128
-"""In characters, of a word that a known one is looked for to."""
+"""Longer words are cut to this many characters before they are compared with known words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardProblem:
-    """One thing wrong with a card: where, what, and what to write instead."""
+    """One problem of a card: its path, what is wrong, and what to write instead."""
 
     path: str
     message: str
     hint: str
 
     def to_dict(self) -> dict[str, str]:
-        """The form of status files and of `invalid_card`'s details."""
+        """Return the form that status files and the details of `invalid_card` use."""
         return {"path": self.path, "message": self.message, "hint": self.hint}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardReference:
-    """A card that another one names: a warning as long as it does not exist."""
+    """A card that another card names. It is reported as a warning while it does not exist."""
 
     path: str
     kind: CardKind
@@ -39,7 +39,7 @@ class CardReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """What was found out about one uploaded card; without `errors` it may go live."""
+    """The result of checking one uploaded card. A card without `errors` may go live."""
 
     digest: str | None
     enabled: bool = True
@@ -49,12 +49,17 @@ class Assessment:
     references: tuple[CardReference, ...] = ()
 
 
-def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
-    """The known word most like `word` (case, `_` and `-` aside), if one is like it at all."""
-    plain = {_letters(k): k for k in sorted(known)}
-    found = difflib.get_close_matches(_letters(word[:LONGEST_COMPARED]), plain, n=1, cutoff=cutoff)
+def find_nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Find the known word that is most similar, or None if no word is similar enough.
+
+    Case, `_` and `-` are ignored.
+    """
+    plain = {_strip_separators(k): k for k in sorted(known)}
+    found = difflib.get_close_matches(
+        _strip_separators(word[:LONGEST_COMPARED]), plain, n=1, cutoff=cutoff
+    )
     return plain[found[0]] if found else None
 
 
-def _letters(word: str) -> str:
+def _strip_separators(word: str) -> str:
     return re.sub(r"[_\-\s]", "", word.casefold())

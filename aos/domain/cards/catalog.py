@@ -1,9 +1,9 @@
-"""What is published, and what follows from a listing of `aos-config`?
+"""Holds the published catalog and plans the next one from a listing of `aos-config`. Entry point:
+`plan_publication`.
 
-`CatalogIndex` is one published catalog: for every card its state, the digest that serves, and
-what its author is told. `plan_publication` is the pure step from one index to the next. Two
-numbers count: `version` rises when anything is said anew about a card, `revision` with every
-index, also when only the ETag of an unchanged card is new.
+`CatalogIndex` is one published catalog. It holds for each card its state, the digest that serves,
+and the problems reported to its author. `version` rises when a card's status changes. `revision`
+rises with every index, even if only the ETag of an unchanged card is new.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aos.domain.wire_time import to_wire_time
 
 CardState: TypeAlias = Literal["active", "rejected", "disabled", "removed"]
 CardKey: TypeAlias = tuple[CardKind, str]
-"""A card's kind and the id that its file's name claims."""
+"""A card's kind and the id in its file name."""
 
 MAX_HISTORY = 20
 MAX_REMOVED = 10_000
@@ -28,7 +28,8 @@ NOT_UPLOADED = "not uploaded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardVersion:
-    """A card that served, or serves: its digest, since which catalog version, and when."""
+    """A card that serves or has served: its digest, its first catalog version, and when it
+    began."""
 
     digest: str
     catalog_version: int
@@ -37,11 +38,12 @@ class CardVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """One card, as the catalog has it.
+    """One card in the catalog.
 
-    `digest` and `source_etag` are those of the last upload (digest None: too large to be read);
-    `serving_digest` is what works now, the last good one, and `enabled` what that one says.
-    `history` holds what served, newest first; the first is what serves, unless removed.
+    `digest` and `source_etag` belong to the last upload; `digest` is None if the file is too large
+    to be read. `serving_digest` is the last valid upload, which serves now; `enabled` is read from
+    it. `history` lists the versions that served, newest first. Its first item serves now, unless
+    the card is removed.
     """
 
     state: CardState
@@ -59,18 +61,19 @@ class CatalogEntry:
 
     @property
     def activated_at(self) -> datetime | None:
-        """Since when the serving card serves."""
+        """When the serving version began to serve."""
         return self.history[0].activated_at if self.serving_digest else None
 
     @property
     def runs(self) -> bool:
-        """Is it serving and enabled?"""
+        """Whether a version serves and is enabled."""
         return self.serving_digest is not None and self.enabled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogIndex:
-    """A published catalog. `previous` is the digest of the index before: a hash chain."""
+    """A published catalog. `previous` is the digest of the index before it, so that the indexes
+    form a hash chain."""
 
     version: int = 0
     revision: int = 0
@@ -80,11 +83,11 @@ class CatalogIndex:
     entries: Mapping[CardKey, CatalogEntry] = field(default_factory=dict)
 
     def entry(self, kind: CardKind, card_id: str) -> CatalogEntry | None:
-        """The card, be it active, rejected, disabled or removed."""
+        """Return the card's entry in any state (active, rejected, disabled, removed), or None."""
         return self.entries.get((kind, card_id))
 
-    def of_kind(self, kind: CardKind) -> Iterator[tuple[str, CatalogEntry]]:
-        """Every card of a kind, by id."""
+    def list_kind(self, kind: CardKind) -> Iterator[tuple[str, CatalogEntry]]:
+        """List the entries of one kind, ordered by id."""
         found = [(card_id, e) for (k, card_id), e in self.entries.items() if k is kind]
         return iter(sorted(found))
 
@@ -94,7 +97,7 @@ EMPTY_CATALOG = CatalogIndex()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
-    """One card blob as listed in `aos-config`."""
+    """One card blob in a listing of `aos-config`."""
 
     kind: CardKind
     card_id: str
@@ -103,50 +106,50 @@ class SourceCard:
 
     @property
     def key(self) -> CardKey:
-        """Its place in the catalog."""
+        """The card's key in the catalog."""
         return (self.kind, self.card_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardChange:
-    """How one card differs between two catalogs."""
+    """The difference of one card between two catalogs."""
 
     kind: CardKind
     card_id: str
     before: CatalogEntry | None
     after: CatalogEntry
     purpose: str = ""
-    """What the agent is for, where its card was judged for this catalog."""
+    """The agent's purpose, if its card was assessed for this catalog."""
 
     @property
-    def serves_anew(self) -> bool:
-        """Does another card serve than before?"""
+    def has_new_version(self) -> bool:
+        """Whether another version serves than before."""
         before = self.before.serving_digest if self.before else None
         return self.after.serving_digest != before
 
     @property
     def started(self) -> bool:
-        """May it run now, and might not before (`AgentInitialized`)?"""
+        """Whether the card may run now and might not run before (event `AgentInitialized`)."""
         return self.after.runs and not (self.before is not None and self.before.runs)
 
     @property
     def stopped(self) -> bool:
-        """Might it run before, and may not now (`AgentStopped`)?"""
+        """Whether the card might run before and may not run now (event `AgentStopped`)."""
         return self.before is not None and self.before.runs and not self.after.runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """The next index, and what changes with it; `index` None: there is nothing to publish."""
+    """The next index and the changes in it. `index` is None if nothing is to be published."""
 
     index: CatalogIndex | None
     changes: tuple[CardChange, ...] = ()
 
 
-def to_assess(
+def find_unassessed(
     index: CatalogIndex, listing: Iterable[SourceCard], *, policy: str
 ) -> list[SourceCard]:
-    """The cards whose upload has not been judged yet, or was judged by another policy."""
+    """List the cards whose upload has not been assessed yet, or was assessed by another policy."""
     if index.policy != policy:
         return list(listing)
     known = index.entries
@@ -166,24 +169,27 @@ def plan_publication(
     policy: str,
     now: datetime,
 ) -> Publication:
-    """The catalog that follows from a complete listing.
+    """Compute the catalog that follows from a complete listing.
 
-    `assessed` holds ETag and verdict of the cards that were read; a listed card that is neither
-    there nor known vanished while it was read, and waits for the next listing. A card that was
-    rejected leaves its predecessor serving; a card that is not listed is removed.
+    `assessed` holds the ETag and the assessment of each card that was read. A listed card that is
+    neither in `assessed` nor known was deleted while it was read; the next listing decides about
+    it. After a rejected upload the previous version keeps serving. A card that is not listed is
+    removed.
     """
-    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # what the index can hold
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the index stores milliseconds
     version, revision = previous.version + 1, previous.revision + 1
     entries = dict(previous.entries)
     listed = {source.key for source in listing}
     for key, (etag, assessment) in assessed.items():
-        entries[key] = _assessed(entries.get(key), etag, assessment, version=version, now=now)
+        entries[key] = _apply_assessment(
+            entries.get(key), etag, assessment, version=version, now=now
+        )
     for key, entry in previous.entries.items():
         if key not in listed and key not in assessed and entry.state != "removed":
-            entries[key] = _removed(entry)
-    entries = {key: _warned(entry, entries) for key, entry in entries.items()}
+            entries[key] = _mark_removed(entry)
+    entries = {key: _add_warnings(entry, entries) for key, entry in entries.items()}
     touched = [key for key in entries if entries[key] != previous.entries.get(key)]
-    said_anew = [key for key in touched if _says_anew(previous.entries.get(key), entries[key])]
+    said_anew = [key for key in touched if _is_news(previous.entries.get(key), entries[key])]
     if not touched and policy == previous.policy:
         return Publication(index=None)
     for key in touched:
@@ -198,16 +204,16 @@ def plan_publication(
         previous=previous_digest,
         policy=policy,
         published_at=now,
-        entries=_without_oldest_removed(entries),
+        entries=_drop_oldest_removed(entries),
     )
-    changes = _changes(previous, entries, said_anew, assessed)
+    changes = _list_changes(previous, entries, said_anew, assessed)
     return Publication(index=index, changes=changes)
 
 
-def status_if_uploaded(
+def predict_status(
     index: CatalogIndex, key: CardKey, assessment: Assessment, *, now: datetime
 ) -> dict[str, Any]:
-    """The status that a card would get if it were uploaded now."""
+    """Compute the status that a card would get if it were uploaded now."""
     plan = plan_publication(
         index,
         previous_digest=None,
@@ -221,11 +227,11 @@ def status_if_uploaded(
         now=now,
     )
     assert plan.index is not None
-    return status_of(plan.index.entries[key]) | {"source_etag": None}
+    return make_status(plan.index.entries[key]) | {"source_etag": None}
 
 
-def status_of(entry: CatalogEntry) -> dict[str, Any]:
-    """The status file of a card."""
+def make_status(entry: CatalogEntry) -> dict[str, Any]:
+    """Build the content of a card's status file."""
     return {
         "state": entry.state,
         "digest": entry.digest,
@@ -238,10 +244,10 @@ def status_of(entry: CatalogEntry) -> dict[str, Any]:
     }
 
 
-def _assessed(
+def _apply_assessment(
     before: CatalogEntry | None, etag: str, found: Assessment, *, version: int, now: datetime
 ) -> CatalogEntry:
-    """The entry after an upload was judged."""
+    """Return the entry after an upload was assessed."""
     entry = before or CatalogEntry(state="rejected", digest=None, source_etag=None)
     upload = replace(
         entry,
@@ -266,7 +272,7 @@ def _assessed(
     )
 
 
-def _removed(entry: CatalogEntry) -> CatalogEntry:
+def _mark_removed(entry: CatalogEntry) -> CatalogEntry:
     return CatalogEntry(
         state="removed",
         digest=entry.digest,
@@ -276,18 +282,18 @@ def _removed(entry: CatalogEntry) -> CatalogEntry:
     )
 
 
-def _warned(entry: CatalogEntry, entries: Mapping[CardKey, CatalogEntry]) -> CatalogEntry:
-    """The entry with a warning for each card that it names and that does not serve (yet)."""
-    missing = [r for r in entry.references if not _serves(entries.get((r.kind, r.card_id)))]
-    warnings = (*entry.own_warnings, *(_missing_card(reference) for reference in missing))
+def _add_warnings(entry: CatalogEntry, entries: Mapping[CardKey, CatalogEntry]) -> CatalogEntry:
+    """Return the entry with a warning for each card that it names and that does not serve yet."""
+    missing = [r for r in entry.references if not _is_serving(entries.get((r.kind, r.card_id)))]
+    warnings = (*entry.own_warnings, *(_warn_missing_card(reference) for reference in missing))
     return entry if warnings == entry.warnings else replace(entry, warnings=warnings)
 
 
-def _serves(entry: CatalogEntry | None) -> bool:
+def _is_serving(entry: CatalogEntry | None) -> bool:
     return entry is not None and entry.serving_digest is not None
 
 
-def _missing_card(reference: CardReference) -> CardProblem:
+def _warn_missing_card(reference: CardReference) -> CardProblem:
     what = "MCP server" if reference.kind is CardKind.MCP_SERVER else "agent"
     return CardProblem(
         path=reference.path,
@@ -296,12 +302,12 @@ def _missing_card(reference: CardReference) -> CardProblem:
     )
 
 
-def _says_anew(before: CatalogEntry | None, after: CatalogEntry) -> bool:
-    """Is more new than the upload's ETag?"""
+def _is_news(before: CatalogEntry | None, after: CatalogEntry) -> bool:
+    """Whether more has changed than the ETag of the upload."""
     return before is None or replace(after, source_etag=before.source_etag) != before
 
 
-def _changes(
+def _list_changes(
     previous: CatalogIndex,
     entries: Mapping[CardKey, CatalogEntry],
     keys: Iterable[CardKey],
@@ -319,10 +325,10 @@ def _changes(
     )
 
 
-def _without_oldest_removed(
+def _drop_oldest_removed(
     entries: Mapping[CardKey, CatalogEntry],
 ) -> Mapping[CardKey, CatalogEntry]:
-    """The entries, with at most `MAX_REMOVED` removed cards remembered."""
+    """Keep at most `MAX_REMOVED` removed cards; drop the oldest."""
     removed = sorted((e.revision, k) for k, e in entries.items() if e.state == "removed")
     forgotten = {key for _, key in removed[: max(0, len(removed) - MAX_REMOVED)]}
     return {key: entry for key, entry in entries.items() if key not in forgotten}

@@ -1,7 +1,8 @@
-"""How is a catalog written down?
+"""Writes the catalog's blobs as JSON and reads them. Entry points: `index_to_json`, `head_to_json`.
 
-The index blob (`catalog/index/<sha256>.json`), the head that names it (`catalog/head.json`), and
-the marker of complete status files. Empty fields are left out: 1,000 cards are about 300 KB.
+The blobs are the index (`catalog/index/<sha256>.json`), the head that names the current index
+(`catalog/head.json`), and the marker of complete status files. Empty fields are left out: 1,000
+cards are about 300 KB.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogHead:
-    """The one small blob that everybody checks: which index is published."""
+    """The small blob that names the published index. All readers poll it."""
 
     version: int
     revision: int
@@ -33,7 +34,7 @@ class CatalogHead:
 
 
 def index_to_json(index: CatalogIndex) -> tuple[str, bytes]:
-    """The index as bytes, and their digest, which is its name."""
+    """Write the index; return its digest, which names the blob, and its bytes."""
     raw: dict[str, Any] = {
         "schema": SCHEMA,
         "version": index.version,
@@ -43,13 +44,13 @@ def index_to_json(index: CatalogIndex) -> tuple[str, bytes]:
         "published_at": to_wire_time(index.published_at),
     }
     for kind in CardKind:
-        raw[kind.value] = {card_id: _entry_to_raw(e) for card_id, e in index.of_kind(kind)}
+        raw[kind.value] = {card_id: _entry_to_raw(e) for card_id, e in index.list_kind(kind)}
     body = _to_bytes(raw)
     return hashlib.sha256(body).hexdigest(), body
 
 
 def index_from_json(body: bytes) -> CatalogIndex:
-    """The index that these bytes hold."""
+    """Read an index from its bytes."""
     raw = json.loads(body)
     return CatalogIndex(
         version=raw["version"],
@@ -66,7 +67,7 @@ def index_from_json(body: bytes) -> CatalogIndex:
 
 
 def head_to_json(head: CatalogHead) -> bytes:
-    """The head as bytes."""
+    """Write the head."""
     return _to_bytes(
         {
             "schema": SCHEMA,
@@ -79,7 +80,7 @@ def head_to_json(head: CatalogHead) -> bytes:
 
 
 def head_from_json(body: bytes) -> CatalogHead:
-    """The head that these bytes hold."""
+    """Read a head from its bytes."""
     raw = json.loads(body)
     return CatalogHead(
         version=raw["version"],
@@ -90,17 +91,17 @@ def head_from_json(body: bytes) -> CatalogHead:
 
 
 def marker_to_json(*, version: int, revision: int) -> bytes:
-    """The marker: up to this revision all status files are written."""
+    """Write the marker: all status files up to this revision are written."""
     return _to_bytes({"schema": SCHEMA, "version": version, "revision": revision})
 
 
 def marker_from_json(body: bytes) -> int:
-    """The revision up to which all status files are written."""
+    """Read from the marker the revision up to which all status files are written."""
     return int(json.loads(body)["revision"])
 
 
 def status_to_json(status: Mapping[str, Any]) -> bytes:
-    """A status file, for people to read."""
+    """Write a status file, indented for people."""
     return write_json(status, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -133,9 +134,9 @@ def _entry_from_raw(raw: Mapping[str, Any]) -> CatalogEntry:
         enabled=raw.get("enabled", False),
         catalog_version=raw.get("catalog_version", 0),
         revision=raw.get("revision", 0),
-        errors=_problems(raw.get("errors", ())),
-        own_warnings=_problems(raw.get("own_warnings", ())),
-        warnings=_problems(raw.get("warnings", ())),
+        errors=_read_problems(raw.get("errors", ())),
+        own_warnings=_read_problems(raw.get("own_warnings", ())),
+        warnings=_read_problems(raw.get("warnings", ())),
         references=tuple(
             CardReference(path=path, kind=CardKind(kind), card_id=card_id)
             for path, kind, card_id in raw.get("references", ())
@@ -147,7 +148,7 @@ def _entry_from_raw(raw: Mapping[str, Any]) -> CatalogEntry:
     )
 
 
-def _problems(raw: Iterable[Mapping[str, str]]) -> tuple[CardProblem, ...]:
+def _read_problems(raw: Iterable[Mapping[str, str]]) -> tuple[CardProblem, ...]:
     return tuple(CardProblem(path=p["path"], message=p["message"], hint=p["hint"]) for p in raw)
 
 

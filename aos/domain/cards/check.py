@@ -1,7 +1,7 @@
-"""May this uploaded card go live, and if not, why?
+"""Checks an uploaded card and reports its problems. Entry point: `assess_card`.
 
-`assess_card` is the whole check of one card, from its bytes and the operator's policy: JSON, types
-and fields, the file's name, and the rules of its kind. Pydantic is loaded by the first card.
+The check covers JSON, types and fields, the file's name, and the rules of the card's kind under the
+operator's policy. Pydantic is imported when the first card is checked.
 """
 
 from __future__ import annotations
@@ -9,48 +9,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aos.domain.cards.agent_card import references
-from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, nearest
-from aos.domain.cards.effects import effect_warnings
+from aos.domain.cards.agent_card import list_references
+from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, find_nearest
+from aos.domain.cards.effects import find_effect_warnings
 from aos.domain.cards.identity import ID_RULE, MAX_CARD_BYTES, CardKind, digest_of, is_card_id
-from aos.domain.cards.operator_rules import server_problems, server_warnings
+from aos.domain.cards.operator_rules import find_server_problems, find_server_warnings
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.json_reader import ROOT, JsonTextError, parse_json
 
 MAX_TEXT = 300
-"""The longest text that is reported about a card, in characters."""
+"""The longest path, message or hint of a reported problem, in characters."""
 
 
 def assess_card(
     body: bytes, *, kind: CardKind, card_id: str, policy: CardPolicy
 ) -> tuple[Assessment, dict[str, Any] | None]:
-    """What is to be said about a card, and its JSON object if it may go live.
+    """Check one card; return the assessment, and the card's JSON object if it may go live.
 
-    `card_id` is what the file's name claims.
+    `card_id` is the id in the file's name.
     """
     digest = digest_of(body)
     raw, problems = _read(body)
     if raw is not None:
-        problems = _problems(raw, kind, card_id, policy)
+        problems = _find_problems(raw, kind, card_id, policy)
     elif not is_card_id(card_id):
-        problems = [*_name_problems(None, kind, card_id), *problems]
+        problems = [*_find_name_problems(None, kind, card_id), *problems]
     if problems or raw is None:
-        return Assessment(digest=digest, errors=_bounded(problems)), None
+        return Assessment(digest=digest, errors=_cut_problems(problems)), None
     is_server = kind is CardKind.MCP_SERVER
     assessment = Assessment(
         digest=digest,
         enabled=raw.get("enabled", True),
         purpose="" if is_server else raw["purpose"],
-        warnings=_bounded(
-            [*(server_warnings(raw, policy) if is_server else ()), *effect_warnings(raw, kind)]
+        warnings=_cut_problems(
+            [
+                *(find_server_warnings(raw, policy) if is_server else ()),
+                *find_effect_warnings(raw, kind),
+            ]
         ),
-        references=() if is_server else references(raw),
+        references=() if is_server else list_references(raw),
     )
     return assessment, raw
 
 
-def oversized(size: int) -> Assessment:
-    """The verdict on a card that is too large to be read: `size` in bytes."""
+def assess_oversized(size: int) -> Assessment:
+    """Return the assessment of a card that is too large to be read. `size` is in bytes."""
     problem = CardProblem(
         path=ROOT,
         message=f"the card has {size:,} bytes, the limit is {MAX_CARD_BYTES:,}",
@@ -59,7 +62,7 @@ def oversized(size: int) -> Assessment:
     return Assessment(digest=None, errors=(problem,))
 
 
-def _bounded(problems: Sequence[CardProblem]) -> tuple[CardProblem, ...]:
+def _cut_problems(problems: Sequence[CardProblem]) -> tuple[CardProblem, ...]:
     return tuple(
         CardProblem(path=_cut(p.path), message=_cut(p.message), hint=_cut(p.hint))
         for p in problems[:MAX_PROBLEMS]
@@ -72,60 +75,60 @@ def _cut(text: str) -> str:
 
 def _read(body: bytes) -> tuple[dict[str, Any] | None, list[CardProblem]]:
     if len(body) > MAX_CARD_BYTES:
-        return None, list(oversized(len(body)).errors)
+        return None, list(assess_oversized(len(body)).errors)
     try:
         value = parse_json(body, max_bytes=MAX_CARD_BYTES)
     except JsonTextError as error:
         return None, [CardProblem(path=error.path, message=error.message, hint=error.hint)]
     if not isinstance(value, dict):
         hint = 'write an object: {"…": …}'
-        return None, [CardProblem(path=ROOT, message="the card is no JSON object", hint=hint)]
+        return None, [CardProblem(path=ROOT, message="the card is not a JSON object", hint=hint)]
     return value, []
 
 
-def _problems(
+def _find_problems(
     raw: dict[str, Any], kind: CardKind, card_id: str, policy: CardPolicy
 ) -> list[CardProblem]:
     from pydantic import ValidationError
 
-    from aos.domain.cards.error_texts import problems_of
-    from aos.domain.cards.schema import card_model
+    from aos.domain.cards.error_texts import describe_errors
+    from aos.domain.cards.schema import get_card_model
 
-    names = _name_problems(raw.get(kind.id_field), kind, card_id)
+    names = _find_name_problems(raw.get(kind.id_field), kind, card_id)
     try:
-        card_model(kind).model_validate(raw)
+        get_card_model(kind).model_validate(raw)
     except ValidationError as error:
-        return [*names, *problems_of(error, raw, kind)]
+        return [*names, *describe_errors(error, raw, kind)]
     match kind:
         case CardKind.AGENT:
-            rules = [*_limit_problems(raw, policy), *_model_problems(raw, policy)]
+            rules = [*_find_limit_problems(raw, policy), *_find_model_problems(raw, policy)]
         case CardKind.MCP_SERVER:
-            rules = server_problems(raw, policy)
+            rules = find_server_problems(raw, policy)
     return [*names, *rules]
 
 
-def _name_problems(claimed: Any, kind: CardKind, card_id: str) -> list[CardProblem]:
-    """The file's name must be a valid id, and the card must say the same one."""
+def _find_name_problems(claimed: Any, kind: CardKind, card_id: str) -> list[CardProblem]:
+    """Check that the file's name holds a valid id and that the card states the same id."""
     name = kind.blob_name(card_id)
     if not is_card_id(card_id):
-        message = f"the file name {name!r} holds no valid id"
-        hint = f"name the file {kind.value}/<id>.json, the id being {ID_RULE}"
+        message = f"the file name {name!r} does not hold a valid id"
+        hint = f"name the file {kind.value}/<id>.json; an id is {ID_RULE}"
         return [CardProblem(path=kind.id_field, message=message, hint=hint)]
     if not isinstance(claimed, str) or claimed == card_id:
         return []
-    message = f"{kind.id_field} is {claimed[:63]!r}, but the file is {name!r}"
+    message = f"{kind.id_field} is {claimed[:63]!r}, but the file name is {name!r}"
     hint = f'write "{kind.id_field}": "{card_id}"'
     if is_card_id(claimed):
         hint += f", or name the file {kind.blob_name(claimed)}"
     return [CardProblem(path=kind.id_field, message=message, hint=hint)]
 
 
-def _limit_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+def _find_limit_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
     limits = raw.get("limits", {})
     return [
         CardProblem(
             path=f"limits.{name}",
-            message=f"{limits[name]} is more than the bound of {bound}",
+            message=f"{limits[name]} is more than the operator's limit of {bound}",
             hint=f"write a number from 1 to {bound}",
         )
         for name, bound in policy.bounds.by_name().items()
@@ -133,11 +136,11 @@ def _limit_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProb
     ]
 
 
-def _model_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+def _find_model_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
     model, allowed = raw.get("model"), policy.allowed_models
     if model is None or allowed is None or model in allowed:
         return []
-    near = nearest(model, allowed, cutoff=0.0)
+    near = find_nearest(model, allowed, cutoff=0.0)
     message = f"the model {model!r} is not in AOS_MODELS"
     if near is not None:
         message += f"; the nearest there is {near!r}"

@@ -1,4 +1,4 @@
-"""Is this a cron expression of five fields?"""
+"""Checks cron expressions of five fields. Entry point: `find_cron_problem`."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ _FIELDS = (
 _PART = re.compile(r"(\*|[0-9a-z]{1,4}(?:-[0-9a-z]{1,4})?)(?:/([0-9]{1,4}))?", re.IGNORECASE)
 
 
-def cron_problem(text: str) -> str | None:
-    """What is wrong with it, or None: minute, hour, day of month, month, day of week."""
+def find_cron_problem(text: str) -> str | None:
+    """Describe what is wrong with a cron expression, or return None if it is valid.
+
+    The fields are minute, hour, day of month, month and day of week.
+    """
     fields = text.split()
     if len(fields) != len(_FIELDS):
-        return f"a cron expression has five fields, {text!r} has {len(fields)}"
+        return f"a cron expression has five fields, but {text!r} has {len(fields)}"
     for index, field in enumerate(fields):
         name, low, high = _FIELDS[index]
-        if not all(_part_is_valid(part, index) for part in field.split(",")):
-            return f"{field!r} is no {name} of a cron expression ({low} to {high})"
+        if not all(_is_valid_part(part, index) for part in field.split(",")):
+            return f"{field!r} is not a valid {name} of a cron expression ({low} to {high})"
     return None
 
 
-def _part_is_valid(part: str, index: int) -> bool:
+def _is_valid_part(part: str, index: int) -> bool:
     match = _PART.fullmatch(part)
     if match is None or (match[2] is not None and int(match[2]) == 0):
         return False
     if match[1] == "*":
         return True
-    numbers = [_number(word, index) for word in match[1].split("-")]
+    numbers = [_parse_number(word, index) for word in match[1].split("-")]
     _, low, high = _FIELDS[index]
     if any(number is None or not low <= number <= high for number in numbers):
         return False
     return len(numbers) == 1 or (numbers[0] or 0) <= (numbers[1] or 0)
 
 
-def _number(word: str, index: int) -> int | None:
+def _parse_number(word: str, index: int) -> int | None:
     if word.isdigit():
         return int(word)
     names = _NAMES.get(index, [])

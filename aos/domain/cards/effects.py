@@ -1,8 +1,7 @@
-"""Finds what a valid card asks for and AOS does not do. Entry point: `effect_warnings`.
+"""Warns about fields of a valid card that have no effect. Entry point: `find_effect_warnings`.
 
-A field that is decided and not built yet is accepted, so that a card need not change when it is
-built; until then its status says that it has no effect. So does a field that another field makes
-useless.
+A planned field is accepted before it is built, so that a card need not change later; until then the
+card's status has a warning. A field that another field makes useless gets a warning too.
 """
 
 from __future__ import annotations
@@ -19,20 +18,23 @@ NOT_BUILT: Mapping[str, str] = {
     "memory.ttl_days": "conversations are kept for ever",
     "limits.max_tokens_per_day": "limits.max_tokens_per_run holds for each run",
 }
-"""Fields of an agent card that nothing acts on yet, and what to do instead. Remove an entry with
-the commit that builds the field; docs/contracts/not-yet.md says the same."""
+"""Fields of an agent card that AOS does not act on yet, and what to do instead.
+
+Remove an entry in the commit that builds the field; docs/contracts/not-yet.md lists the same
+fields.
+"""
 
 
-def effect_warnings(raw: Mapping[str, Any], kind: CardKind) -> list[CardProblem]:
-    """A warning for each field of a checked card that has no effect."""
+def find_effect_warnings(raw: Mapping[str, Any], kind: CardKind) -> list[CardProblem]:
+    """List a warning for each field of a checked card that has no effect."""
     match kind:
         case CardKind.AGENT:
-            return [*_not_built(raw), *_useless_in_agent(raw)]
+            return [*_warn_not_built(raw), *_warn_useless_in_agent(raw)]
         case CardKind.MCP_SERVER:
-            return list(_useless_in_server(raw))
+            return list(_warn_useless_in_server(raw))
 
 
-def _not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+def _warn_not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
     for path, instead in NOT_BUILT.items():
         group, _, name = path.partition(".")
         if raw.get(group, {}).get(name):
@@ -43,7 +45,7 @@ def _not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
             )
 
 
-def _useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+def _warn_useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
     if raw.get("team") and raw.get("agent_type") != "LeadershipAgent":
         yield CardProblem(
             path="team",
@@ -58,7 +60,7 @@ def _useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
         )
 
 
-def _useless_in_server(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+def _warn_useless_in_server(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
     tools, repeatable = raw.get("tools"), raw.get("repeatable")
     if tools is None or not isinstance(repeatable, list):
         return

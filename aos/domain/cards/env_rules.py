@@ -1,7 +1,7 @@
-"""Says which variables a card may not set: those that change what runs, or whom it talks to.
+"""Decides which environment variables a card may not set. Entry point: `explain_refusal`.
 
-Families of names, case ignored, each with the reason that the card's author reads. What is in no
-family belongs to the server. Entry point: `refusal_of`.
+A refused variable would change the code that runs or the hosts it talks to. The rules are families
+of names (case is ignored), each with a reason for the card's author. All other names are free.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ HARMLESS: Final = frozenset(
     | {"DOTNET_ENVIRONMENT", "ASPNETCORE_ENVIRONMENT", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"}
     | {"GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"}
 )
-"""Members of a family that change neither what runs nor whom it talks to."""
+"""Members of the families below that are allowed because they change neither the code nor the
+hosts."""
 
 FAMILIES: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -57,14 +58,14 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         r" GTK_(?:MODULES|PATH).* GIO_.* LIBGL_.* VK_.*",
     ),
     (
-        "it would change whose certificates the server trusts, or write its keys down",
+        "it would change which certificates the server trusts, or write its keys to a file",
         r"SSL_CERT_.* SSLKEYLOGFILE OPENSSL_.* GNUTLS_.* NSS_.* NIX_SSL_.* .*_CA_BUNDLE CURL_.*"
         r" HTTPLIB2_CA_CERTS GRPC_DEFAULT_SSL_.* .*TLS_REJECT_UNAUTHORIZED REQUESTS_CA_.*"
         r" SYSTEM_CERTIFICATE_PATH",
     ),
-    ("it would send what the server says through another host", r"PROXY .*_PROXY SOCKS5?_SERVER"),
+    ("it would send the server's traffic through another host", r"PROXY .*_PROXY SOCKS5?_SERVER"),
     (
-        "it would change what git and ssh run, or whom they talk to",
+        "it would change what git and ssh run, or which hosts they talk to",
         r"GIT_.* GCM_.* SSH_ASKPASS.* SSH_AUTH_SOCK SSH_SK_.* RSYNC_.* CVS_RSH .*_ASKPASS",
     ),
     (
@@ -85,7 +86,7 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         r" GNUPGHOME CLOUDSDK_PYTHON.*",
     ),
     (
-        "it would take over, or lend out, the identity of the app",
+        "it would use or give away the app's identity",
         r"IDENTITY_.* MSI_.* IMDS_.* AZURE_POD_.* AZURE_AUTHORITY_HOST AZURE_FEDERATED_TOKEN_FILE"
         r" AZURE_CONFIG_DIR AZURE_EXTENSION_.* AZURE_FUNCTIONS_.* GCE_METADATA_.*"
         r" ARM_(?:MSI|METADATA)_.* AZURE_KUBERNETES_.* OCI_RESOURCE_PRINCIPAL_.*"
@@ -94,7 +95,7 @@ FAMILIES: Final[tuple[tuple[str, str], ...]] = (
         r" AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE ECS_.*",
     ),
     (
-        "it is the platform's, or of AOS itself",
+        "the platform or AOS itself uses it",
         r"WEBSITE_.* WEBSITES_.* FUNCTIONS_.* AZUREWEBJOBS.* APPSETTING_.* SCM_.* .*CONNSTR_.*"
         r" APPLICATIONINSIGHTS_.* APPINSIGHTS_.* AOS_.* OTEL_.* KUDU_.* FUNCTION_.*",
     ),
@@ -104,13 +105,16 @@ _PATTERNS: Final = tuple(
 )
 
 
-def refusal_of(name: str, *, opened: Collection[str] = ()) -> str | None:
-    """Why a card may not set this variable; None: it may. `opened`: the operator lets it."""
+def explain_refusal(name: str, *, opened: Collection[str] = ()) -> str | None:
+    """Return why a card may not set this variable, or None if it may.
+
+    `opened` holds names that the operator allows.
+    """
     if name in opened or name.upper() in HARMLESS:
         return None
     return next((reason for reason, names in _PATTERNS if names.fullmatch(name)), None)
 
 
 def is_env_name(name: str) -> bool:
-    """Can a variable be called so?"""
+    """Whether this is a valid name of an environment variable."""
     return _NAME.fullmatch(name) is not None

@@ -1,7 +1,8 @@
-"""How do pydantic's errors read to the person who wrote the card?
+"""Turns pydantic's errors into problems that the author of a card understands. Entry point:
+`describe_errors`.
 
-Each becomes a `CardProblem`: a path such as `limits.max_turns` or `mcp_tools[0]`, what is wrong
-there, and what to write instead. Values of `env` and `headers` are never repeated: they may be
+Each `CardProblem` has a path such as `limits.max_turns` or `mcp_tools[0]`, what is wrong there, and
+what to write instead. Values of `env` and `headers` are never repeated, because they may be
 secrets.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, nearest
+from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, find_nearest
 from aos.domain.cards.identity import ID_RULE, CardKind
 from aos.domain.cards.schema import KNOWN_FIELDS
 from aos.domain.json_reader import ROOT, join_path
@@ -29,7 +30,7 @@ _PATTERN_RULES = {
     "team": f"agent ids ({ID_RULE})",
     "conversation": '"new", or 1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-"',
     "tools": "tool names, each 1 to 128 of A-Z, a-z, 0-9, _, -, ., : and /",
-    "command": "one program's name; its arguments belong into args",
+    "command": "one program's name; put its arguments into args",
 }
 _TYPES = {
     "string_type": ("a string", 'put it in double quotes: "…"'),
@@ -41,22 +42,22 @@ _TYPES = {
 }
 
 
-def problems_of(error: ValidationError, raw: Any, kind: CardKind) -> list[CardProblem]:
-    """One problem for each of the first errors, in the order of the fields."""
+def describe_errors(error: ValidationError, raw: Any, kind: CardKind) -> list[CardProblem]:
+    """Return one problem for each of the first errors, in the order of the fields."""
     found = error.errors(include_url=False)[:MAX_PROBLEMS]
     problems: list[CardProblem] = []
     for item in found:
         location, reason = item["loc"], item["type"]
         context: dict[str, Any] = item.get("ctx", {})
-        message, hint = _text(reason, location, item.get("input"), context, kind)
-        path = _path(location, raw)
+        message, hint = _write_text(reason, location, item.get("input"), context, kind)
+        path = _find_path(location, raw)
         if reason == "refused_parameter":
             path = join_path(path, context["name"])
         problems.append(CardProblem(path=path, message=message, hint=hint))
     return problems
 
 
-def _text(reason: str, location: Location, given: Any, context: Any, kind: CardKind) -> Text:
+def _write_text(reason: str, location: Location, given: Any, context: Any, kind: CardKind) -> Text:
     name = str(location[-1]) if location else ROOT
     if reason in _TYPES:
         wanted, hint = _TYPES[reason]
@@ -65,44 +66,44 @@ def _text(reason: str, location: Location, given: Any, context: Any, kind: CardK
     if reason == "missing":
         return f"{name} is missing", f'add "{name}"'
     if reason == "extra_forbidden":
-        return _unknown_field(location, kind)
+        return _describe_unknown_field(location, kind)
     if reason == "literal_error":
-        return _unknown_word(name, given, str(context.get("expected", "")))
+        return _describe_unknown_word(name, given, str(context.get("expected", "")))
     if reason == "string_pattern_mismatch":
         field = next((str(part) for part in reversed(location) if isinstance(part, str)), name)
         rule = _PATTERN_RULES.get(field, str(context.get("pattern")))
         return f"{_describe(given)} is not allowed here", f"write {rule}"
     if reason in _BOUNDS:
         return _BOUNDS[reason](context)
-    return _custom(reason, name, context)
+    return _describe_custom(reason, name, context)
 
 
-def _unknown_field(location: Location, kind: CardKind) -> Text:
+def _describe_unknown_field(location: Location, kind: CardKind) -> Text:
     name = str(location[-1])
     parent = tuple(part for part in location[:-1] if isinstance(part, str))
     known = KNOWN_FIELDS[kind].get(parent, ())
     message = f"unknown field {name!r}"
-    if owners := _owners(name, kind):
+    if owners := _name_owners(name, kind):
         return f"{message}; it is a field of {owners}", "move it there, or remove it"
-    near = nearest(name, known)
+    near = find_nearest(name, known)
     if near is None:
-        return message, f"remove it; known here: {', '.join(known)}"
+        return message, f"remove it; the known fields here are: {', '.join(known)}"
     return f"{message}; the nearest known field is {near!r}", f"write {near!r}, or remove it"
 
 
-def _owners(name: str, kind: CardKind) -> str:
-    """The objects of the card that have a field of this name."""
+def _name_owners(name: str, kind: CardKind) -> str:
+    """Name the objects of the card that have a field of this name."""
     paths = [path for path, fields in KNOWN_FIELDS[kind].items() if name in fields]
     return " and ".join(".".join(path) or "the card itself" for path in paths)
 
 
-def _unknown_word(name: str, given: Any, expected: str) -> Text:
+def _describe_unknown_word(name: str, given: Any, expected: str) -> Text:
     known = [word for word in expected.replace(" or ", ", ").split(", ") if word]
     words = [word.strip("'") for word in known]
     hint = f"write one of: {', '.join(words)}"
     if not isinstance(given, str):
         return f"must be one of these words, not {_describe(given)}", hint
-    near = nearest(given, words, cutoff=0.0)
+    near = find_nearest(given, words, cutoff=0.0)
     return f"unknown {name} {given[:60]!r}; the nearest known is {near!r}", hint
 
 
@@ -116,21 +117,24 @@ _BOUNDS: dict[str, Callable[[dict[str, Any]], Text]] = {
 }
 
 
-def _custom(reason: str, name: str, context: dict[str, Any]) -> Text:
+def _describe_custom(reason: str, name: str, context: dict[str, Any]) -> Text:
     match reason:
         case "blank":
-            return f"{name} must not be empty", f"say in a sentence what {name} is"
+            return f"{name} must not be empty", "write one sentence"
         case "cron":
             return str(context["problem"]), "write five fields, such as 0 9 * * 1-5"
         case "time_zone":
-            return f"{context['name']} is no time zone", "write an IANA name, such as Europe/Berlin"
+            return f"{context['name']} is not a time zone", "write an IANA name like Europe/Berlin"
         case "refused_parameter":
             names = context["refused"]
             return f"{context['name']!r} is set by AOS itself", f"remove it; not allowed: {names}"
         case "repeatable":
             return "must be true, false or a list of tool names", 'write true, or ["tool"]'
         case _:
-            return f"not allowed here ({reason})", "see the schema of cards"
+            return (
+                f"the value is not allowed here ({reason})",
+                "see /api/schemas for the schema of cards",
+            )
 
 
 def _describe(value: Any, *, secret: bool = False) -> str:
@@ -153,8 +157,9 @@ def _describe(value: Any, *, secret: bool = False) -> str:
             return "a number or a boolean"
 
 
-def _path(location: Sequence[int | str], raw: Any) -> str:
-    """The place as the author wrote it: `mcp_tools[0]`, though the model sees an object there."""
+def _find_path(location: Sequence[int | str], raw: Any) -> str:
+    """Return the path as the author wrote it: `mcp_tools[0]`, even where the model has an object
+    there."""
     path, here = ROOT, raw
     for part in location:
         if isinstance(here, dict):

@@ -1,7 +1,8 @@
-"""Says which hosts and addresses an MCP server with a URL may be called at.
-
-The one rule for what a card says and for what a host's name leads to. Entry points:
+"""Decides which hosts and addresses a URL of an MCP server may have. Entry points:
 `is_listed_host`, `is_public_host`, `is_public_address`.
+
+The same rule checks the card and, before each connection, the addresses that the host name resolves
+to.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ _NOT_PUBLIC_V4 = tuple(
     )
 )
 _PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
-"""Global unicast. Outside of it are loopback, link-local, site-local, unique local, multicast,
-and the forms that hold an IPv4 address: compatible, mapped, translated, NAT64."""
+"""Global unicast. It excludes loopback, link-local, site-local, unique local, multicast, and the
+forms that embed an IPv4 address: compatible, mapped, translated, NAT64."""
 _NOT_PUBLIC_V6 = tuple(
     map(
         ipaddress.IPv6Network,
         (
             "2001::/23",  # protocol assignments: Teredo, benchmarking, ORCHID
             "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4: holds an IPv4 address
+            "2002::/16",  # 6to4: embeds an IPv4 address
             "3fff::/20",  # documentation
         ),
     )
@@ -54,14 +55,15 @@ _NOT_PUBLIC_V6 = tuple(
 
 
 def is_listed_host(url: SplitResult, listed: frozenset[str]) -> bool:
-    """Did the operator list this host (or `host:port`)? Raises ValueError for a wrong port."""
+    """Whether the operator listed this host or `host:port`. Raises ValueError for an invalid
+    port."""
     host = (url.hostname or "").rstrip(".")
     port = url.port or (443 if url.scheme == "https" else 80)
     return host in listed or f"{host}:{port}" in listed
 
 
 def is_public_host(host: str) -> bool:
-    """Is this a public address, or a name that can lead to one?"""
+    """Whether this is a public address, or a host name that may resolve to one."""
     host = host.removesuffix(".").lower()
     if len(host) > LONGEST_NAME:
         return False
@@ -74,10 +76,10 @@ def is_public_host(host: str) -> bool:
 
 
 def is_public_address(text: str) -> bool:
-    """Is this an IPv4 or IPv6 address of the public internet, and not one in disguise?
+    """Whether this is an IPv4 or IPv6 address of the public internet.
 
-    No IPv6 form that holds an IPv4 address counts as public, whatever that address is: where
-    it leads depends on the network.
+    IPv6 forms that embed an IPv4 address never count as public, because the network decides where
+    they lead.
     """
     try:
         address = ipaddress.ip_address(text)

@@ -1,8 +1,7 @@
-"""Holds an MCP server card against what the operator allows: at upload, and again at each start.
+"""Checks an MCP server card against the operator's rules, at upload and at each start. Entry
+points: `find_server_problems`, `find_command_problem`, `find_env_problems`, `find_url_problem`.
 
-MCP servers are code that runs as the mcp app, so the operator lists what may run. Pure rules; each
-yields what is wrong and what to write instead. Entry points: `server_problems`, `command_problem`,
-`env_problems`, `url_problem`.
+MCP servers are code that runs as the mcp app, so the operator lists what may run.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aos.domain.cards.assessment import CardProblem
-from aos.domain.cards.command_lines import begins_with, read_command
-from aos.domain.cards.env_rules import is_env_name, refusal_of
+from aos.domain.cards.command_lines import is_prefix_of, read_command
+from aos.domain.cards.env_rules import explain_refusal, is_env_name
 from aos.domain.cards.hosts import is_listed_host, is_public_host
 from aos.domain.cards.package_names import is_pinned
 from aos.domain.cards.policy import CardPolicy
@@ -29,28 +28,30 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REFUSED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
-def server_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
-    """What the operator's rules have against a server card whose types are right."""
+def find_server_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+    """List the errors of a server card whose types are valid."""
     return [
-        *_transport_problems(raw, policy),
-        *env_problems(raw.get("env", {}), policy),
-        *_header_problems(raw.get("headers", {})),
-        *(problem for problem, fatal in _references(raw, policy) if fatal),
+        *_find_transport_problems(raw, policy),
+        *find_env_problems(raw.get("env", {}), policy),
+        *_find_header_problems(raw.get("headers", {})),
+        *(problem for problem, fatal in _check_references(raw, policy) if fatal),
     ]
 
 
-def server_warnings(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
-    """What the author should know, though the card goes live."""
+def find_server_warnings(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
+    """List warnings for the author; they do not keep the card from going live."""
     return [
-        *_unpinned(raw, policy),
-        *(problem for problem, fatal in _references(raw, policy) if not fatal),
+        *_warn_unpinned(raw, policy),
+        *(problem for problem, fatal in _check_references(raw, policy) if not fatal),
     ]
 
 
-def command_problem(command: str, args: Sequence[str], policy: CardPolicy) -> CardProblem | None:
-    """Is this command line one that `AOS_MCP_ALLOWED` lists?"""
+def find_command_problem(
+    command: str, args: Sequence[str], policy: CardPolicy
+) -> CardProblem | None:
+    """Return a problem unless `AOS_MCP_ALLOWED` lists this command line."""
     words = [command, *args]
-    listed = [prefix for prefix in policy.mcp_allowed if begins_with(prefix, words)]
+    listed = [prefix for prefix in policy.mcp_allowed if is_prefix_of(prefix, words)]
     opened = policy.mcp_env_allowed
     readings = [read_command(words, prefix=p, opened=opened) for p in listed or (None,)]
     refusals = [reading.refusal for reading in readings if reading.refusal is not None]
@@ -61,7 +62,7 @@ def command_problem(command: str, args: Sequence[str], policy: CardPolicy) -> Ca
     if fatal is not None:
         message, hint = fatal.message, fatal.hint
     elif climbs:
-        message, hint = "the command line holds '..'", "write the name without '..'"
+        message, hint = "the command line contains '..'", "write the name without '..'"
     elif listed:
         message, hint = refusals[0].message, refusals[0].hint
     else:
@@ -71,49 +72,52 @@ def command_problem(command: str, args: Sequence[str], policy: CardPolicy) -> Ca
     return CardProblem(path="command", message=message, hint=hint)
 
 
-def env_problems(names: Iterable[str], policy: CardPolicy) -> Iterator[CardProblem]:
-    """Which variables a card may not set, and why."""
+def find_env_problems(names: Iterable[str], policy: CardPolicy) -> Iterator[CardProblem]:
+    """Report the variables that a card may not set, and why."""
     for name in names:
         path = join_path("env", name)
-        reason = refusal_of(name, opened=policy.mcp_env_allowed)
+        reason = explain_refusal(name, opened=policy.mcp_env_allowed)
         if reason is not None:
             message = f"env may not set {name!r}"
             yield CardProblem(path=path, message=message, hint=f"remove it: {reason}")
         elif not is_env_name(name):
             hint = "use letters, digits and _, not beginning with a digit"
-            yield CardProblem(path=path, message=f"{name!r} is no env name", hint=hint)
+            yield CardProblem(
+                path=path, message=f"{name!r} is not a valid variable name", hint=hint
+            )
 
 
-def url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
-    """Is this an address that an MCP server may be called at?"""
+def find_url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
+    """Return a problem unless an MCP server may be called at this URL."""
     message: str | None = None
     hint = "write https://<public host name>/…"
-    if not url.isprintable() or " " in url:  # urlsplit reads past them, other readers do not
-        return CardProblem(path="url", message=f"{url!r} holds white space", hint=hint)
+    # urlsplit drops these characters; other URL parsers keep them
+    if not url.isprintable() or " " in url:
+        return CardProblem(path="url", message=f"{url!r} contains white space", hint=hint)
     try:
         parts = urlsplit(url)
         listed = is_listed_host(parts, policy.listed_hosts)
     except ValueError as error:
-        return CardProblem(path="url", message=f"{url!r} is no URL: {error}", hint=hint)
+        return CardProblem(path="url", message=f"{url!r} is not a URL: {error}", hint=hint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        message = f"{url!r} is no https URL"
+        message = f"{url!r} is not an https URL"
     elif parts.username is not None or parts.password is not None:
-        message, hint = "the URL holds a user name or password", "put secrets into headers"
+        message, hint = "the URL contains a user name or password", "put secrets into headers"
     elif parts.fragment:
-        message, hint = "the URL holds a fragment (#…)", "remove it"
+        message, hint = "the URL contains a fragment (#…)", "remove it"
     elif parts.scheme != "https" and not listed:
         message = f"{url!r} is not https"
     elif not listed and not is_public_host(parts.hostname):
-        message = f"the host {parts.hostname!r} is loopback, link-local, private or no host name"
-        hint = "name a public host, or ask the operator to list this one"
+        message = f"the host {parts.hostname!r} is loopback, link-local, private or not valid"
+        hint = "write a public host, or ask the operator to list this one"
     return None if message is None else CardProblem(path="url", message=message, hint=hint)
 
 
-def _transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
+def _find_transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
     command, url = raw.get("command"), raw.get("url")
     if (command is None) == (url is None):
-        both = "command and url exclude each other" if url else "command or url is missing"
-        yield CardProblem(path="command", message=both, hint='write one: "command" or "url"')
+        both = "the card has both command and url" if url else "command or url is missing"
+        yield CardProblem(path="command", message=both, hint='write either "command" or "url"')
         return
     strangers = ("args", "env") if url is not None else ("headers",)
     for name in strangers:
@@ -121,63 +125,65 @@ def _transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[
             owner = "command" if url is not None else "url"
             yield CardProblem(
                 path=name,
-                message=f"{name} has no meaning without {owner}",
+                message=f"{name} has no effect without {owner}",
                 hint=f"remove {name}, or write {owner}",
             )
     if command is not None:
-        problem = command_problem(command, raw.get("args", ()), policy)
+        problem = find_command_problem(command, raw.get("args", ()), policy)
     else:
-        problem = url_problem(str(url), policy)
+        problem = find_url_problem(str(url), policy)
     if problem is not None:
         yield problem
 
 
-def _unpinned(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
-    """In production a package says which version it means."""
+def _warn_unpinned(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
+    """In production, warn about a package without a version."""
     if not policy.expects_versions or raw.get("command") is None:
         return
     words = [raw["command"], *raw.get("args", ())]
     for prefix in policy.mcp_allowed:
-        if begins_with(prefix, words):
+        if is_prefix_of(prefix, words):
             reading = read_command(words, prefix=prefix, opened=policy.mcp_env_allowed)
             package, source = reading.package, reading.source
             if package is not None and source is not None and not is_pinned(package, source):
-                hint = "write the version behind its name"
+                hint = "write the version after its name"
                 if package in prefix.split():
                     hint = "ask the operator to write the version into AOS_MCP_ALLOWED"
                 yield CardProblem(
                     path="args",
                     message=f"{package!r} is not pinned to a version",
-                    hint=f"{hint}: a later release would run unseen",
+                    hint=f"{hint}; otherwise a later release would run without a review",
                 )
                 return
 
 
-def _header_problems(headers: Mapping[str, str]) -> Iterator[CardProblem]:
+def _find_header_problems(headers: Mapping[str, str]) -> Iterator[CardProblem]:
     for name, value in headers.items():
         path = join_path("headers", name)
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _REFUSED_HEADERS:
-            hint = "write a header such as Authorization"
-            message = f"{name!r} is no header that a card may set"
+            hint = "write another header, such as Authorization"
+            message = f"a card may not set the header {name!r}"
             yield CardProblem(path=path, message=message, hint=hint)
         elif re.search(r"[\r\n]", value):
-            hint = "write it in one line"
+            hint = "write the value in one line"
             yield CardProblem(path=path, message="the value has a line break", hint=hint)
 
 
-def _references(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[tuple[CardProblem, bool]]:
-    """What is wrong with the Key Vault references, and whether that stops the card."""
+def _check_references(
+    raw: Mapping[str, Any], policy: CardPolicy
+) -> Iterator[tuple[CardProblem, bool]]:
+    """Report wrong Key Vault references, and whether the card is rejected for each."""
     for field in ("env", "headers"):
         for name, value in raw.get(field, {}).items():
             if is_secret_reference(value):
-                found = _reference_problem(raw["server_id"], name, value, policy)
+                found = _find_reference_problem(raw["server_id"], name, value, policy)
                 if found is not None:
                     message, hint, fatal = found
                     path = join_path(field, name)
                     yield CardProblem(path=path, message=message, hint=hint), fatal
 
 
-def _reference_problem(
+def _find_reference_problem(
     server_id: str, name: str, value: str, policy: CardPolicy
 ) -> tuple[str, str, bool] | None:
     try:
@@ -186,7 +192,7 @@ def _reference_problem(
         return str(error), f"write {REFERENCE_FORMS}", True
     if not reference.name.startswith("mcp-"):
         return (
-            f"the secret {reference.name!r} is not one that MCP servers may read",
+            f"the secret {reference.name!r} may not be read by MCP servers",
             f"name the secret mcp-{server_id}-…",
             True,
         )

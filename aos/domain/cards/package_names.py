@@ -1,8 +1,9 @@
-"""Says what may name a package: a published name and at most a version, never another source.
+"""Checks that a word names one published package, with or without a version. Entry points:
+`is_name`, `is_rest`, `is_pinned`.
 
-Package managers read more than names: files, folders, archives, git, URLs, aliases and ranges. The
-grammars here hold nothing that one of them could read so. Entry points: `is_name` for a whole name,
-`is_rest` for what completes an operator's prefix that ends with `/`, `is_pinned`.
+Package managers also accept files, folders, archives, git, URLs, aliases and ranges. The grammars
+here match none of these. `is_rest` checks the word that completes an operator's prefix ending with
+`/`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from typing import Literal, TypeAlias
 
 Source: TypeAlias = Literal["npm", "pypi", "image", "script"]
-"""Who names it: npm, PyPI, an image, or a file that an interpreter runs."""
+"""The naming authority: npm, PyPI, a container registry, or a file that an interpreter runs."""
 
 MOST_CHARACTERS = 512
 _WORD = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?"
@@ -42,13 +43,13 @@ _ARCHIVES: dict[Source, re.Pattern[str]] = {
         r"\.(?:pyz?w?|whl|zip|egg|tgz|tbz|txz|tar|(?:tar\.)?(?:gz|bz2|xz|lzma|zst))(?:@|=|$)",
         re.IGNORECASE,
     ),
-    "image": re.compile(  # what podman reads as a file, a folder or another store
+    "image": re.compile(  # podman reads these as a file, a folder or another store
         r"^(?:atomic|containers-storage|dir|docker|docker-archive|docker-daemon|oci|oci-archive"
         r"|ostree|sif|tarball):"
     ),
 }
 _NO_NAMES = frozenset({"true", "false", "null", "undefined"})
-"""npm takes such a word for the value of the option before it."""
+"""npm reads such a word as the value of the option before it."""
 _PINNED: dict[Source, re.Pattern[str]] = {
     "npm": re.compile(r".+@v?\d+\.\d+\.\d+(?:[-+][A-Za-z0-9.+-]*)?"),
     "pypi": re.compile(rf".+(?:==v?|@){_PEP440}"),
@@ -57,38 +58,42 @@ _PINNED: dict[Source, re.Pattern[str]] = {
 
 
 def is_name(text: str, source: Source) -> bool:
-    """Is this one published package (or one script), with at most a version?"""
-    return _fits(text, source, _NAMES[source])
+    """Whether this is the name of one published package or script, with or without a version."""
+    return _is_match(text, source, _NAMES[source])
 
 
 def is_rest(text: str, source: Source) -> bool:
-    """Does this complete a prefix that ends with `/` by one name with at most a version?"""
-    return _fits(text, source, _RESTS[source])
+    """Whether this completes a prefix that ends with `/` to one name, with or without a version."""
+    return _is_match(text, source, _RESTS[source])
 
 
 def is_pinned(text: str, source: Source) -> bool:
-    """Does the name say which version it means?"""
+    """Whether the name contains one exact version."""
     pinned = _PINNED.get(source)
     return pinned is None or pinned.fullmatch(text) is not None
 
 
-def program_of(package: str, source: Source) -> str | None:
-    """The program that a package without a scope is likely to be: `uvx python` is Python. None for
-    an image, whose programs are its own."""
+def guess_program(package: str, source: Source) -> str | None:
+    """Return the program that a package without a scope probably is, such as Python in `uvx
+    python`.
+
+    Returns None for an image, because its programs are its own.
+    """
     if source == "image" or "/" in package:
         return None
-    return program_name(re.split(r"[@:=\[]", package, maxsplit=1)[0])
+    return parse_program_name(re.split(r"[@:=\[]", package, maxsplit=1)[0])
 
 
-def program_name(command: str) -> str:
-    """The name of the program that a command starts: without folder, suffix and version."""
+def parse_program_name(command: str) -> str:
+    """Return the name of the program that a command starts, without folder, suffix and version."""
     name = re.split(r"[/\\]", command)[-1].lower()
     name = re.sub(r"\.(?:exe|cmd|bat|ps1)$", "", name)
-    name = re.sub(r"(?<=\d)t$|-(?:dbg|debug|static)$|\.distrib$", "", name)  # builds: python3.13t
+    # builds such as python3.13t
+    name = re.sub(r"(?<=\d)t$|-(?:dbg|debug|static)$|\.distrib$", "", name)
     return re.sub(r"(?<=[a-z])[-.]?\d[\d.]*$", "", name) or name
 
 
-def _fits(text: str, source: Source, grammar: re.Pattern[str]) -> bool:
+def _is_match(text: str, source: Source, grammar: re.Pattern[str]) -> bool:
     if len(text) > MOST_CHARACTERS or grammar.fullmatch(text) is None or text in _NO_NAMES:
         return False
     archives = _ARCHIVES.get(source)

@@ -1,4 +1,4 @@
-"""Holds what the operator allows cards to say. Entry point: `CardPolicy`."""
+"""Defines what the operator allows cards to contain. Entry point: `CardPolicy`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from aos.domain.json_writer import write_json
 
 RULES_VERSION = 4
-"""Raise it when a rule for cards changes: every card is then judged anew."""
+"""Raise it when a rule for cards changes; all cards are then assessed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitBounds:
-    """The most that a card's `limits` may ask for; also what a card that is silent gets."""
+    """The largest values that a card's `limits` may set; also the defaults of a card that sets
+    none."""
 
     max_turns: int = 64
     max_tool_calls: int = 128
@@ -21,19 +22,19 @@ class LimitBounds:
     approval_timeout_seconds: int = 24 * 3600
 
     def by_name(self) -> dict[str, int]:
-        """The bound of each field of `limits` that has one of the operator's."""
+        """Return the limits by the name of their field."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardPolicy:
-    """What the operator allows cards to say (from settings).
+    """What the operator's settings allow cards to contain.
 
-    `allowed_models` None: any name. `mcp_allowed`: the prefixes of `AOS_MCP_ALLOWED`.
-    `mcp_env_allowed`: variables that a server's `env` may set though they are in a refused family.
-    `expects_versions`: a server's package that is not pinned to a version gets a warning.
-    `listed_hosts`: `host` or `host:port` that a server's `url` may name though it is private or
-    speaks http. `key_vault_uri`: the vault that references resolve in.
+    `allowed_models`: None allows any name. `mcp_allowed`: the prefixes of `AOS_MCP_ALLOWED`.
+    `mcp_env_allowed`: variables that a server's `env` may set although they are in a refused
+    family. `expects_versions`: a server's package without an exact version gets a warning.
+    `listed_hosts`: `host` or `host:port` that a server's `url` may name although it is private or
+    uses http. `key_vault_uri`: the vault of secret references.
     """
 
     allowed_models: frozenset[str] | None = None
@@ -45,7 +46,8 @@ class CardPolicy:
     key_vault_uri: str | None = None
 
     def fingerprint(self) -> str:
-        """A digest of the policy and of the rules: a card judged under another is judged anew."""
+        """Return a digest of the policy and the rules. A card assessed under another is assessed
+        again."""
         plain = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self).items()}
         text = write_json([RULES_VERSION, plain], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,8 +1,9 @@
-"""Which fields may a card have, of which types?
+"""Defines the fields of both kinds of card as pydantic models. Entry points: `get_card_model`,
+`build_card_schema`.
 
-The pydantic models of both kinds of card. They validate raw JSON and give the JSON Schemas that
-`/api/schemas/` serves; values are built by `agent_card` and `mcp_server`. Import this module only
-where cards are checked: pydantic takes its time to load.
+The models validate raw JSON and give the JSON Schemas of `/api/schemas/`. `agent_card` and
+`server_card` build the values. Import this module only where cards are checked, because pydantic
+loads slowly.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from aos.domain.cards.agent_card import (
     Approval,
     OnBusy,
 )
-from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.identity import ID_PATTERN, CardKind
 from aos.domain.cards.policy import LimitBounds
 
@@ -35,46 +36,46 @@ _TOOL_PATTERN = r"[A-Za-z0-9_.\-/:]{1,128}"
 _BOUNDS = LimitBounds()
 
 
-def _no_blank(text: str) -> str:
+def _reject_blank(text: str) -> str:
     if not text.strip():
         raise PydanticCustomError("blank", "must not be empty")
     return text
 
 
-def _cron(text: str) -> str:
-    if problem := cron_problem(text):
+def _check_cron(text: str) -> str:
+    if problem := find_cron_problem(text):
         raise PydanticCustomError("cron", "{problem}", {"problem": problem})
     return text
 
 
-def _time_zone(name: str) -> str:
+def _check_time_zone(name: str) -> str:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         context = {"name": repr(name)}
-        raise PydanticCustomError("time_zone", "{name} is no time zone", context) from error
+        raise PydanticCustomError("time_zone", "{name} is not a time zone", context) from error
     return name
 
 
-def _parameters(given: dict[str, Any]) -> dict[str, Any]:
+def _check_parameters(given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name in REFUSED_PARAMETERS:
             context = {"name": name, "refused": ", ".join(sorted(REFUSED_PARAMETERS))}
-            raise PydanticCustomError("refused_parameter", "{name!r} is AOS's own", context)
+            raise PydanticCustomError("refused_parameter", "{name!r} is set by AOS itself", context)
     return given
 
 
-def _repeatable(given: Any) -> Any:
+def _check_repeatable(given: Any) -> Any:
     names = given if isinstance(given, list) else []
     if isinstance(given, bool | list) and all(isinstance(name, str) and name for name in names):
         return given
     raise PydanticCustomError("repeatable", "neither true, false nor a list of tools")
 
 
-def _grant(raw: Any) -> Any:
-    """`"github"` and `"github/create_issue"` as the object they stand for."""
+def _expand_grant(raw: Any) -> Any:
+    """Expand `"github"` and `"github/create_issue"` to the equivalent object."""
     if not isinstance(raw, str):
         return raw
     server, slash, tool = raw.partition("/")
@@ -83,9 +84,9 @@ def _grant(raw: Any) -> Any:
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 NOT_BLANK = Field(json_schema_extra={"pattern": r"\S"})
-Text = Annotated[str, AfterValidator(_no_blank), NOT_BLANK]
+Text = Annotated[str, AfterValidator(_reject_blank), NOT_BLANK]
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_no_blank), NOT_BLANK
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_reject_blank), NOT_BLANK
 ]
 ToolName = Annotated[str, StringConstraints(pattern=f"^{_TOOL_PATTERN}$")]
 Conversation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
@@ -106,7 +107,7 @@ class ToolGrantModel(_Strict):
 
 Repeatable = Annotated[
     Any,
-    AfterValidator(_repeatable),
+    AfterValidator(_check_repeatable),
     WithJsonSchema(
         {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
     ),
@@ -114,7 +115,7 @@ Repeatable = Annotated[
 
 ToolGrant = Annotated[
     ToolGrantModel,
-    BeforeValidator(_grant),
+    BeforeValidator(_expand_grant),
     WithJsonSchema(
         {
             "anyOf": [
@@ -154,8 +155,8 @@ class LimitsModel(_Strict):
 class ScheduleModel(_Strict):
     """Wake the agent by the clock."""
 
-    cron: Annotated[str, AfterValidator(_cron)]
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    cron: Annotated[str, AfterValidator(_check_cron)]
+    time_zone: Annotated[str, AfterValidator(_check_time_zone)] = "UTC"
     message: Text
     conversation: Conversation | None = None
 
@@ -198,7 +199,7 @@ class AgentCardModel(_Strict):
     mcp_tools: Annotated[list[ToolGrant], Field(max_length=256)] = []
     enabled: bool = True
     model: Name | None = None
-    parameters: Annotated[dict[str, Any], AfterValidator(_parameters)] = {}
+    parameters: Annotated[dict[str, Any], AfterValidator(_check_parameters)] = {}
     limits: LimitsModel = LimitsModel()
     team: Annotated[list[Id], Field(max_length=256)] = []
     wake: WakeModel = WakeModel()
@@ -207,7 +208,7 @@ class AgentCardModel(_Strict):
     labels: Labels = {}
 
 
-def _with_a_text(name: str) -> dict[str, Any]:
+def _require_text(name: str) -> dict[str, Any]:
     return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
@@ -216,7 +217,7 @@ class McpServerCardModel(_Strict):
 
     model_config = ConfigDict(
         title="MCP server card",
-        json_schema_extra={"oneOf": [_with_a_text("command"), _with_a_text("url")]},
+        json_schema_extra={"oneOf": [_require_text("command"), _require_text("url")]},
     )
 
     schema_: str | None = Field(default=None, alias="$schema")
@@ -236,23 +237,23 @@ class McpServerCardModel(_Strict):
     labels: Labels = {}
 
 
-def _fields(model: type[BaseModel]) -> tuple[str, ...]:
+def _list_fields(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
 KNOWN_FIELDS: dict[CardKind, dict[tuple[str, ...], tuple[str, ...]]] = {
     CardKind.AGENT: {
-        (): _fields(AgentCardModel),
-        ("limits",): _fields(LimitsModel),
-        ("mcp_tools",): _fields(ToolGrantModel),
-        ("memory",): _fields(MemoryModel),
-        ("wake",): _fields(WakeModel),
-        ("wake", "schedules"): _fields(ScheduleModel),
-        ("wake", "events"): _fields(EventModel),
+        (): _list_fields(AgentCardModel),
+        ("limits",): _list_fields(LimitsModel),
+        ("mcp_tools",): _list_fields(ToolGrantModel),
+        ("memory",): _list_fields(MemoryModel),
+        ("wake",): _list_fields(WakeModel),
+        ("wake", "schedules"): _list_fields(ScheduleModel),
+        ("wake", "events"): _list_fields(EventModel),
     },
-    CardKind.MCP_SERVER: {(): _fields(McpServerCardModel)},
+    CardKind.MCP_SERVER: {(): _list_fields(McpServerCardModel)},
 }
-"""The fields of each object in a card, by its path without list positions."""
+"""The fields of each object in a card, by the object's path without list positions."""
 
 SchemaName = Literal["agent", "mcp-server"]
 _MODELS: dict[SchemaName, type[_Strict]] = {
@@ -261,12 +262,12 @@ _MODELS: dict[SchemaName, type[_Strict]] = {
 }
 
 
-def card_model(kind: CardKind) -> type[BaseModel]:
-    """The pydantic model of a kind of card."""
+def get_card_model(kind: CardKind) -> type[BaseModel]:
+    """Return the pydantic model of a kind of card."""
     return AgentCardModel if kind is CardKind.AGENT else McpServerCardModel
 
 
-def card_schema(name: SchemaName) -> dict[str, Any]:
-    """The JSON Schema that `/api/schemas/<name>.json` serves. KeyError for another name."""
+def build_card_schema(name: SchemaName) -> dict[str, Any]:
+    """Build the JSON Schema of `/api/schemas/<name>.json`. Raises KeyError for another name."""
     schema = _MODELS[name].model_json_schema(by_alias=True)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,7 +1,8 @@
-"""What does an MCP server card say?
+"""Defines the values of an MCP server card and its Key Vault references. Entry points:
+`McpServerCard`, `mcp_server_card_from_dict`.
 
-The values of `aos-config/mcp-servers/<server_id>.json`, and the Key Vault references in them. What
-the operator allows a server to be is `aos.domain.cards.operator_rules`'s.
+The file is `aos-config/mcp-servers/<server_id>.json`. `aos.domain.cards.operator_rules` checks what
+the operator allows.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class McpServerCard:
-    """A provider of tools: a command to start, or the `url` of a running one.
+    """A provider of tools: a command to start, or the `url` of a running server.
 
-    `repeatable` is a list of tools that may be called twice, or True for all. `tools` None means
-    every tool that the server lists. `expose`: outsiders may call it at `/api/mcp/<server_id>`.
-    Values of `env` and `headers` may be secrets or references.
+    `repeatable`: the tools that may be called twice, or True for all. `tools`: the tools that may
+    be used; None means all that the server lists. `expose`: outsiders may call the server at
+    `/api/mcp/<server_id>`. Values of `env` and `headers` may be secrets or references to secrets.
     """
 
     server_id: str
@@ -48,15 +49,15 @@ class McpServerCard:
 
     @property
     def uses_secrets(self) -> bool:
-        """Does it name secrets that may be rotated?"""
+        """Whether the card refers to secrets, which may be rotated."""
         return any(map(is_secret_reference, (*self.env.values(), *self.headers.values())))
 
-    def offers(self, tool: str) -> bool:
-        """Does the card's allow-list hold this tool?"""
+    def can_offer(self, tool: str) -> bool:
+        """Whether the card allows this tool."""
         return self.tools is None or tool in self.tools
 
     def may_repeat(self, tool: str) -> bool:
-        """Does the card say that this tool can safely be called twice?"""
+        """Whether the card states that this tool can safely be called twice."""
         if isinstance(self.repeatable, bool):
             return self.repeatable
         return tool in self.repeatable
@@ -64,7 +65,7 @@ class McpServerCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretReference:
-    """A secret in Key Vault; `vault_host` None means the vault of `AOS_KEY_VAULT_URI`."""
+    """A secret in Key Vault. `vault_host=None` means the vault of `AOS_KEY_VAULT_URI`."""
 
     name: str
     vault_host: str | None = None
@@ -72,7 +73,7 @@ class SecretReference:
 
 
 def mcp_server_card_from_dict(raw: Mapping[str, Any]) -> McpServerCard:
-    """The card that this JSON object says; the object has been checked before."""
+    """Build the card from its JSON object, which must have been checked before."""
     tools, repeatable = raw.get("tools"), raw.get("repeatable", False)
     return McpServerCard(
         server_id=raw["server_id"],
@@ -93,19 +94,19 @@ def mcp_server_card_from_dict(raw: Mapping[str, Any]) -> McpServerCard:
 
 
 def is_secret_reference(text: str) -> bool:
-    """Does this text mean to be a Key Vault reference (well formed or not)?"""
+    """Whether this text is meant as a Key Vault reference, well formed or not."""
     return "@microsoft.keyvault(" in text.casefold()
 
 
 def parse_secret_reference(text: str, *, server_id: str, name: str) -> SecretReference:
-    """The secret that a reference means, in the env variable or header `name` of a server.
+    """Parse the reference in the env variable or header `name` of a server.
 
-    `@Microsoft.KeyVault(...)`, three dots and all, means `mcp-<server_id>-<name>`. Raises
-    ValueError, whose text is for the person who wrote the card, when it has no known form.
+    `@Microsoft.KeyVault(...)`, written with three dots, means the secret `mcp-<server_id>-<name>`.
+    Raises ValueError with a text for the card's author if the form is unknown.
     """
     match = _REFERENCE.fullmatch(text.strip())
     if match is None:
-        raise ValueError("a Key Vault reference must be the whole value")
+        raise ValueError("the Key Vault reference is not the whole value")
     inside = match[1].strip()
     if inside == "...":
         secret = f"mcp-{server_id}-{name.lower()}".replace("_", "-")
@@ -117,7 +118,7 @@ def parse_secret_reference(text: str, *, server_id: str, name: str) -> SecretRef
         case ["SecretName", "VaultName"] | ["SecretName", "SecretVersion", "VaultName"]:
             return _from_names(fields)
         case _:
-            raise ValueError("this Key Vault reference has no known form")
+            raise ValueError("the Key Vault reference has an unknown form")
 
 
 def _from_uri(uri: str) -> SecretReference:
@@ -131,7 +132,7 @@ def _from_uri(uri: str) -> SecretReference:
 def _from_names(fields: Mapping[str, str]) -> SecretReference:
     vault, name = fields["VaultName"], fields["SecretName"]
     if not (_VAULT.fullmatch(vault) and _NAME.fullmatch(name)):
-        raise ValueError("VaultName or SecretName is not a name that Key Vault knows")
+        raise ValueError("VaultName or SecretName is not a valid name in Key Vault")
     return SecretReference(
         name=name,
         vault_host=f"{vault.lower()}.vault.azure.net",

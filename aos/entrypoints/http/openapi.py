@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from aos.domain.cards.identity import ID_PATTERN
-from aos.domain.cards.schema import card_schema
+from aos.domain.cards.schema import build_card_schema
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
 from aos.entrypoints.http.callers import AuthMode
@@ -214,7 +214,7 @@ def _components() -> dict[str, Schema]:
             schema["properties"].pop(field, None)
         _add(components, name, schema)
     for name, card in (("AgentCard", "agent"), ("McpServerCard", "mcp-server")):
-        text = write_json(card_schema(card))  # type: ignore[arg-type]  # both are SchemaNames
+        text = write_json(build_card_schema(card))  # type: ignore[arg-type]  # both are SchemaNames
         schema = json.loads(text.replace("#/$defs/", SHAPES))
         schema.pop("$schema")
         _add(components, name, schema)

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from aos.domain.caller import Caller
-from aos.domain.cards.agent_card import owner_of_home
+from aos.domain.cards.agent_card import find_home_owner
 from aos.domain.envelope import CancelRun, StartRun, to_realm
 from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.run import (
@@ -304,7 +304,7 @@ class Admissions:
 
 def _judge_beginning(conversation_id: str, caller: Caller) -> None:
     """The home of an agent is begun by waking it: an admin who began it would own it."""
-    owner = owner_of_home(conversation_id)
+    owner = find_home_owner(conversation_id)
     if owner is not None and caller.owner != owner:
         raise Refused(
             "conversation_not_found",

@@ -15,8 +15,8 @@ from aos.domain.cards.catalog import (
     CardVersion,
     CatalogEntry,
     CatalogIndex,
-    status_if_uploaded,
-    status_of,
+    make_status,
+    predict_status,
 )
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
@@ -72,7 +72,7 @@ class CardSummary:
         return {
             self.kind.id_field: self.card_id,
             "enabled": self.entry.enabled,
-            **status_of(self.entry),
+            **make_status(self.entry),
         }
 
 
@@ -117,7 +117,7 @@ class CardEditor:
         index = await self._index()
         return [
             CardSummary(kind=kind, card_id=card_id, entry=entry)
-            for card_id, entry in index.of_kind(kind)
+            for card_id, entry in index.list_kind(kind)
             if entry.state != "removed"
         ]
 
@@ -136,7 +136,7 @@ class CardEditor:
             etag=blob.etag,
             digest=digest,
             card=_object(blob.body),
-            status=status_of(entry) if entry else None,
+            status=make_status(entry) if entry else None,
             serving=await self._body(serving) if serving and serving != digest else None,
         )
 
@@ -162,7 +162,7 @@ class CardEditor:
         condition = _condition(kind, card_id, there, if_match, create_only=create_only)
         if dry_run:
             index, now = await self._index(), self._clock.now()
-            status = status_if_uploaded(index, (kind, card_id), assessment, now=now)
+            status = predict_status(index, (kind, card_id), assessment, now=now)
             return PutResult(kind=kind, card_id=card_id, digest=assessment.digest, status=status)
         etag = await self._write(kind, card_id, body, condition, create_only=create_only)
         outcome = await self._publisher.publish()
@@ -171,7 +171,7 @@ class CardEditor:
             kind=kind,
             card_id=card_id,
             digest=assessment.digest,
-            status=status_of(entry) if entry else {},
+            status=make_status(entry) if entry else {},
             etag=etag,
             created=there is None,
             outcome=outcome,

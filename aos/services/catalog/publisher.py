@@ -18,11 +18,11 @@ from aos.domain.cards.catalog import (
     CatalogIndex,
     Publication,
     SourceCard,
+    find_unassessed,
     plan_publication,
-    to_assess,
 )
 from aos.domain.cards.catalog_json import CatalogHead, head_to_json, index_to_json
-from aos.domain.cards.check import assess_card, oversized
+from aos.domain.cards.check import assess_card, assess_oversized
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
@@ -110,7 +110,7 @@ class CatalogPublisher:
 
     async def _plan(self, before: Snapshot) -> Publication:
         listing = await self._list()
-        wanted = to_assess(before.index, listing, policy=self._fingerprint)
+        wanted = find_unassessed(before.index, listing, policy=self._fingerprint)
         assessed: dict[CardKey, tuple[str, Assessment]] = {}
 
         async def assess(source: SourceCard) -> None:
@@ -145,14 +145,14 @@ class CatalogPublisher:
     ) -> tuple[str, Assessment] | None:
         """Read and judge one card, and keep its body if it may serve; None: it has vanished."""
         if source.size > MAX_CARD_BYTES:
-            return source.etag, oversized(source.size)
+            return source.etag, assess_oversized(source.size)
         name = source.kind.blob_name(source.card_id)
         try:
             blob = await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
         except BlobMissing:
             return None
         if len(blob.body) > MAX_CARD_BYTES:  # it has grown since the listing
-            return blob.etag, oversized(len(blob.body))
+            return blob.etag, assess_oversized(len(blob.body))
         assessment, raw = assess_card(
             blob.body, kind=source.kind, card_id=source.card_id, policy=self._policy
         )

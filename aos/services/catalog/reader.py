@@ -128,7 +128,7 @@ class CatalogReader:
                 digest=entry.serving_digest,
                 card=await self.server_card(entry.serving_digest),
             )
-            for server_id, entry in index.of_kind(CardKind.MCP_SERVER)
+            for server_id, entry in index.list_kind(CardKind.MCP_SERVER)
             if entry.serving_digest is not None
         ]
 
@@ -137,7 +137,7 @@ class CatalogReader:
         index = await self.current()
         reference = (CardKind.MCP_SERVER, server_id)
         found: list[ToolGrant] = []
-        for _, entry in index.of_kind(CardKind.AGENT):
+        for _, entry in index.list_kind(CardKind.AGENT):
             named = any((r.kind, r.card_id) == reference for r in entry.references)
             if named and entry.serving_digest is not None:
                 found += (await self.card(entry.serving_digest)).mcp_tools

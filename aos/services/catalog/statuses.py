@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aos.domain.cards.catalog import CardKey, status_of
+from aos.domain.cards.catalog import CardKey, make_status
 from aos.domain.cards.catalog_json import (
     head_from_json,
     marker_from_json,
@@ -91,7 +91,7 @@ class StatusWriter:
     ) -> list[CardKey] | None:
         """The cards whose file somebody else wrote meanwhile; None: a newer catalog is there."""
         etags: dict[CardKey, str | None] = {key: None for key in keys}
-        bodies = {key: status_to_json(status_of(snapshot.index.entries[key])) for key in keys}
+        bodies = {key: status_to_json(make_status(snapshot.index.entries[key])) for key in keys}
         missed: list[CardKey] = []
 
         async def look(key: CardKey) -> None:

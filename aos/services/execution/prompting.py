@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aos.domain.cards.agent_card import AgentCard, system_prompt
+from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.window import window
@@ -21,7 +21,7 @@ def chat_messages(
     request = active.request
     seen = window(history, size=card.memory.window_messages, run_id=request.run_id)
     question = ChatMessage(role="user", content=request.message)
-    prompt = "\n\n".join((system_prompt(card), *offer.unavailable))
+    prompt = "\n\n".join((build_system_prompt(card), *offer.unavailable))
     system = ChatMessage(role="system", content=prompt)
     shown = tuple(_chat(message) for message in seen)
     if not active.turns:

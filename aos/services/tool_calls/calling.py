@@ -252,7 +252,7 @@ class ToolCalls:
             return str(failed)
         if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
             return None
-        await self._enter_tools(live, tuple(t for t in listed if live.card.offers(t.name)))
+        await self._enter_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))
         return f"the tool {command.tool!r} has {_CHANGED}"
 
     async def _enter_tools(self, live: LiveServer, tools: tuple[ToolSchema, ...]) -> None:
@@ -281,7 +281,7 @@ def _why_not(live: LiveServer, command: CallTool) -> str | None:
     """Why the card forbids this call, if it does."""
     if not live.card.enabled:
         return f"the MCP server {live.server_id!r} is disabled by its card"
-    if not live.card.offers(command.tool):
+    if not live.card.can_offer(command.tool):
         return f"the card of the MCP server {live.server_id!r} does not list {command.tool!r}"
     return None
 

@@ -60,7 +60,7 @@ class ExposedTools:
         return tuple(
             tool
             for tool in listed.tools
-            if live.card.offers(tool.name) and not _needs_approval(tool.name, guarded)
+            if live.card.can_offer(tool.name) and not _needs_approval(tool.name, guarded)
         )
 
     async def call(

@@ -170,7 +170,7 @@ class ToolListing:
             )
             return
         self._failures.pop(server.server_id, None)
-        tools = tuple(tool for tool in listed if server.card.offers(tool.name))
+        tools = tuple(tool for tool in listed if server.card.can_offer(tool.name))
         if seen is not None and (seen.state, seen.tools) == ("ready", tools):
             return
         await self._put(server, state="ready", tools=tools)

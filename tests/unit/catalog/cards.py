@@ -8,7 +8,7 @@ from typing import Any
 
 from aos.adapters.memory import ManualClock
 from aos.adapters.memory.blobs import Hook, MemoryBlobStore, Moment, Operation
-from aos.domain.cards.catalog import CatalogIndex, status_of
+from aos.domain.cards.catalog import CatalogIndex, make_status
 from aos.domain.cards.catalog_json import head_from_json, index_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
@@ -117,7 +117,7 @@ class Cards:
         """Every status file says what the published catalog says."""
         index = await self.published()
         for (kind, card_id), entry in index.entries.items():
-            assert await self.status(card_id, kind=kind) == status_of(entry)
+            assert await self.status(card_id, kind=kind) == make_status(entry)
 
     def calls(self) -> dict[str, int]:
         """How many storage calls there were since the last look, by container and kind."""

@@ -68,7 +68,7 @@ async def test_a_broken_upload_leaves_its_predecessor_serving_and_says_what_is_w
     assert status["activated_at"] == "2030-01-01T00:00:00.000Z"
     assert (await cards.reader().find("ceo")).digest == digest_of(good)
     change = changes_by_key(outcome)[CEO]
-    assert (change.serves_anew, change.started, change.stopped) == (False, False, False)
+    assert (change.has_new_version, change.started, change.stopped) == (False, False, False)
 
 
 async def test_a_broken_first_upload_serves_nothing() -> None:
@@ -90,7 +90,7 @@ async def test_a_rejected_upload_that_is_put_right_serves_anew() -> None:
         await cards.upload("ceo", body)
         outcome = await publisher.publish()
     assert (await cards.status("ceo"))["state"] == "active"
-    assert changes_by_key(outcome)[CEO].serves_anew
+    assert changes_by_key(outcome)[CEO].has_new_version
     assert (await cards.reader().find("ceo")).card.purpose == "Two"
 
 
@@ -171,7 +171,7 @@ async def test_a_missing_reference_is_a_warning_until_it_is_there() -> None:
         "active",
         ["mcp_tools[0]"],
     )
-    assert not changes_by_key(outcome)[CEO].serves_anew
+    assert not changes_by_key(outcome)[CEO].has_new_version
     await cards.remove("cfo")
     await publisher.publish()
     assert len((await cards.status("ceo"))["warnings"]) == 2

@@ -7,7 +7,7 @@ from typing import Any
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
-from aos.domain.cards.schema import card_model
+from aos.domain.cards.schema import get_card_model
 
 POLICY = CardPolicy(allowed_models=frozenset({"smol", "big"}))
 
@@ -25,5 +25,5 @@ def check(body: bytes, *, card_id: str = "ceo", kind: CardKind = CardKind.AGENT)
 
 
 AGENT_FIELDS = sorted(
-    field.alias or n for n, field in card_model(CardKind.AGENT).model_fields.items()
+    field.alias or n for n, field in get_card_model(CardKind.AGENT).model_fields.items()
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aos.domain.cards.agent_card import (
     agent_card_from_dict,
-    system_prompt,
+    build_system_prompt,
 )
 from aos.domain.cards.assessment import MAX_PROBLEMS
 from aos.domain.cards.check import MAX_TEXT, assess_card
@@ -41,7 +41,11 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
     ),
     "an unknown field like no other": (
         card('"memory": {"zzzz": 1}'),
-        ("memory.zzzz", "unknown field 'zzzz'", "remove it; known here: window_messages, ttl_days"),
+        (
+            "memory.zzzz",
+            "unknown field 'zzzz'",
+            "remove it; the known fields here are: window_messages, ttl_days",
+        ),
     ),
     "a field outside its object": (
         card('"ttl_days": 30'),
@@ -123,7 +127,7 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
         b'{"agent_id": "cfo", "purpose": "Lead"}',
         (
             "agent_id",
-            "agent_id is 'cfo', but the file is 'agents/ceo.json'",
+            "agent_id is 'cfo', but the file name is 'agents/ceo.json'",
             'write "agent_id": "ceo", or name the file agents/cfo.json',
         ),
     ),
@@ -131,7 +135,7 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
     "no purpose": (b'{"agent_id": "ceo"}', ("purpose", "purpose is missing", 'add "purpose"')),
     "an empty purpose": (
         b'{"agent_id": "ceo", "purpose": "  "}',
-        ("purpose", "purpose must not be empty", "say in a sentence what purpose is"),
+        ("purpose", "purpose must not be empty", "write one sentence"),
     ),
     "an unknown agent_type": (
         card('"agent_type": "LeaderAgent"'),
@@ -155,7 +159,11 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
     ),
     "a limit above the operator's": (
         card('"limits": {"max_turns": 65}'),
-        ("limits.max_turns", "65 is more than the bound of 64", "write a number from 1 to 64"),
+        (
+            "limits.max_turns",
+            "65 is more than the operator's limit of 64",
+            "write a number from 1 to 64",
+        ),
     ),
     "a model that is not listed": (
         card('"model": "smoll"'),
@@ -177,7 +185,7 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
         card('"wake": {"schedules": [{"cron": "0 9 * *", "message": "Go"}]}'),
         (
             "wake.schedules[0].cron",
-            "a cron expression has five fields, '0 9 * *' has 4",
+            "a cron expression has five fields, but '0 9 * *' has 4",
             "write five fields, such as 0 9 * * 1-5",
         ),
     ),
@@ -187,8 +195,8 @@ BROKEN_CARDS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
         ),
         (
             "wake.schedules[0].time_zone",
-            "'Mars' is no time zone",
-            "write an IANA name, such as Europe/Berlin",
+            "'Mars' is not a time zone",
+            "write an IANA name like Europe/Berlin",
         ),
     ),
     "a conversation with a space": (
@@ -244,8 +252,8 @@ def test_a_file_whose_name_is_no_id_says_how_to_name_it(name: str) -> None:
     found = check(b'{"purpose": "x"}', card_id=name)
     assert found[0] == (
         "agent_id",
-        f"the file name {f'agents/{name}.json'!r} holds no valid id",
-        f"name the file agents/<id>.json, the id being {ID_RULE}",
+        f"the file name {f'agents/{name}.json'!r} does not hold a valid id",
+        f"name the file agents/<id>.json; an id is {ID_RULE}",
     )
 
 
@@ -274,7 +282,7 @@ def test_no_json_whatever_breaks_the_check(raw: dict[str, Any]) -> None:
     body = json.dumps(raw | {"agent_id": "ceo"}).encode()
     assessment, found = assess_card(body, kind=CardKind.AGENT, card_id="ceo", policy=POLICY)
     if found is not None:
-        assert system_prompt(agent_card_from_dict(found))
+        assert build_system_prompt(agent_card_from_dict(found))
     assert all(p.path and p.message and p.hint for p in assessment.errors)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.check import assess_card
-from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.hosts import is_public_address
 from aos.domain.cards.identity import CardKind
-from aos.domain.cards.operator_rules import command_problem, url_problem
+from aos.domain.cards.operator_rules import find_command_problem, find_url_problem
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import (
     SecretReference,
@@ -42,23 +42,23 @@ def problems(raw: dict[str, Any], policy: CardPolicy | None = None) -> list[tupl
 BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
     "neither command nor url": (
         {"server_id": "github"},
-        ("command", "command or url is missing", 'write one: "command" or "url"'),
+        ("command", "command or url is missing", 'write either "command" or "url"'),
     ),
     "both": (
         GOOD | {"url": "https://example.com/mcp"},
-        ("command", "command and url exclude each other", 'write one: "command" or "url"'),
+        ("command", "the card has both command and url", 'write either "command" or "url"'),
     ),
     "a shell": (
         GOOD | {"command": "/bin/bash"},
         (
             "command",
-            "the command '/bin/bash' is a shell, or runs what its arguments say",
-            "name the server's own program",
+            "the command '/bin/bash' is a shell, or runs code from its arguments",
+            "write the server's own program",
         ),
     ),
     "code in an option": (
         GOOD | {"args": ["-c", "require('fs')"]},
-        ("command", "the option '-c' runs code", "start a published server by its name"),
+        ("command", "the option '-c' runs code", "start a published server by its package name"),
     ),
     "a package that is not allowed": (
         GOOD | {"args": ["-y", "evil"]},
@@ -71,14 +71,14 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
     ),
     "a way out of the scope": (
         GOOD | {"args": ["-y", "@modelcontextprotocol/../evil"]},
-        ("command", "the command line holds '..'", "write the name without '..'"),
+        ("command", "the command line contains '..'", "write the name without '..'"),
     ),
     "a command line in command": (
         GOOD | {"command": "npx -y"},
         (
             "command",
             'the string "npx -y" is not allowed here',
-            "write one program's name; its arguments belong into args",
+            "write one program's name; put its arguments into args",
         ),
     ),
     "env that changes the code": (
@@ -101,19 +101,19 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
         {"server_id": "github", "url": "https://127.0.0.1/mcp"},
         (
             "url",
-            "the host '127.0.0.1' is loopback, link-local, private or no host name",
-            "name a public host, or ask the operator to list this one",
+            "the host '127.0.0.1' is loopback, link-local, private or not valid",
+            "write a public host, or ask the operator to list this one",
         ),
     ),
     "args without a command": (
         {"server_id": "github", "url": "https://example.com/mcp", "args": ["x"]},
-        ("args", "args has no meaning without command", "remove args, or write command"),
+        ("args", "args has no effect without command", "remove args, or write command"),
     ),
     "a secret that is no MCP server's": (
         GOOD | {"env": {"T": "@Microsoft.KeyVault(VaultName=aos-mcp;SecretName=db)"}},
         (
             "env.T",
-            "the secret 'db' is not one that MCP servers may read",
+            "the secret 'db' may not be read by MCP servers",
             "name the secret mcp-github-…",
         ),
     ),
@@ -153,13 +153,13 @@ def test_a_prefix_ends_at_a_words_end_unless_it_ends_with_a_slash(
     policy = CardPolicy(mcp_allowed=(prefix,))
     for line, is_allowed in ((allowed, True), (refused, False)):
         command, *args = line.split()
-        assert (command_problem(command, args, policy) is None) is is_allowed, line
+        assert (find_command_problem(command, args, policy) is None) is is_allowed, line
 
 
 @pytest.mark.parametrize("option", ["-c", "-e", "--eval", "--eval=1", "--call", "-yc", "-pe"])
 def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: str) -> None:
     policy = CardPolicy(mcp_allowed=("npx",))
-    found = command_problem("npx", [option, "x"], policy)
+    found = find_command_problem("npx", [option, "x"], policy)
     assert found is not None
     assert "runs code" in found.message
 
@@ -187,7 +187,7 @@ def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: 
     ],
 )
 def test_addresses_that_are_not_public_https_are_refused(url: str) -> None:
-    assert url_problem(url, CardPolicy()) is not None
+    assert find_url_problem(url, CardPolicy()) is not None
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_address_that_means_a_private_one_is_private_in_cards_and_when_called
     address: str,
 ) -> None:
     host = f"[{address}]" if ":" in address else address
-    assert url_problem(f"https://{host}/mcp", CardPolicy()) is not None
+    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is not None
     assert not is_public_address(address)
     assert not is_public_address(f"{address}%1")
 
@@ -241,20 +241,20 @@ def test_an_address_that_means_a_private_one_is_private_in_cards_and_when_called
 @pytest.mark.parametrize("address", ["8.8.8.8", "20.50.2.1", "2603:1020::1", "2a00:1450:4001::8a"])
 def test_an_address_of_the_internet_is_public_in_cards_and_when_called(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
-    assert url_problem(f"https://{host}/mcp", CardPolicy()) is None
+    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is None
     assert is_public_address(address)
 
 
 @pytest.mark.parametrize("host", ["127.1", "0177.0.0.1", "0xa9fea9fe", "1.2.3", "127.0.0.1."])
 def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
-    assert url_problem(f"https://{host}/mcp", CardPolicy()) is not None
+    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is not None
 
 
 def test_a_listed_host_may_be_private_and_speak_http() -> None:
     policy = CardPolicy(listed_hosts=frozenset({"127.0.0.1:9000"}))
-    assert url_problem("http://127.0.0.1:9000/mcp", policy) is None
-    assert url_problem("http://127.0.0.1:9001/mcp", policy) is not None
-    assert url_problem("https://example.com/mcp", policy) is None
+    assert find_url_problem("http://127.0.0.1:9000/mcp", policy) is None
+    assert find_url_problem("http://127.0.0.1:9001/mcp", policy) is not None
+    assert find_url_problem("https://example.com/mcp", policy) is None
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_problem_has_the_form_of_status_files() -> None:
     ["* * * * *", "*/5 0-6 1,15 jan-dec MON-fri", "59 23 31 12 7", "0 9 * * 1-5", "5/15 * * * *"],
 )
 def test_cron_expressions_of_five_fields_are_accepted(text: str) -> None:
-    assert cron_problem(text) is None
+    assert find_cron_problem(text) is None
 
 
 NO_CRON = """
@@ -336,4 +336,4 @@ x * * * *
 
 @pytest.mark.parametrize("text", NO_CRON.split("\n"))
 def test_other_cron_expressions_are_refused_with_a_reason(text: str) -> None:
-    assert cron_problem(text)
+    assert find_cron_problem(text)

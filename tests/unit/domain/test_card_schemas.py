@@ -10,12 +10,12 @@ from jsonschema_rs import Draft202012Validator
 
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import CardKind
-from aos.domain.cards.schema import card_schema
+from aos.domain.cards.schema import build_card_schema
 from tests.unit.domain.card_checking import AGENT_FIELDS, POLICY
 
 
 def test_the_schemas_name_every_field_and_forbid_others() -> None:
-    agent, server = card_schema("agent"), card_schema("mcp-server")
+    agent, server = build_card_schema("agent"), build_card_schema("mcp-server")
     assert set(agent["properties"]) == set(AGENT_FIELDS)
     assert agent["required"] == ["agent_id", "purpose"]
     assert (agent["additionalProperties"], server["additionalProperties"]) == (False, False)
@@ -45,7 +45,10 @@ def test_the_schemas_say_of_blank_purposes_and_of_two_transports_what_the_check_
     if name == "mcp-server" and card.get("command"):
         whole["args"] = ["-y", "@modelcontextprotocol/server-time"]
     assessment, _ = assess_card(json.dumps(whole).encode(), kind=kind, card_id="x", policy=POLICY)
-    assert (Draft202012Validator(card_schema(name)).is_valid(whole), not assessment.errors) == (
+    assert (
+        Draft202012Validator(build_card_schema(name)).is_valid(whole),
+        not assessment.errors,
+    ) == (
         fits,
         fits,
     )

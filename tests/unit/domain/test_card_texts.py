@@ -84,8 +84,8 @@ BROKEN_TEXTS: dict[str, tuple[bytes, tuple[str, str, str]]] = {
             "make it 65,536 bytes or smaller",
         ),
     ),
-    "a list": (b"[]", ("$", "the card is no JSON object", 'write an object: {"…": …}')),
-    "null": (b"null", ("$", "the card is no JSON object", 'write an object: {"…": …}')),
+    "a list": (b"[]", ("$", "the card is not a JSON object", 'write an object: {"…": …}')),
+    "null": (b"null", ("$", "the card is not a JSON object", 'write an object: {"…": …}')),
     "duplicate names": (
         card('"limits": {"max_turns": 3, "max_turns": 4}'),
         (

@@ -12,7 +12,7 @@ from aos.domain.cards.agent_card import (
     Schedule,
     ToolGrant,
     agent_card_from_dict,
-    system_prompt,
+    build_system_prompt,
 )
 from aos.domain.cards.assessment import CardProblem, CardReference
 from aos.domain.cards.check import assess_card
@@ -114,10 +114,10 @@ def test_a_card_with_everything_becomes_the_values_it_says() -> None:
 
 def test_an_agents_type_is_a_behaviour_in_its_system_prompt() -> None:
     plain = {"agent_id": "ceo", "purpose": "Lead.", "instructions": "Be brief."}
-    prompt = system_prompt(agent_card_from_dict(plain | {"purpose_scope": "Strategy"}))
+    prompt = build_system_prompt(agent_card_from_dict(plain | {"purpose_scope": "Strategy"}))
     assert prompt == (
         "You are the agent 'ceo'.\n\nYour purpose: Lead.\n\nYour scope: Strategy\n\nBe brief."
     )
-    leader = system_prompt(agent_card_from_dict(plain | {"agent_type": "LeadershipAgent"}))
+    leader = build_system_prompt(agent_card_from_dict(plain | {"agent_type": "LeadershipAgent"}))
     assert "name the options" in leader
     assert leader.endswith("\n\nBe brief.")

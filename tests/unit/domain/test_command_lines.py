@@ -9,7 +9,7 @@ import pytest
 
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import CardKind
-from aos.domain.cards.operator_rules import command_problem
+from aos.domain.cards.operator_rules import find_command_problem
 from aos.domain.cards.policy import CardPolicy
 
 SCOPE = "npx -y @modelcontextprotocol/"
@@ -65,8 +65,8 @@ OTHER_SOURCES = [
 @pytest.mark.parametrize("rest", OTHER_SOURCES)
 def test_a_prefix_that_ends_with_a_slash_takes_one_name_and_no_other_source(rest: str) -> None:
     package = f"@modelcontextprotocol/{rest}"
-    assert command_problem("npx", ["-y", package], CardPolicy()) is not None
-    assert command_problem("npx", [package], CardPolicy(mcp_allowed=("npx",))) is not None
+    assert find_command_problem("npx", ["-y", package], CardPolicy()) is not None
+    assert find_command_problem("npx", [package], CardPolicy(mcp_allowed=("npx",))) is not None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_prefix_that_ends_with_a_slash_takes_one_name_and_no_other_source(rest
 )
 def test_one_name_with_at_most_a_version_or_a_tag_is_allowed(rest: str) -> None:
     args = ["-y", f"@modelcontextprotocol/{rest}", "--registry", "/data", "-c", "file"]
-    assert command_problem("npx", args, CardPolicy()) is None
+    assert find_command_problem("npx", args, CardPolicy()) is None
 
 
 REFUSED = [
@@ -217,7 +217,7 @@ def test_what_changes_the_code_that_runs_is_refused_unless_the_prefix_spells_it(
     prefix: str, line: str
 ) -> None:
     command, *args = line.split()
-    problem = command_problem(command, args, CardPolicy(mcp_allowed=(prefix,)))
+    problem = find_command_problem(command, args, CardPolicy(mcp_allowed=(prefix,)))
     assert problem is not None
     assert problem.hint
 
@@ -273,20 +273,20 @@ ALLOWED = [
 @pytest.mark.parametrize(("prefix", "line"), ALLOWED)
 def test_what_the_operator_spells_and_what_the_server_reads_is_free(prefix: str, line: str) -> None:
     command, *args = line.split()
-    assert command_problem(command, args, CardPolicy(mcp_allowed=(prefix,))) is None
+    assert find_command_problem(command, args, CardPolicy(mcp_allowed=(prefix,))) is None
 
 
 def test_a_prefix_that_refuses_takes_nothing_from_one_that_allows() -> None:
     policy = CardPolicy(mcp_allowed=("npx", "npx --registry http://h/ @s/"))
     args = ["--registry", "http://h/", "@s/x"]
-    assert command_problem("npx", args, policy) is None
-    assert command_problem("npx", [*args[:2], "@t/x"], policy) is not None
+    assert find_command_problem("npx", args, policy) is None
+    assert find_command_problem("npx", [*args[:2], "@t/x"], policy) is not None
 
 
 def test_a_variable_that_the_operator_opened_may_be_a_containers() -> None:
     policy = CardPolicy(mcp_allowed=("docker run",), mcp_env_allowed=frozenset({"HTTPS_PROXY"}))
     for name, allowed in (("HTTPS_PROXY", True), ("https_proxy", False), ("HTTP_PROXY", False)):
-        problem = command_problem("docker", ["run", "-e", f"{name}=x", "mcp/fetch"], policy)
+        problem = find_command_problem("docker", ["run", "-e", f"{name}=x", "mcp/fetch"], policy)
         assert (problem is None) is allowed, name
 
 
@@ -331,6 +331,6 @@ def test_a_name_of_any_length_is_read_in_linear_time(unit: str) -> None:
     policy = CardPolicy(mcp_allowed=("npx", "uvx", "docker run", SCOPE))
     began = time.process_time()
     for words in (["npx", name], ["uvx", name], ["docker", "run", name], [*SCOPE.split(), name]):
-        command_problem(words[0], words[1:], policy)
-    command_problem("npx", ["-y", f"@modelcontextprotocol/{name}"], CardPolicy())
+        find_command_problem(words[0], words[1:], policy)
+    find_command_problem("npx", ["-y", f"@modelcontextprotocol/{name}"], CardPolicy())
     assert time.process_time() - began < 0.5

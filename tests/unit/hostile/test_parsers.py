@@ -14,12 +14,12 @@ import azure.functions as func
 import pytest
 
 from aos.adapters.telemetry.trace_context import child_traceparent
-from aos.domain.cards.assessment import nearest
+from aos.domain.cards.assessment import find_nearest
 from aos.domain.cards.check import assess_card
-from aos.domain.cards.cron import cron_problem
+from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.hosts import is_public_address, is_public_host
 from aos.domain.cards.identity import CardKind, is_card_id
-from aos.domain.cards.operator_rules import command_problem, url_problem
+from aos.domain.cards.operator_rules import find_command_problem, find_url_problem
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import parse_secret_reference
 from aos.domain.json_reader import parse_json
@@ -160,15 +160,15 @@ JSON_READERS: dict[str, Callable[[str], Any]] = {
     "a principal": _principal,
 }
 PLAIN_READERS: dict[str, Callable[[str], Any]] = {
-    "cron": cron_problem,
-    "cron of five": lambda text: cron_problem(f"{text} {text} {text} * *"),
+    "cron": find_cron_problem,
+    "cron of five": lambda text: find_cron_problem(f"{text} {text} {text} * *"),
     "a secret's reference": lambda text: parse_secret_reference(text, server_id="s", name="n"),
     "a host": is_public_host,
     "an address": is_public_address,
-    "a URL": lambda text: url_problem(text, CardPolicy()),
-    "a command": lambda text: command_problem("npx", text.split(" "), CardPolicy()),
+    "a URL": lambda text: find_url_problem(text, CardPolicy()),
+    "a command": lambda text: find_command_problem("npx", text.split(" "), CardPolicy()),
     "a card id": is_card_id,
-    "a near name": lambda text: nearest(text, ("max_turns", "memory", "a" * 60), cutoff=0.0),
+    "a near name": lambda text: find_nearest(text, ("max_turns", "memory", "a" * 60), cutoff=0.0),
     "an offered name": lambda text: offered_name("fs", text),
     "a result": shown,
     "a JSON value": lambda text: write_json(known_json([text])),
