@@ -107,7 +107,7 @@ def _ending(run: Mapping[str, Any]) -> str:
     error = run.get("error")
     if isinstance(error, dict):
         return f"{run.get('status')}: {error.get('code')}: {error.get('message')}"
-    if run.get("status") in {status.value for status in RunStatus if status.ended}:
+    if run.get("status") in {status.value for status in RunStatus if status.has_ended}:
         return f"{run.get('status')} (run {run.get('run_id')})"
     return f"the run {run.get('run_id')} is still {run.get('status')}; `aos runs` shows its end"
 

@@ -29,7 +29,7 @@ SERVER_WAIT_SECONDS = 100
 FIRST_POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 2.0
 MAX_ITEMS = 100_000
-ENDED = frozenset(status.value for status in RunStatus if status.ended)
+ENDED = frozenset(status.value for status in RunStatus if status.has_ended)
 
 
 class AosClient:

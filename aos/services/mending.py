@@ -89,7 +89,7 @@ class Mender:
             await self._pending.drop(row.run_id, etag=row.etag)
             return
         run = await self._conversations.find_run(request.conversation_id, request.run_id)
-        if run is not None and run.status.ended:
+        if run is not None and run.status.has_ended:
             await self._deliver(stored, run)
             return
         await self._pending.move(row, next_check=self._clock.now() + _pause(row))

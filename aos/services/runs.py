@@ -78,12 +78,12 @@ class RunReader:
     async def read(self, request: AdmittedRequest) -> Run:
         """The run's row, or the run as admitted while realm has not seen it."""
         row = await self._conversations.find_run(request.conversation_id, request.run_id)
-        return row or Run.unseen(request)
+        return row or Run.from_request(request)
 
     async def has_ended(self, conversation_id: str, run_id: str) -> bool:
         """True when the run's row says so."""
         row = await self._conversations.find_run(conversation_id, run_id)
-        return row is not None and row.status.ended
+        return row is not None and row.status.has_ended
 
     async def list_runs(
         self,
@@ -178,7 +178,7 @@ class RunReader:
         if row is not None:
             return row
         stored = await self._requests.find(item.run_id)
-        return None if stored is None else Run.queued(stored.request)
+        return None if stored is None else Run.from_request(stored.request)
 
     def _start_wait(self, request: AdmittedRequest) -> _Wait:
         wait = _Wait(ended=asyncio.get_running_loop().create_future())
@@ -193,7 +193,7 @@ class RunReader:
             with contextlib.suppress(TransientError):
                 run = await self._conversations.find_run(request.conversation_id, request.run_id)
                 wait.seen = run or wait.seen
-                if run is not None and run.status.ended and not wait.ended.done():
+                if run is not None and run.status.has_ended and not wait.ended.done():
                     wait.ended.set_result(run)
 
 

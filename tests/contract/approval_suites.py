@@ -170,7 +170,7 @@ class TurnsSuite:
             )
             for n in range(32)
         )
-        head = Conversation.begun_by(request, now=NOON)
+        head = Conversation.create(request, now=NOON)
         active = ActiveRun(
             request=request,
             card_digest="d",

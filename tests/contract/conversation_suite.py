@@ -61,7 +61,7 @@ class ConversationStoreSuite:
         )
         messages = some_messages(request, range(2))
         failed = replace(
-            Run.queued(waiting),
+            Run.from_request(waiting),
             status=RunStatus.FAILED,
             error=ErrorInfo(code="model_rejected", message="no", details={"a": 1}),
         )
@@ -79,7 +79,9 @@ class ConversationStoreSuite:
 
     async def test_of_two_first_saves_one_wins(self, store: ConversationStore) -> None:
         request = a_request()
-        steps = [Step(conversation=a_head(request), runs=(Run.queued(request),)) for _ in range(4)]
+        steps = [
+            Step(conversation=a_head(request), runs=(Run.from_request(request),)) for _ in range(4)
+        ]
         answers = await asyncio.gather(
             *(store.save(step, etag=None) for step in steps), return_exceptions=True
         )
@@ -134,7 +136,9 @@ class ConversationStoreSuite:
     async def test_a_run_row_is_replaced_by_the_last_word(self, store: ConversationStore) -> None:
         request = a_request()
         head = a_head(request)
-        etag = await store.save(Step(conversation=head, runs=(Run.queued(request),)), etag=None)
+        etag = await store.save(
+            Step(conversation=head, runs=(Run.from_request(request),)), etag=None
+        )
         ended = an_ended_run(request)
         await store.save(
             Step(conversation=replace(head, write_id=an_id()), runs=(ended,)), etag=etag

@@ -64,7 +64,7 @@ def a_request(**changes: Any) -> AdmittedRequest:
 
 def an_ended_run(request: AdmittedRequest, **changes: Any) -> Run:
     """The run of a request, completed."""
-    run = Run.queued(request).ended(
+    run = Run.from_request(request).end(
         RunStatus.COMPLETED, at=NOON + timedelta(seconds=3), output=HARD_TEXT
     )
     usage = Usage(input_tokens=11, output_tokens=5)
@@ -74,7 +74,7 @@ def an_ended_run(request: AdmittedRequest, **changes: Any) -> Run:
 def a_head(request: AdmittedRequest, **changes: Any) -> Conversation:
     """A head with everything set."""
     return replace(
-        Conversation.begun_by(request, now=NOON),
+        Conversation.create(request, now=NOON),
         **{"write_id": an_id(), **changes},
     )
 

@@ -200,7 +200,7 @@ async def test_the_previous_schema_version_is_read_and_a_newer_one_refused(
     tables: AzureTables, provisioned: Azurite
 ) -> None:
     request = a_request()
-    run = Run.queued(request)
+    run = Run.from_request(request)
     name = request.conversation_id
     await tables.conversations().save(Step(conversation=a_head(request), runs=(run,)), etag=None)
     row = {"PartitionKey": name, "RowKey": f"run:{run.run_id}"}

@@ -191,7 +191,7 @@ _ENDS = {
         ),
     }
     for status in RunStatus
-    if status.ended
+    if status.has_ended
 }
 _LARGE = replace(_end("minimal"), run=replace(MINIMAL_RUN, output="x" * 210_000))
 

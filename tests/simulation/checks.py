@@ -132,7 +132,7 @@ class Checks:
         for run_id, run in rows.runs.items():
             known = self.ended.get(run_id)
             if known is None:
-                if run.status.ended:
+                if run.status.has_ended:
                     self.ended[run_id] = run
             elif known != run:
                 self.fail(f"{run_id} had ended as {known.status} and is now {run.status}")
@@ -163,7 +163,7 @@ class Checks:
 
     def _owes_and_is_woken(self, key: str) -> None:
         rows = self._world.tables.conversations.get(key)
-        if rows is None or not rows.head.owes:
+        if rows is None or not rows.head.is_busy:
             return
         for kept in self._world.broker.messages(REALM_QUEUE):
             if kept.session_id == key:

@@ -146,7 +146,7 @@ class Clients:
             if admission.request.run_id != run_id:
                 self._world.checks.fail(f"{run_id} was admitted as {admission.request.run_id}")
             ended = self._world.checks.ended.get(run_id)
-            if run.status.ended and run != ended:
+            if run.status.has_ended and run != ended:
                 self._world.checks.fail(f"the caller of {run_id} got {run}, not what was saved")
             return
 

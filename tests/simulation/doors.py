@@ -78,7 +78,7 @@ async def from_the_queue(app: MainApp, message: ReceivedMessage) -> None:
     except Refused as refusal:
         await app.replies.refuse(message, refusal.info, run_id=message.key, body=body)
         return
-    if not admission.created and admission.run.status.ended:
+    if not admission.created and admission.run.status.has_ended:
         await app.replies.answer_again(admission.request, admission.run)
 
 
@@ -101,6 +101,6 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
         caller=Caller(owner=ask.owner, is_admin=ask.is_admin),
     )
     run = admission.run
-    if ask.wait_seconds and not run.status.ended:
+    if ask.wait_seconds and not run.status.has_ended:
         run = await app.runs.wait(admission.request, seconds=ask.wait_seconds) or run
     return admission, run

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from aos.adapters.memory import MemoryConversationStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
-from aos.domain.runs import absence, advance, ending
+from aos.domain.runs import absence, advance
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import StaleWrite, TransientError
@@ -74,7 +74,7 @@ def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
     async def opened(self: Execution, command: RealmCommand) -> Work | None:
         work = await real(self, command)
         if work is not None:
-            work.conversation = ending.sent(work.conversation)
+            work.conversation = work.conversation.clear_outbox()
         return work
 
     return patch.object(Execution, "_open", opened)
@@ -97,15 +97,15 @@ def known_start_does_nothing() -> contextlib.AbstractContextManager[Any]:
 def nothing_left_for_the_next() -> contextlib.AbstractContextManager[Any]:
     """A handler stops at the end of a run and leaves no ContinueRun for the run behind it."""
 
-    def ended(conversation: Conversation, request: AdmittedRequest, run: Run) -> Step:
+    def end_run(conversation: Conversation, request: AdmittedRequest, run: Run) -> Step:
         step = real(replace(conversation, queued=()), request, run)
         return replace(step, conversation=replace(step.conversation, queued=conversation.queued))
 
     def stops(conversation: Conversation) -> bool:
         return any(isinstance(item.command, RunEnded) for item in conversation.outbox)
 
-    real = ending._ended
-    return patch.multiple(ending, _ended=ended, wakes_itself=stops)
+    real = Conversation._end_run
+    return patch.multiple(Conversation, _end_run=end_run, has_continuation=property(stops))
 
 
 def storm() -> contextlib.AbstractContextManager[Any]:
@@ -116,24 +116,24 @@ def storm() -> contextlib.AbstractContextManager[Any]:
         real(self, work, command)
         state = work.conversation
         if state.retry_at is not None and state.active is not None:
-            again = ending.continue_run(state, state.active.request.run_id, due=state.retry_at)
-            work.add(Step(conversation=replace(state, outbox=(*state.outbox, again))))
+            again = state.schedule_continue(state.active.request.run_id, due=state.retry_at)
+            work.add(Step(conversation=again))
 
     return patch.object(Execution, "_apply", apply)
 
 
 def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
     """Waiting for an absent model counts as the run's own time."""
-    real = absence.model_away
+    real = absence.wait_for_model
 
     def away(conversation: Conversation, *, now: Any, retry_after: Any = None) -> Step:
         since = conversation.retry_since or now
-        active = ending.active_run(conversation)
+        active = conversation.require_active()
         seconds = active.clock_seconds + (now - since).total_seconds()
         counted = replace(conversation, active=replace(active, clock_seconds=seconds))
         return real(counted, now=now, retry_after=retry_after)
 
-    return patch.object(absence, "model_away", away)
+    return patch.object(absence, "wait_for_model", away)
 
 
 def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:
@@ -192,7 +192,7 @@ def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:
 
     async def cancel(self: Admissions, run_id: str, caller: Caller) -> Run:
         request, run = await self._runs.find(run_id, owner=caller.visible_owner)
-        if run.status.ended:
+        if run.status.has_ended:
             return run
         await self._requests.ask_cancel(run_id, at=self._clock.now())
         with contextlib.suppress(TransientError):

@@ -65,7 +65,7 @@ def approval_only_in_the_message() -> contextlib.AbstractContextManager[Any]:
             now = self._clock.now()
             said = Decision(decision="approve", reason="", decided_by="?", decided_at=now)
             work.add(
-                tool_turns.decided(
+                tool_turns.take_decision(
                     work.conversation,
                     tool_call_id=command.tool_call_id,
                     decision=said,
@@ -105,15 +105,15 @@ def childs_end_is_not_the_result() -> contextlib.AbstractContextManager[Any]:
 def nothing_left_for_the_deadline() -> contextlib.AbstractContextManager[Any]:
     """A run that waits for its tools leaves nothing that wakes it."""
 
-    def wakes_up(conversation: Any) -> Any:
+    def schedule_deadline(conversation: Any) -> Any:
         return tool_turns.Step(conversation=conversation)
 
-    return patch.object(tool_turns, "wakes_up", wakes_up)
+    return patch.object(tool_turns, "schedule_deadline", schedule_deadline)
 
 
 def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[Any]:
     """Results enter the history as they come, not as they were asked for."""
-    real = tool_turns._moved
+    real = tool_turns._update_call
 
     def moved(conversation: Any, call: Any, **more: Any) -> Any:
         active = conversation.active
@@ -121,7 +121,7 @@ def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[
         state = replace(conversation, active=replace(active, calls=(*rest, call)))
         return real(state, call, **more)
 
-    return patch.object(tool_turns, "_moved", moved)
+    return patch.object(tool_turns, "_update_call", moved)
 
 
 PLANTED_IN_TOOLS = {

@@ -1,8 +1,8 @@
-"""What does a run do while something that it needs is away?
+"""Decides how a run waits for a model or MCP servers that are away. Entry points:
+`wait_for_model`, `wait_for_tools`.
 
-Pure rules, as in `aos.domain.runs.advance`.
-The wait is state, not a message: `retry_at` in the head,
-and one ContinueRun scheduled for it. The run's clock does not move.
+The rules are pure, as in `aos.domain.runs.advance`. The wait is state: `retry_at` in the head, and
+one ContinueRun scheduled for it. The run's clock is stopped.
 """
 
 from __future__ import annotations
@@ -11,33 +11,31 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.ending import active_run, continue_run, end_active
 from aos.domain.runs.run import RunStatus
 from aos.errors import ErrorInfo
 
 OUTAGE_LIMIT = timedelta(hours=24)
 RETRY_MINUTES = (1, 2, 4, 8, 15)
-"""How long a conversation waits before it asks an absent model again; the last one repeats."""
+"""The waits between requests to an absent model; the last one repeats."""
 TOOLS_LIMIT = timedelta(minutes=10)
-"""How long a run waits for MCP servers that have not listed their tools yet."""
+"""How long a run waits for MCP servers that have not listed their tools."""
 
 
-def model_away(
+def wait_for_model(
     conversation: Conversation, *, now: datetime, retry_after: timedelta | None = None
 ) -> Step:
-    """The model stayed away through the retries in the handler: the wait becomes state.
+    """Wait for a model that did not answer during the handler's retries.
 
-    The conversation leaves one ContinueRun scheduled for `retry_at`; after OUTAGE_LIMIT the run
-    ends as failed, `model_unavailable`. The run's clock does not move.
+    The wait ends at `retry_at`. After OUTAGE_LIMIT the run ends as failed, `model_unavailable`.
     """
     since = conversation.retry_since or now
-    active = active_run(conversation)
+    active = conversation.require_active()
     if now - since >= OUTAGE_LIMIT:
         error = ErrorInfo(
             code="model_unavailable",
             message="the model did not answer for 24 h; see the model endpoint's health",
         )
-        return end_active(conversation, RunStatus.FAILED, error=error, now=now)
+        return conversation.end_active(RunStatus.FAILED, error=error, now=now)
     minutes = RETRY_MINUTES[min(conversation.retries, len(RETRY_MINUTES) - 1)]
     retry_at = now + max(timedelta(minutes=minutes), retry_after or timedelta())
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
@@ -48,17 +46,17 @@ def model_away(
         retry_since=since,
         retries=conversation.retries + 1,
     )
-    later = continue_run(waiting, active.request.run_id, due=retry_at)
-    waiting = replace(waiting, outbox=(*waiting.outbox, later))
+    waiting = waiting.schedule_continue(active.request.run_id, due=retry_at)
     return Step(conversation=waiting, runs=(active.run,))
 
 
-def tools_away(conversation: Conversation, *, servers: tuple[str, ...], now: datetime) -> Step:
-    """MCP servers that the agent needs have not listed their tools yet: wait, then say which.
+def wait_for_tools(conversation: Conversation, *, servers: tuple[str, ...], now: datetime) -> Step:
+    """Wait for MCP servers that have not listed their tools.
 
-    The waits grow with the time that has passed, from 2 s to 30 s. The run's clock does not move.
+    The waits grow with the time that has passed, from 2 s to 30 s. After TOOLS_LIMIT the run ends
+    as failed, `unavailable`, and the error names the servers.
     """
-    active = active_run(conversation)
+    active = conversation.require_active()
     since = active.tools_since or now
     if now - since >= TOOLS_LIMIT:
         names = ", ".join(repr(server) for server in servers)
@@ -70,10 +68,9 @@ def tools_away(conversation: Conversation, *, servers: tuple[str, ...], now: dat
             ),
             details={"servers": list(servers)},
         )
-        return end_active(conversation, RunStatus.FAILED, error=error, now=now)
+        return conversation.end_active(RunStatus.FAILED, error=error, now=now)
     pause = min(max((now - since) / 2, timedelta(seconds=2)), timedelta(seconds=30))
     retry_at = now + timedelta(milliseconds=int(pause.total_seconds() * 1000))
     waiting = replace(conversation, retry_at=retry_at, active=replace(active, tools_since=since))
-    later = continue_run(waiting, active.request.run_id, due=retry_at)
-    waiting = replace(waiting, outbox=(*waiting.outbox, later))
+    waiting = waiting.schedule_continue(active.request.run_id, due=retry_at)
     return Step(conversation=waiting, runs=(active.run,))

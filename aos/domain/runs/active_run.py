@@ -1,7 +1,7 @@
-"""What does realm know of the run that has a conversation?
+"""Holds the state of a conversation's active run. Entry point: `ActiveRun`.
 
-Its clock, what its turns took so far, and the tool calls of its current turn. The rules that move
-it are in `aos.domain.runs.advance` and `aos.domain.runs.tool_turns`.
+The state is the run's clocks, its counts, and the tool calls of its current turn. The rules that
+change it are in `aos.domain.runs.advance` and `aos.domain.runs.tool_turns`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 
 WALL_LIMIT = timedelta(hours=48)
 CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
-"""`to_ask`: needs a decision, and the list does not know it yet; `asked`: it does; `called`: the
-command is in the outbox or beyond; `answered`: the result is here."""
+"""`to_ask`: needs a decision and is not in the list of approvals yet; `asked`: is in that list;
+`called`: the command is in the outbox or was sent; `answered`: the result came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenCall:
-    """A tool call of the current turn. `server_id` None: not a tool of a server, but `delegate`
-    or nothing that exists; `written` is what the model wrote as arguments. The two digests are
-    those of the tool that a person was asked about, None where nobody is asked."""
+    """A tool call of the current turn.
+
+    `server_id` None: the call is `delegate`, or names a tool that does not exist. `written` is the
+    model's text of the arguments. The digests are those of the tool that a person was asked about,
+    None when nobody is asked.
+    """
 
     tool_call_id: str
     name: str
@@ -40,13 +43,13 @@ class OpenCall:
     schema_digest: str | None = None
 
     @property
-    def undecided(self) -> bool:
-        """Does it wait for a person?"""
+    def is_undecided(self) -> bool:
+        """True while a person has not decided."""
         return self.state in ("to_ask", "asked")
 
     @property
-    def as_said(self) -> MessageCall:
-        """The call as the assistant's message has it."""
+    def message_call(self) -> MessageCall:
+        """The call as it stands in the assistant's message."""
         return MessageCall(tool_call_id=self.tool_call_id, name=self.name, arguments=self.written)
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,14 +90,13 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRun:
-    """The run that has the conversation.
+    """The run that a conversation works on.
 
-    `clock_seconds` is what its turns took so far, waiting for tools included up to
-    `waiting_since`; `approval_seconds` what it waited for people, up to `approval_since`. `turns`
-    counts answers of the model, `tool_calls` the calls that were made. `wake_at` is when the
-    ContinueRun that a wait left behind comes; `tools_since` since when it waits for servers that
-    have not listed their tools yet. `max_tokens` None means no limit; what delegated runs spent
-    (`child_tokens`) counts against it.
+    `clock_seconds` is the time of its turns, and of waiting for tools up to `waiting_since`.
+    `approval_seconds` is the time of waiting for people up to `approval_since`. `turns` counts
+    answers of the model, `tool_calls` the calls that were made. `wake_at` is the time of the
+    scheduled ContinueRun. `tools_since` is set while servers have not listed their tools.
+    `max_tokens` None means no limit; tokens of delegated runs (`child_tokens`) count against it.
     """
 
     request: AdmittedRequest
@@ -117,10 +119,10 @@ class ActiveRun:
 
     @property
     def run(self) -> Run:
-        """The run object while it goes on."""
-        waits = any(call.undecided for call in self.calls)
+        """The run object of a run that has not ended."""
+        waits = any(call.is_undecided for call in self.calls)
         return replace(
-            Run.queued(self.request),
+            Run.from_request(self.request),
             status=RunStatus.WAITING_APPROVAL if waits else RunStatus.IN_PROGRESS,
             card_digest=self.card_digest,
             started_at=self.started_at,
@@ -130,21 +132,32 @@ class ActiveRun:
 
     @property
     def tokens(self) -> int:
-        """What counts against `max_tokens`."""
+        """The tokens that count against `max_tokens`."""
         return self.usage.input_tokens + self.usage.output_tokens + self.child_tokens
 
     @property
     def tokens_left(self) -> int | None:
-        """What a delegated run may spend; None means no limit."""
+        """The tokens that a delegated run may use; None means no limit."""
         return None if self.max_tokens is None else max(0, self.max_tokens - self.tokens)
 
     @property
     def seconds_left(self) -> float:
-        """What is left of the run's clock, as it stood at its last reading."""
+        """The rest of the run's clock, as last read."""
         return max(0.0, self.run_timeout_seconds - self.clock_seconds)
 
-    def read(self, now: datetime) -> ActiveRun:
-        """The run with both clocks read at `now`; they go on from here."""
+    def count_turn(self, *, usage: Usage, model: str, seconds: float) -> ActiveRun:
+        """The run after one more answer of the model."""
+        return replace(
+            self,
+            clock_seconds=self.clock_seconds + seconds,
+            turns=self.turns + 1,
+            usage=self.usage + usage,
+            model=model,
+            tools_since=None,
+        )
+
+    def read_clocks(self, now: datetime) -> ActiveRun:
+        """The run with both clocks read at `now`; they continue from there."""
         return replace(
             self,
             clock_seconds=self.clock_seconds + _since(self.waiting_since, now),
@@ -154,23 +167,24 @@ class ActiveRun:
         )
 
     def with_calls(self, calls: tuple[OpenCall, ...], *, now: datetime) -> ActiveRun:
-        """The run with these calls, its clocks read, and going on for what is waited for now."""
-        read = self.read(now)
+        """The run with these calls; its clocks are read, and run for what it waits for now."""
         return replace(
-            read,
+            self.read_clocks(now),
             calls=calls,
             waiting_since=now if any(call.state == "called" for call in calls) else None,
-            approval_since=now if any(call.undecided for call in calls) else None,
+            approval_since=now if any(call.is_undecided for call in calls) else None,
         )
 
-    def clock_ends(self) -> datetime | None:
-        """When the clock is spent if nothing comes; None while it stands still."""
+    @property
+    def clock_end(self) -> datetime | None:
+        """When the clock is spent if no result comes; None while the clock is stopped."""
         if self.waiting_since is None:
             return None
         return self.waiting_since + timedelta(seconds=self.seconds_left)
 
-    def wall_ends(self) -> datetime | None:
-        """When the wall time without approvals is spent; None while a person is waited for."""
+    @property
+    def wall_end(self) -> datetime | None:
+        """When the wall time without approvals is spent; None while a person has to decide."""
         if self.approval_since is not None:
             return None
         return self.started_at + WALL_LIMIT + timedelta(seconds=self.approval_seconds)
@@ -199,7 +213,7 @@ class ActiveRun:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> ActiveRun:
-        """Read the stored form back; a version without tools wrote fewer fields."""
+        """Read the stored form back; versions without tools wrote fewer fields."""
         return cls(
             request=AdmittedRequest.from_dict(raw["request"]),
             card_digest=raw["card_digest"],
@@ -222,5 +236,5 @@ class ActiveRun:
 
 
 def _since(moment: datetime | None, now: datetime) -> float:
-    """Seconds since then; clocks of machines differ, so never less than none."""
+    """Seconds since `moment`, never negative: the clocks of machines differ."""
     return 0.0 if moment is None else max(0.0, (now - moment).total_seconds())

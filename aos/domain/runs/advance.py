@@ -1,9 +1,10 @@
-"""How does a conversation move on? Pure rules: state and input in, the next step out.
+"""Decides how a conversation starts, continues and completes runs. Entry points: `admit`,
+`find_next_action`.
 
-Each rule returns a `Step`: the new state with its outbox, and the message and run rows that belong
-to it; the execution service saves it in one transaction and then sends the outbox
-(docs/ARCHITECTURE.md, "The road of a request"). A rule given something that the state knows
-already returns the same state: commands are idempotent by state.
+The rules are pure functions: state and input in, a `Step` out. A step holds the new state with its
+outbox, and the message and run rows that belong to it. The execution service saves it in one
+transaction and then sends the outbox (docs/ARCHITECTURE.md, "The road of a request"). A rule whose
+input the state already holds returns the same state: commands are idempotent by state.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import Literal
 from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
-from aos.domain.runs.ending import active_run, end_active, end_waiting
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
 from aos.domain.tools.tool import MessageCall
 from aos.errors import ErrorInfo
@@ -25,13 +25,13 @@ START_LIMIT = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
-    """The next thing a conversation owes, and what it is about.
+class NextAction:
+    """What realm does next for a conversation.
 
-    `start`: make the first queued run active; `expire`: end `request`, which waited too long;
-    `turn`: ask the model; `time_out`: the active run's clock or wall time is spent; `wait`:
-    nothing before `until` (a ContinueRun is scheduled for it); `tools`: nothing before a result or
-    a decision comes; `nothing`.
+    `start`: make the first queued run active. `expire`: end `request`, which waited too long.
+    `turn`: ask the model. `time_out`: end the active run, whose clock or wall time is spent.
+    `wait`: do nothing before `until`, for which a ContinueRun is scheduled. `tools`: do nothing
+    before a result or a decision comes. `nothing`: no run is left.
     """
 
     what: Literal["start", "expire", "turn", "time_out", "wait", "tools", "nothing"]
@@ -42,13 +42,13 @@ class Owed:
 def admit(
     conversation: Conversation | None, request: AdmittedRequest, *, known: bool, now: datetime
 ) -> Step:
-    """A StartRun: queue the run, unless state knows it (`known`: its run row exists).
+    """Apply a StartRun: queue the run, unless the state has it (`known`: its run row exists).
 
-    Of two that raced for one conversation id the loser's run ends as failed here, without
-    touching the history.
+    When two owners raced for one conversation id, the second one's run ends as failed here. The
+    history stays as it is.
     """
-    state = conversation or Conversation.begun_by(request, now=now)
-    if known or state.knows(request.run_id):
+    state = conversation or Conversation.create(request, now=now)
+    if known or state.has_run(request.run_id):
         return Step(conversation=state)
     if state.owner != request.owner and not request.as_admin:
         return _refuse(state, request, code="conversation_not_found", now=now)
@@ -57,7 +57,7 @@ def admit(
     if len(state.queued) >= MAX_QUEUED_RUNS + (state.active is None):
         return _refuse(state, request, code="conversation_full", now=now)
     queued = replace(state, queued=(*state.queued, request))
-    return Step(conversation=queued, runs=(Run.queued(request),))
+    return Step(conversation=queued, runs=(Run.from_request(request),))
 
 
 def cancel(
@@ -67,18 +67,18 @@ def cancel(
     known: bool,
     now: datetime,
 ) -> Step:
-    """A CancelRun: end the run as `cancelled`, also when it comes before its StartRun."""
-    request, error = command.request, cancelled_because(command.reason)
-    state = conversation or Conversation.begun_by(request, now=now)
+    """Apply a CancelRun: end the run as `cancelled`, even when its StartRun comes later."""
+    request, error = command.request, cancel_error(command.reason)
+    state = conversation or Conversation.create(request, now=now)
     if state.active is not None and state.active.request.run_id == request.run_id:
-        return end_active(state, RunStatus.CANCELLED, error=error, now=now)
-    if known and not state.knows(request.run_id):
+        return state.end_active(RunStatus.CANCELLED, error=error, now=now)
+    if known and not state.has_run(request.run_id):
         return Step(conversation=state)
-    return end_waiting(state, request, RunStatus.CANCELLED, error=error, now=now)
+    return state.end_waiting(request, RunStatus.CANCELLED, error=error, now=now)
 
 
-def cancelled_because(reason: str | None) -> ErrorInfo | None:
-    """The error of a run that was cancelled by us; None when a caller wanted it."""
+def cancel_error(reason: str | None) -> ErrorInfo | None:
+    """The error of a run that AOS cancelled for a reason; None when a caller cancelled it."""
     if reason is None:
         return None
     return ErrorInfo(code=reason, message=_REASONS.get(reason, "AOS cancelled the run"))
@@ -87,11 +87,11 @@ def cancelled_because(reason: str | None) -> ErrorInfo | None:
 _REASONS = {"parent_ended": "the run that this one was delegated by has ended"}
 
 
-def woken(conversation: Conversation, command: ContinueRun) -> Step:
-    """A ContinueRun: the one that a wait was scheduled with ends it.
+def clear_wait(conversation: Conversation, command: ContinueRun) -> Step:
+    """Apply a ContinueRun: end the wait that scheduled it.
 
-    The broker's clock has decided that; ours may be behind, and then a look at it would leave
-    nobody to wake the conversation.
+    The broker's clock decides, not ours. Ours may be behind: the wait would then continue with no
+    command left to end it.
     """
     active = conversation.active
     if command.due is not None and command.due == conversation.retry_at:
@@ -101,59 +101,59 @@ def woken(conversation: Conversation, command: ContinueRun) -> Step:
     return Step(conversation=conversation)
 
 
-def owed(conversation: Conversation, *, now: datetime) -> Owed:
-    """What this conversation owes next."""
+def find_next_action(conversation: Conversation, *, now: datetime) -> NextAction:
+    """What to do next for this conversation."""
     for request in conversation.queued:
         if now - request.admitted_at >= START_LIMIT:
-            return Owed(what="expire", request=request)
+            return NextAction(what="expire", request=request)
     active = conversation.active
     if active is None:
-        return Owed(what="start") if conversation.queued else Owed(what="nothing")
-    if _spent(active, now=now):
-        return Owed(what="time_out")
+        return NextAction(what="start") if conversation.queued else NextAction(what="nothing")
+    if _is_out_of_time(active, now=now):
+        return NextAction(what="time_out")
     if active.calls:
-        return Owed(what="tools")
+        return NextAction(what="tools")
     if conversation.retry_at is not None and now < conversation.retry_at:
-        return Owed(what="wait", until=conversation.retry_at)
-    return Owed(what="turn")
+        return NextAction(what="wait", until=conversation.retry_at)
+    return NextAction(what="turn")
 
 
-def _spent(active: ActiveRun, *, now: datetime) -> bool:
-    """Is the run's clock at its end, or its wall time?"""
-    clock, wall = active.clock_ends(), active.wall_ends()
+def _is_out_of_time(active: ActiveRun, *, now: datetime) -> bool:
+    """True when the run's clock or its wall time is spent."""
+    clock, wall = active.clock_end, active.wall_end
     if clock is None and active.clock_seconds >= active.run_timeout_seconds:
         return active.approval_since is None
     return (clock is not None and now >= clock) or (wall is not None and now >= wall)
 
 
 def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> Step:
-    """Make the first queued run active, pinning its card; or end it, when its agent may not run."""
+    """Make the first queued run active on the card of now; end it when its agent may not run."""
     request, *_ = conversation.queued
     if card.state != "active":
-        return end_waiting(
-            conversation, request, RunStatus.FAILED, error=_agent_gone(request, card), now=now
+        return conversation.end_waiting(
+            request, RunStatus.FAILED, error=_agent_gone(request, card), now=now
         )
     active = ActiveRun(
         request=request,
         card_digest=card.digest,
-        run_timeout_seconds=_timeout(request, card, now=now),
-        max_tokens=_max_tokens(request, card),
+        run_timeout_seconds=_limit_seconds(request, card, now=now),
+        max_tokens=_limit_tokens(request, card),
         started_at=now,
     )
     started = replace(conversation, active=active, queued=conversation.queued[1:])
     return Step(conversation=started, runs=(active.run,))
 
 
-def disabled(conversation: Conversation, card: CardView, *, now: datetime) -> Step | None:
-    """The end of the active run when its agent was switched off; None when it may go on."""
+def end_if_disabled(conversation: Conversation, card: CardView, *, now: datetime) -> Step | None:
+    """End the active run when its agent was disabled; None when the run may continue."""
     active = conversation.active
     if active is None or card.state != "disabled":
         return None
     error = _agent_gone(active.request, card)
-    return end_active(conversation, RunStatus.FAILED, error=error, now=now)
+    return conversation.end_active(RunStatus.FAILED, error=error, now=now)
 
 
-def answered(
+def complete(
     conversation: Conversation,
     *,
     text: str,
@@ -162,37 +162,25 @@ def answered(
     seconds: float,
     now: datetime,
 ) -> Step:
-    """The model answered: the turn enters the history and the run completes."""
-    active = active_run(conversation)
-    counted = counted_turn(active, usage=usage, model=model, seconds=seconds)
-    messages = said(conversation, text=text, now=now)
+    """Apply the model's answer: add the turn to the history and complete the run."""
+    active = conversation.require_active()
+    counted = active.count_turn(usage=usage, model=model, seconds=seconds)
+    messages = make_turn_messages(conversation, text=text, now=now)
     sequence = conversation.next_sequence + len(messages)
     state = replace(conversation, next_sequence=sequence, active=counted)
-    end = end_active(state, RunStatus.COMPLETED, output=text, now=now)
+    end = state.end_active(RunStatus.COMPLETED, output=text, now=now)
     return replace(end, messages=messages)
 
 
-def counted_turn(active: ActiveRun, *, usage: Usage, model: str, seconds: float) -> ActiveRun:
-    """The run after one more answer of the model."""
-    return replace(
-        active,
-        clock_seconds=active.clock_seconds + seconds,
-        turns=active.turns + 1,
-        usage=active.usage + usage,
-        model=model,
-        tools_since=None,
-    )
-
-
-def said(
+def make_turn_messages(
     conversation: Conversation,
     *,
     text: str,
     now: datetime,
     tool_calls: tuple[MessageCall, ...] = (),
 ) -> tuple[Message, ...]:
-    """The assistant's message of this turn; with the first one goes the question."""
-    active = active_run(conversation)
+    """The assistant's message of this turn; in the first turn, the user's message before it."""
+    active = conversation.require_active()
     request, sequence = active.request, conversation.next_sequence
     question = Message(
         sequence=sequence,
@@ -213,16 +201,16 @@ def said(
     return (*before, answer)
 
 
-def _timeout(request: AdmittedRequest, card: CardView, *, now: datetime) -> float:
-    """The card's, or what is left until nobody waits for a delegated run any more."""
+def _limit_seconds(request: AdmittedRequest, card: CardView, *, now: datetime) -> float:
+    """The card's time limit, or for a delegated run the time until its parent's deadline."""
     if request.parent is None:
         return card.run_timeout_seconds
     left = (request.parent.deadline - now).total_seconds()
     return max(0.0, min(card.run_timeout_seconds, left))
 
 
-def _max_tokens(request: AdmittedRequest, card: CardView) -> int | None:
-    """The card's, or what a delegated run's parent has left."""
+def _limit_tokens(request: AdmittedRequest, card: CardView) -> int | None:
+    """The card's token limit, or for a delegated run what its parent has left."""
     left = None if request.parent is None else request.parent.tokens_left
     limits = [limit for limit in (card.max_tokens, left) if limit is not None]
     return min(limits, default=None)
@@ -243,7 +231,7 @@ def _refuse(
         ),
     }
     error = ErrorInfo(code=code, message=messages[code])
-    return end_waiting(conversation, request, RunStatus.FAILED, error=error, now=now)
+    return conversation.end_waiting(request, RunStatus.FAILED, error=error, now=now)
 
 
 def _agent_gone(request: AdmittedRequest, card: CardView) -> ErrorInfo:

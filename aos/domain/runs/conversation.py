@@ -1,30 +1,39 @@
-"""What is a conversation: its history, and the head that says what runs, waits and is owed?
+"""Holds a conversation's state and ends its runs. Entry point: `Conversation`.
 
-A conversation has one active run and a queue behind it. The rules that move it are in
-`aos.domain.runs.advance`.
+A conversation has one active run and a queue of waiting runs. The rules that start and continue
+runs are in `aos.domain.runs.advance`. A method that changes the state returns the new state, or a
+`Step` where rows belong to the change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from aos.domain.envelope import Outgoing
+from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to_main, to_realm
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
-from aos.domain.runs.run import AdmittedRequest, Run
-from aos.domain.tools.tool import MessageCall
+from aos.domain.runs.active_run import OpenCall
+from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
+from aos.domain.tools.tool import DELEGATE, MessageCall, ToolOutcome
 from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
+from aos.errors import ErrorInfo
 
 Role: TypeAlias = Literal["user", "assistant", "tool"]
+NOT_DECIDED = ToolOutcome(
+    outcome="not_called", content="the run ended before anybody had decided about this call"
+)
+NO_RESULT = ToolOutcome(
+    outcome="outcome_unknown", content="the run ended before a result of this call came"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One item of a conversation's history; sequences count from 0 without a gap.
 
-    An assistant's `tool_calls` are answered by the tool messages that follow it, in their order;
-    each has the `tool_call_id` that it answers, and what was no text in `parts`.
+    The tool messages that follow an assistant's message answer its `tool_calls`, in their order.
+    Each names the `tool_call_id` that it answers; `parts` holds content other than text.
     """
 
     sequence: int
@@ -37,7 +46,7 @@ class Message:
     parts: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The stored form; what has to do with tools only where there is something."""
+        """The stored form; the fields of tools only where they are set."""
         stored: dict[str, Any] = {
             "sequence": self.sequence,
             "role": self.role,
@@ -70,7 +79,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardView:
-    """What the rules need to know of an agent: may it run, and on which card."""
+    """What the rules need of an agent's card: may the agent run, and within which limits."""
 
     state: Literal["active", "disabled", "removed"]
     digest: str = ""
@@ -80,10 +89,10 @@ class CardView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """The head row: whose it is, what runs, what waits, what is still to be sent.
+    """The head row: the owner, the active run, the waiting runs, and the commands to send.
 
-    `next_sequence` counts the history; `write_id` names the save that produced this state, so
-    that a writer who lost the answer to a save can tell whether it happened.
+    `next_sequence` counts the history. `write_id` names the save that wrote this state: a writer
+    that got no answer reads the head and compares it.
     """
 
     conversation_id: str
@@ -100,7 +109,7 @@ class Conversation:
     write_id: str = ""
 
     @classmethod
-    def begun_by(cls, request: AdmittedRequest, *, now: datetime) -> Conversation:
+    def create(cls, request: AdmittedRequest, *, now: datetime) -> Conversation:
         """A new conversation, owned by its first request's owner."""
         return cls(
             conversation_id=request.conversation_id,
@@ -145,14 +154,147 @@ class Conversation:
         )
 
     @property
-    def owes(self) -> bool:
-        """True while a run has not ended or something is still to be sent."""
+    def is_busy(self) -> bool:
+        """True while a run has not ended or the outbox holds a command."""
         return bool(self.active or self.queued or self.outbox)
 
-    def knows(self, run_id: str) -> bool:
-        """True when the run is active or queued here (ended ones are known by their run row)."""
+    @property
+    def has_continuation(self) -> bool:
+        """True when the outbox holds a ContinueRun for now: the rest is left to it."""
+        return any(
+            isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at is None
+            for outgoing in self.outbox
+        )
+
+    def has_run(self, run_id: str) -> bool:
+        """True when the run is active or queued here; an ended run is found by its run row."""
         active = self.active is not None and self.active.request.run_id == run_id
         return active or any(request.run_id == run_id for request in self.queued)
+
+    def require_active(self) -> ActiveRun:
+        """The active run; raises ValueError when there is none."""
+        if self.active is None:
+            raise ValueError(f"conversation {self.conversation_id!r} has no active run")
+        return self.active
+
+    def add_to_outbox(self, *outgoing: Outgoing) -> Conversation:
+        """Leave commands to be sent after the next save."""
+        return replace(self, outbox=(*self.outbox, *outgoing))
+
+    def clear_outbox(self) -> Conversation:
+        """Forget the commands that were sent."""
+        return replace(self, outbox=())
+
+    def schedule_continue(self, run_id: str, *, due: datetime | None = None) -> Conversation:
+        """Leave a ContinueRun for this conversation's session, for `due` or for now."""
+        command = ContinueRun(run_id=run_id, conversation_id=self.conversation_id, due=due)
+        return self.add_to_outbox(to_realm(command, scheduled_at=due))
+
+    def continue_later(self) -> Step:
+        """The handler runs out of time: leave a ContinueRun for now."""
+        return Step(conversation=self.schedule_continue(self.require_active().request.run_id))
+
+    def end_active(
+        self,
+        status: RunStatus,
+        *,
+        now: datetime,
+        error: ErrorInfo | None = None,
+        output: str = "",
+    ) -> Step:
+        """End the active run, tell main, and leave a ContinueRun when another run is queued.
+
+        Models refuse a history in which calls have no results, so the open calls get theirs here.
+        The runs that it delegated are cancelled.
+        """
+        active = self.require_active()
+        run = active.run.end(status, at=now, error=error, output=output)
+        messages = self.make_tool_messages(active.calls, now=now)
+        free = replace(
+            self,
+            active=None,
+            retry_at=None,
+            retry_since=None,
+            retries=0,
+            next_sequence=self.next_sequence + len(messages),
+        ).add_to_outbox(*_cancel_children(active))
+        return replace(free._end_run(active.request, run), messages=messages)
+
+    def end_waiting(
+        self,
+        request: AdmittedRequest,
+        status: RunStatus,
+        *,
+        now: datetime,
+        error: ErrorInfo | None = None,
+    ) -> Step:
+        """End a run that never became active (queued, or not yet queued), and tell main."""
+        rest = tuple(item for item in self.queued if item.run_id != request.run_id)
+        run = Run.from_request(request).end(status, at=now, error=error)
+        return replace(self, queued=rest)._end_run(request, run)
+
+    def expire(self, request: AdmittedRequest, *, now: datetime) -> Step:
+        """End a queued run that waited longer than START_LIMIT to start."""
+        error = ErrorInfo(
+            code="start_timeout",
+            message=f"run {request.run_id!r} waited more than 24 h to start; send it again",
+        )
+        return self.end_waiting(request, RunStatus.TIMED_OUT, error=error, now=now)
+
+    def time_out(self, *, now: datetime) -> Step:
+        """End the active run because its clock or its wall time is spent."""
+        seconds = self.require_active().run_timeout_seconds
+        error = ErrorInfo(
+            code="run_timeout",
+            message=(
+                f"the run took longer than its {seconds:g} s; raise"
+                " limits.run_timeout_seconds in the agent card or ask for less"
+            ),
+        )
+        return self.end_active(RunStatus.TIMED_OUT, error=error, now=now)
+
+    def give_up(self, *, now: datetime) -> Step:
+        """End the run whose command failed at every delivery.
+
+        That is the active run, or the first queued run: the handler that makes it active fails
+        each time before it saves.
+        """
+        error = ErrorInfo(
+            code="internal_error",
+            message=(
+                "AOS failed on this run again and again and gave it up; see the logs of its run_id"
+            ),
+        )
+        if self.active is not None:
+            return self.end_active(RunStatus.FAILED, error=error, now=now)
+        for request in self.queued[:1]:
+            return self.end_waiting(request, RunStatus.FAILED, error=error, now=now)
+        return Step(conversation=self)
+
+    def make_tool_messages(
+        self, calls: tuple[OpenCall, ...], *, now: datetime
+    ) -> tuple[Message, ...]:
+        """The tool messages of the active run's calls, in the order of the calls."""
+        run_id = self.require_active().request.run_id
+        return tuple(
+            Message(
+                sequence=self.next_sequence + place,
+                role="tool",
+                content=(call.result or _missing_result(call)).model_text,
+                run_id=run_id,
+                created_at=now,
+                tool_call_id=call.tool_call_id,
+                parts=() if call.result is None else call.result.parts,
+            )
+            for place, call in enumerate(calls)
+        )
+
+    def _end_run(self, request: AdmittedRequest, run: Run) -> Step:
+        """Tell main of the ended run, and wake the next queued run."""
+        state = self.add_to_outbox(to_main(RunEnded.of(request, run)))
+        if state.active is None and state.queued and not state.has_continuation:
+            state = state.schedule_continue(state.queued[0].run_id)
+        return Step(conversation=state, runs=(run,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +306,31 @@ class Step:
     runs: tuple[Run, ...] = ()
 
     def then(self, later: Step) -> Step:
-        """Both steps in one transaction: the later head, all rows, the last word on each run."""
+        """Both steps in one transaction: the later head, all messages, the later row of a run."""
         runs = {run.run_id: run for run in (*self.runs, *later.runs)}
         return Step(
             conversation=later.conversation,
             messages=(*self.messages, *later.messages),
             runs=tuple(runs.values()),
         )
+
+
+def _missing_result(call: OpenCall) -> ToolOutcome:
+    return NOT_DECIDED if call.is_undecided else NO_RESULT
+
+
+def _cancel_children(active: ActiveRun) -> tuple[Outgoing, ...]:
+    """The commands that cancel the runs that the active run delegated and still waits for."""
+    request = active.request
+    return tuple(
+        to_main(
+            CancelChild(
+                run_id=request.run_id,
+                conversation_id=request.conversation_id,
+                owner=request.owner,
+                tool_call_id=call.tool_call_id,
+            )
+        )
+        for call in active.calls
+        if call.state == "called" and call.server_id is None and call.tool == DELEGATE
+    )

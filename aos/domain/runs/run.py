@@ -1,7 +1,7 @@
-"""What is a run, from its admission to its end?
+"""Defines runs and the requests that start them. Entry points: `AdmittedRequest`, `Run`.
 
-`AdmittedRequest` is what main stored when it accepted a request, `Run` the run object that every
-door shows (docs/contracts/requests-and-replies.md). Both know their wire form.
+`AdmittedRequest` is what main stored when it accepted a request. `Run` is the run object of
+answers, replies and events (docs/contracts/requests-and-replies.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Door: TypeAlias = Literal["http", "queue", "schedule", "event", "delegation"]
 
 
 class RunStatus(StrEnum):
-    """Where a run stands; the wire values."""
+    """The status of a run, in its wire values."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -33,8 +33,8 @@ class RunStatus(StrEnum):
     TIMED_OUT = "timed_out"
 
     @property
-    def ended(self) -> bool:
-        """True when the run changes no more."""
+    def has_ended(self) -> bool:
+        """True when the run does not change any more."""
         return self in _ENDED
 
 
@@ -55,7 +55,7 @@ def request_digest(
     conversation_id: str | None,
     metadata: dict[str, Any],
 ) -> str:
-    """SHA-256 (hex) over what makes two requests the same; headers and waits are not in it."""
+    """The SHA-256 (hex) of the fields that two equal requests share; no headers, no waits."""
     body = [agent_id, message, conversation_id, metadata]
     text = write_json(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
@@ -63,7 +63,7 @@ def request_digest(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens that a run's model calls took."""
+    """The tokens of a run's model calls."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -93,7 +93,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyAddress:
-    """Where a run's reply goes: a queue or topic, with the session and correlation to put on it."""
+    """The queue or topic of a run's reply, and the reply's session and correlation id."""
 
     entity: str
     session_id: str | None = None
@@ -115,10 +115,10 @@ class ReplyAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentRun:
-    """The tool call that a delegated run answers, and what the run may spend of its parent's.
+    """The tool call that a delegated run answers, and the limits that its parent sets.
 
-    `depth` is the delegated run's own: 1 for the child of a run that nobody delegated. Past
-    `deadline` nobody waits for it any more; `tokens_left` None means no limit.
+    `depth` is the delegated run's: 1 for the child of a run that was not delegated. The parent
+    waits until `deadline`. `tokens_left` None means no limit.
     """
 
     run_id: str
@@ -157,12 +157,12 @@ class ParentRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedRequest:
-    """A request as main accepted it; what `aosruns/<run_id>` holds. It never changes afterwards.
+    """A request as main accepted it, stored in `aosruns/<run_id>`. It never changes.
 
-    `message` is the text for the model; `conversation_id` is resolved (the run's id when the
-    caller gave none). `as_admin` lets the run continue a conversation of another owner; `parent`
-    is set on delegated runs. `refusal` is set on one of those that was turned down: it stands in
-    the row's place, so that no repeat of the command can begin the run afterwards.
+    `message` is the text for the model. `conversation_id` is the run's id when the caller gave
+    none. `as_admin` lets the run continue a conversation of another owner. `parent` is set on
+    delegated runs, `refusal` on delegated runs that main refused: the stored refusal prevents a
+    repeated command from starting the run later.
     """
 
     run_id: str
@@ -247,9 +247,9 @@ class Run:
     replay_of: str | None = None
 
     @classmethod
-    def queued(cls, request: AdmittedRequest) -> Run:
-        """The run as it looks when it has only been admitted."""
-        return cls(
+    def from_request(cls, request: AdmittedRequest) -> Run:
+        """The run before realm has written its row: queued, or failed when main refused it."""
+        run = cls(
             run_id=request.run_id,
             agent_id=request.agent_id,
             conversation_id=request.conversation_id,
@@ -259,18 +259,14 @@ class Run:
             replay_of=request.replay_of,
         )
 
-    @classmethod
-    def unseen(cls, request: AdmittedRequest) -> Run:
-        """The run while realm has not seen it: queued, or failed where it was turned down."""
-        run = cls.queued(request)
         if request.refusal is None:
             return run
-        return run.ended(RunStatus.FAILED, at=request.admitted_at, error=request.refusal)
+        return run.end(RunStatus.FAILED, at=request.admitted_at, error=request.refusal)
 
-    def ended(
+    def end(
         self, status: RunStatus, *, at: datetime, error: ErrorInfo | None = None, output: str = ""
     ) -> Run:
-        """This run at its end."""
+        """This run with its final status."""
         return replace(self, status=status, ended_at=at, error=error, output=output)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""How do the tool calls of a turn go out, and their results come in?
+"""Decides how a turn's tool calls are made and their results taken. Entry points: `call_tools`,
+`take_result`.
 
-Pure rules, as in `aos.domain.runs.advance`.
-An answer that asks for tools is saved with the commands
-that call them; results and decisions come in any order, each once; when all are in they enter the
-history in the order in which they were asked for, and the next turn is owed.
+The rules are pure, as in `aos.domain.runs.advance`. An answer that asks for tools is saved with the
+commands that call them. Results and decisions come in any order, and each is taken once. When all
+are there, they enter the history in the order of the calls, and the next turn is due.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from aos.domain.cards.agent_card import AgentLimits
 from aos.domain.envelope import CallTool, Outgoing, RequestRun, to_main, to_mcp
 from aos.domain.json_writer import write_json
 from aos.domain.runs.active_run import ActiveRun, OpenCall
-from aos.domain.runs.advance import counted_turn, said
+from aos.domain.runs.advance import make_turn_messages
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.ending import active_run, continue_run, end_active, results
 from aos.domain.runs.run import ParentRun, RunStatus, Usage
 from aos.domain.tools.tool import Decision, ToolOutcome
 from aos.errors import ErrorInfo
 
 MAX_PARTS_BYTES = 2 * 1024 * 1024
-"""Of results that are no text (images, resources), as JSON, in one turn: the head holds them."""
+"""Content other than text (images, resources) of one turn's results, as JSON: the head holds it."""
 
 
-def called(
+def call_tools(
     conversation: Conversation,
     *,
     text: str,
@@ -37,36 +36,35 @@ def called(
     limits: AgentLimits,
     now: datetime,
 ) -> Step:
-    """The model asked for tools: the turn enters the history, and the calls are made.
+    """Apply an answer that asks for tools: add the turn to the history and make the calls.
 
-    A run that may not have another turn, or not so many calls, ends here: nothing is called.
+    A run that may not have another turn, or not as many calls, ends here and calls nothing.
     """
-    active = counted_turn(active_run(conversation), usage=usage, model=model, seconds=seconds)
+    active = conversation.require_active().count_turn(usage=usage, model=model, seconds=seconds)
     made = sum(call.state != "answered" for call in calls)
-    error = _beyond(active, limits, made=made)
+    error = _find_limit_error(active, limits, made=made)
     if error is not None:
         counted = replace(conversation, active=active)
-        return end_active(counted, RunStatus.FAILED, error=error, now=now)
-    messages = said(
-        conversation, text=text, now=now, tool_calls=tuple(call.as_said for call in calls)
+        return counted.end_active(RunStatus.FAILED, error=error, now=now)
+    messages = make_turn_messages(
+        conversation, text=text, now=now, tool_calls=tuple(call.message_call for call in calls)
     )
-    calls = tuple(_with_times(call, limits, now=now) for call in calls)
+    calls = tuple(_set_expiry(call, limits, now=now) for call in calls)
     active = replace(active, tool_calls=active.tool_calls + made).with_calls(calls, now=now)
-    commands = tuple(_command(active, call) for call in calls if call.state == "called")
+    commands = tuple(_make_command(active, call) for call in calls if call.state == "called")
     state = replace(
         conversation,
         active=active,
         next_sequence=conversation.next_sequence + len(messages),
-        outbox=(*conversation.outbox, *commands),
         retry_at=None,
         retry_since=None,
         retries=0,
-    )
+    ).add_to_outbox(*commands)
     first = Step(conversation=state, messages=messages, runs=(active.run,))
-    return first.then(_gathered(state, now=now))
+    return first.then(_close_turn(state, now=now))
 
 
-def answered_call(
+def take_result(
     conversation: Conversation,
     *,
     run_id: str,
@@ -75,7 +73,7 @@ def answered_call(
     tokens: int = 0,
     now: datetime,
 ) -> Step:
-    """A result: taken once; one that nobody waits for, or waits for no more, changes nothing."""
+    """Take a call's result, once; a result that the run does not wait for changes nothing."""
     active = conversation.active
     if active is None or active.request.run_id != run_id:
         return Step(conversation=conversation)
@@ -83,16 +81,16 @@ def answered_call(
     if call is None or call.state != "called":
         return Step(conversation=conversation)
     spent = replace(active, child_tokens=active.child_tokens + tokens)
-    return _moved(
+    return _update_call(
         replace(conversation, active=spent),
-        replace(call, state="answered", result=_kept(active, result)),
+        replace(call, state="answered", result=_limit_parts(active, result)),
         now=now,
     )
 
 
-def asked(conversation: Conversation, tool_call_ids: tuple[str, ...]) -> Step:
-    """The list of what waits for people knows these calls now."""
-    active = active_run(conversation)
+def mark_asked(conversation: Conversation, tool_call_ids: tuple[str, ...]) -> Step:
+    """Note that these calls are in the list of approvals."""
+    active = conversation.require_active()
     calls = tuple(
         replace(call, state="asked")
         if call.state == "to_ask" and call.tool_call_id in tool_call_ids
@@ -102,67 +100,61 @@ def asked(conversation: Conversation, tool_call_ids: tuple[str, ...]) -> Step:
     return Step(conversation=replace(conversation, active=replace(active, calls=calls)))
 
 
-def decided(
+def take_decision(
     conversation: Conversation, *, tool_call_id: str, decision: Decision, now: datetime
 ) -> Step:
-    """The decision that stands about a call: it is made, or the model is told that it was denied.
+    """Apply a person's decision: make the call, or tell the model that it was denied.
 
-    The time of a decision is not in the run's clock; what the call takes is.
+    The run's clock does not count the time of the decision; it counts the time of the call.
     """
-    active = active_run(conversation)
+    active = conversation.require_active()
     call = next((c for c in active.calls if c.tool_call_id == tool_call_id), None)
-    if call is None or not call.undecided:
+    if call is None or not call.is_undecided:
         return Step(conversation=conversation)
     if decision.decision == "deny":
         reason = decision.reason or "no reason was given"
         denied = ToolOutcome(outcome="denied", content=reason)
-        return _moved(conversation, replace(call, state="answered", result=denied), now=now)
-    going = _moved(conversation, replace(call, state="called"), now=now)
-    state = going.conversation
-    command = _command(active_run(state), call)
-    return replace(going, conversation=replace(state, outbox=(*state.outbox, command)))
+        return _update_call(conversation, replace(call, state="answered", result=denied), now=now)
+    step = _update_call(conversation, replace(call, state="called"), now=now)
+    command = _make_command(step.conversation.require_active(), call)
+    return replace(step, conversation=step.conversation.add_to_outbox(command))
 
 
-def out_of_tokens(conversation: Conversation, *, now: datetime) -> Step | None:
-    """The end of the active run when its tokens are spent; None when it may ask the model."""
-    active = active_run(conversation)
+def end_if_out_of_tokens(conversation: Conversation, *, now: datetime) -> Step | None:
+    """End the active run when its tokens are spent; None when it may ask the model."""
+    active = conversation.require_active()
     if active.max_tokens is None or active.tokens < active.max_tokens or not active.turns:
         return None
-    return end_active(conversation, RunStatus.FAILED, error=_no_tokens(active), now=now)
+    return conversation.end_active(RunStatus.FAILED, error=_token_error(active), now=now)
 
 
-def wakes_up(conversation: Conversation) -> Step:
-    """A conversation that waits for tools or people is woken for its earliest deadline.
+def schedule_deadline(conversation: Conversation) -> Step:
+    """Leave a ContinueRun for the earliest deadline of what the run waits for.
 
-    One ContinueRun is enough: the one that is on its way serves, when it comes in time.
+    A ContinueRun that is already scheduled for an earlier or the same time is enough.
     """
-    active = active_run(conversation)
-    expiries = tuple(call.expires_at for call in active.calls if call.undecided)
-    moments = [m for m in (active.clock_ends(), active.wall_ends(), *expiries) if m is not None]
-    due = _whole_milliseconds(min(moments))
+    active = conversation.require_active()
+    expiries = tuple(call.expires_at for call in active.calls if call.is_undecided)
+    moments = [m for m in (active.clock_end, active.wall_end, *expiries) if m is not None]
+    due = _cut_to_milliseconds(min(moments))
     if active.wake_at is not None and active.wake_at <= due:
         return Step(conversation=conversation)
-    later = continue_run(conversation, active.request.run_id, due=due)
-    state = replace(
-        conversation,
-        active=replace(active, wake_at=due),
-        outbox=(*conversation.outbox, later),
-    )
-    return Step(conversation=state)
+    state = replace(conversation, active=replace(active, wake_at=due))
+    return Step(conversation=state.schedule_continue(active.request.run_id, due=due))
 
 
-def _moved(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step:
-    """One call has moved on; the clocks are read, and the run row says so where it shows."""
-    active = active_run(conversation)
+def _update_call(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step:
+    """Replace one call and read the clocks; write the run row when its status changes."""
+    active = conversation.require_active()
     calls = tuple(call if c.tool_call_id == call.tool_call_id else c for c in active.calls)
-    moved = active.with_calls(calls, now=now)
-    state = replace(conversation, active=moved)
-    runs = (moved.run,) if moved.run.status is not active.run.status else ()
-    return Step(conversation=state, runs=runs).then(_gathered(state, now=now))
+    updated = active.with_calls(calls, now=now)
+    state = replace(conversation, active=updated)
+    runs = (updated.run,) if updated.run.status is not active.run.status else ()
+    return Step(conversation=state, runs=runs).then(_close_turn(state, now=now))
 
 
-def _kept(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
-    """The result as state keeps it: what is no text only as far as one turn may hold of it."""
+def _limit_parts(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
+    """The result without its parts when the turn would hold too much content other than text."""
     if not result.parts:
         return result
     here = [call.result.parts for call in active.calls if call.result is not None]
@@ -173,12 +165,12 @@ def _kept(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
     return replace(result, parts=(), content=f"{result.content}\n{note}")
 
 
-def _gathered(conversation: Conversation, *, now: datetime) -> Step:
-    """When every result is in, they enter the history; the next turn is owed."""
-    active = active_run(conversation)
+def _close_turn(conversation: Conversation, *, now: datetime) -> Step:
+    """Add the results to the history when all are there; the next turn is then due."""
+    active = conversation.require_active()
     if not active.calls or any(call.state != "answered" for call in active.calls):
         return Step(conversation=conversation)
-    messages = results(conversation, active.calls, now=now)
+    messages = conversation.make_tool_messages(active.calls, now=now)
     state = replace(
         conversation,
         active=replace(active, calls=()),
@@ -187,20 +179,19 @@ def _gathered(conversation: Conversation, *, now: datetime) -> Step:
     return Step(conversation=state, messages=messages)
 
 
-def _with_times(call: OpenCall, limits: AgentLimits, *, now: datetime) -> OpenCall:
-    """A call that waits for a person waits so long."""
-    if not call.undecided:
+def _set_expiry(call: OpenCall, limits: AgentLimits, *, now: datetime) -> OpenCall:
+    """Set how long a call waits for a person's decision."""
+    if not call.is_undecided:
         return call
     expires_at = now + timedelta(seconds=limits.approval_timeout_seconds)
     return replace(call, asked_at=now, expires_at=expires_at)
 
 
-def _command(active: ActiveRun, call: OpenCall) -> Outgoing:
-    """What makes the call: mcp's command, or main's for a delegated run."""
+def _make_command(active: ActiveRun, call: OpenCall) -> Outgoing:
+    """The command that makes the call: CallTool to mcp, or RequestRun to main."""
     request = active.request
-    clock_ends = active.clock_ends()
-    assert clock_ends is not None  # the clock goes while a call is out
-    deadline = _whole_milliseconds(clock_ends)
+    assert active.clock_end is not None  # the clock runs while a call is under way
+    deadline = _cut_to_milliseconds(active.clock_end)
     if call.server_id is not None:
         return to_mcp(
             CallTool(
@@ -238,8 +229,8 @@ def _command(active: ActiveRun, call: OpenCall) -> Outgoing:
     )
 
 
-def _beyond(active: ActiveRun, limits: AgentLimits, *, made: int) -> ErrorInfo | None:
-    """Why there can be no next turn, or these calls cannot be made; None when they can."""
+def _find_limit_error(active: ActiveRun, limits: AgentLimits, *, made: int) -> ErrorInfo | None:
+    """Why the run may not have a next turn or make these calls; None when it may."""
     if active.turns >= limits.max_turns:
         return ErrorInfo(
             code="max_turns",
@@ -257,11 +248,11 @@ def _beyond(active: ActiveRun, limits: AgentLimits, *, made: int) -> ErrorInfo |
             ),
         )
     if active.max_tokens is not None and active.tokens >= active.max_tokens:
-        return _no_tokens(active)
+        return _token_error(active)
     return None
 
 
-def _no_tokens(active: ActiveRun) -> ErrorInfo:
+def _token_error(active: ActiveRun) -> ErrorInfo:
     return ErrorInfo(
         code="max_tokens",
         message=(
@@ -271,6 +262,6 @@ def _no_tokens(active: ActiveRun) -> ErrorInfo:
     )
 
 
-def _whole_milliseconds(moment: datetime) -> datetime:
-    """What the wire can hold, so that what comes back is the same moment."""
+def _cut_to_milliseconds(moment: datetime) -> datetime:
+    """The moment as the wire can hold it, so that it comes back equal."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,7 +1,7 @@
-"""Which part of a history does the model see?
+"""Selects the part of a history that the model reads. Entry point: `select_window`.
 
-Pure rules. A window never begins between a tool call and its results, and never loses the
-question that the run is about.
+The window never begins between a tool call and its results, and never drops the last turn of the
+run.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ MAX_TURN = 1 + MAX_ASKED
 """Messages of one turn with tools: the assistant's, and a result of each call."""
 
 
-def reach(window_messages: int, *, turns: int) -> int:
-    """How many messages to read so that a window of this size holds its last turn whole."""
+def count_to_read(window_messages: int, *, turns: int) -> int:
+    """How many messages to read so that the window holds the run's last turn completely."""
     return max(window_messages, MAX_TURN) if turns else window_messages
 
 
-def window(history: Sequence[Message], *, size: int, run_id: str) -> list[Message]:
-    """The last `size` messages of a history, or a few more or less, oldest first.
+def select_window(history: Sequence[Message], *, size: int, run_id: str) -> list[Message]:
+    """About the last `size` messages of a history, oldest first.
 
-    More when the run's last turn is longer; less when the oldest are results whose call is cut.
+    More when the run's last turn is longer. Fewer when the oldest are results without their call.
     """
     start = max(0, len(history) - size)
-    last = _last_turn(history, run_id)
+    last = _find_last_turn(history, run_id)
     if last is not None and last < start:
         start = last
     while start < len(history) and history[start].role == "tool":
@@ -34,8 +34,8 @@ def window(history: Sequence[Message], *, size: int, run_id: str) -> list[Messag
     return list(history[start:])
 
 
-def _last_turn(history: Sequence[Message], run_id: str) -> int | None:
-    """Where the last answer of this run is, if it has one."""
+def _find_last_turn(history: Sequence[Message], run_id: str) -> int | None:
+    """The index of this run's last answer; None when it has none."""
     for place in range(len(history) - 1, -1, -1):
         message = history[place]
         if message.run_id != run_id:

@@ -31,6 +31,13 @@ MAX_SHOWN_BYTES = 64 * 1024
 DISABLED = "disabled by its card"
 """The one error of a server that every caller may read as it is."""
 _HASH_DIGITS = 8
+_PREFIXES: Mapping[Outcome, str] = {
+    "ok": "",
+    "error": "error: ",
+    "outcome_unknown": "outcome unknown: ",
+    "not_called": "not called: ",
+    "denied": "denied: ",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,11 @@ class ToolOutcome:
     outcome: Outcome
     content: str
     parts: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def model_text(self) -> str:
+        """The outcome as the model reads it."""
+        return f"{_PREFIXES[self.outcome]}{self.content}"
 
     def to_dict(self) -> dict[str, Any]:
         """The stored and enveloped form."""

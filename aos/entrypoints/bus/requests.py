@@ -131,7 +131,7 @@ class RequestQueue:
             conversation_id=admission.run.conversation_id,
             agent_id=body.agent_id,
         )
-        if not admission.created and admission.run.status.ended:
+        if not admission.created and admission.run.status.has_ended:
             await self._replies.answer_again(admission.request, admission.run)
 
     async def _cancel(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:

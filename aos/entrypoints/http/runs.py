@@ -93,7 +93,7 @@ class RunRoutes:
             traceparent=call.traceparent,
         )
         run = admission.run
-        if not run.status.ended and asked.wait_seconds > 0:
+        if not run.status.has_ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
             run = await self._runs.wait(admission.request, seconds=seconds) or run
         return _framed(_run_answer(run), run) if asked.framework else _run_answer(run)
@@ -233,7 +233,7 @@ def _session(call: Call, body: Any) -> str | None:
 
 
 def _run_answer(run: Run) -> Answer:
-    if run.status.ended:
+    if run.status.has_ended:
         return Answer(body=run.to_dict())
     return Answer(status=202, body=run.to_dict(), headers=_follow(run))
 

@@ -174,7 +174,7 @@ class Admissions:
     async def cancel(self, run_id: str, caller: Caller) -> Run:
         """Ask for a run's cancellation; an ended run stays as it is. Returns the run as it is."""
         request, run = await self._runs.find(run_id, owner=caller.visible_owner)
-        if not run.status.ended:
+        if not run.status.has_ended:
             await self.end(request)
         return run
 
@@ -273,7 +273,7 @@ class Admissions:
             if stored.request != admitted:
                 return await self._again(stored, admitted.digest)
         await asyncio.gather(self._start(admitted), self._list(admitted))
-        return Admission(request=admitted, run=Run.queued(admitted), created=True)
+        return Admission(request=admitted, run=Run.from_request(admitted), created=True)
 
     async def _start(self, admitted: AdmittedRequest) -> None:
         try:

@@ -49,7 +49,7 @@ class Delegations:
         if admission.request.refusal is not None:
             await self._bus.send(to_realm(_refused(command, admission.request.refusal)))
             return
-        if admission.run.status.ended:
+        if admission.run.status.has_ended:
             return
         if await self._has_ended(parent):
             await self._admissions.end(admission.request, reason=PARENT_ENDED)

@@ -38,7 +38,7 @@ class Deciding:
             request = approval_of(active, call)
             await self._decisions.ask(request)
             await self._bus.publish(_requested(active, request))
-        work.add(tool_turns.asked(work.conversation, tuple(c.tool_call_id for c in wanted)))
+        work.add(tool_turns.mark_asked(work.conversation, tuple(c.tool_call_id for c in wanted)))
 
     async def obey(self, work: Work, *, now: datetime) -> None:
         """Take on what was decided about each call that waits, the time-out included."""
@@ -51,7 +51,7 @@ class Deciding:
                 continue
             await self._decisions.close(approval_of(active, call))
             work.add(
-                tool_turns.decided(
+                tool_turns.take_decision(
                     work.conversation, tool_call_id=call.tool_call_id, decision=decision, now=now
                 )
             )

@@ -20,7 +20,7 @@ from aos.domain.envelope import (
     StartRun,
     ToolResult,
 )
-from aos.domain.runs import advance, ending, tool_turns
+from aos.domain.runs import advance, tool_turns
 from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.errors import Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
@@ -78,7 +78,7 @@ class Execution:
         await self._send(work)
         self._apply(work, command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
-            work.add(ending.give_up(work.conversation, now=self._now(work)))
+            work.add(work.conversation.give_up(now=self._now(work)))
         await self._obey_decisions(work)
         await self._do_what_is_owed(work)
         await self._save(work)
@@ -102,7 +102,7 @@ class Execution:
         if isinstance(command, StartRun | CancelRun):
             version = command.request.catalog_version
             if conversation is None:
-                conversation = Conversation.begun_by(command.request, now=self._clock.now())
+                conversation = Conversation.create(command.request, now=self._clock.now())
         if conversation is None:
             return None
         return Work(
@@ -125,10 +125,10 @@ class Execution:
                 active = work.conversation.active
                 if active is not None and command.due is not None and command.due == active.wake_at:
                     work.not_before = command.due
-                work.add(advance.woken(work.conversation, command))
+                work.add(advance.clear_wait(work.conversation, command))
             case ToolResult():
                 work.add(
-                    tool_turns.answered_call(
+                    tool_turns.take_result(
                         work.conversation,
                         run_id=command.run_id,
                         tool_call_id=command.tool_call_id,
@@ -145,30 +145,30 @@ class Execution:
     async def _obey_decisions(self, work: Work) -> None:
         """Do what was decided about calls that wait for a person, unless the agent may not run."""
         active = work.conversation.active
-        if active is None or not any(call.undecided for call in active.calls):
+        if active is None or not any(call.is_undecided for call in active.calls):
             return
         if not await self._ended_as_disabled(work):
             await self._deciding.obey(work, now=self._now(work))
 
     async def _do_what_is_owed(self, work: Work) -> None:
         """Until nothing is owed, or the rest is left to a ContinueRun in the outbox."""
-        while not ending.wakes_itself(work.conversation):
+        while not work.conversation.has_continuation:
             now = self._now(work)
-            owed = advance.owed(work.conversation, now=now)
+            owed = advance.find_next_action(work.conversation, now=now)
             match owed.what:
                 case "nothing" | "wait":
                     return
                 case "tools":
-                    work.add(tool_turns.wakes_up(work.conversation))
+                    work.add(tool_turns.schedule_deadline(work.conversation))
                     return
                 case "expire":
                     assert owed.request is not None
-                    work.add(ending.expire(work.conversation, owed.request, now=now))
+                    work.add(work.conversation.expire(owed.request, now=now))
                 case "start":
                     card = await self._card_view(work)
                     work.add(advance.start_next(work.conversation, card, now=now))
                 case "time_out":
-                    work.add(ending.timed_out(work.conversation, now=now))
+                    work.add(work.conversation.time_out(now=now))
                 case "turn":
                     await self._turn(work)
                 case _:
@@ -180,7 +180,7 @@ class Execution:
         assert active is not None
         if await self._ended_as_disabled(work):
             return
-        spent = tool_turns.out_of_tokens(work.conversation, now=self._now(work))
+        spent = tool_turns.end_if_out_of_tokens(work.conversation, now=self._now(work))
         if spent is not None:
             work.add(spent)
             return
@@ -201,7 +201,7 @@ class Execution:
     async def _ended_as_disabled(self, work: Work) -> bool:
         """End the active run when its agent was switched off; did it end?"""
         view = await self._card_view(work)
-        ended = advance.disabled(work.conversation, view, now=self._now(work))
+        ended = advance.end_if_disabled(work.conversation, view, now=self._now(work))
         if ended is None:
             return False
         work.add(ended)
@@ -239,7 +239,7 @@ class Execution:
                 await self._bus.publish(event)
         work.events = ()
         if work.conversation.outbox:
-            work.add(Step(conversation=ending.sent(work.conversation)))
+            work.add(Step(conversation=work.conversation.clear_outbox()))
         await self._deciding.ask(work)
 
     def _now(self, work: Work) -> datetime:

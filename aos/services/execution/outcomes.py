@@ -7,7 +7,7 @@ from typing import assert_never
 
 from aos.domain.cards.agent_card import AgentCard
 from aos.domain.envelope import AGENT_EVENTS, Event
-from aos.domain.runs import absence, advance, ending, tool_turns
+from aos.domain.runs import absence, advance, tool_turns
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import RunStatus
@@ -37,18 +37,18 @@ def step_of(
         case Answered():
             return _said(conversation, active, card, outcome, now=now)
         case Away(retry_after=retry_after):
-            return absence.model_away(conversation, now=now, retry_after=retry_after)
+            return absence.wait_for_model(conversation, now=now, retry_after=retry_after)
         case ToolsAway(servers=servers):
-            return absence.tools_away(conversation, servers=servers, now=now)
+            return absence.wait_for_tools(conversation, servers=servers, now=now)
         case Failed(error=error):
-            return ending.end_active(conversation, RunStatus.FAILED, error=error, now=now)
+            return conversation.end_active(RunStatus.FAILED, error=error, now=now)
         case Cancelled(reason=reason):
-            why = advance.cancelled_because(reason)
-            return ending.end_active(conversation, RunStatus.CANCELLED, error=why, now=now)
+            why = advance.cancel_error(reason)
+            return conversation.end_active(RunStatus.CANCELLED, error=why, now=now)
         case RanOut():
-            return ending.timed_out(conversation, now=now)
+            return conversation.time_out(now=now)
         case OutOfTime():
-            return ending.go_on_later(conversation)
+            return conversation.continue_later()
         case _:
             assert_never(outcome)
 
@@ -71,7 +71,7 @@ def _said(
     """The model gave its answer, or asked for tools first."""
     answer = outcome.answer
     if not answer.tool_calls:
-        return advance.answered(
+        return advance.complete(
             conversation,
             text=answer.text,
             usage=answer.usage,
@@ -80,7 +80,7 @@ def _said(
             now=now,
         )
     run_id = active.request.run_id
-    return tool_turns.called(
+    return tool_turns.call_tools(
         conversation,
         text=answer.text,
         calls=plan_calls(answer.tool_calls, outcome.offer, run_id=run_id, turn=active.turns),

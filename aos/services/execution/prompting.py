@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import Message
-from aos.domain.runs.window import window
+from aos.domain.runs.window import select_window
 from aos.domain.tools.offer import Offer, json_object
 from aos.domain.tools.tool import MessageCall
 from aos.ports.model import ChatMessage
@@ -19,7 +19,7 @@ def chat_messages(
     """The card, what fits of the history, and the question: last in the first turn, and never
     lost in the later ones."""
     request = active.request
-    seen = window(history, size=card.memory.window_messages, run_id=request.run_id)
+    seen = select_window(history, size=card.memory.window_messages, run_id=request.run_id)
     question = ChatMessage(role="user", content=request.message)
     prompt = "\n\n".join((build_system_prompt(card), *offer.unavailable))
     system = ChatMessage(role="system", content=prompt)

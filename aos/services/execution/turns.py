@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from aos.domain.cards.agent_card import AgentCard
 from aos.domain.runs.conversation import ActiveRun, Conversation
-from aos.domain.runs.window import reach
+from aos.domain.runs.window import count_to_read
 from aos.domain.tools.offer import Offer
 from aos.errors import ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
@@ -194,7 +194,7 @@ class Turns:
             history = await self._conversations.history(
                 conversation.conversation_id,
                 before=conversation.next_sequence,
-                limit=reach(card.memory.window_messages, turns=active.turns),
+                limit=count_to_read(card.memory.window_messages, turns=active.turns),
             )
         return chat_messages(history, active, card, offer)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aos.domain.envelope import CancelRun, ContinueRun, RunEnded
-from aos.domain.runs import absence, advance, ending
+from aos.domain.runs import absence, advance
 from aos.domain.runs.active_run import WALL_LIMIT
-from aos.domain.runs.advance import Owed
+from aos.domain.runs.advance import NextAction
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
 from tests.unit.domain.values import CARD, NOON, a_request, ended, wake
@@ -56,13 +56,13 @@ class TestAdmitting:
                 created_at=NOON,
                 queued=(FIRST,),
             ),
-            runs=(Run.queued(FIRST),),
+            runs=(Run.from_request(FIRST),),
         )
 
     def test_a_request_that_finds_an_active_run_waits_behind_it(self) -> None:
         step = advance.admit(started(), SECOND, known=False, now=NOON)
         assert step.conversation == started(FIRST, SECOND)
-        assert step.runs == (Run.queued(SECOND),)
+        assert step.runs == (Run.from_request(SECOND),)
 
     @pytest.mark.parametrize("request_", [FIRST, SECOND], ids=["active", "queued"])
     def test_a_run_that_the_head_knows_changes_nothing(self, request_: AdmittedRequest) -> None:
@@ -70,7 +70,7 @@ class TestAdmitting:
         assert advance.admit(state, request_, known=False, now=LATER) == Step(conversation=state)
 
     def test_a_run_that_has_ended_changes_nothing(self) -> None:
-        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        state = started().end_active(RunStatus.COMPLETED, now=NOON).conversation
         assert advance.admit(state, FIRST, known=True, now=LATER) == Step(conversation=state)
 
     def test_another_owner_loses_the_race_and_the_history_stays(self) -> None:
@@ -128,7 +128,7 @@ class TestCancelling:
         assert late == Step(conversation=step.conversation)
 
     def test_an_ended_run_stays_as_it_is(self) -> None:
-        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
+        state = started().end_active(RunStatus.COMPLETED, now=NOON).conversation
         assert advance.cancel(state, cancelling(FIRST), known=True, now=LATER) == Step(
             conversation=state
         )
@@ -136,26 +136,26 @@ class TestCancelling:
 
 class TestOwing:
     def test_an_idle_conversation_owes_nothing(self) -> None:
-        state = ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
-        assert advance.owed(state, now=LATER) == Owed(what="nothing")
+        state = started().end_active(RunStatus.COMPLETED, now=NOON).conversation
+        assert advance.find_next_action(state, now=LATER) == NextAction(what="nothing")
 
     def test_a_queued_run_is_owed_its_start(self) -> None:
         state = advance.admit(None, FIRST, known=False, now=NOON).conversation
-        assert advance.owed(state, now=NOON) == Owed(what="start")
+        assert advance.find_next_action(state, now=NOON) == NextAction(what="start")
 
     def test_an_active_run_is_owed_a_turn(self) -> None:
-        assert advance.owed(started(FIRST, SECOND), now=NOON) == Owed(what="turn")
+        assert advance.find_next_action(started(FIRST, SECOND), now=NOON) == NextAction(what="turn")
 
     def test_nothing_is_owed_before_the_moment_of_the_retry(self) -> None:
         state = replace(started(), retry_at=LATER, retry_since=NOON)
-        assert advance.owed(state, now=NOON) == Owed(what="wait", until=LATER)
-        assert advance.owed(state, now=LATER) == Owed(what="turn")
+        assert advance.find_next_action(state, now=NOON) == NextAction(what="wait", until=LATER)
+        assert advance.find_next_action(state, now=LATER) == NextAction(what="turn")
 
     def test_a_run_that_waited_a_day_to_start_expires_first(self) -> None:
         state = started(a_request("late", admitted_at=NOON), SECOND)
         now = NOON + advance.START_LIMIT
-        assert advance.owed(state, now=now) == Owed(what="expire", request=SECOND)
-        step = ending.expire(state, SECOND, now=now)
+        assert advance.find_next_action(state, now=now) == NextAction(what="expire", request=SECOND)
+        step = state.expire(SECOND, now=now)
         (run,) = step.runs
         assert (run.status, code(step)) == (RunStatus.TIMED_OUT, "start_timeout")
         assert step.conversation.queued == ()
@@ -168,20 +168,20 @@ class TestOwing:
     )
     def test_a_run_is_timed_out_when(self, seconds: float, now: datetime) -> None:
         state = spent(started(), seconds=seconds)
-        assert advance.owed(state, now=now) == Owed(what="time_out")
-        step = ending.timed_out(state, now=now)
+        assert advance.find_next_action(state, now=now) == NextAction(what="time_out")
+        step = state.time_out(now=now)
         assert (step.runs[0].status, code(step)) == (RunStatus.TIMED_OUT, "run_timeout")
 
     def test_two_days_count_also_while_it_waits_for_the_model(self) -> None:
         now = NOON + WALL_LIMIT
         state = replace(started(), retry_at=now + timedelta(minutes=5), retry_since=NOON)
-        assert advance.owed(state, now=now) == Owed(what="time_out")
+        assert advance.find_next_action(state, now=now) == NextAction(what="time_out")
 
 
 class TestStarting:
     def test_the_first_in_the_queue_becomes_active_on_the_card_of_now(self) -> None:
         state = advance.admit(started(), SECOND, known=False, now=NOON).conversation
-        state = ending.end_active(state, RunStatus.COMPLETED, now=NOON).conversation
+        state = state.end_active(RunStatus.COMPLETED, now=NOON).conversation
         step = advance.start_next(state, replace(CARD, digest="d2"), now=LATER)
         active = step.conversation.active
         assert active is not None
@@ -205,9 +205,9 @@ class TestStarting:
         assert step.conversation.outbox == (ended(FIRST, step.runs[0]), wake(SECOND))
 
     def test_only_disabling_ends_a_run_that_goes_on(self) -> None:
-        assert advance.disabled(started(), CARD, now=LATER) is None
-        assert advance.disabled(started(), CardView(state="removed"), now=LATER) is None
-        step = advance.disabled(started(), CardView(state="disabled"), now=LATER)
+        assert advance.end_if_disabled(started(), CARD, now=LATER) is None
+        assert advance.end_if_disabled(started(), CardView(state="removed"), now=LATER) is None
+        step = advance.end_if_disabled(started(), CardView(state="disabled"), now=LATER)
         assert step is not None
         assert code(step) == "agent_disabled"
 
@@ -216,7 +216,7 @@ class TestAnswering:
     def test_the_turn_enters_the_history_and_the_run_completes(self) -> None:
         state = replace(started(FIRST, SECOND), next_sequence=4, retries=3, retry_since=NOON)
         usage = Usage(input_tokens=7, output_tokens=2)
-        step = advance.answered(state, text="yes", usage=usage, model="m", seconds=2.5, now=LATER)
+        step = advance.complete(state, text="yes", usage=usage, model="m", seconds=2.5, now=LATER)
         assert state.active is not None
         run = replace(
             state.active.run,
@@ -244,26 +244,26 @@ class TestAnswering:
         )
 
     def test_the_last_run_leaves_nobody_to_wake(self) -> None:
-        step = ending.end_active(started(), RunStatus.COMPLETED, now=LATER)
+        step = started().end_active(RunStatus.COMPLETED, now=LATER)
         assert step.conversation.outbox == (ended(FIRST, step.runs[0]),)
-        assert not ending.wakes_itself(step.conversation)
-        assert step.conversation.owes
-        assert not ending.sent(step.conversation).owes
+        assert not step.conversation.has_continuation
+        assert step.conversation.is_busy
+        assert not step.conversation.clear_outbox().is_busy
 
 
 class TestWaitingForTheModel:
     def test_the_wait_becomes_state_with_one_command_scheduled(self) -> None:
-        step = absence.model_away(started(), now=NOON)
+        step = absence.wait_for_model(started(), now=NOON)
         due = NOON + timedelta(minutes=1)
         assert step.conversation == replace(
             started(), retry_at=due, retry_since=NOON, retries=1, outbox=(wake(FIRST, due=due),)
         )
-        assert not ending.wakes_itself(step.conversation)
+        assert not step.conversation.has_continuation
 
     def test_it_waits_1_2_4_8_15_15_minutes_and_the_clock_stands_still(self) -> None:
         state, now, waits = started(), NOON, []
         for _ in range(6):
-            state = ending.sent(absence.model_away(state, now=now).conversation)
+            state = absence.wait_for_model(state, now=now).conversation.clear_outbox()
             assert state.retry_at is not None
             waits.append((state.retry_at - now) / timedelta(minutes=1))
             now = state.retry_at
@@ -272,72 +272,70 @@ class TestWaitingForTheModel:
         assert state.active.clock_seconds == 0.0
 
     def test_a_longer_retry_after_is_honoured(self) -> None:
-        step = absence.model_away(started(), now=NOON, retry_after=timedelta(minutes=7))
+        step = absence.wait_for_model(started(), now=NOON, retry_after=timedelta(minutes=7))
         assert step.conversation.retry_at == NOON + timedelta(minutes=7)
 
     def test_the_last_try_is_when_the_day_is_over(self) -> None:
         state = replace(started(), retry_since=NOON, retries=90)
         nearly = NOON + absence.OUTAGE_LIMIT - timedelta(minutes=2)
-        step = absence.model_away(state, now=nearly)
+        step = absence.wait_for_model(state, now=nearly)
         assert step.conversation.retry_at == NOON + absence.OUTAGE_LIMIT
 
     def test_after_a_day_the_run_ends_as_model_unavailable(self) -> None:
         state = replace(started(FIRST, SECOND), retry_since=NOON, retry_at=LATER, retries=90)
-        step = absence.model_away(state, now=NOON + absence.OUTAGE_LIMIT)
+        step = absence.wait_for_model(state, now=NOON + absence.OUTAGE_LIMIT)
         assert code(step) == "model_unavailable"
         head = step.conversation
         assert (head.retry_at, head.retry_since, head.retries) == (None, None, 0)
-        assert ending.wakes_itself(head)
+        assert head.has_continuation
 
     def test_the_command_of_the_wait_ends_it_whatever_our_clock_says(self) -> None:
-        state = ending.sent(absence.model_away(started(), now=NOON).conversation)
+        state = absence.wait_for_model(started(), now=NOON).conversation.clear_outbox()
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=state.retry_at)
-        woken = advance.woken(state, command).conversation
-        assert advance.owed(woken, now=NOON) == Owed(what="turn")
+        woken = advance.clear_wait(state, command).conversation
+        assert advance.find_next_action(woken, now=NOON) == NextAction(what="turn")
         assert woken.retry_since == NOON
 
     @pytest.mark.parametrize("due", [None, NOON - timedelta(minutes=1)])
     def test_the_command_of_another_wait_changes_nothing(self, due: datetime | None) -> None:
-        state = ending.sent(absence.model_away(started(), now=NOON).conversation)
+        state = absence.wait_for_model(started(), now=NOON).conversation.clear_outbox()
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat", due=due)
-        assert advance.woken(state, command) == Step(conversation=state)
+        assert advance.clear_wait(state, command) == Step(conversation=state)
 
     def test_an_idle_conversation_is_not_moved_by_a_late_command(self) -> None:
-        state = ending.sent(
-            ending.end_active(started(), RunStatus.COMPLETED, now=NOON).conversation
-        )
+        state = started().end_active(RunStatus.COMPLETED, now=NOON).conversation.clear_outbox()
         command = ContinueRun(run_id=FIRST.run_id, conversation_id="chat")
-        assert advance.woken(state, command) == Step(conversation=state)
+        assert advance.clear_wait(state, command) == Step(conversation=state)
 
 
 class TestGivingUp:
     def test_the_active_run_ends_as_internal_error(self) -> None:
-        step = ending.give_up(started(FIRST, SECOND), now=LATER)
+        step = started(FIRST, SECOND).give_up(now=LATER)
         assert code(step) == "internal_error"
         assert step.runs[0].run_id == FIRST.run_id
-        assert ending.wakes_itself(step.conversation)
+        assert step.conversation.has_continuation
 
     def test_a_run_that_never_got_as_far_as_a_save_ends_too(self) -> None:
         state = replace(started(), active=None, queued=(SECOND, THIRD))
-        step = ending.give_up(state, now=LATER)
+        step = state.give_up(now=LATER)
         assert (step.runs[0].run_id, code(step)) == (SECOND.run_id, "internal_error")
         assert step.conversation.queued == (THIRD,)
 
     def test_without_a_run_there_is_nothing_to_give_up(self) -> None:
         state = replace(started(), active=None)
-        assert ending.give_up(state, now=LATER) == Step(conversation=state)
+        assert state.give_up(now=LATER) == Step(conversation=state)
 
 
 def test_a_handler_short_of_time_leaves_the_rest_to_a_command() -> None:
-    step = ending.go_on_later(started())
+    step = started().continue_later()
     assert step.conversation == replace(started(), outbox=(wake(FIRST),))
-    assert ending.wakes_itself(step.conversation)
+    assert step.conversation.has_continuation
 
 
 def test_two_steps_in_one_transaction_keep_all_messages_and_the_last_word_on_each_run() -> None:
     admitted = advance.admit(None, FIRST, known=False, now=NOON)
     begun = advance.start_next(admitted.conversation, CARD, now=NOON)
-    said = advance.answered(
+    said = advance.complete(
         begun.conversation, text="a", usage=Usage(), model="m", seconds=1.0, now=LATER
     )
     whole = admitted.then(begun).then(said)
@@ -367,7 +365,7 @@ def test_whatever_happens_a_run_ends_once_and_history_has_no_gap(events: list[st
             continue
         for run in step.runs:
             before = rows.get(run.run_id)
-            assert before is None or not before.status.ended
+            assert before is None or not before.status.has_ended
             rows[run.run_id] = run
         sequences += [message.sequence for message in step.messages]
         told += [
@@ -376,11 +374,11 @@ def test_whatever_happens_a_run_ends_once_and_history_has_no_gap(events: list[st
             if isinstance(item.command, RunEnded)
         ]
         queued = bool(step.conversation.queued) and step.conversation.active is None
-        just_ended = any(run.status.ended for run in step.runs)
-        assert not (queued and just_ended) or ending.wakes_itself(step.conversation)
-        state = ending.sent(step.conversation)
+        just_ended = any(run.status.has_ended for run in step.runs)
+        assert not (queued and just_ended) or step.conversation.has_continuation
+        state = step.conversation.clear_outbox()
     assert sequences == list(range(len(sequences)))
-    assert sorted(told) == sorted(run_id for run_id, run in rows.items() if run.status.ended)
+    assert sorted(told) == sorted(run_id for run_id, run in rows.items() if run.status.has_ended)
 
 
 def _next(
@@ -397,14 +395,14 @@ def _next(
     if event == "begin" and state.active is None and state.queued:
         return advance.start_next(state, CARD, now=now)
     if event == "give_up":
-        return ending.give_up(state, now=now)
+        return state.give_up(now=now)
     if state.active is None:
         return None
     match event:
         case "answer":
-            return advance.answered(state, text="a", usage=Usage(), model="m", seconds=1.0, now=now)
+            return advance.complete(state, text="a", usage=Usage(), model="m", seconds=1.0, now=now)
         case "away":
-            return absence.model_away(state, now=now)
+            return absence.wait_for_model(state, now=now)
         case "disable":
-            return advance.disabled(state, CardView(state="disabled"), now=now)
+            return advance.end_if_disabled(state, CardView(state="disabled"), now=now)
     return None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aos.domain.cards.agent_card import AgentCard, agent_card_from_dict
 from aos.domain.runs.conversation import Message
-from aos.domain.runs.window import window
+from aos.domain.runs.window import select_window
 from aos.domain.tools.offer import Target, json_object, make_offer, plan_calls
 from aos.domain.tools.tool import (
     MAX_SHOWN_BYTES,
@@ -163,7 +163,7 @@ def test_a_window_of_no_size_to_speak_of_still_holds_the_last_turn_whole() -> No
         a_message(2, "tool"),
         a_message(3, "tool"),
     ]
-    assert window(history, size=1, run_id=RUN_ID) == history[1:]
+    assert select_window(history, size=1, run_id=RUN_ID) == history[1:]
 
 
 def test_a_window_leaves_out_results_whose_call_is_cut() -> None:
@@ -172,7 +172,7 @@ def test_a_window_leaves_out_results_whose_call_is_cut() -> None:
         a_message(1, "tool", "other"),
         a_message(2, "assistant", "other"),
     ]
-    assert window(history, size=2, run_id=RUN_ID) == history[2:]
+    assert select_window(history, size=2, run_id=RUN_ID) == history[2:]
 
 
 def test_arguments_may_be_nested_as_deep_as_any_text_that_aos_reads() -> None:

@@ -60,7 +60,7 @@ def test_times_are_rfc_3339_in_utc_with_milliseconds() -> None:
 
 
 def test_the_run_object_has_the_contracts_fields_in_order() -> None:
-    run = Run.queued(a_request("a", metadata={"k": "v"}))
+    run = Run.from_request(a_request("a", metadata={"k": "v"}))
     assert list(run.to_dict()) == RUN_OBJECT
     assert run.to_dict() == {
         **dict.fromkeys(RUN_OBJECT),
@@ -77,7 +77,7 @@ def test_the_run_object_has_the_contracts_fields_in_order() -> None:
 
 def test_an_error_on_the_wire_says_who_must_act() -> None:
     error = ErrorInfo(code="model_unavailable", message="away", details={"since": "noon"})
-    run = Run.queued(a_request("a")).ended(RunStatus.FAILED, at=NOON, error=error)
+    run = Run.from_request(a_request("a")).end(RunStatus.FAILED, at=NOON, error=error)
     assert run.to_dict()["error"] == {
         "code": "model_unavailable",
         "message": "away",
@@ -90,7 +90,7 @@ def test_an_error_on_the_wire_says_who_must_act() -> None:
 @pytest.mark.parametrize("status", RunStatus)
 def test_four_ways_to_end(status: RunStatus) -> None:
     ends = {"completed", "failed", "cancelled", "timed_out"}
-    assert status.ended == (status.value in ends)
+    assert status.has_ended == (status.value in ends)
 
 
 def test_a_code_of_a_newer_version_is_read_after_a_rollback() -> None:

@@ -39,7 +39,7 @@ def asking(*calls: OpenCall) -> Conversation:
     """A conversation whose run asked for these calls at noon; CARD gives it 60 s."""
     state = advance.admit(None, FIRST, known=False, now=NOON).conversation
     state = advance.start_next(state, CARD, now=NOON).conversation
-    step = tool_turns.called(
+    step = tool_turns.call_tools(
         state, text="", calls=calls, usage=Usage(), model="m", seconds=10.0, limits=LIMITS, now=NOON
     )
     return step.conversation
@@ -51,14 +51,14 @@ def active(state: Conversation) -> ActiveRun:
 
 
 def answered(state: Conversation, index: int, *, now: datetime) -> Conversation:
-    return tool_turns.answered_call(
+    return tool_turns.take_result(
         state, run_id=FIRST.run_id, tool_call_id=f"call_{index}", result=OK, now=now
     ).conversation
 
 
 def approved(state: Conversation, index: int, *, now: datetime) -> Conversation:
     decision = Decision(decision="approve", reason="", decided_by="ann", decided_at=now)
-    return tool_turns.decided(
+    return tool_turns.take_decision(
         state, tool_call_id=f"call_{index}", decision=decision, now=now
     ).conversation
 
@@ -67,24 +67,24 @@ def test_waiting_for_tools_is_in_the_clock() -> None:
     state = answered(asking(a_call(0)), 0, now=at(20))
     assert active(state).clock_seconds == 30.0
     assert active(state).waiting_since is None
-    assert advance.owed(state, now=at(1000)).what == "turn"
+    assert advance.find_next_action(state, now=at(1000)).what == "turn"
 
 
 def test_waiting_for_people_is_not() -> None:
     state = asking(a_call(0, "to_ask"))
-    assert advance.owed(state, now=at(500)).what == "tools"
+    assert advance.find_next_action(state, now=at(500)).what == "tools"
     state = approved(state, 0, now=at(500))
     assert (active(state).clock_seconds, active(state).approval_seconds) == (10.0, 500.0)
-    assert advance.owed(state, now=at(549)).what == "tools"
-    assert advance.owed(state, now=at(550)).what == "time_out"
+    assert advance.find_next_action(state, now=at(549)).what == "tools"
+    assert advance.find_next_action(state, now=at(550)).what == "time_out"
 
 
 def test_a_call_that_is_out_runs_the_clock_though_a_person_is_waited_for_too() -> None:
     state = asking(a_call(0), a_call(1, "to_ask"))
-    assert advance.owed(state, now=at(50)).what == "time_out"
+    assert advance.find_next_action(state, now=at(50)).what == "time_out"
     state = answered(state, 0, now=at(30))
     assert active(state).clock_seconds == 40.0
-    assert advance.owed(state, now=at(400)).what == "tools"
+    assert advance.find_next_action(state, now=at(400)).what == "tools"
 
 
 def test_an_approved_call_may_take_what_is_left_of_the_clock() -> None:
@@ -103,24 +103,24 @@ def wakes(step: Step) -> list[datetime | None]:
 
 
 def test_one_wake_up_is_left_for_the_earliest_deadline() -> None:
-    step = tool_turns.wakes_up(asking(a_call(0), a_call(1, "to_ask")))
+    step = tool_turns.schedule_deadline(asking(a_call(0), a_call(1, "to_ask")))
     assert wakes(step) == [at(50)]
-    assert tool_turns.wakes_up(step.conversation) == Step(conversation=step.conversation)
+    assert tool_turns.schedule_deadline(step.conversation) == Step(conversation=step.conversation)
 
 
 def test_a_wake_up_that_comes_in_time_serves_a_later_deadline_too() -> None:
-    state = tool_turns.wakes_up(asking(a_call(0), a_call(1, "to_ask"))).conversation
+    state = tool_turns.schedule_deadline(asking(a_call(0), a_call(1, "to_ask"))).conversation
     state = answered(state, 0, now=at(30))
-    step = tool_turns.wakes_up(state)
+    step = tool_turns.schedule_deadline(state)
     assert wakes(step) == [at(50)]
     command = next(o.command for o in state.outbox if isinstance(o.command, ContinueRun))
-    woken = advance.woken(state, command).conversation
-    assert wakes(tool_turns.wakes_up(woken)) == [at(50), at(600)]
+    woken = advance.clear_wait(state, command).conversation
+    assert wakes(tool_turns.schedule_deadline(woken)) == [at(50), at(600)]
 
 
 def test_a_result_after_the_last_one_changes_nothing() -> None:
     state = answered(asking(a_call(0)), 0, now=at(1))
-    again = tool_turns.answered_call(
+    again = tool_turns.take_result(
         state, run_id=FIRST.run_id, tool_call_id="call_0", result=OK, now=at(2)
     )
     assert again == Step(conversation=state)
@@ -129,7 +129,7 @@ def test_a_result_after_the_last_one_changes_nothing() -> None:
 def test_a_decision_about_a_call_that_waits_for_nobody_changes_nothing() -> None:
     state = asking(a_call(0))
     decision = Decision(decision="deny", reason="", decided_by="ann", decided_at=NOON)
-    step = tool_turns.decided(state, tool_call_id="call_0", decision=decision, now=NOON)
+    step = tool_turns.take_decision(state, tool_call_id="call_0", decision=decision, now=NOON)
     assert step == Step(conversation=state)
 
 
@@ -138,7 +138,7 @@ def test_a_turn_holds_so_much_of_what_is_no_text_and_says_what_it_left_out() -> 
     state = asking(a_call(0), a_call(1), a_call(2))
     for index in (0, 1):
         result = ToolOutcome(outcome="ok", content="an image", parts=image)
-        state = tool_turns.answered_call(
+        state = tool_turns.take_result(
             state,
             run_id=FIRST.run_id,
             tool_call_id=f"call_{index}",
