@@ -58,6 +58,8 @@ CODES: dict[str, Code] = {
     # of runs alone
     "model_rejected": Code(type="model"),
     "model_misconfigured": Code(type="operator"),
+    "model_quota": Code(type="operator"),
+    "content_filtered": Code(type="model"),
     "model_unavailable": Code(type="retry"),
     "model_output_invalid": Code(type="model"),
     "adapter_unavailable": Code(type="operator"),
@@ -140,6 +142,24 @@ class TransientError(AosError):
     ) -> None:
         super().__init__("unavailable", message, **details)
         self.retry_after_seconds = retry_after_seconds
+
+
+class OperatorFault(TransientError):
+    """A fault that heals when an operator has acted (a key, an address, a bill): work waits for it
+    as for an outage, and says at once what is to be done. The code is `code`."""
+
+    def __init__(
+        self, code: str, message: str, *, retry_after_seconds: float | None = None, **details: Any
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **details)
+        self.info = ErrorInfo(code=code, message=message, details=details)
+
+
+class EmptyAnswer(RunFailed):
+    """The model answered with neither a text nor a tool call: asking once more may help."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__("model_output_invalid", message, **details)
 
 
 class OutcomeUnknown(TransientError):

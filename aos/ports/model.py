@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from aos.domain.runs.run import Usage
-from aos.domain.tools.tool import AskedCall, MessageCall, OfferedTool
+from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Why a model stopped: it was done, its token limit was spent, it asks for tools, or the
+endpoint's content filter stepped in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,7 @@ class ChatMessage:
     content: str
     tool_calls: tuple[MessageCall, ...] = ()
     tool_call_id: str | None = None
+    fields: EndpointFields | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,8 @@ class ModelAnswer:
     usage: Usage
     model: str
     tool_calls: tuple[AskedCall, ...] = ()
+    finish_reason: FinishReason = "stop"
+    fields: EndpointFields | None = None
 
 
 class ChatModel(Protocol):
@@ -60,7 +67,8 @@ class ChatModel(Protocol):
         """Ask once, without retries.
 
         Raises TransientError (408, 429, 5xx, time-out, cut connection, broken JSON, no choices)
-        with the endpoint's Retry-After, and RunFailed `model_rejected` (400),
-        `model_misconfigured` (401, 403, 404) or `model_output_invalid`.
+        with the endpoint's Retry-After, OperatorFault `model_misconfigured` (401, 403, 404) or
+        `model_quota`, and RunFailed `model_rejected` (400), `content_filtered` or
+        `model_output_invalid` (EmptyAnswer where asking once more may help).
         """
         ...

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aos.adapters.model.answers import read_answer, read_models, status_error
+from aos.adapters.model.answers import read_answer, read_models
+from aos.adapters.model.faults import fault_of
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
     open_client,
@@ -27,7 +29,7 @@ from aos.adapters.model.http_client import (
 )
 from aos.adapters.model.requests import request_body
 from aos.adapters.system import SystemClock
-from aos.errors import RunFailed, TransientError
+from aos.errors import OperatorFault, RunFailed, TransientError
 from aos.ports.model import ModelAnswer, ModelCall
 from aos.ports.system import Clock
 
@@ -122,7 +124,8 @@ class OpenAIChatModel:
         """
         async with _time_limit(call.timeout_seconds):
             model = call.model or await self._default_model()
-            body = request_body(call, model=model)
+            endpoint = self._key_of(model)
+            body = request_body(call, model=model, endpoint=endpoint)
             answer = await self._request(
                 lambda client, options: client.post(
                     "/chat/completions", body=body, cast_to=response_type(), options=options
@@ -130,7 +133,7 @@ class OpenAIChatModel:
                 model=model,
                 timeout_seconds=call.timeout_seconds,
             )
-        return read_answer(answer, asked=model, tools=bool(call.tools))
+        return read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
 
     async def close(self) -> None:
         """Close the client; the next call opens another."""
@@ -146,7 +149,7 @@ class OpenAIChatModel:
             return self._endpoint.model
         names = await self._names()
         if not names:
-            raise RunFailed(
+            raise OperatorFault(
                 "model_misconfigured",
                 "the model endpoint lists no models at /models. If /v1 is missing"
                 " at the end of AOS_MODEL_ENDPOINT, add it; otherwise set AOS_MODEL to the name of"
@@ -174,7 +177,7 @@ class OpenAIChatModel:
                 model=None,
                 timeout_seconds=LISTING_TIMEOUT_SECONDS,
             )
-        except RunFailed as error:
+        except OperatorFault as error:
             if error.info.details.get("status") in _NO_LISTING:
                 return ()
             raise
@@ -189,7 +192,7 @@ class OpenAIChatModel:
     ) -> bytes:
         """The body of a success; everything else as our errors."""
         if not self.configured():
-            raise RunFailed("model_misconfigured", "no model endpoint: set AOS_MODEL_ENDPOINT")
+            raise OperatorFault("model_misconfigured", "no model endpoint: set AOS_MODEL_ENDPOINT")
         client = self._open_client()
         import openai
 
@@ -198,7 +201,7 @@ class OpenAIChatModel:
             return response.content
         except openai.APIStatusError as error:
             body, headers = error.response.content, error.response.headers
-            raise status_error(
+            raise fault_of(
                 error.status_code, body, headers, model=model, now=self._clock.now()
             ) from error
         except openai.APITimeoutError as error:
@@ -210,6 +213,11 @@ class OpenAIChatModel:
             ) from error
         except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
+
+    def _key_of(self, model: str) -> str:
+        """Names who answers: what this model sent at this address goes back to it alone."""
+        text = f"{self._endpoint.base_url}\n{model}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:

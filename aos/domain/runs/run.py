@@ -63,31 +63,44 @@ def request_digest(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The tokens of a run's model calls."""
+    """Tokens that a run's model calls took. Cached ones are part of the input, those spent on
+    reasoning part of the output."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
     def to_dict(self) -> dict[str, int]:
-        """The wire form."""
-        return {
+        """The wire form; cached and reasoning tokens where the endpoint counted some."""
+        wire = {
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "total_tokens": self.input_tokens + self.output_tokens,
         }
+        counted = {
+            "cached_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+        }
+        return wire | {name: count for name, count in counted.items() if count}
 
     @classmethod
     def from_dict(cls, raw: dict[str, int] | None) -> Usage:
         """Read the wire form back; None is no usage."""
         raw = raw or {}
         return cls(
-            input_tokens=raw.get("input_tokens", 0), output_tokens=raw.get("output_tokens", 0)
+            input_tokens=raw.get("input_tokens", 0),
+            output_tokens=raw.get("output_tokens", 0),
+            cached_tokens=raw.get("cached_tokens", 0),
+            reasoning_tokens=raw.get("reasoning_tokens", 0),
         )
 
 

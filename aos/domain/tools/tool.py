@@ -171,6 +171,19 @@ class MessageCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointFields:
+    """What a model endpoint sent beside an answer's text and calls (reasoning, signatures).
+
+    Opaque: it is kept with the message and shown to the endpoint of this key alone, which may
+    demand it back. `calls` has the fields of each tool call, by place.
+    """
+
+    endpoint: str
+    message: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallRow:
     """A row of `aostoolcalls`: a call begun at `started_at`; until `until` nobody else begins it.
 

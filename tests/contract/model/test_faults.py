@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from aos.adapters.model.http_client import LONGEST_ANSWER_BYTES
 from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
-from aos.errors import RunFailed, TransientError
+from aos.errors import AosError, EmptyAnswer, OperatorFault, RunFailed, TransientError
 from tests.contract.model.calls import KEY, a_call, a_choice, fault
 from tests.scripted_model import Say, ScriptedModel
 
@@ -23,8 +24,8 @@ from tests.scripted_model import Say, ScriptedModel
         ({"content": " \n"}, "ask again"),
         ({}, "ask again"),
         ({"content": "", "finish": "length"}, "max_tokens"),
-        ({"content": None, "finish": "content_filter"}, "content filter"),
-        ({"content": None, "tool_calls": [{"id": "1"}]}, "tool"),
+        ({"content": None, "tool_calls": [{"id": "1"}]}, "ask again"),
+        ({"content": []}, "ask again"),
     ],
 )
 async def test_an_answer_without_text_is_invalid_output(
@@ -32,8 +33,105 @@ async def test_an_answer_without_text_is_invalid_output(
 ) -> None:
     endpoint.script(Say(body=a_choice(**message)))
     error = await fault(model)
-    assert (type(error), error.code) == (RunFailed, "model_output_invalid")
+    assert isinstance(error, RunFailed)
+    assert isinstance(error, EmptyAnswer) == (hint == "ask again")
+    assert error.code == "model_output_invalid"
     assert hint in str(error)
+
+
+@pytest.mark.parametrize("content", [None, "Half of an ans"])
+async def test_what_the_content_filter_stopped_fails_under_a_code_of_its_own(
+    endpoint: ScriptedModel, model: OpenAIChatModel, content: str | None
+) -> None:
+    endpoint.script(Say(body=a_choice(content=content, finish="content_filter")))
+    error = await fault(model)
+    assert (type(error), error.code) == (RunFailed, "content_filtered")
+
+
+_AZURE_FILTER = {
+    "error": {
+        "code": "content_filter",
+        "message": "The response was filtered",
+        "innererror": {"code": "ResponsibleAIPolicyViolation"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (400, _AZURE_FILTER, RunFailed, "content_filtered"),
+        (
+            429,
+            {"error": {"code": "insufficient_quota", "message": "x"}},
+            OperatorFault,
+            "model_quota",
+        ),
+        (
+            429,
+            {"error": {"type": "insufficient_quota", "message": "x"}},
+            OperatorFault,
+            "model_quota",
+        ),
+        (402, {"message": "x"}, OperatorFault, "model_quota"),
+        (200, {"error": {"code": 429, "message": "x"}}, TransientError, "unavailable"),
+        (
+            200,
+            {"error": {"code": "invalid_api_key", "message": "x"}},
+            OperatorFault,
+            "model_misconfigured",
+        ),
+        (
+            200,
+            {"error": {"code": "context_length_exceeded", "message": "x"}},
+            RunFailed,
+            "model_rejected",
+        ),
+        (200, {"error": "something odd"}, TransientError, "unavailable"),
+        (200, {"object": "error", "message": "x", "code": 400}, RunFailed, "model_rejected"),
+        (
+            200,
+            {"choices": [{"error": {"code": 502, "message": "x"}}]},
+            TransientError,
+            "unavailable",
+        ),
+        (200, {"error": {"code": "insufficient_quota"}}, OperatorFault, "model_quota"),
+    ],
+)
+async def test_the_code_in_a_body_says_who_must_act_whatever_the_status(
+    endpoint: ScriptedModel,
+    model: OpenAIChatModel,
+    status: int,
+    body: dict[str, Any],
+    kind: type[AosError],
+    code: str,
+) -> None:
+    endpoint.script(Say(status=status, body=body))
+    error = await fault(model)
+    assert (type(error), error.code) == (kind, code)
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "no such thing"}},
+        [{"error": {"code": 1, "message": "no such thing", "status": "X"}}],
+        {"error": "no such thing"},
+        "no such thing",
+        {"detail": "no such thing"},
+        {"detail": [{"loc": ["body"], "msg": "no such thing", "type": "missing"}]},
+        {"object": "error", "message": "no such thing"},
+        {"error": {"message": ["no such thing"]}},
+        b"no such thing",
+    ],
+)
+async def test_the_endpoints_own_words_are_in_the_error_in_whatever_shape_they_come(
+    endpoint: ScriptedModel, model: OpenAIChatModel, status: int, body: Any
+) -> None:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    endpoint.script(Say(status=status, body=raw))
+    assert ": no such thing" in str(await fault(model))
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
@@ -54,20 +152,27 @@ async def test_statuses_that_waiting_mends_are_transient(
         (400, "model_rejected"),
         (413, "model_rejected"),
         (422, "model_rejected"),
-        (401, "model_misconfigured"),
-        (402, "model_misconfigured"),
-        (403, "model_misconfigured"),
-        (404, "model_misconfigured"),
-        (405, "model_misconfigured"),
-        (301, "model_misconfigured"),
     ],
 )
-async def test_statuses_that_waiting_does_not_mend_fail_the_run_at_once(
+async def test_what_the_endpoint_rejects_fails_the_run_at_once(
     endpoint: ScriptedModel, model: OpenAIChatModel, status: int, code: str
 ) -> None:
     endpoint.script(Say(status=status, body={"error": {"message": "no such thing"}}))
     error = await fault(model)
     assert (type(error), error.code) == (RunFailed, code)
+    assert f"{status}" in str(error)
+    assert "no such thing" in str(error)
+    assert KEY not in str(error)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 301])
+async def test_what_an_operator_can_mend_is_waited_for(
+    endpoint: ScriptedModel, model: OpenAIChatModel, status: int
+) -> None:
+    endpoint.script(Say(status=status, body={"error": {"message": "no such thing"}}))
+    error = await fault(model)
+    assert (type(error), error.code) == (OperatorFault, "model_misconfigured")
+    assert isinstance(error, TransientError)
     assert f"{status}" in str(error)
     assert "no such thing" in str(error)
     assert KEY not in str(error)

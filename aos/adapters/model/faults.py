@@ -1,0 +1,234 @@
+"""Turns an endpoint's refusal into one of our errors, by who must act. Entry point:
+`fault_of`.
+
+Endpoints say what is wrong by a status, by a code in the body (also under status 200), or by both,
+and the body is an object, a list or a text. The code decides where it is known, else the status.
+The endpoint's own words are in every message; a key never is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from aos.errors import AosError, OperatorFault, RunFailed, TransientError
+
+LONGEST_RETRY_AFTER_SECONDS = 24 * 3600.0
+LONGEST_DETAIL = 300
+_TRANSIENT = frozenset({408, 409, 425, 429})
+_REJECTED = frozenset({400, 413, 422, 451})
+_STATUS_OF_CODE = {
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "unauthorized": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "forbidden": 403,
+    "model_not_found": 404,
+    "deploymentnotfound": 404,
+    "not_found": 404,
+    "not_found_error": 404,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "bad_request": 400,
+    "context_length_exceeded": 400,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "resource_exhausted": 429,
+    "too_many_requests": 429,
+}
+_QUOTA = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_balance",
+        "payment_required",
+    }
+)
+_FILTERED = frozenset(
+    {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation"}
+)
+_MARKUP = re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
+
+
+def fault_of(
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    model: str | None,
+    now: datetime,
+) -> AosError:
+    """Our error for a refusal; `model` as asked for (None: the list of models).
+
+    TransientError: ask again. OperatorFault: it waits for the operator, `model_misconfigured` or
+    `model_quota`. RunFailed: `model_rejected` or `content_filtered`.
+    """
+    what = "the list of models" if model is None else f"model {model!r}"
+    error = _error_of(_parsed(body))
+    said = _detail(error, body)
+    codes = _codes(error)
+    if status < 300:
+        status = _status_in(error, codes)
+    if codes & _QUOTA or status == 402:
+        return OperatorFault(
+            "model_quota",
+            f"the model endpoint has no quota left for {what}{said}; pay for the account behind"
+            " AOS_MODEL_API_KEY, or raise its limit",
+            retry_after_seconds=retry_after(headers, now=now),
+            status=status,
+        )
+    if codes & _FILTERED:
+        return content_filtered(said, status=status)
+    if status in _TRANSIENT or status >= 500:
+        return TransientError(
+            f"the model endpoint answered {status} for {what}{said}",
+            retry_after_seconds=retry_after(headers, now=now),
+        )
+    if status in _REJECTED:
+        return RunFailed(
+            "model_rejected",
+            f"the model endpoint rejected the request for {what} ({status}){said}; check the"
+            " card's parameters and the length of the conversation (memory.window_messages)",
+            status=status,
+        )
+    return OperatorFault(
+        "model_misconfigured",
+        f"the model endpoint answered {status} for {what}{said}; {_advice(status)}",
+        status=status,
+    )
+
+
+def content_filtered(said: str = "", **details: Any) -> RunFailed:
+    """The error of a run whose text the endpoint's content filter refused."""
+    return RunFailed(
+        "content_filtered",
+        f"the model endpoint's content filter refused this run{said}; the question or a tool's"
+        " result tripped it. Later runs of the conversation are not shown this run's messages",
+        **details,
+    )
+
+
+def has_error(raw: Mapping[str, Any]) -> bool:
+    """Does a body that came with a success say that there was none?"""
+    return bool(raw.get("error")) or raw.get("object") == "error"
+
+
+def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Seconds to wait as the endpoint wishes: `retry-after-ms`, or `retry-after` in seconds or as
+    an HTTP date; None when there is none (or nonsense), at most a day."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None:
+        return _bounded(seconds)
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return _bounded((moment - now).total_seconds())
+
+
+def _advice(status: int) -> str:
+    if status == 401:
+        return "set AOS_MODEL_API_KEY to a valid key, or give the app's identity access"
+    if status == 403:
+        return "give AOS_MODEL_API_KEY, or the app's identity, the right to use this model"
+    if status == 404:
+        return (
+            "check that AOS_MODEL_ENDPOINT ends with /v1 and that AOS_MODEL (or the card's model)"
+            " is one that the endpoint serves"
+        )
+    if 300 <= status < 400:
+        return "redirects are not followed: set AOS_MODEL_ENDPOINT to the final address"
+    return "check AOS_MODEL_ENDPOINT"
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_of(raw: Any) -> Mapping[str, Any]:
+    """The object that says what is wrong, from any of the shapes in which it comes."""
+    for _ in range(4):
+        if isinstance(raw, list):
+            raw = raw[0] if raw else None
+        elif isinstance(raw, str):
+            return {"message": raw}
+        elif isinstance(raw, Mapping) and isinstance(raw.get("error"), Mapping | list | str):
+            outer = raw
+            raw = outer["error"]
+            if isinstance(raw, str) and isinstance(outer.get("message"), str):
+                return {"message": outer["message"], "code": raw}
+        else:
+            break
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _codes(error: Mapping[str, Any]) -> set[str]:
+    """Every word by which the body names the fault, in lower case."""
+    inner = error.get("innererror")
+    named = [error.get("code"), error.get("type"), error.get("status")]
+    named.append(inner.get("code") if isinstance(inner, Mapping) else None)
+    return {value.casefold() for value in named if isinstance(value, str)}
+
+
+def _status_in(error: Mapping[str, Any], codes: set[str]) -> int:
+    """The status that a body stands for that came with a success; 502 when it names none."""
+    for value in (error.get("code"), error.get("status")):
+        number = int(value) if isinstance(value, str) and value.isdecimal() else value
+        if isinstance(number, int) and not isinstance(number, bool) and 400 <= number < 600:
+            return number
+    known = [_STATUS_OF_CODE[code] for code in codes if code in _STATUS_OF_CODE]
+    return max(known, default=502)
+
+
+def _detail(error: Mapping[str, Any], body: bytes) -> str:
+    """The endpoint's own words, shortened, to follow ours."""
+    said = [error.get(name) for name in ("message", "detail", "error_description", "msg")]
+    text = next((_words(value) for value in said if _words(value)), "")
+    if not text and not error:
+        plain = body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace")
+        text = "" if _MARKUP.match(plain) or "\x00" in plain or _is_json(plain) else plain
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    if not line:
+        return ""
+    return f": {line if len(line) <= LONGEST_DETAIL else line[:LONGEST_DETAIL] + '…'}"
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[") or not text.strip()
+
+
+def _words(value: Any) -> str:
+    """A text, or the messages in a list of what is wrong (as FastAPI's validation answers)."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list):
+        texts = [_words(item.get("msg") if isinstance(item, Mapping) else item) for item in value]
+        return "; ".join(text for text in texts if text)
+    return ""
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if number == number and number >= 0 else None  # NaN is not a number
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
