@@ -55,7 +55,8 @@ class Site:
         self._server.server_close()
         self._thread.join(5)
 
-    def _next(self, path: str) -> tuple[int, Any]:
+    def next_answer(self, path: str) -> tuple[int, Any]:
+        """Note the path; the next of its answers. The last one is repeated."""
         self.asked.append(path)
         _, name, _, route = path.split("/")
         left = self._answers.get((name, route)) or [_GOOD[route]]
@@ -66,7 +67,7 @@ class Site:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, said = site._next(self.path)
+                status, said = site.next_answer(self.path)
                 body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))

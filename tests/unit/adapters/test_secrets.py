@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -114,9 +115,16 @@ async def test_what_the_vault_answers_is_said_by_who_must_act(
         await ServerSecrets(vault=Vault(answer)).resolve(REFERENCE)
 
 
-async def test_the_real_client_is_opened_and_closed_without_a_call() -> None:
+async def test_the_real_client_is_opened_by_the_first_read_and_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from azure.keyvault.secrets.aio import SecretClient
+
+    async def get_secret(client: SecretClient, name: str, version: str | None) -> Any:
+        return SimpleNamespace(value=f"{client.vault_url} {name} {version}")
+
+    monkeypatch.setattr(SecretClient, "get_secret", get_secret)
     vault = VaultSecrets(URI)
-    client = await vault._opened()
-    assert client.vault_url == URI
+    assert await vault.read("mcp-github-token", None) == f"{URI} mcp-github-token None"
     await vault.close()
     await vault.close()

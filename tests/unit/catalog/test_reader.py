@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aos.adapters.memory.blobs import MemoryBlobStore, Moment, Operation
+from aos.adapters.memory.blobs import Moment, Operation
 from aos.domain.cards.identity import digest_of
 from aos.domain.cards.policy import LimitBounds
 from aos.errors import Refused, TransientError
@@ -63,8 +63,8 @@ async def test_while_storage_is_away_what_is_known_goes_on_serving() -> None:
         if away:
             raise TransientError("storage is away")
 
-    data = MemoryBlobStore(clock=cards.clock, hook=hook, _blobs=cards.data._blobs)
-    reader = CatalogReader(data, cards.clock, check_every_seconds=2.0)
+    cards.data.hook = hook
+    reader = cards.reader(check_every_seconds=2.0)
     await reader.find("ceo")
     away = True
     cards.clock.advance(60)
@@ -72,7 +72,7 @@ async def test_while_storage_is_away_what_is_known_goes_on_serving() -> None:
     with pytest.raises(TransientError):
         await reader.find("ceo", at_least=2)
     with pytest.raises(TransientError):
-        await CatalogReader(data, cards.clock).find("ceo")
+        await cards.reader().find("ceo")
 
 
 async def test_many_callers_at_once_make_one_check() -> None:

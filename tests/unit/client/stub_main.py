@@ -59,7 +59,7 @@ class StubMain:
         self.script: list[Scripted] = []
         self.cards = Cards()
         self.before_put: Callable[[], Awaitable[None]] | None = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,8 +74,8 @@ class StubMain:
                     headers={name.lower(): value for name, value in self.headers.items()},
                     body=json.loads(text) if text else None,
                 )
-                with stub._lock:
-                    answer = stub._answer(seen)
+                with stub.lock:
+                    answer = stub.answer(seen)
                 if answer is CUT:
                     self.close_connection = True
                     return
@@ -102,7 +102,8 @@ class StubMain:
         """Append to the script."""
         self.script.extend(answers)
 
-    def _answer(self, seen: Seen) -> Any:
+    def answer(self, seen: Seen) -> Any:
+        """Note the request; the next answer of the script, or the one without a script."""
         self.seen.append(seen)
         if self.script:
             answer = self.script.pop(0)

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from azure.servicebus import ServiceBusMessage
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
 from azure.servicebus.exceptions import ServiceBusConnectionError
 
 from aos.client import AosClientError, AosUnreachable, QueueClient
 
+Client = Callable[..., QueueClient]
 RUN = {"version": 1, "type": "run.completed", "run_id": "r1", "output": "Sell."}
 
 
@@ -83,10 +84,14 @@ class FakeBus:
         return None
 
 
-def client(bus: FakeBus, **options: Any) -> QueueClient:
-    """A client on the stand-in."""
-    made = QueueClient(connection_string="Endpoint=sb://x", **options)
-    made._client = bus  # type: ignore[assignment]
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Makes a client on a stand-in."""
+
+    def made(bus: FakeBus, **options: Any) -> QueueClient:
+        monkeypatch.setattr(ServiceBusClient, "from_connection_string", lambda *_, **__: bus)
+        return QueueClient(connection_string="Endpoint=sb://x", **options)
+
     return made
 
 
@@ -95,7 +100,9 @@ def answering(bus: FakeBus, message: ServiceBusMessage) -> None:
     bus.put(RUN, message.correlation_id)
 
 
-def test_a_request_has_the_contracts_body_and_properties_and_its_reply_is_found() -> None:
+def test_a_request_has_the_contracts_body_and_properties_and_its_reply_is_found(
+    client: Client,
+) -> None:
     bus = FakeBus(answering)
     with client(bus) as queue:
         reply = queue.ask("ceo", "What now?", conversation_id="board", key="order-7")
@@ -118,7 +125,7 @@ def test_a_request_has_the_contracts_body_and_properties_and_its_reply_is_found(
     assert bus.asked["closed"]
 
 
-def test_replies_of_others_are_given_back_after_ours_was_found() -> None:
+def test_replies_of_others_are_given_back_after_ours_was_found(client: Client) -> None:
     def answer(bus: FakeBus, message: ServiceBusMessage) -> None:
         bus.put(RUN | {"run_id": "theirs"}, "theirs")
         bus.put(RUN, message.correlation_id)
@@ -130,7 +137,7 @@ def test_replies_of_others_are_given_back_after_ours_was_found() -> None:
     assert bus.settled == [("complete", 3), ("abandon", 1), ("abandon", 2), ("abandon", 4)]
 
 
-def test_replies_that_were_there_before_are_passed_over_before_asking() -> None:
+def test_replies_that_were_there_before_are_passed_over_before_asking(client: Client) -> None:
     bus = FakeBus(answering)
     for _ in range(250):
         bus.put(RUN, "old")
@@ -138,21 +145,21 @@ def test_replies_that_were_there_before_are_passed_over_before_asking() -> None:
     assert bus.peeked == [1, 101, 201, 251, 251]
 
 
-def test_others_replies_are_not_touched_while_ours_is_not_there() -> None:
+def test_others_replies_are_not_touched_while_ours_is_not_there(client: Client) -> None:
     bus = FakeBus(lambda bus, message: bus.put(RUN, "theirs"))
     with pytest.raises(AosUnreachable, match=r"no reply on 'businessinfinity-responses' within"):
         client(bus).ask("ceo", "Hello", timeout_seconds=0.3)
     assert (bus.settled, bus.locked) == ([], set())
 
 
-def test_a_reply_that_somebody_else_takes_is_read_all_the_same() -> None:
+def test_a_reply_that_somebody_else_takes_is_read_all_the_same(client: Client) -> None:
     bus = FakeBus(answering)
     bus.locked.add(1)
     assert client(bus).ask("ceo", "Hello") == RUN
     assert bus.settled == []
 
 
-def test_a_refusal_is_an_error_with_its_code() -> None:
+def test_a_refusal_is_an_error_with_its_code(client: Client) -> None:
     error = {"code": "agent_not_found", "message": "there is no agent 'ceo'", "details": {}}
     refused = {"version": 1, "type": "run.refused", "error": error}
     bus = FakeBus(lambda bus, message: bus.put(refused, message.correlation_id))
@@ -161,7 +168,7 @@ def test_a_refusal_is_an_error_with_its_code() -> None:
     assert raised.value.code == "agent_not_found"
 
 
-def test_a_queue_with_sessions_is_read_in_our_own_session() -> None:
+def test_a_queue_with_sessions_is_read_in_our_own_session(client: Client) -> None:
     bus = FakeBus(answering)
     queue = client(bus, replies="my-replies", session_id="me")
     assert queue.ask("ceo", "Hello") == RUN
@@ -170,18 +177,19 @@ def test_a_queue_with_sessions_is_read_in_our_own_session() -> None:
     assert bus.asked["session_id"] == "me"
 
 
-def test_a_request_can_be_sent_without_awaiting_the_reply() -> None:
+def test_a_request_can_be_sent_without_awaiting_the_reply(client: Client) -> None:
     bus = FakeBus(answering)
     correlation_id = client(bus).send("ceo", "Hello", metadata={"order": 7})
     assert bus.sent[0].correlation_id == bus.sent[0].message_id == correlation_id
     assert len(bus.replies) == 1
 
 
-def test_a_bus_that_is_away_is_one_line_that_says_what_to_start() -> None:
+def test_a_bus_that_is_away_is_one_line_that_says_what_to_start(client: Client) -> None:
     def away(bus: FakeBus, message: ServiceBusMessage) -> None:
         raise ServiceBusConnectionError(message="connection refused\nmore")
 
-    for ask in (client(FakeBus(away)).ask, client(FakeBus(away)).send):
+    queue = client(FakeBus(away))
+    for ask in (queue.ask, queue.send):
         with pytest.raises(AosUnreachable, match=r"^[^\n]*refused[^\n]*start AOS with `make run`$"):
             ask("ceo", "Hello")
 

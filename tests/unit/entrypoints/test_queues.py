@@ -317,6 +317,7 @@ async def test_realm_ends_a_run_that_breaks_every_delivery(
     reply = body_of(apps)
     assert (reply["type"], reply["error"]["code"]) == ("run.failed", "internal_error")
     assert not apps.broker.dead_letters(REALM_QUEUE)
+    assert len(apps.model.calls) == 5, "the sixth delivery ends the run"
 
 
 async def test_a_lost_session_is_abandoned_not_postponed(
@@ -339,19 +340,18 @@ async def test_a_lost_session_is_abandoned_not_postponed(
     assert (events.count("session_lost"), events.count("message_postponed")) == (2, 0)
 
 
-async def test_realm_hands_on_how_often_a_command_was_delivered(
+async def test_realm_tries_a_command_that_it_cannot_give_up_ten_times(
     apps: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts: list[int] = []
-
-    async def broken(command: Any, *, delivery_count: int) -> None:
-        counts.append(delivery_count)
+    async def broken(conversation_id: str, *, run_id: str | None) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(apps.realm.commands._execution, "handle", broken)
+    monkeypatch.setattr(apps.world.conversations, "load", broken)
     apps.send(ASK)
     await apps.settle()
-    assert counts == list(range(1, 11))
+    lines = [line for line in apps.telemetry.lines if line["event"] == "message_broken"]
+    assert [line["delivery_count"] for line in lines] == list(range(1, 11))
+    assert len(apps.broker.dead_letters(REALM_QUEUE)) == 1
 
 
 BLOB_EVENT = {

@@ -13,6 +13,7 @@ from aos.domain.caller import Caller
 from aos.domain.runs.run import Run, RunStatus
 from aos.errors import Refused, TransientError
 from aos.services.admission import RunRequest
+from aos.testing import MemoryWorld
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
 
@@ -334,8 +335,10 @@ async def test_a_conversation_that_is_not_an_agents_home_is_anybodys(
     assert reply.status == 202
 
 
-async def test_an_agent_begins_its_own_home_and_not_anothers(apps: InMemory) -> None:
-    admissions = apps.main._services._admissions
+async def test_an_agent_begins_its_own_home_and_not_anothers() -> None:
+    world = MemoryWorld()
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    admissions = world.admissions
     wake: Any = {"door": "schedule", "scope": "agent:ceo", "caller": Caller(owner="agent:ceo")}
     home = RunRequest(agent_id="ceo", message="Plan the day.", conversation_id="home-ceo")
     admission = await admissions.admit(home, key="1", **wake)

@@ -8,6 +8,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import azure.functions as func
@@ -33,9 +34,9 @@ from aos.entrypoints.ids import is_conversation_id, is_tool_call_id, run_id_of
 from aos.entrypoints.requests import RunBody, read_object, validate
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.entrypoints.tracing import read_traceparent
+from devhost.amqp.message import Properties
 from devhost.functions.ncrontab import parse_schedule
 from devhost.functions.settings import seconds
-from devhost.servicebus.filters.logic import View
 from devhost.servicebus.filters.sql import SqlFilter
 
 Text = Callable[[int], str]
@@ -112,17 +113,15 @@ def _key(text: str) -> Any:
 
 def _like(text: str) -> None:
     for pattern in ("%a%a%a%a%a%a%b", "%_a_a%", "%" + "a" * 300 + "b%", "a%b"):
-        SqlFilter(f"p LIKE '{pattern}'")._evaluate(_Property(text))
+        SqlFilter(f"p LIKE '{pattern}'").matches(_Message(application_properties={"p": text}))
 
 
-class _Property(View):
-    """A message whose one property is the text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    """A message as filters see it."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def own(self, name: str) -> str:
-        return self._text
+    application_properties: dict[Any, Any]
+    properties: Properties = field(default_factory=Properties)
 
 
 PLAIN_TEXTS: dict[str, Text] = {

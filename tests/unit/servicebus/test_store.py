@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from devhost.servicebus.errors import StoreError
 from devhost.servicebus.filters.rules import Rule
 from devhost.servicebus.filters.sql import SqlFilter
 from devhost.servicebus.store import Store
+from tests.full_disk import full_disk
 from tests.unit.servicebus.world import START_MS, World, content
 
 QUEUES: dict[str, dict[str, Any]] = {
@@ -142,16 +142,12 @@ def test_entities_that_are_gone_keep_their_messages(tmp_path: Path) -> None:
 def test_a_commit_that_fails_keeps_none_of_it(tmp_path: Path) -> None:
     bus = start(tmp_path / "bus.db")
     bus.send("q", content("before"))
-    assert bus.disk.store is not None
-    database: sqlite3.Connection = bus.disk.store._database
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count={pages}")
     told: list[bool] = []
-    bus.queue("q").send([content("small"), content("x" * 200_000)])
-    bus.turn.after(told.append)
-    bus.turn.flush()
+    with full_disk(tmp_path / "bus.db"):
+        bus.queue("q").send([content("small"), content("x" * 200_000)])
+        bus.turn.after(told.append)
+        bus.turn.flush()
     assert told == [False]
-    database.execute("PRAGMA max_page_count=100000")
     bus.send("q", content("after"))
     bus = restart(bus, tmp_path / "bus.db")
     assert bus.plain("q", credit=9).bodies == ["before", "after"]

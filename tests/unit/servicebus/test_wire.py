@@ -15,6 +15,7 @@ from devhost.amqp.frames import Frame
 from devhost.amqp.types import Array, Int, Symbol, UInt
 from devhost.servicebus.config import parse_config
 from devhost.servicebus.server import Ports, Server
+from tests.full_disk import full_disk
 from tests.unit.servicebus.peer import SESSION, Peer, data_of, message, question
 
 CONFIG = parse_config(
@@ -311,14 +312,10 @@ async def test_a_full_disk_rejects_sends_and_the_next_succeeds(tmp_path: Path) -
     number, _ = await server.start()
     peer = await Peer.connect(number)
     peer.say(peer.sender(0, "q"), peer.receiver(1, "q"), peer.credit(1, 5))
-    assert server._store is not None
-    database = server._store._database
-    pages = database.execute("PRAGMA page_count").fetchone()[0]
-    database.execute(f"PRAGMA max_page_count={pages}")
-    peer.send(0, message(b"x" * 200_000))
-    rejected = (await peer.hear(p.Disposition, role=True)).state
+    with full_disk(tmp_path / "bus.db"):
+        peer.send(0, message(b"x" * 200_000))
+        rejected = (await peer.hear(p.Disposition, role=True)).state
     assert isinstance(rejected, p.Rejected)
-    database.execute("PRAGMA max_page_count=100000")
     peer.send(0, message(b"after"))
     assert (await peer.hear(p.Disposition, role=True)).state == p.Accepted()
     _, payload = await peer.hear_message(1)

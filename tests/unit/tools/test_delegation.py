@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aos.adapters.memory import MemoryLedger
 from aos.domain.caller import Caller
 from aos.domain.envelope import RequestRun, RunEnded
 from aos.domain.runs.run import Run, RunStatus
@@ -225,7 +226,9 @@ async def _parent_waits(world: MemoryWorld) -> Run:
     return await world.ask("lead", "Ask.")
 
 
-async def test_while_storage_is_away_a_parent_is_not_told_again_and_again() -> None:
+async def test_while_storage_is_away_a_parent_is_not_told_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The simulation found it: each try of the delivery sent one more result."""
     world = await a_team(ASK, "Five.", "Done.")
     run = await world.ask("lead", "Ask.")
@@ -235,10 +238,10 @@ async def test_while_storage_is_away_a_parent_is_not_told_again_and_again() -> N
     world.tables.seen.pop(child_id)
     waiting = len(world.broker.messages("aos-realm"))
 
-    async def away(run: Run) -> LedgerEntry:
+    async def away(ledger: MemoryLedger, run: Run) -> LedgerEntry:
         raise TransientError("storage is away")
 
-    world.replies_service._ledger.look = away  # type: ignore[method-assign]
+    monkeypatch.setattr(MemoryLedger, "look", away)
     for _ in range(3):
         with pytest.raises(TransientError):
             await world.replies_service.deliver(ended)

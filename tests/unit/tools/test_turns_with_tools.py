@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aos.domain.envelope import ToolResult, to_realm
+from aos.domain.envelope import Outgoing, ToolResult, to_realm
 from aos.domain.runs.run import RunStatus, Usage
 from aos.domain.tools.tool import MessageCall, ToolOutcome, ToolSchema
 from aos.services.catalog.reader import CatalogReader
@@ -52,28 +52,25 @@ async def test_usage_adds_up_over_turns_and_is_counted_once() -> None:
     assert (day.runs, day.input_tokens, day.output_tokens) == (1, words, 4)
 
 
-async def test_results_enter_the_history_in_the_order_of_their_calls() -> None:
+async def test_results_enter_the_history_in_the_order_of_their_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = await a_world(
         Calls(("clock__now", {"zone": "a"}), ("clock__now", {"zone": "b"}), text="Two."), "Done."
     )
-    calls: list[ToolResult] = []
+    results: list[Outgoing] = []
+    send = world.bus.send
 
-    async def send(*args: Any, **kwargs: Any) -> None:
-        command, end = args
-        calls.append(
-            ToolResult(
-                run_id=command.run_id,
-                conversation_id=command.conversation_id,
-                tool_call_id=command.tool_call_id,
-                outcome=end.outcome,
-                content=end.content,
-            )
-        )
-        if len(calls) == 2:
-            for result in reversed(calls):
-                await world.bus.send(to_realm(result))
+    async def last_result_first(outgoing: Outgoing) -> None:
+        if not isinstance(outgoing.command, ToolResult):
+            await send(outgoing)
+            return
+        results.append(outgoing)
+        if len(results) == 2:
+            for result in reversed(results):
+                await send(result)
 
-    world.tool_calls._send = send  # type: ignore[method-assign]  # the last result goes first
+    monkeypatch.setattr(world.bus, "send", last_result_first)
     run = await world.ask("ceo", "Both?", conversation_id="c")
     assert run.output == "Done."
     assert told(await world.history("c"))[1:4] == [
@@ -384,13 +381,16 @@ def _result(
     )
 
 
-async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_again() -> None:
+async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = await a_world(Calls(("clock__now", {})), "It is noon.", card={"enabled": False})
     behind = CatalogReader(world.data, world.clock)
     await behind.current()
 
     def now(arguments: Mapping[str, Any]) -> str:
-        world.execution._agents = behind  # the result comes to another instance
+        for method in ("version", "find", "card", "serves"):  # the result comes to another instance
+            monkeypatch.setattr(world.agents, method, getattr(behind, method))
         return "noon"
 
     await world.put_mcp_server(CLOCK, {"now": now})
