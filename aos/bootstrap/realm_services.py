@@ -9,7 +9,7 @@ from aos.bootstrap.parts import catalog_reader, settling
 from aos.bootstrap.world import World
 from aos.entrypoints.bus.commands import RealmQueue
 from aos.ports.telemetry import Telemetry
-from aos.services.execution import Execution, ModelIdentity, Offering, TurnLimits, Turns
+from aos.services.execution import Execution, ModelIdentity, ToolOffers, TurnLimits, Turns
 from aos.settings import Settings
 
 AZURE_OPENAI = (".openai.azure.com", ".openai.azure.us", ".cognitiveservices.azure.com")
@@ -28,7 +28,7 @@ def realm_queue(
         model=world.model,
         conversations=world.conversations,
         requests=world.requests,
-        offering=Offering(tools=world.tools, agents=agents, clock=world.clock),
+        offers=ToolOffers(tools=world.tools, agents=agents, clock=world.clock),
         clock=world.clock,
         ids=world.ids,
         telemetry=telemetry,

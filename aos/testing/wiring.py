@@ -29,7 +29,7 @@ from aos.services.admission import Admissions, Delegations
 from aos.services.approvals import Approvals
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
-from aos.services.execution import Execution, Offering, TurnLimits, Turns
+from aos.services.execution import Execution, ToolOffers, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
@@ -69,7 +69,7 @@ class WiredServices:
                 model=self.model,
                 conversations=self.conversations,
                 requests=self.requests,
-                offering=Offering(tools=self.tools, agents=self.agents, clock=self.clock),
+                offers=ToolOffers(tools=self.tools, agents=self.agents, clock=self.clock),
                 clock=self.clock,
                 ids=self.ids,
                 telemetry=self.telemetry,

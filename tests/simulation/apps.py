@@ -33,7 +33,7 @@ from aos.services.admission import Admissions, Caller, Delegations
 from aos.services.approvals import Approvals
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
-from aos.services.execution import Execution, Offering, TurnLimits, Turns
+from aos.services.execution import Execution, ToolOffers, TurnLimits, Turns
 from aos.services.mending import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
@@ -261,7 +261,7 @@ class RealmApp(App):
                 model=self.model,
                 conversations=self.conversations,
                 requests=self.requests,
-                offering=Offering(
+                offers=ToolOffers(
                     tools=MemoryToolCatalog(tables, door=self.door),
                     agents=self.agents,
                     clock=self.clock,

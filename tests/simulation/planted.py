@@ -24,7 +24,7 @@ from aos.ports.requests import PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution
-from aos.services.execution.work import Work
+from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 from aos.services.mending import Mender
 from aos.services.replies import Replies
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
@@ -36,11 +36,11 @@ def send_before_save() -> contextlib.AbstractContextManager[Any]:
     """Realm sends what a step says before the step is saved."""
     real = Execution._save
 
-    async def save(self: Execution, work: Work) -> None:
-        if work.unsaved is not None:
-            for outgoing in work.unsaved.conversation.outbox:
+    async def save(self: Execution, unit: UnitOfWork) -> None:
+        if unit.unsaved is not None:
+            for outgoing in unit.unsaved.conversation.outbox:
                 await self._bus.send(outgoing)
-        await real(self, work)
+        await real(self, unit)
 
     return patch.object(Execution, "_save", save)
 
@@ -69,15 +69,15 @@ def row_older_than_head() -> contextlib.AbstractContextManager[Any]:
 
 def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A handler that finds an outbox does not send it."""
-    real = Execution._open
+    real = UnitsOfWork.open
 
-    async def opened(self: Execution, command: RealmCommand) -> Work | None:
-        work = await real(self, command)
-        if work is not None:
-            work.conversation = work.conversation.clear_outbox()
-        return work
+    async def opened(self: UnitsOfWork, command: RealmCommand) -> UnitOfWork | None:
+        unit = await real(self, command)
+        if unit is not None:
+            unit.conversation = unit.conversation.clear_outbox()
+        return unit
 
-    return patch.object(Execution, "_open", opened)
+    return patch.object(UnitsOfWork, "open", opened)
 
 
 def known_start_does_nothing() -> contextlib.AbstractContextManager[Any]:
@@ -86,7 +86,7 @@ def known_start_does_nothing() -> contextlib.AbstractContextManager[Any]:
 
     async def handle(self: Execution, command: RealmCommand, *, delivery_count: int = 1) -> None:
         name = command.conversation_id
-        known = (await self._conversations.load(name, run_id=command.run_id)).run
+        known = (await self._units._conversations.load(name, run_id=command.run_id)).run
         if isinstance(command, StartRun) and known is not None:
             return
         await real(self, command, delivery_count=delivery_count)
@@ -112,12 +112,12 @@ def storm() -> contextlib.AbstractContextManager[Any]:
     """Whatever wakes a waiting conversation leaves one more ContinueRun."""
     real = Execution._apply
 
-    def apply(self: Execution, work: Work, command: RealmCommand) -> None:
-        real(self, work, command)
-        state = work.conversation
+    def apply(self: Execution, unit: UnitOfWork, command: RealmCommand) -> None:
+        real(self, unit, command)
+        state = unit.conversation
         if state.retry_at is not None and state.active is not None:
             again = state.schedule_continue(state.active.request.run_id, due=state.retry_at)
-            work.add(Step(conversation=again))
+            unit.add(Step(conversation=again))
 
     return patch.object(Execution, "_apply", apply)
 

@@ -14,7 +14,7 @@ from aos.domain.tools.tool import Decision, ToolCallRow, ToolOutcome
 from aos.errors import StaleWrite
 from aos.services.approvals import Approvals
 from aos.services.execution.handler import Execution
-from aos.services.execution.work import Work
+from aos.services.execution.unit_of_work import UnitOfWork
 from aos.services.replies import Replies
 from aos.services.tool_calls import ToolCalls
 
@@ -59,14 +59,14 @@ def approval_only_in_the_message() -> contextlib.AbstractContextManager[Any]:
     async def insert(self: Approvals, run_id: str, tool_call_id: str, decision: Decision) -> None:
         return None
 
-    def apply(self: Execution, work: Work, command: RealmCommand) -> None:
-        real(self, work, command)
-        if isinstance(command, Approve) and work.conversation.active is not None:
+    def apply(self: Execution, unit: UnitOfWork, command: RealmCommand) -> None:
+        real(self, unit, command)
+        if isinstance(command, Approve) and unit.conversation.active is not None:
             now = self._clock.now()
             said = Decision(decision="approve", reason="", decided_by="?", decided_at=now)
-            work.add(
+            unit.add(
                 tool_turns.take_decision(
-                    work.conversation,
+                    unit.conversation,
                     tool_call_id=command.tool_call_id,
                     decision=said,
                     now=now,

@@ -1,13 +1,12 @@
-"""How does realm advance a conversation when a command wakes it?
+"""Advances a conversation when a command arrives for it. Entry point: `Execution.handle`.
 
-Act on what is owed, not on what has just arrived: load the state, send what the outbox holds,
-apply the command, then do what the conversation still owes. Each save is one transaction guarded
-by the head's ETag, and nothing is sent before it is saved (docs/ARCHITECTURE.md, "The road").
+The handler loads the state, sends the outbox, applies the command, and then does whatever the state
+asks for, until nothing is left to do. Each save is one transaction that the head's ETag guards, and
+nothing is sent before it is saved (docs/ARCHITECTURE.md, "The road of a request").
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from datetime import datetime
 from typing import assert_never
@@ -21,28 +20,24 @@ from aos.domain.envelope import (
     ToolResult,
 )
 from aos.domain.runs import advance, tool_turns
-from aos.domain.runs.conversation import CardView, Conversation, Step
+from aos.domain.runs.conversation import CardView, Step
 from aos.errors import Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
 from aos.ports.bus import Bus
-from aos.ports.conversations import ConversationStore, Loaded
+from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions
-from aos.services.execution.admitted import as_admitted
-from aos.services.execution.deciding import Deciding
-from aos.services.execution.outcomes import events_of, step_of
-from aos.services.execution.saving import Saving
+from aos.services.execution.approvals import RealmApprovals
+from aos.services.execution.turn_outcome import make_events, make_step
 from aos.services.execution.turns import Turns
-from aos.services.execution.work import Work
+from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 
 GIVE_UP_AT_DELIVERY = 6
-HANDLER_SECONDS = 270.0
-"""A handler ends 4 min 30 s after its start and leaves the rest to a ContinueRun."""
 
 
 class Execution:
-    """Realm's use case: one command, one conversation, until nothing is owed."""
+    """Realm's use case: handle one command of one conversation."""
 
     def __init__(
         self,
@@ -56,80 +51,51 @@ class Execution:
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._conversations = conversations
-        self._requests = requests
         self._agents = agents
         self._turns = turns
         self._bus = bus
         self._clock = clock
-        self._saving = Saving(conversations=conversations, clock=clock, ids=ids)
-        self._deciding = Deciding(decisions=decisions, bus=bus)
+        self._units = UnitsOfWork(
+            conversations=conversations, requests=requests, clock=clock, ids=ids
+        )
+        self._approvals = RealmApprovals(decisions=decisions, bus=bus)
 
     async def handle(self, command: RealmCommand, *, delivery_count: int = 1) -> None:
-        """Handle one delivery of a command; return when it may be completed.
+        """Handle one delivery of a command; the message may be completed afterwards.
 
-        Raises TransientError (hand the same command in again later), SessionLost (abandon it) and
-        EnvelopeError (a start or a cancellation that main did not admit).
+        Raises TransientError (deliver the command again later), SessionLost (abandon the message)
+        and EnvelopeError (main did not admit this start or this cancellation).
         """
-        command, loaded = await self._load(command)
-        work = self._open(command, loaded)
-        if work is None:
+        unit = await self._units.open(command)
+        if unit is None:
             return
-        await self._send(work)
-        self._apply(work, command)
+        await self._send(unit)
+        self._apply(unit, unit.command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
-            work.add(work.conversation.give_up(now=self._now(work)))
-        await self._obey_decisions(work)
-        await self._do_what_is_owed(work)
-        await self._save(work)
-        await self._send(work)
-        await self._save(work)
+            unit.add(unit.conversation.give_up(now=self._now(unit)))
+        await self._apply_decisions(unit)
+        await self._do_next_actions(unit)
+        await self._save(unit)
+        await self._send(unit)
+        await self._save(unit)
 
-    async def _load(self, command: RealmCommand) -> tuple[RealmCommand, Loaded]:
-        """The command as main admitted it, and the conversation it is about."""
-        if not isinstance(command, StartRun | CancelRun):
-            return command, await self._conversations.load(command.conversation_id, run_id=None)
-        stored, loaded = await asyncio.gather(
-            self._requests.find(command.run_id),
-            self._conversations.load(command.conversation_id, run_id=command.run_id),
-        )
-        return as_admitted(command, stored), loaded
-
-    def _open(self, command: RealmCommand, loaded: Loaded) -> Work | None:
-        """Take the conversation in hand; None when there is none to continue."""
-        conversation = loaded.conversation
-        version = 0
-        if isinstance(command, StartRun | CancelRun):
-            version = command.request.catalog_version
-            if conversation is None:
-                conversation = Conversation.create(command.request, now=self._clock.now())
-        if conversation is None:
-            return None
-        return Work(
-            conversation=conversation,
-            etag=loaded.etag,
-            known=loaded.run,
-            catalog_version=version,
-            deadline=self._clock.monotonic() + HANDLER_SECONDS,
-        )
-
-    def _apply(self, work: Work, command: RealmCommand) -> None:
-        now = self._now(work)
-        known = work.known is not None
+    def _apply(self, unit: UnitOfWork, command: RealmCommand) -> None:
+        now = self._now(unit)
+        known = unit.run is not None
         match command:
             case StartRun(request=request):
-                work.add(advance.admit(work.conversation, request, known=known, now=now))
+                unit.add(advance.admit(unit.conversation, request, known=known, now=now))
             case CancelRun():
-                work.add(advance.cancel(work.conversation, command, known=known, now=now))
+                unit.add(advance.cancel(unit.conversation, command, known=known, now=now))
             case ContinueRun():
-                active = work.conversation.active
+                active = unit.conversation.active
                 if active is not None and command.due is not None and command.due == active.wake_at:
-                    work.not_before = command.due
-                work.add(advance.clear_wait(work.conversation, command))
+                    unit.not_before = command.due
+                unit.add(advance.clear_wait(unit.conversation, command))
             case ToolResult():
-                work.add(
+                unit.add(
                     tool_turns.take_result(
-                        work.conversation,
+                        unit.conversation,
                         run_id=command.run_id,
                         tool_call_id=command.tool_call_id,
                         result=command.result,
@@ -138,81 +104,81 @@ class Execution:
                     )
                 )
             case Approve():
-                pass  # it only wakes: the decision's row is what counts
+                pass  # the stored decision counts; the command only wakes the conversation
             case _:
                 assert_never(command)
 
-    async def _obey_decisions(self, work: Work) -> None:
-        """Do what was decided about calls that wait for a person, unless the agent may not run."""
-        active = work.conversation.active
+    async def _apply_decisions(self, unit: UnitOfWork) -> None:
+        """Apply the decisions about waiting calls, unless the agent was disabled."""
+        active = unit.conversation.active
         if active is None or not any(call.is_undecided for call in active.calls):
             return
-        if not await self._ended_as_disabled(work):
-            await self._deciding.obey(work, now=self._now(work))
+        if not await self._end_if_disabled(unit):
+            await self._approvals.apply_decisions(unit, now=self._now(unit))
 
-    async def _do_what_is_owed(self, work: Work) -> None:
-        """Until nothing is owed, or the rest is left to a ContinueRun in the outbox."""
-        while not work.conversation.has_continuation:
-            now = self._now(work)
-            owed = advance.find_next_action(work.conversation, now=now)
-            match owed.what:
+    async def _do_next_actions(self, unit: UnitOfWork) -> None:
+        """Act until nothing is left to do, or a ContinueRun in the outbox does the rest."""
+        while not unit.conversation.has_continuation:
+            now = self._now(unit)
+            action = advance.find_next_action(unit.conversation, now=now)
+            match action.what:
                 case "nothing" | "wait":
                     return
                 case "tools":
-                    work.add(tool_turns.schedule_deadline(work.conversation))
+                    unit.add(tool_turns.schedule_deadline(unit.conversation))
                     return
                 case "expire":
-                    assert owed.request is not None
-                    work.add(work.conversation.expire(owed.request, now=now))
+                    assert action.request is not None
+                    unit.add(unit.conversation.expire(action.request, now=now))
                 case "start":
-                    card = await self._card_view(work)
-                    work.add(advance.start_next(work.conversation, card, now=now))
+                    card = await self._read_card(unit)
+                    unit.add(advance.start_next(unit.conversation, card, now=now))
                 case "time_out":
-                    work.add(work.conversation.time_out(now=now))
+                    unit.add(unit.conversation.time_out(now=now))
                 case "turn":
-                    await self._turn(work)
+                    await self._take_turn(unit)
                 case _:
-                    assert_never(owed.what)
+                    assert_never(action.what)
 
-    async def _turn(self, work: Work) -> None:
-        """One model call for the active run, and what follows from its outcome."""
-        active = work.conversation.active
+    async def _take_turn(self, unit: UnitOfWork) -> None:
+        """Ask the model for the active run and apply the outcome."""
+        active = unit.conversation.active
         assert active is not None
-        if await self._ended_as_disabled(work):
+        if await self._end_if_disabled(unit):
             return
-        spent = tool_turns.end_if_out_of_tokens(work.conversation, now=self._now(work))
-        if spent is not None:
-            work.add(spent)
+        end = tool_turns.end_if_out_of_tokens(unit.conversation, now=self._now(unit))
+        if end is not None:
+            unit.add(end)
             return
-        if active.turns and work.unsaved is not None:
-            await self._save(work)  # the turn reads the history as it is stored
+        if active.turns and unit.unsaved is not None:
+            await self._save(unit)  # the turn reads the stored history
         card = await self._agents.card(active.card_digest)
         outcome = await self._turns.take(
-            work.conversation,
+            unit.conversation,
             active,
             card,
-            handler_deadline=work.deadline,
-            on_slow=lambda: self._save(work),
+            handler_deadline=unit.deadline,
+            on_slow=lambda: self._save(unit),
         )
-        now = self._now(work)
-        work.events = (*work.events, *events_of(active, outcome, at=now))
-        work.add(step_of(work.conversation, active, card, outcome, now=now))
+        now = self._now(unit)
+        unit.events = (*unit.events, *make_events(active, outcome, at=now))
+        unit.add(make_step(unit.conversation, active, card, outcome, now=now))
 
-    async def _ended_as_disabled(self, work: Work) -> bool:
-        """End the active run when its agent was switched off; did it end?"""
-        view = await self._card_view(work)
-        ended = advance.end_if_disabled(work.conversation, view, now=self._now(work))
-        if ended is None:
+    async def _end_if_disabled(self, unit: UnitOfWork) -> bool:
+        """End the active run when its agent was disabled; True when it ended."""
+        view = await self._read_card(unit)
+        end = advance.end_if_disabled(unit.conversation, view, now=self._now(unit))
+        if end is None:
             return False
-        work.add(ended)
+        unit.add(end)
         return True
 
-    async def _card_view(self, work: Work) -> CardView:
-        """The agent of this conversation as the catalog has it now."""
-        agent_id = work.conversation.agent_id
-        version = max(work.catalog_version, _judged_by(work.conversation))
+    async def _read_card(self, unit: UnitOfWork) -> CardView:
+        """The conversation's agent as the catalog has it now."""
         try:
-            live: LiveAgent = await self._agents.find(agent_id, at_least=version)
+            live: LiveAgent = await self._agents.find(
+                unit.conversation.agent_id, at_least=unit.catalog_version
+            )
         except Refused:
             return CardView(state="removed")
         limits = live.card.limits
@@ -223,33 +189,26 @@ class Execution:
             max_tokens=limits.max_tokens_per_run,
         )
 
-    async def _save(self, work: Work) -> None:
+    async def _save(self, unit: UnitOfWork) -> None:
         """Write what is unsaved in one transaction."""
-        await self._saving.save(work)
+        await self._units.save(unit)
 
-    async def _send(self, work: Work) -> None:
-        """Send the saved outbox, and enter what waits for people in their list.
+    async def _send(self, unit: UnitOfWork) -> None:
+        """Send the saved outbox, and add the calls that need a decision to the list.
 
-        To say so in the state is left to the next save.
+        The next save stores that this was done.
         """
-        for outgoing in work.conversation.outbox:
+        for outgoing in unit.conversation.outbox:
             await self._bus.send(outgoing)
-        for event in work.events:
+        for event in unit.events:
             with contextlib.suppress(TransientError):
                 await self._bus.publish(event)
-        work.events = ()
-        if work.conversation.outbox:
-            work.add(Step(conversation=work.conversation.clear_outbox()))
-        await self._deciding.ask(work)
+        unit.events = ()
+        if unit.conversation.outbox:
+            unit.add(Step(conversation=unit.conversation.clear_outbox()))
+        await self._approvals.ask(unit)
 
-    def _now(self, work: Work) -> datetime:
-        """The time, and never earlier than the broker has said that it is."""
+    def _now(self, unit: UnitOfWork) -> datetime:
+        """The time, not earlier than a time that the broker's clock has reached."""
         now = self._clock.now()
-        return now if work.not_before is None else max(now, work.not_before)
-
-
-def _judged_by(conversation: Conversation) -> int:
-    """The catalog version that main judged by when it admitted the run whose turn it is."""
-    if conversation.active is not None:
-        return conversation.active.request.catalog_version
-    return max((request.catalog_version for request in conversation.queued[:1]), default=0)
+        return now if unit.not_before is None else max(now, unit.not_before)

@@ -1,34 +1,31 @@
-"""Asks the model for one turn, patiently and with an eye on cancellation. Entry point:
-`Turns.take`.
-
-Retries are ours: full jitter for up to a minute, honouring Retry-After; then the wait becomes the
-conversation's state (`Away`). In the call and in the waits cancellation is looked for every second.
-"""
+"""Takes one turn of an active run: chooses the model, builds the messages, calls the model. Entry
+point: `Turns.take`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from aos.domain.cards.agent_card import AgentCard
-from aos.domain.runs.conversation import ActiveRun, Conversation
-from aos.domain.runs.window import count_to_read
-from aos.domain.tools.offer import Offer
-from aos.errors import ErrorInfo, RunFailed, TransientError
+from aos.domain.cards.agent_card import AgentCard, build_system_prompt
+from aos.domain.runs.conversation import ActiveRun, Conversation, Message
+from aos.domain.runs.window import count_to_read, select_window
+from aos.domain.tools.offer import Offer, json_object
+from aos.domain.tools.tool import MessageCall
+from aos.errors import RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
-from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ChatModel, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
-from aos.services.execution.model_spans import ModelIdentity, ModelSpans, described
-from aos.services.execution.offering import NotListed, Offering
-from aos.services.execution.prompting import chat_messages
-from aos.services.execution.watching import WATCH_SECONDS, CancelAsked, Watch
-
-FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 20.0
+from aos.services.execution.model_call import CancelAsked, CancelWatch, ModelCaller, ModelIdentity
+from aos.services.execution.tool_offers import ToolOffers
+from aos.services.execution.turn_outcome import (
+    Answered,
+    Cancelled,
+    Failed,
+    ToolsAway,
+    TurnOutcome,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,62 +37,8 @@ class TurnLimits:
     patience_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """The model answered in `seconds`; `missing_adapter` names the adapter it had to do without.
-
-    `offer` is what it could call.
-    """
-
-    answer: ModelAnswer
-    seconds: float
-    offer: Offer
-    missing_adapter: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Away:
-    """The model stayed away; the endpoint may have said for how long."""
-
-    retry_after: timedelta | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolsAway:
-    """MCP servers that the agent is granted have not listed their tools yet."""
-
-    servers: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """The model or its set-up refuses for good."""
-
-    error: ErrorInfo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """The run's cancellation was asked for, by a caller or (with a code) by us."""
-
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RanOut:
-    """The run's clock ran out in the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutOfTime:
-    """The handler has no time left for another call."""
-
-
-TurnOutcome: TypeAlias = Answered | Away | ToolsAway | Failed | Cancelled | RanOut | OutOfTime
-
-
 class Turns:
-    """Asks the model for the next turn of an active run."""
+    """Takes the turns of active runs."""
 
     def __init__(
         self,
@@ -103,7 +46,7 @@ class Turns:
         model: ChatModel,
         conversations: ConversationStore,
         requests: RequestStore,
-        offering: Offering,
+        offers: ToolOffers,
         clock: Clock,
         ids: Ids,
         telemetry: Telemetry,
@@ -113,12 +56,17 @@ class Turns:
         self._model = model
         self._conversations = conversations
         self._requests = requests
-        self._offering = offering
+        self._offers = offers
         self._clock = clock
-        self._ids = ids
-        self._telemetry = telemetry
         self._limits = limits
-        self._spans = ModelSpans(telemetry, identity or ModelIdentity())
+        self._caller = ModelCaller(
+            model=model,
+            clock=clock,
+            ids=ids,
+            telemetry=telemetry,
+            identity=identity or ModelIdentity(),
+            patience_seconds=limits.patience_seconds,
+        )
 
     async def take(
         self,
@@ -129,40 +77,41 @@ class Turns:
         handler_deadline: float,
         on_slow: Callable[[], Awaitable[None]],
     ) -> TurnOutcome:
-        """Ask the model once more for this run.
+        """Ask the model once for this run.
 
-        `handler_deadline` is on the monotonic clock; `on_slow` is awaited once, when the call
-        has lasted a second. Raises TransientError when the history cannot be read.
+        `handler_deadline` is on the monotonic clock. `on_slow` is awaited once, when the call has
+        lasted a second. Raises TransientError when the history cannot be read.
         """
         parent = active.request.parent
-        offer = await self._offering.offer(card, depth=0 if parent is None else parent.depth)
-        if isinstance(offer, NotListed):
-            return ToolsAway(servers=offer.servers)
-        messages = await self._messages(conversation, active, card, offer)
+        offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
+        if isinstance(offer, ToolsAway):
+            return offer
+        messages = await self._read_messages(conversation, active, card, offer)
         deadline = min(handler_deadline, self._clock.monotonic() + self._limits.turn_seconds)
-        watch = Watch(self._requests, active.request.run_id, on_slow)
+        watch = CancelWatch(self._requests, active.request.run_id, on_slow)
         try:
-            model, missing = await self._choose_model(card)
-            return await self._ask(
-                ModelCall(
-                    model=model,
-                    messages=messages,
-                    parameters=card.parameters,
-                    timeout_seconds=self._limits.model_timeout_seconds,
-                    tools=offer.tools,
-                ),
-                active=active,
-                deadline=deadline,
-                watch=watch,
-                asked_with=(offer, missing),
+            model, missing_adapter = await self._choose_model(card)
+            call = ModelCall(
+                model=model,
+                messages=messages,
+                parameters=card.parameters,
+                timeout_seconds=self._limits.model_timeout_seconds,
+                tools=offer.tools,
             )
+            outcome = await self._caller.ask(call, active, watch, deadline=deadline)
         except CancelAsked:
-            return Cancelled(reason=await self._why(active))
+            return Cancelled(reason=await self._read_cancel_reason(active))
         except RunFailed as error:
             return Failed(error=error.info)
+        if not isinstance(outcome, tuple):
+            return outcome
+        answer, seconds = outcome
+        return Answered(
+            answer=answer, seconds=seconds, offer=offer, missing_adapter=missing_adapter
+        )
 
     async def _choose_model(self, card: AgentCard) -> tuple[str | None, str | None]:
-        """The name to ask for, and the adapter that the endpoint does not serve, if so."""
+        """The model or adapter to ask for, and the adapter that the endpoint does not serve."""
         if card.adapter_name is None:
             return card.model, None
         try:
@@ -179,14 +128,14 @@ class Turns:
             )
         return card.model, card.adapter_name
 
-    async def _why(self, active: ActiveRun) -> str | None:
-        """Why the cancellation was asked for; only delegated runs have reasons of ours."""
+    async def _read_cancel_reason(self, active: ActiveRun) -> str | None:
+        """Why the run was cancelled; AOS itself cancels delegated runs only."""
         if active.request.parent is None:
             return None
         stored = await self._requests.find(active.request.run_id)
         return None if stored is None else stored.cancel_reason
 
-    async def _messages(
+    async def _read_messages(
         self, conversation: Conversation, active: ActiveRun, card: AgentCard, offer: Offer
     ) -> tuple[ChatMessage, ...]:
         history = []
@@ -196,76 +145,44 @@ class Turns:
                 before=conversation.next_sequence,
                 limit=count_to_read(card.memory.window_messages, turns=active.turns),
             )
-        return chat_messages(history, active, card, offer)
-
-    async def _ask(
-        self,
-        call: ModelCall,
-        *,
-        active: ActiveRun,
-        deadline: float,
-        watch: Watch,
-        asked_with: tuple[Offer, str | None],
-    ) -> TurnOutcome:
-        offer, missing = asked_with
-        run_left = active.run_timeout_seconds - active.clock_seconds
-        patience_ends = self._clock.monotonic() + self._limits.patience_seconds
-        failures = 0
-        while True:
-            limit = min(call.timeout_seconds, run_left, deadline - self._clock.monotonic())
-            if limit < WATCH_SECONDS and limit < run_left:
-                return OutOfTime()
-            outcome, seconds = await watch.over(self._complete(_within(call, limit), active))
-            if isinstance(outcome, ModelAnswer):
-                return Answered(
-                    answer=outcome, seconds=seconds, offer=offer, missing_adapter=missing
-                )
-            if failures == 0:
-                self._say_away(active, outcome)
-            if seconds >= run_left:
-                return RanOut()
-            delay = self._delay(failures, outcome)
-            if self._clock.monotonic() + delay > min(patience_ends, deadline):
-                return Away(retry_after=_retry_after(outcome))
-            failures += 1
-            await watch.over(self._clock.sleep(delay))
-
-    async def _complete(
-        self, call: ModelCall, active: ActiveRun
-    ) -> tuple[ModelAnswer | TransientError, float]:
-        """Ask once; what came of it, and the seconds that the call itself took."""
-        started = self._clock.monotonic()
-        try:
-            with self._spans.span(call, active.request) as span:
-                answer = await self._model.complete(call)
-                span.set(**described(answer))
-        except TransientError as error:
-            return error, self._clock.monotonic() - started
-        return answer, self._clock.monotonic() - started
-
-    def _say_away(self, active: ActiveRun, error: TransientError) -> None:
-        """Once a turn: nobody but the log hears of a fault that is waited out."""
-        request = active.request
-        self._telemetry.log(
-            "model_away",
-            level="warning",
-            reason=str(error),
-            run_id=request.run_id,
-            conversation_id=request.conversation_id,
-            agent_id=request.agent_id,
-        )
-
-    def _delay(self, failures: int, error: TransientError) -> float:
-        """Full jitter, or longer when the endpoint asked for it."""
-        ceiling = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**failures)
-        return max(self._ids.jitter() * ceiling, error.retry_after_seconds or 0.0)
+        return _build_chat(history, active, card, offer)
 
 
-def _within(call: ModelCall, seconds: float) -> ModelCall:
-    return replace(call, timeout_seconds=seconds)
+def _build_chat(
+    history: Sequence[Message], active: ActiveRun, card: AgentCard, offer: Offer
+) -> tuple[ChatMessage, ...]:
+    """The system prompt, the window of the history, and the run's question.
+
+    The question comes last in the first turn. Later it is in the history; where the window does
+    not reach it, it follows the system prompt.
+    """
+    request = active.request
+    recent = select_window(history, size=card.memory.window_messages, run_id=request.run_id)
+    question = ChatMessage(role="user", content=request.message)
+    prompt = "\n\n".join((build_system_prompt(card), *offer.unavailable))
+    system = ChatMessage(role="system", content=prompt)
+    messages = tuple(_chat_message(message) for message in recent)
+    if not active.turns:
+        return (system, *messages, question)
+    if any(m.role == "user" and m.run_id == request.run_id for m in recent):
+        return (system, *messages)
+    return (system, question, *messages)
 
 
-def _retry_after(error: TransientError) -> timedelta | None:
-    if error.retry_after_seconds is None:
-        return None
-    return timedelta(seconds=error.retry_after_seconds)
+def _chat_message(message: Message) -> ChatMessage:
+    return ChatMessage(
+        role=message.role,
+        content=message.content,
+        tool_calls=tuple(_replace_bad_arguments(call) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _replace_bad_arguments(call: MessageCall) -> MessageCall:
+    """Endpoints parse the arguments of earlier calls, so arguments that are not an object go.
+
+    The call's result tells the model about them.
+    """
+    if call.arguments.strip() and json_object(call.arguments) is not None:
+        return call
+    return MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")

@@ -1,7 +1,7 @@
-"""How does realm ask people about tool calls, and obey what they decide?
+"""Asks people about tool calls and applies their decisions. Entry point: `RealmApprovals`.
 
-The row that stands is what counts: a time-out is a decision like any other, inserted by realm, and
-who comes second obeys the first.
+The stored row is what counts. A time-out is a decision too, which realm inserts. When two decide
+at once, the first row stands and both obey it.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from aos.domain.wire_time import to_wire_time
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.tools import Decisions
-from aos.services.execution.work import Work
+from aos.services.execution.unit_of_work import UnitOfWork
 
 DECIDED_BY_TIME = "aos"
 
 
-class Deciding:
-    """Approvals, from realm's side."""
+class RealmApprovals:
+    """Approvals, as realm handles them."""
 
     def __init__(self, *, decisions: Decisions, bus: Bus) -> None:
         self._decisions = decisions
         self._bus = bus
 
-    async def ask(self, work: Work) -> None:
-        """Enter the saved calls that need a person in the list, and say so to the outside."""
-        active = work.conversation.active
+    async def ask(self, unit: UnitOfWork) -> None:
+        """Add the saved calls that need a decision to the list, and publish an event for each."""
+        active = unit.conversation.active
         wanted = () if active is None else tuple(c for c in active.calls if c.state == "to_ask")
         if active is None or not wanted:
             return
         for call in wanted:
-            request = approval_of(active, call)
+            request = _make_approval(active, call)
             await self._decisions.ask(request)
-            await self._bus.publish(_requested(active, request))
-        work.add(tool_turns.mark_asked(work.conversation, tuple(c.tool_call_id for c in wanted)))
+            await self._bus.publish(_approval_requested(active, request))
+        unit.add(tool_turns.mark_asked(unit.conversation, tuple(c.tool_call_id for c in wanted)))
 
-    async def obey(self, work: Work, *, now: datetime) -> None:
-        """Take on what was decided about each call that waits, the time-out included."""
-        active = work.conversation.active
+    async def apply_decisions(self, unit: UnitOfWork, *, now: datetime) -> None:
+        """Apply the decisions about calls that wait for one, and the time-outs."""
+        active = unit.conversation.active
         for call in () if active is None else active.calls:
             if call.state != "asked" or active is None:
                 continue
-            decision = await self._decision(active, call, now=now)
+            decision = await self._find_decision(active, call, now=now)
             if decision is None:
                 continue
-            await self._decisions.close(approval_of(active, call))
-            work.add(
+            await self._decisions.close(_make_approval(active, call))
+            unit.add(
                 tool_turns.take_decision(
-                    work.conversation, tool_call_id=call.tool_call_id, decision=decision, now=now
+                    unit.conversation, tool_call_id=call.tool_call_id, decision=decision, now=now
                 )
             )
 
-    async def _decision(
+    async def _find_decision(
         self, active: ActiveRun, call: OpenCall, *, now: datetime
     ) -> Decision | None:
         run_id, call_id = active.request.run_id, call.tool_call_id
@@ -76,13 +76,13 @@ class Deciding:
         except (StaleWrite, OutcomeUnknown) as error:
             stands = await self._decisions.find(run_id, call_id)
             if stands is None or stands.decision is None:
-                raise TransientError("storage did not say what was decided; again") from error
+                raise TransientError("storage did not say what was decided; try again") from error
             return stands.decision
         return timed_out
 
 
-def approval_of(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
-    """What a person is asked about a call."""
+def _make_approval(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
+    """The request for a person's decision about a call."""
     assert call.asked_at is not None
     assert call.expires_at is not None
     request = active.request
@@ -101,8 +101,8 @@ def approval_of(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
     )
 
 
-def _requested(active: ActiveRun, request: ApprovalRequest) -> Event:
-    """The event without the arguments: those are for whoever may decide."""
+def _approval_requested(active: ActiveRun, request: ApprovalRequest) -> Event:
+    """The event, without the arguments: only those who may decide see them."""
     return Event(
         topic=AGENT_EVENTS,
         id=f"{request.run_id}:{request.tool_call_id}:approval",

@@ -1,0 +1,186 @@
+"""Calls the model with retries and traces, and stops when the run is cancelled. Entry point:
+`ModelCaller.ask`.
+
+Retries use full jitter, last up to a minute, and honour Retry-After. During the call and the waits
+a cancellation is looked for every second. Spans follow OpenTelemetry's GenAI conventions and never
+hold the text of a conversation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from aos.domain.runs.active_run import ActiveRun
+from aos.domain.runs.run import AdmittedRequest
+from aos.errors import RunFailed, TransientError
+from aos.ports.model import ChatModel, ModelAnswer, ModelCall
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock, Ids
+from aos.ports.telemetry import Span, Telemetry
+from aos.services.execution.turn_outcome import HandlerOutOfTime, ModelAway, RunOutOfTime
+
+FIRST_DELAY_SECONDS = 0.5
+LONGEST_DELAY_SECONDS = 20.0
+WATCH_SECONDS = 1.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """How traces name the endpoint: its provider, and the model that is asked for by default."""
+
+    provider: str = "openai"
+    default_model: str | None = None
+
+
+class CancelAsked(Exception):
+    """Raised inside a turn when a cancellation of its run was seen."""
+
+
+class CancelWatch:
+    """Looks for a run's cancellation every second while something is awaited."""
+
+    def __init__(
+        self, requests: RequestStore, run_id: str, on_slow: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._requests = requests
+        self._run_id = run_id
+        self._on_slow = on_slow
+        self._slow = False
+
+    async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await the coroutine. Cancels it and raises CancelAsked when a cancellation was seen."""
+        task = asyncio.ensure_future(coroutine)
+        try:
+            while True:
+                done, _ = await asyncio.wait({task}, timeout=WATCH_SECONDS)
+                if done:
+                    return task.result()
+                await self._look()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TransientError, RunFailed):
+                await task  # also when it is done: asyncio reports an error that nobody has read
+
+    async def _look(self) -> None:
+        if not self._slow:
+            self._slow = True
+            await self._on_slow()
+        with contextlib.suppress(TransientError):
+            if await self._requests.cancel_asked(self._run_id):
+                raise CancelAsked
+
+
+class ModelCaller:
+    """Calls the model until it answers or the caller's patience ends."""
+
+    def __init__(
+        self,
+        *,
+        model: ChatModel,
+        clock: Clock,
+        ids: Ids,
+        telemetry: Telemetry,
+        identity: ModelIdentity,
+        patience_seconds: float,
+    ) -> None:
+        self._model = model
+        self._clock = clock
+        self._ids = ids
+        self._telemetry = telemetry
+        self._identity = identity
+        self._patience_seconds = patience_seconds
+
+    async def ask(
+        self, call: ModelCall, active: ActiveRun, watch: CancelWatch, *, deadline: float
+    ) -> tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime:
+        """The answer and the seconds that its call took, or why there is none.
+
+        `deadline` is on the monotonic clock. Raises CancelAsked and RunFailed.
+        """
+        run_left = active.run_timeout_seconds - active.clock_seconds
+        patience_ends = self._clock.monotonic() + self._patience_seconds
+        failures = 0
+        while True:
+            limit = min(call.timeout_seconds, run_left, deadline - self._clock.monotonic())
+            if limit < WATCH_SECONDS and limit < run_left:
+                return HandlerOutOfTime()
+            answer, seconds = await watch.run(
+                self._complete(replace(call, timeout_seconds=limit), active.request)
+            )
+            if isinstance(answer, ModelAnswer):
+                return answer, seconds
+            if failures == 0:
+                self._log_away(active.request, answer)
+            if seconds >= run_left:
+                return RunOutOfTime()
+            delay = self._choose_delay(failures, answer)
+            if self._clock.monotonic() + delay > min(patience_ends, deadline):
+                return ModelAway(retry_after=_retry_after(answer))
+            failures += 1
+            await watch.run(self._clock.sleep(delay))
+
+    async def _complete(
+        self, call: ModelCall, request: AdmittedRequest
+    ) -> tuple[ModelAnswer | TransientError, float]:
+        """Call once; the answer or the error, and the seconds that the call took."""
+        started = self._clock.monotonic()
+        try:
+            with self._open_span(call, request) as span:
+                answer = await self._model.complete(call)
+                span.set(
+                    **{
+                        "gen_ai.response.model": answer.model,
+                        "gen_ai.usage.input_tokens": answer.usage.input_tokens,
+                        "gen_ai.usage.output_tokens": answer.usage.output_tokens,
+                    }
+                )
+        except TransientError as error:
+            return error, self._clock.monotonic() - started
+        return answer, self._clock.monotonic() - started
+
+    def _open_span(self, call: ModelCall, request: AdmittedRequest) -> AbstractContextManager[Span]:
+        """The span of one call, in the run's trace."""
+        model = call.model or self._identity.default_model
+        return self._telemetry.span(
+            "chat" if model is None else f"chat {model}",
+            kind="client",
+            traceparent=request.traceparent,
+            **{
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": self._identity.provider,
+                "gen_ai.request.model": model,
+                "gen_ai.agent.id": request.agent_id,
+                "gen_ai.agent.name": request.agent_id,
+                "gen_ai.conversation.id": request.conversation_id,
+                "run_id": request.run_id,
+            },
+        )
+
+    def _log_away(self, request: AdmittedRequest, error: TransientError) -> None:
+        """Log the first failure of a turn: retries hide it from everybody else."""
+        self._telemetry.log(
+            "model_away",
+            level="warning",
+            reason=str(error),
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            agent_id=request.agent_id,
+        )
+
+    def _choose_delay(self, failures: int, error: TransientError) -> float:
+        """Full jitter, or longer when the endpoint asked for it."""
+        ceiling = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**failures)
+        return max(self._ids.jitter() * ceiling, error.retry_after_seconds or 0.0)
+
+
+def _retry_after(error: TransientError) -> timedelta | None:
+    if error.retry_after_seconds is None:
+        return None
+    return timedelta(seconds=error.retry_after_seconds)

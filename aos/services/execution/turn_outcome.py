@@ -1,0 +1,155 @@
+"""Defines what a turn can come to, and turns it into the conversation's next step. Entry points:
+`TurnOutcome`, `make_step`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias, assert_never
+
+from aos.domain.cards.agent_card import AgentCard
+from aos.domain.envelope import AGENT_EVENTS, Event
+from aos.domain.runs import absence, advance, tool_turns
+from aos.domain.runs.active_run import ActiveRun
+from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.run import RunStatus
+from aos.domain.tools.offer import Offer, plan_calls
+from aos.errors import ErrorInfo
+from aos.ports.model import ModelAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The model answered after `seconds`. `offer` holds the tools that it could call.
+
+    `missing_adapter` names the LoRA adapter that the endpoint does not serve.
+    """
+
+    answer: ModelAnswer
+    seconds: float
+    offer: Offer
+    missing_adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAway:
+    """The model did not answer; `retry_after` is the wait that the endpoint asked for."""
+
+    retry_after: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolsAway:
+    """MCP servers that the agent may use have not listed their tools."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The model rejects the request, or its configuration is wrong; a retry does not help."""
+
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A caller cancelled the run, or AOS did for a `reason` (an error code)."""
+
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutOfTime:
+    """The run's clock was spent during the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOutOfTime:
+    """The handler has no time left for another call."""
+
+
+TurnOutcome: TypeAlias = (
+    Answered | ModelAway | ToolsAway | Failed | Cancelled | RunOutOfTime | HandlerOutOfTime
+)
+
+
+def make_step(
+    conversation: Conversation,
+    active: ActiveRun,
+    card: AgentCard,
+    outcome: TurnOutcome,
+    *,
+    now: datetime,
+) -> Step:
+    """Apply the turn's outcome to the conversation."""
+    match outcome:
+        case Answered():
+            return _apply_answer(conversation, active, card, outcome, now=now)
+        case ModelAway(retry_after=retry_after):
+            return absence.wait_for_model(conversation, now=now, retry_after=retry_after)
+        case ToolsAway(servers=servers):
+            return absence.wait_for_tools(conversation, servers=servers, now=now)
+        case Failed(error=error):
+            return conversation.end_active(RunStatus.FAILED, error=error, now=now)
+        case Cancelled(reason=reason):
+            cause = advance.cancel_error(reason)
+            return conversation.end_active(RunStatus.CANCELLED, error=cause, now=now)
+        case RunOutOfTime():
+            return conversation.time_out(now=now)
+        case HandlerOutOfTime():
+            return conversation.continue_later()
+        case _:
+            assert_never(outcome)
+
+
+def make_events(active: ActiveRun, outcome: TurnOutcome, *, at: datetime) -> tuple[Event, ...]:
+    """The events to publish about the turn's outcome."""
+    if isinstance(outcome, Answered) and outcome.missing_adapter is not None:
+        return (_adapter_missing(active, outcome.missing_adapter, at=at),)
+    return ()
+
+
+def _apply_answer(
+    conversation: Conversation,
+    active: ActiveRun,
+    card: AgentCard,
+    outcome: Answered,
+    *,
+    now: datetime,
+) -> Step:
+    """Complete the run, or make the tool calls that the model asks for."""
+    answer = outcome.answer
+    if not answer.tool_calls:
+        return advance.complete(
+            conversation,
+            text=answer.text,
+            usage=answer.usage,
+            model=answer.model,
+            seconds=outcome.seconds,
+            now=now,
+        )
+    run_id = active.request.run_id
+    return tool_turns.call_tools(
+        conversation,
+        text=answer.text,
+        calls=plan_calls(answer.tool_calls, outcome.offer, run_id=run_id, turn=active.turns),
+        usage=answer.usage,
+        model=answer.model,
+        seconds=outcome.seconds,
+        limits=card.limits,
+        now=now,
+    )
+
+
+def _adapter_missing(active: ActiveRun, adapter: str, *, at: datetime) -> Event:
+    request = active.request
+    return Event(
+        topic=AGENT_EVENTS,
+        id=f"{request.run_id}:adapter",
+        type="agent.adapter_missing",
+        source=f"aos/agents/{request.agent_id}",
+        time=at,
+        data={"run_id": request.run_id, "agent_id": request.agent_id, "adapter_name": adapter},
+        traceparent=request.traceparent,
+    )
