@@ -30,11 +30,15 @@ class Broker:
     container_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     next_number: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)
 
+    def next_tracking_id(self) -> str:
+        """A new id by which a client can name a link or an error."""
+        return f"{self.container_id}_{self.next_number()}"
+
     def error(self, refusal: BusError) -> Error:
         """A refusal as clients know it: all three fields, for Azure's SDK looks at the third."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         text = (
-            f"{refusal.description} TrackingId:{self.container_id}_{self.next_number()}, "
+            f"{refusal.description} TrackingId:{self.next_tracking_id()}, "
             f"SystemTracker:aos-local, Timestamp:{moment}"
         )
         return Error(refusal.condition, text, {})

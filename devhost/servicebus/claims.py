@@ -8,15 +8,13 @@ text to their callers, so a refusal is also a line in the log of this Service Bu
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from devhost.amqp.types import Int
+from devhost.servicebus.broker import Broker
 from devhost.servicebus.errors import BusError, TokenError
+from devhost.servicebus.grants import Grants
 from devhost.servicebus.policies import SIGNATURE_PREFIX, Grant
 from devhost.servicebus.requests import Answer, Request
-
-if TYPE_CHECKING:
-    from devhost.servicebus.connection import Connection
 
 KINDS = ("servicebus.windows.net:sastoken", "jwt")
 """Some SDKs announce a shared access signature as `jwt`: its text says what a token is."""
@@ -26,9 +24,9 @@ _LINE_LIMIT = 500
 class Claims:
     """Answers `put-token` and grants the connection what the token allows."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._broker = connection.broker
+    def __init__(self, broker: Broker, grants: Grants) -> None:
+        self._broker = broker
+        self._grants = grants
 
     def answer(self, request: Request) -> Answer:
         """See Node."""
@@ -38,7 +36,7 @@ class Claims:
             grant = self._check(request)
             if grant.path and self._broker.namespace.find(grant.path) is None:
                 return _refused(404, f"The messaging entity {grant.path!r} could not be found.")
-            self._connection.grant(grant)
+            self._grants.put(grant)
         except TokenError as error:
             return _refused(401, str(error))
         except BusError as refusal:
@@ -65,13 +63,13 @@ class Claims:
         )
 
 
-def say_refused(code: int, description: str) -> None:
-    """Tell the log who was refused; what a client wrote does not fill it."""
+def log_refusal(code: int, description: str) -> None:
+    """Log a refusal; its length is bounded, because it contains what the client wrote."""
     sys.stderr.write(f"a client is refused: {code} {description}"[:_LINE_LIMIT] + "\n")
 
 
 def _refused(code: int, description: str) -> Answer:
-    say_refused(code, description)
+    log_refusal(code, description)
     return _status(code, description)
 
 

@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from devhost.amqp import performatives as p
-from devhost.servicebus.address import CLAIMS, MANAGEMENT, parse_address
+from devhost.amqp.session import Session
+from devhost.servicebus.address import CLAIMS, MANAGEMENT, Address, parse_address
+from devhost.servicebus.broker import Broker
 from devhost.servicebus.claims import Claims
+from devhost.servicebus.entities.namespace import Place
 from devhost.servicebus.entities.topic import Topic
 from devhost.servicebus.errors import NOT_ALLOWED, NOT_FOUND, NOT_IMPLEMENTED, BusError
+from devhost.servicebus.grants import GrantedLink, Grants
 from devhost.servicebus.inbound import InboundLink
-from devhost.servicebus.link import Link
 from devhost.servicebus.management import Management
 from devhost.servicebus.outbound import OutboundLink
 from devhost.servicebus.policies import Right
 from devhost.servicebus.requests import Node, ReplyLink, RequestLink
 
-if TYPE_CHECKING:
-    from devhost.servicebus.session import Session
 
-
-def open_link(session: Session, attach: p.Attach) -> Link:
+def open_link(session: Session, attach: p.Attach, broker: Broker, grants: Grants) -> GrantedLink:
     """The link, its Attach answered or to be answered. Raises BusError: refuse it."""
     terminus = attach.source if attach.role else attach.target
     if not isinstance(terminus, p.Source | p.Target):
         raise BusError(NOT_IMPLEMENTED, "Transactions are not supported.")
     address = parse_address(terminus.address)
     if address.node == CLAIMS:
-        return _node_link(session, attach, Claims(session.connection), CLAIMS)
-    place = session.broker.namespace.find(address.path)
+        return _open_node_link(session, attach, broker, Claims(broker, grants), CLAIMS)
+    place = broker.namespace.find(address.path)
     if place is None:
         raise BusError(NOT_FOUND, f"The messaging entity {terminus.address!r} could not be found.")
+    rights = _needed_rights(attach, address)
+    grants.check(address.path, *rights)
     if address.node == MANAGEMENT:
-        session.require(attach.handle, address.path, *Right)
-        management = Management(session.connection, place, address.path)
-        return _node_link(session, attach, management, address.path)
-    session.require(attach.handle, address.path, Right.LISTEN if attach.role else Right.SEND)
+        management = Management(broker, grants, place, address.path)
+        link = _open_node_link(session, attach, broker, management, address.path)
+    else:
+        link = _open_entity_link(session, attach, broker, place)
+    grants.watch(link, address.path, *rights)
+    return link
+
+
+def _needed_rights(attach: p.Attach, address: Address) -> tuple[Right, ...]:
+    """One of these is enough."""
+    if address.node == MANAGEMENT:
+        return tuple(Right)
+    return (Right.LISTEN if attach.role else Right.SEND,)
+
+
+def _open_entity_link(
+    session: Session, attach: p.Attach, broker: Broker, place: Place
+) -> GrantedLink:
     if not attach.role:
-        return InboundLink(session, attach, place)
+        return InboundLink(session, attach, place, broker)
     if isinstance(place.entity, Topic):
         raise BusError(NOT_ALLOWED, "Messages are received from a subscription, not from a topic.")
-    return OutboundLink(session, attach, place.entity)
+    return OutboundLink(session, attach, place.entity, broker)
 
 
-def _node_link(session: Session, attach: p.Attach, node: Node, name: str) -> Link:
+def _open_node_link(
+    session: Session, attach: p.Attach, broker: Broker, node: Node, name: str
+) -> GrantedLink:
     if attach.role:
         return ReplyLink(session, attach, name)
-    return RequestLink(session, attach, node, name)
+    return RequestLink(session, attach, broker, node, name)

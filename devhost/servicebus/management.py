@@ -6,10 +6,11 @@ with its status.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devhost.amqp.errors import DecodeError
 from devhost.amqp.types import Int, Symbol
+from devhost.servicebus.broker import Broker
 from devhost.servicebus.entities.namespace import Place
 from devhost.servicebus.errors import (
     ARGUMENT_ERROR,
@@ -24,11 +25,9 @@ from devhost.servicebus.errors import (
     UNAUTHORIZED,
     BusError,
 )
+from devhost.servicebus.grants import Grants
 from devhost.servicebus.operations import OPERATIONS, Call
 from devhost.servicebus.requests import Answer, Request
-
-if TYPE_CHECKING:
-    from devhost.servicebus.connection import Connection
 
 PREFIX = "com.microsoft:"
 _STATUS = {
@@ -47,9 +46,9 @@ _STATUS = {
 class Management:
     """Answers for one entity."""
 
-    def __init__(self, connection: Connection, place: Place, path: str) -> None:
-        self._broker = connection.broker
-        self._grants = connection.grants
+    def __init__(self, broker: Broker, grants: Grants, place: Place, path: str) -> None:
+        self._broker = broker
+        self._grants = grants
         self._place = place
         self._path = path
 
@@ -85,13 +84,12 @@ class Management:
         return Answer(properties)
 
     def _status(self, code: int, body: Any) -> Answer:
-        tracking = f"{self._broker.container_id}_{self._broker.next_number()}"
         description = {200: "OK", 204: "No content"}.get(code, "")
         return Answer(
             {
                 "statusCode": Int(code),
                 "statusDescription": description,
-                "com.microsoft:tracking-id": tracking,
+                "com.microsoft:tracking-id": self._broker.next_tracking_id(),
             },
             body,
         )

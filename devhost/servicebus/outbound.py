@@ -1,11 +1,15 @@
-"""How do messages go out over a link, and how are they settled?"""
+"""Delivers messages of a queue to a client's receiver and settles them. Entry point:
+`OutboundLink`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devhost.amqp import performatives as p
+from devhost.amqp.sender import Sender
+from devhost.amqp.session import Session
 from devhost.amqp.types import Described, Symbol
+from devhost.servicebus.broker import Broker
 from devhost.servicebus.entities.message import Held, Lock, Message
 from devhost.servicebus.entities.queue import Queue
 from devhost.servicebus.entities.receiver import Receiver
@@ -19,26 +23,22 @@ from devhost.servicebus.errors import (
 )
 from devhost.servicebus.wire import echo, encode_delivery, read_outcome
 
-if TYPE_CHECKING:
-    from devhost.servicebus.session import Session
-
 SESSION_FILTER = "com.microsoft:session-filter"
 ACCEPT_TIMEOUT_MS = 60_000
 """How long a link waits for the next session if its client does not say."""
 MAX_ACCEPT_TIMEOUT_MS = 3_600_000
 _SETTLED = 1
-_ROUND = 0xFFFFFFFF
 _DOTNET_EPOCH_TICKS = 621_355_968_000_000_000
 
 
-class OutboundLink:
+class OutboundLink(Sender):
     """A client's receiver, on a queue or a session of one."""
 
-    def __init__(self, session: Session, attach: p.Attach, queue: Queue) -> None:
-        self._session = session
+    def __init__(self, session: Session, attach: p.Attach, queue: Queue, broker: Broker) -> None:
+        super().__init__(session, attach.name, attach.handle)
         self._attach = attach
         self._queue = queue
-        self._delivery_count = 0
+        self._broker = broker
         self._draining = False
         self._open = True
         self._receiver = Receiver(
@@ -56,37 +56,33 @@ class OutboundLink:
             self._answer_attach(attach.source, {})
 
     def on_flow(self, flow: p.Flow) -> None:
-        """See Link."""
+        """Ask the queue for as many messages as the client can take."""
         if flow.link_credit is None:
             return
-        credit = ((flow.delivery_count or 0) + flow.link_credit - self._delivery_count) & _ROUND
         self._draining = bool(flow.drain)
-        self._queue.want(self._receiver, credit if credit <= _ROUND // 2 else 0)
+        self._queue.want(self._receiver, self.read_credit(flow))
         if flow.drain:
-            self._session.broker.turn.after(self._drained)
+            self._broker.turn.after(self._end_drain)
         elif flow.echo:
-            self._send_credit()
-
-    def on_transfer(self, transfer: p.Transfer, payload: bytes) -> None:
-        """A receiver sends nothing."""
+            self.send_credit(self._receiver.credit)
 
     def on_settled(self, delivery_id: int, delivery: Any, disposition: p.Disposition) -> None:
-        """See Link. Who leaves it unsettled waits for our answer, which says that it is true."""
+        """Settle a message; a client that asks gets its answer when the outcome is on disk."""
         held, lock = delivery
         state = disposition.state
         try:
             settle(self._queue, held, lock, read_outcome(state))
         except BusError as refusal:
             if not disposition.settled:
-                self._answer(delivery_id, p.Rejected(self._session.broker.error(refusal)))
+                self._answer(delivery_id, p.Rejected(self._broker.error(refusal)))
             return
         if not disposition.settled:
-            self._session.broker.turn.after(
+            self._broker.turn.after(
                 lambda kept: self._answer(delivery_id, echo(state) if kept else self._not_kept())
             )
 
-    def on_detached(self) -> None:
-        """See Link."""
+    def on_ended(self, error: p.Error | None) -> None:
+        """Leave the queue; a session's lock ends with its link."""
         self._open = False
         self._queue.detach(self._receiver)
 
@@ -95,7 +91,7 @@ class OutboundLink:
         if session_id is None:
             self._queue.sessions.accept_next(self._receiver)
             if self._receiver.waits:
-                agenda = self._session.broker.agenda
+                agenda = self._broker.agenda
                 agenda.at(agenda.now_ms() + self._timeout_ms(), self._give_up)
         elif isinstance(session_id, str):
             self._queue.sessions.accept(self._receiver, session_id)
@@ -110,10 +106,9 @@ class OutboundLink:
 
     def _give_up(self) -> None:
         if self._open and self._receiver.waits:
-            self.on_detached()
-            self._session.links.pop(self._attach.handle, None)
+            self.on_ended(None)
             refusal = BusError(TIMEOUT, "No session with a message became available in time.")
-            self._session.refuse(self._attach, refusal)
+            self.session.refuse(self._attach, self._broker.error(refusal))
 
     def _granted(self) -> None:
         lane, source = self._receiver.lane, self._attach.source
@@ -126,56 +121,35 @@ class OutboundLink:
         )
 
     def _answer_attach(self, source: Any, properties: dict[Any, Any]) -> None:
-        attach, broker = self._attach, self._session.broker
-        tracking = f"{broker.container_id}_{broker.next_number()}"
-        self._session.send(
-            p.Attach(
-                attach.name,
-                attach.handle,
-                False,
-                attach.snd_settle_mode,
-                attach.rcv_settle_mode,
-                source,
-                attach.target or p.Target(),
-                initial_delivery_count=0,
-                properties={Symbol("com.microsoft:tracking-id"): tracking, **properties},
-            )
-        )
+        tracking = {Symbol("com.microsoft:tracking-id"): self._broker.next_tracking_id()}
+        self.session.accept(self._attach, source=source, properties=tracking | properties)
 
     def _deliver(self, message: Message, held: Held, lock: Lock | None) -> None:
         if not self._open:
             return
-        self._delivery_count = (self._delivery_count + 1) & _ROUND
-        payload, handle = encode_delivery(message, lock), self._attach.handle
+        self.count()
+        payload = encode_delivery(message, lock)
         if lock is None:
-            self._session.deliver(handle, None, payload)
+            self.session.deliver(self.handle, None, payload)
         else:
-            self._session.deliver_unsettled(self, handle, lock.tag, payload, (held, lock))
+            self.session.deliver_unsettled(self, lock.tag, payload, (held, lock))
 
     def _lost(self) -> None:
         self._open = False
         refusal = BusError(SESSION_LOCK_LOST, "The session lock has expired: accept it again.")
-        self._session.close_link(self._attach.handle, refusal)
+        self.session.close_link(self, self._broker.error(refusal))
 
-    def _drained(self, kept: bool) -> None:
-        """All that could be sent for a drain is sent: use up what credit is left."""
+    def _end_drain(self, kept: bool) -> None:
+        """Use up the credit that is left: everything that could be sent for a drain is sent."""
         if self._open and self._draining:
-            self._delivery_count = (self._delivery_count + self._receiver.credit) & _ROUND
+            self.count(self._receiver.credit)
             self._queue.want(self._receiver, 0)
-            self._send_credit(drain=True)
-
-    def _send_credit(self, *, drain: bool | None = None) -> None:
-        self._session.send_flow(
-            self._attach.handle,
-            delivery_count=self._delivery_count,
-            credit=self._receiver.credit,
-            drain=drain,
-        )
+            self.send_credit(0, drain=True)
 
     def _answer(self, delivery_id: int, state: Any) -> None:
         if self._open:
-            self._session.send(p.Disposition(False, delivery_id, None, True, state))
+            self.session.send(p.Disposition(False, delivery_id, None, True, state))
 
     def _not_kept(self) -> p.Rejected:
         refusal = BusError(INTERNAL_ERROR, "The settlement could not be stored.")
-        return p.Rejected(self._session.broker.error(refusal))
+        return p.Rejected(self._broker.error(refusal))

@@ -10,7 +10,7 @@ from pathlib import Path
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.broker import Broker
 from devhost.servicebus.config import NamespaceConfig
-from devhost.servicebus.connection import Connection
+from devhost.servicebus.connection import ClientConnection
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.http_port import MAX_HEAD_BYTES, answer_http
 from devhost.servicebus.policies import Policies
@@ -37,7 +37,7 @@ class Server:
         self._config = config
         self._ports = ports
         self._data = data
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._store: Store | None = None
         self._agenda = Agenda()
@@ -64,7 +64,7 @@ class Server:
         self._plan_next()
         host = self._ports.host
         amqp = await loop.create_server(
-            lambda: Connection(broker, opened=self._connections),
+            lambda: ClientConnection(broker, connected=self._connections),
             host,
             self._ports.amqp,
             backlog=_BACKLOG,
@@ -83,13 +83,13 @@ class Server:
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
-            connection.force_close()
+            connection.close_for_shutdown()
         if self._turn is not None:
             self._turn.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 for connection in list(self._connections):
-                    await connection.closed.wait()
+                    await connection.lost.wait()
         if self._timer is not None:
             self._timer.cancel()
         if self._store is not None:

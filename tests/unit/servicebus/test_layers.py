@@ -51,7 +51,6 @@ def test_the_service_bus_needs_the_codec_alone() -> None:
         ("store.py", ("asyncio", "devhost.amqp")),
         ("turn.py", ("asyncio", "sqlite3", "devhost.amqp")),
         ("connection.py", ("sqlite3", "devhost.servicebus.store", "devhost.servicebus.entities")),
-        ("session.py", ("sqlite3", "devhost.servicebus.store", "devhost.servicebus.entities")),
         ("*bound.py", ("sqlite3", "devhost.servicebus.store")),
     ],
 )
