@@ -27,7 +27,7 @@ class Receiver(Link):
         self.session = session
         self.credit = 0
         self.delivery_count = 0
-        self._refill = refill
+        self.refill = refill
         self._max_message_size = max_message_size
         self._first: p.Transfer | None = None
         self._parts: list[bytes] = []
@@ -46,7 +46,7 @@ class Receiver(Link):
     def on_flow(self, flow: p.Flow) -> None:
         """Answer a sender that asks for the link's state."""
         if flow.echo:
-            self.grant(self._refill or self.credit)
+            self.grant(self.refill or self.credit)
 
     def on_transfer(self, transfer: p.Transfer, payload: bytes) -> None:
         """Collect the parts of a delivery; an aborted one is dropped."""
@@ -62,8 +62,8 @@ class Receiver(Link):
             return
         first, whole = self._first, self._take_payload()
         self._first = None
-        if self.credit <= self._refill // 2 and self._refill:
-            self.grant(self._refill)
+        if self.credit <= self.refill // 2 and self.refill:
+            self.grant(self.refill)
         if not transfer.aborted:
             self.on_delivery(first, whole)
 

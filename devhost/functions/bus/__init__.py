@@ -4,8 +4,8 @@ An AMQP 1.0 client on `devhost.amqp`: one connection for all functions of an app
 same namespace, and many links on it. A wait for a session costs one frame. A message is in the
 function's hands a millisecond or two after it was sent.
 
-`address` says where and as whom; `connection`, `session`, `links` and `requests` speak the
-protocol; `claims` and `locks` keep tokens and locks alive; `message` makes of a delivery what
-Azure's host hands to the Python worker; `plain` and `sessions` are the two pumps; `intake` keeps
-them connected.
+`address` reads where the broker is and which key or identity it takes; `connection`, `links` and
+`requests` speak the protocol; `claims` and `locks` renew tokens and locks; `message` makes of a
+delivery what Azure's host hands to the Python worker; `handler` calls the function; `plain` and
+`sessions` are the two pumps; `entity` and `intake` keep them connected.
 """

@@ -1,32 +1,33 @@
-"""How does a connection get and keep the right to an entity? By tokens put to `$cbs`."""
+"""Gets the right to an entity by tokens put to `$cbs`, and renews them. Entry point:
+`Claims.ensure`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
+from devhost.amqp.session import Session
 from devhost.amqp.types import Timestamp
 from devhost.functions.bus.address import BusAddress
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.requests import RequestLinks
-from devhost.functions.bus.session import AmqpSession
 from devhost.functions.log import brief, say
 
 _RENEW_BEFORE_SECONDS = 600.0
-_LOOK_SECONDS = 30.0
+_CHECK_SECONDS = 30.0
 
 
 class Claims:
     """The claims of one connection."""
 
-    def __init__(self, session: AmqpSession, address: BusAddress) -> None:
+    def __init__(self, session: Session, address: BusAddress) -> None:
         self._links = RequestLinks(session, "$cbs")
         self._address = address
         self._expiries: dict[str, float] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def ensure(self, entity: str) -> None:
-        """Put a token unless one stands. Raises as `put` does."""
+        """Put a token unless one was put before. Raises as `put` does."""
         if entity not in self._expiries:
             async with self._one_at_a_time:
                 if entity not in self._expiries:
@@ -51,10 +52,10 @@ class Claims:
             )
         self._expiries[entity] = token.expires
 
-    async def keep(self) -> None:
+    async def renew_forever(self) -> None:
         """Put new tokens before the old ones end, until cancelled or the connection is lost."""
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             for entity, expires in list(self._expiries.items()):
                 if expires - time.time() > _RENEW_BEFORE_SECONDS:
                     continue

@@ -1,4 +1,4 @@
-"""What can go wrong between the host and a Service Bus?"""
+"""Defines what can go wrong between the host and a Service Bus. Entry point: `BusError`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     # At load only addresses are read, and the protocol under them costs 30 ms.
     from devhost.amqp.performatives import Error
+
+FORCED = "amqp:connection:forced"
 
 
 class BusError(Exception):
@@ -18,9 +20,9 @@ class BusError(Exception):
 
     @classmethod
     def of(cls, error: Error | None, otherwise: str) -> BusError:
-        """From what a frame says, or `otherwise` if it gives no reason."""
+        """From a frame's error, or from `otherwise` if the frame gives no reason."""
         if error is None:
-            return cls("amqp:connection:forced", otherwise)
+            return cls(FORCED, otherwise)
         return cls(error.condition, error.description or "")
 
 
@@ -29,3 +31,8 @@ class ConnectionLost(BusError):
 
     def __init__(self, reason: str) -> None:
         super().__init__("connection lost", reason)
+
+    @classmethod
+    def because(cls, error: Error | None) -> ConnectionLost:
+        """From the error with which the connection ended."""
+        return cls(str(BusError.of(error, "the broker ended it")))

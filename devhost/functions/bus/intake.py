@@ -1,4 +1,4 @@
-"""How do all Service Bus functions of an app that share a namespace stay connected to it?"""
+"""Keeps an app's functions of one namespace connected to it. Entry point: `BusIntake.start`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol
 from devhost.amqp.errors import AmqpError
 from devhost.functions.bus.address import BusAddress
 from devhost.functions.bus.claims import Claims
-from devhost.functions.bus.connection import AmqpConnection
+from devhost.functions.bus.connection import BrokerConnection
+from devhost.functions.bus.entity import BusEntity, EntityChannel
 from devhost.functions.bus.errors import BusError
-from devhost.functions.bus.line import EntityChannel, Line
+from devhost.functions.bus.handler import MessageHandler
 from devhost.functions.bus.plain import PlainPump
 from devhost.functions.bus.sessions import SessionPump
-from devhost.functions.bus.work import Work
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
 from devhost.functions.log import brief, say, watched
@@ -29,7 +29,7 @@ SETTLE_SECONDS = 1.0
 
 
 class Pump(Protocol):
-    """What the two kinds of pump have in common."""
+    """What both kinds of pump do."""
 
     def start(self) -> None:
         """Begin."""
@@ -52,20 +52,22 @@ class BusIntake:
         options: BusOptions,
     ) -> None:
         self._address = address
-        self._lines: list[Line] = []
+        self._entities: list[BusEntity] = []
         self._pumps: list[Pump] = []
         for function in functions:
-            line = Line(entity_of(function.trigger))
-            work = Work(function, invoker, entity=line.entity, auto_complete=options.auto_complete)
-            self._lines.append(line)
-            self._pumps.append(_pump(function, work, line, options))
-        self._connection: AmqpConnection | None = None
+            entity = BusEntity(read_entity_path(function.trigger))
+            handler = MessageHandler(
+                function, invoker, entity=entity.path, auto_complete=options.auto_complete
+            )
+            self._entities.append(entity)
+            self._pumps.append(_make_pump(function, handler, entity, options))
+        self._connection: BrokerConnection | None = None
         self._channels: list[EntityChannel] = []
         self._task: asyncio.Task[None] | None = None
         self._away = False
 
     async def start(self) -> None:
-        """Begin to connect; a broker that is away is tried until it comes."""
+        """Begin to connect; a broker that is away is tried until it answers."""
         for pump in self._pumps:
             pump.start()
         self._task = watched(asyncio.create_task(self._stay_connected(), name="bus connection"))
@@ -86,51 +88,51 @@ class BusIntake:
                 for channel in self._channels:
                     await channel.session.wait_settled()
         if self._connection is not None:
-            await self._connection.close()
+            await self._connection.close_politely()
 
     async def _stay_connected(self) -> None:
         longest = LONGEST_LOCAL_DELAY_SECONDS if self._address.is_local else LONGEST_DELAY_SECONDS
         delay = FIRST_DELAY_SECONDS
         while True:
             try:
-                self._connection = connection = await AmqpConnection.open(self._address)
+                self._connection = connection = await BrokerConnection.open(self._address)
             except (OSError, TimeoutError, BusError, AmqpError) as error:
-                self._say_away(error)
+                self._log_away(error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
                 continue
             delay = FIRST_DELAY_SECONDS
-            self._say_back()
+            self._log_back()
             await self._serve(connection)
-            self._say_away(connection.error)
+            self._log_away(connection.reason)
             await asyncio.sleep(delay)
 
-    async def _serve(self, connection: AmqpConnection) -> None:
+    async def _serve(self, connection: BrokerConnection) -> None:
         claims = Claims(connection.begin(), self._address)
-        keeping = asyncio.create_task(claims.keep())
+        renewal = asyncio.create_task(claims.renew_forever())
         try:
             self._channels = []
-            for line in self._lines:
-                channel = EntityChannel(connection.begin(), claims, line.entity)
+            for entity in self._entities:
+                channel = EntityChannel(connection.begin(), claims, entity.path)
                 self._channels.append(channel)
-                line.connect(channel)
+                entity.connect(channel)
             await connection.lost.wait()
         finally:
-            keeping.cancel()
+            renewal.cancel()
 
-    def _say_away(self, error: Exception | None) -> None:
+    def _log_away(self, error: Exception | None) -> None:
         if not self._away:
             self._away = True
             where = f"{self._address.host}:{self._address.port}"
             say("warning", "bus.away", address=where, error=brief(error))
 
-    def _say_back(self) -> None:
+    def _log_back(self) -> None:
         if self._away:
             self._away = False
             say("info", "bus.back", address=f"{self._address.host}:{self._address.port}")
 
 
-def entity_of(trigger: Mapping[str, object]) -> str:
+def read_entity_path(trigger: Mapping[str, object]) -> str:
     """The path of the queue or subscription that the trigger names."""
     queue = str(trigger.get("queueName") or "")
     if queue:
@@ -138,19 +140,21 @@ def entity_of(trigger: Mapping[str, object]) -> str:
     return f"{trigger.get('topicName')}/Subscriptions/{trigger.get('subscriptionName')}"
 
 
-def _pump(function: LoadedFunction, work: Work, line: Line, options: BusOptions) -> Pump:
+def _make_pump(
+    function: LoadedFunction, handler: MessageHandler, entity: BusEntity, options: BusOptions
+) -> Pump:
     if function.trigger.get("isSessionsEnabled"):
         return SessionPump(
-            work,
-            line,
+            handler,
+            entity,
             sessions=options.max_concurrent_sessions,
             accepts=options.concurrent_accepts,
             idle_seconds=options.session_idle_seconds,
             lock_renewal_seconds=options.lock_renewal_seconds,
         )
     return PlainPump(
-        work,
-        line,
+        handler,
+        entity,
         calls=options.concurrent_calls,
         lock_renewal_seconds=options.lock_renewal_seconds,
     )

@@ -1,272 +1,181 @@
-"""How does a link attach, take messages or send them, and end?"""
+"""Opens links to the broker, takes messages and sends requests. Entry points: `BrokerReceiver`,
+`BrokerSender`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
-from devhost.amqp.frames import transfer_frames
-from devhost.amqp.performatives import (
-    Accepted,
-    Attach,
-    Detach,
-    Disposition,
-    Flow,
-    Source,
-    Target,
-    Transfer,
-)
-from devhost.functions.bus.errors import BusError
-
-if TYPE_CHECKING:
-    from devhost.functions.bus.session import AmqpSession
+from devhost.amqp import performatives as p
+from devhost.amqp.link import Link
+from devhost.amqp.receiver import Receiver
+from devhost.amqp.sender import QueuedSender
+from devhost.amqp.session import Session
+from devhost.functions.bus.errors import BusError, ConnectionLost
 
 UNSETTLED, FIRST, SECOND = 0, 0, 1
 
+OnSettled: TypeAlias = Callable[[BusError | None], None]
+"""Called with the broker's answer to a settlement: None, or why it was refused."""
 
-class Link:
-    """What receivers and senders share. `ended` is set when the link is no more."""
 
-    def __init__(self, session: AmqpSession, address: str) -> None:
-        self._session = session
-        self._address = address
-        self._attached: asyncio.Future[Attach] = asyncio.get_running_loop().create_future()
-        self.name = f"{address}-{uuid.uuid4().hex[:12]}"
-        self.handle = -1
-        self.detach_sent = False
-        self.ended = asyncio.Event()
-        self.error: BusError | None = None
-        self._listeners: list[Callable[[BusError], None]] = []
+class BrokerLink(Link):
+    """What receivers and senders share: waiting for the broker."""
 
-    def when_ended(self, listener: Callable[[BusError], None]) -> None:
-        """Call the listener when the link has ended, with the reason."""
-        if self.error is not None:
-            listener(self.error)
-        else:
-            self._listeners.append(listener)
+    session: Session
 
-    def attach_frame(self) -> Attach:
-        """The first frame of the link."""
-        raise NotImplementedError
+    @cached_property
+    def attached(self) -> asyncio.Future[p.Attach]:
+        """The broker's Attach, or the BusError that came instead."""
+        return asyncio.get_running_loop().create_future()
 
-    async def wait_attached(self) -> Attach:
-        """The peer's half, once it stands. Raises BusError if it is refused."""
-        return await asyncio.shield(self._attached)
+    @cached_property
+    def ended(self) -> asyncio.Future[BusError]:
+        """Why the link has ended, once it has."""
+        return asyncio.get_running_loop().create_future()
+
+    async def wait_attached(self) -> p.Attach:
+        """Wait for the broker's Attach. Raises BusError if the broker refuses the link."""
+        return await asyncio.shield(self.attached)
 
     def detach(self) -> None:
-        """End the link; what it was waiting for is dropped."""
-        if not self.detach_sent and not self.ended.is_set():
-            self.detach_sent = True
-            self._session.send(Detach(self.handle, True))
+        """Ask the broker to end the link."""
+        if not self.ended.done():
+            self.session.detach(self)
 
-    async def close(self, *, timeout_seconds: float) -> None:
-        """End the link and wait for the peer's word, but not for ever."""
-        self.detach()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self.ended.wait()
+    def on_attach(self, attach: p.Attach) -> None:
+        """Take the broker's answer. A refusal lacks the terminus; its reason comes in a Detach."""
+        terminus = attach.target if attach.role else attach.source
+        if terminus is not None and not self.attached.done():
+            self.attached.set_result(attach)
 
-    def on_attach(self, attach: Attach) -> None:
-        """The peer answers; without a terminus it refuses and says why in its Detach."""
-        if not self._is_refusal(attach) and not self._attached.done():
-            self._on_attached(attach)
-            self._attached.set_result(attach)
-
-    def on_flow(self, flow: Flow) -> None:
-        """The peer tells its state."""
-
-    def on_transfer(self, transfer: Transfer, payload: bytes) -> None:
-        """A piece of a message has come."""
-
-    def on_detach(self, detach: Detach) -> None:
-        """The link is over."""
-        self._end(BusError.of(detach.error, "the broker detached the link"))
-
-    def on_lost(self, error: BusError) -> None:
-        """The connection is gone, and the link with it."""
-        self._end(error)
-
-    def _is_refusal(self, attach: Attach) -> bool:
-        raise NotImplementedError
-
-    def _on_attached(self, attach: Attach) -> None:
-        pass
-
-    def _end(self, error: BusError) -> None:
-        if self.ended.is_set():
+    def on_ended(self, error: p.Error | None) -> None:
+        """See Link."""
+        super().on_ended(error)
+        if self.ended.done():
             return
-        self.error = error
-        self.ended.set()
-        if not self._attached.done():
-            self._attached.set_exception(error)
-            self._attached.exception()  # heard, even if nobody is waiting for it
-        for listener in self._listeners:
-            listener(error)
+        if self.session.error is not None:
+            reason: BusError = ConnectionLost.because(self.session.error)
+        else:
+            reason = BusError.of(error, "the broker detached the link")
+        self.ended.set_result(reason)
+        if not self.attached.done():
+            self.attached.set_exception(reason)
+            self.attached.exception()  # marks it as seen, also if nobody waits for it
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A message that has come on a link and is not settled yet."""
 
-    link: Receiver
+    link: BrokerReceiver
     delivery_id: int
     tag: bytes
     payload: bytes
     settled: bool
 
 
-class Receiver(Link):
-    """Takes messages, as many as `grant` allowed, and hands each to `on_delivery`."""
+class BrokerReceiver(BrokerLink, Receiver):
+    """Takes messages in peek-lock mode and passes each to `take`."""
 
     def __init__(
         self,
-        session: AmqpSession,
-        source: Source,
-        on_delivery: Callable[[Delivery], None],
+        session: Session,
+        source: p.Source,
+        take: Callable[[Delivery], None],
         *,
-        target: str = "",
+        target: str | None = None,
         properties: dict[Any, Any] | None = None,
         settle_mode: int = SECOND,
+        refill: int = 0,
     ) -> None:
-        super().__init__(session, str(source.address))
-        self._source = source
-        self._target = target or self.name
-        self._on_delivery = on_delivery
-        self._properties = properties
-        self._settle_mode = settle_mode
-        self._pieces: list[bytes] = []
-        self._first: Transfer | None = None
-        self.delivery_count: int | None = None
-        self.credit = 0
-
-    def attach_frame(self) -> Attach:
-        """A receiver in peek-lock mode."""
-        return Attach(
+        super().__init__(session, _make_name(source.address), refill=refill)
+        self._take = take
+        self._attach = p.Attach(
             self.name,
             self.handle,
             True,
             UNSETTLED,
-            self._settle_mode,
-            self._source,
-            Target(self._target),
-            properties=self._properties,
+            settle_mode,
+            source,
+            p.Target(target or self.name),
+            properties=properties,
         )
 
-    def grant(self, messages: int) -> None:
-        """Allow so many messages more."""
-        if not self.ended.is_set():
-            self.credit += messages
-            self._session.grant(self)
+    def open(self) -> None:
+        """Send the Attach."""
+        self.session.attach(self, self._attach)
 
-    def revoke(self) -> None:
-        """Take back all credit. What is on its way still comes."""
-        if not self.ended.is_set():
-            self.credit = 0
-            self._session.grant(self)
+    def grant(self, credit: int) -> None:
+        """Let the broker send `credit` messages from now on; 0 stops it."""
+        if not self.ended.done() and not self.is_detaching:
+            super().grant(credit)
 
-    def settle(
-        self, delivery: Delivery, state: Any, then: Callable[[BusError | None], None]
-    ) -> bool:
-        """Settle a delivery; False if the link is gone, and the message comes again."""
-        if self.ended.is_set() or self.detach_sent:
+    def settle(self, delivery: Delivery, state: p.DeliveryState, then: OnSettled) -> bool:
+        """Settle a delivery; False if the link has ended, and the message comes again.
+
+        `then` is not called if the link ends before the broker answers.
+        """
+        if self.ended.done() or self.is_detaching:
             return False
-        self._session.settle(self, delivery.delivery_id, state, then)
+        self.session.ask_to_settle(self, delivery.delivery_id, state, then)
         return True
 
     def accept(self, delivery: Delivery) -> None:
-        """Take a delivery for good, without waiting for the broker's word."""
-        if not delivery.settled and not self.ended.is_set():
-            accepted = Disposition(True, delivery.delivery_id, None, True, Accepted())
-            self._session.send(accepted)
+        """Take a delivery for good, without waiting for the broker's answer."""
+        if not delivery.settled and not self.ended.done():
+            self.session.settle(delivery.delivery_id, p.Accepted())
 
-    def on_transfer(self, transfer: Transfer, payload: bytes) -> None:
-        """Collect the pieces of a message; the last one completes it."""
-        if self._first is None:
-            self._first = transfer
-            self.delivery_count = ((self.delivery_count or 0) + 1) & 0xFFFFFFFF
-            self.credit = max(0, self.credit - 1)
-        if transfer.aborted:
-            self._first, self._pieces = None, []
-            return
-        self._pieces.append(payload)
-        if transfer.more:
-            return
-        first, pieces = self._first, self._pieces
-        self._first, self._pieces = None, []
-        self._on_delivery(
+    def on_attach(self, attach: p.Attach) -> None:
+        """See BrokerLink."""
+        self.delivery_count = attach.initial_delivery_count or 0
+        super().on_attach(attach)
+        if self.refill and attach.source is not None:
+            self.grant(self.refill)
+
+    def on_delivery(self, transfer: p.Transfer, payload: bytes | None) -> None:
+        """See Receiver."""
+        self._take(
             Delivery(
                 self,
-                first.delivery_id or 0,
-                first.delivery_tag or b"",
-                b"".join(pieces),
-                bool(first.settled),
+                transfer.delivery_id or 0,
+                transfer.delivery_tag or b"",
+                payload or b"",
+                bool(transfer.settled),
             )
         )
 
-    def _is_refusal(self, attach: Attach) -> bool:
-        return attach.source is None
+    def on_settled(self, delivery_id: int, delivery: OnSettled, disposition: p.Disposition) -> None:
+        """See Link."""
+        state = disposition.state
+        error = state.error if isinstance(state, p.Rejected) else None
+        delivery(BusError.of(error, "") if error is not None else None)
 
-    def _on_attached(self, attach: Attach) -> None:
-        self.delivery_count = attach.initial_delivery_count or 0
 
+class BrokerSender(BrokerLink, QueuedSender):
+    """Sends requests to a node."""
 
-class Sender(Link):
-    """Sends requests; waits for credit."""
-
-    def __init__(self, session: AmqpSession, address: str, *, source: str) -> None:
-        super().__init__(session, address)
-        self._source = source
-        self._limit = 0
-        self._sent = 0
-        self._credit = asyncio.Event()
-
-    def attach_frame(self) -> Attach:
-        """A sender of unsettled messages."""
-        return Attach(
+    def __init__(self, session: Session, address: str, *, source: str) -> None:
+        super().__init__(session, _make_name(address), settled=False)
+        self._attach = p.Attach(
             self.name,
             self.handle,
             False,
             UNSETTLED,
             FIRST,
-            Source(self._source),
-            Target(self._address),
+            p.Source(source),
+            p.Target(address),
             initial_delivery_count=0,
         )
 
-    async def send(self, message: bytes) -> None:
-        """Send a message once there is credit. Raises BusError if the link ends before."""
-        await self._credit.wait()
-        if self.error is not None:
-            raise self.error
-        delivery_id = self._session.next_delivery_id()
-        transfer = Transfer(
-            self.handle, delivery_id, delivery_id.to_bytes(4), message_format=0, settled=False
-        )
-        self._session.send_encoded(
-            transfer_frames(
-                self._session.channel,
-                transfer,
-                message,
-                max_frame_size=self._session.connection.max_frame_size,
-            )
-        )
-        self._sent += 1
-        if self._sent >= self._limit:
-            self._credit.clear()
+    def open(self) -> None:
+        """Send the Attach."""
+        self.session.attach(self, self._attach)
 
-    def on_flow(self, flow: Flow) -> None:
-        """The peer grants credit."""
-        self._limit = (flow.delivery_count or 0) + (flow.link_credit or 0)
-        if self._sent < self._limit:
-            self._credit.set()
 
-    def _is_refusal(self, attach: Attach) -> bool:
-        return attach.target is None
-
-    def _end(self, error: BusError) -> None:
-        super()._end(error)
-        self._credit.set()
+def _make_name(address: str) -> str:
+    return f"{address}-{uuid.uuid4().hex[:12]}"

@@ -1,4 +1,4 @@
-"""How is a lock held while a function works: a message's, or a session's?"""
+"""Renews the lock of a message or session while its function runs. Entry point: `LockKeeper`."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ class Renewal(Protocol):
 
 
 class LockKeeper:
-    """Renews one lock until `stop`, or until its time is up; it costs a timer, no task.
+    """Renews one lock until `stop`, or for `limit_seconds`. It waits in a timer, not in a task.
 
-    As in Azure the broker is asked when ten seconds are left, or half of a short lock, and no
-    more once `limit_seconds` have passed since the lock was taken.
+    As in Azure, the broker is asked when ten seconds are left, or half of a short lock.
     """
 
     def __init__(
@@ -71,10 +70,10 @@ class LockKeeper:
         self._schedule()
 
 
-def message_lock(requests: RequestLinks, link_name: str, tag: bytes) -> Renewal:
+def renew_message_lock(requests: RequestLinks, link_name: str, tag: bytes) -> Renewal:
     """Renews the lock of the message with this delivery tag."""
     tokens = Array([uuid.UUID(bytes_le=tag)], of=uuid.UUID)
-    return _renewal(
+    return _make_renewal(
         requests,
         link_name,
         "com.microsoft:renew-lock",
@@ -83,9 +82,9 @@ def message_lock(requests: RequestLinks, link_name: str, tag: bytes) -> Renewal:
     )
 
 
-def session_lock(requests: RequestLinks, link_name: str, session_id: str) -> Renewal:
+def renew_session_lock(requests: RequestLinks, link_name: str, session_id: str) -> Renewal:
     """Renews the lock of the session."""
-    return _renewal(
+    return _make_renewal(
         requests,
         link_name,
         "com.microsoft:renew-session-lock",
@@ -94,7 +93,7 @@ def session_lock(requests: RequestLinks, link_name: str, session_id: str) -> Ren
     )
 
 
-def _renewal(
+def _make_renewal(
     requests: RequestLinks,
     link_name: str,
     operation: str,

@@ -73,7 +73,7 @@ class BusMessage:
             body=b"".join(body.values) if body.kind in (0, DATA) else body.values[0],
         )
 
-    def bound(self, *, binary: bool) -> tuple[Datum, Mapping[str, Datum]]:
+    def bind(self, *, binary: bool) -> tuple[Datum, Mapping[str, Datum]]:
         """The trigger's data and metadata. Raises UnfitBody where the .NET extension throws.
 
         Bound to bytes, only bodies of AMQP data fit; bound to text, a value that is a string too.

@@ -1,7 +1,7 @@
-"""How does one ask a node of the broker something, and get its answer?
+"""Asks a node of the broker and waits for its answer. Entry point: `RequestLinks.ask`.
 
-`$management` of an entity (locks) and `$cbs` (claims): a link each way, requests and answers
-joined by message id.
+`$management` of an entity (locks) and `$cbs` (claims): one link in each direction; requests and
+answers are joined by message id.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from devhost.amqp.message import (
     value_section,
 )
 from devhost.amqp.performatives import Source
+from devhost.amqp.session import Session
 from devhost.functions.bus.errors import BusError
-from devhost.functions.bus.links import FIRST, Delivery, Receiver, Sender
-from devhost.functions.bus.session import AmqpSession
+from devhost.functions.bus.links import FIRST, BrokerReceiver, BrokerSender, Delivery
 
 REQUEST_TIMEOUT_SECONDS = 15.0
 _CREDIT = 50
 
 
 class Answer(NamedTuple):
-    """What came back: `status` as in HTTP."""
+    """The node's answer; `status` as in HTTP."""
 
     status: int
     description: str
@@ -43,11 +43,11 @@ class Answer(NamedTuple):
 class RequestLinks:
     """A pair of links to one node, opened by the first request."""
 
-    def __init__(self, session: AmqpSession, node: str) -> None:
+    def __init__(self, session: Session, node: str) -> None:
         self._session = session
         self._node = node
         self._waiting: dict[uuid.UUID, asyncio.Future[Answer]] = {}
-        self._pair: tuple[Sender, Receiver] | None = None
+        self._pair: tuple[BrokerSender, BrokerReceiver] | None = None
         self._reply_to = node if node == "$cbs" else f"{node}-{uuid.uuid4().hex[:12]}"
 
     async def ask(self, properties: dict[str, Any], body: Any) -> Answer:
@@ -69,46 +69,45 @@ class RequestLinks:
         )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            sender = await self._sender()
+            sender = await self._open_links()
             self._waiting[message_id] = answer
             try:
-                await sender.send(request)
+                sender.send(request)
                 return await answer
             finally:
                 self._waiting.pop(message_id, None)
 
-    async def _sender(self) -> Sender:
+    async def _open_links(self) -> BrokerSender:
         pair = self._pair
-        if pair is None or any(link.ended.is_set() for link in pair):
-            sender = Sender(self._session, self._node, source=self._reply_to)
-            receiver = Receiver(
+        if pair is None or any(link.ended.done() for link in pair):
+            sender = BrokerSender(self._session, self._node, source=self._reply_to)
+            receiver = BrokerReceiver(
                 self._session,
                 Source(self._node),
                 self._on_answer,
                 target=self._reply_to,
                 settle_mode=FIRST,
+                refill=_CREDIT,
             )
-            for link in (sender, receiver):
-                self._session.attach(link)
-                link.when_ended(self._fail)
             self._pair = pair = (sender, receiver)
+            for link in pair:
+                link.open()
+                link.ended.add_done_callback(self._fail)
         for link in pair:
             await link.wait_attached()
-        if pair[1].credit < _CREDIT // 2:
-            pair[1].grant(_CREDIT)
         return pair[0]
 
-    def _fail(self, error: BusError) -> None:
+    def _fail(self, ended: asyncio.Future[BusError]) -> None:
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(error)
+                answer.set_exception(ended.result())
 
     def _on_answer(self, delivery: Delivery) -> None:
         delivery.link.accept(delivery)
         try:
             sections = slice_message(delivery.payload)
             request_id = read_properties(sections.properties).correlation_id
-            told = read_map(sections.application_properties)
+            fields = read_map(sections.application_properties)
             values = read_body(sections.body).values
         except DecodeError:
             return  # the request times out
@@ -116,9 +115,9 @@ class RequestLinks:
         if waiting is not None and not waiting.done():
             waiting.set_result(
                 Answer(
-                    int(told.get("status-code", told.get("statusCode", 500))),
-                    str(told.get("status-description", told.get("statusDescription", ""))),
-                    str(told.get("errorCondition", "")),
+                    int(fields.get("status-code", fields.get("statusCode", 500))),
+                    str(fields.get("status-description", fields.get("statusDescription", ""))),
+                    str(fields.get("errorCondition", "")),
                     values[0] if values else None,
                 )
             )

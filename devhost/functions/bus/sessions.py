@@ -1,8 +1,8 @@
 """Pumps messages of an entity with sessions into a function. Entry point: `SessionPump.start`.
 
-As many slots as sessions may be open at once. Each asks for the next session that is free, has
-its messages one by one, and lets it go when no more come: then it asks again. As .NET's session
-processor, only a few slots ask at the same time.
+There are as many slots as sessions may be open at once. Each slot accepts the next free session,
+calls the function with its messages one by one, and leaves it when no more come. As in .NET's
+session processor, only a few slots wait for a session at the same time.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from devhost.amqp.performatives import Attach, Source
 from devhost.amqp.types import Described, Symbol, UInt
+from devhost.functions.bus.entity import BusEntity, EntityChannel
 from devhost.functions.bus.errors import BusError
-from devhost.functions.bus.line import EntityChannel, Line
-from devhost.functions.bus.links import Delivery, Receiver
-from devhost.functions.bus.locks import LockKeeper, session_lock, ticks_to_seconds
+from devhost.functions.bus.handler import MessageHandler
+from devhost.functions.bus.links import BrokerReceiver, Delivery
+from devhost.functions.bus.locks import LockKeeper, renew_session_lock, ticks_to_seconds
 from devhost.functions.bus.plain import DEFAULT_LOCK_SECONDS
-from devhost.functions.bus.work import Work
 from devhost.functions.log import watched
 
 ACCEPT_SECONDS = 60.0
@@ -30,10 +30,10 @@ _LOCKED_UNTIL = "com.microsoft:locked-until-utc"
 
 
 class _Session(NamedTuple):
-    """A session that was accepted: the broker's Attach names it."""
+    """An accepted session; the broker's Attach names it."""
 
     channel: EntityChannel
-    link: Receiver
+    link: BrokerReceiver
     attach: Attach
     deliveries: asyncio.Queue[Delivery | None]
 
@@ -43,28 +43,28 @@ class SessionPump:
 
     def __init__(
         self,
-        work: Work,
-        line: Line,
+        handler: MessageHandler,
+        entity: BusEntity,
         *,
         sessions: int,
         accepts: int,
         idle_seconds: float | None,
         lock_renewal_seconds: float,
     ) -> None:
-        self._work = work
-        self._line = line
+        self._handler = handler
+        self._entity = entity
         self._count = sessions
         self._accepting = asyncio.Semaphore(accepts)
         self._idle_seconds = DEFAULT_IDLE_SECONDS if idle_seconds is None else idle_seconds
         self._lock_renewal_seconds = lock_renewal_seconds
         self._stopping = False
         self._slots: list[asyncio.Task[None]] = []
-        self._working: set[asyncio.Task[Any] | None] = set()
+        self._busy: set[asyncio.Task[Any] | None] = set()
 
     def start(self) -> None:
         """Begin to wait for a connection, then for sessions."""
         self._slots = [
-            watched(asyncio.create_task(self._slot(), name=f"bus {self._work.entity} {number}"))
+            watched(asyncio.create_task(self._run_slot(), name=f"bus {self._entity.path} {number}"))
             for number in range(self._count)
         ]
 
@@ -72,7 +72,7 @@ class SessionPump:
         """Ask for no more sessions, and leave those whose function is not running."""
         self._stopping = True
         for slot in self._slots:
-            if slot not in self._working:
+            if slot not in self._busy:
                 slot.cancel()
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class SessionPump:
         if self._slots:
             await asyncio.wait(self._slots, timeout=1)
 
-    async def _slot(self) -> None:
+    async def _run_slot(self) -> None:
         attempt = 0
         while not self._stopping:
             try:
@@ -90,50 +90,50 @@ class SessionPump:
                 attempt = 0
             except (BusError, TimeoutError, OSError) as error:
                 if isinstance(error, BusError) and error.condition == NO_SESSION:
-                    self._line.welcomed()
+                    self._entity.note_accepted()
                     continue
-                await self._line.after_refusal(error, attempt=attempt)
+                await self._entity.back_off(error, attempt=attempt)
                 attempt += 1
 
     async def _accept(self) -> _Session:
-        """Get hold of the next session that is free. Raises BusError, TimeoutError."""
+        """Accept the next free session. Raises BusError, TimeoutError."""
         async with self._accepting:
-            channel = await self._line.connected()
+            channel = await self._entity.wait_connected()
             await channel.claim()
             deliveries: asyncio.Queue[Delivery | None] = asyncio.Queue()
-            link = Receiver(
+            link = BrokerReceiver(
                 channel.session,
-                Source(self._work.entity, filter={SESSION_FILTER: None}),
+                Source(self._entity.path, filter={SESSION_FILTER: None}),
                 deliveries.put_nowait,
                 properties={Symbol("com.microsoft:timeout"): UInt(int(ACCEPT_SECONDS * 1000))},
             )
-            link.when_ended(lambda _: deliveries.put_nowait(None))
-            channel.session.attach(link)
+            link.ended.add_done_callback(lambda _: deliveries.put_nowait(None))
+            link.open()
             try:
                 attach = await link.wait_attached()
             except BaseException:
                 link.detach()
                 raise
-        self._line.welcomed()
+        self._entity.note_accepted()
         return _Session(channel, link, attach, deliveries)
 
     async def _serve(self, session: _Session) -> None:
         """Call the function with the session's messages until it has been idle."""
-        keeper = self._keep_lock(session.channel, session.link, session.attach)
+        keeper = self._keep_lock(session)
         try:
             while not self._stopping and (
-                delivery := await self._next(session.link, session.deliveries)
+                delivery := await self._wait_next(session.link, session.deliveries)
             ):
-                await self._work_on(delivery)
+                await self._handle(delivery)
         finally:
             keeper.stop()
             session.link.detach()
 
-    async def _next(
-        self, link: Receiver, deliveries: asyncio.Queue[Delivery | None]
+    async def _wait_next(
+        self, link: BrokerReceiver, deliveries: asyncio.Queue[Delivery | None]
     ) -> Delivery | None:
         """The session's next message; None if none came in time, or the session was lost."""
-        if link.ended.is_set():
+        if link.ended.done():
             return None
         link.grant(1)
         try:
@@ -142,27 +142,27 @@ class SessionPump:
         except TimeoutError:
             return None if deliveries.empty() else deliveries.get_nowait()
 
-    async def _work_on(self, delivery: Delivery) -> None:
+    async def _handle(self, delivery: Delivery) -> None:
         task = asyncio.current_task()
-        self._working.add(task)
+        self._busy.add(task)
         try:
-            await self._work.handle(delivery)
+            await self._handler.handle(delivery)
         finally:
-            self._working.discard(task)
+            self._busy.discard(task)
 
-    def _keep_lock(self, channel: EntityChannel, link: Receiver, attach: Attach) -> LockKeeper:
-        session_id = _session_id(attach)
-        ticks = (attach.properties or {}).get(_LOCKED_UNTIL)
+    def _keep_lock(self, session: _Session) -> LockKeeper:
+        session_id = _read_session_id(session.attach)
+        ticks = (session.attach.properties or {}).get(_LOCKED_UNTIL)
         until = ticks_to_seconds(ticks) if ticks else time.time() + DEFAULT_LOCK_SECONDS
         return LockKeeper(
-            session_lock(channel.management, link.name, session_id),
+            renew_session_lock(session.channel.management, session.link.name, session_id),
             until=until,
             limit_seconds=self._lock_renewal_seconds,
-            fields={"entity": self._work.entity, "session_id": session_id},
+            fields={"entity": self._entity.path, "session_id": session_id},
         )
 
 
-def _session_id(attach: Attach) -> str:
+def _read_session_id(attach: Attach) -> str:
     source = attach.source
     filters = source.filter if isinstance(source, Source) else None
     value = (filters or {}).get(SESSION_FILTER)

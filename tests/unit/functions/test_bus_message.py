@@ -59,7 +59,7 @@ def _payload(body: bytes, properties: Properties | None = None) -> bytes:
 
 
 def _seen(payload: bytes, *, binary: bool) -> func.ServiceBusMessage:
-    data, metadata = BusMessage.read(payload, TAG).bound(binary=binary)
+    data, metadata = BusMessage.read(payload, TAG).bind(binary=binary)
     converter = get_binding_registry().get("serviceBusTrigger")
     message: func.ServiceBusMessage = converter.decode(data, trigger_metadata=metadata)
     return message
@@ -176,7 +176,7 @@ def test_several_data_sections_are_one_body() -> None:
 )
 def test_a_body_that_dotnet_cannot_bind_fails_the_call(body: Any, binary: bool) -> None:
     with pytest.raises(UnfitBody, match="cannot be bound"):
-        BusMessage.read(_payload(body), TAG).bound(binary=binary)
+        BusMessage.read(_payload(body), TAG).bind(binary=binary)
 
 
 def test_a_value_that_is_a_string_binds_to_text() -> None:

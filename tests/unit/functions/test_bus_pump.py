@@ -298,7 +298,7 @@ async def test_a_lost_lock_is_one_warning(load: Load, capsys: pytest.CaptureFixt
 async def test_a_refused_entity_is_told_once_and_tried_again(
     load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devhost.functions.bus.line.FIRST_BACK_OFF_SECONDS", 0.01)
+    monkeypatch.setattr("devhost.functions.bus.entity.FIRST_BACK_OFF_SECONDS", 0.01)
     refusals = {"plain": Error("amqp:not-found", "no such queue", {})}
     async with pumped(load, refusals=refusals) as pump:
         pump.broker.put(SESSIONS, message(b"other", session_id="s"), session_id="s")

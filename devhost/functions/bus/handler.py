@@ -1,8 +1,8 @@
-"""How is a function called with one delivery, and the delivery settled?
+"""Calls a function with one delivery and settles it. Entry point: `MessageHandler.handle`.
 
-Success completes and failure abandons, as in Azure; the broker counts deliveries and
-dead-letters in the end. A call goes on though the connection dies: then it cannot be settled, and
-the message comes again.
+Success completes and failure abandons, as in Azure; the broker counts deliveries and dead-letters
+the message in the end. A call goes on when the connection is lost: its message cannot be settled
+then and comes again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from devhost.functions.log import brief, say, say_failed
 KeepLock = Callable[[Delivery, BusMessage], LockKeeper]
 
 
-class Work:
-    """The calls of one function with messages of one entity."""
+class MessageHandler:
+    """Calls one function with messages of one entity."""
 
     def __init__(
         self, function: LoadedFunction, invoker: Invoker, *, entity: str, auto_complete: bool
     ) -> None:
         self._function = function
         self._invoker = invoker
-        self._auto_complete = _auto_complete(function.trigger, otherwise=auto_complete)
+        self._auto_complete = _read_auto_complete(function.trigger, otherwise=auto_complete)
         self._binary = str(function.trigger.get("dataType", "")).upper() == "BINARY"
         self.entity = entity
 
@@ -41,7 +41,7 @@ class Work:
         return self._function.name
 
     async def handle(self, delivery: Delivery, keep_lock: KeepLock | None = None) -> None:
-        """Call the function and settle; never raises but for cancellation, which abandons."""
+        """Call the function and settle. Raises nothing but a cancellation, which abandons."""
         try:
             message = BusMessage.read(delivery.payload, delivery.tag)
         except DecodeError as error:
@@ -49,36 +49,36 @@ class Work:
             self._settle(delivery, Modified(True, False), message_id=None)
             return
         keeper = keep_lock(delivery, message) if keep_lock is not None else None
-        done = False
+        succeeded = False
         try:
-            done = await self._call(message)
+            succeeded = await self._call(message)
         finally:
             if keeper is not None:
                 keeper.stop()
             if self._auto_complete:
-                outcome = Accepted() if done else Modified(True, False)
+                outcome = Accepted() if succeeded else Modified(True, False)
                 self._settle(delivery, outcome, message_id=message.message_id)
 
-    def give_back(self, delivery: Delivery) -> None:
-        """Return a message that was not looked at; its delivery count stays."""
+    def release(self, delivery: Delivery) -> None:
+        """Return a message without a call; its delivery count does not change."""
         delivery.link.settle(delivery, Released(), lambda _: None)
 
     async def _call(self, message: BusMessage) -> bool:
         try:
-            data, metadata = message.bound(binary=self._binary)
+            data, metadata = message.bind(binary=self._binary)
             await self._invoker.call(self._function, data, metadata)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._say_failed(message, error)  # the function's own
+            self._log_failure(message, error)  # raised by the function
             return False
         except Exception as error:
-            self._say_failed(message, error)
+            self._log_failure(message, error)
             return False
         return True
 
-    def _say_failed(self, message: BusMessage, error: BaseException) -> None:
+    def _log_failure(self, message: BusMessage, error: BaseException) -> None:
         say_failed(
             self._function.name,
             error,
@@ -91,14 +91,15 @@ class Work:
     def _settle(
         self, delivery: Delivery, outcome: Accepted | Modified, *, message_id: str | None
     ) -> None:
-        def answered(error: BusError | None) -> None:
+        def on_settled(error: BusError | None) -> None:
             if error is not None:
-                self._say_unsettled(message_id, error)
+                self._log_unsettled(message_id, error)
 
-        if not delivery.link.settle(delivery, outcome, answered):
-            self._say_unsettled(message_id, delivery.link.error)
+        link = delivery.link
+        if not link.settle(delivery, outcome, on_settled):
+            self._log_unsettled(message_id, link.ended.result() if link.ended.done() else None)
 
-    def _say_unsettled(self, message_id: str | None, error: BusError | None) -> None:
+    def _log_unsettled(self, message_id: str | None, error: BusError | None) -> None:
         say(
             "warning",
             "bus.unsettled",
@@ -109,8 +110,8 @@ class Work:
         )
 
 
-def _auto_complete(trigger: Mapping[str, object], *, otherwise: bool) -> bool:
-    """What the trigger says goes before host.json; the library has had two names for it."""
+def _read_auto_complete(trigger: Mapping[str, object], *, otherwise: bool) -> bool:
+    """The trigger's own setting wins over host.json's; the library has had two names for it."""
     for name in ("autoCompleteMessages", "autoComplete"):
         if isinstance(trigger.get(name), bool):
             return bool(trigger[name])
