@@ -80,37 +80,25 @@ class ErrorInfo:
 
     code: str
     message: str
+    type: ErrorType = field(init=False)
+    """Who must act."""
+    retryable: bool = field(init=False)
     details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.code not in CODES:
             raise ValueError(f"error code {self.code!r} is not in aos.errors.CODES")
-
-    @property
-    def type(self) -> ErrorType:
-        """Who must act."""
-        return CODES[self.code].type
-
-    def to_dict(self) -> dict[str, Any]:
-        """The wire form: `{"code","message","type","retryable","details"}`."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "type": self.type,
-            "retryable": self.type == "retry",
-            "details": self.details,
-        }
+        kind = CODES[self.code].type
+        object.__setattr__(self, "type", kind)
+        object.__setattr__(self, "retryable", kind == "retry")
 
     @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> ErrorInfo:
-        """Read the wire form back (stored runs, envelopes).
-
-        After a rollback a code may be a newer version's: then the text says which it was.
-        """
-        code, message = raw["code"], raw["message"]
-        if code not in CODES:
-            code, message = "internal_error", f"{code}: {message}"
-        return cls(code=code, message=message, details=raw.get("details") or {})
+    def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """After a rollback a code may be a newer version's: then the text says which it was."""
+        code = raw.get("code")
+        if not isinstance(code, str) or code in CODES:
+            return raw
+        return {**raw, "code": "internal_error", "message": f"{code}: {raw.get('message')}"}
 
 
 class AosError(Exception):

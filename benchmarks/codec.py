@@ -1,128 +1,38 @@
-"""Compares candidates for one codec of dataclasses: `python -m benchmarks.codec` (ADR 0030).
+"""Measures what the codec of dataclasses costs: `python -m benchmarks.codec` (ADR 0030).
 
-Measures the import in fresh processes, the first turn (which compiles what a candidate compiles),
-the CPU of a turn's values written and read. Shows what each says about bad input, whether it keeps
-half a surrogate pair, and how what it writes differs from the bytes of today. msgspec is not a
-dependency of AOS; it is measured where it is installed.
+Prints the import in fresh processes, the first turn (which makes the encoders and decoders), the
+CPU of a turn's values encoded and decoded, and what is said about bad input.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
+from aos.domain.codec import ShapeError, decode, encode
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.wire_time import to_wire_time
-from benchmarks import field_codec
 from tests.golden.values import FULL_HEAD, FULL_REQUEST, FULL_RUN
 
 STARTS = 11
 ROUNDS = 15
 TURNS = 200
-Write = Callable[[Any], bytes]
-Read = Callable[[type[Any], bytes], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A way to write values and to read them back; `statement` is what importing it costs."""
-
-    name: str
-    statement: str
-    write: Write
-    read: Read
-
-
-def _dumps(raw: Any) -> bytes:
-    return write_json(raw, ensure_ascii=False, separators=(",", ":"), default=to_wire_time).encode(
-        "utf-8", "surrogatepass"
-    )
-
-
-def by_hand() -> Candidate:
-    """What the product does today."""
-    return Candidate(
-        name="by hand",
-        statement="pass",
-        write=lambda value: _dumps(value.to_dict()),
-        read=lambda kind, body: kind.from_dict(json.loads(body)),
-    )
-
-
-def own() -> Candidate:
-    """The codec of `benchmarks/field_codec.py`."""
-    return Candidate(
-        name="own codec",
-        statement="import benchmarks.field_codec",
-        write=lambda value: _dumps(field_codec.write(value)),
-        read=lambda kind, body: field_codec.read(kind, json.loads(body)),
-    )
-
-
-def with_pydantic() -> list[Candidate]:
-    """TypeAdapter straight to bytes, and to an object that AOS writes with times of its own."""
-    from pydantic import TypeAdapter
-
-    adapter: Callable[[Any], Any] = cache(TypeAdapter)
-    statement = "from pydantic import TypeAdapter"
-    return [
-        Candidate(
-            name="pydantic, bytes",
-            statement=statement,
-            write=lambda value: bytes(adapter(type(value)).dump_json(value)),
-            read=lambda kind, body: adapter(kind).validate_json(body),
-        ),
-        Candidate(
-            name="pydantic, objects",
-            statement=statement,
-            write=lambda value: _dumps(adapter(type(value)).dump_python(value)),
-            read=lambda kind, body: adapter(kind).validate_python(json.loads(body)),
-        ),
-    ]
-
-
-def with_msgspec() -> list[Candidate]:
-    """msgspec straight to bytes, and to an object that AOS writes with times of its own."""
-    msgspec = importlib.import_module("msgspec")
-    decoder: Callable[[Any], Any] = cache(msgspec.json.Decoder)
-    return [
-        Candidate(
-            name="msgspec, bytes",
-            statement="import msgspec",
-            write=msgspec.json.Encoder().encode,
-            read=lambda kind, body: decoder(kind).decode(body),
-        ),
-        Candidate(
-            name="msgspec, objects",
-            statement="import msgspec",
-            write=lambda value: _dumps(msgspec.to_builtins(value, builtin_types=(datetime,))),
-            read=lambda kind, body: msgspec.convert(json.loads(body), kind),
-        ),
-    ]
-
-
-def candidates() -> list[Candidate]:
-    """Those that are installed."""
-    found = [by_hand(), own(), *with_pydantic()]
-    return [*found, *with_msgspec()] if importlib.util.find_spec("msgspec") else found
-
-
-def import_ms(statement: str) -> float:
-    """Milliseconds that the statement takes in a fresh process; the median."""
-    paid = "import dataclasses, datetime, json, typing"
+def import_ms() -> float:
+    """Milliseconds that the import takes in a fresh process; the median."""
+    paid = "import dataclasses, datetime, enum, functools, operator, typing, aos.domain.wire_time"
     watch = "t = time.perf_counter()"
+    statement = "import aos.domain.codec"
     script = f"import time; {paid}; {watch}; {statement}; print(time.perf_counter() - t)"
     command = [sys.executable, "-c", script]
     taken = [float(subprocess.check_output(command)) * 1000 for _ in range(STARTS)]
@@ -130,9 +40,9 @@ def import_ms(statement: str) -> float:
 
 
 def turn_values() -> list[Any]:
-    """A turn's values, of usual sizes: request, head, run row, run of RunEnded, run of the reply.
+    """A turn's values, of usual sizes: request, active run of the head, run row, RunEnded, reply.
 
-    The outbox, a union of commands, is left out for all candidates alike.
+    The outbox is left out.
     """
     text = "A sentence of an answer, as long as most. " * 40
     request = replace(FULL_REQUEST, message=text, refusal=None)
@@ -142,13 +52,14 @@ def turn_values() -> list[Any]:
     return [request, active, run, run, run]
 
 
-def turn_ms(candidate: Candidate) -> tuple[float, float]:
+def turn_ms() -> tuple[float, float]:
     """Milliseconds of the first turn, and of CPU of a later one: the median of the rounds."""
     values = turn_values()
 
     def turn() -> None:
         for value in values:
-            candidate.read(type(value), candidate.write(value))
+            body = write_json(encode(value), ensure_ascii=False, separators=(",", ":"))
+            decode(type(value), json.loads(body))
 
     begun = time.perf_counter()
     turn()
@@ -169,52 +80,15 @@ BAD: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-def complaint(candidate: Candidate, spoil: Callable[[dict[str, Any]], object]) -> str:
-    """What reading says about a spoilt request."""
-    raw = FULL_REQUEST.to_dict()
+def complaint(spoil: Callable[[dict[str, Any]], object]) -> str:
+    """What decoding says about a spoilt request."""
+    raw = encode(FULL_REQUEST)
     spoil(raw)
     try:
-        candidate.read(AdmittedRequest, _dumps(raw))
-    except Exception as error:  # noqa: BLE001 - the text is what is compared
-        return " ".join(f"{type(error).__name__}: {error}".split())
+        decode(AdmittedRequest, raw)
+    except ShapeError as error:
+        return str(error)
     return "accepted"
-
-
-def keeps_half_a_pair(candidate: Candidate) -> str:
-    """What becomes of a text that holds half a surrogate pair, as callers may send it."""
-    given = replace(FULL_REQUEST, message="half \ud83d")
-    try:
-        read = candidate.read(AdmittedRequest, candidate.write(given))
-    except Exception as error:  # noqa: BLE001 - the text is what is compared
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    return "kept" if read == given else "changed"
-
-
-def differences(candidate: Candidate) -> list[str]:
-    """How what it writes differs from the bytes of today, each difference once."""
-    found: dict[str, None] = {}
-    for value in (FULL_REQUEST, FULL_RUN, FULL_HEAD.active):
-        assert value is not None
-        written = candidate.write(value)
-        for difference in _unlike(json.loads(written), json.loads(_dumps(value.to_dict()))):
-            found[f"{type(value).__name__}{difference}"] = None
-    return list(found)
-
-
-def _unlike(written: Any, wanted: Any, path: str = "") -> Iterator[str]:
-    if isinstance(written, dict) and isinstance(wanted, dict):
-        if missing := [name for name in wanted if name not in written]:
-            yield f"{path}: lacks {missing}"
-        same = [name for name in wanted if name in written]
-        if list(written) != same:
-            yield f"{path}: the fields are in another order"
-        for name in same:
-            yield from _unlike(written[name], wanted[name], f"{path}.{name}")
-    elif isinstance(written, list) and isinstance(wanted, list):
-        for place, (one, other) in enumerate(zip(written, wanted, strict=True)):
-            yield from _unlike(one, other, f"{path}[{place}]")
-    elif written != wanted or type(written) is not type(wanted):
-        yield f"{path}: {written!r}, wanted {wanted!r}"
 
 
 def main() -> int:
@@ -222,15 +96,11 @@ def main() -> int:
     say = sys.stdout.write
     now = to_wire_time(datetime.now(UTC))
     say(f"{now}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    for candidate in candidates():
-        say(f"\n{candidate.name}\n  import {import_ms(candidate.statement):.1f} ms\n")
-        first, later = turn_ms(candidate)
-        say(f"  the first turn {first:.1f} ms, a later one {later:.3f} ms of CPU\n")
-        say(f"  half a surrogate pair: {keeps_half_a_pair(candidate)}\n")
-        for what, spoil in BAD.items():
-            say(f"  {what}: {complaint(candidate, spoil)[:300]}\n")
-        for difference in differences(candidate) or ["none"]:
-            say(f"  bytes that differ: {difference}\n")
+    say(f"import {import_ms():.1f} ms\n")
+    first, later = turn_ms()
+    say(f"the first turn {first:.1f} ms, a later one {later:.3f} ms of CPU\n")
+    for what, spoil in BAD.items():
+        say(f"{what}: {complaint(spoil)}\n")
     return 0
 
 

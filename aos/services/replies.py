@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aos.domain.codec import encode
 from aos.domain.envelope import (
     AGENT_EVENTS,
     RESPONSES_QUEUE,
@@ -109,7 +110,7 @@ class Replies:
         fields = {
             "run_id": run_id,
             "status": "refused",
-            "error": error.to_dict(),
+            "error": encode(error),
             "metadata": metadata if isinstance(metadata, dict) else None,
             **shown,
         }
@@ -158,7 +159,7 @@ class Replies:
 
     def _shown(self, ended: RunEnded) -> dict[str, Any]:
         """The run object; where it is too large for the bus without output, saying where it is."""
-        run = ended.run.to_dict()
+        run = encode(ended.run)
         if len(write_json(run)) <= MAX_RUN_BYTES:
             return run
         url = f"{self._public_url}/api/runs/{ended.run.run_id}"

@@ -13,6 +13,7 @@ import pytest
 from aos.domain.cards.effects import NOT_BUILT
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.schema import get_card_model
+from aos.domain.codec import encode
 from aos.domain.json_reader import MAX_DEPTH, MAX_VALUES
 from aos.domain.runs.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
@@ -104,7 +105,7 @@ def test_the_contract_names_every_field_and_status_of_a_run_in_order() -> None:
         status=RunStatus.QUEUED,
         created_at=datetime(2026, 1, 31, tzinfo=UTC),
     )
-    assert quoted(fields)[-1].split() == list(run.to_dict())
+    assert quoted(fields)[-1].split() == list(encode(run))
     assert quoted(statuses)[0].split() == [status.value for status in RunStatus]
 
 

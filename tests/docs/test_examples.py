@@ -12,6 +12,7 @@ import pytest
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.codec import decode, encode
 from aos.domain.runs.run import Run
 from aos.entrypoints.requests import QueueRequest, read_object, validate
 from aos.errors import ErrorInfo
@@ -54,11 +55,11 @@ def _check_reply(raw: dict[str, Any]) -> None:
 
 
 def _check_run(raw: dict[str, Any]) -> None:
-    assert list(Run.from_dict(raw).to_dict().items()) == list(raw.items())
+    assert list(encode(decode(Run, raw)).items()) == list(raw.items())
 
 
 def _check_error(raw: dict[str, Any]) -> None:
-    assert {"error": ErrorInfo.from_dict(raw["error"]).to_dict()} == raw
+    assert {"error": encode(decode(ErrorInfo, raw["error"]))} == raw
 
 
 def _check_policies(raw: dict[str, Any]) -> None:

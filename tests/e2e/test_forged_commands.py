@@ -6,7 +6,8 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from aos.domain.envelope import REALM_QUEUE, StartRun, to_dict
+from aos.domain.codec import encode
+from aos.domain.envelope import REALM_QUEUE, StartRun
 from aos.domain.runs.run import AdmittedRequest
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
@@ -33,7 +34,7 @@ def test_a_forged_start_reads_no_conversation_and_asks_no_model(road: Road, mode
     )
     for forged in (request, replace(request, run_id=str(uuid.uuid4()), conversation_id="new")):
         message_id = road.send(
-            to_dict(StartRun(request=forged)),
+            encode(StartRun(request=forged)),
             entity=REALM_QUEUE,
             session_id=forged.conversation_id,
         )

@@ -23,6 +23,7 @@ from aos.adapters.memory import (
     MemoryTables,
     MemoryTelemetry,
 )
+from aos.domain.codec import decode, encode
 from aos.domain.envelope import (
     MAIN_QUEUE,
     MCP_QUEUE,
@@ -118,11 +119,11 @@ async def _read_command(recorded: Any) -> Outgoing:
 
 
 async def _write_outbox(outgoing: Outgoing) -> Any:
-    return json.dumps(outgoing.to_dict())
+    return json.dumps(encode(outgoing))
 
 
 async def _read_outbox(recorded: Any) -> Outgoing:
-    return Outgoing.from_dict(json.loads(recorded))
+    return decode(Outgoing, json.loads(recorded))
 
 
 def replies_on(bus: RecordingBus) -> Replies:

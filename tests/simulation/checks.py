@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from aos.adapters.memory import Kept
+from aos.domain.codec import encode
 from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import ParentRun, Run, run_id_for
@@ -213,7 +214,7 @@ class Checks:
         saved = self.ended.get(run["run_id"])
         if saved is None:
             self.fail(f"RunEnded of {run['run_id']} was sent before its end was saved")
-        elif saved.to_dict() != run:
+        elif encode(saved) != run:
             self.fail(f"RunEnded of {run['run_id']} does not say what was saved")
 
     def _was_saved(self, kept: Kept, conversation_id: str) -> None:
@@ -229,7 +230,7 @@ class Checks:
         self.results_sent.add(f"{run_id}:{call_id}")
         row = self._world.tables.tool_calls.get((run_id, call_id))
         if row is not None:
-            stands = None if row.result is None else row.result.to_dict()
+            stands = None if row.result is None else encode(row.result)
             said = {name: body[name] for name in ("outcome", "content", "parts")}
             if stands != said:
                 self.fail(f"the result of {call_id} was sent as {said}, what stands is {stands}")

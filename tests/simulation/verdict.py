@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.cards.catalog_json import index_from_json
 from aos.domain.cards.identity import CardKind
+from aos.domain.codec import encode
 from aos.domain.runs.run import Run, RunStatus
 from aos.services.catalog import layout
 from tests.simulation.histories import delegated, history, tools
@@ -83,7 +84,7 @@ def _reply(world: World, run_id: str, run: Run) -> None:
     wanted = world.tables.requests[run_id].request.reply is not None
     if wanted != bool(bodies):
         fail(f"{run_id} wanted a reply: {wanted}; it got {len(bodies)}")
-    expected = {"version": 1, "type": f"run.{run.status.value}", **run.to_dict()}
+    expected = {"version": 1, "type": f"run.{run.status.value}", **encode(run)}
     for body in bodies:
         if json.loads(body) != expected:
             fail(f"a reply of {run_id} is not its run: {body!r}")

@@ -10,6 +10,7 @@ import json
 from dataclasses import replace
 
 from aos.adapters.memory import MemoryConversationStore
+from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import Run
 from aos.errors import TransientError
@@ -32,6 +33,6 @@ class WireConversationStore(MemoryConversationStore):
 
     def write(self, step: Step) -> str:
         """Write what is left of the step after a journey through JSON."""
-        head = Conversation.from_dict(json.loads(json.dumps(step.conversation.to_dict())))
-        runs = tuple(Run.from_dict(json.loads(json.dumps(run.to_dict()))) for run in step.runs)
+        head = decode(Conversation, json.loads(json.dumps(encode(step.conversation))))
+        runs = tuple(decode(Run, json.loads(json.dumps(encode(run)))) for run in step.runs)
         return super().write(replace(step, conversation=head, runs=runs))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from aos.domain.codec import encode
 from aos.domain.envelope import (
     Approve,
     CallTool,
@@ -28,7 +29,6 @@ from aos.domain.envelope import (
     RunEnded,
     StartRun,
     ToolResult,
-    to_dict,
 )
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import to_wire_time
@@ -63,7 +63,7 @@ def command_message(outgoing: Outgoing) -> BusMessage:
     agent_id, traceparent = agent_and_trace(command)
     return BusMessage(
         entity=outgoing.queue,
-        body=_json(to_dict(command)),
+        body=_json(encode(command)),
         message_id=command.command_id,
         subject=command.type,
         session_id=outgoing.session_id,

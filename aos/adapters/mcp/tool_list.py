@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aos.adapters.mcp.masking import Masker
+from aos.domain.codec import encode
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.tool import ToolSchema
 
@@ -30,7 +31,7 @@ async def all_tools(session: ClientSession, masker: Masker) -> list[ToolSchema]:
         page = await _page(session, cursor)
         for tool in page.tools:
             schema = _schema(tool, masker)
-            room -= len(write_json(schema.to_dict()))
+            room -= len(write_json(encode(schema)))
             found.append(schema)
         if len(found) > MOST_TOOLS or room < 0:
             raise NotListable(

@@ -10,7 +10,8 @@ from datetime import datetime
 from aos.adapters.bus.messages import agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.door import Door, open_door
-from aos.domain.envelope import Event, Outgoing, Reply, to_dict
+from aos.domain.codec import encode
+from aos.domain.envelope import Event, Outgoing, Reply
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import to_wire_time
 from aos.ports.bus import ReceivedMessage
@@ -28,7 +29,7 @@ class MemoryBus:
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled when it says so."""
         command = outgoing.command
-        body = write_json(to_dict(command)).encode()
+        body = write_json(encode(command)).encode()
 
         def act() -> None:
             self._broker.send(

@@ -7,15 +7,14 @@ that the list is one query.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, check_schema, pack
+from aos.domain.codec import decode, encode
 from aos.domain.tools.tool import ApprovalRequest, Decision
-from aos.domain.wire_time import required_time, to_wire_time
+from aos.domain.wire_time import required_time
 from aos.ports.paging import Page
 from aos.ports.tools import AskedApproval
 
@@ -37,7 +36,7 @@ class AzureDecisions:
     async def ask(self, approval: ApprovalRequest) -> None:
         """Enter a call among those that wait. Two calls; the row is what was asked, the list row
         comes second, so that what is listed can be decided."""
-        (packed,) = pack([_document(approval)])
+        (packed,) = pack([encode(approval)])
         await self._payloads.keep(approval.conversation_id, packed.payloads)
         row = f"{approval.tool_call_id}:approval"
         names = {"conversation_id": approval.conversation_id, "owner": approval.owner}
@@ -62,11 +61,7 @@ class AzureDecisions:
                 "PartitionKey": run_id,
                 "RowKey": f"{tool_call_id}:decision",
                 "schema": SCHEMA,
-                "decision": decision.decision,
-                "reason": decision.reason,
-                "decided_by": decision.decided_by,
-                "decided_at": to_wire_time(decision.decided_at),
-                "decision_id": decision.decision_id,
+                **encode(decision),
             }
         )
 
@@ -96,7 +91,7 @@ class AzureDecisions:
         await self._table.delete(WAITING, _place(approval))
 
     async def _request(self, row: Entity) -> ApprovalRequest:
-        return _asked(await self._payloads.whole(row["conversation_id"], row))
+        return decode(ApprovalRequest, await self._payloads.whole(row["conversation_id"], row))
 
 
 def _place(approval: ApprovalRequest) -> str:
@@ -105,35 +100,6 @@ def _place(approval: ApprovalRequest) -> str:
     return f"{moment:015d}-{approval.run_id}-{approval.tool_call_id}"
 
 
-def _document(approval: ApprovalRequest) -> dict[str, Any]:
-    return {
-        "run_id": approval.run_id,
-        "tool_call_id": approval.tool_call_id,
-        "agent_id": approval.agent_id,
-        "conversation_id": approval.conversation_id,
-        "owner": approval.owner,
-        "tool": approval.tool,
-        "arguments": dict(approval.arguments),
-        "requested_at": to_wire_time(approval.requested_at),
-        "expires_at": to_wire_time(approval.expires_at),
-        "server_digest": approval.server_digest,
-        "schema_digest": approval.schema_digest,
-    }
-
-
-def _asked(read: Mapping[str, Any]) -> ApprovalRequest:
-    times: dict[str, datetime] = {
-        name: required_time(read[name]) for name in ("requested_at", "expires_at")
-    }
-    return ApprovalRequest(**{**read, **times})
-
-
 def _decision(row: Entity) -> Decision:
     check_schema(row)
-    return Decision(
-        decision=row["decision"],
-        reason=row["reason"],
-        decided_by=row["decided_by"],
-        decided_at=required_time(row["decided_at"]),
-        decision_id=row["decision_id"],
-    )
+    return decode(Decision, row)

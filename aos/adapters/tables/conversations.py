@@ -12,6 +12,7 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table, Write, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack, spilled_of
+from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
 from aos.errors import AosError, TransientError
@@ -72,9 +73,9 @@ class AzureConversationStore:
             )
         packed = pack(
             [
-                step.conversation.to_dict(),
-                *(message.to_dict() for message in step.messages),
-                *(run.to_dict() for run in step.runs),
+                encode(step.conversation),
+                *(encode(message) for message in step.messages),
+                *(encode(run) for run in step.runs),
             ]
         )
         payloads = {digest: body for row in packed for digest, body in row.payloads.items()}
@@ -96,7 +97,7 @@ class AzureConversationStore:
             end=_message_row(before),
         )
         return [
-            Message.from_dict(read) for read in await self._payloads.wholes(conversation_id, rows)
+            decode(Message, read) for read in await self._payloads.wholes(conversation_id, rows)
         ]
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
@@ -111,13 +112,13 @@ class AzureConversationStore:
         read = await self._payloads.whole(name, head)
         self._standing.note(name, etag, frozenset(item.digest for item in spilled_of(head)))
         return Loaded(
-            conversation=Conversation.from_dict(read),
+            conversation=decode(Conversation, read),
             etag=etag,
             run=None if row is None else await self._run(name, row),
         )
 
     async def _run(self, name: str, row: Entity) -> Run:
-        return Run.from_dict(await self._payloads.whole(name, row))
+        return decode(Run, await self._payloads.whole(name, row))
 
     async def _write(self, rows: list[dict[str, Any]], *, etag: str | None) -> str:
         """The head alone in a plain call, which costs half of a transaction."""

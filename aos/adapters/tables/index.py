@@ -16,7 +16,8 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
-from aos.domain.wire_time import required_time, to_wire_time
+from aos.domain.codec import decode, encode
+from aos.domain.wire_time import required_time
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
 from aos.ports.paging import Page
@@ -161,23 +162,9 @@ def _inverted(moment: datetime, *, later: int = 0) -> str:
 
 
 def _columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "run_id": run.run_id,
-        "conversation_id": run.conversation_id,
-        "agent_id": run.agent_id,
-        "owner": run.owner,
-        "created_at": to_wire_time(run.created_at),
-        "first": first,
-    }
+    return {"schema": SCHEMA, **encode(run), "first": first}
 
 
 def _indexed(entity: Entity) -> IndexedRun:
     check_schema(entity)
-    return IndexedRun(
-        run_id=entity["run_id"],
-        conversation_id=entity["conversation_id"],
-        agent_id=entity["agent_id"],
-        owner=entity["owner"],
-        created_at=required_time(entity["created_at"]),
-    )
+    return decode(IndexedRun, entity)

@@ -13,7 +13,8 @@ from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, etag_of
 from aos.adapters.tables.rows import SCHEMA, check_schema
-from aos.domain.wire_time import required_time, to_wire_time
+from aos.domain.codec import decode, encode
+from aos.domain.wire_time import to_wire_time
 from aos.ports.requests import PendingRun
 
 BUCKETS = 16
@@ -86,20 +87,11 @@ def _entity(pending: PendingRun) -> dict[str, Any]:
         "PartitionKey": _bucket(pending.run_id),
         "RowKey": pending.run_id,
         "schema": SCHEMA,
-        "conversation_id": pending.conversation_id,
-        "created_at": to_wire_time(pending.created_at),
-        "next_check": to_wire_time(pending.next_check),
-        "checks": pending.checks,
+        **encode(pending, without=("run_id", "etag")),
     }
 
 
 def _pending(entity: Entity) -> PendingRun:
     check_schema(entity)
-    return PendingRun(
-        run_id=entity["RowKey"],
-        conversation_id=entity["conversation_id"],
-        created_at=required_time(entity["created_at"]),
-        next_check=required_time(entity["next_check"]),
-        checks=entity["checks"],
-        etag=etag_of(entity),
-    )
+    names = {"run_id": entity["RowKey"], "etag": etag_of(entity)}
+    return decode(PendingRun, {**entity, **names})

@@ -12,6 +12,7 @@ from datetime import datetime
 from aos.adapters.tables.account import Table, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, document, pack
+from aos.domain.codec import decode, encode
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.wire_time import from_wire_time, to_wire_time
 from aos.errors import StaleWrite, TransientError
@@ -41,14 +42,14 @@ class AzureRequestStore:
         conversation_id = document(entity)["conversation_id"]
         read = await self._payloads.whole(conversation_id, entity)
         return StoredRequest(
-            request=AdmittedRequest.from_dict(read),
+            request=decode(AdmittedRequest, read),
             cancel_requested_at=from_wire_time(entity.get(CANCEL)),
             cancel_reason=entity.get(WHY),
         )
 
     async def insert(self, request: AdmittedRequest) -> None:
         """Write the row; StaleWrite when it exists. One call, and one a text over 32 KiB."""
-        (packed,) = pack([request.to_dict()])
+        (packed,) = pack([encode(request)])
         await self._payloads.keep(request.conversation_id, packed.payloads)
         await self._table.insert(packed.entity(request.run_id, ROW))
 

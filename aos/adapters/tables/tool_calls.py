@@ -6,15 +6,13 @@ it is made again and when its result is there. A result, once written, stands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from aos.adapters.tables.account import Entity, Table, etag_of
+from aos.adapters.tables.account import Table, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
+from aos.domain.codec import decode, encode
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome
-from aos.domain.wire_time import required_time, to_wire_time
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 
 FINISH_TRIES = 4
@@ -33,7 +31,7 @@ class AzureToolLedger:
         if entity is None:
             return None
         read = await self._payloads.whole(str(entity["conversation_id"]), entity)
-        return _row(read, entity)
+        return decode(ToolCallRow, {**read, "etag": etag_of(entity)})
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
         """Insert the row, or replace it at its ETag; with the new ETag. One call."""
@@ -55,7 +53,7 @@ class AzureToolLedger:
         )
 
     async def _write(self, row: ToolCallRow) -> ToolCallRow:
-        (packed,) = pack([_document(row)])
+        (packed,) = pack([encode(row, without=("etag",))])
         await self._payloads.keep(row.conversation_id, packed.payloads)
         entity = packed.entity(row.run_id, row.tool_call_id)
         entity["conversation_id"] = row.conversation_id
@@ -64,33 +62,3 @@ class AzureToolLedger:
         else:
             etag = await self._table.replace(entity, etag=row.etag)
         return replace(row, etag=etag)
-
-
-def _document(row: ToolCallRow) -> dict[str, Any]:
-    return {
-        "run_id": row.run_id,
-        "tool_call_id": row.tool_call_id,
-        "conversation_id": row.conversation_id,
-        "server_id": row.server_id,
-        "tool": row.tool,
-        "started_at": to_wire_time(row.started_at),
-        "until": to_wire_time(row.until),
-        "holder": row.holder,
-        "result": None if row.result is None else row.result.to_dict(),
-    }
-
-
-def _row(document: Mapping[str, Any], entity: Entity) -> ToolCallRow:
-    result = document["result"]
-    return ToolCallRow(
-        run_id=document["run_id"],
-        tool_call_id=document["tool_call_id"],
-        conversation_id=document["conversation_id"],
-        server_id=document["server_id"],
-        tool=document["tool"],
-        started_at=required_time(document["started_at"]),
-        until=required_time(document["until"]),
-        holder=document["holder"],
-        result=None if result is None else ToolOutcome.from_dict(result),
-        etag=etag_of(entity),
-    )

@@ -13,9 +13,9 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
+from aos.domain.codec import decode, encode
 from aos.domain.json_writer import write_json
-from aos.domain.tools.tool import ServerTools, ToolSchema
-from aos.domain.wire_time import from_wire_time, to_wire_time
+from aos.domain.tools.tool import ServerTools
 
 PARTITION = "tools"
 FOLDER = "~tools"
@@ -57,32 +57,15 @@ class AzureToolCatalog:
 
 def _document(tools: ServerTools) -> dict[str, Any]:
     """The stored form: tools in texts of fifty, of which large ones are kept as payloads."""
-    schemas = [schema.to_dict() for schema in tools.tools]
+    document = encode(tools)
+    schemas = document["tools"]
     texts = [
         write_json(schemas[start : start + TOOLS_A_TEXT], ensure_ascii=False)
         for start in range(0, len(schemas), TOOLS_A_TEXT)
     ]
-    return {
-        "server_id": tools.server_id,
-        "state": tools.state,
-        "error": tools.error,
-        "tools": texts,
-        "listed_at": to_wire_time(tools.listed_at),
-        "seen_at": to_wire_time(tools.seen_at),
-        "instance": tools.instance,
-        "card_digest": tools.card_digest,
-    }
+    return {**document, "tools": texts}
 
 
 def _server(document: Mapping[str, Any]) -> ServerTools:
-    raw = [schema for text in document["tools"] for schema in json.loads(text)]
-    return ServerTools(
-        server_id=document["server_id"],
-        state=document["state"],
-        error=document["error"],
-        tools=tuple(ToolSchema.from_dict(schema) for schema in raw),
-        listed_at=from_wire_time(document["listed_at"]),
-        seen_at=from_wire_time(document["seen_at"]),
-        instance=document["instance"],
-        card_digest=document["card_digest"],
-    )
+    schemas = [schema for text in document["tools"] for schema in json.loads(text)]
+    return decode(ServerTools, {**document, "tools": schemas})

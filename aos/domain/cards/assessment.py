@@ -23,10 +23,6 @@ class CardProblem:
     message: str
     hint: str
 
-    def to_dict(self) -> dict[str, str]:
-        """Return the form that status files and the details of `invalid_card` use."""
-        return {"path": self.path, "message": self.message, "hint": self.hint}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardReference:

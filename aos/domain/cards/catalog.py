@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from aos.domain.cards.assessment import Assessment, CardProblem, CardReference
 from aos.domain.cards.identity import CardKind
+from aos.domain.codec import encode
 from aos.domain.wire_time import to_wire_time
 
 CardState: TypeAlias = Literal["active", "rejected", "disabled", "removed"]
@@ -238,8 +239,8 @@ def make_status(entry: CatalogEntry) -> dict[str, Any]:
         "source_etag": entry.source_etag,
         "catalog_version": entry.catalog_version,
         "activated_at": to_wire_time(entry.activated_at),
-        "errors": [problem.to_dict() for problem in entry.errors],
-        "warnings": [problem.to_dict() for problem in entry.warnings],
+        "errors": [encode(problem) for problem in entry.errors],
+        "warnings": [encode(problem) for problem in entry.warnings],
         "serving_digest": entry.serving_digest,
     }
 

@@ -17,6 +17,7 @@ from typing import Any
 from aos.domain.cards.assessment import CardProblem, CardReference
 from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex
 from aos.domain.cards.identity import CardKind
+from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 
@@ -114,9 +115,9 @@ def _entry_to_raw(entry: CatalogEntry) -> dict[str, Any]:
         "enabled": entry.enabled,
         "catalog_version": entry.catalog_version,
         "revision": entry.revision,
-        "errors": [p.to_dict() for p in entry.errors],
-        "own_warnings": [p.to_dict() for p in entry.own_warnings],
-        "warnings": [p.to_dict() for p in entry.warnings],
+        "errors": [encode(p) for p in entry.errors],
+        "own_warnings": [encode(p) for p in entry.own_warnings],
+        "warnings": [encode(p) for p in entry.warnings],
         "references": [[r.path, r.kind.value, r.card_id] for r in entry.references],
         "history": [
             [v.digest, v.catalog_version, to_wire_time(v.activated_at)] for v in entry.history

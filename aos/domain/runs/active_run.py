@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
 from aos.domain.tools.tool import MessageCall, ToolOutcome
-from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 
 WALL_LIMIT = timedelta(hours=48)
 CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
@@ -51,41 +50,6 @@ class OpenCall:
     def message_call(self) -> MessageCall:
         """The call as it stands in the assistant's message."""
         return MessageCall(tool_call_id=self.tool_call_id, name=self.name, arguments=self.written)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form."""
-        return {
-            "tool_call_id": self.tool_call_id,
-            "name": self.name,
-            "written": self.written,
-            "state": self.state,
-            "server_id": self.server_id,
-            "tool": self.tool,
-            "arguments": self.arguments,
-            "asked_at": to_wire_time(self.asked_at),
-            "expires_at": to_wire_time(self.expires_at),
-            "result": None if self.result is None else self.result.to_dict(),
-            "server_digest": self.server_digest,
-            "schema_digest": self.schema_digest,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> OpenCall:
-        """Read the stored form back."""
-        return cls(
-            tool_call_id=raw["tool_call_id"],
-            name=raw["name"],
-            written=raw["written"],
-            state=raw["state"],
-            server_id=raw["server_id"],
-            tool=raw["tool"],
-            arguments=raw["arguments"],
-            asked_at=from_wire_time(raw["asked_at"]),
-            expires_at=from_wire_time(raw["expires_at"]),
-            result=None if raw["result"] is None else ToolOutcome.from_dict(raw["result"]),
-            server_digest=raw.get("server_digest"),
-            schema_digest=raw.get("schema_digest"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,51 +152,6 @@ class ActiveRun:
         if self.approval_since is not None:
             return None
         return self.started_at + WALL_LIMIT + timedelta(seconds=self.approval_seconds)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form."""
-        return {
-            "request": self.request.to_dict(),
-            "card_digest": self.card_digest,
-            "run_timeout_seconds": self.run_timeout_seconds,
-            "started_at": to_wire_time(self.started_at),
-            "clock_seconds": self.clock_seconds,
-            "max_tokens": self.max_tokens,
-            "turns": self.turns,
-            "tool_calls": self.tool_calls,
-            "usage": self.usage.to_dict(),
-            "child_tokens": self.child_tokens,
-            "model": self.model,
-            "calls": [call.to_dict() for call in self.calls],
-            "waiting_since": to_wire_time(self.waiting_since),
-            "approval_since": to_wire_time(self.approval_since),
-            "approval_seconds": self.approval_seconds,
-            "wake_at": to_wire_time(self.wake_at),
-            "tools_since": to_wire_time(self.tools_since),
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> ActiveRun:
-        """Read the stored form back; versions without tools wrote fewer fields."""
-        return cls(
-            request=AdmittedRequest.from_dict(raw["request"]),
-            card_digest=raw["card_digest"],
-            run_timeout_seconds=raw["run_timeout_seconds"],
-            started_at=required_time(raw["started_at"]),
-            clock_seconds=raw["clock_seconds"],
-            max_tokens=raw.get("max_tokens"),
-            turns=raw.get("turns", 0),
-            tool_calls=raw.get("tool_calls", 0),
-            usage=Usage.from_dict(raw.get("usage")),
-            child_tokens=raw.get("child_tokens", 0),
-            model=raw.get("model"),
-            calls=tuple(OpenCall.from_dict(call) for call in raw.get("calls") or ()),
-            waiting_since=from_wire_time(raw.get("waiting_since")),
-            approval_since=from_wire_time(raw.get("approval_since")),
-            approval_seconds=raw.get("approval_seconds", 0.0),
-            wake_at=from_wire_time(raw.get("wake_at")),
-            tools_since=from_wire_time(raw.get("tools_since")),
-        )
 
 
 def _since(moment: datetime | None, now: datetime) -> float:

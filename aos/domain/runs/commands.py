@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
+from aos.domain.command_fields import CommandFields, RequestFields
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run
 from aos.domain.wire_time import to_wire_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartRun:
+class StartRun(RequestFields):
     """Main to realm: begin this admitted run (or, to a run that is known, do what is owed)."""
 
     type: Literal["StartRun"] = "StartRun"
@@ -37,14 +38,9 @@ class StartRun:
         """The session it belongs to."""
         return self.request.conversation_id
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return _request_body(self.request)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRun:
+class CancelRun(RequestFields):
     """Main to realm: end this run as `cancelled`; holds the whole StartRun, so may come first.
 
     `reason` is None when a caller asked for it, else the code of the error that the run ends with.
@@ -70,14 +66,9 @@ class CancelRun:
         """The session it belongs to."""
         return self.request.conversation_id
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {**_request_body(self.request), "reason": self.reason}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContinueRun:
+class ContinueRun(CommandFields):
     """Realm to itself: do what this conversation still owes; `due` is when it was wanted for."""
 
     type: Literal["ContinueRun"] = "ContinueRun"
@@ -91,14 +82,9 @@ class ContinueRun:
         """Deterministic for a run and a moment."""
         return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {"due": to_wire_time(self.due)}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
+class RunEnded(CommandFields):
     """Realm to main: this run has ended; holds all that main needs to answer."""
 
     type: Literal["RunEnded"] = "RunEnded"
@@ -134,21 +120,3 @@ class RunEnded:
     def conversation_id(self) -> str:
         """The conversation the run belongs to."""
         return self.run.conversation_id
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {
-            "run": self.run.to_dict(),
-            "owner": self.owner,
-            "reply": None if self.reply is None else self.reply.to_dict(),
-            "parent": None if self.parent is None else self.parent.to_dict(),
-            "traceparent": self.traceparent,
-        }
-
-
-def _request_body(request: AdmittedRequest) -> dict[str, Any]:
-    """`request`, with the fields that the contract puts beside it."""
-    whole = request.to_dict()
-    outside = {name: whole.pop(name) for name in ("owner", "admitted_at", "catalog_version")}
-    return {"request": whole, **outside}

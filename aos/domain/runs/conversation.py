@@ -7,16 +7,16 @@ runs are in `aos.domain.runs.advance`. A method that changes the state returns t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.codec import OMITTED
 from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to_main, to_realm
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.domain.tools.tool import DELEGATE, MessageCall, ToolOutcome
-from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 from aos.errors import ErrorInfo
 
 Role: TypeAlias = Literal["user", "assistant", "tool"]
@@ -41,40 +41,9 @@ class Message:
     content: str
     run_id: str
     created_at: datetime
-    tool_calls: tuple[MessageCall, ...] = ()
-    tool_call_id: str | None = None
-    parts: tuple[dict[str, Any], ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form; the fields of tools only where they are set."""
-        stored: dict[str, Any] = {
-            "sequence": self.sequence,
-            "role": self.role,
-            "content": self.content,
-            "run_id": self.run_id,
-            "created_at": to_wire_time(self.created_at),
-        }
-        if self.tool_calls:
-            stored["tool_calls"] = [call.to_dict() for call in self.tool_calls]
-        if self.tool_call_id is not None:
-            stored["tool_call_id"] = self.tool_call_id
-        if self.parts:
-            stored["parts"] = list(self.parts)
-        return stored
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Message:
-        """Read the stored form back."""
-        return cls(
-            sequence=raw["sequence"],
-            role=raw["role"],
-            content=raw["content"],
-            run_id=raw["run_id"],
-            created_at=required_time(raw["created_at"]),
-            tool_calls=tuple(MessageCall.from_dict(call) for call in raw.get("tool_calls") or ()),
-            tool_call_id=raw.get("tool_call_id"),
-            parts=tuple(raw.get("parts") or ()),
-        )
+    tool_calls: tuple[MessageCall, ...] = field(default=(), metadata=OMITTED)
+    tool_call_id: str | None = field(default=None, metadata=OMITTED)
+    parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,41 +85,6 @@ class Conversation:
             agent_id=request.agent_id,
             owner=request.owner,
             created_at=now,
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form."""
-        return {
-            "conversation_id": self.conversation_id,
-            "agent_id": self.agent_id,
-            "owner": self.owner,
-            "created_at": to_wire_time(self.created_at),
-            "next_sequence": self.next_sequence,
-            "active": None if self.active is None else self.active.to_dict(),
-            "queued": [request.to_dict() for request in self.queued],
-            "outbox": [outgoing.to_dict() for outgoing in self.outbox],
-            "retry_at": to_wire_time(self.retry_at),
-            "retry_since": to_wire_time(self.retry_since),
-            "retries": self.retries,
-            "write_id": self.write_id,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Conversation:
-        """Read the stored form back."""
-        return cls(
-            conversation_id=raw["conversation_id"],
-            agent_id=raw["agent_id"],
-            owner=raw["owner"],
-            created_at=required_time(raw["created_at"]),
-            next_sequence=raw["next_sequence"],
-            active=None if raw["active"] is None else ActiveRun.from_dict(raw["active"]),
-            queued=tuple(AdmittedRequest.from_dict(item) for item in raw["queued"]),
-            outbox=tuple(Outgoing.from_dict(item) for item in raw["outbox"]),
-            retry_at=from_wire_time(raw["retry_at"]),
-            retry_since=from_wire_time(raw["retry_since"]),
-            retries=raw["retries"],
-            write_id=raw["write_id"],
         )
 
     @property

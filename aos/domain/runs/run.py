@@ -13,8 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.codec import OMITTED
 from aos.domain.json_writer import write_json
-from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 from aos.errors import ErrorInfo
 
 RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
@@ -68,8 +68,12 @@ class Usage:
 
     input_tokens: int = 0
     output_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
+    total_tokens: int = field(init=False)
+    cached_tokens: int = field(default=0, metadata=OMITTED)
+    reasoning_tokens: int = field(default=0, metadata=OMITTED)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total_tokens", self.input_tokens + self.output_tokens)
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -77,30 +81,6 @@ class Usage:
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-        )
-
-    def to_dict(self) -> dict[str, int]:
-        """The wire form; cached and reasoning tokens where the endpoint counted some."""
-        wire = {
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "total_tokens": self.input_tokens + self.output_tokens,
-        }
-        counted = {
-            "cached_tokens": self.cached_tokens,
-            "reasoning_tokens": self.reasoning_tokens,
-        }
-        return wire | {name: count for name, count in counted.items() if count}
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, int] | None) -> Usage:
-        """Read the wire form back; None is no usage."""
-        raw = raw or {}
-        return cls(
-            input_tokens=raw.get("input_tokens", 0),
-            output_tokens=raw.get("output_tokens", 0),
-            cached_tokens=raw.get("cached_tokens", 0),
-            reasoning_tokens=raw.get("reasoning_tokens", 0),
         )
 
 
@@ -111,19 +91,6 @@ class ReplyAddress:
     entity: str
     session_id: str | None = None
     correlation_id: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The stored and enveloped form."""
-        return {
-            "entity": self.entity,
-            "session_id": self.session_id,
-            "correlation_id": self.correlation_id,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any] | None) -> ReplyAddress | None:
-        """Read the stored form back."""
-        return None if raw is None else cls(**raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,31 +109,6 @@ class ParentRun:
     deadline: datetime
     tokens_left: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The stored and enveloped form."""
-        return {
-            "run_id": self.run_id,
-            "conversation_id": self.conversation_id,
-            "tool_call_id": self.tool_call_id,
-            "root_run_id": self.root_run_id,
-            "depth": self.depth,
-            "deadline": to_wire_time(self.deadline),
-            "tokens_left": self.tokens_left,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> ParentRun:
-        """Read the stored form back."""
-        return cls(
-            run_id=raw["run_id"],
-            conversation_id=raw["conversation_id"],
-            tool_call_id=raw["tool_call_id"],
-            root_run_id=raw["root_run_id"],
-            depth=raw["depth"],
-            deadline=required_time(raw["deadline"]),
-            tokens_left=raw.get("tokens_left"),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedRequest:
@@ -182,7 +124,7 @@ class AdmittedRequest:
     conversation_id: str
     agent_id: str
     owner: str
-    door: Door
+    door: str  # a `Door`; nothing is decided by it, so that a newer version's is read too
     message: str
     digest: str
     admitted_at: datetime
@@ -195,66 +137,23 @@ class AdmittedRequest:
     parent: ParentRun | None = None
     refusal: ErrorInfo | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """The stored and enveloped form."""
-        return {
-            "run_id": self.run_id,
-            "conversation_id": self.conversation_id,
-            "agent_id": self.agent_id,
-            "owner": self.owner,
-            "door": self.door,
-            "message": self.message,
-            "digest": self.digest,
-            "admitted_at": to_wire_time(self.admitted_at),
-            "catalog_version": self.catalog_version,
-            "metadata": self.metadata,
-            "reply": None if self.reply is None else self.reply.to_dict(),
-            "as_admin": self.as_admin,
-            "traceparent": self.traceparent,
-            "replay_of": self.replay_of,
-            "parent": None if self.parent is None else self.parent.to_dict(),
-            "refusal": None if self.refusal is None else self.refusal.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> AdmittedRequest:
-        """Read the stored form back; unknown fields are ignored (a newer version wrote them)."""
-        return cls(
-            run_id=raw["run_id"],
-            conversation_id=raw["conversation_id"],
-            agent_id=raw["agent_id"],
-            owner=raw["owner"],
-            door=raw["door"],
-            message=raw["message"],
-            digest=raw["digest"],
-            admitted_at=required_time(raw["admitted_at"]),
-            catalog_version=raw["catalog_version"],
-            metadata=raw.get("metadata") or {},
-            reply=ReplyAddress.from_dict(raw.get("reply")),
-            as_admin=raw.get("as_admin", False),
-            traceparent=raw.get("traceparent"),
-            replay_of=raw.get("replay_of"),
-            parent=None if raw.get("parent") is None else ParentRun.from_dict(raw["parent"]),
-            refusal=None if raw.get("refusal") is None else ErrorInfo.from_dict(raw["refusal"]),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The run object: the same in HTTP answers, GET, replies and events."""
+    """The run object: the same in HTTP answers, replies and events."""
 
     run_id: str
     agent_id: str
+    card_digest: str | None = None
     conversation_id: str
     status: RunStatus
-    created_at: datetime
-    card_digest: str | None = None
     output: str = ""
     output_parts: tuple[dict[str, Any], ...] | None = None
     usage: Usage = field(default_factory=Usage)
     model: str | None = None
     error: ErrorInfo | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
     replay_of: str | None = None
@@ -281,45 +180,3 @@ class Run:
     ) -> Run:
         """This run with its final status."""
         return replace(self, status=status, ended_at=at, error=error, output=output)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The wire form, fields in the contract's order."""
-        return {
-            "run_id": self.run_id,
-            "agent_id": self.agent_id,
-            "card_digest": self.card_digest,
-            "conversation_id": self.conversation_id,
-            "status": self.status.value,
-            "output": self.output,
-            "output_parts": None if self.output_parts is None else list(self.output_parts),
-            "usage": self.usage.to_dict(),
-            "model": self.model,
-            "error": None if self.error is None else self.error.to_dict(),
-            "metadata": self.metadata,
-            "created_at": to_wire_time(self.created_at),
-            "started_at": to_wire_time(self.started_at),
-            "ended_at": to_wire_time(self.ended_at),
-            "replay_of": self.replay_of,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Run:
-        """Read the wire form back (stored rows, RunEnded)."""
-        parts = raw.get("output_parts")
-        return cls(
-            run_id=raw["run_id"],
-            agent_id=raw["agent_id"],
-            conversation_id=raw["conversation_id"],
-            status=RunStatus(raw["status"]),
-            created_at=required_time(raw["created_at"]),
-            card_digest=raw.get("card_digest"),
-            output=raw.get("output") or "",
-            output_parts=None if parts is None else tuple(parts),
-            usage=Usage.from_dict(raw.get("usage")),
-            model=raw.get("model"),
-            error=None if raw.get("error") is None else ErrorInfo.from_dict(raw["error"]),
-            metadata=raw.get("metadata") or {},
-            started_at=from_wire_time(raw.get("started_at")),
-            ended_at=from_wire_time(raw.get("ended_at")),
-            replay_of=raw.get("replay_of"),
-        )

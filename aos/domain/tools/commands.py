@@ -6,17 +6,17 @@ The commands beside those of `aos.domain.envelope`, which reads and addresses th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal
 
+from aos.domain.command_fields import CommandFields
 from aos.domain.runs.run import ParentRun, run_id_for
 from aos.domain.tools.tool import Outcome, ToolOutcome
-from aos.domain.wire_time import required_time, to_wire_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallTool:
+class CallTool(CommandFields):
     """Realm to mcp: call this tool, unless a result stands; past `deadline` call nothing.
 
     The digests are those of the tool that a person approved: another tool is not called.
@@ -41,24 +41,9 @@ class CallTool:
         """Deterministic."""
         return f"{self.run_id}:{self.tool_call_id}:call"
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {
-            "tool_call_id": self.tool_call_id,
-            "agent_id": self.agent_id,
-            "server_id": self.server_id,
-            "tool": self.tool,
-            "arguments": dict(self.arguments),
-            "deadline": to_wire_time(self.deadline),
-            "server_digest": self.server_digest,
-            "schema_digest": self.schema_digest,
-            "traceparent": self.traceparent,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolResult:
+class ToolResult(CommandFields):
     """Mcp (of a delegated run: main) to realm: what the call came to.
 
     `tokens`: what a delegated run spent, which counts against its parent's budget.
@@ -75,6 +60,10 @@ class ToolResult:
     traceparent: str | None = None
     attempt: int = 0
 
+    def __post_init__(self) -> None:
+        if self.tokens < 0:  # would give budget back
+            raise ValueError("tokens is negative")
+
     @property
     def command_id(self) -> str:
         """Deterministic."""
@@ -85,21 +74,9 @@ class ToolResult:
         """The outcome as state keeps it."""
         return ToolOutcome(outcome=self.outcome, content=self.content, parts=self.parts)
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {
-            "tool_call_id": self.tool_call_id,
-            "outcome": self.outcome,
-            "content": self.content,
-            "parts": list(self.parts),
-            "tokens": self.tokens,
-            "traceparent": self.traceparent,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approve:
+class Approve(CommandFields):
     """Main to realm: a decision about this call stands. It only wakes: the row is what counts."""
 
     type: Literal["Approve"] = "Approve"
@@ -113,14 +90,9 @@ class Approve:
         """Deterministic."""
         return f"{self.run_id}:{self.tool_call_id}:approve"
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {"tool_call_id": self.tool_call_id}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRun:
+class RequestRun(CommandFields):
     """Realm to main: admit a delegated run, whose end is the result of the parent's call."""
 
     type: Literal["RequestRun"] = "RequestRun"
@@ -147,21 +119,9 @@ class RequestRun:
         """The delegated run's conversation: one of its own."""
         return self.run_id
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {
-            "parent": self.parent.to_dict(),
-            "owner": self.owner,
-            "agent_id": self.agent_id,
-            "message": self.message,
-            "as_admin": self.as_admin,
-            "traceparent": self.traceparent,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CancelChild:
+class CancelChild(CommandFields):
     """Realm to main: the parent has ended; so must the run that it delegated with this call."""
 
     type: Literal["CancelChild"] = "CancelChild"
@@ -169,30 +129,19 @@ class CancelChild:
     conversation_id: str
     owner: str
     tool_call_id: str
+    child_run_id: str = field(init=False)
+    """The delegated run's id."""
     attempt: int = 0
+
+    def __post_init__(self) -> None:
+        key = f"{self.run_id}:{self.tool_call_id}"
+        child_run_id = run_id_for(scope=delegation_scope(self.owner), key=key)
+        object.__setattr__(self, "child_run_id", child_run_id)
 
     @property
     def command_id(self) -> str:
         """Deterministic; `run_id` is the parent's."""
         return f"{self.run_id}:{self.tool_call_id}:cancel-child"
-
-    @property
-    def child_run_id(self) -> str:
-        """The delegated run's id."""
-        key = f"{self.run_id}:{self.tool_call_id}"
-        return run_id_for(scope=delegation_scope(self.owner), key=key)
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """What it carries beyond the common fields."""
-        return {
-            "owner": self.owner,
-            "tool_call_id": self.tool_call_id,
-            "child_run_id": self.child_run_id,
-        }
-
-
-ToolCommand: TypeAlias = CallTool | ToolResult | Approve | RequestRun | CancelChild
 
 
 def delegation_scope(owner: str) -> str:
@@ -203,84 +152,3 @@ def delegation_scope(owner: str) -> str:
 def delegation_key(parent: ParentRun) -> str:
     """The idempotency key of a delegated run."""
     return f"{parent.run_id}:{parent.tool_call_id}"
-
-
-def read_tool_command(raw: Mapping[str, Any], *, attempt: int) -> ToolCommand | None:
-    """The command that an envelope holds, or None when it is none of these."""
-    common: dict[str, Any] = {"attempt": attempt}
-    match raw.get("type"):
-        case "RequestRun":
-            return RequestRun(
-                parent=ParentRun.from_dict(raw["parent"]),
-                owner=raw["owner"],
-                agent_id=raw["agent_id"],
-                message=raw["message"],
-                as_admin=raw.get("as_admin", False),
-                traceparent=raw.get("traceparent"),
-                **common,
-            )
-        case "CallTool" | "ToolResult" | "Approve" | "CancelChild":
-            for name in ("run_id", "conversation_id", "tool_call_id"):
-                common[name] = required_text(raw, name)
-            return _about_a_call(raw, common)
-        case _:
-            return None
-
-
-def _about_a_call(raw: Mapping[str, Any], common: dict[str, Any]) -> ToolCommand:
-    match raw["type"]:
-        case "CallTool":
-            return CallTool(
-                agent_id=required_text(raw, "agent_id"),
-                server_id=required_text(raw, "server_id"),
-                tool=required_text(raw, "tool"),
-                arguments=dict(raw["arguments"]),
-                deadline=required_time(raw["deadline"]),
-                server_digest=raw.get("server_digest"),
-                schema_digest=raw.get("schema_digest"),
-                traceparent=raw.get("traceparent"),
-                **common,
-            )
-        case "ToolResult":
-            return ToolResult(
-                outcome=_outcome(raw["outcome"]),
-                content=required_text(raw, "content"),
-                parts=_parts(raw.get("parts")),
-                tokens=_tokens(raw.get("tokens")),
-                traceparent=raw.get("traceparent"),
-                **common,
-            )
-        case "CancelChild":
-            return CancelChild(owner=required_text(raw, "owner"), **common)
-        case _:
-            return Approve(**common)
-
-
-def required_text(raw: Mapping[str, Any], name: str) -> str:
-    """A field that must be a text; raises ValueError, and KeyError where it is missing."""
-    value = raw[name]
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is not a text")
-    return value
-
-
-def _outcome(value: Any) -> Outcome:
-    if value not in get_args(Outcome):
-        raise ValueError("outcome is not one that a call can have")
-    known: Outcome = value
-    return known
-
-
-def _parts(value: Any) -> tuple[dict[str, Any], ...]:
-    parts = tuple(value or ())
-    if not all(isinstance(part, dict) for part in parts):
-        raise ValueError("parts is not a list of objects")
-    return parts
-
-
-def _tokens(value: Any) -> int:
-    """What was spent; a negative number would give budget back."""
-    tokens = int(value or 0)
-    if tokens < 0:
-        raise ValueError("tokens is negative")
-    return tokens

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
 
 Outcome: TypeAlias = Literal["ok", "error", "outcome_unknown", "not_called", "denied"]
@@ -49,29 +50,10 @@ class ToolSchema:
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The stored form."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "input_schema": dict(self.input_schema),
-            "annotations": dict(self.annotations),
-        }
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> ToolSchema:
-        """Read the stored form back."""
-        return cls(
-            name=raw["name"],
-            description=raw.get("description") or "",
-            input_schema=raw.get("input_schema") or {},
-            annotations=raw.get("annotations") or {},
-        )
-
     @property
     def digest(self) -> str:
         """The SHA-256 of all that it says, in hex: it changes when the tool does."""
-        text = write_json(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        text = write_json(encode(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -116,19 +98,6 @@ class ToolOutcome:
         """The outcome as the model reads it."""
         return f"{_PREFIXES[self.outcome]}{self.content}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """The stored and enveloped form."""
-        return {"outcome": self.outcome, "content": self.content, "parts": list(self.parts)}
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> ToolOutcome:
-        """Read the stored form back."""
-        return cls(
-            outcome=raw["outcome"],
-            content=raw.get("content") or "",
-            parts=tuple(raw.get("parts") or ()),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedTool:
@@ -155,19 +124,6 @@ class MessageCall:
     tool_call_id: str
     name: str
     arguments: str
-
-    def to_dict(self) -> dict[str, str]:
-        """The stored and shown form."""
-        return {
-            "tool_call_id": self.tool_call_id,
-            "name": self.name,
-            "arguments": self.arguments,
-        }
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, str]) -> MessageCall:
-        """Read the stored form back."""
-        return cls(tool_call_id=raw["tool_call_id"], name=raw["name"], arguments=raw["arguments"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import azure.functions as func
 
 from aos.domain.caller import Caller
+from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
 from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.callers import AuthPolicy
@@ -173,7 +174,7 @@ class Door:
         headers: dict[str, str] = {}
         if status in _WITH_RETRY_AFTER:
             headers["Retry-After"] = str(_retry_after(error))
-        return Answer(status=status, body={"error": error.info.to_dict()}, headers=headers)
+        return Answer(status=status, body={"error": encode(error.info)}, headers=headers)
 
     def _broken(self, route: Route, error: Exception) -> Answer:
         """A bug of ours: the stranger gets an id, the traceback goes to the log under it."""
@@ -191,7 +192,7 @@ class Door:
             message=f"something is broken on our side; its operator finds {error_id} in the logs",
             details={"error_id": error_id},
         )
-        return Answer(status=500, body={"error": info.to_dict()})
+        return Answer(status=500, body={"error": encode(info)})
 
 
 def _retry_after(error: AosError) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import azure.functions as func
 
+from aos.domain.codec import encode
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.wire_time import to_wire_time
 from aos.entrypoints.http.calls import Answer, Call, Door
@@ -84,4 +85,4 @@ def _conversation(head: Conversation) -> dict[str, Any]:
 
 def _message(message: Message) -> dict[str, Any]:
     """As stored, without its place: the history's order says that."""
-    return {name: value for name, value in message.to_dict().items() if name != "sequence"}
+    return {name: value for name, value in encode(message).items() if name != "sequence"}

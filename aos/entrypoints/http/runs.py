@@ -9,6 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from aos.domain.cards.identity import is_card_id
+from aos.domain.codec import encode
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.entrypoints.http.calls import JSON, Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
@@ -108,16 +109,16 @@ class RunRoutes:
             after=query.after(),
             limit=query.limit(),
         )
-        items = [run.to_dict() for run in page.items]
+        items = [encode(run) for run in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
         _, run = await self._runs.find(_run_id(call), owner=call.owner)
-        return Answer(body=run.to_dict())
+        return Answer(body=encode(run))
 
     async def _cancel(self, call: Call) -> Answer:
         run = await self._admissions.cancel(_run_id(call), call.known_caller)
-        return Answer(status=202, body=run.to_dict(), headers=_follow(run))
+        return Answer(status=202, body=encode(run), headers=_follow(run))
 
     async def _read(self, call: Call) -> _Asked:
         from aos.entrypoints.requests import check_sizes, message_text
@@ -234,8 +235,8 @@ def _session(call: Call, body: Any) -> str | None:
 
 def _run_answer(run: Run) -> Answer:
     if run.status.has_ended:
-        return Answer(body=run.to_dict())
-    return Answer(status=202, body=run.to_dict(), headers=_follow(run))
+        return Answer(body=encode(run))
+    return Answer(status=202, body=encode(run), headers=_follow(run))
 
 
 def _follow(run: Run) -> dict[str, str]:

@@ -21,6 +21,7 @@ from aos.domain.cards.catalog import (
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.codec import encode
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
@@ -259,7 +260,7 @@ def _stale(name: str) -> StaleWrite:
 
 
 def _invalid(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
-    errors = [problem.to_dict() for problem in assessment.errors]
+    errors = [encode(problem) for problem in assessment.errors]
     first = errors[0]
     message = f"{kind.blob_name(card_id)!r}: {first['path']}: {first['message']}; {first['hint']}"
     if len(errors) > 1:

@@ -13,6 +13,7 @@ from aos.adapters.bus.messages import (
     postponed_message,
     reply_message,
 )
+from aos.domain.codec import encode
 from aos.domain.envelope import (
     AGENT_EVENTS,
     MAIN_QUEUE,
@@ -24,7 +25,6 @@ from aos.domain.envelope import (
     RunEnded,
     StartRun,
     read_command,
-    to_dict,
     to_realm,
 )
 from aos.ports.bus import ReceivedMessage
@@ -53,7 +53,7 @@ def test_an_end_carries_the_trace_on() -> None:
     request = a_request()
     ended = RunEnded(run=an_ended_run(request), owner="o", traceparent=TRACE)
     message = command_message(Outgoing(queue=MAIN_QUEUE, command=ended))
-    assert json.loads(message.body) == to_dict(ended)
+    assert json.loads(message.body) == encode(ended)
     assert message.session_id is None
     assert dict(message.properties) == {
         "run_id": request.run_id,

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
 from aos.domain.cards.identity import CardKind
+from aos.domain.codec import encode
 from aos.errors import CODES, AosError, ErrorInfo
 from tests.unit.catalog.cards import Cards
 
@@ -48,7 +49,7 @@ Scripted: TypeAlias = Say | object | Callable[[Seen], Any]
 def refusal(code: str, message: str = "no", **details: Any) -> Say:
     """An error as main answers it."""
     info = ErrorInfo(code=code, message=message, details=details)
-    return Say(body={"error": info.to_dict()}, status=CODES[code].http_status or 500)
+    return Say(body={"error": encode(info)}, status=CODES[code].http_status or 500)
 
 
 class StubMain:

@@ -19,6 +19,7 @@ from aos.domain.cards.server_card import (
     mcp_server_card_from_dict,
     parse_secret_reference,
 )
+from aos.domain.codec import encode
 
 VAULT = CardPolicy(key_vault_uri="https://aos-mcp.vault.azure.net/")
 GOOD: dict[str, Any] = {
@@ -306,7 +307,7 @@ def test_secrets_are_in_no_repr() -> None:
 
 def test_a_problem_has_the_form_of_status_files() -> None:
     problem = CardProblem(path="a", message="b", hint="c")
-    assert problem.to_dict() == {"path": "a", "message": "b", "hint": "c"}
+    assert encode(problem) == {"path": "a", "message": "b", "hint": "c"}
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aos.domain.codec import decode, encode
 from aos.domain.envelope import (
     Command,
     EnvelopeError,
     Outgoing,
     StartRun,
-    from_dict,
     read_command,
-    to_dict,
     to_realm,
 )
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
@@ -30,57 +29,56 @@ quick = settings(max_examples=60, deadline=None)
 @quick
 @given(values.commands)
 def test_a_command_survives_the_wire(command: Command) -> None:
-    assert read_command(json.dumps(to_dict(command)).encode()) == command
+    assert read_command(json.dumps(encode(command)).encode()) == command
 
 
 @quick
 @given(values.outgoing)
 def test_an_outbox_entry_survives_storage(outgoing: Outgoing) -> None:
-    assert Outgoing.from_dict(json.loads(json.dumps(outgoing.to_dict()))) == outgoing
+    assert decode(Outgoing, json.loads(json.dumps(encode(outgoing)))) == outgoing
 
 
 @quick
 @given(values.conversations)
 def test_a_head_survives_storage(conversation: Conversation) -> None:
-    assert Conversation.from_dict(json.loads(json.dumps(conversation.to_dict()))) == conversation
+    assert decode(Conversation, json.loads(json.dumps(encode(conversation)))) == conversation
 
 
 @quick
 @given(values.messages)
 def test_a_message_survives_storage(message: Message) -> None:
-    assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message
+    assert decode(Message, json.loads(json.dumps(encode(message)))) == message
 
 
 @quick
 @given(values.runs)
 def test_a_run_survives_the_wire(run: Run) -> None:
-    assert Run.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+    assert decode(Run, json.loads(json.dumps(encode(run)))) == run
 
 
 @quick
 @given(values.requests)
 def test_a_request_survives_storage(request: AdmittedRequest) -> None:
-    assert AdmittedRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert decode(AdmittedRequest, json.loads(json.dumps(encode(request)))) == request
 
 
 @quick
 @given(values.active_runs)
 def test_an_active_run_survives_storage(active: ActiveRun) -> None:
-    assert ActiveRun.from_dict(json.loads(json.dumps(active.to_dict()))) == active
+    assert decode(ActiveRun, json.loads(json.dumps(encode(active)))) == active
 
 
 @quick
 @given(values.commands, st.dictionaries(texts(min_size=3, max_size=8), values.plain, max_size=3))
 def test_unknown_envelope_fields_are_ignored(command: Command, more: dict[str, object]) -> None:
-    envelope = to_dict(command)
-    assert from_dict({**{f"x_{name}": value for name, value in more.items()}, **envelope}) == (
-        command
-    )
+    envelope = encode(command)
+    more = {f"x_{name}": value for name, value in more.items()}
+    assert read_command(json.dumps({**more, **envelope}).encode()) == command
 
 
 def test_an_envelope_has_the_contracts_common_fields() -> None:
     command = StartRun(request=a_request("a"))
-    envelope = to_dict(command)
+    envelope = encode(command)
     names = ["version", "type", "command_id", "run_id", "conversation_id", "attempt"]
     assert list(envelope)[: len(names)] == names
     assert (envelope["version"], envelope["type"], envelope["attempt"]) == (1, "StartRun", 0)
@@ -139,7 +137,7 @@ A_RESULT = {
         ("content", r'"\ud800"', "half a character"),
         ("outcome", '"maybe"', "outcome is not one"),
         ("outcome", '["ok"]', "outcome is not one"),
-        ("parts", "[1]", "parts is not a list of objects"),
+        ("parts", "[1]", r"parts\[0\] is not an object"),
         ("parts", '[{"x": NaN}]', "JSON has not"),
         ("tokens", "-5", "tokens is negative"),
         ("tokens", "1e999", "JSON has not"),
@@ -161,12 +159,12 @@ def test_a_forged_result_has_the_types_of_a_real_one_or_is_refused(
 
 
 def test_a_missing_version_is_the_first() -> None:
-    envelope = to_dict(StartRun(request=a_request("a")))
+    envelope = encode(StartRun(request=a_request("a")))
     del envelope["version"]
-    assert from_dict(envelope) == StartRun(request=a_request("a"))
+    assert read_command(json.dumps(envelope).encode()) == StartRun(request=a_request("a"))
 
 
 def test_moments_are_written_in_utc_with_milliseconds() -> None:
-    assert to_dict(StartRun(request=a_request("a", admitted_at=NOON)))["admitted_at"].endswith(
+    assert encode(StartRun(request=a_request("a", admitted_at=NOON)))["admitted_at"].endswith(
         ":00.000Z"
     )

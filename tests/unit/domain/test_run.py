@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from aos.domain.codec import decode, encode
 from aos.domain.runs.run import Run, RunStatus, Usage, request_digest, run_id_for
 from aos.domain.wire_time import from_wire_time, to_wire_time
 from aos.errors import ErrorInfo
@@ -61,15 +62,15 @@ def test_times_are_rfc_3339_in_utc_with_milliseconds() -> None:
 
 def test_the_run_object_has_the_contracts_fields_in_order() -> None:
     run = Run.from_request(a_request("a", metadata={"k": "v"}))
-    assert list(run.to_dict()) == RUN_OBJECT
-    assert run.to_dict() == {
+    assert list(encode(run)) == RUN_OBJECT
+    assert encode(run) == {
         **dict.fromkeys(RUN_OBJECT),
         "run_id": run.run_id,
         "agent_id": "ceo",
         "conversation_id": "chat",
         "status": "queued",
         "output": "",
-        "usage": Usage().to_dict(),
+        "usage": encode(Usage()),
         "metadata": {"k": "v"},
         "created_at": "2030-01-01T12:00:00.000Z",
     }
@@ -78,7 +79,7 @@ def test_the_run_object_has_the_contracts_fields_in_order() -> None:
 def test_an_error_on_the_wire_says_who_must_act() -> None:
     error = ErrorInfo(code="model_unavailable", message="away", details={"since": "noon"})
     run = Run.from_request(a_request("a")).end(RunStatus.FAILED, at=NOON, error=error)
-    assert run.to_dict()["error"] == {
+    assert encode(run)["error"] == {
         "code": "model_unavailable",
         "message": "away",
         "type": "retry",
@@ -94,7 +95,7 @@ def test_four_ways_to_end(status: RunStatus) -> None:
 
 
 def test_a_code_of_a_newer_version_is_read_after_a_rollback() -> None:
-    read = ErrorInfo.from_dict({"code": "from_the_future", "message": "no fuel", "type": "caller"})
+    read = decode(ErrorInfo, {"code": "from_the_future", "message": "no fuel", "type": "caller"})
     assert read == ErrorInfo(code="internal_error", message="from_the_future: no fuel")
 
 
@@ -106,4 +107,4 @@ def test_a_code_that_is_not_in_the_contract_cannot_be_raised() -> None:
 def test_usage_adds_up() -> None:
     total = Usage(input_tokens=1, output_tokens=2) + Usage(input_tokens=3, output_tokens=4)
     assert total == Usage(input_tokens=4, output_tokens=6)
-    assert total.to_dict() == {"input_tokens": 4, "output_tokens": 6, "total_tokens": 10}
+    assert encode(total) == {"input_tokens": 4, "output_tokens": 6, "total_tokens": 10}

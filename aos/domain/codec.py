@@ -1,0 +1,210 @@
+"""Encodes dataclasses as JSON objects and decodes them. Entry points: `encode`, `decode`.
+
+The dataclass declares the shape: its fields, in their order. A field with `init=False` is computed:
+written, not read. `OMITTED` as metadata: written only where it differs from its default. A class
+may define `after_encode(self, raw)` and `before_decode(cls, raw)`, which return the object in its
+other form. The classes of a union are told apart by their field `type`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from aos.domain.wire_time import to_wire_time
+
+T = TypeVar("T")
+Step: typing.TypeAlias = Callable[[Any], Any]
+OMITTED = {"omitted": True}
+_ABSENT = object()
+_AT_ONCE = {str: str, str | None: str, int: int, int | None: int, bool: bool, dict[str, Any]: dict}
+"""Types of fields whose value is taken as it is where JSON has this type; for speed."""
+_NAMES = {str: "a text", float: "a number", bool: "true or false"}
+
+
+class ShapeError(ValueError):
+    """A value that does not have the shape of its class; the message begins with the path."""
+
+
+def encode(value: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The dataclass as an object for `write_json`, without the named fields."""
+    kind: Any = type(value)
+    raw: dict[str, Any] = _codec(kind)[0](value)
+    return {name: raw[name] for name in raw if name not in without} if without else raw
+
+
+def decode(kind: Callable[..., T], raw: Any) -> T:
+    """The dataclass that the object holds; raises ShapeError.
+
+    Unknown fields are ignored. A field that is missing or null takes its default.
+    """
+    try:
+        value: T = _codec(kind)[1](raw)
+    except ShapeError as error:
+        raise ShapeError(f"{getattr(kind, '__name__', '')}{error}") from error
+    return value
+
+
+@cache
+def _codec(kind: Any) -> tuple[Step, Step]:
+    """How a value of this type is encoded, and how it is decoded."""
+    origin = typing.get_origin(kind) or kind
+    arms = [arm for arm in typing.get_args(kind) if arm is not types.NoneType]
+    if dataclasses.is_dataclass(kind):
+        return _object_encoder(kind), _object_decoder(kind)
+    if origin in (types.UnionType, typing.Union):
+        return _codec(arms[0]) if len(arms) == 1 else (encode, _union_decoder(arms))
+    if origin is tuple:
+        write, read = _codec(arms[0])
+        return list if write is _same else lambda items: [write(item) for item in items], _all(read)
+    if origin is typing.Literal:
+        return _same, _choice({arm: arm for arm in arms})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return attrgetter("value"), _choice({member.value: member for member in kind})
+    if kind is datetime:
+        return to_wire_time, _time
+    if kind is int:
+        return _same, _whole
+    exact = {Mapping: (dict,), float: (float, int)}.get(origin, (origin,))
+    wanted = _NAMES.get(origin, "an object")
+    return _same, lambda raw: raw if type(raw) in exact else _refuse(type(raw), wanted)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _refuse(raw: Any, wanted: str) -> typing.NoReturn:
+    shown = raw.__name__ if isinstance(raw, type) else repr(raw)[:80]
+    raise ShapeError(f" is not {wanted} but {shown}")
+
+
+def _choice(known: dict[Any, Any]) -> Step:
+    wanted = f"one of {', '.join(map(repr, known))}"
+    return lambda raw: known[raw] if type(raw) is str and raw in known else _refuse(raw, wanted)
+
+
+def _whole(raw: Any) -> int:
+    if type(raw) is float and raw.is_integer():  # a card may say 1000.0
+        return int(raw)
+    return raw if type(raw) is int else _refuse(type(raw), "a whole number")
+
+
+def _time(raw: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(raw)
+    except (TypeError, ValueError):
+        _refuse(raw, "a time")
+    return moment if moment.tzinfo else _refuse(raw, "a time with an offset")
+
+
+def _all(step: Step) -> Step:
+    def read(raw: Any) -> Any:
+        found: list[Any] = []
+        if not isinstance(raw, list):
+            _refuse(type(raw), "a list")
+        for item in raw:
+            try:
+                found.append(step(item))
+            except ShapeError as error:
+                raise ShapeError(f"[{len(found)}]{error}") from error
+        return tuple(found)
+
+    return read
+
+
+def _union_decoder(kinds: list[Any]) -> Step:
+    fields = [(f, kind) for kind in kinds for f in dataclasses.fields(kind)]
+    steps: dict[Any, Step] = {f.default: _codec(kind)[1] for f, kind in fields if f.name == "type"}
+
+    def read(raw: Any) -> Any:
+        name = raw.get("type") if isinstance(raw, dict) else None
+        step = steps.get(name) if isinstance(name, str) else None
+        return step(raw) if step else _refuse(name, f"of a known type ({', '.join(steps)})")
+
+    return read
+
+
+def _object_encoder(kind: Any) -> Step:
+    hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+    steps = {f"_{f.name}": _codec(hints[f.name])[0] for f in fields}
+    members = [_member(f.name, plain=steps[f"_{f.name}"] is _same) for f in fields]
+    write = _compiled(f"lambda value: {{{', '.join(members)}}}", steps)
+    omitted = [(f.name, f.default) for f in fields if f.metadata == OMITTED]
+    after = getattr(kind, "after_encode", None)
+
+    def write_present(value: Any) -> Any:
+        raw = write(value)
+        for name, default in omitted:
+            if getattr(value, name) == default:
+                del raw[name]
+        return raw if after is None else after(value, raw)
+
+    return write_present if omitted or after else write
+
+
+def _member(name: str, *, plain: bool) -> str:
+    value = f"value.{name}"
+    return f"{name!r}: {value if plain else f'None if {value} is None else _{name}({value})'}"
+
+
+def _object_decoder(kind: Any) -> Step:
+    hints, fields = typing.get_type_hints(kind), [f for f in dataclasses.fields(kind) if f.init]
+    readers = {f"_{f.name}": _field_reader(f, _codec(hints[f.name])[1]) for f in fields}
+    arguments = ", ".join(_argument(f, _AT_ONCE.get(hints[f.name])) for f in fields)
+    names = {**readers, "kind": kind, "absent": _ABSENT}
+    make = _compiled(f"lambda get: kind({arguments})", names)
+    before = getattr(kind, "before_decode", None)
+
+    def read(raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            _refuse(type(raw), "an object")
+        try:
+            return make((raw if before is None else before(raw)).get)
+        except ShapeError:
+            raise
+        except ValueError as error:  # of its `__post_init__`
+            raise ShapeError(f": {error}") from error
+
+    return read
+
+
+def _argument(field: dataclasses.Field[Any], exact: type | None) -> str:
+    """The argument of the constructor: most values need no reader."""
+    name = field.name
+    if field.default is None:
+        fits = f" or type(found) is {exact.__name__}" if exact else ""
+        return f"{name}=found if (found := get({name!r})) is None{fits} else _{name}(found)"
+    if exact:
+        test = f"type(found := get({name!r}, absent)) is {exact.__name__}"
+        return f"{name}=found if {test} else _{name}(found)"
+    return f"{name}=_{name}(get({name!r}, absent))"
+
+
+def _field_reader(field: dataclasses.Field[Any], step: Step) -> Step:
+    has_default = field.default is not dataclasses.MISSING
+    make = field.default_factory if not has_default else lambda: field.default
+
+    def read(raw: Any) -> Any:
+        if (raw is None or raw is _ABSENT) and make is not dataclasses.MISSING:
+            return make()
+        if raw is _ABSENT:
+            raise ShapeError(f" lacks {field.name}")
+        try:
+            return step(raw)
+        except ShapeError as error:
+            raise ShapeError(f".{field.name}{error}") from error
+
+    return read
+
+
+def _compiled(source: str, names: dict[str, Any]) -> Step:
+    """A function with all fields written out, as `dataclasses` does it; a loop takes longer."""
+    return typing.cast(Step, eval(source, names))

@@ -1,0 +1,73 @@
+"""Adds the fields that all commands have on the bus. Entry points: `CommandFields`, a base class of
+commands, and `RequestFields` of those that carry an admitted request."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from aos.domain.codec import ShapeError
+
+VERSION = 1
+BESIDE_REQUEST = ("owner", "admitted_at", "catalog_version")
+"""Fields of a request that the contract puts beside it."""
+
+
+class _Command(Protocol):
+    @property
+    def type(self) -> str: ...
+    @property
+    def command_id(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def conversation_id(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+class CommandFields:
+    """The common fields come first, then the command's own."""
+
+    __slots__ = ()
+
+    def after_encode(self: _Command, raw: dict[str, Any]) -> dict[str, Any]:
+        """The envelope."""
+        return {
+            "version": VERSION,
+            "type": self.type,
+            "command_id": self.command_id,
+            "run_id": self.run_id,
+            "conversation_id": self.conversation_id,
+            "attempt": self.attempt,
+            **raw,
+        }
+
+    @classmethod
+    def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """The envelope, if this version can read it."""
+        if raw.get("version", VERSION) != VERSION:
+            raise ShapeError(f": envelope version {raw['version']!r} is not {VERSION}")
+        return raw
+
+
+class RequestFields(CommandFields):
+    """`request` without the fields that stand beside it."""
+
+    __slots__ = ()
+
+    def after_encode(self: Any, raw: dict[str, Any]) -> dict[str, Any]:
+        """The envelope."""
+        request = raw.pop("request")
+        beside = {name: request.pop(name) for name in BESIDE_REQUEST}
+        return CommandFields.after_encode(self, {"request": request, **beside, **raw})
+
+    @classmethod
+    def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """The envelope with the whole request."""
+        raw = super().before_decode(raw)
+        request = raw.get("request")
+        if not isinstance(request, dict):
+            return raw
+        if missing := [name for name in BESIDE_REQUEST if name not in raw]:
+            raise ShapeError(f" lacks {', '.join(missing)}")
+        return {**raw, "request": request | {name: raw[name] for name in BESIDE_REQUEST}}
