@@ -78,7 +78,7 @@ def test_circles_are_found_apart_and_a_chain_is_none() -> None:
 
 def test_a_warm_get_of_a_run_is_followed_through_the_apps_of_this_checkout() -> None:
     found = count_passed_functions(REPOSITORY)
-    assert "domain/run.py" in {name.partition(":")[0] for name in found["names"]}
+    assert "domain/codec.py" in {name.partition(":")[0] for name in found["names"]}
     assert 0 < found["files_without_adapters"] <= found["files"] <= found["functions"]
     tree = SourceTree.read(REPOSITORY, ("aos",))
     files = {str(it.path.relative_to(REPOSITORY / "aos")) for it in tree.below("aos")}
