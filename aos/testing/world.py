@@ -131,6 +131,12 @@ class MemoryWorld(WiredServices):
         await self.settle()
         return await self.run(run_id, owner=owner)
 
+    async def cancel(self, run_id: str, *, owner: str = "local") -> Run:
+        """Ask for a run's cancellation and let everything happen; an ended run stays ended."""
+        await self.admissions.cancel(run_id, Caller(owner=owner))
+        await self.settle()
+        return await self.run(run_id, owner=owner)
+
     async def history(self, conversation_id: str) -> list[Message]:
         """A conversation's messages; raises Refused `conversation_not_found`."""
         page = await self.run_reader.list_messages(conversation_id, owner=None, limit=1_000_000)

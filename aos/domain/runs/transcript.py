@@ -1,4 +1,4 @@
-"""Makes of a history what every model endpoint accepts. Entry point: `well_formed`.
+"""Makes of a history what every model endpoint accepts. Entry point: `repair_history`.
 
 A conversation stays usable whatever happened in it: a run that was cancelled, timed out or failed
 between a call and its answer leaves questions without answers, calls without results and blank
@@ -17,18 +17,16 @@ NO_ANSWER = "(This question was not answered: the run ended before.)"
 NO_RESULT = "(This call has no result: the run ended before.)"
 WITHHELD = "(A message that the model endpoint's content filter refused is left out here.)"
 GO_ON = "(Go on.)"
+CUT_OFF = "(Earlier messages are left out.)"
 
 
-def well_formed(
-    history: Sequence[Message], *, run_id: str, withheld: Collection[str] = ()
-) -> list[Message]:
-    """The history as it is shown to a model; what run `run_id` said stays as it is.
+def repair_history(history: Sequence[Message], *, withheld: Collection[str] = ()) -> list[Message]:
+    """The history, the question in it, as it is shown to a model.
 
     `withheld` are the runs whose texts the endpoint's content filter refused: each is shown as one
     placeholder. Nothing is changed in what is kept; what is added says why it is there.
     """
-    shown = _answered(_without(history, withheld))
-    return list(_alternating(_begun(shown, run_id)))
+    return list(_alternating(_begun(_answered(_without(history, withheld)))))
 
 
 def _without(history: Sequence[Message], withheld: Collection[str]) -> list[Message]:
@@ -64,12 +62,14 @@ def _answered(history: Sequence[Message]) -> list[Message]:
     return shown
 
 
-def _begun(history: list[Message], run_id: str) -> list[Message]:
-    """Without what an earlier run said before the first question in the window."""
-    for place, message in enumerate(history):
-        if message.role == "user" or message.run_id == run_id:
+def _begun(history: list[Message]) -> list[Message]:
+    """From the first question on; where that is the last message, what is before it stays."""
+    for place, message in enumerate(history[:-1]):
+        if message.role == "user":
             return history[place:]
-    return []
+    if not history or history[0].role == "user":
+        return history
+    return [_filler("user", CUT_OFF, like=history[0]), *history]
 
 
 def _alternating(history: Iterable[Message]) -> Iterable[Message]:

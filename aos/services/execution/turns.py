@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
+from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
 from aos.domain.tools.offer import Offer, json_object
 from aos.domain.tools.tool import MessageCall
@@ -158,15 +159,20 @@ def _build_chat(
     """
     request = active.request
     recent = select_window(history, size=card.memory.window_messages, run_id=request.run_id)
-    question = ChatMessage(role="user", content=request.message)
+    question = Message(
+        sequence=0,  # it is only shown here
+        role="user",
+        content=request.message,
+        run_id=request.run_id,
+        created_at=active.started_at,
+    )
+    if not active.turns:
+        recent = [*recent, question]
+    elif not any(m.role == "user" and m.run_id == request.run_id for m in recent):
+        recent = [question, *recent]
     prompt = "\n\n".join((build_system_prompt(card), *offer.unavailable))
     system = ChatMessage(role="system", content=prompt)
-    messages = tuple(_chat_message(message) for message in recent)
-    if not active.turns:
-        return (system, *messages, question)
-    if any(m.role == "user" and m.run_id == request.run_id for m in recent):
-        return (system, *messages)
-    return (system, question, *messages)
+    return (system, *(_chat_message(message) for message in repair_history(recent)))
 
 
 def _chat_message(message: Message) -> ChatMessage:

@@ -176,6 +176,7 @@ async def test_the_next_run_reads_a_history_in_which_every_call_has_its_result()
         ("user", "Time?"),
         ("assistant", ""),
         ("tool", "noon in CET"),
+        ("assistant", "(This question was not answered: the run ended before.)"),
         ("user", "Hello?"),
     ]
 
@@ -231,7 +232,11 @@ async def test_a_window_never_begins_with_results_whose_call_is_cut() -> None:
     world = await a_world(TIME, "Noon.", "Bye.", card={"memory": {"window_messages": 2}})
     await world.ask("ceo", "Time?", conversation_id="c")
     await world.ask("ceo", "Bye?", conversation_id="c")
-    assert seen_by(world, 2) == [("assistant", "Noon."), ("user", "Bye?")]
+    assert seen_by(world, 2) == [
+        ("user", "(Earlier messages are left out.)"),
+        ("assistant", "Noon."),
+        ("user", "Bye?"),
+    ]
 
 
 async def test_a_server_that_failed_stops_nobody_and_the_model_is_told() -> None:
