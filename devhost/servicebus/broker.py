@@ -12,8 +12,8 @@ from devhost.amqp.performatives import Error
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.errors import BusError
+from devhost.servicebus.group_commit import GroupCommit
 from devhost.servicebus.policies import Policies
-from devhost.servicebus.turn import Turn
 
 MAX_MESSAGE_SIZE = 262_144
 """Bytes of one message, as in Azure's Standard tier."""
@@ -25,7 +25,7 @@ class Broker:
 
     namespace: Namespace
     policies: Policies
-    turn: Turn
+    commit: GroupCommit
     agenda: Agenda
     container_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     next_number: Callable[[], int] = field(default_factory=lambda: itertools.count(1).__next__)

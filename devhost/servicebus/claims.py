@@ -43,7 +43,7 @@ class Claims:
             return _refused(403, refusal.description)
         return _status(202, "Accepted")
 
-    def not_kept(self) -> Answer:
+    def not_stored(self) -> Answer:
         """See Node."""
         return _status(500, "Internal error.")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from devhost.servicebus.entities.intake import IntakeRules
-from devhost.servicebus.entities.queue import QueueRules
+from devhost.servicebus.entities.queue_state import QueueRules
 from devhost.servicebus.errors import BusError, ConfigError
 from devhost.servicebus.filters.actions import SqlAction
 from devhost.servicebus.filters.correlation import CorrelationFilter

@@ -30,7 +30,7 @@ class ClientConnection(Connection):
     """One client. It is in the set `connected` as long as its socket is open."""
 
     def __init__(self, broker: Broker, *, connected: set[ClientConnection]) -> None:
-        super().__init__(broker.container_id, LIMITS, plan_write=broker.turn.at_end)
+        super().__init__(broker.container_id, LIMITS, plan_write=broker.commit.at_end)
         self._broker = broker
         self._connected = connected
         self._grants = Grants(broker)

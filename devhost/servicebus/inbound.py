@@ -45,10 +45,10 @@ class InboundLink(Receiver):
         except BusError as refusal:
             self._answer(transfer, p.Rejected(self._broker.error(refusal)))
             return
-        self._broker.turn.after(lambda kept: self._answer_kept(transfer, kept))
+        self._broker.commit.after(lambda stored: self._answer_stored(transfer, stored))
 
-    def _answer_kept(self, transfer: p.Transfer, kept: bool) -> None:
-        if kept:
+    def _answer_stored(self, transfer: p.Transfer, stored: bool) -> None:
+        if stored:
             self._answer(transfer, p.Accepted())
             return
         refusal = BusError(INTERNAL_ERROR, "The message could not be stored.")

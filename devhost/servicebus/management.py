@@ -69,7 +69,7 @@ class Management:
         except DecodeError as error:
             return self._refusal(BusError(ARGUMENT_ERROR, f"The request is wrong: {error}."))
 
-    def not_kept(self) -> Answer:
+    def not_stored(self) -> Answer:
         """See Node."""
         return self._refusal(BusError(INTERNAL_ERROR, "The change could not be stored."))
 

@@ -166,8 +166,8 @@ def _cancel_scheduled(call: Call) -> tuple[int, Any]:
 
 
 def _get_session_state(call: Call) -> tuple[int, Any]:
-    lane = call.queue.sessions.owned(call.get("session-id", str), call.link_name)
-    return 200, {"session-state": lane.state}
+    backlog = call.queue.sessions.owned(call.get("session-id", str), call.link_name)
+    return 200, {"session-state": backlog.state}
 
 
 def _set_session_state(call: Call) -> tuple[int, Any]:

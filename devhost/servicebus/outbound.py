@@ -10,9 +10,9 @@ from devhost.amqp.sender import Sender
 from devhost.amqp.session import Session
 from devhost.amqp.types import Described, Symbol
 from devhost.servicebus.broker import Broker
-from devhost.servicebus.entities.message import Held, Lock, Message
+from devhost.servicebus.entities.backlog import Held, Lock, Receiver
+from devhost.servicebus.entities.message import Message
 from devhost.servicebus.entities.queue import Queue
-from devhost.servicebus.entities.receiver import Receiver
 from devhost.servicebus.entities.settlement import settle
 from devhost.servicebus.errors import (
     INTERNAL_ERROR,
@@ -62,7 +62,7 @@ class OutboundLink(Sender):
         self._draining = bool(flow.drain)
         self._queue.want(self._receiver, self.read_credit(flow))
         if flow.drain:
-            self._broker.turn.after(self._end_drain)
+            self._broker.commit.after(self._end_drain)
         elif flow.echo:
             self.send_credit(self._receiver.credit)
 
@@ -77,8 +77,10 @@ class OutboundLink(Sender):
                 self._answer(delivery_id, p.Rejected(self._broker.error(refusal)))
             return
         if not disposition.settled:
-            self._broker.turn.after(
-                lambda kept: self._answer(delivery_id, echo(state) if kept else self._not_kept())
+            self._broker.commit.after(
+                lambda stored: self._answer(
+                    delivery_id, echo(state) if stored else self._make_store_error()
+                )
             )
 
     def on_ended(self, error: p.Error | None) -> None:
@@ -111,11 +113,11 @@ class OutboundLink(Sender):
             self.session.refuse(self._attach, self._broker.error(refusal))
 
     def _granted(self) -> None:
-        lane, source = self._receiver.lane, self._attach.source
-        assert lane is not None
+        backlog, source = self._receiver.backlog, self._attach.source
+        assert backlog is not None
         assert isinstance(source, p.Source)
-        filters = {**(source.filter or {}), Symbol(SESSION_FILTER): lane.session_id}
-        ticks = _DOTNET_EPOCH_TICKS + lane.locked_until_ms * 10_000
+        filters = {**(source.filter or {}), Symbol(SESSION_FILTER): backlog.session_id}
+        ticks = _DOTNET_EPOCH_TICKS + backlog.locked_until_ms * 10_000
         self._answer_attach(
             source._replace(filter=filters), {Symbol("com.microsoft:locked-until-utc"): ticks}
         )
@@ -139,7 +141,7 @@ class OutboundLink(Sender):
         refusal = BusError(SESSION_LOCK_LOST, "The session lock has expired: accept it again.")
         self.session.close_link(self, self._broker.error(refusal))
 
-    def _end_drain(self, kept: bool) -> None:
+    def _end_drain(self, stored: bool) -> None:
         """Use up the credit that is left: everything that could be sent for a drain is sent."""
         if self._open and self._draining:
             self.count(self._receiver.credit)
@@ -150,6 +152,6 @@ class OutboundLink(Sender):
         if self._open:
             self.session.send(p.Disposition(False, delivery_id, None, True, state))
 
-    def _not_kept(self) -> p.Rejected:
+    def _make_store_error(self) -> p.Rejected:
         refusal = BusError(INTERNAL_ERROR, "The settlement could not be stored.")
         return p.Rejected(self._broker.error(refusal))

@@ -41,7 +41,7 @@ class Node(Protocol):
         """The answer, to be sent once what it says is kept. Refusals are answers too."""
         ...
 
-    def not_kept(self) -> Answer:
+    def not_stored(self) -> Answer:
         """What to say instead if it could not be kept."""
         ...
 
@@ -69,7 +69,7 @@ class RequestLink(Receiver):
             self._answer(payload)
         number = transfer.delivery_id
         if not transfer.settled and number is not None:
-            self._broker.turn.after(lambda kept: self.session.settle(number, p.Accepted()))
+            self._broker.commit.after(lambda stored: self.session.settle(number, p.Accepted()))
 
     def _answer(self, payload: bytes) -> None:
         try:
@@ -78,12 +78,12 @@ class RequestLink(Receiver):
             return  # the address for the answer cannot be read either
         answer = self._node.answer(Request(application, body))
 
-        def send(kept: bool) -> None:
+        def send(stored: bool) -> None:
             link = _find_reply_link(self.session, self._node_name, properties.reply_to)
             if link is not None:
-                link.answer(properties.message_id, answer if kept else self._node.not_kept())
+                link.answer(properties.message_id, answer if stored else self._node.not_stored())
 
-        self._broker.turn.after(send)
+        self._broker.commit.after(send)
 
 
 class ReplyLink(QueuedSender):

@@ -1,4 +1,4 @@
-"""How do the parts become a running Service Bus?"""
+"""Runs a Service Bus in this event loop. Entry point: `Server.start`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from devhost.servicebus.broker import Broker
 from devhost.servicebus.config import NamespaceConfig
 from devhost.servicebus.connection import ClientConnection
 from devhost.servicebus.entities.namespace import Namespace
+from devhost.servicebus.group_commit import GroupCommit
 from devhost.servicebus.http_port import MAX_HEAD_BYTES, answer_http
 from devhost.servicebus.policies import Policies
 from devhost.servicebus.store import NoStore, Store
-from devhost.servicebus.turn import Turn
 
 STOP_TIMEOUT_SECONDS = 1.0
 _BACKLOG = 512
@@ -42,22 +42,25 @@ class Server:
         self._store: Store | None = None
         self._agenda = Agenda()
         self._timer: asyncio.TimerHandle | None = None
-        self._turn: Turn | None = None
+        self._commit: GroupCommit | None = None
         self.message_count = 0
         """How many messages were there when it started."""
 
     async def start(self) -> tuple[int, int | None]:
-        """Load what is kept, then listen; the ports. Raises StoreError, OSError (port busy)."""
+        """Load the stored messages, then listen. Returns the ports.
+
+        Raises StoreError, OSError (a port is in use).
+        """
         loop = asyncio.get_running_loop()
         self._store = Store(self._data) if self._data is not None else None
-        turn = self._turn = Turn(self._store or NoStore(), call_soon=loop.call_soon)
-        namespace = Namespace(self._config, journal=turn, agenda=self._agenda)
+        commit = self._commit = GroupCommit(self._store or NoStore(), call_soon=loop.call_soon)
+        namespace = Namespace(self._config, journal=commit, agenda=self._agenda)
         if self._store is not None:
             self.message_count = self._store.load(namespace)
         broker = Broker(
             namespace=namespace,
             policies=Policies(self._config.policies),
-            turn=turn,
+            commit=commit,
             agenda=self._agenda,
         )
         self._agenda.on_earlier = self._plan
@@ -79,13 +82,13 @@ class Server:
         return numbers[0], numbers[1] if len(numbers) > 1 else None
 
     async def stop(self) -> None:
-        """Take leave of every client, write back the database, let the ports go."""
+        """Close every connection, write back the database, close the ports."""
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
             connection.close_for_shutdown()
-        if self._turn is not None:
-            self._turn.flush()
+        if self._commit is not None:
+            self._commit.flush()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 for connection in list(self._connections):

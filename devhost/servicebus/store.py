@@ -18,9 +18,9 @@ from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.entities.queue import Queue
 from devhost.servicebus.entities.records import (
     CounterMoved,
-    Gone,
     IdSeen,
-    Kept,
+    MessageRemoved,
+    MessageStored,
     Record,
     RulesChanged,
     SessionStateSet,
@@ -108,9 +108,9 @@ class Store:
     def _keep(self, record: Record) -> None:
         execute = self._database.execute
         match record:
-            case Kept(path, message):
+            case MessageStored(path, message):
                 execute(_KEEP, _row(self._key(path, message.sequence), message))
-            case Gone(path, sequence):
+            case MessageRemoved(path, sequence):
                 execute("DELETE FROM messages WHERE key=?", (self._key(path, sequence),))
             case IdSeen(path, message_id, until_ms):
                 row = (self._numbers[path], message_id, until_ms)
@@ -189,7 +189,7 @@ class Store:
         def load(path: str, row: tuple[str, bytes, int]) -> None:
             queue = _entity(namespace, path)
             if isinstance(queue, Queue) and queue.rules.requires_session:
-                queue.sessions.load_state(queue.lane(row[0]), row[1], row[2])
+                queue.sessions.load_state(queue.backlog_of(row[0]), row[1], row[2])
 
         self._each("SELECT entity, session_id, state, set_ms FROM sessions", namespace, load)
 

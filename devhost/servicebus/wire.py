@@ -12,13 +12,8 @@ from devhost.amqp.encode import encode_value
 from devhost.amqp.errors import DecodeError
 from devhost.amqp.message import DATA, DELIVERY_ANNOTATIONS
 from devhost.amqp.types import Symbol
-from devhost.servicebus.entities.message import (
-    Content,
-    Lock,
-    Message,
-    annotations_section,
-    read_content,
-)
+from devhost.servicebus.entities.backlog import Lock
+from devhost.servicebus.entities.message import Content, Message, annotations_section, read_content
 from devhost.servicebus.entities.settlement import (
     DESCRIPTION,
     REASON,

@@ -9,9 +9,10 @@ import heapq
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from devhost.servicebus.entities.message import Held, Lock, Message, State
+from devhost.servicebus.entities.backlog import Held, Lock
+from devhost.servicebus.entities.message import Message, State
 from devhost.servicebus.entities.queue import Queue
-from devhost.servicebus.entities.records import Gone
+from devhost.servicebus.entities.records import MessageRemoved
 from devhost.servicebus.entities.settlement import Outcome, check_lock, settle
 from devhost.servicebus.entities.topic import Topic
 from devhost.servicebus.errors import (
@@ -72,10 +73,10 @@ def receive_deferred(
     if not delete:
         return [(held.message, queue.lock(held, owner)) for held in chosen]
     for held in chosen:
-        queue.journal.write(Gone(queue.path, held.message.sequence))
+        queue.journal.write(MessageRemoved(queue.path, held.message.sequence))
 
-    def deleted(kept: bool) -> None:
-        for held in chosen if kept else ():
+    def deleted(stored: bool) -> None:
+        for held in chosen if stored else ():
             queue.remove(held)
 
     queue.journal.after(deleted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from devhost.servicebus.entities.message import Held, Lock
+from devhost.servicebus.entities.backlog import Held, Lock
 
 
 class LockEnds:

@@ -1,15 +1,14 @@
 """Holds a message while the Service Bus has it. Entry point: `read_content`.
 
-`Content` is what the sender gave, kept byte for byte; `Message` adds what the entity says of it;
-`Held` is its mutable place in a queue, with the `Lock` that a receiver has on it.
+`Content` is what the sender gave, byte for byte; `Message` adds what the entity says of it.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devhost.amqp import message as sections
 from devhost.amqp.encode import append_value
@@ -17,10 +16,6 @@ from devhost.amqp.errors import AmqpError, EncodeError
 from devhost.amqp.message import Header, Properties
 from devhost.amqp.types import Symbol
 from devhost.servicebus.errors import DECODE_ERROR, BusError
-
-if TYPE_CHECKING:
-    from devhost.servicebus.entities.lane import Lane
-    from devhost.servicebus.entities.receiver import Receiver
 
 SCHEDULED_TIME = "x-opt-scheduled-enqueue-time"
 _OURS = frozenset(
@@ -170,34 +165,3 @@ class Message:
     def session_id(self) -> str | None:
         """The session it belongs to."""
         return self.content.properties.group_id
-
-
-@dataclass(slots=True, eq=False)
-class Lock:
-    """A receiver's right to one message, until a time; `tag` is also the delivery tag."""
-
-    tag: bytes
-    until_ms: int
-    receiver: Receiver | None
-    settling: bool = False
-    """A settlement waits for the disk."""
-
-    @property
-    def token(self) -> uuid.UUID:
-        """The lock token: the tag, read in .NET's byte order."""
-        return uuid.UUID(bytes_le=self.tag)
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """A message's place in a queue."""
-
-    message: Message
-    lane: Lane
-    lock: Lock | None = field(default=None)
-    ready: bool = False
-    """It waits in its lane for a receiver."""
-    gone: bool = False
-
-    def __lt__(self, other: Held) -> bool:
-        return self.message.sequence < other.message.sequence

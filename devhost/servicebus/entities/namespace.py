@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.config import NamespaceConfig
 from devhost.servicebus.entities.intake import IntakeRules
-from devhost.servicebus.entities.queue import Queue, QueueRules
+from devhost.servicebus.entities.queue import Queue
+from devhost.servicebus.entities.queue_state import QueueRules
 from devhost.servicebus.entities.records import Journal
 from devhost.servicebus.entities.topic import Subscription, Topic
 

@@ -14,7 +14,7 @@ from devhost.servicebus.entities.message import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class MessageStored:
     """A message is new in an entity, or has changed there."""
 
     entity: str
@@ -22,7 +22,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class MessageRemoved:
     """A message has left an entity."""
 
     entity: str
@@ -65,7 +65,9 @@ class RulesChanged:
     rules: bytes
 
 
-Record: TypeAlias = Kept | Gone | CounterMoved | IdSeen | SessionStateSet | RulesChanged
+Record: TypeAlias = (
+    MessageStored | MessageRemoved | CounterMoved | IdSeen | SessionStateSet | RulesChanged
+)
 
 
 class Journal(Protocol):

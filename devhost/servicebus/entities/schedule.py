@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 
 from devhost.servicebus.entities.message import Message
-from devhost.servicebus.entities.records import Gone, Journal
+from devhost.servicebus.entities.records import Journal, MessageRemoved
 from devhost.servicebus.errors import MESSAGE_NOT_FOUND, BusError
 
 _SLACK = 64
@@ -55,10 +55,10 @@ def cancel_scheduled(
     if missing:
         raise BusError(MESSAGE_NOT_FOUND, f"No scheduled message has the number {missing[0]}.")
     for number in sequences:
-        journal.write(Gone(path, number))
+        journal.write(MessageRemoved(path, number))
 
-    def cancelled(kept: bool) -> None:
-        for number in sequences if kept else ():
+    def cancelled(stored: bool) -> None:
+        for number in sequences if stored else ():
             schedule.remove(number)
 
     journal.after(cancelled)

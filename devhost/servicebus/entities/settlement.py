@@ -1,20 +1,19 @@
-"""What becomes of a message that a receiver has had?
+"""Settles messages: completes, abandons, defers, dead-letters, releases. Entry point: `settle`.
 
-Completed, abandoned, deferred, dead-lettered, or given back by a lock that ended.
+Also counts a delivery when a lock ends, and removes messages whose time to live is over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from devhost.servicebus.entities.message import Held, Lock, Message, State
-from devhost.servicebus.entities.records import Gone, Kept
+from devhost.servicebus.entities.backlog import Backlog, Held, Lock
+from devhost.servicebus.entities.message import Message, State
+from devhost.servicebus.entities.queue_state import QueueState
+from devhost.servicebus.entities.records import MessageRemoved, MessageStored
 from devhost.servicebus.errors import MESSAGE_LOCK_LOST, NOT_ALLOWED, SESSION_LOCK_LOST, BusError
-
-if TYPE_CHECKING:
-    from devhost.servicebus.entities.queue import Queue
 
 REASON, DESCRIPTION = "DeadLetterReason", "DeadLetterErrorDescription"
 EXPIRED = {
@@ -65,32 +64,32 @@ class _Change:
     dead: bool = False
 
 
-def settle(queue: Queue, held: Held, lock: Lock, outcome: Outcome) -> None:
-    """Settle a message; true once the journal has kept it. Raises BusError: the lock is lost."""
+def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
+    """Settle a message, with effect when it is stored. Raises BusError: the lock is lost."""
     check_lock(queue, held, lock)
     if isinstance(outcome, Released):
         queue.unlock(held)
-        queue.put_back(held)
+        put_back(queue, held)
         return
     change = _change(queue, held.message, outcome)
     lock.settling = True
     _write(queue, held.message, change)
 
-    def settled(kept: bool) -> None:
+    def on_stored(stored: bool) -> None:
         lock.settling = False
-        if kept and held.lock is lock:
+        if stored and held.lock is lock:
             _apply(queue, held, change)
         elif held.lock is lock and not queue.rules.requires_session:
             queue.watch(held, lock)
 
-    queue.journal.after(settled)
+    queue.journal.after(on_stored)
 
 
-def check_lock(queue: Queue, held: Held, lock: Lock) -> None:
+def check_lock(queue: QueueState, held: Held, lock: Lock) -> None:
     """Raise BusError unless the lock still holds."""
     if held.lock is lock and not lock.settling:
         if queue.rules.requires_session:
-            if held.lane.owner is not None and held.lane.owner is lock.receiver:
+            if held.backlog.owner is not None and held.backlog.owner is lock.receiver:
                 return
         elif lock.until_ms > queue.agenda.now_ms():
             return
@@ -104,40 +103,62 @@ def check_lock(queue: Queue, held: Held, lock: Lock) -> None:
     )
 
 
-def count_delivery(queue: Queue, held: Held) -> None:
+def count_delivery(queue: QueueState, held: Held) -> None:
     """A lock ended by itself: one more delivery, and the message waits again."""
     queue.unlock(held)
     change = _back(queue, held.message, {})
     _write(queue, held.message, change)
 
-    def counted(kept: bool) -> None:
+    def on_stored(stored: bool) -> None:
         if held.gone:
             return
-        if kept or not change.dead:
+        if stored or not change.dead:
             _apply(queue, held, change)
         else:
-            queue.put_back(held)
+            put_back(queue, held)
 
-    queue.journal.after(counted)
+    queue.journal.after(on_stored)
 
 
-def expire(queue: Queue, held: Held) -> None:
+def expire(queue: QueueState, held: Held) -> None:
     """A message's time to live is over."""
     held.ready = False
     dead = queue.rules.dead_letter_on_expiry and queue.dead_letters is not None
     change = _Change(_dead(held.message, EXPIRED), dead=True) if dead else _Change(None)
     _write(queue, held.message, change)
 
-    def expired(kept: bool) -> None:
-        if kept and not held.gone:
+    def on_stored(stored: bool) -> None:
+        if stored and not held.gone:
             _apply(queue, held, change)
         elif not held.gone and held.message.state is State.ACTIVE:
-            held.lane.push(held)
+            held.backlog.push(held)
 
-    queue.journal.after(expired)
+    queue.journal.after(on_stored)
 
 
-def _change(queue: Queue, message: Message, outcome: Outcome) -> _Change:
+def put_back(queue: QueueState, held: Held) -> None:
+    """An active message waits again, a deferred one stays aside, an expired one goes."""
+    expires_ms = held.message.expires_ms
+    if held.gone:
+        return
+    if expires_ms is not None and expires_ms <= queue.agenda.now_ms():
+        expire(queue, held)
+    elif held.message.state is State.ACTIVE:
+        held.backlog.push(held)
+        queue.serve(held.backlog)
+
+
+def first_ready(queue: QueueState, backlog: Backlog) -> Held | None:
+    """The backlog's next message that has not expired; expired ones are put away."""
+    while (held := backlog.first()) is not None:
+        expires_ms = held.message.expires_ms
+        if expires_ms is None or expires_ms > queue.agenda.now_ms():
+            return held
+        expire(queue, held)
+    return None
+
+
+def _change(queue: QueueState, message: Message, outcome: Outcome) -> _Change:
     match outcome:
         case Abandoned(properties):
             return _back(queue, message, properties)
@@ -155,7 +176,7 @@ def _change(queue: Queue, message: Message, outcome: Outcome) -> _Change:
             return _Change(None)
 
 
-def _back(queue: Queue, message: Message, properties: Mapping[Any, Any]) -> _Change:
+def _back(queue: QueueState, message: Message, properties: Mapping[Any, Any]) -> _Change:
     count = message.delivery_count + 1
     content = message.content.with_properties(dict(properties))
     message = replace(message, content=content, delivery_count=count)
@@ -174,15 +195,15 @@ def _dead(message: Message, properties: Mapping[Any, Any]) -> Message:
     return replace(message, content=content, state=State.ACTIVE, expires_ms=None)
 
 
-def _write(queue: Queue, message: Message, change: _Change) -> None:
+def _write(queue: QueueState, message: Message, change: _Change) -> None:
     if change.message is None or change.dead:
-        queue.journal.write(Gone(queue.path, message.sequence))
+        queue.journal.write(MessageRemoved(queue.path, message.sequence))
     if change.message is not None:
         place = queue.dead_letters if change.dead and queue.dead_letters else queue
-        queue.journal.write(Kept(place.path, change.message))
+        queue.journal.write(MessageStored(place.path, change.message))
 
 
-def _apply(queue: Queue, held: Held, change: _Change) -> None:
+def _apply(queue: QueueState, held: Held, change: _Change) -> None:
     if change.message is None:
         queue.remove(held)
     elif change.dead and queue.dead_letters is not None:
@@ -191,4 +212,4 @@ def _apply(queue: Queue, held: Held, change: _Change) -> None:
     else:
         queue.unlock(held)
         held.message = change.message
-        queue.put_back(held)
+        put_back(queue, held)

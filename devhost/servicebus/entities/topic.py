@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from devhost.amqp.errors import EncodeError
 from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.entities.backlog import Held
 from devhost.servicebus.entities.intake import Intake, IntakeRules
-from devhost.servicebus.entities.message import Content, Held, Message, State
+from devhost.servicebus.entities.message import Content, Message, State
 from devhost.servicebus.entities.queue import RETRY_MS, Queue
-from devhost.servicebus.entities.records import Gone, Journal, Kept, RulesChanged
+from devhost.servicebus.entities.records import Journal, MessageRemoved, MessageStored, RulesChanged
 from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.entities.settlement import DESCRIPTION, REASON
 from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, ActionError, BusError
@@ -81,8 +82,8 @@ class Subscription:
         encoded = encode_rules(list(rules.values()))
         self.queue.journal.write(RulesChanged(self.queue.path, self._configured, encoded))
 
-        def changed(kept: bool) -> None:
-            if not kept:
+        def changed(stored: bool) -> None:
+            if not stored:
                 self.rules = before
 
         self.queue.journal.after(changed)
@@ -113,12 +114,14 @@ class Topic:
                 fresh.append(content)
                 message = self.intake.stamp(content)
                 if message.state is State.SCHEDULED:
-                    self.journal.write(Kept(self.path, message))
+                    self.journal.write(MessageStored(self.path, message))
                     later.append(message)
                 else:
                     self._copy(message)
             numbers.append(self.intake.last_sequence)
-        self.journal.after(lambda kept: self.take_in(later) if kept else self.intake.forget(fresh))
+        self.journal.after(
+            lambda stored: self.take_in(later) if stored else self.intake.forget(fresh)
+        )
         return numbers
 
     def take_in(self, messages: Sequence[Message]) -> None:
@@ -138,9 +141,9 @@ class Topic:
     def _tick(self) -> None:
         waiting = self.schedule.take_due(self.agenda.now_ms())
         for message in waiting:
-            self.journal.write(Gone(self.path, message.sequence))
+            self.journal.write(MessageRemoved(self.path, message.sequence))
             self._copy(self.intake.activate(message))
         due_ms = self.agenda.now_ms() + RETRY_MS
         later = [replace(message, due_ms=due_ms) for message in waiting]
         if waiting:
-            self.journal.after(lambda kept: None if kept else self.take_in(later))
+            self.journal.after(lambda stored: None if stored else self.take_in(later))

@@ -49,7 +49,7 @@ def test_the_service_bus_needs_the_codec_alone() -> None:
         ("entities/*.py", ("asyncio", "sqlite3", "devhost.amqp.frames", "devhost.amqp.perf")),
         ("filters/*.py", ("asyncio", "sqlite3", "devhost.amqp.frames", "devhost.amqp.perf")),
         ("store.py", ("asyncio", "devhost.amqp")),
-        ("turn.py", ("asyncio", "sqlite3", "devhost.amqp")),
+        ("group_commit.py", ("asyncio", "sqlite3", "devhost.amqp")),
         ("connection.py", ("sqlite3", "devhost.servicebus.store", "devhost.servicebus.entities")),
         ("*bound.py", ("sqlite3", "devhost.servicebus.store")),
     ],

@@ -133,7 +133,7 @@ def test_locks_stay_when_the_receiver_leaves() -> None:
     lock = client.got[0][2]
     assert lock is not None
     browse.settle_by_token(bus.queue("q"), [lock.tag], Completed())
-    bus.turn.flush()
+    bus.commit.flush()
     bus.pass_time(20_000)
     assert other.got == []
 
@@ -168,7 +168,7 @@ def test_deferred_messages_come_by_number_only_and_stay_deferred_when_abandoned(
         got = browse.receive_deferred(
             queue, numbers, delete=delete, session_id=None, receiver_name=None
         )
-        bus.turn.flush()
+        bus.commit.flush()
         return [got[0][0], got[0][1]]
 
     with pytest.raises(BusError) as refusal:
@@ -177,7 +177,7 @@ def test_deferred_messages_come_by_number_only_and_stay_deferred_when_abandoned(
     message, lock = receive(1)
     assert message.delivery_count == 1  # type: ignore[attr-defined]
     browse.settle_by_token(queue, [lock.tag], Abandoned())  # type: ignore[attr-defined]
-    bus.turn.flush()
+    bus.commit.flush()
     assert client.bodies == ["a", "b"]
     assert queue.messages[1].message.state is State.DEFERRED
     receive(1, delete=True)
@@ -242,7 +242,7 @@ def test_a_cancelled_schedule_never_comes_and_an_unknown_one_is_refused() -> Non
     bus = world()
     numbers = bus.send("q", content("a", schedule_ms=START_MS + 10_000))
     bus.queue("q").cancel_scheduled(numbers)
-    bus.turn.flush()
+    bus.commit.flush()
     with pytest.raises(BusError) as refusal:
         bus.queue("q").cancel_scheduled(numbers)
     assert refusal.value.condition == MESSAGE_NOT_FOUND
@@ -266,8 +266,8 @@ def test_nobody_sees_a_message_that_the_disk_did_not_take_and_it_may_come_again(
     told: list[bool] = []
     bus.disk.broken = True
     bus.queue("q").send([content("a")])
-    bus.turn.after(told.append)
-    bus.turn.flush()
+    bus.commit.after(told.append)
+    bus.commit.flush()
     assert (told, client.got) == ([False], [])
     bus.disk.broken = False
     bus.send("q", content("a"))
@@ -301,7 +301,7 @@ def test_what_arrives_together_is_one_commit() -> None:
     bus = world()
     for n in range(50):
         bus.queue("q").send([content(str(n))])
-    bus.turn.flush()
+    bus.commit.flush()
     assert bus.disk.commits == 1
 
 

@@ -63,8 +63,8 @@ class Story:
         due_ms = self.world.now_ms + 3_000 if self.dice.random() < 0.1 else None
         entity = self.world.queue(self.path)
         entity.send([content(b, group_id=session_id, schedule_ms=due_ms) for b in bodies])
-        self.world.turn.after(lambda kept: self.accepted.update(bodies if kept else ()))
-        self.world.turn.flush()
+        self.world.commit.after(lambda stored: self.accepted.update(bodies if stored else ()))
+        self.world.commit.flush()
 
     def receive(self) -> None:
         credit = self.dice.randrange(1, 4)
@@ -86,7 +86,7 @@ class Story:
             return
         if isinstance(outcome, Completed) and not broken:
             self.completed[body] += 1
-        if client.receiver.lane is not None:
+        if client.receiver.backlog is not None:
             client.want(self.dice.randrange(1, 3))
 
     def leave(self) -> None:
@@ -112,7 +112,7 @@ class Story:
         self.world.pass_time(30_000)
         bodies: Counter[str] = Counter()
         for path in (self.path, f"{self.path}/$deadletterqueue"):
-            for session_id in [*self.world.queue(path).lanes]:
+            for session_id in [*self.world.queue(path).backlogs]:
                 client = (
                     self.world.plain(path, credit=10_000)
                     if session_id is None

@@ -87,7 +87,7 @@ def test_what_is_settled_as_the_link_closes_is_settled() -> None:
     assert lock is not None
     browse.settle_by_token(bus.queue("s"), [lock.tag], Completed())
     bus.queue("s").detach(first.receiver)
-    bus.turn.flush()
+    bus.commit.flush()
     assert waiting.bodies == ["2"]
     assert held.gone
 
@@ -160,7 +160,7 @@ def test_nothing_is_left_of_a_session_without_messages_and_state() -> None:
         client = bus.session("s", credit=1)
         client.settle(0, Completed())
         client.leave()
-    assert bus.queue("s").lanes == {}
+    assert bus.queue("s").backlogs == {}
     assert bus.queue("s").locked == {}
 
 
@@ -180,12 +180,12 @@ def test_session_state_is_kept_and_sessions_are_listed() -> None:
     client = bus.session("s", "b", name="mine")
     sessions = bus.queue("s").sessions
     sessions.set_state("b", b"state", "mine")
-    bus.turn.flush()
+    bus.commit.flush()
     client.leave()
     assert sessions.list_sessions(None) == ["a", "b"]
     assert sessions.list_sessions(START_MS - 1) == ["b"]
     assert sessions.list_sessions(START_MS) == []
-    assert bus.session("s", "b").receiver.lane is not None
+    assert bus.session("s", "b").receiver.backlog is not None
     assert sessions.owned("b", None).state == b"state"
 
 

@@ -87,7 +87,7 @@ def test_sessions_are_available_at_once_and_keep_their_state(tmp_path: Path) -> 
     bus.send("s", content("1", group_id="a"), content("2", group_id="a"))
     client = bus.session("s", "a", credit=1)
     bus.queue("s").sessions.set_state("a", b"half", None)
-    bus.turn.flush()
+    bus.commit.flush()
     assert client.bodies == ["1"]
     bus = restart(bus, tmp_path / "bus.db")
     client = bus.session("s", credit=9)
@@ -117,7 +117,7 @@ def test_rules_changed_at_run_time_are_kept_until_the_configuration_changes(
     assert place is not None
     assert place.subscription is not None
     place.subscription.add_rule(Rule(name="more", filter=SqlFilter("1=1")))
-    bus.turn.flush()
+    bus.commit.flush()
     bus = restart(bus, tmp_path / "bus.db")
     assert names(bus) == ["$default", "more"]
     bus.close()
@@ -145,8 +145,8 @@ def test_a_commit_that_fails_keeps_none_of_it(tmp_path: Path) -> None:
     told: list[bool] = []
     with full_disk(tmp_path / "bus.db"):
         bus.queue("q").send([content("small"), content("x" * 200_000)])
-        bus.turn.after(told.append)
-        bus.turn.flush()
+        bus.commit.after(told.append)
+        bus.commit.flush()
     assert told == [False]
     bus.send("q", content("after"))
     bus = restart(bus, tmp_path / "bus.db")

@@ -67,7 +67,7 @@ def test_a_schedule_lives_in_the_topic_until_its_time() -> None:
         content("b", schedule_ms=START_MS + 5_000),
     )
     bus.topic("t").cancel_scheduled([second])
-    bus.turn.flush()
+    bus.commit.flush()
     bus.pass_time(4_000)
     assert (client.got, list(bus.topic("t").schedule.messages)) == ([], [first])
     bus.pass_time(1_000)

@@ -11,16 +11,16 @@ from devhost.amqp import message as m
 from devhost.amqp.types import Symbol, Timestamp
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.config import parse_config
-from devhost.servicebus.entities.message import Content, Held, Lock, Message, read_content
+from devhost.servicebus.entities.backlog import Held, Lock, Receiver
+from devhost.servicebus.entities.message import Content, Message, read_content
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.entities.queue import Queue
-from devhost.servicebus.entities.receiver import Receiver
 from devhost.servicebus.entities.records import Record
 from devhost.servicebus.entities.settlement import Outcome, settle
 from devhost.servicebus.entities.topic import Topic
 from devhost.servicebus.errors import StoreError
+from devhost.servicebus.group_commit import GroupCommit
 from devhost.servicebus.store import Store
-from devhost.servicebus.turn import Turn
 
 START_MS = 1_800_000_000_000
 
@@ -85,18 +85,18 @@ class Client:
 
     def want(self, credit: int) -> Client:
         self.queue.want(self.receiver, credit)
-        self.world.turn.flush()
+        self.world.commit.flush()
         return self
 
     def settle(self, index: int, outcome: Outcome) -> None:
         _, held, lock = self.got[index]
         assert lock is not None
         settle(self.queue, held, lock, outcome)
-        self.world.turn.flush()
+        self.world.commit.flush()
 
     def leave(self) -> None:
         self.queue.detach(self.receiver)
-        self.world.turn.flush()
+        self.world.commit.flush()
 
 
 class World:
@@ -116,11 +116,11 @@ class World:
         self.agenda = Agenda(now_ms=lambda: self.now_ms)
         self.disk = Disk(Store(data) if data else None)
         self._soon: list[Callable[[], None]] = []
-        self.turn = Turn(self.disk, call_soon=self._soon.append)
+        self.commit = GroupCommit(self.disk, call_soon=self._soon.append)
         config = parse_config(
             {"UserConfig": {"Namespaces": [{"Queues": named_queues, "Topics": named_topics}]}}
         )
-        self.namespace = Namespace(config, journal=self.turn, agenda=self.agenda)
+        self.namespace = Namespace(config, journal=self.commit, agenda=self.agenda)
         self.loaded = self.disk.store.load(self.namespace) if self.disk.store else 0
 
     def queue(self, path: str) -> Queue:
@@ -139,18 +139,18 @@ class World:
         place = self.namespace.find(path)
         assert place is not None
         numbers = place.entity.send(contents)
-        self.turn.flush()
+        self.commit.flush()
         return numbers
 
     def pass_time(self, ms: int) -> None:
-        """Turn the clock, stopping wherever something is due."""
+        """GroupCommit the clock, stopping wherever something is due."""
         end_ms = self.now_ms + ms
         while (due_ms := self.agenda.next_due_ms) is not None and due_ms <= end_ms:
             self.now_ms = max(self.now_ms, due_ms)
             self.agenda.run_due()
-            self.turn.flush()
+            self.commit.flush()
         self.now_ms = end_ms
-        self.turn.flush()
+        self.commit.flush()
 
     def client(self, path: str, *, deletes: bool = False, name: str = "link") -> Client:
         """A receiver that has not asked for anything yet."""
@@ -159,7 +159,7 @@ class World:
         receiver = client.receiver
         receiver.deliver = lambda message, held, lock: client.got.append((message, held, lock))
         receiver.session_granted = lambda: client.granted.append(
-            receiver.lane.session_id if receiver.lane else None
+            receiver.backlog.session_id if receiver.backlog else None
         )
 
         def lost() -> None:
@@ -184,7 +184,7 @@ class World:
             client.queue.sessions.accept_next(client.receiver)
         else:
             client.queue.sessions.accept(client.receiver, session_id)
-        self.turn.flush()
+        self.commit.flush()
         return client
 
     def close(self) -> None:
