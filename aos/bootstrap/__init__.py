@@ -1,105 +1,94 @@
-"""How are the three apps put together?
+"""Makes the app objects of the three `function_app.py`, on the adapters for Azure.
 
-The only place that wires adapters to services and services to entry points. An app object is made
-when `function_app.py` is imported: it reads the settings and refuses to start when one is wrong.
-Everything else is imported and made on first use.
+Entry points: `main_app`, `realm_app`, `mcp_app`. An app object is made when `function_app.py` is
+imported: it reads the settings and refuses to start when one is wrong. Everything else is imported
+and made on first use.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
 from aos.adapters.mcp.walls import hide
+from aos.adapters.system import RandomIds
 from aos.adapters.telemetry.reporting import make_telemetry
-from aos.bootstrap.app import AppName
-from aos.bootstrap.main import MainApp
-from aos.bootstrap.mcp import McpApp
-from aos.bootstrap.realm import RealmApp
 from aos.bootstrap.warmup import Warmup
+from aos.errors import ConfigurationError
 from aos.settings import Settings
+from aos.wiring.every_app import App, AppName
+from aos.wiring.main import Main
+from aos.wiring.mcp import Mcp
+from aos.wiring.realm import Realm
 
 if TYPE_CHECKING:
-    from aos.bootstrap.world import World
-    from aos.ports.telemetry import Telemetry
+    from aos.bootstrap.azure_world import AzureAdapters
 
-SDKS = ("azure.storage.blob.aio", "azure.data.tables.aio", "azure.servicebus.aio")
+A = TypeVar("A", bound=App)
+
+_EVERY_APP = (
+    "aos.bootstrap.azure_world",
+    "azure.storage.blob.aio",
+    "azure.data.tables.aio",
+    "azure.servicebus.aio",
+)
 MODULES: Mapping[AppName, tuple[str, ...]] = {
-    "main": (
-        "aos.bootstrap.main_services",
-        *SDKS,
-        "aos.entrypoints.requests",  # ours, but pydantic stands behind them
-        "aos.domain.cards.error_texts",
-    ),
-    "realm": ("aos.bootstrap.realm_services", *SDKS, "openai"),
-    "mcp": ("aos.bootstrap.mcp_services", *SDKS, "mcp.client.session"),
+    "main": (*Main.modules, *_EVERY_APP),
+    "realm": (*Realm.modules, *_EVERY_APP, "openai"),
+    "mcp": (*Mcp.modules, *_EVERY_APP, "aos.bootstrap.mcp_servers", "mcp.client.session"),
 }
 """What each app imports soon after its start."""
 
 
-def main_app(environ: Mapping[str, str] | None = None) -> MainApp:
+def main_app(environ: Mapping[str, str] | None = None) -> Main:
     """main; raises ConfigurationError when a setting is missing or wrong."""
-    start = _Start("main", environ)
-    return MainApp(
-        "main",
-        start.settings,
-        telemetry=start.telemetry,
-        world=start.world,
-        warmup=start.warmup,
-    )
+    return _make_app(Main, environ)
 
 
-def realm_app(environ: Mapping[str, str] | None = None) -> RealmApp:
+def realm_app(environ: Mapping[str, str] | None = None) -> Realm:
     """realm; raises ConfigurationError when a setting is missing or wrong."""
-    start = _Start("realm", environ)
-    return RealmApp(
-        "realm",
-        start.settings,
-        telemetry=start.telemetry,
-        world=start.world,
-        warmup=start.warmup,
-    )
+    return _make_app(Realm, environ)
 
 
-def mcp_app(environ: Mapping[str, str] | None = None) -> McpApp:
+def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
     """mcp; raises ConfigurationError when a setting is missing or wrong."""
-    start = _Start("mcp", environ)
-    return McpApp(
-        "mcp",
-        start.settings,
-        telemetry=start.telemetry,
-        world=start.world,
-        warmup=start.warmup,
-    )
+    return _make_app(Mcp, environ)
 
 
-class _Start:
-    """What an app is made of: settings, telemetry, a warm-up under way, and a world to come."""
-
-    def __init__(self, app: AppName, environ: Mapping[str, str] | None) -> None:
-        if environ is None:  # an app of its own: what it was given is nobody else's to read
-            hide()
-        self._app = app
-        self._made: World | None = None
-        self.settings = Settings.read(os.environ if environ is None else environ)
-        self.telemetry: Telemetry = make_telemetry(
-            app=app,
-            environment=self.settings.environment,
-            level=self.settings.log_level,
-            connection_string=self.settings.telemetry_connection_string,
-            configure=not self.settings.telemetry_in_worker,
+def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
+    if environ is None:  # an app of its own: nobody else may read what it was given
+        hide()
+    settings = Settings.read(os.environ if environ is None else environ)
+    if settings.app not in (None, kind.name):
+        raise ConfigurationError(
+            f"this package is {kind.name}, this site is {settings.app} (AOS_APP): publish"
+            f" build/{settings.app}"
         )
-        self.warmup = Warmup(MODULES[app], then=self._open)
-        self.warmup.start()
 
-    def world(self) -> World:
-        """The real adapters, made once."""
-        from aos.bootstrap.world import azure_world
+    @cache
+    def adapters() -> AzureAdapters:
+        from aos.bootstrap.azure_world import AzureAdapters
 
-        if self._made is None:
-            self._made = azure_world(self.settings, app=self._app)
-        return self._made
+        return AzureAdapters(settings, app=kind.name)
 
-    async def _open(self) -> None:
-        await self.world().warm()
+    async def open_connections() -> None:
+        await adapters().open()
+
+    warmup = Warmup(MODULES[kind.name], then=open_connections)
+    app = kind(
+        settings,
+        open_world=lambda: adapters().world,
+        telemetry=make_telemetry(
+            app=kind.name,
+            environment=settings.environment,
+            level=settings.log_level,
+            connection_string=settings.telemetry_connection_string,
+            configure=not settings.telemetry_in_worker,
+        ),
+        ids=RandomIds(),
+        ready=warmup.ready,
+    )
+    warmup.start()
+    return app

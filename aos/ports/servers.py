@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from aos.domain.cards.agent_card import ToolGrant
 from aos.domain.cards.server_card import McpServerCard, SecretReference
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
+
+ServerChange: TypeAlias = Literal["tools", "started", "failed", "stopped", "died"]
+ServerWatcher: TypeAlias = Callable[[str, ServerChange, str], None]
+"""Takes the server's id, what changed, and the details: the reason of a failure, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,10 @@ class ToolLine(Protocol):
 
 class ToolServers(Protocol):
     """The MCP servers that run in this process, or are reached by URL."""
+
+    def watch(self, watcher: ServerWatcher) -> None:
+        """Tell of servers whose tools changed, that started, did not, died, or were idle."""
+        ...
 
     def hold(self, card: McpServerCard, digest: str) -> AbstractAsyncContextManager[ToolLine]:
         """The server, started when it does not run, with a place among its concurrent calls.

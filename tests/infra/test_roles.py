@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aos.bootstrap.world import HEALTH_TABLE, SENDS_TO
+from aos.bootstrap.azure_world import HEALTH_TABLE, SENDS_TO
 from aos.domain.envelope import REALM_QUEUE
 from tests.infra.bicep_cli import ENVIRONMENTS, INFRA
 from tests.infra.inventory import APPS, Inventory

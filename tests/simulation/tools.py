@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aos.domain.cards.server_card import McpServerCard
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import ServerFailed, TransientError
+from aos.ports.servers import ServerWatcher
 
 if TYPE_CHECKING:
     from tests.simulation.apps import App
@@ -61,6 +62,9 @@ class SimServers:
         self._app = app
         self._box = box
         self._rng = rng
+
+    def watch(self, watcher: ServerWatcher) -> None:
+        """Nothing changes by itself."""
 
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from aos.adapters.mcp.connection import Connection
 from aos.adapters.mcp.launching import Launcher
 from aos.domain.cards.server_card import McpServerCard
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import AosError, ServerFailed, TransientError
+from aos.ports.servers import ServerChange, ServerWatcher
 
 START_SECONDS = 120.0
 IDLE_SECONDS = 600
@@ -30,9 +31,6 @@ SECRETS_AGE_SECONDS = 30.0
 LONGEST_DELAY_SECONDS = 60.0
 DRAIN_SECONDS = 270.0
 """For the calls under way on a server that is being replaced."""
-Change: TypeAlias = Literal["tools", "started", "failed", "stopped", "died"]
-Watcher: TypeAlias = Callable[[str, Change, str], None]
-"""Told the server, what changed, and what there is to say about it."""
 
 
 @dataclass(slots=True)
@@ -68,9 +66,9 @@ class McpServers:
         self._place_seconds = place_seconds
         self._slots: dict[str, _Slot] = {}
         self._ending: dict[asyncio.Task[None], Connection] = {}
-        self._watchers: list[Watcher] = []
+        self._watchers: list[ServerWatcher] = []
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: ServerWatcher) -> None:
         """Tell of servers whose tools changed, that started, did not, died, or were idle."""
         self._watchers.append(watcher)
 
@@ -235,7 +233,7 @@ class McpServers:
             self._ending[task] = connection
             task.add_done_callback(lambda done: self._ending.pop(done, None))
 
-    def _tell(self, server_id: str, change: Change, said: str = "") -> None:
+    def _tell(self, server_id: str, change: ServerChange, said: str = "") -> None:
         for watcher in self._watchers:
             watcher(server_id, change, said)
 

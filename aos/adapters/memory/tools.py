@@ -12,6 +12,7 @@ from aos.adapters.memory.tables import MemoryTables
 from aos.domain.cards.server_card import McpServerCard, SecretReference
 from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import ConfigurationError, ServerFailed, StaleWrite
+from aos.ports.servers import ServerWatcher
 
 MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]
 
@@ -125,6 +126,9 @@ class MemoryToolServers:
     def __init__(self, servers: MemoryServers, *, door: Door = open_door) -> None:
         self._servers = servers
         self._door = door
+
+    def watch(self, watcher: ServerWatcher) -> None:
+        """Nothing runs, so nothing changes by itself."""
 
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:

@@ -23,6 +23,11 @@ AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 LOCAL_OWNER = "local"
 
 
+def host_auth_level(mode: AuthMode) -> func.AuthLevel:
+    """What the host asks of callers before it lets a request in."""
+    return func.AuthLevel.FUNCTION if mode == "keys" else func.AuthLevel.ANONYMOUS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthPolicy:
     """How callers are told apart: `AOS_AUTH`, and owners and admins by the SHA-256 of keys.

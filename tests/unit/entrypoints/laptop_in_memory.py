@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -32,15 +32,14 @@ from aos.adapters.memory import (
     SeededIds,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
-from aos.bootstrap.main import MainApp
-from aos.bootstrap.realm import RealmApp
-from aos.bootstrap.warmup import Warmup
-from aos.bootstrap.world import World
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.ports.bus import ReceivedMessage
 from aos.ports.telemetry import Telemetry
 from aos.settings import Settings
 from aos.testing import ScriptedModel
+from aos.wiring.main import Main
+from aos.wiring.realm import Realm
+from aos.wiring.world import World
 
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "AOS_MODEL_ENDPOINT": "http://m/v1"}
 
@@ -106,22 +105,24 @@ class InMemory:
             ids=SeededIds(random.Random(7)),
         )
         self.main = self.new_main()
-        self.realm = RealmApp(
-            "realm",
+        self.realm = Realm(
             self.settings,
+            open_world=lambda: self.world,
             telemetry=self._told,
-            world=lambda: self.world,
-            warmup=warm(),
+            ids=self.world.ids,
+            ready=be_ready,
         )
 
-    def new_main(self, *, world: World | None = None, warmup: Warmup | None = None) -> MainApp:
+    def new_main(
+        self, *, world: World | None = None, ready: Callable[[], Awaitable[None]] | None = None
+    ) -> Main:
         """Another instance of main."""
-        return MainApp(
-            "main",
+        return Main(
             self.settings,
+            open_world=lambda: world or self.world,
             telemetry=self._told,
-            world=lambda: world or self.world,
-            warmup=warmup or warm(),
+            ids=self.world.ids,
+            ready=ready or be_ready,
         )
 
     async def put(self, card: dict[str, Any]) -> None:
@@ -198,15 +199,8 @@ class InMemory:
             self.broker.complete(kept, lock)
 
 
-def warm() -> Warmup:
-    """A warm-up that has nothing to import."""
-
-    async def nothing() -> None:
-        pass
-
-    warmup = Warmup((), then=nothing, head_start_seconds=0.0)
-    warmup.start()
-    return warmup
+async def be_ready() -> None:
+    """Everything is imported already."""
 
 
 def trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:

@@ -242,7 +242,7 @@ async def test_the_warm_up_is_waited_for_but_not_by_status(apps: InMemory) -> No
         pass
 
     cold = Warmup((), then=nothing)  # never started: nothing will ever be ready
-    main = apps.new_main(warmup=cold)
+    main = apps.new_main(ready=cold.ready)
     assert (await call(main.about.status)).status == 200
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):

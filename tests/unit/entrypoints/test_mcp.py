@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ import azure.functions as func
 import pytest
 import pytest_asyncio
 
-from aos.bootstrap.mcp import McpApp
+from aos.bootstrap.mcp_servers import make_mcp_servers
 from aos.domain.envelope import (
     MCP_QUEUE,
     SYSTEM_EVENTS,
@@ -24,14 +25,15 @@ from aos.domain.envelope import (
 from aos.domain.tools.tool import ServerTools
 from aos.errors import TransientError
 from aos.settings import Settings
+from aos.wiring import mcp as wiring
 from tests.contract.mcp.kit import NASTY
 from tests.unit.entrypoints.laptop_in_memory import (
     DEVELOPMENT,
     InMemory,
     Reply,
+    be_ready,
     request,
     trigger_message,
-    warm,
 )
 
 ALLOWED = {"AOS_MCP_ALLOWED": f"{sys.executable} {NASTY}"}
@@ -45,13 +47,15 @@ class Mcp:
 
     def __init__(self, **settings: str) -> None:
         self.laptop = InMemory(ALLOWED)
-        environ = {**DEVELOPMENT, **ALLOWED, **settings}
-        self.app = McpApp(
-            "mcp",
-            Settings.read(environ),
+        plan = Settings.read({**DEVELOPMENT, **ALLOWED, **settings})
+        self.servers = make_mcp_servers(plan)
+        world = replace(self.laptop.world, servers=self.servers)
+        self.app = wiring.Mcp(
+            plan,
+            open_world=lambda: world,
             telemetry=self.laptop.telemetry,
-            world=lambda: self.laptop.world,
-            warmup=warm(),
+            ids=world.ids,
+            ready=be_ready,
         )
 
     async def publish(self, **card: Any) -> None:
@@ -87,7 +91,7 @@ class Mcp:
 async def mcp() -> AsyncIterator[Mcp]:
     made = Mcp()
     yield made
-    await made.app._services._servers.close()
+    await made.servers.close()
 
 
 async def test_a_published_server_is_listed_and_its_tools_are_called_from_the_queue(
@@ -278,4 +282,4 @@ async def test_outsiders_need_a_key() -> None:
         assert (await mcp.ask(body)).status == 401
         assert (await mcp.ask(body, **{"x-functions-key": KEY})).status == 200
     finally:
-        await mcp.app._services._servers.close()
+        await mcp.servers.close()

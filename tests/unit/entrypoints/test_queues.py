@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from aos.bootstrap.warmup import Warmup
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.errors import SessionLost, StaleWrite, TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, trigger_message
@@ -258,17 +257,10 @@ async def test_a_long_outage_sends_the_message_on_with_a_growing_pause(
 
 
 async def test_an_expired_request_is_refused(apps: InMemory) -> None:
-    class Slow(Warmup):
-        async def ready(self) -> None:
-            apps.clock.advance(10)
-            await super().ready()
+    async def be_ready_late() -> None:
+        apps.clock.advance(10)
 
-    async def nothing() -> None:
-        pass
-
-    warmup = Slow((), then=nothing, head_start_seconds=0.0)
-    warmup.start()
-    apps.main = apps.new_main(warmup=warmup)
+    apps.main = apps.new_main(ready=be_ready_late)
     apps.send(ASK, ttl_seconds=5)
     await apps.settle()
     assert body_of(apps)["error"]["code"] == "request_expired"

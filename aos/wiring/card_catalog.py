@@ -1,36 +1,24 @@
-"""Which parts do the apps have in common?"""
+"""Reads from the settings what cards may say, and makes the reader of the catalog. Entry points:
+`make_catalog_reader`, `read_card_policy`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from aos.bootstrap.world import World
 from aos.domain.cards.policy import CardPolicy, LimitBounds
-from aos.entrypoints.bus.settling import Settling
-from aos.ports.telemetry import Telemetry
 from aos.services.catalog.reader import CatalogReader
 from aos.settings import Settings
+from aos.wiring.world import World
 
 
-def settling(
-    world: World, *, telemetry: Telemetry, ready: Callable[[], Awaitable[None]]
-) -> Settling:
-    """How messages are handled and settled."""
-    return Settling(
-        bus=world.bus, clock=world.clock, ids=world.ids, telemetry=telemetry, ready=ready
-    )
-
-
-def catalog_reader(settings: Settings, world: World) -> CatalogReader:
+def make_catalog_reader(settings: Settings, world: World) -> CatalogReader:
     """The published catalog."""
-    return CatalogReader(world.data, world.clock, bounds=limit_bounds(settings))
+    return CatalogReader(world.data, world.clock, bounds=_read_limit_bounds(settings))
 
 
-def card_policy(settings: Settings) -> CardPolicy:
+def read_card_policy(settings: Settings) -> CardPolicy:
     """What the operator allows cards to say."""
     return CardPolicy(
         allowed_models=settings.model.allowed,
-        bounds=limit_bounds(settings),
+        bounds=_read_limit_bounds(settings),
         mcp_allowed=settings.servers.allowed,
         mcp_env_allowed=settings.servers.env_allowed,
         expects_versions=not settings.development,
@@ -39,7 +27,7 @@ def card_policy(settings: Settings) -> CardPolicy:
     )
 
 
-def limit_bounds(settings: Settings) -> LimitBounds:
+def _read_limit_bounds(settings: Settings) -> LimitBounds:
     """The most that cards may ask for."""
     bounds = settings.bounds
     return LimitBounds(

@@ -1,0 +1,135 @@
+"""Makes the adapters for Azure, or for its stand-ins on a laptop. Entry point: `AzureAdapters`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.bus.service_bus import AzureBus, BusAccount
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.system import RandomIds, SystemClock
+from aos.adapters.tables import AzureTables, TableAccount
+from aos.domain.envelope import (
+    AGENT_EVENTS,
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    RESPONSES_QUEUE,
+)
+from aos.ports.blobs import BlobMissing, BlobStore
+from aos.ports.servers import ToolServers
+from aos.services.catalog.layout import HEAD
+from aos.settings import Settings
+from aos.wiring.every_app import AppName
+from aos.wiring.world import World
+
+SENDS_TO: Mapping[AppName, tuple[str, ...]] = {
+    "main": (REALM_QUEUE, RESPONSES_QUEUE, AGENT_EVENTS),
+    "realm": (MAIN_QUEUE, REALM_QUEUE),
+    "mcp": (REALM_QUEUE,),
+}
+"""The entities that each app sends to all the time: opened ahead of time."""
+
+HEALTH_TABLE: Mapping[AppName, str] = {"main": "aosruns", "realm": "aosruns", "mcp": "aostools"}
+"""The table that each app's health reads: mcp may read its own two alone."""
+
+
+class AzureAdapters:
+    """One app's adapters, as its `world`. Nothing is opened by making them."""
+
+    def __init__(self, settings: Settings, *, app: AppName) -> None:
+        blobs = _blobs(settings)
+        self._app = app
+        self._data = blobs.container("aos-data")
+        self._tables = _tables(settings, payloads=self._data)
+        self._bus = _bus(settings, payloads=self._data)
+        self._model = _model(settings)
+        self.world = World(
+            config=blobs.container("aos-config"),
+            data=self._data,
+            requests=self._tables.requests(),
+            pending=self._tables.pending(),
+            conversations=self._tables.conversations(),
+            index=self._tables.index(),
+            ledger=self._tables.ledger(),
+            decisions=self._tables.decisions(),
+            tools=self._tables.tools(),
+            tool_calls=self._tables.tool_calls(),
+            bus=self._bus,
+            model=self._model,
+            clock=SystemClock(),
+            ids=RandomIds(),
+            servers=_servers(settings) if app == "mcp" else None,
+            checks={"servicebus": self._bus.check, "storage": self._check_storage},
+        )
+
+    async def open(self) -> None:
+        """Open the connections that are slow to open."""
+        opening = [self._bus.warm(SENDS_TO[self._app])]
+        if self._app == "realm":
+            opening.append(self._model.warm())
+        await asyncio.gather(*opening)
+
+    async def _check_storage(self) -> None:
+        table = HEALTH_TABLE[self._app]
+        await asyncio.gather(self._tables.check(table), _look_at(self._data))
+
+
+def _servers(settings: Settings) -> ToolServers:
+    from aos.bootstrap.mcp_servers import make_mcp_servers  # of no use to the other two apps
+
+    return make_mcp_servers(settings)
+
+
+async def _look_at(data: BlobStore) -> None:
+    """Read a little; that nothing is published yet is not a fault."""
+    with contextlib.suppress(BlobMissing):
+        await data.read(HEAD, max_bytes=1)
+
+
+def _blobs(settings: Settings) -> AzureBlobs:
+    storage = settings.storage
+    return AzureBlobs(
+        BlobAccount(
+            connection_string=storage.connection_string,
+            account_name=storage.account_name,
+            service_url=storage.blob_service_url,
+            client_id=storage.client_id,
+        )
+    )
+
+
+def _tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
+    storage = settings.storage
+    account = TableAccount(
+        connection_string=storage.connection_string,
+        account_name=storage.account_name,
+        service_url=storage.table_service_url,
+        client_id=storage.client_id,
+    )
+    return AzureTables(account, payloads=payloads)
+
+
+def _bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
+    bus = settings.bus
+    return AzureBus(
+        BusAccount(
+            connection_string=bus.connection_string,
+            namespace=bus.namespace,
+            client_id=bus.client_id,
+        ),
+        payloads=payloads,
+    )
+
+
+def _model(settings: Settings) -> OpenAIChatModel:
+    model = settings.model
+    return OpenAIChatModel(
+        ModelEndpoint(
+            base_url=model.endpoint,
+            model=model.model,
+            api_key=model.api_key,
+            client_id=model.client_id,
+        )
+    )

@@ -1,0 +1,41 @@
+"""Makes the MCP servers of this instance from the settings. Entry point: `make_mcp_servers`."""
+
+from __future__ import annotations
+
+from aos.adapters.mcp.launching import Launcher, LaunchPlace
+from aos.adapters.mcp.process import ServerLimits
+from aos.adapters.mcp.servers import McpServers
+from aos.adapters.secrets import FileSecrets, ServerSecrets, VaultSecrets
+from aos.settings import Settings
+from aos.wiring.card_catalog import read_card_policy
+
+
+def make_mcp_servers(settings: Settings) -> McpServers:
+    """The servers, none of which runs yet."""
+    servers = settings.servers
+    place = LaunchPlace(
+        path=servers.path,
+        home=servers.home,
+        temp=servers.temp,
+        lang=servers.lang,
+        folder=servers.folder,
+        hidden=servers.hidden,
+        isolation=servers.isolation,
+        limits=ServerLimits(
+            memory_mb=servers.memory_mb,
+            processes=servers.processes,
+            files=servers.open_files,
+            file_mb=servers.file_mb,
+            home_mb=servers.home_mb,
+        ),
+    )
+    policy, secrets = read_card_policy(settings), _make_secrets(settings)
+    return McpServers(Launcher(place, policy=policy, secrets=secrets))
+
+
+def _make_secrets(settings: Settings) -> ServerSecrets:
+    uri, path = settings.servers.key_vault_uri, settings.servers.secrets_file
+    return ServerSecrets(
+        vault=None if uri is None else VaultSecrets(uri, client_id=settings.storage.client_id),
+        file=None if path is None else FileSecrets(path),
+    )

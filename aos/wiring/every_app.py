@@ -1,0 +1,123 @@
+"""Wires what main, realm and mcp have in common. Entry point: `App`.
+
+An app object is made when `function_app.py` is imported, so this module imports little: services
+and entry points cost 0.1 s, and the first `GET /api/status` needs none of them. Methods of an app
+import what they make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from aos.entrypoints.http.about import AboutRoutes
+from aos.entrypoints.http.callers import AuthPolicy, host_auth_level
+from aos.entrypoints.http.calls import Door
+from aos.entrypoints.routes import Route
+from aos.settings import Settings
+
+if TYPE_CHECKING:
+    from aos.entrypoints.bus.settling import Settling
+    from aos.ports.system import Ids
+    from aos.ports.telemetry import Telemetry
+    from aos.services.health import Health
+    from aos.wiring.world import World
+
+AppName: TypeAlias = Literal["main", "mcp", "realm"]
+
+
+class App:
+    """The common part of the three apps.
+
+    `open_world` is called once, when something first needs it. `ready` is awaited before
+    everything but `GET /api/status`.
+    """
+
+    name: ClassVar[AppName]
+    routes: ClassVar[Mapping[str, Route]]
+    modules: ClassVar[tuple[str, ...]]
+    """What the methods of this app import, so that it can be imported before they are called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        open_world: Callable[[], World],
+        telemetry: Telemetry,
+        ids: Ids,
+        ready: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.settings = settings
+        self.caller_level = host_auth_level(settings.auth)
+        self._open_world = open_world
+        self._telemetry = telemetry
+        self._ids = ids
+        self._ready = ready
+
+    @cached_property
+    def about(self) -> AboutRoutes:
+        """Health and status."""
+        return AboutRoutes(
+            self._door,
+            health=lambda: self._health,
+            environment=self.settings.environment,
+            for_admins=self._describe_to_admins,
+        )
+
+    @cached_property
+    def world(self) -> World:
+        """The adapters."""
+        return self._open_world()
+
+    @cached_property
+    def _door(self) -> Door:
+        settings = self.settings
+        return Door(
+            routes=self.routes,
+            auth=AuthPolicy(
+                mode=settings.auth,
+                key_owners=settings.key_owners,
+                admin_keys=settings.admin_keys,
+                behind_sign_in=settings.behind_sign_in,
+            ),
+            telemetry=self._telemetry,
+            ids=self._ids,
+            max_body_bytes=settings.bounds.http_body_bytes,
+            ready=self._ready,
+        )
+
+    @cached_property
+    def _settling(self) -> Settling:
+        from aos.entrypoints.bus.settling import Settling
+
+        return Settling(
+            bus=self.world.bus,
+            clock=self.world.clock,
+            ids=self.world.ids,
+            telemetry=self._telemetry,
+            ready=self._ready,
+        )
+
+    @cached_property
+    def _health(self) -> Health:
+        from aos.services.health import Health
+
+        return Health(
+            checks=self.world.checks,
+            facts=self._facts,
+            clock=self.world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        """What health says beside its checks."""
+        return {}
+
+    def _describe_to_admins(self) -> Mapping[str, Any]:
+        """What status says to admins beside version and environment."""
+        return {}
+
+    def _describe_model(self) -> str:
+        return "configured" if self.world.model.configured() else "not_configured"

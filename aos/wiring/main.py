@@ -1,0 +1,193 @@
+"""Wires main, which admits work, answers callers and publishes the catalog. Entry point: `Main`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from aos.entrypoints.routes import MAIN_ROUTES
+from aos.entrypoints.timers import Ticker, schedule_every
+from aos.wiring.every_app import App
+
+if TYPE_CHECKING:
+    from aos.domain.cards.identity import CardKind
+    from aos.entrypoints.bus.commands import MainQueue
+    from aos.entrypoints.bus.requests import RequestQueue
+    from aos.entrypoints.http.about import ContractRoutes
+    from aos.entrypoints.http.cards import CardRoutes
+    from aos.entrypoints.http.conversations import ConversationRoutes
+    from aos.entrypoints.http.runs import RunRoutes
+    from aos.entrypoints.http.tools import ToolRoutes
+    from aos.entrypoints.reply_addresses import ReplyEntities
+    from aos.wiring.main_services import MainServices
+
+
+class Main(App):
+    """What the triggers of `function_app.py` call."""
+
+    name = "main"
+    routes = MAIN_ROUTES
+    modules = (
+        "aos.wiring.main_services",
+        "aos.entrypoints.bus.commands",
+        "aos.entrypoints.bus.requests",
+        "aos.entrypoints.http.cards",
+        "aos.entrypoints.http.conversations",
+        "aos.entrypoints.http.runs",
+        "aos.entrypoints.http.tools",
+        "aos.entrypoints.requests",  # ours, but pydantic stands behind them
+        "aos.domain.cards.error_texts",
+    )
+
+    @property
+    def catalog_schedule(self) -> str:
+        """When to list the cards for changes that no event told of."""
+        return schedule_every(self.settings.timers.catalog_seconds)
+
+    @property
+    def mender_schedule(self) -> str:
+        """When to look for runs whose next step may be missing."""
+        return schedule_every(self.settings.timers.mender_seconds)
+
+    @cached_property
+    def runs(self) -> RunRoutes:
+        """The routes of runs."""
+        from aos.entrypoints.http.runs import RunBounds, RunRoutes
+
+        bounds = self.settings.bounds
+        return RunRoutes(
+            self._door,
+            admissions=self.services.admissions,
+            runs=self.services.runs,
+            reply_entities=self._reply_entities,
+            bounds=RunBounds(
+                message_bytes=bounds.message_bytes,
+                body_bytes=bounds.http_body_bytes,
+                wait_seconds=float(bounds.wait_seconds),
+            ),
+            clock=self.world.clock,
+        )
+
+    @cached_property
+    def conversations(self) -> ConversationRoutes:
+        """The routes of conversations."""
+        from aos.entrypoints.http.conversations import ConversationRoutes
+
+        return ConversationRoutes(self._door, runs=self.services.runs)
+
+    @cached_property
+    def tools(self) -> ToolRoutes:
+        """The routes of tools and approvals."""
+        from aos.entrypoints.http.tools import ToolRoutes
+
+        return ToolRoutes(
+            self._door,
+            listed=self.services.listed_tools,
+            approvals=self.services.approvals,
+            max_body_bytes=self.settings.bounds.http_body_bytes,
+        )
+
+    @cached_property
+    def agents(self) -> CardRoutes:
+        """The routes of agent cards."""
+        from aos.domain.cards.identity import CardKind
+
+        return self._card_routes(CardKind.AGENT)
+
+    @cached_property
+    def mcp_servers(self) -> CardRoutes:
+        """The routes of MCP server cards."""
+        from aos.domain.cards.identity import CardKind
+
+        return self._card_routes(CardKind.MCP_SERVER)
+
+    @cached_property
+    def contract(self) -> ContractRoutes:
+        """OpenAPI document, schemas, and the answer for everything else."""
+        from aos.entrypoints.http.about import ContractRoutes
+
+        return ContractRoutes(
+            self._door, auth=self.settings.auth, reply_to=self._reply_entities.names
+        )
+
+    @cached_property
+    def requests(self) -> RequestQueue:
+        """Messages on `aos-requests`."""
+        from aos.entrypoints.bus.requests import RequestQueue
+
+        return RequestQueue(
+            self._settling,
+            admissions=self.services.admissions,
+            approvals=self.services.approvals,
+            replies=self.services.replies,
+            reply_entities=self._reply_entities,
+            max_message_bytes=self.settings.bounds.message_bytes,
+            clock=self.world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def commands(self) -> MainQueue:
+        """Messages on `aos-main`."""
+        from aos.entrypoints.bus.commands import MainQueue
+
+        return MainQueue(
+            self._settling,
+            bus=self.world.bus,
+            replies=self.services.replies,
+            delegations=self.services.delegations,
+            runs=self.services.runs,
+            publish=self.services.publish,
+        )
+
+    @cached_property
+    def catalog_timer(self) -> Ticker:
+        """Lists the cards and publishes what changed."""
+        return Ticker(
+            "publish_catalog",
+            self.services.publish,
+            telemetry=self._telemetry,
+            ready=self._ready,
+        )
+
+    @cached_property
+    def mender_timer(self) -> Ticker:
+        """Repeats the steps that are missing from runs."""
+
+        async def mend() -> None:
+            await self.services.mender.mend()
+
+        return Ticker("mend", mend, telemetry=self._telemetry, ready=self._ready)
+
+    @cached_property
+    def services(self) -> MainServices:
+        """What stands behind the entry points."""
+        from aos.wiring.main_services import MainServices
+
+        return MainServices(self.settings, world=self.world, telemetry=self._telemetry)
+
+    @cached_property
+    def _reply_entities(self) -> ReplyEntities:
+        from aos.entrypoints.reply_addresses import ReplyEntities
+
+        return ReplyEntities(self.settings.reply_to)
+
+    def _card_routes(self, kind: CardKind) -> CardRoutes:
+        from aos.entrypoints.http.cards import CardRoutes
+
+        return CardRoutes(
+            self._door,
+            kind=kind,
+            editor=self.services.editor,
+            published=self.services.follow_publication,
+        )
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        return {"model": self._describe_model}
+
+    def _describe_to_admins(self) -> Mapping[str, Any]:
+        if "services" not in self.__dict__:  # no trigger has used them, so nothing is known
+            return {"catalog_version": None, "agents": None}
+        return self.services.describe_catalog()

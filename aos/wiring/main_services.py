@@ -1,0 +1,174 @@
+"""Makes the services of main from its world. Entry point: `MainServices`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from aos.domain.cards.identity import CardKind
+from aos.domain.cards.policy import CardPolicy
+from aos.errors import TransientError
+from aos.ports.telemetry import Telemetry
+from aos.services.admission import Admissions, Delegations
+from aos.services.approvals import Approvals
+from aos.services.catalog.announcing import Announcer
+from aos.services.catalog.editor import CardEditor
+from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
+from aos.services.catalog.reader import CatalogReader
+from aos.services.listing_tools import ListedTools
+from aos.services.mending import Mender
+from aos.services.replies import Replies
+from aos.services.runs import RunReader
+from aos.settings import Settings
+from aos.wiring.card_catalog import make_catalog_reader, read_card_policy
+from aos.wiring.world import World
+
+NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
+
+
+class MainServices:
+    """The services of main, each made when it is first used."""
+
+    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._world = world
+        self._telemetry = telemetry
+
+    def describe_catalog(self) -> Mapping[str, Any]:
+        """The catalog as this process last saw it, without asking."""
+        index = self.catalog.known
+        if index is None:
+            return NOTHING_KNOWN
+        states = Counter(str(entry.state) for _, entry in index.list_kind(CardKind.AGENT))
+        agents = {state: states[state] for state in ("active", "disabled", "rejected")}
+        return {"catalog_version": index.version, "agents": agents}
+
+    async def publish(self) -> None:
+        """List the cards, publish what changed, and serve it at once."""
+        await self.follow_publication(await self.publisher.publish())
+
+    async def follow_publication(self, outcome: PublishOutcome) -> None:
+        """Announce a publication of this process, and serve it at once."""
+        await self._announcer.tell(outcome)
+        if outcome.published or self.catalog.known is None:
+            with contextlib.suppress(TransientError):
+                await self.catalog.at_least(outcome.version)
+
+    @cached_property
+    def catalog(self) -> CatalogReader:
+        """The published catalog."""
+        return make_catalog_reader(self._settings, self._world)
+
+    @cached_property
+    def publisher(self) -> CatalogPublisher:
+        """Publishes the cards."""
+        world = self._world
+        return CatalogPublisher(
+            config=world.config, data=world.data, clock=world.clock, policy=self._policy
+        )
+
+    @cached_property
+    def editor(self) -> CardEditor:
+        """Changes one card and publishes it."""
+        world = self._world
+        return CardEditor(
+            config=world.config,
+            data=world.data,
+            publisher=self.publisher,
+            clock=world.clock,
+            policy=self._policy,
+        )
+
+    @cached_property
+    def _announcer(self) -> Announcer:
+        world = self._world
+        return Announcer(bus=world.bus, clock=world.clock, telemetry=self._telemetry)
+
+    @cached_property
+    def admissions(self) -> Admissions:
+        """Admits runs."""
+        world = self._world
+        return Admissions(
+            runs=self.runs,
+            requests=world.requests,
+            pending=world.pending,
+            conversations=world.conversations,
+            index=world.index,
+            agents=self.catalog,
+            model=world.model,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
+            telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def delegations(self) -> Delegations:
+        """Admits the runs that agents ask for."""
+        world = self._world
+        return Delegations(self.admissions, runs=self.runs, requests=world.requests, bus=world.bus)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Lists and takes decisions about tool calls."""
+        world = self._world
+        return Approvals(
+            decisions=world.decisions,
+            runs=self.runs,
+            pending=world.pending,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
+        )
+
+    @cached_property
+    def runs(self) -> RunReader:
+        """Finds, lists and waits for runs."""
+        world = self._world
+        return RunReader(
+            requests=world.requests,
+            conversations=world.conversations,
+            index=world.index,
+            clock=world.clock,
+        )
+
+    @cached_property
+    def replies(self) -> Replies:
+        """Delivers the ends of runs."""
+        world = self._world
+        return Replies(
+            ledger=world.ledger,
+            index=world.index,
+            pending=world.pending,
+            bus=world.bus,
+            clock=world.clock,
+            telemetry=self._telemetry,
+            public_url=self._settings.public_url,
+        )
+
+    @cached_property
+    def mender(self) -> Mender:
+        """Repeats the steps that are missing from runs."""
+        world = self._world
+        return Mender(
+            requests=world.requests,
+            pending=world.pending,
+            conversations=world.conversations,
+            index=world.index,
+            deliver=self.replies.deliver,
+            bus=world.bus,
+            clock=world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def listed_tools(self) -> ListedTools:
+        """Reads which tools the MCP servers list."""
+        return ListedTools(self._world.tools)
+
+    @cached_property
+    def _policy(self) -> CardPolicy:
+        return read_card_policy(self._settings)

@@ -1,0 +1,78 @@
+"""Makes the services of mcp from its world. Entry point: `McpServices`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from aos.ports.servers import ServerChange, ToolServers
+from aos.ports.telemetry import Telemetry
+from aos.services.catalog.reader import CatalogReader
+from aos.services.tool_calls import CallLimits, ExposedTools, ToolCalls, ToolListing
+from aos.settings import Settings
+from aos.wiring.card_catalog import make_catalog_reader
+from aos.wiring.world import World
+
+
+class McpServices:
+    """The services of mcp, each made when it is first used."""
+
+    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._world = world
+        self._telemetry = telemetry
+
+    @cached_property
+    def calls(self) -> ToolCalls:
+        """Makes tool calls."""
+        world = self._world
+        return ToolCalls(
+            ledger=world.tool_calls,
+            catalog=world.tools,
+            cards=self._catalog,
+            servers=self._servers,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
+            telemetry=self._telemetry,
+            limits=CallLimits(timeout_seconds=self._settings.bounds.tool_timeout_seconds),
+        )
+
+    @cached_property
+    def exposed(self) -> ExposedTools:
+        """Lets outsiders call the tools of servers whose cards expose them."""
+        world = self._world
+        return ExposedTools(
+            cards=self._catalog,
+            catalog=world.tools,
+            calls=self.calls,
+            clock=world.clock,
+            ids=world.ids,
+        )
+
+    @cached_property
+    def listing(self) -> ToolListing:
+        """Writes down which tools the servers have."""
+        world = self._world
+        return ToolListing(
+            cards=self._catalog,
+            catalog=world.tools,
+            servers=self._servers,
+            clock=world.clock,
+            telemetry=self._telemetry,
+            instance=world.ids.new_id(),
+        )
+
+    @cached_property
+    def _servers(self) -> ToolServers:
+        servers = self._world.servers
+        assert servers is not None, "the world of mcp has no MCP servers"
+
+        def hear(server_id: str, change: ServerChange, detail: str) -> None:
+            self.listing.hear(server_id, change, detail)  # made later: it needs the servers
+
+        servers.watch(hear)
+        return servers
+
+    @cached_property
+    def _catalog(self) -> CatalogReader:
+        return make_catalog_reader(self._settings, self._world)

@@ -1,0 +1,40 @@
+"""Wires realm, which advances runs and alone writes conversations. Entry point: `Realm`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aos.entrypoints.routes import REALM_ROUTES
+from aos.wiring.every_app import App
+
+if TYPE_CHECKING:
+    from aos.entrypoints.bus.commands import RealmQueue
+    from aos.wiring.realm_services import RealmServices
+
+
+class Realm(App):
+    """What the triggers of `realm_app/function_app.py` call."""
+
+    name = "realm"
+    routes = REALM_ROUTES
+    modules = ("aos.wiring.realm_services", "aos.entrypoints.bus.commands")
+
+    @cached_property
+    def commands(self) -> RealmQueue:
+        """Messages on `aos-realm`."""
+        from aos.entrypoints.bus.commands import RealmQueue
+
+        return RealmQueue(self._settling, execution=self.services.execution, bus=self.world.bus)
+
+    @cached_property
+    def services(self) -> RealmServices:
+        """What stands behind the queue."""
+        from aos.wiring.realm_services import RealmServices
+
+        return RealmServices(self.settings, world=self.world, telemetry=self._telemetry)
+
+    @property
+    def _facts(self) -> Mapping[str, Callable[[], str]]:
+        return {"model": self._describe_model}

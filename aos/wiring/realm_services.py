@@ -1,0 +1,66 @@
+"""Makes the services of realm from its world. Entry point: `RealmServices`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from urllib.parse import urlsplit
+
+from aos.ports.telemetry import Telemetry
+from aos.services.catalog.reader import CatalogReader
+from aos.services.execution import Execution, ModelIdentity, ToolOffers, TurnLimits, Turns
+from aos.settings import Settings
+from aos.wiring.card_catalog import make_catalog_reader
+from aos.wiring.world import World
+
+AZURE_OPENAI = (".openai.azure.com", ".openai.azure.us", ".cognitiveservices.azure.com")
+
+
+class RealmServices:
+    """The services of realm, each made when it is first used."""
+
+    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._world = world
+        self._telemetry = telemetry
+
+    @cached_property
+    def execution(self) -> Execution:
+        """Advances conversations."""
+        world = self._world
+        return Execution(
+            conversations=world.conversations,
+            requests=world.requests,
+            agents=self._catalog,
+            decisions=world.decisions,
+            turns=self._turns,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
+        )
+
+    @cached_property
+    def _turns(self) -> Turns:
+        world = self._world
+        seconds = self._settings.bounds.model_timeout_seconds
+        return Turns(
+            model=world.model,
+            conversations=world.conversations,
+            requests=world.requests,
+            offers=ToolOffers(tools=world.tools, agents=self._catalog, clock=world.clock),
+            clock=world.clock,
+            ids=world.ids,
+            telemetry=self._telemetry,
+            limits=TurnLimits(model_timeout_seconds=seconds),
+            identity=identify_model(self._settings),
+        )
+
+    @cached_property
+    def _catalog(self) -> CatalogReader:
+        return make_catalog_reader(self._settings, self._world)
+
+
+def identify_model(settings: Settings) -> ModelIdentity:
+    """What traces call the model; whatever speaks OpenAI's protocol counts as `openai`."""
+    host = urlsplit(settings.model.endpoint or "").hostname or ""
+    provider = "azure.ai.openai" if host.endswith(AZURE_OPENAI) else "openai"
+    return ModelIdentity(provider=provider, default_model=settings.model.model)

@@ -1,0 +1,42 @@
+"""Holds one adapter for every port. Entry point: `World`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aos.ports.blobs import BlobStore
+from aos.ports.bus import Bus
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import RunIndex
+from aos.ports.ledger import Ledger
+from aos.ports.model import ChatModel
+from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.servers import ToolServers
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
+from aos.services.health import Check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What an app needs from outside."""
+
+    config: BlobStore
+    data: BlobStore
+    requests: RequestStore
+    pending: PendingStore
+    conversations: ConversationStore
+    index: RunIndex
+    ledger: Ledger
+    decisions: Decisions
+    tools: ToolCatalog
+    tool_calls: ToolLedger
+    bus: Bus
+    model: ChatModel
+    clock: Clock
+    ids: Ids
+    servers: ToolServers | None = None
+    """The MCP servers of this instance: mcp alone has them."""
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    """What the health of the app asks, by name."""
