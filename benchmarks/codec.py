@@ -58,8 +58,8 @@ def turn_ms() -> tuple[float, float]:
 
     def turn() -> None:
         for value in values:
-            body = write_json(encode(value), ensure_ascii=False, separators=(",", ":"))
-            decode(type(value), json.loads(body))
+            text = write_json(encode(value), ensure_ascii=False, separators=(",", ":"))
+            decode(type(value), json.loads(text.encode("utf-8", "surrogatepass")))
 
     begun = time.perf_counter()
     turn()

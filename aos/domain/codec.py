@@ -58,7 +58,8 @@ def _codec(kind: Any) -> tuple[Step, Step]:
     origin = typing.get_origin(kind) or kind
     arms = [arm for arm in typing.get_args(kind) if arm is not types.NoneType]
     if dataclasses.is_dataclass(kind):
-        return _object_encoder(kind), _object_decoder(kind)
+        hints = typing.get_type_hints(kind)
+        return _object_encoder(kind, hints), _object_decoder(kind, hints)
     if origin in (types.UnionType, typing.Union):
         return _codec(arms[0]) if len(arms) == 1 else (encode, _union_decoder(arms))
     if origin is tuple:
@@ -132,8 +133,8 @@ def _union_decoder(kinds: list[Any]) -> Step:
     return read
 
 
-def _object_encoder(kind: Any) -> Step:
-    hints, fields = typing.get_type_hints(kind), dataclasses.fields(kind)
+def _object_encoder(kind: Any, hints: dict[str, Any]) -> Step:
+    fields = dataclasses.fields(kind)
     steps = {f"_{f.name}": _codec(hints[f.name])[0] for f in fields}
     members = [_member(f.name, plain=steps[f"_{f.name}"] is _same) for f in fields]
     write = _compiled(f"lambda value: {{{', '.join(members)}}}", steps)
@@ -155,8 +156,8 @@ def _member(name: str, *, plain: bool) -> str:
     return f"{name!r}: {value if plain else f'None if {value} is None else _{name}({value})'}"
 
 
-def _object_decoder(kind: Any) -> Step:
-    hints, fields = typing.get_type_hints(kind), [f for f in dataclasses.fields(kind) if f.init]
+def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
+    fields = [field for field in dataclasses.fields(kind) if field.init]
     readers = {f"_{f.name}": _field_reader(f, _codec(hints[f.name])[1]) for f in fields}
     arguments = ", ".join(_argument(f, _AT_ONCE.get(hints[f.name])) for f in fields)
     names = {**readers, "kind": kind, "absent": _ABSENT}

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from aos.domain.wire_time import to_wire_time
+from aos.domain.codec import encode
 from aos.errors import AosError
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
@@ -26,21 +26,19 @@ CHECK_TIMEOUT_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """How each dependency is doing, as of `at`; `facts` are said, but make nobody unhealthy."""
+    """Whether what the app depends on answers, as of `timestamp`.
 
-    at: datetime
-    healthy: bool
+    `facts` are shown, but do not make the app unhealthy.
+    """
+
+    status: Literal["healthy", "unhealthy"]
+    timestamp: datetime
     checks: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def make_answer(self) -> dict[str, Any]:
         """The answer of `GET /api/health`."""
-        return {
-            "status": "healthy" if self.healthy else "unhealthy",
-            "timestamp": to_wire_time(self.at),
-            **self.checks,
-            **self.facts,
-        }
+        return {**encode(self, without=("checks", "facts")), **self.checks, **self.facts}
 
 
 class Health:
@@ -75,8 +73,8 @@ class Health:
         names = list(self._checks)
         answers = await asyncio.gather(*(self._try(name) for name in names))
         return HealthReport(
-            at=self._clock.now(),
-            healthy=all(answers),
+            status="healthy" if all(answers) else "unhealthy",
+            timestamp=self._clock.now(),
             checks={
                 name: "healthy" if fine else "unavailable"
                 for name, fine in zip(names, answers, strict=True)

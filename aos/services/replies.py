@@ -9,6 +9,7 @@ recording it: with the same id and the same bytes.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from aos.domain.codec import encode
@@ -36,23 +37,7 @@ from aos.ports.telemetry import Telemetry
 RECORD_TRIES = 8
 MAX_RUN_BYTES = 200 * 1024
 """A larger run object goes out without its output, and says where that is."""
-RUN_FIELDS = [
-    "run_id",
-    "agent_id",
-    "card_digest",
-    "conversation_id",
-    "status",
-    "output",
-    "output_parts",
-    "usage",
-    "model",
-    "error",
-    "metadata",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "replay_of",
-]
+RUN_FIELDS = [field.name for field in dataclasses.fields(Run)]
 
 
 class Replies:

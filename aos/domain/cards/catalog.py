@@ -9,14 +9,14 @@ rises with every index, even if only the ETag of an unchanged card is new.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from aos.domain.cards.assessment import Assessment, CardProblem, CardReference
 from aos.domain.cards.identity import CardKind
 from aos.domain.codec import encode
-from aos.domain.wire_time import to_wire_time
+from aos.domain.field_types import Digest
 
 CardState: TypeAlias = Literal["active", "rejected", "disabled", "removed"]
 CardKey: TypeAlias = tuple[CardKind, str]
@@ -32,7 +32,7 @@ class CardVersion:
     """A card that serves or has served: its digest, its first catalog version, and when it
     began."""
 
-    digest: str
+    digest: Digest
     catalog_version: int
     activated_at: datetime
 
@@ -48,8 +48,8 @@ class CatalogEntry:
     """
 
     state: CardState
-    digest: str | None
-    source_etag: str | None
+    digest: str | None = None
+    source_etag: str | None = None
     serving_digest: str | None = None
     enabled: bool = False
     catalog_version: int = 0
@@ -69,6 +69,20 @@ class CatalogEntry:
     def runs(self) -> bool:
         """Whether a version serves and is enabled."""
         return self.serving_digest is not None and self.enabled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardStatus:
+    """What became of an upload."""
+
+    state: CardState
+    digest: Digest | None
+    source_etag: str | None
+    catalog_version: int
+    activated_at: datetime | None
+    errors: tuple[CardProblem, ...]
+    warnings: tuple[CardProblem, ...]
+    serving_digest: Digest | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,16 +247,8 @@ def predict_status(
 
 def make_status(entry: CatalogEntry) -> dict[str, Any]:
     """Build the content of a card's status file."""
-    return {
-        "state": entry.state,
-        "digest": entry.digest,
-        "source_etag": entry.source_etag,
-        "catalog_version": entry.catalog_version,
-        "activated_at": to_wire_time(entry.activated_at),
-        "errors": [encode(problem) for problem in entry.errors],
-        "warnings": [encode(problem) for problem in entry.warnings],
-        "serving_digest": entry.serving_digest,
-    }
+    status = CardStatus(**{field.name: getattr(entry, field.name) for field in fields(CardStatus)})
+    return encode(status)
 
 
 def _apply_assessment(

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from aos.domain.cards.assessment import CardProblem, CardReference
+from aos.domain.cards.assessment import CardReference
 from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex
 from aos.domain.cards.identity import CardKind
-from aos.domain.codec import encode
+from aos.domain.codec import decode, encode
 from aos.domain.json_writer import write_json
-from aos.domain.wire_time import from_wire_time, required_time, to_wire_time
 
 SCHEMA = 1
+_AS_LISTS = {
+    "references": [field.name for field in fields(CardReference)],
+    "history": [field.name for field in fields(CardVersion)],
+}
+"""What an entry holds many of is written without the names of its fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +40,7 @@ class CatalogHead:
 
 def index_to_json(index: CatalogIndex) -> tuple[str, bytes]:
     """Write the index; return its digest, which names the blob, and its bytes."""
-    raw: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": index.version,
-        "revision": index.revision,
-        "previous": index.previous,
-        "policy": index.policy,
-        "published_at": to_wire_time(index.published_at),
-    }
+    raw = {"schema": SCHEMA, **encode(index, without=("entries",))}
     for kind in CardKind:
         raw[kind.value] = {card_id: _entry_to_raw(e) for card_id, e in index.list_kind(kind)}
     body = _to_bytes(raw)
@@ -53,42 +50,22 @@ def index_to_json(index: CatalogIndex) -> tuple[str, bytes]:
 def index_from_json(body: bytes) -> CatalogIndex:
     """Read an index from its bytes."""
     raw = json.loads(body)
-    return CatalogIndex(
-        version=raw["version"],
-        revision=raw["revision"],
-        previous=raw["previous"],
-        policy=raw["policy"],
-        published_at=from_wire_time(raw["published_at"]),
-        entries={
-            (kind, card_id): _entry_from_raw(entry)
-            for kind in CardKind
-            for card_id, entry in raw.get(kind.value, {}).items()
-        },
-    )
+    entries = {
+        (kind, card_id): _entry_from_raw(entry)
+        for kind in CardKind
+        for card_id, entry in raw.get(kind.value, {}).items()
+    }
+    return replace(decode(CatalogIndex, raw), entries=entries)
 
 
 def head_to_json(head: CatalogHead) -> bytes:
     """Write the head."""
-    return _to_bytes(
-        {
-            "schema": SCHEMA,
-            "version": head.version,
-            "revision": head.revision,
-            "index": head.index,
-            "published_at": to_wire_time(head.published_at),
-        }
-    )
+    return _to_bytes({"schema": SCHEMA, **encode(head)})
 
 
 def head_from_json(body: bytes) -> CatalogHead:
     """Read a head from its bytes."""
-    raw = json.loads(body)
-    return CatalogHead(
-        version=raw["version"],
-        revision=raw["revision"],
-        index=raw["index"],
-        published_at=from_wire_time(raw["published_at"]),
-    )
+    return decode(CatalogHead, json.loads(body))
 
 
 def marker_to_json(*, version: int, revision: int) -> bytes:
@@ -107,50 +84,18 @@ def status_to_json(status: Mapping[str, Any]) -> bytes:
 
 
 def _entry_to_raw(entry: CatalogEntry) -> dict[str, Any]:
-    raw: dict[str, Any] = {
-        "state": entry.state,
-        "digest": entry.digest,
-        "source_etag": entry.source_etag,
-        "serving_digest": entry.serving_digest,
-        "enabled": entry.enabled,
-        "catalog_version": entry.catalog_version,
-        "revision": entry.revision,
-        "errors": [encode(p) for p in entry.errors],
-        "own_warnings": [encode(p) for p in entry.own_warnings],
-        "warnings": [encode(p) for p in entry.warnings],
-        "references": [[r.path, r.kind.value, r.card_id] for r in entry.references],
-        "history": [
-            [v.digest, v.catalog_version, to_wire_time(v.activated_at)] for v in entry.history
-        ],
-    }
+    raw = encode(entry)
+    for name in _AS_LISTS:
+        raw[name] = [list(item.values()) for item in raw[name]]
     return {name: value for name, value in raw.items() if value not in (None, [], False)}
 
 
 def _entry_from_raw(raw: Mapping[str, Any]) -> CatalogEntry:
-    return CatalogEntry(
-        state=raw["state"],
-        digest=raw.get("digest"),
-        source_etag=raw.get("source_etag"),
-        serving_digest=raw.get("serving_digest"),
-        enabled=raw.get("enabled", False),
-        catalog_version=raw.get("catalog_version", 0),
-        revision=raw.get("revision", 0),
-        errors=_read_problems(raw.get("errors", ())),
-        own_warnings=_read_problems(raw.get("own_warnings", ())),
-        warnings=_read_problems(raw.get("warnings", ())),
-        references=tuple(
-            CardReference(path=path, kind=CardKind(kind), card_id=card_id)
-            for path, kind, card_id in raw.get("references", ())
-        ),
-        history=tuple(
-            CardVersion(digest=digest, catalog_version=version, activated_at=required_time(at))
-            for digest, version, at in raw.get("history", ())
-        ),
-    )
-
-
-def _read_problems(raw: Iterable[Mapping[str, str]]) -> tuple[CardProblem, ...]:
-    return tuple(CardProblem(path=p["path"], message=p["message"], hint=p["hint"]) for p in raw)
+    items = {
+        name: [dict(zip(names, item, strict=True)) for item in raw.get(name, ())]
+        for name, names in _AS_LISTS.items()
+    }
+    return decode(CatalogEntry, {**raw, **items})
 
 
 def _to_bytes(raw: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import OMITTED
 from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to_main, to_realm
@@ -42,8 +42,12 @@ class Message:
     run_id: str
     created_at: datetime
     tool_calls: tuple[MessageCall, ...] = field(default=(), metadata=OMITTED)
-    tool_call_id: str | None = field(default=None, metadata=OMITTED)
-    parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
+    tool_call_id: Annotated[
+        str | None, ("description", "the call that a tool's message answers")
+    ] = field(default=None, metadata=OMITTED)
+    parts: Annotated[
+        tuple[dict[str, Any], ...], ("description", "content other than text, as MCP's")
+    ] = field(default=(), metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

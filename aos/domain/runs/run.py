@@ -11,9 +11,10 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import OMITTED
+from aos.domain.field_types import Digest
 from aos.domain.json_writer import write_json
 from aos.errors import ErrorInfo
 
@@ -144,10 +145,10 @@ class Run:
 
     run_id: str
     agent_id: str
-    card_digest: str | None = None
+    card_digest: Digest | None = None
     conversation_id: str
     status: RunStatus
-    output: str = ""
+    output: Annotated[str, ("description", '"" when there is none')] = ""
     output_parts: tuple[dict[str, Any], ...] | None = None
     usage: Usage = field(default_factory=Usage)
     model: str | None = None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
@@ -123,7 +123,7 @@ class MessageCall:
 
     tool_call_id: str
     name: str
-    arguments: str
+    arguments: Annotated[str, ("description", "as the model wrote them")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ class AboutRoutes:
 
     async def _get_health(self, call: Call) -> Answer:
         report = await self._health().report()
-        return Answer(status=200 if report.healthy else 503, body=report.to_dict())
+        return Answer(status=200 if report.status == "healthy" else 503, body=report.make_answer())
 
     async def _get_status(self, call: Call) -> Answer:
         """Asks no dependency."""

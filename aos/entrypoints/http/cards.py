@@ -9,7 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from aos.domain.cards.identity import CardKind, is_card_id
-from aos.domain.wire_time import to_wire_time
+from aos.domain.codec import encode
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.http.runs import media_type
@@ -68,14 +68,14 @@ class CardRoutes:
         more = start + limit < len(cards)
         return Answer(
             body={
-                "items": [card.to_dict() for card in shown],
+                "items": [card.make_answer() for card in shown],
                 "next": next_page(call, shown[-1].card_id if more else None),
             }
         )
 
     async def _get(self, call: Call) -> Answer:
         view = await self._editor.get(self._kind, self._card_id(call))
-        body = view.to_dict()
+        body = view.make_answer()
         if not call.known_caller.is_admin:
             body |= {name: _masked(body[name]) for name in ("card", "serving")}
         return Answer(body=body, headers={"ETag": view.etag})
@@ -98,15 +98,7 @@ class CardRoutes:
 
     async def _versions(self, call: Call) -> Answer:
         versions = await self._editor.versions(self._kind, self._card_id(call))
-        items = [
-            {
-                "digest": version.digest,
-                "catalog_version": version.catalog_version,
-                "activated_at": to_wire_time(version.activated_at),
-            }
-            for version in versions
-        ]
-        return Answer(body={"items": items, "next": None})
+        return Answer(body={"items": [encode(version) for version in versions], "next": None})
 
     async def _rollback(self, call: Call) -> Answer:
         from aos.entrypoints.requests import RollbackBody, take_object, validate
@@ -125,7 +117,7 @@ class CardRoutes:
         if result.outcome is not None:
             await self._published(result.outcome)
         headers = {} if result.etag is None else {"ETag": result.etag}
-        return Answer(body=result.to_dict(), headers=headers)
+        return Answer(body=result.make_answer(), headers=headers)
 
     def _card_id(self, call: Call) -> str:
         """Ids that no card can have are unknown ids."""

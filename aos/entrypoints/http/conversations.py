@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import azure.functions as func
 
 from aos.domain.codec import encode
-from aos.domain.runs.conversation import Conversation, Message
-from aos.domain.wire_time import to_wire_time
+from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, ConversationAnswer
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.ids import is_conversation_id
@@ -42,12 +39,12 @@ class ConversationRoutes:
         page = await self._runs.list_conversations(
             owner=call.owner, after=query.after(), limit=query.limit()
         )
-        items = [_conversation(head) for head in page.items]
+        items = [encode(ConversationAnswer.of(head)) for head in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
         head = await self._runs.find_conversation(_conversation_id(call), owner=call.owner)
-        return Answer(body=_conversation(head))
+        return Answer(body=encode(ConversationAnswer.of(head)))
 
     async def _messages(self, call: Call) -> Answer:
         query = Query(call.request)
@@ -55,7 +52,7 @@ class ConversationRoutes:
         page = await self._runs.list_messages(
             _conversation_id(call), owner=call.owner, start=start, limit=limit
         )
-        items = [_message(message) for message in page.items]
+        items = [encode(message, without=NOT_OF_A_MESSAGE) for message in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
 
@@ -68,21 +65,3 @@ def _conversation_id(call: Call) -> str:
             " GET /api/conversations",
         )
     return conversation_id
-
-
-def _conversation(head: Conversation) -> dict[str, Any]:
-    return {
-        "conversation_id": head.conversation_id,
-        "agent_id": head.agent_id,
-        "owner": head.owner,
-        "created_at": to_wire_time(head.created_at),
-        "messages": head.next_sequence,
-        "active_run_id": None if head.active is None else head.active.request.run_id,
-        "queued_run_ids": [request.run_id for request in head.queued],
-        "retry_at": to_wire_time(head.retry_at),
-    }
-
-
-def _message(message: Message) -> dict[str, Any]:
-    """As stored, without its place: the history's order says that."""
-    return {name: value for name, value in encode(message).items() if name != "sequence"}

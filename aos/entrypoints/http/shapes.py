@@ -1,224 +1,187 @@
-"""Which shapes do answers and replies have?
+"""Makes JSON Schemas of answers and replies from their dataclasses. Entry point: `ANSWERS`.
 
-JSON Schemas of what AOS says; what it is told is described by the pydantic models of
-`aos.entrypoints.requests` and by the schemas of cards. Tests hold real answers against these.
+What AOS is told is described by the pydantic models of `aos.entrypoints.requests` and by the
+schemas of cards. Tests hold real answers against these.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Set
+from datetime import datetime
+from enum import Enum
 from typing import Any, TypeAlias
 
-from aos.domain.runs.run import RunStatus
-from aos.errors import CODES
+from aos.domain.cards.assessment import CardProblem
+from aos.domain.cards.catalog import CardStatus, CardVersion
+from aos.domain.codec import OMITTED
+from aos.domain.command_fields import VERSION
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.run import Run, Usage
+from aos.domain.tools.tool import ApprovalRequest, Decision
+from aos.entrypoints.http.answers import (
+    NOT_OF_A_DECISION,
+    NOT_OF_A_MESSAGE,
+    NOT_OF_AN_APPROVAL,
+    ConversationAnswer,
+    ServerAnswer,
+)
+from aos.errors import CODES, ErrorInfo
+from aos.services.health import HealthReport
 
 Schema: TypeAlias = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-COUNT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 0}
-TIME: Schema = {"type": "string", "format": "date-time"}
-TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
-ANY_OBJECT: Schema = {"type": "object"}
-DIGEST_OR_NULL: Schema = {"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"}
 SHAPES = "#/components/schemas/"
+TEXT: Schema = {"type": "string"}
+ANY_OBJECT: Schema = {"type": "object"}
+_REPLY_TYPES = ("completed", "failed", "cancelled", "timed_out", "refused")
+_NAMED: dict[Any, str] = {ErrorInfo: "ErrorInfo", Usage: "Usage", CardProblem: "CardProblem"}
+"""What is referred to by name where another shape holds it."""
+_JSON: dict[Any, Schema] = {
+    str: TEXT,
+    bool: {"type": "boolean"},
+    int: {"type": "integer", "minimum": 0},
+    datetime: {"type": "string", "format": "date-time"},
+    dict: ANY_OBJECT,
+    Mapping: ANY_OBJECT,
+}
+"""Numbers in answers are counts."""
 
 
-def _object(description: str, /, **properties: Schema) -> Schema:
-    """An object that has all of these fields, and may have more."""
+def shape_of(kind: Any, /, *, without: tuple[str, ...] = (), **changed: Schema) -> Schema:
+    """The object that the codec makes of a dataclass, with fields changed, added or left out."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = [field for field in dataclasses.fields(kind) if field.name not in without]
+    described = {f.name: changed.get(f.name) or _schema(hints[f.name]) for f in fields}
+    omitted = {field.name for field in fields if field.metadata == OMITTED}
+    for name in omitted:
+        described[name] = _not_null(described[name])
+    summary = " ".join(kind.__doc__.partition("\n\n")[0].split())
+    return _object(summary.rstrip("."), {**described, **changed}, omitted)
+
+
+def _object(
+    summary: str, properties: Mapping[str, Schema], omitted: Set[str] = frozenset()
+) -> Schema:
+    """An object that has all of these fields but `omitted`, and may have more."""
     return {
         "type": "object",
-        "description": description,
-        "properties": properties,
-        "required": list(properties),
+        "description": summary,
+        "properties": dict(properties),
+        "required": [name for name in properties if name not in omitted],
     }
 
 
-def _with(shape: Schema, **more: Schema) -> Schema:
-    """The object, which may also have these fields."""
-    return {**shape, "properties": {**shape["properties"], **more}}
+def _schema(kind: Any) -> Schema:
+    """The schema of a field's type."""
+    origin, arms = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _schema(arms[0]) | dict(arms[1:])
+    if origin in (types.UnionType, typing.Union):
+        return _or_null(_schema(arms[0]))
+    if origin is tuple:
+        return {"type": "array", "items": _schema(arms[0])}
+    if origin is typing.Literal:
+        return {"enum": list(arms)}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [member.value for member in kind]}
+    if kind in _NAMED:
+        return _ref(_NAMED[kind])
+    return shape_of(kind) if dataclasses.is_dataclass(kind) else _JSON[origin or kind]
 
 
-def _or_null(name: str) -> Schema:
-    return {"anyOf": [{"$ref": f"{SHAPES}{name}"}, {"type": "null"}]}
+def _or_null(schema: Schema) -> Schema:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    if "type" in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _not_null(schema: Schema) -> Schema:
+    kind = schema["type"]
+    return {**schema, "type": kind[0]} if isinstance(kind, list) else schema
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"{SHAPES}{name}"}
 
 
 def _page(item: Schema) -> Schema:
+    following = {
+        **_or_null(TEXT),
+        "description": "path and query of the next page; null on the last",
+    }
     return _object(
-        "One page of a list",
-        items={"type": "array", "items": item},
-        next={
-            "type": ["string", "null"],
-            "description": "path and query of the next page; null on the last",
-        },
+        "One page of a list", {"items": {"type": "array", "items": item}, "next": following}
     )
 
 
-ERROR_INFO = _object(
-    "What went wrong; type says who must act",
-    code={"enum": sorted(CODES)},
-    message=TEXT,
-    type={"enum": ["caller", "operator", "retry", "model"]},
-    retryable={"type": "boolean"},
-    details=ANY_OBJECT,
-)
-_RUN_FIELDS: dict[str, Schema] = {
-    "run_id": TEXT,
-    "agent_id": TEXT,
-    "card_digest": DIGEST_OR_NULL,
-    "conversation_id": TEXT,
-    "status": {"enum": [status.value for status in RunStatus]},
-    "output": {"type": "string", "description": '"" when there is none'},
-    "output_parts": {"type": ["array", "null"], "items": ANY_OBJECT},
-    "usage": {"$ref": f"{SHAPES}Usage"},
-    "model": TEXT_OR_NULL,
-    "error": _or_null("ErrorInfo"),
-    "metadata": ANY_OBJECT,
-    "created_at": TIME,
-    "started_at": TIME_OR_NULL,
-    "ended_at": TIME_OR_NULL,
-    "replay_of": TEXT_OR_NULL,
-}
-_REPLY_TYPES = ("completed", "failed", "cancelled", "timed_out", "refused")
-_NULLABLE: Schema = {
-    "agent_id": TEXT_OR_NULL,
-    "conversation_id": TEXT_OR_NULL,
-    "status": {"enum": [*_RUN_FIELDS["status"]["enum"], "refused"]},
-    "output": TEXT_OR_NULL,
-    "usage": _or_null("Usage"),
-    "metadata": {"type": ["object", "null"]},
-    "created_at": TIME_OR_NULL,
-}
-_STATUS_FIELDS: dict[str, Schema] = {
-    "state": {"enum": ["active", "rejected", "disabled", "removed", None]},
-    "digest": DIGEST_OR_NULL,
-    "source_etag": TEXT_OR_NULL,
-    "errors": {"type": "array", "items": {"$ref": f"{SHAPES}CardProblem"}},
-    "warnings": {"type": "array", "items": {"$ref": f"{SHAPES}CardProblem"}},
-}
+_RUN = shape_of(Run)
+_MAY_LACK = ("agent_id", "conversation_id", "output", "usage", "metadata", "created_at")
+"""What a refusal of a request may not know."""
+_CARD_STATUS = shape_of(CardStatus)
+_OBJECT_OR_NULL = _or_null(ANY_OBJECT)
 
 ANSWERS: dict[str, Schema] = {
     "Object": ANY_OBJECT,
-    "ErrorInfo": ERROR_INFO,
-    "Error": _object("An error", error={"$ref": f"{SHAPES}ErrorInfo"}),
-    "Usage": _object(
-        "Tokens of the run's model calls",
-        input_tokens=COUNT,
-        output_tokens=COUNT,
-        total_tokens=COUNT,
-    ),
-    "Run": _object("A run, the same in answers, replies and events", **_RUN_FIELDS),
+    "ErrorInfo": shape_of(ErrorInfo, code={"enum": sorted(CODES)}),
+    "Error": _object("An error", {"error": _ref("ErrorInfo")}),
+    "Usage": shape_of(Usage),
+    "Run": _RUN,
     "Reply": _object(
         "A run's reply on the bus, or a refusal",
-        version={"const": 1},
-        type={"enum": [f"run.{name}" for name in _REPLY_TYPES]},
-        **{**_RUN_FIELDS, **_NULLABLE},
-    ),
-    "RunPage": _page({"$ref": f"{SHAPES}Run"}),
-    "Conversation": _object(
-        "A conversation",
-        conversation_id=TEXT,
-        agent_id=TEXT,
-        owner=TEXT,
-        created_at=TIME,
-        messages=COUNT,
-        active_run_id=TEXT_OR_NULL,
-        queued_run_ids={"type": "array", "items": TEXT},
-        retry_at=TIME_OR_NULL,
-    ),
-    "ConversationPage": _page({"$ref": f"{SHAPES}Conversation"}),
-    "Message": _with(
-        _object(
-            "A message of a conversation",
-            role={"enum": ["user", "assistant", "tool"]},
-            content=TEXT,
-            run_id=TEXT,
-            created_at=TIME,
-        ),
-        tool_calls={
-            "type": "array",
-            "items": _object(
-                "A tool call that an assistant's message asks for",
-                tool_call_id=TEXT,
-                name=TEXT,
-                arguments={"type": "string", "description": "as the model wrote them"},
-            ),
+        {
+            "version": {"const": VERSION},
+            "type": {"enum": [f"run.{name}" for name in _REPLY_TYPES]},
+            **_RUN["properties"],
+            **{name: _or_null(_RUN["properties"][name]) for name in _MAY_LACK},
+            "status": {"enum": [*_RUN["properties"]["status"]["enum"], "refused"]},
         },
-        tool_call_id={"type": "string", "description": "the call that a tool's message answers"},
-        parts={"type": "array", "items": ANY_OBJECT, "description": "what was no text, as MCP's"},
     ),
-    "MessagePage": _page({"$ref": f"{SHAPES}Message"}),
-    "ToolPage": _page(
-        _object(
-            "An MCP server as last seen",
-            server_id=TEXT,
-            state={"enum": ["starting", "ready", "failed", "stopped"]},
-            error=TEXT_OR_NULL,
-            tools={
-                "type": "array",
-                "items": _object("A tool", name=TEXT, description=TEXT, inputSchema=ANY_OBJECT),
+    "RunPage": _page(_ref("Run")),
+    "Conversation": shape_of(ConversationAnswer),
+    "ConversationPage": _page(_ref("Conversation")),
+    "Message": shape_of(Message, without=NOT_OF_A_MESSAGE),
+    "MessagePage": _page(_ref("Message")),
+    "ToolPage": _page(shape_of(ServerAnswer)),
+    "Approval": shape_of(ApprovalRequest, without=NOT_OF_AN_APPROVAL),
+    "ApprovalPage": _page(_ref("Approval")),
+    "Decision": shape_of(Decision, without=NOT_OF_A_DECISION, run_id=TEXT, tool_call_id=TEXT),
+    "CardProblem": shape_of(CardProblem),
+    "CardStatus": _CARD_STATUS,
+    "CardPage": _page(_ref("CardStatus")),
+    "CardView": {
+        **_object(
+            "A card as uploaded, its status, and what serves instead of it",
+            {
+                **_CARD_STATUS["properties"],
+                "state": _or_null(_CARD_STATUS["properties"]["state"]),
+                "card": _OBJECT_OR_NULL,
+                "serving": _OBJECT_OR_NULL,
             },
-        )
-    ),
-    "Approval": _object(
-        "A tool call that waits for a decision",
-        run_id=TEXT,
-        tool_call_id=TEXT,
-        agent_id=TEXT,
-        conversation_id=TEXT,
-        tool=TEXT,
-        arguments=ANY_OBJECT,
-        requested_at=TIME,
-        expires_at=TIME,
-        server_digest=TEXT_OR_NULL,
-        schema_digest=TEXT_OR_NULL,
-    ),
-    "ApprovalPage": _page({"$ref": f"{SHAPES}Approval"}),
-    "Decision": _object(
-        "What was decided about a tool call",
-        run_id=TEXT,
-        tool_call_id=TEXT,
-        decision={"enum": ["approve", "deny"]},
-        reason=TEXT,
-        decided_by=TEXT,
-        decided_at=TIME,
-    ),
-    "CardProblem": _object(
-        "What is wrong, where, what to write", path=TEXT, message=TEXT, hint=TEXT
-    ),
-    "CardStatus": _object("What became of an upload", **_STATUS_FIELDS),
-    "CardPage": _page({"$ref": f"{SHAPES}CardStatus"}),
-    "CardView": _object(
-        "A card as uploaded, its status, and what serves instead of it",
-        **_STATUS_FIELDS,
-        card={"type": ["object", "null"]},
-        serving={"type": ["object", "null"]},
-    ),
-    "VersionPage": _page(
-        _object(
-            "A card that served",
-            digest=DIGEST_OR_NULL,
-            catalog_version=COUNT,
-            activated_at=TIME,
-        )
-    ),
-    "Health": _object(
-        "Whether what the app depends on answers",
-        status={"enum": ["healthy", "unhealthy"]},
-        timestamp=TIME,
-    ),
-    "Status": {
-        **_object("Version and environment", version=TEXT, environment=TEXT),
-        "properties": {
+            omitted={"catalog_version", "activated_at", "serving_digest"},
+        ),
+    },
+    "VersionPage": _page(shape_of(CardVersion)),
+    "Health": shape_of(HealthReport, without=("checks", "facts")),
+    "Status": _object(
+        "Version and environment",
+        {
             "version": TEXT,
             "environment": TEXT,
-            "catalog_version": {**COUNT_OR_NULL, "description": "for admins, as last seen"},
+            "catalog_version": {
+                **_or_null(_JSON[int]),
+                "description": "for admins, as last seen",
+            },
             "agents": {
-                "type": ["object", "null"],
-                "additionalProperties": COUNT,
+                **_OBJECT_OR_NULL,
+                "additionalProperties": _JSON[int],
                 "description": "for admins, as last seen: agents by state",
             },
         },
-    },
+        omitted={"catalog_version", "agents"},
+    ),
 }
 """By the names that the route table uses."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import azure.functions as func
 
-from aos.domain.tools.tool import ApprovalRequest, ServerTools
-from aos.domain.wire_time import to_wire_time
+from aos.domain.codec import encode
+from aos.entrypoints.http.answers import NOT_OF_A_DECISION, NOT_OF_AN_APPROVAL, ServerAnswer
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, next_page
 from aos.entrypoints.http.runs import media_type
@@ -44,7 +42,7 @@ class ToolRoutes:
         query = Query(call.request)
         page = await self._listed.servers(after=query.after(), limit=query.limit())
         is_admin = call.known_caller.is_admin
-        items = [_server(row, is_admin=is_admin) for row in page.items]
+        items = [encode(ServerAnswer.of(row, is_admin=is_admin)) for row in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _waiting(self, call: Call) -> Answer:
@@ -52,7 +50,7 @@ class ToolRoutes:
         page = await self._approvals.waiting(
             call.known_caller, after=query.after(), limit=query.limit()
         )
-        items = [_approval(item) for item in page.items]
+        items = [encode(item, without=NOT_OF_AN_APPROVAL) for item in page.items]
         return Answer(body={"items": items, "next": next_page(call, page.next)})
 
     async def _decide(self, call: Call) -> Answer:
@@ -65,16 +63,8 @@ class ToolRoutes:
         decision = await self._approvals.decide(
             run_id, tool_call_id, body.decision, body.reason or "", caller=call.known_caller
         )
-        return Answer(
-            body={
-                "run_id": run_id,
-                "tool_call_id": tool_call_id,
-                "decision": decision.decision,
-                "reason": decision.reason,
-                "decided_by": decision.decided_by,
-                "decided_at": to_wire_time(decision.decided_at),
-            }
-        )
+        names = {"run_id": run_id, "tool_call_id": tool_call_id}
+        return Answer(body={**names, **encode(decision, without=NOT_OF_A_DECISION)})
 
 
 def _named(call: Call) -> tuple[str, str]:
@@ -89,36 +79,3 @@ def _named(call: Call) -> tuple[str, str]:
             f"no tool call {tool_call_id[:80]!r} waits for a decision; see GET /api/approvals",
         )
     return run_id, tool_call_id
-
-
-def _server(row: ServerTools, *, is_admin: bool) -> dict[str, Any]:
-    return {
-        "server_id": row.server_id,
-        "state": row.state,
-        "error": row.error_for(is_admin=is_admin),
-        "tools": [
-            {
-                "name": tool.name,
-                "description": tool.description,
-                "inputSchema": dict(tool.input_schema),
-                "annotations": dict(tool.annotations),
-            }
-            for tool in row.tools
-        ],
-        "listed_at": to_wire_time(row.listed_at),
-    }
-
-
-def _approval(item: ApprovalRequest) -> dict[str, Any]:
-    return {
-        "run_id": item.run_id,
-        "tool_call_id": item.tool_call_id,
-        "agent_id": item.agent_id,
-        "conversation_id": item.conversation_id,
-        "tool": item.tool,
-        "arguments": dict(item.arguments),
-        "requested_at": to_wire_time(item.requested_at),
-        "expires_at": to_wire_time(item.expires_at),
-        "server_digest": item.server_digest,
-        "schema_digest": item.schema_digest,
-    }

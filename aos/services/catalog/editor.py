@@ -48,7 +48,7 @@ class CardView:
     status: Mapping[str, Any] | None
     serving: Mapping[str, Any] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def make_answer(self) -> dict[str, Any]:
         """The answer of GET: the status's fields, the card, and what serves instead of it."""
         return {
             self.kind.id_field: self.card_id,
@@ -68,7 +68,7 @@ class CardSummary:
     card_id: str
     entry: CatalogEntry
 
-    def to_dict(self) -> dict[str, Any]:
+    def make_answer(self) -> dict[str, Any]:
         """Id, whether it is enabled, and the fields of its status."""
         return {
             self.kind.id_field: self.card_id,
@@ -89,7 +89,7 @@ class PutResult:
     created: bool = False
     outcome: PublishOutcome | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def make_answer(self) -> dict[str, Any]:
         """The answer of PUT: id and the fields of the status."""
         return {self.kind.id_field: self.card_id, **self.status}
 

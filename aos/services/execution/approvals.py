@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from aos.domain.codec import encode
 from aos.domain.envelope import AGENT_EVENTS, Event
 from aos.domain.runs import tool_turns
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.tools.tool import ApprovalRequest, Decision
-from aos.domain.wire_time import to_wire_time
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.tools import Decisions
@@ -109,16 +109,6 @@ def _approval_requested(active: ActiveRun, request: ApprovalRequest) -> Event:
         type="approval.requested",
         source=f"aos/agents/{request.agent_id}",
         time=request.requested_at,
-        data={
-            "run_id": request.run_id,
-            "tool_call_id": request.tool_call_id,
-            "agent_id": request.agent_id,
-            "conversation_id": request.conversation_id,
-            "tool": request.tool,
-            "requested_at": to_wire_time(request.requested_at),
-            "expires_at": to_wire_time(request.expires_at),
-            "server_digest": request.server_digest,
-            "schema_digest": request.schema_digest,
-        },
+        data=encode(request, without=("owner", "arguments")),
         traceparent=active.request.traceparent,
     )

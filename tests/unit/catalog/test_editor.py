@@ -20,7 +20,7 @@ async def test_a_put_card_is_live_when_the_call_returns() -> None:
     cards = Cards()
     result = await cards.editor().put(AGENT, "ceo", card())
     assert result.created
-    assert result.to_dict() == {"agent_id": "ceo", **await cards.status("ceo")}
+    assert result.make_answer() == {"agent_id": "ceo", **await cards.status("ceo")}
     assert (await cards.reader().find("ceo")).digest == result.digest
     again = await cards.editor().put(AGENT, "ceo", card(purpose="Lead well"))
     assert (again.created, again.status["state"]) == (False, "active")
@@ -107,7 +107,7 @@ async def test_a_card_is_shown_with_its_status_and_with_what_serves_instead() ->
     cards = Cards()
     editor = cards.editor()
     await editor.put(AGENT, "ceo", card())
-    shown = (await editor.get(AGENT, "ceo")).to_dict()
+    shown = (await editor.get(AGENT, "ceo")).make_answer()
     assert shown == {
         "agent_id": "ceo",
         **await cards.status("ceo"),
@@ -116,7 +116,7 @@ async def test_a_card_is_shown_with_its_status_and_with_what_serves_instead() ->
     }
     etag = await cards.upload("ceo", b"{broken")
     await cards.publisher().publish()
-    broken = (await editor.get(AGENT, "ceo")).to_dict()
+    broken = (await editor.get(AGENT, "ceo")).make_answer()
     assert (broken["state"], broken["card"], broken["source_etag"]) == ("rejected", None, etag)
     assert broken["serving"] == json.loads(card())
 
@@ -124,7 +124,7 @@ async def test_a_card_is_shown_with_its_status_and_with_what_serves_instead() ->
 async def test_an_upload_that_is_not_listed_yet_is_shown_without_a_state() -> None:
     cards = Cards()
     etag = await cards.upload("ceo", card())
-    shown = (await cards.editor().get(AGENT, "ceo")).to_dict()
+    shown = (await cards.editor().get(AGENT, "ceo")).make_answer()
     assert shown == {
         "agent_id": "ceo",
         "state": None,
@@ -158,7 +158,7 @@ async def test_the_list_has_every_card_but_the_removed() -> None:
     await cards.publisher().publish()
     await cards.remove("c")
     await cards.publisher().publish()
-    rows = [summary.to_dict() for summary in await cards.editor().list(AGENT)]
+    rows = [summary.make_answer() for summary in await cards.editor().list(AGENT)]
     assert [(row["agent_id"], row["state"], row["enabled"]) for row in rows] == [
         ("a", "active", True),
         ("b", "rejected", False),

@@ -122,7 +122,7 @@ class StubMain:
         editor = self.cards.editor()
         try:
             if seen.method == "GET":
-                return Say(body=(await editor.get(CardKind.AGENT, agent_id)).to_dict())
+                return Say(body=(await editor.get(CardKind.AGENT, agent_id)).make_answer())
             if self.before_put is not None:
                 await self.before_put()
             result = await editor.put(
@@ -134,7 +134,7 @@ class StubMain:
             )
         except AosError as error:
             return refusal(error.code, str(error), **error.info.details)
-        return Say(body=result.to_dict())
+        return Say(body=result.make_answer())
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""Defines the answers that are not values of the domain. Entry point: each class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aos.domain.runs.conversation import Conversation
+from aos.domain.tools.tool import ServerState, ServerTools, ToolSchema
+
+NOT_OF_A_MESSAGE = ("sequence",)
+"""Fields of the domain's values that answers do not have."""
+NOT_OF_AN_APPROVAL = ("owner",)
+NOT_OF_A_DECISION = ("decision_id",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationAnswer:
+    """A conversation."""
+
+    conversation_id: str
+    agent_id: str
+    owner: str
+    created_at: datetime
+    messages: int
+    active_run_id: str | None
+    queued_run_ids: tuple[str, ...]
+    retry_at: datetime | None
+
+    @classmethod
+    def of(cls, head: Conversation) -> ConversationAnswer:
+        """What is shown of a head."""
+        return cls(
+            conversation_id=head.conversation_id,
+            agent_id=head.agent_id,
+            owner=head.owner,
+            created_at=head.created_at,
+            messages=head.next_sequence,
+            active_run_id=None if head.active is None else head.active.request.run_id,
+            queued_run_ids=tuple(request.run_id for request in head.queued),
+            retry_at=head.retry_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswer:
+    """A tool."""
+
+    name: str
+    description: str
+    inputSchema: Mapping[str, Any]
+    annotations: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, tool: ToolSchema) -> ToolAnswer:
+        """A tool under MCP's names."""
+        return cls(
+            name=tool.name,
+            description=tool.description,
+            inputSchema=tool.input_schema,
+            annotations=tool.annotations,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAnswer:
+    """An MCP server as last seen."""
+
+    server_id: str
+    state: ServerState
+    error: str | None
+    tools: tuple[ToolAnswer, ...]
+    listed_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ServerTools, *, is_admin: bool) -> ServerAnswer:
+        """What the caller may read of a server."""
+        return cls(
+            server_id=row.server_id,
+            state=row.state,
+            error=row.error_for(is_admin=is_admin),
+            tools=tuple(ToolAnswer.of(tool) for tool in row.tools),
+            listed_at=row.listed_at,
+        )
