@@ -29,7 +29,6 @@ lint: setup ## ruff, formatting, import rules
 
 types: setup ## mypy --strict over aos, devhost and infra
 	$(BIN)/mypy
-	$(BIN)/mypy --strict infra/*.py infra/orchestrator infra/packages infra/backups
 
 sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --from $(or $(FROM),1)

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""How long is the loss of a region, and what is lost? A drill on this machine, measured.
+"""Measures on this machine how long the recovery from a lost region takes. Entry point: `drill`.
 
-`.venv/bin/python infra/drill.py` starts a first region (a whole laptop), talks with an agent, makes
-a backup, talks on, and kills it: storage, Service Bus and apps. Then it starts a second region on
-empty storage, restores, and asks again. It prints
+`.venv/bin/python infra/drill.py` starts a first region (a whole laptop), has conversations with an
+agent, makes a backup, has more conversations, and kills storage, Service Bus and apps. Then it
+starts a second region with empty storage, restores the backup, and continues a conversation. It
+prints
 
-- RTO: from the loss until a conversation from before is answered in the second region;
-- RPO: how old the backup was at the loss, and which runs it did not have.
+- RTO: the time from the loss to an answer that continues an earlier conversation;
+- RPO: the age of the backup at the loss, and the runs that it does not contain.
 
-These are the times of the procedure and of our tools. In Azure, deploying takes longer (keep the
-second region deployed) and data is more; docs/runbooks/disaster-recovery.md says how to measure
-there. Exit code 1 when the second region does not answer or a conversation of the backup is lost.
+In Azure a deployment takes longer (so keep the second region deployed) and there is more data;
+docs/runbooks/disaster-recovery.md explains how to measure there. The exit code is 1 when the second
+region does not answer or a conversation of the backup is lost.
 """
 
 from __future__ import annotations
@@ -29,21 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
+from benchmarks import parts
+from devhost.laptop import Laptop
+from infra.backups import cli
 
-from backups import cli  # noqa: E402 - the laptop beside it needs the path
-
-from benchmarks import parts  # noqa: E402 - needs the path
-from devhost.laptop import Laptop  # noqa: E402 - needs the path
-
-AGENT = {"agent_id": "drill", "purpose": "Answer, so that it can be seen who remembers."}
+AGENT = {"agent_id": "drill", "purpose": "Answer every question."}
 STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the drill measured. Times in seconds."""
+    """The figures of the drill. Times are in seconds."""
 
     backup: float
     restore: float
@@ -57,24 +54,24 @@ class Report:
     messages_expected: int
     messages_found: int
     waiting_run: str
-    """How the run ended that was accepted before the backup and had not begun."""
+    """The last status of the run that was accepted before the backup and had not begun."""
 
     @property
     def passed(self) -> bool:
-        """Whether everything that was in the backup is there and goes on."""
-        whole = self.runs_found == self.runs_before_backup
-        remembered = self.messages_found == self.messages_expected
-        return whole and remembered and self.waiting_run == "completed"
+        """Whether everything in the backup was restored and works."""
+        has_runs = self.runs_found == self.runs_before_backup
+        has_messages = self.messages_found == self.messages_expected
+        return has_runs and has_messages and self.waiting_run == "completed"
 
 
 def drill(root: Path, *, model: str, runs: int) -> Report:
-    """Lose a region and come back in another."""
+    """Run the drill. Raises RuntimeError or OSError."""
     saved = root / "backup"
-    with region(root / "first", model) as first:
+    with start_region(root / "first", model) as first:
         parts.put_card(first.urls["main"], AGENT)
         before = [ask(first, f"c{number}")["run_id"] for number in range(runs)]
         first.take_down("realm")  # so that one run is accepted and has not begun
-        waiting = start(first, "waiting", wait_seconds=0)["run_id"]
+        waiting = start_run(first, "waiting", wait_seconds=0)["run_id"]
         began_backup = time.monotonic()
         run_backup("create", str(saved), storage=first)
         backup = time.monotonic() - began_backup
@@ -83,18 +80,18 @@ def drill(root: Path, *, model: str, runs: int) -> Report:
         lost_at = time.monotonic()
         for name in ("main", "realm", "mcp", "servicebus", "azurite"):
             first.child(name).kill9()
-    with region(root / "second", model, apps=()) as storage:
+    with start_region(root / "second", model, apps=()) as storage:
         began_restore = time.monotonic()
         run_backup("restore", str(saved), storage=storage)
         restore = time.monotonic() - began_restore
     began_start = time.monotonic()
-    with region(root / "second", model) as second:
-        answer_when_live(second, "c0")
+    with start_region(root / "second", model) as second:
+        ask_until_live(second, "c0")
         recovered = time.monotonic()
-        lost = [run for run in after if get(second, f"/api/runs/{run}") is None]
-        still = [run for run in before if get(second, f"/api/runs/{run}")]
-        messages = get(second, "/api/conversations/c0/messages") or {"items": []}
-        ended = status_at_the_end(second, waiting)
+        lost = [run for run in after if read(second, f"/api/runs/{run}") is None]
+        still = [run for run in before if read(second, f"/api/runs/{run}")]
+        messages = read(second, "/api/conversations/c0/messages") or {"items": []}
+        ended = wait_for_end(second, waiting)
     return Report(
         backup=backup,
         restore=restore,
@@ -112,8 +109,10 @@ def drill(root: Path, *, model: str, runs: int) -> Report:
 
 
 @contextmanager
-def region(root: Path, model: str, *, apps: tuple[str, ...] | None = None) -> Iterator[Laptop]:
-    """A region: storage and Service Bus, and the three apps."""
+def start_region(
+    root: Path, model: str, *, apps: tuple[str, ...] | None = None
+) -> Iterator[Laptop]:
+    """Start a region: storage, Service Bus, and the three apps or those named."""
     chosen = ("main", "mcp", "realm") if apps is None else apps
     settings = {"AOS_MODEL": "instant"}
     laptop = Laptop(root=root, model_endpoint=model, apps=chosen, settings=settings, restart=False)
@@ -122,7 +121,7 @@ def region(root: Path, model: str, *, apps: tuple[str, ...] | None = None) -> It
 
 
 def run_backup(command: str, folder: str, *, storage: Laptop) -> None:
-    """backup.py against a region. Raises RuntimeError."""
+    """Run a command of backup.py on the storage of a region. Raises RuntimeError."""
     before = os.environ.get(STORAGE)
     os.environ[STORAGE] = storage.storage_connection_string
     try:
@@ -133,19 +132,19 @@ def run_backup(command: str, folder: str, *, storage: Laptop) -> None:
         else:
             os.environ[STORAGE] = before
     if code != 0:
-        raise RuntimeError(f"backup.py {command} ended with {code}")
+        raise RuntimeError(f"backup.py {command} exited with {code}")
 
 
 def ask(laptop: Laptop, conversation: str) -> dict[str, Any]:
-    """One run that completed. Raises RuntimeError or OSError."""
-    run = start(laptop, conversation, wait_seconds=50)
+    """Start a run and wait for its end. Raises RuntimeError or OSError."""
+    run = start_run(laptop, conversation, wait_seconds=50)
     if run["status"] != "completed":
         raise RuntimeError(f"the run {run['run_id']} is {run['status']}: {run['error']}")
     return run
 
 
-def start(laptop: Laptop, conversation: str, *, wait_seconds: int) -> dict[str, Any]:
-    """A run, after at most so many seconds. Raises OSError."""
+def start_run(laptop: Laptop, conversation: str, *, wait_seconds: int) -> dict[str, Any]:
+    """Start a run and wait at most `wait_seconds` for its end. Raises OSError."""
     body = {
         "message": "Do you remember?",
         "conversation_id": conversation,
@@ -161,18 +160,18 @@ def start(laptop: Laptop, conversation: str, *, wait_seconds: int) -> dict[str, 
     return run
 
 
-def status_at_the_end(laptop: Laptop, run_id: str, *, seconds: float = 90.0) -> str:
-    """How a run ended; its last status if it does not. The mender takes half a minute."""
+def wait_for_end(laptop: Laptop, run_id: str, *, seconds: float = 90.0) -> str:
+    """Return the last status of a run. The mender may need half a minute to start it."""
     deadline = time.monotonic() + seconds
     while True:
-        run = get(laptop, f"/api/runs/{run_id}") or {"status": "lost"}
+        run = read(laptop, f"/api/runs/{run_id}") or {"status": "lost"}
         if run["status"] not in ("queued", "in_progress") or time.monotonic() > deadline:
             return str(run["status"])
         time.sleep(0.2)
 
 
-def answer_when_live(laptop: Laptop, conversation: str, *, seconds: float = 60.0) -> None:
-    """Ask until the agent is live and answers. Raises RuntimeError or OSError."""
+def ask_until_live(laptop: Laptop, conversation: str, *, seconds: float = 60.0) -> None:
+    """Repeat a question until the agent is published. Raises RuntimeError or OSError."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -185,8 +184,8 @@ def answer_when_live(laptop: Laptop, conversation: str, *, seconds: float = 60.0
         time.sleep(0.1)
 
 
-def get(laptop: Laptop, path: str) -> dict[str, Any] | None:
-    """The JSON of a route, None for 404. Raises OSError."""
+def read(laptop: Laptop, path: str) -> dict[str, Any] | None:
+    """GET a path and return its JSON, or None for 404. Raises OSError."""
     try:
         with urllib.request.urlopen(laptop.urls["main"] + path, timeout=30) as response:
             answer: dict[str, Any] = json.loads(response.read())
@@ -199,32 +198,36 @@ def get(laptop: Laptop, path: str) -> dict[str, Any] | None:
 
 
 def main() -> int:
-    """Run the drill and print what it measured."""
-    options = _parser().parse_args()
+    """Run the drill and print its figures."""
+    options = make_parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="aos-drill-") as folder, parts.instant_model() as model:
         report = drill(Path(folder), model=model, runs=options.runs)
-    say = sys.stdout.write
-    say(f"backup {report.backup:.1f} s, restore {report.restore:.1f} s\n")
-    say(f"second region from start to answer {report.start:.1f} s\n")
-    say(f"RTO {report.rto:.1f} s: from the loss to an answer that continues a conversation\n")
-    say(
+    write = sys.stdout.write
+    write(f"backup {report.backup:.1f} s, restore {report.restore:.1f} s\n")
+    write(f"second region from start to answer {report.start:.1f} s\n")
+    write(f"RTO {report.rto:.1f} s: from the loss to an answer that continues a conversation\n")
+    write(
         f"RPO {report.rpo:.1f} s: {report.runs_lost} of {report.runs_after_backup} runs after the"
         f" backup are lost, {report.runs_found} of {report.runs_before_backup} before it are there"
         "\n"
     )
-    say(f"{report.messages_found} of {report.messages_expected} messages in the conversation\n")
-    say(f"the run that was accepted before the backup and had not begun: {report.waiting_run}\n")
-    say(f"{'passed' if report.passed else 'FAILED'}\n")
+    write(f"{report.messages_found} of {report.messages_expected} messages in the conversation\n")
+    write(f"the run that was accepted before the backup and had not begun: {report.waiting_run}\n")
+    write(f"{'passed' if report.passed else 'FAILED'}\n")
     if options.json:
         fields = {name: getattr(report, name) for name in Report.__slots__}
-        say(json.dumps({**fields, "passed": report.passed}) + "\n")
+        write(json.dumps({**fields, "passed": report.passed}) + "\n")
     return 0 if report.passed else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="drill.py", description="Lose a region, and come back.")
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="drill.py", description="Measure the recovery from a lost region."
+    )
     parser.add_argument("--runs", type=int, default=10, help="conversations before the backup (10)")
-    parser.add_argument("--json", action="store_true", help="the figures as JSON, on the last line")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as JSON on the last line"
+    )
     return parser
 
 

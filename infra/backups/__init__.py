@@ -1,1 +1,1 @@
-"""What of an environment is saved, and how does it come back?"""
+"""Saves the state of an environment and restores it: blobs, tables and secrets."""

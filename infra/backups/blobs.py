@@ -1,4 +1,4 @@
-"""How are the blobs of the state saved and brought back?"""
+"""Saves and restores the blobs of the state. Entry points: `save`, `plan`, `restore`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backups.change import Change, compare
-from backups.folder import file_of, read_lines, write_lines
+from infra.backups.backup_folder import path_of_blob, read_lines, write_lines
+from infra.backups.comparison import Change, compare
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
 
 CONTAINERS = ("aos-data", "aos-config")
-"""In the order of a restore: what rows refer to first, cards, which wake agents, last."""
+"""In the order of a restore: aos-data, which rows refer to, first; the cards, which start agents,
+last."""
 LOGS = "aos-logs"
 LIST = "blobs.jsonl"
 FOLDER = "blobs"
@@ -21,11 +22,11 @@ _CHUNK = 1 << 20
 
 
 def save(service: BlobServiceClient, folder: Path, containers: tuple[str, ...]) -> dict[str, int]:
-    """Save the blobs; how many each container had. A blob that goes away meanwhile is left out."""
+    """Save the blobs and return the count for each container. Skips blobs deleted meanwhile."""
     rows: list[dict[str, Any]] = []
     counts = {}
     for container in containers:
-        found = _saved(service, folder, container)
+        found = _save_container(service, folder, container)
         counts[container] = len(found)
         rows += found
     write_lines(folder / LIST, rows)
@@ -33,26 +34,26 @@ def save(service: BlobServiceClient, folder: Path, containers: tuple[str, ...]) 
 
 
 def plan(service: BlobServiceClient, folder: Path, container: str) -> Change:
-    """What a restore of a container would do."""
-    saved = {row["name"]: row["sha256"] for row in _rows(folder, container)}
+    """Compare a container with the backup."""
+    saved = {row["name"]: row["sha256"] for row in _read_rows(folder, container)}
     there: dict[str, str] = {}
     client = service.get_container_client(container)
     if client.exists():
         for item in client.list_blobs():
             name = str(item.name)
-            there[name] = _digest(client.get_blob_client(name)) if name in saved else ""
+            there[name] = _hash_blob(client.get_blob_client(name)) if name in saved else ""
     return compare(container, saved, there)
 
 
 def restore(service: BlobServiceClient, folder: Path, change: Change) -> int:
-    """Write what is new and what differs; how many blobs that were."""
+    """Write the blobs that are new or differ, and return their count."""
     from azure.storage.blob import ContentSettings
 
     client = service.get_container_client(change.what)
     if not client.exists():
         client.create_container()
     wanted = {*change.create, *change.differ}
-    for row in _rows(folder, change.what):
+    for row in _read_rows(folder, change.what):
         if row["name"] in wanted:
             with (folder / FOLDER / change.what / row["file"]).open("rb") as data:
                 client.upload_blob(
@@ -65,18 +66,20 @@ def restore(service: BlobServiceClient, folder: Path, change: Change) -> int:
     return len(wanted)
 
 
-def _rows(folder: Path, container: str) -> list[dict[str, Any]]:
+def _read_rows(folder: Path, container: str) -> list[dict[str, Any]]:
     return [row for row in read_lines(folder / LIST) if row["container"] == container]
 
 
-def _saved(service: BlobServiceClient, folder: Path, container: str) -> list[dict[str, Any]]:
+def _save_container(
+    service: BlobServiceClient, folder: Path, container: str
+) -> list[dict[str, Any]]:
     from azure.core.exceptions import ResourceNotFoundError
 
     rows = []
     client = service.get_container_client(container)
     for item in client.list_blobs(include=["metadata"]):
         name = str(item.name)
-        path = folder / FOLDER / container / file_of(name)
+        path = folder / FOLDER / container / path_of_blob(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         whole, size = hashlib.sha256(), 0
         try:
@@ -92,7 +95,7 @@ def _saved(service: BlobServiceClient, folder: Path, container: str) -> list[dic
             {
                 "container": container,
                 "name": name,
-                "file": file_of(name),
+                "file": path_of_blob(name),
                 "size": size,
                 "sha256": whole.hexdigest(),
                 "content_type": stream.properties.content_settings.content_type,
@@ -102,7 +105,7 @@ def _saved(service: BlobServiceClient, folder: Path, container: str) -> list[dic
     return rows
 
 
-def _digest(blob: Any) -> str:
+def _hash_blob(blob: Any) -> str:
     whole = hashlib.sha256()
     for data in blob.download_blob().chunks():
         whole.update(data)

@@ -1,4 +1,4 @@
-"""How does a row of a table become JSON and the same row again, the types of its values kept?"""
+"""Converts table entities to typed JSON rows and back. Entry points: `from_entity`, `to_entity`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ KEYS = ("PartitionKey", "RowKey")
 _SEPARATOR = " / "
 
 
-def key(row: Mapping[str, Any]) -> str:
-    """Both keys as one name; keys of AOS hold no slash."""
+def join_keys(row: Mapping[str, Any]) -> str:
+    """Join both keys to one name. The keys of AOS contain no slash."""
     return _SEPARATOR.join(row[name] for name in KEYS)
 
 
 def from_entity(entity: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON: texts and booleans as they are, anything else as [type, text]."""
+    """Convert an entity to JSON. Texts and booleans stay; other values become [type, text]."""
     return {
-        name: value if name in KEYS else _from_value(value)
+        name: value if name in KEYS else _value_to_json(value)
         for name, value in entity.items()
         if value is not None
     }
 
 
 def to_entity(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row for the SDK."""
-    return {name: value if name in KEYS else _to_value(value) for name, value in row.items()}
+    """Convert a row to an entity of the SDK."""
+    return {name: value if name in KEYS else _value_from_json(value) for name, value in row.items()}
 
 
-def _from_value(value: Any) -> Any:
+def _value_to_json(value: Any) -> Any:
     from azure.data.tables import EdmType, EntityProperty
 
     match value:
@@ -44,17 +44,17 @@ def _from_value(value: Any) -> Any:
         case float():
             return [EdmType.DOUBLE.value, repr(value)]
         case datetime():
-            # The service's own text: it is finer than a datetime.
+            # The text of the service is more precise than a datetime.
             exact = getattr(value, "tables_service_value", None)
             return [EdmType.DATETIME.value, exact or value.isoformat().replace("+00:00", "Z")]
         case UUID():
             return [EdmType.GUID.value, str(value)]
         case bytes():
             return [EdmType.BINARY.value, base64.b64encode(value).decode()]
-    raise TypeError(f"a row holds a {type(value).__name__}")
+    raise TypeError(f"a row contains the unknown type {type(value).__name__}")
 
 
-def _to_value(value: Any) -> Any:
+def _value_from_json(value: Any) -> Any:
     from azure.data.tables import EdmType, EntityProperty
 
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""How does a backup or a restore end when it cannot go on?"""
+"""Defines the exit codes of backup.py. Entry point: `BackupError`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ DONE, FAILED, USAGE, WOULD_OVERWRITE = 0, 1, 2, 3
 
 
 class BackupError(Exception):
-    """What is wrong, what to do, and the exit code."""
+    """A backup or a restore failed. The message says what to do."""
 
     def __init__(self, message: str, *, code: int = FAILED) -> None:
-        """Take a sentence or two, and one of the codes above."""
+        """`code` is one of the codes above."""
         super().__init__(message)
         self.code = code

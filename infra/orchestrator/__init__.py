@@ -1,1 +1,1 @@
-"""How do templates become healthy resources, with nothing done unasked?"""
+"""Deploys the templates with checks before and after, and records every run."""

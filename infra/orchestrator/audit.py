@@ -1,9 +1,9 @@
-"""What was deployed when, by whom, from which commit, and how did it end?
+"""Records every run in an append-only database. Entry points: `Journal`, `read_records`.
 
-`audit.db` (SQLite) only grows: an entry when a run starts, one when each phase begins and one when
-it ends, one at the end. Each entry holds the hash of the one before it, so that a changed or
-missing one shows. Beside it lies one JSON file for each run with its whole record and the hash of
-its last entry.
+`audit.db` (SQLite) gets an entry when a run starts, when a phase begins, when a phase ends, and
+when the run ends. Each entry holds the hash of the entry before it, so a changed or missing entry
+can be detected. Beside the database there is one JSON file for each run with its whole record and
+the hash of its last entry.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.clock import Clock
-from orchestrator.exits import UNRECORDED, Halt
+from infra.orchestrator.clock import Clock
+from infra.orchestrator.exit_codes import UNRECORDED, Halt
 
 FIRST = "0" * 64
 _BUSY_SECONDS = 10.0
@@ -57,25 +57,27 @@ class Entry:
     previous_hash: str
     hash: str
 
-    def own_hash(self) -> str:
-        """What its hash must be."""
-        return _hash(self.previous_hash, self.deployment_id, self.written_at, self.kind, self.body)
+    def compute_hash(self) -> str:
+        """Compute the hash that the entry must have."""
+        return _hash_parts(
+            self.previous_hash, self.deployment_id, self.written_at, self.kind, self.body
+        )
 
 
 class Journal:
-    """The record of one run. Everything it knows is on disk after each call of `write`."""
+    """Writes the record of one run. After each call of `write` the whole record is on disk."""
 
     def __init__(self, folder: Path, clock: Clock, record: dict[str, Any]) -> None:
-        """Write the first entry. Raises Halt (UNRECORDED) when nothing can be kept."""
+        """Write the first entry. Raises Halt (UNRECORDED) when it cannot be written."""
         self.folder = folder
         self.record: dict[str, Any] = {**record, "state": "RUNNING", "phases": []}
         self._clock = clock
-        with _recording(folder):
-            _make(folder)
+        with _halt_when_unwritable(folder):
+            _make_database(folder)
         self.write("started")
 
     def add(self, name: str, value: object) -> None:
-        """Append to a list of the record: attempts, warnings."""
+        """Append to a list of the record, such as `attempts`."""
         self.record.setdefault(name, []).append(value)
 
     def set(self, **facts: object) -> None:
@@ -83,9 +85,10 @@ class Journal:
         self.record.update(facts)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """A phase, in the order in which it came; written down when it begins, so that a run that
-        was killed shows how far it came, and however it ends.
+    def record_phase(self, name: str) -> Iterator[None]:
+        """Record the begin and the end of a phase.
+
+        The begin is written at once, so the record of a killed run shows the phase it was in.
         """
         entry: dict[str, Any] = {"phase": name, "started_at": self._clock.now(), "result": "begun"}
         self.record["phases"].append(entry)
@@ -101,21 +104,21 @@ class Journal:
             entry["ended_at"] = self._clock.now()
             self.write("phase")
 
-    def skipped(self, name: str, reason: str) -> None:
-        """A phase that was not needed."""
+    def record_skipped(self, name: str, reason: str) -> None:
+        """Record a phase that was not needed."""
         self.record["phases"].append({"phase": name, "result": "skipped", "reason": reason})
 
     def end(self, state: str, *, exit_code: int, reason: str) -> None:
-        """The last entry."""
+        """Write the last entry."""
         self.set(state=state, exit_code=exit_code, reason=reason, ended_at=self._clock.now())
         self.write("ended")
 
     def write(self, kind: str) -> None:
         """Append an entry to the chain, then replace the JSON file.
 
-        Raises Halt (UNRECORDED): what cannot be recorded is not gone on with.
+        Raises Halt (UNRECORDED) when that fails, so that a run without a record does not continue.
         """
-        with _recording(self.folder):
+        with _halt_when_unwritable(self.folder):
             self._write(kind)
 
     def _write(self, kind: str) -> None:
@@ -123,10 +126,10 @@ class Journal:
         entry = self._append(kind, body)
         chain = {"seq": entry.seq, "previous_hash": entry.previous_hash, "hash": entry.hash}
         text = json.dumps({**self.record, "audit": chain}, indent=2, sort_keys=True)
-        self.keep("json", text + "\n")
+        self.write_file("json", text + "\n")
 
-    def keep(self, ending: str, text: str) -> Path:
-        """Write a file that belongs to this run; readers see the old or the new one, whole."""
+    def write_file(self, ending: str, text: str) -> Path:
+        """Write a file of this run in one step: readers see the old file or the new one."""
         path = self.folder / f"{self.record['deployment_id']}.{ending}"
         draft = path.with_name(f"{path.name}.new")
         draft.write_text(text, encoding="utf-8")
@@ -135,7 +138,8 @@ class Journal:
 
     def _append(self, kind: str, body: str) -> Entry:
         with closing(_connect(self.folder)) as connection, connection:
-            # Two runs may share the file: who reads the last hash must be who writes next.
+            # Two runs may share the database. The lock is taken before the last hash is read, so
+            # that no other run writes in between.
             connection.execute("BEGIN IMMEDIATE")
             last = connection.execute("SELECT seq, hash FROM entries ORDER BY seq DESC").fetchone()
             seq, previous = last or (0, FIRST)
@@ -148,7 +152,7 @@ class Journal:
                 kind=kind,
                 body=body,
                 previous_hash=previous,
-                hash=_hash(previous, identity, now, kind, body),
+                hash=_hash_parts(previous, identity, now, kind, body),
             )
             connection.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -161,14 +165,14 @@ class Journal:
         return entry
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """The record of every run as its last entry holds it, oldest first."""
-    latest = {entry.deployment_id: entry for entry in entries(folder)}
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Read the record of every run from its last entry, oldest first."""
+    latest = {entry.deployment_id: entry for entry in read_entries(folder)}
     return [json.loads(entry.body) for entry in latest.values()]
 
 
-def entries(folder: Path) -> list[Entry]:
-    """The whole chain. Without a database it is empty."""
+def read_entries(folder: Path) -> list[Entry]:
+    """Read all entries. Without a database there are none."""
     if not (folder / "audit.db").exists():
         return []
     with closing(_connect(folder)) as connection:
@@ -180,28 +184,28 @@ def entries(folder: Path) -> list[Entry]:
     return [Entry(**dict(zip(names, row))) for row in rows]  # noqa: B905 - a row has its columns
 
 
-def faults(folder: Path) -> list[str]:
-    """What is wrong with the chain: a changed entry, a gap, a JSON file that says otherwise."""
+def find_faults(folder: Path) -> list[str]:
+    """Find changed entries, missing entries, and JSON files that differ from their entry."""
     found, previous = [], FIRST
-    chain = entries(folder)
+    chain = read_entries(folder)
     for number, entry in enumerate(chain, start=1):
         if entry.seq != number or entry.previous_hash != previous:
-            found.append(f"entry {entry.seq} does not follow the one before it")
-        if entry.own_hash() != entry.hash:
+            found.append(f"entry {entry.seq} does not follow the entry before it")
+        if entry.compute_hash() != entry.hash:
             found.append(f"entry {entry.seq} ({entry.deployment_id}) was changed")
         previous = entry.hash
     latest = {entry.deployment_id: entry for entry in chain}
     for path in sorted(folder.glob("*.json")):
-        found += _faults_of_file(path, latest)
+        found += _find_faults_in_file(path, latest)
     return found
 
 
-def _faults_of_file(path: Path, latest: dict[str, Entry]) -> list[str]:
+def _find_faults_in_file(path: Path, latest: dict[str, Entry]) -> list[str]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         chain = record.pop("audit")
     except (ValueError, KeyError, AttributeError, TypeError):
-        return []  # no record of a run: a plan, parameters
+        return []  # not the record of a run, but a plan or parameters
     entry = latest.get(str(record.get("deployment_id")))
     if entry is None or entry.hash != chain.get("hash"):
         return [f"{path.name}: the database does not end with the entry that this file names"]
@@ -209,21 +213,21 @@ def _faults_of_file(path: Path, latest: dict[str, Entry]) -> list[str]:
 
 
 @contextmanager
-def _recording(folder: Path) -> Iterator[None]:
+def _halt_when_unwritable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
         raise Halt(
             UNRECORDED,
-            f"no audit record can be kept in {folder}: {error}",
-            "make room or rights there, or choose another --audit-dir",
+            f"the audit record cannot be written in {folder}: {error}",
+            "free disk space, correct the rights of the folder, or pass another --audit-dir",
         ) from error
 
 
-def _make(folder: Path) -> None:
+def _make_database(folder: Path) -> None:
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        # Records are for the audit store, not for the repository whose commit they name.
+        # Records belong in the audit store, not in the repository.
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     with closing(_connect(folder)) as connection:
         connection.executescript(_SCHEMA)
@@ -233,5 +237,5 @@ def _connect(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(folder / "audit.db", timeout=_BUSY_SECONDS, isolation_level=None)
 
 
-def _hash(*parts: str) -> str:
+def _hash_parts(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

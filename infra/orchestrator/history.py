@@ -1,4 +1,4 @@
-"""What was deployed before, and to what can one go back?"""
+"""Lists earlier runs and prepares a rollback. Entry points: `list_runs`, `find_rollback_target`."""
 
 from __future__ import annotations
 
@@ -10,51 +10,53 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import parameters
-from orchestrator.audit import faults, records
-from orchestrator.az import Az
-from orchestrator.exits import DONE, REFUSED, USAGE, Halt
-from orchestrator.failures import failure_of
-from orchestrator.sources import git
-from orchestrator.voice import Voice
+from infra.orchestrator.audit import find_faults, read_records
+from infra.orchestrator.azure_cli import Az
+from infra.orchestrator.azure_errors import classify_answer
+from infra.orchestrator.console import Console
+from infra.orchestrator.exit_codes import DONE, ENVIRONMENT, REFUSED, USAGE, Halt
+from infra.orchestrator.parameters import format_parameter_file
+from infra.orchestrator.sources import run_git
 
 _SECONDS = 60.0
 
 
-def history(
-    voice: Voice, folder: Path, *, group: str | None, limit: int, as_json: bool, verify: bool
+def list_runs(
+    console: Console, folder: Path, *, group: str | None, limit: int, as_json: bool, verify: bool
 ) -> int:
-    """List the runs, newest first. With `verify`, an audit that was tampered with is REFUSED."""
-    found = [it for it in records(folder) if group in {None, it.get("resource_group")}]
+    """List the runs, newest first, and return the exit code. `verify` checks the audit database."""
+    found = [it for it in read_records(folder) if group in {None, it.get("resource_group")}]
     newest = found[::-1][:limit]
     if as_json:
-        voice.say(json.dumps(newest, indent=2))
+        console.write(json.dumps(newest, indent=2))
     else:
         for record in newest:
-            voice.say(line_of(record))
-        voice.say(f"{len(newest)} of {len(found)} runs in {folder}")
-    wrong = faults(folder) if verify else []
+            console.write(format_run(record))
+        console.write(f"{len(newest)} of {len(found)} runs in {folder}")
+    wrong = find_faults(folder) if verify else []
     for fault in wrong:
-        voice.say(f"audit: {fault}")
+        console.write(f"audit: {fault}")
     if verify and not wrong:
-        voice.say("audit: the chain of hashes is whole")
+        console.write("audit: the hashes of all entries are correct")
     return REFUSED if wrong else DONE
 
 
-def azure_history(voice: Voice, group: str, *, limit: int) -> int:
-    """List what Azure remembers of a group, without the deployments of modules."""
-    answer = Az.found().ask("deployment", "group", "list", "-g", group, "-o", "json")
-    if not answer.ok:
-        failure = failure_of(answer)
+def list_azure_deployments(console: Console, group: str, *, limit: int) -> int:
+    """List the deployments that Azure has stored for a group, without those of modules."""
+    answer = Az.find().run("deployment", "group", "list", "-g", group, "-o", "json")
+    if not answer.succeeded:
+        failure = classify_answer(answer)
         raise Halt(USAGE, failure.reason, failure.advice)
-    for it in whole_deployments(answer.value())[:limit]:
+    for it in select_main_deployments(answer.parse_json())[:limit]:
         properties = it["properties"]
-        voice.say(f"{properties['timestamp']}  {properties['provisioningState']:<10} {it['name']}")
+        console.write(
+            f"{properties['timestamp']}  {properties['provisioningState']:<10} {it['name']}"
+        )
     return DONE
 
 
-def whole_deployments(listed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The deployments of the main template, newest first: only it has these outputs."""
+def select_main_deployments(listed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Select the deployments of the main template, newest first, by their outputs."""
     whole = [
         it
         for it in listed
@@ -63,8 +65,28 @@ def whole_deployments(listed: Iterable[Mapping[str, Any]]) -> list[Mapping[str, 
     return sorted(whole, key=lambda it: str(it["properties"].get("timestamp")), reverse=True)
 
 
-def line_of(record: Mapping[str, Any]) -> str:
-    """One run on one line. A run that was killed has no end and stays RUNNING or in its phase."""
+def read_outputs(az: Az, group: str) -> dict[str, Any]:
+    """Read the outputs of the newest successful deployment of the main template to a group.
+
+    The names of the resources are taken from them, because a name may have a suffix. Raises Halt
+    (USAGE, ENVIRONMENT).
+    """
+    answer = az.run("deployment", "group", "list", "--resource-group", group, "-o", "json")
+    if not answer.succeeded:
+        failure = classify_answer(answer)
+        code = ENVIRONMENT if failure.environmental else USAGE
+        raise Halt(code, failure.reason, failure.advice)
+    for it in select_main_deployments(answer.parse_json()):
+        if it["properties"].get("provisioningState") == "Succeeded":
+            outputs = it["properties"]["outputs"]
+            return {name: output.get("value") for name, output in outputs.items()}
+    raise Halt(
+        USAGE, f"AOS was not deployed to the resource group {group}", "check --resource-group"
+    )
+
+
+def format_run(record: Mapping[str, Any]) -> str:
+    """Format one run on one line. The state of a killed run stays RUNNING or its last phase."""
     return (
         f"{record['deployment_id']}  {record['state']:<21} {record.get('environment') or '?':<8}"
         f"{record.get('resource_group')}  {str(record.get('git_sha') or '?')[:12]}"
@@ -72,46 +94,62 @@ def line_of(record: Mapping[str, Any]) -> str:
     )
 
 
-def to_go_back_to(folder: Path, wanted: str, group: str | None) -> dict[str, Any]:
-    """The completed run that `--to` means: an id or its start, a commit, or `last`.
+def find_rollback_target(folder: Path, wanted: str, group: str | None) -> dict[str, Any]:
+    """Find the completed run that `--to` names: an id or its begin, a commit, or `last`.
 
-    `last` is the last one that completed before whatever was deployed last. Raises Halt.
+    `last` is the newest completed run before the newest run that deployed. Raises Halt.
     """
-    ours = [it for it in records(folder) if group in {None, it.get("resource_group")}]
+    ours = [it for it in read_records(folder) if group in {None, it.get("resource_group")}]
     done = [it for it in ours if it["state"] == "COMPLETED"]
     if wanted == "last":
-        return _last_good(folder, ours)
+        return _find_last_completed(folder, ours)
     named = [it for it in done if it["deployment_id"].startswith(wanted)]
     of_commit = [it for it in done if str(it.get("git_sha", "")).startswith(wanted)]
     if len(named) > 1:
-        raise Halt(USAGE, f"{wanted!r} begins the id of {len(named)} runs", "give more of it")
+        raise Halt(
+            USAGE,
+            f"{wanted!r} begins the id of {len(named)} runs",
+            "give more characters of the id",
+        )
     if not named and not of_commit:
-        raise Halt(USAGE, f"no completed run is {wanted!r} in {folder}", "deploy.py history")
+        raise Halt(
+            USAGE,
+            f"there is no completed run {wanted!r} in {folder}",
+            "deploy.py history lists the runs",
+        )
     return (named or of_commit)[-1]
 
 
-def _last_good(folder: Path, ours: list[dict[str, Any]]) -> dict[str, Any]:
+def _find_last_completed(folder: Path, ours: list[dict[str, Any]]) -> dict[str, Any]:
     if len({it.get("resource_group") for it in ours}) > 1:
-        raise Halt(USAGE, "the audit knows several resource groups", "say which: --resource-group")
-    deployed = [it for it in ours if any(_deploys(phase) for phase in it["phases"])]
+        raise Halt(
+            USAGE,
+            "the audit folder has runs of several resource groups",
+            "pass --resource-group",
+        )
+    deployed = [it for it in ours if any(_is_deploying(phase) for phase in it["phases"])]
     before = [it for it in deployed[:-1] if it["state"] == "COMPLETED"]
     if not before:
-        raise Halt(USAGE, f"{folder} holds no completed run before the last", "deploy.py history")
+        raise Halt(
+            USAGE,
+            f"{folder} has no completed run before the last one",
+            "deploy.py history lists the runs",
+        )
     return before[-1]
 
 
-def _deploys(phase: Mapping[str, Any]) -> bool:
+def _is_deploying(phase: Mapping[str, Any]) -> bool:
     return bool(phase["phase"] == "DEPLOYING" and phase["result"] != "skipped")
 
 
-def template_at(repository: Path, template: Path, sha: str, into: Path) -> Path:
-    """The template's folder as a commit holds it, laid into a folder. Raises Halt.
+def extract_template(repository: Path, template: Path, sha: str, into: Path) -> Path:
+    """Write the template's folder of a commit into `into` and return the template. Raises Halt.
 
-    Parameters of an old deployment with the templates of today are half a way back.
+    A rollback needs the templates of the commit, not only the parameters of the run.
     """
-    top = git(repository, "rev-parse", "--show-toplevel")
+    top = run_git(repository, "rev-parse", "--show-toplevel")
     if top is None:
-        raise Halt(USAGE, f"{repository} is in no git repository", "go back within a clone of it")
+        raise Halt(USAGE, f"{repository} is not in a git repository", "run rollback in a clone")
     folder = template.resolve().parent
     if not folder.is_relative_to(Path(top).resolve()):
         raise Halt(USAGE, f"{template} is not in the repository {top}", "pass --template")
@@ -123,21 +161,25 @@ def template_at(repository: Path, template: Path, sha: str, into: Path) -> Path:
         check=False,
     )
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise Halt(USAGE, f"the commit {sha} does not hold {inside}: {said}", "git fetch --all")
+        reason = done.stderr.decode(errors="replace").strip()
+        raise Halt(
+            USAGE, f"the commit {sha} does not contain {inside}: {reason}", "git fetch --all"
+        )
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        # `git archive` made it, so that no name in it leads out of the folder.
+        # `git archive` made the file, so no name in it leads out of the folder.
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(into)
     return into / inside / template.name
 
 
-def parameters_of(record: Mapping[str, Any], into: Path) -> Path:
-    """A parameter file with the values of a recorded run. Raises Halt."""
+def write_recorded_parameters(record: Mapping[str, Any], into: Path) -> Path:
+    """Write a parameter file with the values of a recorded run. Raises Halt."""
     values = record.get("parameter_values")
     if not values:
-        raise Halt(USAGE, f"{record['deployment_id']} recorded no parameters", "pass --parameters")
+        raise Halt(
+            USAGE, f"the record of {record['deployment_id']} has no parameters", "pass --parameters"
+        )
     path = into / "recorded-parameters.json"
-    path.write_text(parameters.as_file(values), encoding="utf-8")
+    path.write_text(format_parameter_file(values), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""In which order does a deployment pass its gates, and what is recorded however it ends?"""
+"""Runs the phases of a deployment in order and records the end. Entry point: `run`."""
 
 from __future__ import annotations
 
@@ -7,33 +7,24 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator import names, references, upload
-from orchestrator.audit import Journal
-from orchestrator.az import Az
-from orchestrator.clock import Clock
-from orchestrator.confirm import confirm
-from orchestrator.deploying import deploy
-from orchestrator.engines import Engine, GroupDeployment, Stack
-from orchestrator.exits import (
-    CANCELLED,
-    CRASHED,
-    DONE,
-    UNCONFIRMED,
-    UNRECORDED,
-    Halt,
-    Interrupted,
-)
-from orchestrator.kit import Kit, Patience
-from orchestrator.lint import lint
-from orchestrator.plan import Plan, plan_of
-from orchestrator.preflight import preflight
-from orchestrator.request import Request, Target
-from orchestrator.retry import insist
-from orchestrator.signals import interrupting
-from orchestrator.summary import summary_of
-from orchestrator.terminal import Terminal
-from orchestrator.verify import verify
-from orchestrator.voice import Voice
+from infra.orchestrator.audit import Journal
+from infra.orchestrator.audit_upload import upload_audit
+from infra.orchestrator.azure_cli import Az
+from infra.orchestrator.bicep_lint import lint
+from infra.orchestrator.clock import Clock
+from infra.orchestrator.console import Console, Terminal
+from infra.orchestrator.deployment import deploy
+from infra.orchestrator.deployment_methods import DeploymentMethod, GroupDeployment, Stack
+from infra.orchestrator.exit_codes import CANCELLED, CRASHED, DONE, UNCONFIRMED, Halt, Interrupted
+from infra.orchestrator.plan import Plan, make_plan
+from infra.orchestrator.preflight import run_preflight
+from infra.orchestrator.resource_names import check_names, recover_vaults
+from infra.orchestrator.retries import ask_with_retries
+from infra.orchestrator.run_context import Request, RunContext, Target, WaitTimes
+from infra.orchestrator.run_end import describe_interruption, end_run
+from infra.orchestrator.signals import raise_interrupts
+from infra.orchestrator.vault_references import refresh_references
+from infra.orchestrator.verification import verify_deployment
 
 PHASES = {
     "VALIDATING_PARAMETERS": "PREFLIGHT: files, tools, login, rights, region",
@@ -43,94 +34,93 @@ PHASES = {
     "DEPLOYING": "DEPLOY: az deployment group create",
     "VERIFYING_HEALTH": "VERIFY: resources and apps",
 }
-_STATES = {
-    DONE: "COMPLETED",
-    UNCONFIRMED: "AWAITING_CONFIRMATION",
-    CANCELLED: "CANCELLED",
-    129: "INTERRUPTED",
-    130: "INTERRUPTED",
-    143: "INTERRUPTED",
-}
 
 
 class Crash(SystemExit):
-    """A fault of the orchestrator, recorded; what went wrong is its cause."""
+    """A bug in deploy.py ended the run. The record is written; the bug is the `__cause__`."""
 
 
 def run(
     request: Request,
     *,
-    voice: Voice | None = None,
+    console: Console | None = None,
     clock: Clock | None = None,
     terminal: Terminal | None = None,
-    patience: Patience | None = None,
+    waits: WaitTimes | None = None,
 ) -> int:
-    """Deploy, and return the exit code; after every ending there is an audit record.
+    """Deploy and return the exit code. Every end, also an interruption, is in the audit record.
 
-    Raises Crash, with the record written, at a fault of our own.
+    Raises Crash after a bug in deploy.py, when the record is written.
     """
-    voice, clock = voice or Voice(), clock or Clock()
-    with interrupting() as ignore_signals:
+    console, clock = console or Console(), clock or Clock()
+    with raise_interrupts() as ignore_signals:
         try:
-            journal = Journal(request.audit_dir, clock, _facts(request, clock))
+            journal = Journal(request.audit_dir, clock, _make_record(request, clock))
         except Halt as halt:
-            voice.say(f"nothing was done: {halt.reason}")
-            voice.say(f"next: {halt.advice}")
+            console.write(f"nothing was deployed: {halt.reason}")
+            console.write(f"next: {halt.advice}")
             return halt.code
-        kit = None
+        context = None
         try:
-            kit = Kit(
-                az=Az.found(),
+            context = RunContext(
+                az=Az.find(),
                 journal=journal,
-                voice=voice,
+                console=console,
                 clock=clock,
                 terminal=terminal or Terminal(),
-                patience=patience or Patience(),
+                waits=waits or WaitTimes(),
             )
-            ending = _phases(kit, request)
+            end = _run_phases(context, request)
             ignore_signals()
         except Halt as halt:
             ignore_signals()
-            ending = halt
+            end = halt
         except Interrupted as interrupted:
             ignore_signals()
-            ending = Halt(interrupted.code, *_goes_on(journal))
+            end = Halt(interrupted.code, *describe_interruption(journal))
         except BaseException as error:
             ignore_signals()
-            _close(journal, voice, Halt(CRASHED, "".join(traceback.format_exception(error))))
+            end = Halt(CRASHED, "".join(traceback.format_exception(error)))
+            end_run(journal, console, end)
             raise Crash(CRASHED) from error
-        code = _close(journal, voice, ending)
-        if request.audit_upload and kit is not None:
-            upload.upload(kit, journal.record.get("outputs") or {})
+        code = end_run(journal, console, end)
+        if request.audit_upload and context is not None:
+            upload_audit(context, journal.record.get("outputs") or {})
         return code
 
 
-def _phases(kit: Kit, request: Request) -> Halt:
-    """The gates in their order. Each raises Halt to stop; the end is a Halt that says done."""
-    target = _phase(kit, "VALIDATING_PARAMETERS", lambda: preflight(kit, request))
-    engine = _engine(request, target)
-    _phase(kit, "LINTING", lambda: lint(kit, request, target))
-    plan, vaults = _phase(kit, "PLANNING", lambda: _foresee(kit, request, engine))
+def _run_phases(context: RunContext, request: Request) -> Halt:
+    """Run the phases in order. A phase raises Halt to stop the run; the last Halt says done."""
+    target = _run_phase(context, "VALIDATING_PARAMETERS", lambda: run_preflight(context, request))
+    method = _choose_method(request, target)
+    _run_phase(context, "LINTING", lambda: lint(context, request, target))
+    plan, vaults = _run_phase(context, "PLANNING", lambda: _plan(context, request, method))
     if request.dry_run:
-        kit.journal.skipped("DEPLOYING", "--dry-run")
+        context.journal.record_skipped("DEPLOYING", "--dry-run")
         return Halt(DONE, f"planned only: {len(plan.losses)} destructive changes", "")
     if plan.losses:
-        _phase(kit, "AWAITING_CONFIRMATION", lambda: confirm(kit, request, plan))
+        _run_phase(context, "AWAITING_CONFIRMATION", lambda: _confirm(context, request, plan))
     else:
-        kit.journal.skipped("AWAITING_CONFIRMATION", "nothing destructive")
-    outputs = _phase(kit, "DEPLOYING", lambda: _apply(kit, request, target, engine, vaults))
-    made = plan.created("Microsoft.Web/sites")
-    _phase(kit, "VERIFYING_HEALTH", lambda: verify(kit, request, outputs, made=made))
+        context.journal.record_skipped("AWAITING_CONFIRMATION", "nothing destructive")
+    outputs = _run_phase(
+        context, "DEPLOYING", lambda: _apply(context, request, target, method, vaults)
+    )
+    new_sites = plan.find_created("Microsoft.Web/sites")
+    _run_phase(
+        context,
+        "VERIFYING_HEALTH",
+        lambda: verify_deployment(context, request, outputs, new_sites=new_sites),
+    )
     return Halt(DONE, "deployed and healthy")
 
 
-def _phase(kit: Kit, name: str, work: Callable[[], Any]) -> Any:
-    kit.voice.heading(f"{name}  {PHASES[name]}")
-    with kit.journal.phase(name):
+def _run_phase(context: RunContext, name: str, work: Callable[[], Any]) -> Any:
+    context.console.write_heading(f"{name}  {PHASES[name]}")
+    with context.journal.record_phase(name):
         return work()
 
 
-def _engine(request: Request, target: Target) -> Engine:
+def _choose_method(request: Request, target: Target) -> DeploymentMethod:
     if request.stack:
         return Stack(
             group=request.resource_group,
@@ -148,56 +138,55 @@ def _engine(request: Request, target: Target) -> Engine:
     )
 
 
-def _foresee(kit: Kit, request: Request, engine: Engine) -> tuple[Plan, tuple[str, ...]]:
-    answer = insist(kit, lambda: kit.az.ask(*engine.what_if, seconds=request.deploy_seconds))
-    plan = plan_of(engine.read(answer.value()))
-    kit.journal.set(plan=plan.facts())
-    saved = kit.journal.keep("plan.json", plan.as_file())
-    kit.voice.items(plan.lines())
-    kit.voice.item(f"saved as {saved}")
-    return plan, names.check(kit, request, plan)
+def _plan(
+    context: RunContext, request: Request, method: DeploymentMethod
+) -> tuple[Plan, tuple[str, ...]]:
+    """Ask what-if for the changes, save the plan, and find the deleted vaults to recover."""
+    answer = ask_with_retries(
+        context, lambda: context.az.run(*method.what_if, seconds=request.deploy_seconds)
+    )
+    plan = make_plan(method.read_what_if(answer.parse_json()))
+    context.journal.set(plan=plan.to_record())
+    saved = context.journal.write_file("plan.json", plan.format_file())
+    context.console.write_items(plan.format_lines())
+    context.console.write_item(f"saved as {saved}")
+    return plan, check_names(context, request, plan)
+
+
+def _confirm(context: RunContext, request: Request, plan: Plan) -> None:
+    """Raise Halt unless a person or --yes confirms. Without a terminal nobody is asked."""
+    count = len(plan.losses)
+    if request.yes:
+        context.console.write_item(f"{count} destructive changes confirmed by --yes")
+        context.journal.set(confirmed_by="--yes")
+        return
+    if not context.terminal.is_interactive():
+        raise Halt(
+            UNCONFIRMED,
+            f"{count} destructive changes need a confirmation, and there is no terminal",
+            "review the saved plan, then run again with --yes",
+        )
+    answer = context.terminal.ask(f"   Apply {count} destructive changes? [y/N] ")
+    if answer not in {"y", "yes"}:
+        raise Halt(CANCELLED, "not confirmed", "nothing was changed")
+    context.journal.set(confirmed_by="terminal")
 
 
 def _apply(
-    kit: Kit, request: Request, target: Target, engine: Engine, vaults: tuple[str, ...]
+    context: RunContext,
+    request: Request,
+    target: Target,
+    method: DeploymentMethod,
+    vaults: tuple[str, ...],
 ) -> dict[str, Any]:
-    names.recover(kit, vaults)
-    outputs = deploy(kit, request, target, engine)
-    references.settle(kit, request, outputs)
+    recover_vaults(context, vaults)
+    outputs = deploy(context, request, target, method)
+    refresh_references(context, request, outputs)
     return outputs
 
 
-def _goes_on(journal: Journal) -> tuple[str, str]:
-    """What an interruption left: before DEPLOYING nothing, within it Azure works on."""
-    phases = journal.record["phases"]
-    if not phases or phases[-1]["phase"] != "DEPLOYING":
-        return "interrupted", ""
-    where = f"-g {journal.record['resource_group']} -n {journal.record.get('deployment_name')}"
-    return (
-        "interrupted while deploying: what Azure has begun goes on there",
-        f"az deployment group show {where}; to stop it: az deployment group cancel {where}",
-    )
-
-
-def _close(journal: Journal, voice: Voice, ending: Halt) -> int:
-    state = _STATES.get(ending.code, "FAILED")
-    if journal.record.get("dry_run") and ending.code == DONE:
-        state = "PLANNED"
-    voice.heading(f"AUDIT  {state} (exit code {ending.code})")
-    voice.items(ending.reason.splitlines() if ending.code != CRASHED else ["a fault of ours"])
-    if ending.advice:
-        voice.item(f"next: {ending.advice}")
-    try:
-        journal.end(state, exit_code=ending.code, reason=ending.reason)
-        page = journal.keep("summary.md", summary_of(journal.record))
-    except (Halt, OSError) as error:
-        voice.say(f"the audit record could not be written: {error}; it was: {journal.record}")
-        return ending.code or UNRECORDED
-    voice.item(f"recorded in {journal.folder / 'audit.db'}; summary: {page}")
-    return ending.code
-
-
-def _facts(request: Request, clock: Clock) -> dict[str, Any]:
+def _make_record(request: Request, clock: Clock) -> dict[str, Any]:
+    """The first entry of the audit record: what was asked for."""
     now = clock.now()
     moment = now.replace("-", "").replace(":", "").lower()
     return {

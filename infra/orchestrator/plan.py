@@ -1,6 +1,7 @@
-"""What is shown and kept of a what-if before anybody says yes?
+"""Formats the changes of a what-if for people and for the record. Entry point: `make_plan`.
 
-Values of settings are not shown and not kept: some are not for every reader of a pipeline's log.
+Values of settings are neither shown nor recorded, because readers of a pipeline's log may not know
+them.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.changes import QUIET, Change, WhatIf
-from orchestrator.destructive import Loss, losses_in
+from infra.orchestrator.destructive_changes import Loss, find_losses
+from infra.orchestrator.what_if import QUIET, Change, WhatIf
 
 _EDITS_SHOWN = 12
 _GROUPS = (
@@ -25,28 +26,28 @@ _GROUPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The changes and the losses among them."""
+    """The changes, and what they lose."""
 
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
     losses: tuple[Loss, ...]
 
-    def created(self, kind: str) -> list[str]:
-        """Names of the resources of a type that would be new."""
+    def find_created(self, kind: str) -> list[str]:
+        """Find the names of the new resources of a type."""
         return [
             it.name
             for it in self.changes
             if it.kind == "create" and it.type.lower() == kind.lower()
         ]
 
-    def lines(self) -> Iterator[str]:
-        """The plan for people: grouped, counted, named."""
+    def format_lines(self) -> Iterator[str]:
+        """Format the plan as lines: groups, counts and names."""
         for title, kinds in _GROUPS:
             found = [it for it in self.changes if it.kind in kinds]
             if found or title in {"CREATE", "MODIFY", "DELETE"}:
                 yield f"{title} ({len(found)})"
             for change in sorted(found, key=lambda it: (it.type, it.name)):
-                yield from _lines(change)
+                yield from _format_change(change)
         quiet = sum(it.kind in QUIET for it in self.changes)
         yield f"unchanged or not in the template: {quiet}"
         yield from (f"note: {note}" for note in self.notes)
@@ -54,8 +55,8 @@ class Plan:
             yield f"DESTRUCTIVE ({len(self.losses)})"
             yield from (f"  ! {loss}" for loss in self.losses)
 
-    def facts(self) -> dict[str, Any]:
-        """The plan for the audit record."""
+    def to_record(self) -> dict[str, Any]:
+        """Return the plan for the audit record."""
         return {
             "counts": {
                 title: sum(it.kind in kinds for it in self.changes) for title, kinds in _GROUPS
@@ -73,17 +74,17 @@ class Plan:
             "notes": list(self.notes),
         }
 
-    def as_file(self) -> str:
-        """The text of the saved plan."""
-        return json.dumps(self.facts(), indent=2) + "\n"
+    def format_file(self) -> str:
+        """Format the plan as a JSON file."""
+        return json.dumps(self.to_record(), indent=2) + "\n"
 
 
-def plan_of(seen: WhatIf) -> Plan:
-    """The plan of a what-if."""
-    return Plan(changes=seen.changes, notes=seen.notes, losses=losses_in(seen.changes))
+def make_plan(seen: WhatIf) -> Plan:
+    """Make the plan of a what-if."""
+    return Plan(changes=seen.changes, notes=seen.notes, losses=find_losses(seen.changes))
 
 
-def _lines(change: Change) -> Iterator[str]:
+def _format_change(change: Change) -> Iterator[str]:
     maybe = " (possibly)" if change.potential else ""
     why = f": {change.reason}" if change.reason else ""
     yield f"  {change.type} {change.name}{maybe}{why}"

@@ -1,4 +1,4 @@
-"""Is everything there that a deployment needs, before anything is asked of Azure?"""
+"""Checks what a deployment needs before it starts. Entry point: `run_preflight`."""
 
 from __future__ import annotations
 
@@ -9,42 +9,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import parameters, rights, upload
-from orchestrator.az import Answer
-from orchestrator.blanks import blanks_in
-from orchestrator.exits import REFUSED, USAGE, Halt
-from orchestrator.kit import Kit
-from orchestrator.request import Request, Target
-from orchestrator.retry import insist
-from orchestrator.sources import Commit, commit_of, digest_of
+from infra.orchestrator.audit_upload import get_storage_token
+from infra.orchestrator.azure_cli import Answer
+from infra.orchestrator.azure_errors import classify_answer
+from infra.orchestrator.exit_codes import REFUSED, USAGE, Halt
+from infra.orchestrator.parameters import ParameterValues, normalize_region, read_parameters
+from infra.orchestrator.production_values import find_missing_values
+from infra.orchestrator.retries import ask_with_retries
+from infra.orchestrator.run_context import Request, RunContext, Target
+from infra.orchestrator.sources import Commit, digest_sources, find_commit
 
+_OWNER = "Owner"
+_CONTRIBUTOR = "Contributor"
+_ASSIGNING = ("User Access Administrator", "Role Based Access Control Administrator")
+"""Each of these may assign roles."""
 _REGION = re.compile(r"^\s*(\w+): \{ tier: (\d)", re.MULTILINE)
 
 
-def preflight(kit: Kit, request: Request) -> Target:
-    """Check files, tools, parameters, login, group, region and rights, in this order.
+def run_preflight(context: RunContext, request: Request) -> Target:
+    """Check files, tools, commit, parameters, login, region, resource group and rights.
 
-    Raises Halt (USAGE) with what to do; nothing has been changed by then.
+    Raises Halt (USAGE) with advice. Until then nothing was changed in Azure.
     """
-    _files(request)
-    _tools(kit)
-    commit = _commit(kit, request)
-    given = _parameters(kit, request)
-    environment = _environment(request, given.values)
-    kit.journal.set(environment=environment, parameter_values=given.recorded)
-    account = _account(kit)
+    _check_files(request)
+    _check_tools(context)
+    commit = _find_commit(context, request)
+    given = _read_parameters(context, request)
+    environment = _check_environment(request, given.values)
+    context.journal.set(environment=environment, parameter_values=given.recorded)
+    account = _read_account(context)
     if request.audit_upload:
-        upload.take_token(kit)
-    _location(kit, request, given.values)
-    _group(kit, request, environment)
-    _rights(kit, request, account)
+        get_storage_token(context)
+    _check_location(context, request, given.values)
+    _ensure_group(context, request, environment)
+    _check_rights(context, request, account)
     path = request.parameters
     if given.converted is not None:
-        path = kit.journal.keep("parameters.json", given.converted)
-    digest = digest_of(request.template, path)
-    kit.journal.set(sources_digest=digest)
+        path = context.journal.write_file("parameters.json", given.converted)
+    digest = digest_sources(request.template, path)
+    context.journal.set(sources_digest=digest)
     return Target(
-        deployment_name=_name(kit, environment, commit),
+        deployment_name=_make_deployment_name(context, environment, commit),
         subscription_id=str(account["id"]),
         environment=environment,
         parameters=path,
@@ -54,53 +59,63 @@ def preflight(kit: Kit, request: Request) -> Target:
     )
 
 
-def _files(request: Request) -> None:
+def _check_files(request: Request) -> None:
     for path, flag in ((request.template, "--template"), (request.parameters, "--parameters")):
         if not path.is_file():
             raise Halt(
-                USAGE, f"{flag}: there is no file {path}", "paths are seen from the current folder"
+                USAGE,
+                f"{flag}: the file {path} does not exist",
+                "give a path from the current folder",
             )
 
 
-def _tools(kit: Kit) -> None:
-    versions = asked(kit, "version", "-o", "json").value()
+def _check_tools(context: RunContext) -> None:
+    versions = ask_or_halt(context, "version", "-o", "json").parse_json()
     found = {"python": platform.python_version(), "azure-cli": versions.get("azure-cli", "?")}
-    bicep = kit.az.ask("bicep", "version")
-    if not bicep.ok:
-        raise Halt(USAGE, f"there is no Bicep CLI: {bicep.err.strip()}", "az bicep install")
+    bicep = context.az.run("bicep", "version")
+    if not bicep.succeeded:
+        raise Halt(
+            USAGE, f"the Bicep CLI is not installed: {bicep.err.strip()}", "az bicep install"
+        )
     numbers = re.search(r"version (\S+)", bicep.out)
     found["bicep"] = numbers[1] if numbers else bicep.out.strip()
-    found["git"] = shutil.which("git") or "missing (apt install git); --git-sha names the commit"
-    kit.journal.set(tools=found)
-    kit.voice.items(f"{name}: {version}" for name, version in found.items())
+    found["git"] = shutil.which("git") or "missing (apt install git, or pass --git-sha)"
+    context.journal.set(tools=found)
+    context.console.write_items(f"{name}: {version}" for name, version in found.items())
 
 
-def _commit(kit: Kit, request: Request) -> Commit:
-    commit = commit_of(request.template.parent, request.git_sha)
-    kit.journal.set(git_sha=commit.sha, git={"head": commit.head, "dirty": commit.dirty})
-    kit.voice.item(f"commit: {commit.sha}")
+def _find_commit(context: RunContext, request: Request) -> Commit:
+    commit = find_commit(request.template.parent, request.git_sha)
+    context.journal.set(git_sha=commit.sha, git={"head": commit.head, "dirty": commit.dirty})
+    context.console.write_item(f"commit: {commit.sha}")
     if commit.dirty:
-        kit.voice.warn("files here differ from the commit; the record says so")
+        context.console.warn("files differ from the commit; the audit record notes it")
     if commit.head and not commit.head.startswith(commit.sha.lower()):
-        kit.voice.warn(f"--git-sha is not what is checked out ({commit.head})")
+        context.console.warn(f"--git-sha is not the commit that is checked out ({commit.head})")
     return commit
 
 
-def _parameters(kit: Kit, request: Request) -> parameters.Given:
-    given = parameters.read(kit.az, request.parameters, request.template)
+def _read_parameters(context: RunContext, request: Request) -> ParameterValues:
+    given = read_parameters(context.az, request.parameters, request.template)
     if given.dropped:
-        kit.voice.warn(
-            f"without a value, so the template's default holds: {', '.join(given.dropped)}"
+        context.console.warn(
+            f"no value, so the template's default is used: {', '.join(given.dropped)}"
         )
     return given
 
 
-def _environment(request: Request, values: Mapping[str, Any]) -> str:
+def _check_environment(request: Request, values: Mapping[str, Any]) -> str:
     environment = str(values.get("environment", ""))
     if not environment:
-        raise Halt(USAGE, f"{request.parameters} does not say which environment it is")
+        raise Halt(
+            USAGE,
+            f"{request.parameters} does not set the parameter environment",
+            "set it to dev, staging or prod",
+        )
     if environment == "prod" and request.allow_warnings:
-        raise Halt(USAGE, "--allow-warnings is refused for prod", "correct what lint warns of")
+        raise Halt(
+            USAGE, "--allow-warnings is not allowed for prod", "correct the warnings of lint"
+        )
     needed = {"signInClientId": "AOS_B2C_CLIENT_ID", "signInIssuer": "AOS_B2C_ISSUER"}
     missing = [f"{name} ({variable})" for name, variable in needed.items() if not values.get(name)]
     if values.get("enableB2C") and missing:
@@ -109,30 +124,32 @@ def _environment(request: Request, values: Mapping[str, Any]) -> str:
             f"enableB2C needs {' and '.join(missing)}",
             "set the environment variables that the parameter file reads, or enableB2C = false",
         )
-    blanks = blanks_in(values) if environment == "prod" else []
+    blanks = find_missing_values(values) if environment == "prod" else []
     if blanks:
         raise Halt(
             USAGE,
-            "production leaves open:\n" + "\n".join(blanks),
+            "production needs these values:\n" + "\n".join(blanks),
             "set the environment variables, or write the values into the parameter file",
         )
     return environment
 
 
-def asked(kit: Kit, *command: str) -> Answer:
-    """An answer that must be there before we start. Raises Halt (USAGE, ENVIRONMENT)."""
+def ask_or_halt(context: RunContext, *command: str) -> Answer:
+    """Run a command that must succeed. Raises Halt (USAGE, ENVIRONMENT)."""
     try:
-        return insist(kit, lambda: kit.az.ask(*command))
+        return ask_with_retries(context, lambda: context.az.run(*command))
     except Halt as halt:
         code = USAGE if halt.code == REFUSED else halt.code
         raise Halt(code, halt.reason, halt.advice) from halt
 
 
-def _account(kit: Kit) -> dict[str, Any]:
-    account: dict[str, Any] = asked(kit, "account", "show", "-o", "json").value()
+def _read_account(context: RunContext) -> dict[str, Any]:
+    account: dict[str, Any] = ask_or_halt(context, "account", "show", "-o", "json").parse_json()
     who = account.get("user", {}).get("name")
-    kit.voice.item(f"subscription: {account.get('name')} ({account.get('id')}) as {who}")
-    kit.journal.set(
+    context.console.write_item(
+        f"subscription: {account.get('name')} ({account.get('id')}) as {who}"
+    )
+    context.journal.set(
         who=who,
         subscription={
             "id": account["id"], "name": account.get("name"), "tenant": account.get("tenantId")
@@ -141,69 +158,92 @@ def _account(kit: Kit) -> dict[str, Any]:
     return account
 
 
-def _location(kit: Kit, request: Request, values: Mapping[str, Any]) -> None:
-    wanted = plain(request.location)
-    if plain(values.get("location", wanted)) != wanted:
+def _check_location(context: RunContext, request: Request, values: Mapping[str, Any]) -> None:
+    wanted = normalize_region(request.location)
+    if normalize_region(values.get("location", wanted)) != wanted:
         raise Halt(
             USAGE,
             f"--location is {request.location}, but {request.parameters.name} deploys to "
             f"{values['location']}",
-            "make them equal",
+            "use the same region in both",
         )
-    listed = asked(kit, "account", "list-locations", "--query", "[].name", "-o", "json")
-    if wanted not in listed.value():
+    listed = ask_or_halt(context, "account", "list-locations", "--query", "[].name", "-o", "json")
+    if wanted not in listed.parse_json():
         raise Halt(
-            USAGE, f"there is no region {request.location} in this subscription",
+            USAGE, f"the subscription has no region {request.location}",
             "az account list-locations --output table",
         )  # fmt: skip
-    tier = tiers(request.template).get(wanted)
-    kit.voice.item(f"region: {wanted} (tier {tier or 2})")
+    tier = read_region_tiers(request.template).get(wanted)
+    context.console.write_item(f"region: {wanted} (tier {tier or 2})")
     if tier is None:
-        kit.voice.warn(
-            "REGIONAL_REQUIREMENTS.md does not name the region: optional parts are left out"
+        context.console.warn(
+            "the region is not in REGIONAL_REQUIREMENTS.md, so optional parts are not deployed"
         )
 
 
-def tiers(template: Path) -> dict[str, int]:
-    """The regions that the template knows, and their tiers."""
+def read_region_tiers(template: Path) -> dict[str, int]:
+    """Read the regions of the template and their tiers."""
     table = template.parent / "modules" / "regions.bicep"
     text = table.read_text(encoding="utf-8") if table.is_file() else ""
     return {name: int(tier) for name, tier in _REGION.findall(text)}
 
 
-def plain(location: object) -> str:
-    """A region's name as Azure writes it: eastus2 for East US 2."""
-    return str(location).replace(" ", "").lower()
-
-
-def _group(kit: Kit, request: Request, environment: str) -> None:
+def _ensure_group(context: RunContext, request: Request, environment: str) -> None:
     name = request.resource_group
-    # `group exists` tells what is missing from what may not be seen, which `group show` does not.
-    if asked(kit, "group", "exists", "--name", name).out.strip() == "true":
+    # `group show` fails both for a missing group and for missing rights; `group exists` does not.
+    if ask_or_halt(context, "group", "exists", "--name", name).out.strip() == "true":
         return
-    tags = (f"environment={environment}", "project=aos", f"owner={kit.journal.record.get('who')}")
+    tags = (
+        f"environment={environment}",
+        "project=aos",
+        f"owner={context.journal.record.get('who')}",
+    )
     command = ("group", "create", "--name", name, "--location", request.location, "--tags", *tags)
     if not request.create_resource_group or request.dry_run:
         raise Halt(
             USAGE,
-            f"there is no resource group {name}",
+            f"the resource group {name} does not exist",
             f"az {' '.join(command)}   (or pass --create-resource-group, without --dry-run)",
         )
-    asked(kit, *command, "-o", "json")
-    kit.voice.item(f"resource group: {name} created")
-    kit.journal.set(created_resource_group=True)
+    ask_or_halt(context, *command, "-o", "json")
+    context.console.write_item(f"resource group: {name} created")
+    context.journal.set(created_resource_group=True)
 
 
-def _rights(kit: Kit, request: Request, account: dict[str, Any]) -> None:
+def _check_rights(context: RunContext, request: Request, account: dict[str, Any]) -> None:
+    """Raise Halt that names the missing roles. Only warn when the roles cannot be read."""
     if request.skip_rights:
-        kit.voice.warn("rights are not checked (--skip-rights)")
+        context.console.warn("your roles are not checked (--skip-rights)")
         return
-    group = request.resource_group
-    rights.check(kit, account, f"/subscriptions/{account['id']}/resourceGroups/{group}")
+    scope = f"/subscriptions/{account['id']}/resourceGroups/{request.resource_group}"
+    who = str(account.get("user", {}).get("name", ""))
+    answer = context.az.run(
+        *("role", "assignment", "list", "--assignee", who, "--scope", scope),
+        *("--include-inherited", "--include-groups", "-o", "json"),
+    )
+    if not answer.succeeded:
+        context.console.warn(f"your roles could not be read: {classify_answer(answer).reason}")
+        return
+    roles = {str(it.get("roleDefinitionName")) for it in answer.parse_json()}
+    missing = _find_missing_roles(roles)
+    if missing:
+        raise Halt(
+            USAGE,
+            f"{who} lacks {' and '.join(missing)} on {scope}",
+            "have them assigned; if custom roles allow the same, pass --skip-rights",
+        )
+    context.console.write_item(f"rights: {', '.join(sorted(roles))}")
 
 
-def _name(kit: Kit, environment: str, commit: Commit) -> str:
-    moment = re.sub(r"[^0-9TZ]", "", kit.clock.now()).lower()
+def _find_missing_roles(roles: set[str]) -> list[str]:
+    if _OWNER in roles:
+        return []
+    missing = [] if _CONTRIBUTOR in roles else [_CONTRIBUTOR]
+    return missing if roles & set(_ASSIGNING) else [*missing, _ASSIGNING[0]]
+
+
+def _make_deployment_name(context: RunContext, environment: str, commit: Commit) -> str:
+    moment = re.sub(r"[^0-9TZ]", "", context.clock.now()).lower()
     name = f"aos-{environment}-{moment}-{commit.sha[:7].lower()}"
-    kit.journal.set(deployment_name=name)
+    context.journal.set(deployment_name=name)
     return name

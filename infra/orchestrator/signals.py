@@ -1,6 +1,6 @@
-"""Turns Ctrl-C, SIGTERM and a closed terminal into `Interrupted`. Entry point: `interrupting`.
+"""Turns Ctrl-C, SIGTERM and a closed terminal into `Interrupted`. Entry point: `raise_interrupts`.
 
-SIGHUP stays ignored where it was ignored at the start: `nohup` asks for that.
+When SIGHUP is ignored at the start, as `nohup` does, it stays ignored.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from orchestrator.exits import Interrupted
+from infra.orchestrator.exit_codes import Interrupted
 
 
-def _ending_signals() -> tuple[signal.Signals, ...]:
-    """The signals that end a deployment. Windows has no SIGHUP; nohup has it ignored."""
+def _list_signals() -> tuple[signal.Signals, ...]:
+    """List the signals that end a run. Windows has no SIGHUP, and nohup ignores it."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
         return signal.SIGINT, signal.SIGTERM
@@ -27,14 +27,14 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def interrupting() -> Iterator[Callable[[], None]]:
-    """Raise Interrupted at these signals; what is yielded makes them ignored instead.
+def raise_interrupts() -> Iterator[Callable[[], None]]:
+    """Raise Interrupted when a signal comes. Yields a function that makes the signals ignored.
 
-    The second is for the moment when the audit record is closed: an impatient second Ctrl-C
-    must not leave the first one unrecorded.
+    The run calls it before it writes the last audit entry, so that a second Ctrl-C cannot prevent
+    the entry.
     """
     before: dict[signal.Signals, Any] = {
-        it: signal.signal(it, _interrupt) for it in _ending_signals()
+        it: signal.signal(it, _interrupt) for it in _list_signals()
     }
 
     def ignore() -> None:
@@ -49,16 +49,16 @@ def interrupting() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Let a signal wait until a step is done whole, such as starting a process and knowing it."""
-    came: list[int] = []
+def hold_signals() -> Iterator[None]:
+    """Delay signals until the block is done, such as starting a process and storing it."""
+    received: list[int] = []
     before: dict[signal.Signals, Any] = {
-        it: signal.signal(it, lambda number, _: came.append(number)) for it in _ending_signals()
+        it: signal.signal(it, lambda number, _: received.append(number)) for it in _list_signals()
     }
     try:
         yield
     finally:
         for it, handler in before.items():
             signal.signal(it, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])

@@ -1,4 +1,4 @@
-"""Which commit and which files are deployed?"""
+"""Finds the commit and hashes the source files. Entry points: `find_commit`, `digest_sources`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.exits import USAGE, Halt
+from infra.orchestrator.exit_codes import USAGE, Halt
 
 _SUFFIXES = frozenset({".bicep", ".bicepparam", ".json", ".kql"})
 _RECORD = re.compile(r"\d{8}t\d{6}z-[0-9a-f]{8}\.")
@@ -25,23 +25,23 @@ class Commit:
     dirty: bool | None
 
 
-def commit_of(folder: Path, given: str | None) -> Commit:
-    """The given commit, or HEAD of the repository around a folder.
+def find_commit(folder: Path, given: str | None) -> Commit:
+    """Return the given commit, or HEAD of the repository that contains a folder.
 
-    Raises Halt when there is neither, or when what was given is no commit id.
+    Raises Halt when there is neither, or when the given text is not a commit id.
     """
     if given is not None and not _SHA.fullmatch(given):
         raise Halt(
             USAGE,
-            f"--git-sha {given!r} is no commit id",
-            'GIT_SHA=$(git rev-parse HEAD), then "$GIT_SHA"',
+            f"--git-sha {given!r} is not a commit id",
+            'run GIT_SHA=$(git rev-parse HEAD) and pass --git-sha "$GIT_SHA"',
         )
-    head = git(folder, "rev-parse", "HEAD")
-    changes = git(folder, "status", "--porcelain", "--", ".")
+    head = run_git(folder, "rev-parse", "HEAD")
+    changes = run_git(folder, "status", "--porcelain", "--", ".")
     if given is None and head is None:
         raise Halt(
             USAGE,
-            "there is no git here to read the commit from",
+            "the commit cannot be read: git is missing, or this is not a git repository",
             "install git, or pass --git-sha SHA",
         )
     return Commit(
@@ -49,8 +49,8 @@ def commit_of(folder: Path, given: str | None) -> Commit:
     )
 
 
-def git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, without the line end; None where there is no git or no repository."""
+def run_git(folder: Path, *arguments: str) -> str | None:
+    """Run git and return what it prints. None when git or the repository is missing."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -64,13 +64,13 @@ def git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def digest_of(template: Path, parameters: Path) -> str:
-    """One hash over all that a template's folder holds for Bicep, and the parameter file."""
+def digest_sources(template: Path, parameters: Path) -> str:
+    """Hash the parameter file and all files in the template's folder that Bicep may read."""
     folder = template.parent
     files = {
         path
         for path in folder.rglob("*")
-        if path.suffix in _SUFFIXES and _belongs(path.relative_to(folder))
+        if path.suffix in _SUFFIXES and _is_source(path.relative_to(folder))
     }
     whole = hashlib.sha256()
     for path in sorted(files | {template, parameters}):
@@ -79,8 +79,8 @@ def digest_of(template: Path, parameters: Path) -> str:
     return whole.hexdigest()
 
 
-def _belongs(path: Path) -> bool:
-    """What runs write down, snapshots and caches may lie beside the templates; none is deployed."""
+def _is_source(path: Path) -> bool:
+    """Whether a file may be deployed. Records of runs, snapshots and caches are not sources."""
     if path.parts[0] in {"audit", "logs", "snapshots"} or _RECORD.match(path.name):
         return False
     return not any(part.startswith(".") for part in path.parts)

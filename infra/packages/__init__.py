@@ -1,1 +1,1 @@
-"""What is published to each of the three apps, and how is it made?"""
+"""Builds the deployment packages of the three apps."""

@@ -1,8 +1,8 @@
 """Compiles a package for the Python of its site. Entry points: `find_python`, `compile_package`.
 
-A site mounts its package read-only, so what is not compiled in it is compiled again at each cold
-start. The .pyc files are unchecked: Python takes them as they are, whatever the time of a source
-file says, so that their bytes hang on the sources alone.
+A site mounts its package read-only, so a module without a .pyc file is compiled at each cold start.
+The .pyc files are unchecked: Python does not compare them with the time of the source file. So
+their bytes depend only on the sources.
 """
 
 from __future__ import annotations
@@ -14,34 +14,37 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from packages.errors import PackageError
-from packages.stage import DEPENDENCIES, PRODUCT, settle_modes
+from infra.packages.errors import PackageError
+from infra.packages.stage import DEPENDENCIES, PRODUCT, set_modes
 
 ROOT_IN_AZURE = "/home/site/wwwroot"
-"""Where a site sees its package: the paths that stand in .pyc files, and in tracebacks."""
+"""Where a site mounts its package. The paths in .pyc files and in tracebacks begin with it."""
 _TIME_LIMIT_SECONDS = 600
 _PROBE_SECONDS = 20
 
 
 def find_python(version: str) -> Path | None:
-    """A Python of this version ("3.12"): the running one, on PATH, or one of pyenv's; or None."""
-    for candidate in _candidates(version):
-        said = _output([str(candidate), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-        if said == version:
+    """Find a Python of a version such as 3.12: this one, on PATH, or of pyenv. None if missing."""
+    for candidate in _list_candidates(version):
+        printed = _read_output(
+            [str(candidate), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        )
+        if printed == version:
             return candidate
     return None
 
 
 def compile_package(folder: Path, *, python: Path) -> None:
-    """Put a .pyc beside every module of the package. Raises PackageError."""
+    """Write a .pyc file for every module of the package. Raises PackageError."""
     for part in (folder / "function_app.py", folder / PRODUCT):
         done = _compile(part, root=folder, python=python)
         if done.returncode != 0:
             raise PackageError(f"{part} cannot be compiled by {python}:\n{done.stdout.strip()}")
     if (folder / DEPENDENCIES).is_dir():
-        # Distributions may bring files that are for other Pythons, or templates: they stay as is.
+        # Distributions may contain templates or files for other Python versions, so errors are
+        # ignored here.
         _compile(folder / DEPENDENCIES, root=folder, python=python)
-    settle_modes(folder)
+    set_modes(folder)
 
 
 def _compile(part: Path, *, root: Path, python: Path) -> subprocess.CompletedProcess[str]:
@@ -61,18 +64,18 @@ def _compile(part: Path, *, root: Path, python: Path) -> subprocess.CompletedPro
         raise PackageError(f"{python} did not compile {part}: {error}") from error
 
 
-def _candidates(version: str) -> Iterator[Path]:
+def _list_candidates(version: str) -> Iterator[Path]:
     yield Path(sys.executable)
     for name in (f"python{version}", "python3"):
         if found := shutil.which(name):
             yield Path(found)
     pyenv = shutil.which("pyenv")
-    root = _output([pyenv, "root"]) if pyenv else os.environ.get("PYENV_ROOT")
+    root = _read_output([pyenv, "root"]) if pyenv else os.environ.get("PYENV_ROOT")
     if root:
         yield from sorted(Path(root, "versions").glob(f"{version}.*/bin/python"))
 
 
-def _output(command: list[str]) -> str | None:
+def _read_output(command: list[str]) -> str | None:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False

@@ -1,8 +1,8 @@
-"""How does a package bring along what its requirements.txt names?
+"""Installs the requirements of an app into its package. Entry point: `add_dependencies`.
 
-Where Azure builds (`func azure functionapp publish`, `config-zip --build-remote true`) it need
-not. Where the platform mounts a zip as it is (a blob in `app-package`, a site that reaches no
-package registry), it must. uv installs from wheels alone, by hash, for the platform of the app.
+This is not needed when Azure builds (`func azure functionapp publish`, `config-zip --build-remote
+true`). It is needed when the platform mounts a zip without a build (a blob in `app-package`, a site
+that reaches no package registry). uv installs only wheels, by hash, for the platform of the app.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from packages.errors import PackageError
-from packages.stage import DEPENDENCIES, settle_modes
+from infra.packages.errors import PackageError
+from infra.packages.stage import DEPENDENCIES, set_modes
 
 PYTHON_VERSION = "3.12"
-"""What the function apps run (`pythonVersion` in Bicep)."""
+"""The Python version of the function apps (`pythonVersion` in Bicep)."""
 PLATFORM = "x86_64-manylinux_2_28"
 _TIME_LIMIT_SECONDS = 900
-_OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
-"""Notes of the installer: they hold its paths and times, and no code reads them."""
+_INSTALLER_FILES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
+"""Files with paths and times of the installer. No code reads them."""
 
 
-def add(folder: Path, *, python_version: str) -> None:
-    """Install the package's requirements.txt into it. Raises PackageError."""
+def add_dependencies(folder: Path, *, python_version: str) -> None:
+    """Install the requirements.txt of a package into it. Raises PackageError."""
     target = folder / DEPENDENCIES
     _install(folder / "requirements.txt", target, python_version)
     for extra in (target / "bin", target / ".lock"):
@@ -34,17 +34,17 @@ def add(folder: Path, *, python_version: str) -> None:
         else:
             extra.unlink(missing_ok=True)
     for information in target.glob("*.dist-info"):
-        for name in _OF_THE_INSTALLER:
+        for name in _INSTALLER_FILES:
             (information / name).unlink(missing_ok=True)
-    settle_modes(folder)
+    set_modes(folder)
 
 
 def _install(requirements: Path, target: Path, python_version: str) -> None:
-    command = [*_uv(), "pip", "install", "--quiet", "--no-progress", "--target", str(target)]
+    command = [*_find_uv(), "pip", "install", "--quiet", "--no-progress", "--target", str(target)]
     command += ["--python-platform", PLATFORM, "--python-version", python_version]
     command += ["--only-binary", ":all:", "--require-hashes", "--link-mode", "copy"]
     command += ["--no-deps", "--requirements", str(requirements)]
-    # The lock lies in requirements.txt; no pyproject.toml may add to it.
+    # requirements.txt is the lock; the settings of a pyproject.toml must not change it.
     environment = {**os.environ, "UV_NO_CONFIG": "1"}
     try:
         done = subprocess.run(
@@ -61,10 +61,10 @@ def _install(requirements: Path, target: Path, python_version: str) -> None:
         raise PackageError(f"{requirements} cannot be installed:\n{done.stderr.strip()}")
 
 
-def _uv() -> list[str]:
-    """uv of this Python (requirements-dev.txt has it), else the one on PATH."""
+def _find_uv() -> list[str]:
+    """Find uv beside this Python (requirements-dev.txt installs it), else on PATH."""
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv")
     if found is None:
-        raise PackageError("uv is not there: pip install -r requirements-dev.txt brings it")
+        raise PackageError("uv is not installed: run pip install -r requirements-dev.txt")
     return [found]

@@ -1,7 +1,7 @@
-"""Why can a package not be made?"""
+"""Defines the error of this package. Entry point: `PackageError`."""
 
 from __future__ import annotations
 
 
 class PackageError(Exception):
-    """What is wrong and what to do about it, in one sentence."""
+    """A package cannot be built. The message says what to do."""

@@ -1,8 +1,8 @@
-"""Which MCP servers does the package of mcp bring along? Those that mcp_app/package.json lists.
+"""Installs the MCP servers of mcp_app/package.json into the package. Entry point: `add_servers`.
 
-They are installed by its lock. `npx` finds them in `node_modules` of the folder that servers start
-in, so that a site which mounts its package read-only, or reaches nothing outside, starts them at
-once. Others are downloaded by their first start, into a cache among the temporary files.
+Their versions are those of the lock. `npx` finds them in `node_modules` of the folder in which
+servers start, so they start without a download, also where the package is read-only or the network
+is closed. Other servers are downloaded at their first start into a temporary cache.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from packages.errors import PackageError
-from packages.stage import RUNNABLE_MODE, settle_modes
+from infra.packages.errors import PackageError
+from infra.packages.stage import RUNNABLE_MODE, set_modes
 
 APP = "mcp"
 NAMES = ("package.json", "package-lock.json")
 _TIME_LIMIT_SECONDS = 600
-_OF_THE_INSTALLER = Path("node_modules", ".package-lock.json")
+_INSTALLER_FILE = Path("node_modules", ".package-lock.json")
 
 
-def add(folder: Path, *, source: Path) -> None:
-    """Install what `source` lists into the package; nothing where it lists none. PackageError."""
+def add_servers(folder: Path, *, source: Path) -> None:
+    """Install the servers that `source` lists, if it lists any. Raises PackageError."""
     if not all((source / name).is_file() for name in NAMES):
         return
     npm = shutil.which("npm")
     if npm is None:
         raise PackageError(
-            f"npm is not there, and {source / NAMES[0]} lists MCP servers; install Node.js 20 or"
-            " newer, or remove the file"
+            f"npm is not installed, but {source / NAMES[0]} lists MCP servers; install Node.js 20"
+            " or newer, or remove the file"
         )
     for name in NAMES:
         shutil.copyfile(source / name, folder / name)
@@ -47,13 +47,13 @@ def add(folder: Path, *, source: Path) -> None:
         raise PackageError(f"npm did not end within {_TIME_LIMIT_SECONDS} s") from error
     if done.returncode != 0:
         raise PackageError(f"the MCP servers cannot be installed:\n{done.stderr.strip()}")
-    (folder / _OF_THE_INSTALLER).unlink(missing_ok=True)
+    (folder / _INSTALLER_FILE).unlink(missing_ok=True)
     _replace_links(folder / "node_modules" / ".bin")
-    settle_modes(folder)
+    set_modes(folder)
 
 
 def _replace_links(programs: Path) -> None:
-    """A zip has no links: each becomes a script that runs what it led to."""
+    """Replace each link by a script that runs its target, because a zip has no links."""
     for link in sorted(path for path in programs.iterdir() if path.is_symlink()):
         target = os.readlink(link)
         link.unlink()

@@ -1,11 +1,7 @@
-"""Fixtures of the tests of operating: storage of the test's own in a real Azurite, vaults.
-
-infra/ is no package: `python infra/backup.py` puts its own folder on the path, and so does this.
-"""
+"""Fixtures of the operations tests: storage in a real Azurite, and vaults."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +9,6 @@ import pytest
 
 from tests.contract.azurite import Azurite, azurite, running_azurite
 from tests.infra.operations.vaults import StandInVaults
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "infra"))
 
 __all__ = ["azurite"]
 

@@ -36,7 +36,7 @@ class Said:
 
 def backup(*arguments: str | Path, **environment: str) -> Said:
     """Run backup.py in this process, with nothing of AOS or Azure in its environment but this."""
-    from backups import cli
+    from infra.backups import cli
 
     out, err = io.StringIO(), io.StringIO()
     with (

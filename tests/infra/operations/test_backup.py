@@ -142,7 +142,7 @@ def test_a_conversation_that_never_stands_still_ends_the_backup_and_is_named(
         patch.setattr(TableClient, "get_entity", read_after_another_turn)
         said = backup("create", tmp_path / "b", *WITHOUT_SECRETS, **here.environment)
     assert said.code == 1
-    assert "never stood still" in said.err
+    assert "changed in each of 30 reads" in said.err
     assert backup("verify", tmp_path / "b").code == 1
 
 
@@ -201,9 +201,9 @@ def test_a_card_lies_in_the_backup_under_its_own_name(saved: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../x", "a/../../../x", "/etc/passwd", "a//b", ".", "a/" * 9])
 def test_no_name_of_a_blob_leads_out_of_the_backup(tmp_path: Path, name: str) -> None:
-    from backups.folder import file_of
+    from infra.backups.backup_folder import path_of_blob
 
-    place = (tmp_path / file_of(name)).resolve()
+    place = (tmp_path / path_of_blob(name)).resolve()
     assert place.is_relative_to(tmp_path)
     assert place != tmp_path
 
@@ -216,7 +216,7 @@ def test_a_file_that_was_changed_is_found_before_anything_is_written(
     for command in (("verify", saved), ("restore", saved)):
         said = backup(*command, **there.environment)
         assert said.code == 1
-        assert "not as they were saved: blobs/aos-config/agents/ceo.json" in said.err
+        assert "1 files are missing or changed: blobs/aos-config/agents/ceo.json" in said.err
     assert there.contents() == {}
 
 
@@ -224,7 +224,7 @@ def test_a_backup_that_did_not_end_is_not_taken_for_one(there: Storage, saved: P
     (saved / "manifest.json").unlink()
     said = backup("restore", saved, **there.environment)
     assert said.code == 1
-    assert "one that did not end" in said.err
+    assert "or it is incomplete" in said.err
 
 
 def test_storage_that_is_away_ends_the_backup_with_the_reason(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_secrets_come_back_from_an_encrypted_file_with_a_stand_in_for_key_vault(
         **here.environment, **environment,
     )  # fmt: skip
     assert said.code == 0, said.err
-    assert "not saved, since it is disabled or belongs to a certificate: kv-aos/old" in said.out
+    assert "not saved, because it is disabled or belongs to a certificate: kv-aos/old" in said.out
     said = backup(
         *("restore", folder, "--vault", "apps=kv-dr", "--vault", "mcp=kv-drmcp"),
         **there.environment, **environment,
@@ -324,7 +324,7 @@ def test_another_passphrase_opens_nothing_and_nothing_is_written(
         **there.environment, **vaults.environment, AOS_BACKUP_PASSPHRASE="another passphrase",
     )  # fmt: skip
     assert said.code == 2
-    assert "does not open with this AOS_BACKUP_PASSPHRASE" in said.err
+    assert "cannot be decrypted with this AOS_BACKUP_PASSPHRASE" in said.err
     assert there.contents() == {}
 
 
@@ -375,14 +375,14 @@ def test_a_resource_group_names_its_tables_where_they_are_in_cosmos(
     arguments = argparse.Namespace(
         resource_group="rg-aos-dev", storage_account=None, tables_url=None, vault=[]
     )
-    from backups import place
+    from infra.backups.locations import find_location
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in vaults.environment.items():
             patch.setenv(name, value)
-        assert place.of(arguments, secrets=False).tables_url == nobody
+        assert find_location(arguments, secrets=False).tables_url == nobody
         arguments.tables_url = "https://elsewhere.test/"
-        assert place.of(arguments, secrets=False).tables_url == "https://elsewhere.test/"
+        assert find_location(arguments, secrets=False).tables_url == "https://elsewhere.test/"
 
 
 def test_a_resource_group_names_its_account_and_vaults_by_its_outputs(
@@ -408,12 +408,12 @@ def test_a_resource_group_names_its_account_and_vaults_by_its_outputs(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "say what to save"),
+        ((), "no storage is named"),
         (("--storage-account", "x"), "no vault is named"),
         (("--vault", "web=kv"), "write apps=NAME or mcp=NAME"),
         (
             ("--without", "config", "--without", "tables", "--without", "secrets"),
-            "nothing is left",
+            "nothing to do",
         ),
     ],
 )
@@ -435,4 +435,7 @@ def test_a_python_without_the_sdks_is_told_what_to_install(tmp_path: Path) -> No
         check=False,
     )
     assert said.returncode == 2
-    assert said.stderr == "create: azure is missing here; pip install -r requirements.txt\n"
+    assert (
+        said.stderr
+        == "create: the module azure is not installed; pip install -r requirements.txt\n"
+    )

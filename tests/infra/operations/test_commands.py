@@ -6,7 +6,6 @@ their argparse. Nothing is run against Azure.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from infra import drill
+from infra.backups import cli as backup_cli
+from infra.orchestrator import deploy_cli, health_cli
+from infra.packages import cli as package_cli
 from tests.infra.operations.az_options import FILE
 from tests.infra.operations.commands import (
     PAGES,
@@ -68,15 +71,10 @@ def test_every_option_given_to_az_is_one_that_it_has(name: str) -> None:
     assert wrong == []
 
 
-def _deploy(arguments: list[str]) -> argparse.Namespace:
-    from orchestrator import cli
-
-    parser: Any
+def _deploy(arguments: list[str]) -> object:
     if arguments[0] in ("history", "rollback"):
-        return _parsed_by_main(cli.main, arguments)
-    parser = cli._deploy_parser()
-    parsed: argparse.Namespace = parser.parse_args(arguments)
-    return parsed
+        return _parsed_by_main(deploy_cli.main, arguments)
+    return deploy_cli.make_deploy_parser().parse_args(arguments)
 
 
 def _parsed_by_main(main: Callable[[list[str]], object], arguments: list[str]) -> Any:
@@ -88,27 +86,19 @@ def _parsed_by_main(main: Callable[[list[str]], object], arguments: list[str]) -
 
 
 def _health(arguments: list[str]) -> object:
-    from orchestrator import health_cli
-
-    return health_cli._parser().parse_args(arguments)
+    return health_cli.make_parser().parse_args(arguments)
 
 
 def _backup(arguments: list[str]) -> object:
-    from backups import cli
-
-    return cli._parser().parse_args(arguments)
+    return backup_cli.make_parser().parse_args(arguments)
 
 
 def _package(arguments: list[str]) -> object:
-    import package
-
-    return package._parser().parse_args(arguments)
+    return package_cli.make_parser().parse_args(arguments)
 
 
 def _drill(arguments: list[str]) -> object:
-    import drill
-
-    return drill._parser().parse_args(arguments)
+    return drill.make_parser().parse_args(arguments)
 
 
 def _aos(arguments: list[str]) -> object:

@@ -1,21 +1,16 @@
-"""What do the tests of the orchestrator start from?
-
-infra/ is no package: `python3 deploy.py` puts its own folder on the path, and so does this.
-"""
+"""Fixtures of the orchestrator's tests: a repository with a recording az, and a server of apps."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-INFRA = Path(__file__).parents[3] / "infra"
-sys.path.insert(0, str(INFRA))
+from tests.infra.orchestrator.site import Site
+from tests.infra.orchestrator.world import World
 
-from tests.infra.orchestrator.site import Site  # noqa: E402 - needs the path
-from tests.infra.orchestrator.world import World  # noqa: E402 - needs the path
+INFRA = Path(__file__).parents[3] / "infra"
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from orchestrator.audit import faults
 
+from infra.orchestrator.audit import find_faults
 from tests.infra.orchestrator.world import FakeTerminal, World
 
 # The state that the audit record must end in, by exit code.
@@ -50,7 +50,7 @@ def play(world: World, row: Scenario) -> None:
     assert len(world.az.calls("deployment group create")) == row.creates
     assert record["state"] == (row.state or STATES.get(code, "FAILED"))
     assert record["exit_code"] == code
-    assert faults(world.audit) == []
+    assert find_faults(world.audit) == []
     for text in row.says:
         assert text in world.said
     if row.waits is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from orchestrator.failures import ENVIRONMENTAL, failure_in, innermost_codes
 
+from infra.orchestrator.azure_errors import ENVIRONMENTAL, classify_text, find_innermost_codes
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import World
@@ -101,7 +101,7 @@ DEPLOYMENTS = {
         waits=[15.0, 30.0, 60.0],
         code=5,
         last="DEPLOYING",
-        says=("run it again later",),
+        says=("then run deploy.py again",),
     ),
     "one logic error among environmental ones halts": Scenario(
         given=_fails(said.failed("ServerTimeout", "QuotaExceeded")),
@@ -132,7 +132,7 @@ DEPLOYMENTS = {
         given=_fails(said.RESET, shows=[_state("Running"), _state("Succeeded")]),
         creates=1,
         waits=[15.0, 0.05],
-        says=("Azure had gone on without us",),
+        says=("Azure had continued the deployment, and it succeeded",),
     ),
     "az lost the connection, Azure went on and failed for good": Scenario(
         given=_fails(
@@ -191,19 +191,19 @@ def test_recorded_az_environmental_error_is_retried(world: World, code: str) -> 
 @pytest.mark.parametrize("name", CODES)
 def test_the_innermost_code_is_found(name: str) -> None:
     text, codes = CODES[name]
-    assert list(innermost_codes(text)) == codes
+    assert list(find_innermost_codes(text)) == codes
 
 
 @pytest.mark.parametrize("code", sorted(ENVIRONMENTAL))
 def test_words_do_not_decide_when_there_is_a_code(code: str) -> None:
-    assert failure_in(said.failed(code), of="x").environmental
+    assert classify_text(said.failed(code), operation="x").environmental
     text = said.service_error("InvalidTemplate", f"{code} Max retries exceeded with url timeout")
-    assert not failure_in(text, of="x").environmental
+    assert not classify_text(text, operation="x").environmental
 
 
 @pytest.mark.parametrize("code", [it for it in HALTING if it != "SomethingNobodyKnows"])
 def test_every_known_logic_error_has_advice(code: str) -> None:
-    advice = failure_in(said.failed(code), of="x").advice
+    advice = classify_text(said.failed(code), operation="x").advice
     assert advice
     assert "see the message; " not in advice
 

@@ -44,18 +44,18 @@ LOSSES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "sessions are switched on": (
         change("Modify", QUEUE, "sb/q", edit("Modify", "properties.requiresSession", False, True)),
-        "Azure does not change this in place",
+        "Azure cannot change this in place",
     ),
     "duplicate detection is switched off": (
         change(
             "Modify", f"{BUS}/queues", "sb/q",
             edit("Modify", "properties.requiresDuplicateDetection", True, False),
         ),
-        "Azure does not change this in place",
+        "Azure cannot change this in place",
     ),
     "a namespace becomes Premium": (
         change("Modify", BUS, "sb", edit("Modify", "sku.name", "Standard", "Premium")),
-        "does not change its tier in place",
+        "cannot change the tier of a namespace in place",
     ),
     "a store is moved": (
         change("Modify", STORAGE, "st", edit("Modify", "location", "eastus", "westus")), "in place"
@@ -78,7 +78,7 @@ LOSSES: dict[str, tuple[dict[str, Any], str]] = {
             "Modify", f"{STORAGE}/blobServices", "st/default",
             edit("Modify", "properties.deleteRetentionPolicy.days", 30, 7),
         ),
-        "less is kept",
+        "a smaller value",
     ),
     "versioning is switched off": (
         change(

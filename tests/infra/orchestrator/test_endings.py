@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator.audit import Journal, entries, faults, records
-from orchestrator.clock import Clock
-from orchestrator.exits import MEANINGS, Halt, Interrupted
-from orchestrator.pipeline import Crash
-from orchestrator.signals import held, interrupting
 
+from infra.orchestrator.audit import Journal, find_faults, read_entries, read_records
+from infra.orchestrator.clock import Clock
+from infra.orchestrator.exit_codes import MEANINGS, Halt, Interrupted
+from infra.orchestrator.pipeline import Crash
+from infra.orchestrator.signals import hold_signals, raise_interrupts
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.conftest import INFRA
 from tests.infra.orchestrator.said import change
@@ -73,7 +73,7 @@ def test_recorded_az_a_signal_within_a_phase_is_recorded(
     record = world.record()
     assert (record["state"], record["exit_code"]) == ("INTERRUPTED", 128 + number)
     assert world.phases()[-1] == (phase, "stopped")
-    assert faults(world.audit) == []
+    assert find_faults(world.audit) == []
     assert ("az deployment group cancel" in world.said) == (phase == "DEPLOYING")
 
 
@@ -82,17 +82,17 @@ def test_recorded_az_a_crash_within_a_phase_is_recorded(
     world: World, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = {
-        "VALIDATING_PARAMETERS": "preflight",
+        "VALIDATING_PARAMETERS": "run_preflight",
         "LINTING": "lint",
-        "PLANNING": "plan_of",
+        "PLANNING": "make_plan",
         "DEPLOYING": "deploy",
-        "VERIFYING_HEALTH": "verify",
+        "VERIFYING_HEALTH": "verify_deployment",
     }
 
     def breaks(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a fault of ours")
 
-    monkeypatch.setattr(f"orchestrator.pipeline.{work[phase]}", breaks)
+    monkeypatch.setattr(f"infra.orchestrator.pipeline.{work[phase]}", breaks)
     with pytest.raises(Crash) as crash:
         world.deploy()
     assert crash.value.code == 70
@@ -100,7 +100,7 @@ def test_recorded_az_a_crash_within_a_phase_is_recorded(
     assert (record["state"], record["exit_code"]) == ("FAILED", 70)
     assert "ZeroDivisionError: a fault of ours" in record["reason"]
     assert world.phases()[-1] == (phase, "stopped")
-    assert faults(world.audit) == []
+    assert find_faults(world.audit) == []
 
 
 def test_recorded_az_ctrl_c_ends_the_process_and_its_az(world: World) -> None:
@@ -116,7 +116,7 @@ def test_recorded_az_ctrl_c_ends_the_process_and_its_az(world: World) -> None:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
-    assert "what Azure has begun goes on there" in rest
+    assert "Azure continues what it has begun" in rest
     assert world.record()["state"] == "INTERRUPTED"
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
@@ -132,7 +132,7 @@ def test_recorded_az_kill_leaves_the_entry_of_the_phase_it_came_in(
     assert world.record()["state"] == phase
     assert world.phases()[-1] == (phase, "begun")
     assert "exit_code" not in world.record()
-    assert faults(world.audit) == []
+    assert find_faults(world.audit) == []
 
 
 def test_recorded_az_reader_that_went_away_does_not_end_the_deployment(world: World) -> None:
@@ -144,7 +144,7 @@ def test_recorded_az_reader_that_went_away_does_not_end_the_deployment(world: Wo
         _, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, err) == (0, b"")
     assert (world.record()["state"], world.record()["exit_code"]) == ("COMPLETED", 0)
-    assert faults(world.audit) == []
+    assert find_faults(world.audit) == []
 
 
 def test_recorded_az_terminal_that_was_closed_is_recorded(world: World) -> None:
@@ -224,7 +224,7 @@ def test_recorded_az_without_a_terminal_nothing_hangs(world: World) -> None:
 def test_without_a_place_for_the_record_nothing_is_asked_of_azure(world: World) -> None:
     world.audit.write_text("a file is in its place")
     assert world.deploy() == 7
-    assert "nothing was done" in world.said
+    assert "nothing was deployed" in world.said
     assert world.az.calls() == []
 
 
@@ -249,7 +249,7 @@ def having(number: signal.Signals, handler: Any) -> Iterator[None]:
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
 def test_second_ctrl_c_does_not_interrupt_the_record_of_the_first(handler: Any) -> None:
     with having(signal.SIGINT, handler):
-        with interrupting() as ignore:
+        with raise_interrupts() as ignore:
             ignore()
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -267,7 +267,7 @@ def test_signal_that_comes_while_a_process_is_started_waits_for_that() -> None:
     done = []
 
     def start() -> None:
-        with interrupting(), held():
+        with raise_interrupts(), hold_signals():
             os.kill(os.getpid(), signal.SIGINT)
             done.append("started")
 
@@ -288,14 +288,14 @@ def test_database_and_file_hold_the_same_record(world: World) -> None:
     assert kept == json.loads(body)
     assert (sha, state) == (kept["git_sha"], "COMPLETED")
     assert sha == "0123456789abcdef0123456789abcdef01234567"
-    assert chain["hash"] == entries(world.audit)[-1].hash
+    assert chain["hash"] == read_entries(world.audit)[-1].hash
 
 
 def test_runs_follow_each_other_in_one_chain(world: World) -> None:
     assert world.deploy() == 0
     assert world.deploy("--dry-run") == 0
-    assert [it["state"] for it in records(world.audit)] == ["COMPLETED", "PLANNED"]
-    assert faults(world.audit) == []
+    assert [it["state"] for it in read_records(world.audit)] == ["COMPLETED", "PLANNED"]
+    assert find_faults(world.audit) == []
 
 
 def test_entries_cannot_be_changed_by_mistake(world: World) -> None:
@@ -319,7 +319,7 @@ def test_tampering_shows(world: World, statement: str, fault: str) -> None:
     with closing(sqlite3.connect(world.audit / "audit.db")) as database, database:
         database.executescript("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain")
         database.execute(statement)
-    assert any(fault in it for it in faults(world.audit))
+    assert any(fault in it for it in find_faults(world.audit))
     assert world.run("history", "--verify") == 1
 
 
@@ -328,14 +328,14 @@ def test_a_changed_file_shows(world: World) -> None:
     identity = world.record()["deployment_id"]
     path = world.audit / f"{identity}.json"
     path.write_text(path.read_text().replace('"COMPLETED"', '"FAILED"'))
-    assert faults(world.audit) == [f"{identity}.json was changed"]
+    assert find_faults(world.audit) == [f"{identity}.json was changed"]
 
 
 def test_two_runs_at_once_write_one_chain(tmp_path: Path) -> None:
     def write(name: str) -> None:
         journal = Journal(tmp_path / "audit", Clock(), {"deployment_id": name})
         for _ in range(15):
-            with journal.phase("PLANNING"):
+            with journal.record_phase("PLANNING"):
                 pass
 
     threads = [threading.Thread(target=write, args=(name,)) for name in ("a", "b")]
@@ -343,8 +343,8 @@ def test_two_runs_at_once_write_one_chain(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join(SECONDS)
-    assert len(entries(tmp_path / "audit")) == 2 * (1 + 15 * 2)
-    assert faults(tmp_path / "audit") == []
+    assert len(read_entries(tmp_path / "audit")) == 2 * (1 + 15 * 2)
+    assert find_faults(tmp_path / "audit") == []
 
 
 def test_exit_codes_of_the_readme_are_those_of_the_help() -> None:

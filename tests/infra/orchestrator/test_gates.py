@@ -38,13 +38,13 @@ def _json(name: str, text: str) -> Scenario:
 
 PREFLIGHTS = {
     "a template that is not there": Scenario(
-        changed={"template": "nowhere.bicep"}, says=("there is no file",), **PREFLIGHT
+        changed={"template": "nowhere.bicep"}, says=("nowhere.bicep does not exist",), **PREFLIGHT
     ),
     "a parameter file that is not there": Scenario(
         changed={"parameters": "nowhere.bicepparam"}, says=("--parameters",), **PREFLIGHT
     ),
     "a parameter file of no known kind": Scenario(
-        changed={"parameters": __file__}, says=("neither .bicepparam nor .json",), **PREFLIGHT
+        changed={"parameters": __file__}, says=("is not a .bicepparam or .json file",), **PREFLIGHT
     ),
     "a parameter file with an error names file and line": Scenario(
         given=lambda w: w.az.answers("bicep build-params", err=said.PARAM_ERROR, code=1),
@@ -56,7 +56,7 @@ PREFLIGHTS = {
     ),
     "a parameter file that names no environment": Scenario(
         given=lambda w: w.parameters("dev", {"location": "eastus"}),
-        says=("which environment",),
+        says=("does not set the parameter environment",),
         **PREFLIGHT,
     ),
     "no Bicep CLI": Scenario(
@@ -77,7 +77,7 @@ PREFLIGHTS = {
         waits=[15.0, 30.0, 60.0],
     ),
     "a commit id that is none": Scenario(
-        changed={"git_sha": ""}, says=("is no commit id",), **PREFLIGHT
+        changed={"git_sha": ""}, says=("is not a commit id",), **PREFLIGHT
     ),
     "a region that does not exist": Scenario(
         given=lambda w: w.parameters("dev", {**DEV, "location": "moonbase"}),
@@ -113,7 +113,7 @@ PREFLIGHTS = {
     "warnings are never allowed in prod": Scenario(
         given=lambda w: w.parameters("dev", {**DEV, "environment": "prod"}),
         flags=("--allow-warnings",),
-        says=("refused for prod",),
+        says=("--allow-warnings is not allowed for prod",),
         **PREFLIGHT,
     ),
     "sign-in without its ids says which are missing": Scenario(
@@ -140,12 +140,12 @@ PREFLIGHTS = {
         given=lambda w: w.parameters(
             "dev", {name: it for name, it in PROD.items() if name != "monthlyBudget"}
         ),
-        says=("monthlyBudget: write an amount a month, or 0",),
+        says=("monthlyBudget: write an amount for each month, or 0",),
         **PREFLIGHT,
     ),
     "production without address ranges": Scenario(
         given=lambda w: w.parameters("dev", {**PROD, "allowedIpRanges": []}),
-        says=("allowedIpRanges (AOS_ALLOWED_IP_RANGES) is missing", "0.0.0.0/0 if everybody"),
+        says=("allowedIpRanges (AOS_ALLOWED_IP_RANGES) is missing", "0.0.0.0/0 to let everybody"),
         **PREFLIGHT,
     ),
     "production with a range that is none": Scenario(
@@ -221,7 +221,7 @@ PASSES = {
     "a region without a row warns": Scenario(
         given=lambda w: w.parameters("dev", {**DEV, "location": "newregion"}),
         changed={"location": "newregion"},
-        says=("does not name the region",),
+        says=("the region is not in REGIONAL_REQUIREMENTS.md",),
     ),
     "a region written as people do": Scenario(changed={"location": "East US"}),
     "throttled while it asks for the group": Scenario(
@@ -491,7 +491,7 @@ def test_templates_that_change_after_what_if_are_not_deployed(world: World) -> N
         "deployment group what-if", said.what_if(), script=f"echo '// late' > {late}\n"
     )
     assert world.deploy() == 1
-    assert "changed after they were planned" in world.said
+    assert "changed after WHAT-IF" in world.said
     assert world.az.calls("deployment group create") == []
 
 

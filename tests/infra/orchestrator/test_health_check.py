@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 import pytest
-from orchestrator import health_cli, rbac
-from orchestrator.voice import Voice
 
+from infra.orchestrator import health_cli, role_checks
+from infra.orchestrator.console import Console
 from tests.infra.bicep_cli import committed
 from tests.infra.inventory import Inventory
 from tests.infra.orchestrator import said
@@ -49,7 +49,9 @@ def standing(world: World, site: Site) -> World:
 
 def _check(world: World, *flags: str) -> int:
     stream = io.StringIO()
-    code = health_cli.main(["--environment", "dev", *flags], voice=Voice(stream), clock=world.clock)
+    code = health_cli.main(
+        ["--environment", "dev", *flags], console=Console(stream), clock=world.clock
+    )
     world.said = stream.getvalue()
     return code
 
@@ -132,7 +134,7 @@ def test_recorded_az_apps_without_code_fail_only_when_required(standing: World) 
 @pytest.mark.parametrize(
     ("answer", "code", "shown"),
     [
-        ({"out": []}, 2, "nothing of AOS was deployed to rg-aos-dev"),
+        ({"out": []}, 2, "AOS was not deployed to the resource group rg-aos-dev"),
         (
             {"err": said.service_error("ResourceGroupNotFound"), "code": 3},
             2,
@@ -140,7 +142,7 @@ def test_recorded_az_apps_without_code_fail_only_when_required(standing: World) 
         ),
         ({"err": said.NOT_LOGGED_IN, "code": 1}, 2, "az login"),
         ({"err": said.NO_NETWORK, "code": 1}, 5, "no connection"),
-        ({"out": "no JSON"}, 2, "printed no JSON"),
+        ({"out": "no JSON"}, 2, "did not print JSON"),
     ],
 )
 def test_recorded_az_where_nothing_can_be_known(
@@ -195,7 +197,7 @@ def _grant(world: World, **changed: set[tuple[str, str]]) -> None:
     listed = []
     for app in APPS:
         world.az.answers(f"identity show@id-aos-dev-{app}", {"principalId": f"principal-{app}"})
-        roles = changed.get(app, rbac.EXPECTED[app])
+        roles = changed.get(app, role_checks.EXPECTED[app])
         listed.append([{"roleDefinitionName": r, "scope": _scope(p, app)} for r, p in roles])
     world.az.answers("identity show", {"principalId": "?"})
     world.az.answers("role assignment list", listed[0])
@@ -217,7 +219,7 @@ def test_recorded_az_with_cosmos_no_role_on_tables_of_the_account_is_missed(
     standing.az.answers("deployment group list", [said.deployed(outputs)])
     without = {
         app: {it for it in roles if not (it[1].startswith("data") and "Table" in it[0])}
-        for app, roles in rbac.EXPECTED.items()
+        for app, roles in role_checks.EXPECTED.items()
     }
     _grant(standing, **without)
     assert _check(standing, "--rbac") == 0, standing.said
@@ -227,7 +229,7 @@ def test_recorded_az_with_cosmos_no_role_on_tables_of_the_account_is_missed(
 
 
 def test_recorded_az_missing_and_surplus_roles_are_named(standing: World) -> None:
-    mcp = set(rbac.EXPECTED["mcp"]) - {("Key Vault Secrets User", "vault")}
+    mcp = set(role_checks.EXPECTED["mcp"]) - {("Key Vault Secrets User", "vault")}
     _grant(standing, mcp=mcp | {("Storage Blob Data Owner", "data")})
     assert _check(standing, "--rbac") == 1
     assert "lacks Key Vault Secrets User on vault" in standing.said
@@ -247,8 +249,8 @@ def test_recorded_az_role_on_a_whole_group_is_surplus(standing: World) -> None:
 def test_expected_roles_are_those_of_the_templates(app: str) -> None:
     found = {(role, _word(place, app)) for role, place in Inventory(committed("dev")).roles_of(app)}
     optional = {"Azure Service Bus Data Sender", "Cognitive Services OpenAI User"}
-    extra = found - rbac.EXPECTED[app]
-    assert rbac.EXPECTED[app] <= found
+    extra = found - role_checks.EXPECTED[app]
+    assert role_checks.EXPECTED[app] <= found
     assert {place for role, place in extra if role in optional} == {place for _, place in extra}
     assert {place for _, place in extra} <= {"businessinfinity-responses", "oai-contoso"}
 

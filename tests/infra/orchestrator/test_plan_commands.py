@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from orchestrator.health_cli import main as health_check
 
+from infra.orchestrator.health_cli import main as health_check
 from tests.infra.orchestrator.conftest import INFRA
 from tests.infra.orchestrator.world import DEV, World
 
@@ -131,7 +131,7 @@ def test_python_3_10_and_its_library_are_enough(path: Path) -> None:
 
 def _known(module: str) -> bool:
     top = module.partition(".")[0]
-    return top == "orchestrator" or (top in sys.stdlib_module_names and top != "tomllib")
+    return top == "infra" or (top in sys.stdlib_module_names and top != "tomllib")
 
 
 @pytest.mark.parametrize("script", ["deploy.py", "health_check.py"])
@@ -141,5 +141,5 @@ def test_an_older_python_is_told_so_in_one_line(script: str) -> None:
         [sys.executable, "-c", shown], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{script} needs Python 3.10 or newer, this is ")
+    assert done.stderr.startswith(f"{script} needs Python 3.10 or newer; this is ")
     assert done.stderr.count("\n") == 1

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.references import ROUNDS
-
+from infra.orchestrator.vault_references import ROUNDS
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.world import APPS, World
 

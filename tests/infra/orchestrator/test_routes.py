@@ -6,13 +6,13 @@ import io
 from typing import Any
 
 import pytest
-from orchestrator import health_cli
-from orchestrator.apps import version_beside
-from orchestrator.routes import shadows_in
-from orchestrator.voice import Voice
 
 from aos.entrypoints.routes import MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES, Route
 from aos.version import __version__
+from infra.orchestrator import health_cli
+from infra.orchestrator.app_checks import read_repository_version
+from infra.orchestrator.console import Console
+from infra.orchestrator.shadowed_routes import describe_shadowed_routes
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.conftest import INFRA
 from tests.infra.orchestrator.site import Site
@@ -73,7 +73,7 @@ def _deploy(world: World, *flags: str) -> int:
 def _check(world: World, *flags: str) -> int:
     stream = io.StringIO()
     argv = ["--environment", "dev", "--timeout", "5", *flags]
-    code = health_cli.main(argv, voice=Voice(stream), clock=world.clock)
+    code = health_cli.main(argv, console=Console(stream), clock=world.clock)
     world.said = stream.getvalue()
     return 6 * (code != 0)
 
@@ -86,7 +86,7 @@ def _check(world: World, *flags: str) -> int:
             (404, NOT_FOUND),
             TAKES_ALL,
             (
-                "/api/health is good, but /api/status answers 404",
+                "/api/health is healthy, but /api/status answers 404",
                 "not_found (route {*path}) takes the requests of openapi, put_agent",
                 "rename not_found to sort last",
             ),
@@ -173,7 +173,7 @@ def test_recorded_az_deployment_says_that_the_apps_of_another_version_wait_for_p
 
 @pytest.mark.parametrize("routes", [MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES])
 def test_no_shadow_is_seen_among_the_routes_of_an_app(routes: dict[str, Route]) -> None:
-    assert shadows_in(of_table(routes)) == ""
+    assert describe_shadowed_routes(of_table(routes)) == ""
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_no_shadow_is_seen_among_the_routes_of_an_app(routes: dict[str, Route]) 
     ],
 )
 def test_shadows_are_found_in_what_az_lists(functions: list[dict[str, Any]], found: str) -> None:
-    text = shadows_in(functions)
+    text = describe_shadowed_routes(functions)
     assert text.startswith(found)
     assert bool(text) == bool(found)
 
 
 def test_the_version_that_is_expected_is_that_of_the_repository() -> None:
-    assert version_beside(INFRA) == __version__
+    assert read_repository_version(INFRA) == __version__

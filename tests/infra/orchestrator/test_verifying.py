@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from orchestrator.audit import faults, records
 
+from infra.orchestrator.audit import find_faults, read_records
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.site import Site
@@ -225,7 +225,7 @@ def test_recorded_az_token_that_is_refused_only_warns(world: World) -> None:
     world.az.answers("account get-access-token", err="ERROR: AADSTS50076: MFA\n", code=1)
     world.az.answers("storage blob upload-batch")
     assert world.deploy("--audit-upload") == 0
-    assert "the audit folder may not be copied: ERROR: AADSTS50076" in world.said
+    assert "the upload of the audit folder may fail: ERROR: AADSTS50076" in world.said
 
 
 @pytest.mark.parametrize(("states", "state"), [([], "COMPLETED"), (["Failed"], "FAILED")])
@@ -237,14 +237,13 @@ def test_recorded_az_copied_audit_says_how_the_run_ended(
     world.az.answers("resource list", _resources(*states))
     world.az.answers("storage blob upload-batch", script=f"cp -r {world.audit} {copy}\n")
     code = world.deploy("--audit-upload")
-    (record,) = records(copy)
+    (record,) = read_records(copy)
     assert (record["state"], record["exit_code"]) == (state, code)
-    assert faults(copy) == []
+    assert find_faults(copy) == []
 
 
 def test_every_warning_of_the_template_is_explained() -> None:
-    from orchestrator.verify import WARNINGS
-
+    from infra.orchestrator.verification import WARNINGS
     from tests.infra.bicep_cli import committed
 
     assert set(committed("dev")["outputs"]["deploymentWarnings"]) == set(WARNINGS)

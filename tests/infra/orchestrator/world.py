@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator import cli
-from orchestrator.audit import records
-from orchestrator.clock import Clock
-from orchestrator.kit import Patience
-from orchestrator.terminal import Terminal
-from orchestrator.voice import Voice
-
+from infra.orchestrator import deploy_cli
+from infra.orchestrator.audit import read_records
+from infra.orchestrator.clock import Clock
+from infra.orchestrator.console import Console, Terminal
+from infra.orchestrator.run_context import WaitTimes
 from tests.infra.orchestrator import said
 from tests.infra.orchestrator.recording_az import RecordingAz, path_with
 
@@ -54,7 +52,7 @@ class FakeTerminal(Terminal):
         self._answer = answer
         self.questions: list[str] = []
 
-    def interactive(self) -> bool:
+    def is_interactive(self) -> bool:
         """Whether somebody is there."""
         return self._answer is not None
 
@@ -162,19 +160,19 @@ class World:
         """Run deploy.py with any arguments."""
         stream = io.StringIO()
         try:
-            return cli.main(
+            return deploy_cli.main(
                 [*argv, "--audit-dir", str(self.audit)],
-                voice=Voice(stream),
+                console=Console(stream),
                 clock=self.clock,
                 terminal=self.terminal,
-                patience=Patience(progress_seconds=0.05),
+                waits=WaitTimes(progress_seconds=0.05),
             )
         finally:
             self.said = stream.getvalue()
 
     def record(self) -> dict[str, Any]:
         """The record of the last run."""
-        return records(self.audit)[-1]
+        return read_records(self.audit)[-1]
 
     def phases(self) -> list[tuple[str, str]]:
         """Phase and result, in order."""

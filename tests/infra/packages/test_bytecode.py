@@ -84,7 +84,9 @@ def test_where_no_python_of_the_sites_is_found_it_is_said_and_packed_without(
 ) -> None:
     said = package("main", "--out", str(tmp_path), "--python-version", "3.99")
     assert said.code == 0
-    assert said.err.startswith("packed without .pyc files: no Python 3.99, which the sites run")
+    assert said.err.startswith(
+        "the packages have no .pyc files: this machine has no Python 3.99, the version of the sites"
+    )
     assert list(tmp_path.rglob("*.pyc")) == []
 
 
@@ -92,7 +94,10 @@ def test_bytecode_that_is_required_and_cannot_be_made_is_an_error(tmp_path: Path
     wanted = ("--bytecode", "require", "--python-version", "3.99")
     said = package("main", "--out", str(tmp_path), *wanted)
     assert said.code == 1
-    assert "no package: no Python 3.99, which the sites run, is on this machine" in said.err
+    assert (
+        "the package was not built: this machine has no Python 3.99, the version of the sites"
+        in said.err
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -100,7 +100,7 @@ def test_a_folder_that_is_no_package_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "main" / "thesis.txt").write_text("the only copy")
     said = package("main", "--out", str(tmp_path))
     assert (said.code, said.out) == (1, "")
-    assert f"{tmp_path / 'main'} holds thesis.txt, which is of no package" in said.err
+    assert f"{tmp_path / 'main'} has thesis.txt, which is not part of a package" in said.err
     assert (tmp_path / "main" / "thesis.txt").read_text() == "the only copy"
 
 
@@ -124,13 +124,13 @@ def test_a_clone_that_is_not_whole_makes_no_package_and_names_what_is_missing(
     (other / "realm_app" / "host.json").unlink()
     said = package("realm", "--repository", str(other), "--out", str(tmp_path / "build"))
     assert said.code == 1
-    assert "host.json is not there" in said.err
+    assert "host.json is missing" in said.err
 
 
 def test_an_app_that_does_not_exist_is_refused_with_the_names_that_do() -> None:
     said = package("mpc")
     assert said.code == 2
-    assert "'mpc' is none of main, mcp, realm" in said.err
+    assert "'mpc' is not one of main, mcp, realm" in said.err
 
 
 def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_trace_of_here(

@@ -17,9 +17,8 @@ from tests.infra.packages.packing import REPOSITORY
 ADD = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from packages import servers
-servers.add(Path(sys.argv[2]), source=Path(sys.argv[3]))
+from infra.packages.servers import add_servers
+add_servers(Path(sys.argv[1]), source=Path(sys.argv[2]))
 """
 GITHUB = McpServerCard(
     server_id="github",
@@ -36,8 +35,8 @@ OFFLINE = CardPolicy(mcp_env_allowed=frozenset({"npm_config_offline"}))
 def add(folder: Path, source: Path) -> None:
     """Run the step of infra/package.py that brings the servers along."""
     folder.mkdir()
-    command = [sys.executable, "-c", ADD, str(REPOSITORY / "infra"), str(folder), str(source)]
-    subprocess.run(command, check=True, timeout=120)
+    command = [sys.executable, "-c", ADD, str(folder), str(source)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, timeout=120)
 
 
 async def test_the_plans_server_starts_from_the_package_alone(tmp_path: Path) -> None:

@@ -1,0 +1,209 @@
+"""Is the command line of deploy.py. Entry point: `main`."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infra.orchestrator import history, pipeline
+from infra.orchestrator.console import Console
+from infra.orchestrator.exit_codes import Halt, Interrupted, format_exit_codes
+from infra.orchestrator.run_context import Request
+
+INFRA = Path(__file__).resolve().parents[1]
+_COMMANDS = ("deploy", "history", "rollback")
+_ABOUT = """\
+Deploy AOS: PREFLIGHT, LINT, WHAT-IF, CONFIRM, DEPLOY, VERIFY, AUDIT, in this order.
+
+  deploy.py -g GROUP -l REGION -p FILE [...]     deploy (the command `deploy` may be written out)
+  deploy.py history [...]                        list earlier runs
+  deploy.py rollback --to ID|SHA|last [...]      deploy an earlier commit with its parameters
+"""
+
+
+def main(argv: Sequence[str], **replacements: Any) -> int:
+    """Run a command and return the exit code. argparse itself exits with 2.
+
+    `replacements` replace the console, clock, terminal or waits of a run.
+    """
+    command, rest = _split_command(argv)
+    console = replacements.get("console") or Console()
+    try:
+        if command == "history":
+            return _list_history(rest, console)
+        if command == "rollback":
+            return _roll_back(rest, replacements)
+        return pipeline.run(_make_request(make_deploy_parser().parse_args(rest)), **replacements)
+    except Halt as halt:
+        console.write(halt.reason)
+        if halt.advice:
+            console.write(f"next: {halt.advice}")
+        return halt.code
+    except Interrupted as interrupted:
+        return interrupted.code
+
+
+def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    if argv and argv[0] in _COMMANDS:
+        return argv[0], argv[1:]
+    return "deploy", argv
+
+
+def _make_parser(name: str, about: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=name,
+        description=about,
+        epilog=f"exit codes:\n{format_exit_codes()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def make_deploy_parser() -> argparse.ArgumentParser:
+    parser = _make_parser("deploy.py", _ABOUT)
+    parser.add_argument("-g", "--resource-group", required=True, help="resource group")
+    parser.add_argument("-l", "--location", required=True, help="region, such as eastus2")
+    parser.add_argument(
+        "-p", "--parameters", required=True, type=Path, metavar="FILE",
+        help=".bicepparam, ARM parameter file, or properties.parameters of an earlier deployment",
+    )  # fmt: skip
+    _add_shared_options(parser)
+    parser.add_argument(
+        "--create-resource-group",
+        action="store_true",
+        help="create the resource group if it does not exist",
+    )
+    return parser
+
+
+def _add_shared_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "-t", "--template", type=Path, metavar="FILE", default=INFRA / "main-modular.bicep",
+        help="template; default: main-modular.bicep beside deploy.py",
+    )  # fmt: skip
+    add("--git-sha", metavar="SHA", help="commit for the audit record; default: HEAD")
+    _add_audit_dir(parser)
+    add(
+        "--allow-warnings",
+        action="store_true",
+        help="continue when lint warns; not allowed for prod",
+    )
+    add("-y", "--yes", action="store_true", help="confirm destructive changes without a question")
+    add("--dry-run", "--what-if", action="store_true", help="stop after WHAT-IF")
+    add(
+        "--stack", action="store_true",
+        help="deploy as a deployment stack: resources that the template no longer has are deleted",
+    )  # fmt: skip
+    add(
+        "--require-apps",
+        action="store_true",
+        help="fail when an app has no code or another version",
+    )
+    add("--skip-rights", action="store_true", help="do not check your roles, such as Contributor")
+    add(
+        "--audit-upload", action="store_true",
+        help="copy the audit folder to aos-logs/audit/<id> of the deployment",
+    )  # fmt: skip
+    add("--health-timeout", type=float, default=600.0, metavar="SECONDS", help="default 600")
+    add("--deploy-timeout", type=float, default=5400.0, metavar="SECONDS", help="default 5400")
+
+
+def _add_audit_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--audit-dir", type=Path, metavar="FOLDER", default=INFRA / "audit",
+        help="where audit.db and the records are; by default audit/ beside deploy.py",
+    )  # fmt: skip
+
+
+def _make_request(args: argparse.Namespace) -> Request:
+    """Paths are seen from the current folder, as the shell sees them."""
+    return Request(
+        resource_group=args.resource_group,
+        location=args.location,
+        template=args.template.absolute(),
+        parameters=args.parameters.absolute(),
+        audit_dir=args.audit_dir.absolute(),
+        git_sha=args.git_sha,
+        allow_warnings=args.allow_warnings,
+        yes=args.yes,
+        dry_run=args.dry_run,
+        stack=args.stack,
+        require_apps=args.require_apps,
+        create_resource_group=getattr(args, "create_resource_group", False),
+        skip_rights=args.skip_rights,
+        audit_upload=args.audit_upload,
+        health_seconds=args.health_timeout,
+        deploy_seconds=args.deploy_timeout,
+    )
+
+
+def _list_history(argv: Sequence[str], console: Console) -> int:
+    parser = _make_parser("deploy.py history", "List the runs, newest first.")
+    _add_audit_dir(parser)
+    parser.add_argument("-g", "--resource-group", help="only runs of this resource group")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument("--json", action="store_true", help="print the whole records as JSON")
+    parser.add_argument(
+        "--verify", action="store_true", help="check the hashes of the audit database"
+    )
+    parser.add_argument(
+        "--azure",
+        action="store_true",
+        help="list the deployments stored in Azure; needs --resource-group",
+    )
+    args = parser.parse_args(argv)
+    if args.azure:
+        if not args.resource_group:
+            parser.error("--azure needs --resource-group")
+        return history.list_azure_deployments(console, args.resource_group, limit=args.limit)
+    return history.list_runs(
+        console,
+        args.audit_dir.absolute(),
+        group=args.resource_group,
+        limit=args.limit,
+        as_json=args.json,
+        verify=args.verify,
+    )
+
+
+def _roll_back(argv: Sequence[str], replacements: dict[str, Any]) -> int:
+    parser = _make_parser(
+        "deploy.py rollback",
+        "Deploy the templates of an earlier run's commit with its parameters, in all phases.",
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="ID|SHA|last",
+        help="a run or a commit from deploy.py history",
+    )
+    parser.add_argument("-g", "--resource-group", help="default: that of the run")
+    parser.add_argument("-l", "--location", help="default: that of the run")
+    parser.add_argument(
+        "-p", "--parameters", type=Path, metavar="FILE", help="default: the recorded values"
+    )
+    _add_shared_options(parser)
+    args = parser.parse_args(argv)
+    record = history.find_rollback_target(args.audit_dir.absolute(), args.to, args.resource_group)
+    sha = args.git_sha or str(record["git_sha"])
+    with tempfile.TemporaryDirectory(prefix="aos-rollback-") as folder:
+        into = Path(folder).resolve()
+        args.parameters = args.parameters or history.write_recorded_parameters(record, into)
+        args.resource_group = args.resource_group or record["resource_group"]
+        args.location = args.location or record["location"]
+        if (record.get("git") or {}).get("dirty"):
+            (replacements.get("console") or Console()).warn(
+                "the files of that run differed from its commit"
+            )
+        template = history.extract_template(
+            args.template.absolute().parent, args.template, sha, into
+        )
+        request = replace(
+            _make_request(args), template=template, git_sha=sha, rollback_of=record["deployment_id"]
+        )
+        return pipeline.run(request, **replacements)
