@@ -164,7 +164,7 @@ def test_recorded_az_rollback_params_of_the_plan_are_taken_as_they_stand(world: 
     assert "the template's default is used: criticalAlertWebhook" in world.said
 
 
-def test_recorded_az_parameter_path_of_blob_arm_is_given_to_az_itself(world: World) -> None:
+def test_recorded_az_parameter_file_of_arm_is_given_to_az_itself(world: World) -> None:
     values = {name: {"value": it} for name, it in DEV.items()}
     created = _deploy_json(world, {"contentVersion": "1.0.0.0", "parameters": values})
     path = created[created.index("--parameters") + 1]
