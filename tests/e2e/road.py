@@ -105,12 +105,30 @@ class Road:
         return eventually(look, seconds=seconds, what=f"the status of {name}")
 
     def live(self, agent_id: str, **card: Any) -> str:
-        """Upload a card, wait until it is active; the agent's id."""
+        """Publish a card over HTTP, which waits for no timer; the agent's id."""
         body = {"agent_id": agent_id, "purpose": "Answer.", **card}
-        etag = self.upload(f"agents/{agent_id}.json", body)
-        status = self.judged(f"agents/{agent_id}", etag)
-        assert status["state"] == "active", status
+        answer = self.call("PUT", f"/api/agents/{agent_id}", body)
+        assert (answer.status, answer.body["state"]) == (200, "active"), answer
         return agent_id
+
+    def live_server(self, server_id: str, **card: Any) -> str:
+        """Publish a server's card over HTTP, wait until its tools are listed; the server's id."""
+        body = {"server_id": server_id, **card}
+        answer = self.call("PUT", f"/api/mcp-servers/{server_id}", body)
+        assert (answer.status, answer.body["state"]) == (200, "active"), answer
+        self.listed(server_id)
+        return server_id
+
+    def listed(self, server_id: str) -> None:
+        """Wait until the server is ready, which is when its tools are listed."""
+
+        def look() -> bool:
+            items = self.call("GET", "/api/tools?limit=100").body["items"]
+            (found,) = [item for item in items if item["server_id"] == server_id] or [None]
+            assert found is None or found["state"] != "failed", found
+            return found is not None and found["state"] == "ready"
+
+        eventually(look, seconds=30, every=0.1, what=f"the tools of {server_id}")
 
     # HTTP
 

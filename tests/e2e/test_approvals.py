@@ -33,14 +33,7 @@ def marks(tmp_path: Path) -> Path:
 def agent(road: Road, marks: Path) -> str:
     """An agent whose tool `mark` needs a person."""
     name = uuid.uuid4().hex[:8]
-    card = {"server_id": f"s-{name}", "command": sys.executable}
-    road.upload(f"mcp-servers/s-{name}.json", {**card, "args": [NASTY, "--marks", str(marks)]})
-
-    def ready() -> bool:
-        items = road.call("GET", "/api/tools").body["items"]
-        return any(i["server_id"] == f"s-{name}" and i["state"] == "ready" for i in items)
-
-    eventually(ready, seconds=30, every=0.1, what=f"the tools of s-{name}")
+    road.live_server(f"s-{name}", command=sys.executable, args=[NASTY, "--marks", str(marks)])
     grant = {"server": f"s-{name}", "tools": ["mark"], "approval": "always"}
     return road.live(f"a-{name}", mcp_tools=[grant])
 

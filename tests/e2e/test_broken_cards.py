@@ -96,7 +96,7 @@ def test_a_put_of_a_broken_card_is_refused_with_the_texts_of_the_status_file(roa
 def test_a_card_with_tools_is_live_with_a_warning(road: Road) -> None:
     name = f"tools-{uuid.uuid4().hex[:8]}"
     leader = {"agent_id": name, **GOOD, "agent_type": "LeadershipAgent"}
-    card = {**leader, "mcp_tools": ["github"], "team": ["nobody-there"]}
+    card = {**leader, "mcp_tools": ["no-such-server"], "team": ["nobody-there"]}
     status = road.judged(f"agents/{name}", road.upload(f"agents/{name}.json", card))
     assert status["state"] == "active"
     assert {warning["path"] for warning in status["warnings"]} == {"mcp_tools[0]", "team[0]"}

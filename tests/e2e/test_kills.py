@@ -24,7 +24,9 @@ def in_the_middle(road: Road, model: Model, do: Callable[[], None]) -> None:
     mark = uuid.uuid4().hex
     with model.held() as hold:
         key = road.request(agent, f"queue {mark}")
-        run_id = road.ask(agent, f"http {mark}", wait_seconds=0).body["run_id"]
+        asked = road.ask(agent, f"http {mark}", wait_seconds=0)
+        assert asked.status == 202, asked
+        run_id = asked.body["run_id"]
         hold.wait_for(2, seconds=20)
         do()
     reply = road.reply_to(key, seconds=AFTER_SECONDS)

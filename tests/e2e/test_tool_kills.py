@@ -33,15 +33,12 @@ def test_a_process_is_killed_while_tools_work(
     road: Road, model: Model, tmp_path: Path, name: str
 ) -> None:
     model.server.always(marking)
-    marks, server_id = tmp_path / "marks", f"s-{uuid.uuid4().hex[:8]}"
-    card = {"command": sys.executable, "args": [NASTY, "--marks", str(marks)]}
-    road.upload(f"mcp-servers/{server_id}.json", {"server_id": server_id, **card})
-
-    def ready() -> bool:
-        items = road.call("GET", "/api/tools?limit=100").body["items"]
-        return any(i["server_id"] == server_id and i["state"] == "ready" for i in items)
-
-    eventually(ready, seconds=30, every=0.1, what=f"the tools of {server_id}")
+    marks = tmp_path / "marks"
+    server_id = road.live_server(
+        f"s-{uuid.uuid4().hex[:8]}",
+        command=sys.executable,
+        args=[NASTY, "--marks", str(marks)],
+    )
     agent = road.live(f"a-{uuid.uuid4().hex[:8]}", mcp_tools=[f"{server_id}/mark"])
     key = road.request(agent, "Mark it.")
     eventually(marks.exists, seconds=20, what="the first effect")

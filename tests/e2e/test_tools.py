@@ -55,25 +55,9 @@ def calls(model: Model) -> None:
     model.server.always(rule)
 
 
-def serve(road: Road, card: dict[str, Any], *, server_id: str | None = None) -> tuple[str, float]:
-    """Upload a server's card, wait until its tools are listed; its id, and the seconds it took."""
-    name = server_id or f"s-{uuid.uuid4().hex[:8]}"
-    began = time.monotonic()
-    road.upload(f"mcp-servers/{name}.json", {"server_id": name, **card})
-    return name, listed(road, name, began)
-
-
-def listed(road: Road, server_id: str, began: float) -> float:
-    """Wait until the server is ready: the seconds since `began`."""
-
-    def look() -> bool:
-        items = road.call("GET", "/api/tools").body["items"]
-        (found,) = [item for item in items if item["server_id"] == server_id] or [None]
-        assert found is None or found["state"] != "failed", found
-        return found is not None and found["state"] == "ready"
-
-    eventually(look, seconds=30, every=0.1, what=f"the tools of {server_id}")
-    return time.monotonic() - began
+def a_server(road: Road, card: dict[str, Any]) -> str:
+    """A server with this card, its tools listed; its id."""
+    return road.live_server(f"s-{uuid.uuid4().hex[:8]}", **card)
 
 
 def ask(road: Road, agent: str, server: str, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -94,7 +78,8 @@ def test_the_plans_github_card_is_listed_within_ten_seconds_and_its_secret_is_no
 ) -> None:
     began = time.monotonic()
     road.upload("mcp-servers/github.json", GITHUB.read_bytes())
-    assert listed(road, "github", began) < LISTED_SECONDS
+    road.listed("github")
+    assert time.monotonic() - began < LISTED_SECONDS
     (item,) = [
         item
         for item in road.call("GET", "/api/tools").body["items"]
@@ -129,23 +114,26 @@ def environments(secret: bytes) -> list[str]:
 @pytest.mark.usefixtures("calls")
 def test_a_server_reads_no_secret_of_the_apps_or_of_another_server(road: Road) -> None:
     road.upload("mcp-servers/github.json", GITHUB.read_bytes())
-    listed(road, "github", time.monotonic())
+    road.listed("github")
     assert any(name.startswith("node") for name in environments(PLANTED.encode()))
     assert environments(road.laptop.servicebus_connection_string.encode())
-    server, _ = serve(road, {"command": sys.executable, "args": [NASTY]})
+    server = a_server(road, {"command": sys.executable, "args": [NASTY]})
     run = ask(road, agent_with(road, server), server, "spy")
     assert run["output"] == "the tool said: []"
     data = road.laptop.places.data
     assert PLANTED in (data / "secrets.json").read_text()
     agent = agent_with(road, server)
     run = ask(road, agent, server, "read", path=str(data / "secrets.json"))
-    assert run["output"] == "the tool said: "
+    assert run["output"] == "the tool said: (the tool returned no text)"
 
 
 @pytest.mark.usefixtures("calls")
 def test_an_agent_uses_a_real_server(road: Road, model: Model) -> None:
-    server, seconds = serve(road, EVERYTHING)
-    assert seconds < LISTED_SECONDS
+    server = f"s-{uuid.uuid4().hex[:8]}"
+    began = time.monotonic()
+    road.upload(f"mcp-servers/{server}.json", {"server_id": server, **EVERYTHING})
+    road.listed(server)
+    assert time.monotonic() - began < LISTED_SECONDS
     agent = agent_with(road, f"{server}/get-sum")
     run = ask(road, agent, server, "get-sum", a=1, b=2)
     assert run["status"] == "completed"
@@ -185,8 +173,8 @@ def test_mcp_is_killed_in_the_middle_of_calls_and_the_model_is_told_the_truth(
     road: Road, tmp_path: Path
 ) -> None:
     once, again = tmp_path / "once", tmp_path / "again"
-    careful, _ = serve(road, nasty(once, timeout_seconds=3))
-    repeating, _ = serve(road, nasty(again, timeout_seconds=3, repeatable=["mark"]))
+    careful = a_server(road, nasty(once, timeout_seconds=3))
+    repeating = a_server(road, nasty(again, timeout_seconds=3, repeatable=["mark"]))
     agent = agent_with(road, careful, repeating)
     runs = {}
     for name in (careful, repeating):
@@ -209,7 +197,7 @@ def test_mcp_is_killed_in_the_middle_of_calls_and_the_model_is_told_the_truth(
 def test_mcp_is_down_when_a_tool_is_asked_for_and_the_call_waits(
     road: Road, tmp_path: Path
 ) -> None:
-    server, _ = serve(road, nasty(tmp_path / "marks"))
+    server = a_server(road, nasty(tmp_path / "marks"))
     agent = agent_with(road, server)
     road.laptop.take_down("mcp")
     assert guards_of(tmp_path) == []
@@ -230,7 +218,7 @@ def guards_of(mark: Path) -> list[int]:
 
 
 def test_an_exposed_server_is_used_by_the_sdks_own_client(road: Road) -> None:
-    server, _ = serve(road, {**EVERYTHING, "expose": True, "tools": ["echo"]})
+    server = a_server(road, {**EVERYTHING, "expose": True, "tools": ["echo"]})
     url = f"{road.laptop.urls['mcp']}/api/mcp/{server}"
 
     async def use() -> tuple[list[str], str]:
@@ -249,32 +237,42 @@ def test_an_exposed_server_is_used_by_the_sdks_own_client(road: Road) -> None:
     assert asyncio.run(use()) == (["echo"], "Echo: hi")
 
 
-@pytest.mark.parametrize(
-    ("card", "says"),
-    [
-        ({"command": "bash", "args": ["-c", "id"]}, "is a shell"),
-        ({"command": "node", "args": ["-e", "1"]}, "runs code"),
-        ({"command": "uvx", "args": ["anything"]}, "AOS_MCP_ALLOWED"),
-        (
-            {"command": "npx", "args": ["-y", "@modelcontextprotocol/x@file:/some/folder"]},
-            "not one name with at most a version",
-        ),
-        (
-            {**EVERYTHING, "env": {"npm_config_node_options": "--require r.js"}},
-            "env may not set 'npm_config_node_options'",
-        ),
-        ({"url": "https://169.254.169.254/mcp"}, "link-local"),
-        (
-            {**EVERYTHING, "env": {"T": "@Microsoft.KeyVault(VaultName=v-1;SecretName=admin)"}},
-            "'admin' may not be read by MCP servers",
-        ),
-    ],
-)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"command": "bash", "args": ["-c", "id"]}, "is a shell"),
+    ({"command": "node", "args": ["-e", "1"]}, "runs code"),
+    ({"command": "uvx", "args": ["anything"]}, "AOS_MCP_ALLOWED"),
+    (
+        {"command": "npx", "args": ["-y", "@modelcontextprotocol/x@file:/some/folder"]},
+        "is not one name, with or without a version",
+    ),
+    (
+        {**EVERYTHING, "env": {"npm_config_node_options": "--require r.js"}},
+        "env may not set 'npm_config_node_options'",
+    ),
+    ({"url": "https://169.254.169.254/mcp"}, "link-local"),
+    (
+        {**EVERYTHING, "env": {"T": "@Microsoft.KeyVault(VaultName=v-1;SecretName=admin)"}},
+        "'admin' may not be read by MCP servers",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def uploads(road: Road) -> dict[str, tuple[str, str]]:
+    """Every card that is refused, uploaded at once: its server's id and ETag, by the reason."""
+    made = {}
+    for card, says in REFUSED:
+        name = f"s-{uuid.uuid4().hex[:8]}"
+        etag = road.upload(f"mcp-servers/{name}.json", {"server_id": name, **card})
+        made[says] = (name, etag)
+    return made
+
+
+@pytest.mark.parametrize("says", [says for _, says in REFUSED])
 def test_what_may_not_run_is_refused_at_upload_with_the_rule(
-    road: Road, card: dict[str, Any], says: str
+    road: Road, uploads: dict[str, tuple[str, str]], says: str
 ) -> None:
-    name = f"s-{uuid.uuid4().hex[:8]}"
-    etag = road.upload(f"mcp-servers/{name}.json", {"server_id": name, **card})
+    name, etag = uploads[says]
     status = road.judged(f"mcp-servers/{name}", etag)
     assert status["state"] == "rejected"
     assert says in json.dumps(status["errors"])
