@@ -18,7 +18,7 @@ demo: python ## the same, and the story of the first start again
 	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up --demo
 
 test: check ## check, then every test, side by side
-	$(BIN)/python -m pytest -n $(or $(WORKERS),4) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(WORKERS),4)
 
 check: lint types ## ruff, formatting, import rules, types
 
