@@ -32,7 +32,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
-    options = _parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -112,7 +112,8 @@ def _ending(run: Mapping[str, Any]) -> str:
     return f"the run {run.get('run_id')} is still {run.get('status')}; `aos runs` shows its end"
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="aos",
         description="Ask agents, list runs, check cards.",

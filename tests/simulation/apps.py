@@ -102,12 +102,7 @@ class App:
 
     def blobs(self, shared: MemoryBlobStore) -> MemoryBlobStore:
         """This instance's own way to a container."""
-        return MemoryBlobStore(
-            clock=self.clock,
-            hook=self._blob_hook,
-            _blobs=shared._blobs,
-            _numbers=shared._numbers,
-        )
+        return shared.reached_by(self.clock, self._blob_hook)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something in this process."""

@@ -183,8 +183,8 @@ def _card_was_new_enough(world: World, run: Run) -> None:
 
 def _catalogs(world: World) -> list[CatalogIndex]:
     for published in world.catalog[len(world.indexes) :]:
-        blob = world.data._blobs[layout.index(published.index)]
-        world.indexes.append(index_from_json(blob.body))
+        body = world.data.body_of(layout.index(published.index))
+        world.indexes.append(index_from_json(body))
     return world.indexes
 
 

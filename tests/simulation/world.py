@@ -166,7 +166,7 @@ class World:
     def blob_done(self, operation: str, name: str) -> None:
         """A blob operation took effect: remember each published head."""
         if operation == "write" and name == layout.HEAD:
-            head = json.loads(self.data._blobs[name].body)
+            head = json.loads(self.data.body_of(name))
             self.catalog.append(Published(self.loop.seconds, head["index"]))
 
     def _start(self, kind: type[App], name: str) -> None:

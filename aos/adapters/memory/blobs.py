@@ -44,6 +44,14 @@ class MemoryBlobStore:
     _blobs: dict[str, _Kept] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(1))
 
+    def reached_by(self, clock: Clock, hook: Hook) -> MemoryBlobStore:
+        """The same container as another process reaches it, with a clock and a hook of its own."""
+        return MemoryBlobStore(clock=clock, hook=hook, _blobs=self._blobs, _numbers=self._numbers)
+
+    def body_of(self, name: str) -> bytes:
+        """The body of a blob, without the hook and not counted. Raises KeyError."""
+        return self._blobs[name].body
+
     async def list(self, prefix: str) -> list[BlobInfo]:
         """Every blob whose name begins with `prefix`, by name."""
         await self._called("list", prefix)

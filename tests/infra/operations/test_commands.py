@@ -104,7 +104,7 @@ def _drill(arguments: list[str]) -> object:
 def _aos(arguments: list[str]) -> object:
     from aos.client import cli
 
-    return cli._parser().parse_args(arguments)
+    return cli.make_parser().parse_args(arguments)
 
 
 def _publish(arguments: list[str]) -> None:
