@@ -90,6 +90,13 @@ class LocalBus:
         self.process.kill()
         self.process.wait(STOP_SECONDS)
 
+    def wait_for_attempts(self, count: int) -> None:
+        """Hang up on so many clients that try to connect while the broker is away."""
+        with socket.create_server(("127.0.0.1", self._port)) as listener:
+            listener.settimeout(START_SECONDS)
+            for _ in range(count):
+                listener.accept()[0].close()
+
     def stop(self) -> None:
         """SIGTERM, if it runs."""
         self.disconnect()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.amqp import AmqpAnnotatedMessage
@@ -185,13 +186,16 @@ def test_locks_are_renewed_as_long_as_the_function_works(app: Running, bus: Loca
 
 
 def test_a_frozen_broker_only_makes_it_wait(app: Running, bus: LocalBus) -> None:
-    bus.send("plain", ServiceBusMessage("before"))
-    until(lambda: _noted(app, "plain", "before") != [])
+    bus.send("plain", ServiceBusMessage("wait 0.5"))
+    until(lambda: _noted(app, "plain.begins", "wait 0.5") != [])
     os.kill(bus.process.pid, signal.SIGSTOP)
-    time.sleep(1.0)
+    until(lambda: psutil.Process(bus.process.pid).status() == psutil.STATUS_STOPPED)
+    until(lambda: _noted(app, "plain", "wait 0.5") != [])  # its settlement meets a frozen broker
     os.kill(bus.process.pid, signal.SIGCONT)
     bus.send("plain", ServiceBusMessage("thawed"))
     until(lambda: _noted(app, "plain", "thawed") != [])
+    assert [line["tries"] for line in _noted(app, "plain.begins", "wait 0.5")] == [1]
+    assert app.noted("bus.away") == []
 
 
 def test_it_is_back_within_a_second_after_the_broker_was_killed(tmp_path: Path) -> None:
@@ -204,7 +208,7 @@ def test_it_is_back_within_a_second_after_the_broker_was_killed(tmp_path: Path) 
             app.wait_for("ordered.begins")
             bus.kill()
             app.wait_for("bus.away")
-            time.sleep(1.0)
+            bus.wait_for_attempts(5)  # from the fifth on the host waits longest between two
             bus.start()
             up = time.time()
             # their locks died with the broker, so they come again while the first calls run

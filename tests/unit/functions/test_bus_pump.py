@@ -356,13 +356,23 @@ async def test_without_auto_complete_nothing_is_settled(load: Load) -> None:
 
 
 async def test_a_broker_that_is_away_at_the_start_is_told_once(
-    load: Load, capsys: pytest.CaptureFixture[str], unused_tcp_port: int
+    load: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    address = BusAddress(host="127.0.0.1", port=unused_tcp_port, tls=False, key="v")
-    intake = BusIntake(address, load(APP), Invoker(timeout_seconds=60), OPTIONS)
-    await intake.start()
-    await asyncio.sleep(0.3)
-    await intake.stop_intake()
-    await intake.close()
+    attempts: asyncio.Queue[None] = asyncio.Queue()
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        attempts.put_nowait(None)
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        address = BusAddress(host="127.0.0.1", port=port, tls=False, key="v")
+        intake = BusIntake(address, load(APP), Invoker(timeout_seconds=60), OPTIONS)
+        await intake.start()
+        async with asyncio.timeout(BOUND_SECONDS):
+            for _ in range(4):
+                await attempts.get()
+        await intake.stop_intake()
+        await intake.close()
     (line,) = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
-    assert (line["event"], line["address"]) == ("bus.away", f"127.0.0.1:{unused_tcp_port}")
+    assert (line["event"], line["address"]) == ("bus.away", f"127.0.0.1:{port}")
