@@ -41,8 +41,8 @@ class Limits:
 
     max_frame_size: int
     channel_max: int
-    idle_seconds: int
-    silence_seconds: int
+    idle_seconds: float
+    silence_seconds: float
 
 
 class Connection(asyncio.Protocol):
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
                 self.hostname,
                 limits.max_frame_size,
                 limits.channel_max,
-                limits.idle_seconds * 1_000,
+                int(limits.idle_seconds * 1_000),
             ),
         )
 

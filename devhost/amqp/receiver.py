@@ -6,6 +6,9 @@ from devhost.amqp import performatives as p
 from devhost.amqp.link import Link
 from devhost.amqp.session import SERIAL_MASK, Session
 
+MAX_MESSAGE_SIZE = 104_857_600
+"""Bytes of the largest message that any tier of Service Bus delivers."""
+
 
 class Receiver(Link):
     """The receiving end of a link. A subclass overrides `on_delivery`.
@@ -21,7 +24,7 @@ class Receiver(Link):
         handle: int = -1,
         *,
         refill: int = 0,
-        max_message_size: int | None = None,
+        max_message_size: int = MAX_MESSAGE_SIZE,
     ) -> None:
         super().__init__(name, handle)
         self.session = session
@@ -50,26 +53,33 @@ class Receiver(Link):
 
     def on_transfer(self, transfer: p.Transfer, payload: bytes) -> None:
         """Collect the parts of a delivery; an aborted one is dropped."""
-        if self._first is None:
-            self._first = transfer
+        first = self._first
+        if first is None:
+            first = transfer
             self.delivery_count = (self.delivery_count + 1) & SERIAL_MASK
             if self.credit:
                 self.credit -= 1
-        self._size += len(payload)
-        if self._max_message_size is None or self._size <= self._max_message_size:
-            self._parts.append(payload)
         if transfer.more and not transfer.aborted:
+            self._first = first
+            self._collect(payload)
             return
-        first, whole = self._first, self._take_payload()
-        self._first = None
+        whole: bytes | None = payload
+        if self._first is not None:
+            whole = self._join(payload)
+        elif len(payload) > self._max_message_size:
+            whole = None
         if self.credit <= self.refill // 2 and self.refill:
             self.grant(self.refill)
         if not transfer.aborted:
             self.on_delivery(first, whole)
 
-    def _take_payload(self) -> bytes | None:
-        parts, self._parts = self._parts, []
-        size, self._size = self._size, 0
-        if self._max_message_size is not None and size > self._max_message_size:
-            return None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def _collect(self, payload: bytes) -> None:
+        self._size += len(payload)
+        if self._size <= self._max_message_size:
+            self._parts.append(payload)
+
+    def _join(self, payload: bytes) -> bytes | None:
+        self._collect(payload)
+        whole = b"".join(self._parts) if self._size <= self._max_message_size else None
+        self._first, self._parts, self._size = None, [], 0
+        return whole

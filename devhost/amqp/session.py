@@ -174,13 +174,12 @@ class Session:
 
     def deliver(self, handle: int, tag: bytes | None, payload: bytes) -> None:
         """Send a delivery that is settled already."""
-        self._transfer(p.Transfer(handle, self._take_id(), tag, 0, True, False), payload)
+        self._transfer(handle, tag, payload, settled=True)
 
     def deliver_unsettled(self, link: Link, tag: bytes, payload: bytes, delivery: Any) -> None:
         """Send a delivery; `link.on_settled` is called with `delivery` when it is settled."""
-        delivery_id = self._take_id()
+        delivery_id = self._transfer(link.handle, tag, payload, settled=False)
         self._sent[delivery_id] = (link, delivery)
-        self._transfer(p.Transfer(link.handle, delivery_id, tag, 0, False, False), payload)
 
     def settle(self, delivery_id: int, state: p.DeliveryState) -> None:
         """Settle a delivery that we received, without waiting for the peer."""
@@ -302,15 +301,13 @@ class Session:
                 del pending[number]
         self._announce_settled()
 
-    def _take_id(self) -> int:
-        number = self._next_delivery_id
-        self._next_delivery_id = (number + 1) & SERIAL_MASK
-        return number
-
-    def _transfer(self, transfer: p.Transfer, payload: bytes) -> None:
-        size = self.outlet.peer_frame_size
+    def _transfer(self, handle: int, tag: bytes | None, payload: bytes, *, settled: bool) -> int:
+        delivery_id, size = self._next_delivery_id, self.outlet.peer_frame_size
+        self._next_delivery_id = (delivery_id + 1) & SERIAL_MASK
+        transfer = p.Transfer(handle, delivery_id, tag, 0, settled, False)
         self._waiting.extend(transfer_frames(self.channel, transfer, payload, max_frame_size=size))
         self._send_waiting()
+        return delivery_id
 
     def _send_waiting(self) -> None:
         while self._waiting and self._peer_window:

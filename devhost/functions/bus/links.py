@@ -138,16 +138,13 @@ class BrokerReceiver(BrokerLink, Receiver):
             self.grant(self.refill)
 
     def on_delivery(self, transfer: p.Transfer, payload: bytes | None) -> None:
-        """See Receiver."""
-        self._take(
-            Delivery(
-                self,
-                transfer.delivery_id or 0,
-                transfer.delivery_tag or b"",
-                payload or b"",
-                bool(transfer.settled),
-            )
-        )
+        """Pass the delivery on; one that is too large is abandoned."""
+        delivery_id = transfer.delivery_id or 0
+        if payload is None:
+            self.session.settle(delivery_id, p.Modified(delivery_failed=True))
+            return
+        tag = transfer.delivery_tag or b""
+        self._take(Delivery(self, delivery_id, tag, payload, bool(transfer.settled)))
 
     def on_settled(self, delivery_id: int, delivery: OnSettled, disposition: p.Disposition) -> None:
         """See Link."""
