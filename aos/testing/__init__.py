@@ -1,8 +1,8 @@
-"""How do I test my agents and what I build around them, without a cloud, a model or a wait?
+"""Tests agents, and what is built around them, without a cloud, a model or a wait.
 
-`MemoryWorld` is the whole road in memory: the real services on fakes of storage and bus, and a
-clock that moves when the test moves it. `ScriptedModel` answers what the test wrote down; `Calls`
-is an answer that asks for tools.
+Entry points: `MemoryWorld`, the real apps on storage and bus in memory, with a clock that moves
+when the test moves it; `ScriptedModel`, which answers what the test wrote down; `Calls`, an answer
+that asks for tools.
 
     world = MemoryWorld(model=ScriptedModel("Sell.", "Buy."))
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})

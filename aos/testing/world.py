@@ -1,16 +1,27 @@
-"""What is AOS like when all of it is in this process, and in memory?"""
+"""Runs main, realm and mcp in one process, on adapters in memory. Entry point: `MemoryWorld`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import azure.functions as func
+
 from aos.adapters.memory import (
     Kept,
+    ManualClock,
+    MemoryBroker,
+    MemoryServers,
+    MemoryTables,
+    MemoryTelemetry,
+    MemoryToolServers,
+    SeededIds,
 )
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.memory.tools import MemoryTool
 from aos.domain.caller import Caller
 from aos.domain.cards.identity import CardKind
@@ -18,35 +29,87 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     MCP_QUEUE,
     REALM_QUEUE,
+    REQUESTS_QUEUE,
     RESPONSES_QUEUE,
-    CallTool,
-    CancelChild,
-    RequestRun,
-    RunEnded,
-    read_command,
+    SYSTEM_EVENTS,
 )
 from aos.domain.json_writer import write_json
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.domain.tools.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
 from aos.errors import SessionLost, TransientError
+from aos.ports.model import ChatModel
 from aos.ports.paging import Page
+from aos.ports.telemetry import Telemetry
 from aos.services.admission import RunRequest
-from aos.testing.wiring import WiredServices
+from aos.services.catalog.reader import CHECK_EVERY_SECONDS
+from aos.settings import Settings
+from aos.testing.adapters import make_world
+from aos.testing.model import ScriptedModel
+from aos.testing.triggers import be_ready, make_trigger_message
+from aos.wiring.every_app import App
+from aos.wiring.main import Main
+from aos.wiring.mcp import Mcp
+from aos.wiring.realm import Realm
 
+A = TypeVar("A", bound=App)
 T = TypeVar("T")
+Handler = Callable[[func.ServiceBusMessage], Awaitable[None]]
+DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "AOS_MODEL_ENDPOINT": "http://m/v1"}
 MAX_MESSAGES = 10_000
 """A world that does not come to rest within so many messages is going round in circles."""
 IDLE_TURNS = 20
 MEND_SECONDS = 30.0
 
 
-class MemoryWorld(WiredServices):
+class MemoryWorld:
     """main, realm and mcp in this process, on storage and bus in memory.
 
-    Nothing happens by itself: `ask`, `settle` and `advance` let it happen. The parts are public,
-    for what these do not offer.
+    Nothing happens by itself: `ask`, `settle` and `advance` let it happen. The apps are those of
+    Azure, on other adapters. They are public, as is what they work on, for what the methods do not
+    offer.
     """
+
+    def __init__(
+        self,
+        *,
+        model: ChatModel | None = None,
+        seed: int = 1,
+        settings: Mapping[str, str] | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """`settings` are environment variables, as in docs/SETTINGS.md."""
+        self.settings = Settings.read({**DEVELOPMENT, **(settings or {})})
+        self.model = model or ScriptedModel()
+        self.clock = ManualClock()
+        self.ids = SeededIds(random.Random(seed))
+        self.telemetry = MemoryTelemetry()
+        self.tables = MemoryTables()
+        self.broker = MemoryBroker(clock=self.clock)
+        self.config = MemoryBlobStore(clock=self.clock)
+        self.data = MemoryBlobStore(clock=self.clock)
+        self.servers = MemoryServers()
+        self.ports = make_world(
+            tables=self.tables,
+            broker=self.broker,
+            config=self.config,
+            data=self.data,
+            model=self.model,
+            clock=self.clock,
+            ids=self.ids,
+            servers=MemoryToolServers(self.servers),
+        )
+        self._tells = telemetry or self.telemetry
+        self.main, self.realm, self.mcp = self._make(Main), self._make(Realm), self._make(Mcp)
+
+    def _make(self, kind: type[A]) -> A:
+        return kind(
+            self.settings,
+            open_world=lambda: self.ports,
+            telemetry=self._tells,
+            ids=self.ids,
+            ready=be_ready,
+        )
 
     async def put_agent(self, card: dict[str, Any]) -> dict[str, Any]:
         """Upload an agent card and publish it; its status file (`state`, `errors` …)."""
@@ -62,14 +125,15 @@ class MemoryWorld(WiredServices):
         """
         for name, tool in tools.items():
             self.servers.add(card["server_id"], ToolSchema(name=name), _as_outcome(tool))
-        status = await self._put(CardKind.MCP_SERVER, card)
-        await self.listing.follow()
-        return status
+        return await self._put(CardKind.MCP_SERVER, card)
 
     async def _put(self, kind: CardKind, card: dict[str, Any]) -> dict[str, Any]:
         card_id = card[kind.id_field]
         await self.config.write(kind.blob_name(card_id), write_json(card).encode())
-        await self.publisher.publish()
+        await self.main.services.publish()
+        while await self._deliver_one_of(SYSTEM_EVENTS, self.mcp.events.handle):
+            pass
+        self.clock.advance(CHECK_EVERY_SECONDS)  # realm and mcp look at the catalog as often
         blob = await self.config.read(f"status/{kind.blob_name(card_id)}")
         status: dict[str, Any] = json.loads(blob.body)
         return status
@@ -87,11 +151,11 @@ class MemoryWorld(WiredServices):
     ) -> Run:
         """Ask an agent and let everything happen; the run as it then stands.
 
-        Raises Refused as the doors do. A run that waits (for an absent model) is not ended:
+        Raises Refused as the routes do. A run that waits (for an absent model) is not ended:
         `advance` the clock, then read `run(run_id)`.
         """
         address = None if reply_to is None else ReplyAddress(entity=reply_to, correlation_id=key)
-        admission = await self.admissions.admit(
+        admission = await self.main.services.admissions.admit(
             RunRequest(
                 agent_id=agent_id,
                 message=message,
@@ -109,12 +173,14 @@ class MemoryWorld(WiredServices):
 
     async def run(self, run_id: str, *, owner: str = "local") -> Run:
         """A run as it stands; raises Refused `run_not_found`."""
-        _, run = await self.run_reader.find(run_id, owner=owner)
+        _, run = await self.main.services.runs.find(run_id, owner=owner)
         return run
 
     async def waiting_approvals(self, *, owner: str = "local") -> Page[ApprovalRequest]:
         """The tool calls that wait for a decision of this owner."""
-        return await self.approvals.waiting(Caller(owner=owner), after=None, limit=100)
+        return await self.main.services.approvals.waiting(
+            Caller(owner=owner), after=None, limit=100
+        )
 
     async def decide(
         self,
@@ -125,21 +191,25 @@ class MemoryWorld(WiredServices):
         *,
         owner: str = "local",
     ) -> Run:
-        """Decide about a tool call and let everything happen; raises Refused as the doors do."""
+        """Decide about a tool call and let everything happen; raises Refused as the routes do."""
         caller = Caller(owner=owner)
-        await self.approvals.decide(run_id, tool_call_id, verdict, reason, caller=caller)
+        await self.main.services.approvals.decide(
+            run_id, tool_call_id, verdict, reason, caller=caller
+        )
         await self.settle()
         return await self.run(run_id, owner=owner)
 
     async def cancel(self, run_id: str, *, owner: str = "local") -> Run:
         """Ask for a run's cancellation and let everything happen; an ended run stays ended."""
-        await self.admissions.cancel(run_id, Caller(owner=owner))
+        await self.main.services.admissions.cancel(run_id, Caller(owner=owner))
         await self.settle()
         return await self.run(run_id, owner=owner)
 
     async def history(self, conversation_id: str) -> list[Message]:
         """A conversation's messages; raises Refused `conversation_not_found`."""
-        page = await self.run_reader.list_messages(conversation_id, owner=None, limit=1_000_000)
+        page = await self.main.services.runs.list_messages(
+            conversation_id, owner=None, limit=1_000_000
+        )
         return page.items
 
     def replies(self, entity: str = RESPONSES_QUEUE) -> list[dict[str, Any]]:
@@ -149,11 +219,7 @@ class MemoryWorld(WiredServices):
     async def settle(self) -> None:
         """Deliver every message that can be delivered now, and what follows from it."""
         for _ in range(MAX_MESSAGES):
-            if not (
-                await self._one_for_realm()
-                or await self._one_of(MAIN_QUEUE)
-                or await self._one_of(MCP_QUEUE)
-            ):
+            if not await self._deliver_one():
                 return
         raise AssertionError(f"the world did not come to rest within {MAX_MESSAGES} messages")
 
@@ -162,57 +228,47 @@ class MemoryWorld(WiredServices):
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
             self.clock.advance(min(left, MEND_SECONDS))
-            await self._moving_clock(self.mender.mend())
+            await self._moving_clock(self.main.services.mender.mend())
             await self.settle()
 
-    async def _one_for_realm(self) -> bool:
+    async def _deliver_one(self) -> bool:
+        return (
+            await self._deliver_one_to_realm()
+            or await self._deliver_one_of(MAIN_QUEUE, self.main.commands.handle)
+            or await self._deliver_one_of(MCP_QUEUE, self.mcp.commands.handle)
+            or await self._deliver_one_of(SYSTEM_EVENTS, self.mcp.events.handle)
+            or await self._deliver_one_of(REQUESTS_QUEUE, self.main.requests.handle)
+        )
+
+    async def _deliver_one_to_realm(self) -> bool:
         session = self.broker.accept_session(REALM_QUEUE)
         if session is None:
             return False
         kept = self.broker.receive_in(session)
         if kept is not None:
             self.broker.renew(session, until=self.clock.now() + timedelta(days=1))
-            await self._deliver(kept)
+            await self._deliver(kept, self.realm.commands.handle)
         self.broker.release(session)
         return True
 
-    async def _one_of(self, queue: str) -> bool:
-        kept = self.broker.receive(queue)
+    async def _deliver_one_of(self, entity: str, handle: Handler) -> bool:
+        kept = self.broker.receive(entity)
         if kept is None:
             return False
         self.broker.renew(kept, until=self.clock.now() + timedelta(days=1))
-        await self._deliver(kept)
+        await self._deliver(kept, handle)
         return True
 
-    async def _deliver(self, kept: Kept) -> None:
-        """Handle and settle one message as the host does."""
+    async def _deliver(self, kept: Kept, handle: Handler) -> None:
+        """Handle and settle one message as the host does; raises what is a bug."""
         lock = kept.lock
         assert lock is not None
         try:
-            await self._moving_clock(self._handle(kept))
-        except SessionLost:
+            await self._moving_clock(handle(make_trigger_message(kept.received())))
+        except (SessionLost, TransientError):
             self.broker.abandon(kept, lock)
-        except TransientError:
-            later = self.clock.now() + timedelta(minutes=1)
-            message = kept.received()
-            await self.bus.postpone(message, at=later, attempt=message.attempt + 1)
-            self.broker.complete(kept, lock)
         else:
             self.broker.complete(kept, lock)
-
-    async def _handle(self, kept: Kept) -> None:
-        command = read_command(kept.body)
-        if isinstance(command, RunEnded):
-            await self.replies_service.deliver(command)
-            self.run_reader.notify(command.run)
-        elif isinstance(command, RequestRun):
-            await self.delegations.request(command)
-        elif isinstance(command, CancelChild):
-            await self.delegations.cancel(command)
-        elif isinstance(command, CallTool):
-            await self.tool_calls.handle(command)
-        else:
-            await self.execution.handle(command, delivery_count=kept.deliveries)
 
     async def _moving_clock(self, work: Awaitable[T]) -> T:
         """Await work; when all it does is sleep, the clock moves to the end of the sleep."""

@@ -28,7 +28,7 @@ class McpServices:
         return ToolCalls(
             ledger=world.tool_calls,
             catalog=world.tools,
-            cards=self._catalog,
+            cards=self.catalog,
             servers=self._servers,
             bus=world.bus,
             clock=world.clock,
@@ -42,7 +42,7 @@ class McpServices:
         """Lets outsiders call the tools of servers whose cards expose them."""
         world = self._world
         return ExposedTools(
-            cards=self._catalog,
+            cards=self.catalog,
             catalog=world.tools,
             calls=self.calls,
             clock=world.clock,
@@ -54,7 +54,7 @@ class McpServices:
         """Writes down which tools the servers have."""
         world = self._world
         return ToolListing(
-            cards=self._catalog,
+            cards=self.catalog,
             catalog=world.tools,
             servers=self._servers,
             clock=world.clock,
@@ -74,5 +74,6 @@ class McpServices:
         return servers
 
     @cached_property
-    def _catalog(self) -> CatalogReader:
+    def catalog(self) -> CatalogReader:
+        """The published catalog."""
         return make_catalog_reader(self._settings, self._world)

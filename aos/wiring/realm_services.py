@@ -30,7 +30,7 @@ class RealmServices:
         return Execution(
             conversations=world.conversations,
             requests=world.requests,
-            agents=self._catalog,
+            agents=self.catalog,
             decisions=world.decisions,
             turns=self._turns,
             bus=world.bus,
@@ -46,7 +46,7 @@ class RealmServices:
             model=world.model,
             conversations=world.conversations,
             requests=world.requests,
-            offers=ToolOffers(tools=world.tools, agents=self._catalog, clock=world.clock),
+            offers=ToolOffers(tools=world.tools, agents=self.catalog, clock=world.clock),
             clock=world.clock,
             ids=world.ids,
             telemetry=self._telemetry,
@@ -55,7 +55,8 @@ class RealmServices:
         )
 
     @cached_property
-    def _catalog(self) -> CatalogReader:
+    def catalog(self) -> CatalogReader:
+        """The published catalog."""
         return make_catalog_reader(self._settings, self._world)
 
 

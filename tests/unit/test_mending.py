@@ -12,14 +12,14 @@ from aos.testing import MemoryWorld, ScriptedModel
 
 async def lost_starts(world: MemoryWorld, *messages: str) -> list[str]:
     """Runs that were admitted while the bus was away."""
-    send = world.bus.send
+    send = world.ports.bus.send
 
     async def away(outgoing: Outgoing) -> None:
         raise TransientError("the bus is away")
 
-    world.bus.send = away  # type: ignore[method-assign]
+    world.ports.bus.send = away  # type: ignore[method-assign]
     runs = [await world.ask("ceo", message) for message in messages]
-    world.bus.send = send  # type: ignore[method-assign]
+    world.ports.bus.send = send  # type: ignore[method-assign]
     return sorted(run.run_id for run in runs)  # in this order they are looked at
 
 
@@ -28,20 +28,20 @@ async def test_a_row_that_breaks_the_mender_keeps_it_from_no_other(error: Except
     world = MemoryWorld(model=ScriptedModel("one", "two"))
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     broken, other = await lost_starts(world, "Hello", "And I")
-    send = world.bus.send
+    send = world.ports.bus.send
 
     async def refuses(outgoing: Outgoing) -> None:
         if outgoing.command.run_id == broken:
             raise error
         await send(outgoing)
 
-    world.bus.send = refuses  # type: ignore[method-assign]
+    world.ports.bus.send = refuses  # type: ignore[method-assign]
     world.clock.advance(60.0)
     if isinstance(error, AosError):
-        await world.mender.mend()
+        await world.main.services.mender.mend()
     else:
         with pytest.raises(KeyError):
-            await world.mender.mend()
+            await world.main.services.mender.mend()
     await world.settle()
     assert (await world.run(other)).status is RunStatus.COMPLETED
     assert (await world.run(broken)).status is RunStatus.QUEUED

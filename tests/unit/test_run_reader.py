@@ -15,22 +15,22 @@ async def test_a_conversation_of_another_owner_is_in_no_list_though_its_id_was_r
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     await world.ask("ceo", "Hello", conversation_id="c", owner="ann")
     ((run_id, row),) = world.tables.index.items()
-    (head,) = (await world.run_reader.list_conversations(owner="ann")).items
+    (head,) = (await world.main.services.runs.list_conversations(owner="ann")).items
     assert head.owner == "ann"
     world.tables.index[run_id] = replace(row, owner="bob")  # as if his had been listed first
-    assert (await world.run_reader.list_conversations(owner="bob")).items == []
+    assert (await world.main.services.runs.list_conversations(owner="bob")).items == []
 
 
 async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() -> None:
     world = MemoryWorld(model=ScriptedModel("one"))
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
-    add, tries = world.index.add, count()
+    add, tries = world.ports.index.add, count()
 
     async def away_at_first(run: IndexedRun) -> None:
         if not next(tries):
             raise TransientError("the lists are away")
         await add(run)
 
-    world.index.add = away_at_first  # type: ignore[method-assign]
+    world.ports.index.add = away_at_first  # type: ignore[method-assign]
     run = await world.ask("ceo", "Hello", owner="ann")
-    assert (await world.run_reader.list_runs(owner="ann")).items == [run]
+    assert (await world.main.services.runs.list_runs(owner="ann")).items == [run]

@@ -259,13 +259,13 @@ async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
     connected: AppTelemetry,
     exporter: InMemorySpanExporter,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The real services with this telemetry: a good run, and one that the model rejects."""
-    monkeypatch.setattr("aos.testing.wiring.MemoryTelemetry", lambda: connected)
+    """The real apps with this telemetry: a good run, and one that the model rejects."""
     rejected = RunFailed("model_rejected", "cannot say: moonshine")
-    world = MemoryWorld(model=ScriptedModel("Buy moonshine.", rejected))
+    world = MemoryWorld(model=ScriptedModel("Buy moonshine.", rejected), telemetry=connected)
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead with moonshine."})
+    caplog.clear()  # AgentInitialized tells a card's purpose; a run tells it nowhere
+    exporter.clear()
     run = await world.ask("ceo", "Is moonshine good?", conversation_id="board")
     failed = await world.ask("ceo", "More moonshine?", conversation_id="board")
     assert (run.status.value, failed.status.value) == ("completed", "failed")
@@ -276,8 +276,9 @@ async def test_a_whole_run_tells_its_ids_and_none_of_its_words(
         ("ceo", "run.completed", run.run_id),
         ("ceo", "run.failed", failed.run_id),
     ]
-    assert all('"chat' in span and "board" in span for span in spans)
-    assert len(spans) == 2
+    chats = [span for span in spans if '"chat' in span]
+    assert all("board" in span for span in chats)
+    assert len(chats) == 2
 
 
 PLAN = {

@@ -12,31 +12,22 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
-from azure.functions.servicebus import ServiceBusMessage
 
 from aos.adapters.memory import (
     Kept,
     ManualClock,
     MemoryBroker,
-    MemoryBus,
-    MemoryConversationStore,
-    MemoryDecisions,
-    MemoryLedger,
-    MemoryPendingStore,
-    MemoryRequestStore,
-    MemoryRunIndex,
     MemoryTables,
     MemoryTelemetry,
-    MemoryToolCatalog,
-    MemoryToolLedger,
     SeededIds,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.ports.bus import ReceivedMessage
 from aos.ports.telemetry import Telemetry
 from aos.settings import Settings
 from aos.testing import ScriptedModel
+from aos.testing.adapters import make_world
+from aos.testing.triggers import be_ready, make_trigger_message
 from aos.wiring.main import Main
 from aos.wiring.realm import Realm
 from aos.wiring.world import World
@@ -87,23 +78,16 @@ class InMemory:
         self.model = ScriptedModel()
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
-        self.bus = MemoryBus(self.broker, clock=self.clock)
-        self.world = World(
+        self.world = make_world(
+            tables=self.tables,
+            broker=self.broker,
             config=self.config,
             data=self.data,
-            requests=MemoryRequestStore(self.tables),
-            pending=MemoryPendingStore(self.tables),
-            conversations=MemoryConversationStore(self.tables),
-            index=MemoryRunIndex(self.tables),
-            ledger=MemoryLedger(self.tables),
-            decisions=MemoryDecisions(self.tables),
-            tools=MemoryToolCatalog(self.tables),
-            tool_calls=MemoryToolLedger(self.tables),
-            bus=self.bus,
             model=self.model,
             clock=self.clock,
             ids=SeededIds(random.Random(7)),
         )
+        self.bus = self.world.bus
         self.main = self.new_main()
         self.realm = Realm(
             self.settings,
@@ -192,36 +176,11 @@ class InMemory:
         lock = kept.lock
         assert lock is not None
         try:
-            await handle(trigger_message(kept.received()))
+            await handle(make_trigger_message(kept.received()))
         except Exception:  # noqa: BLE001 - as the host does
             self.broker.abandon(kept, lock)
         else:
             self.broker.complete(kept, lock)
-
-
-async def be_ready() -> None:
-    """Everything is imported already."""
-
-
-def trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
-    """The message as the worker hands it to a function."""
-    properties = dict(message.properties)
-    if message.traceparent is not None:
-        properties.setdefault("Diagnostic-Id", message.traceparent)
-    return ServiceBusMessage(
-        body=message.body,
-        application_properties=properties,
-        user_properties=properties,
-        message_id=message.message_id or "",
-        sequence_number=message.sequence_number,
-        delivery_count=message.delivery_count,
-        correlation_id=message.correlation_id,
-        session_id=message.session_id,
-        reply_to=message.reply_to,
-        reply_to_session_id=message.reply_to_session_id,
-        content_type=message.content_type,
-        expires_at_utc=message.expires_at,
-    )
 
 
 def _headers(method: str, raw: bytes) -> dict[str, str]:

@@ -25,15 +25,14 @@ from aos.domain.envelope import (
 from aos.domain.tools.tool import ServerTools
 from aos.errors import TransientError
 from aos.settings import Settings
+from aos.testing.triggers import be_ready, make_trigger_message
 from aos.wiring import mcp as wiring
 from tests.contract.mcp.kit import NASTY
 from tests.unit.entrypoints.laptop_in_memory import (
     DEVELOPMENT,
     InMemory,
     Reply,
-    be_ready,
     request,
-    trigger_message,
 )
 
 ALLOWED = {"AOS_MCP_ALLOWED": f"{sys.executable} {NASTY}"}
@@ -69,7 +68,7 @@ class Mcp:
         """Hand over what is in a queue, or on a topic."""
         while (kept := self.laptop.broker.receive(entity)) is not None:
             assert kept.lock is not None
-            await handle(trigger_message(kept.received()))
+            await handle(make_trigger_message(kept.received()))
             self.laptop.broker.complete(kept, kept.lock)
 
     async def post(self, method: str, **params: Any) -> Any:

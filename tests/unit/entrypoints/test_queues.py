@@ -10,7 +10,8 @@ import pytest
 
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.errors import SessionLost, StaleWrite, TransientError
-from tests.unit.entrypoints.laptop_in_memory import InMemory, trigger_message
+from aos.testing.triggers import make_trigger_message
+from tests.unit.entrypoints.laptop_in_memory import InMemory
 
 ASK = {"version": 1, "agent_id": "ceo", "message": "Hello", "metadata": {"ticket": 7}}
 
@@ -292,7 +293,7 @@ async def test_what_a_message_fails_with_says_that_it_is_logged(
     kept = apps.broker.receive(REQUESTS_QUEUE)
     assert kept is not None
     with pytest.raises(SessionLost) as raised:
-        await apps.main.requests.handle(trigger_message(kept.received()))
+        await apps.main.requests.handle(make_trigger_message(kept.received()))
     assert raised.value.__notes__ == ["logged: session_lost"]
     assert [line["event"] for line in apps.telemetry.lines].count("session_lost") == 1
 

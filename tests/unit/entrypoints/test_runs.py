@@ -338,7 +338,7 @@ async def test_a_conversation_that_is_not_an_agents_home_is_anybodys(
 async def test_an_agent_begins_its_own_home_and_not_anothers() -> None:
     world = MemoryWorld()
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
-    admissions = world.admissions
+    admissions = world.main.services.admissions
     wake: Any = {"door": "schedule", "scope": "agent:ceo", "caller": Caller(owner="agent:ceo")}
     home = RunRequest(agent_id="ceo", message="Plan the day.", conversation_id="home-ceo")
     admission = await admissions.admit(home, key="1", **wake)

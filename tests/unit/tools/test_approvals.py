@@ -70,7 +70,10 @@ async def test_a_decision_is_heard_once() -> None:
 
 async def test_of_the_same_decision_twice_at_once_one_is_heard() -> None:
     world, run_id, call_id = await asking()
-    both = [world.approvals.decide(run_id, call_id, "approve", "", caller=ANN) for _ in range(2)]
+    both = [
+        world.main.services.approvals.decide(run_id, call_id, "approve", "", caller=ANN)
+        for _ in range(2)
+    ]
     ends = await asyncio.gather(*both, return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["Decision", "Refused"]
 
@@ -103,21 +106,21 @@ async def test_a_decision_before_the_command_that_tells_of_it_is_obeyed_all_the_
     decision = Decision(
         decision="approve", reason="", decided_by="local", decided_at=world.clock.now()
     )
-    await world.decisions.decide(run_id, call_id, decision)
+    await world.ports.decisions.decide(run_id, call_id, decision)
     await world.advance(60)  # the mender nudges
     assert (await world.run(run_id)).output == "Done."
 
 
 async def test_a_decision_that_cannot_be_told_makes_the_mender_look_at_once() -> None:
     world, run_id, call_id = await asking()
-    real = world.bus.send
+    real = world.ports.bus.send
 
     async def away(outgoing: object) -> None:
         raise TransientError("the bus is away")
 
-    world.bus.send = away  # type: ignore[method-assign]
+    world.ports.bus.send = away  # type: ignore[method-assign]
     await world.decide(run_id, call_id, "approve")
-    world.bus.send = real  # type: ignore[method-assign]
+    world.ports.bus.send = real  # type: ignore[method-assign]
     await world.advance(1)
     assert (await world.run(run_id)).output == "Done."
 
@@ -125,7 +128,7 @@ async def test_a_decision_that_cannot_be_told_makes_the_mender_look_at_once() ->
 async def test_whose_decision_comes_second_obeys_the_first() -> None:
     """A person decides in the moment in which realm would decide that nobody did."""
     world, run_id, _ = await asking(SET, "Done.", approval_timeout_seconds=600)
-    real = world.decisions.decide
+    real = world.ports.decisions.decide
 
     async def decide(run: str, call: str, decision: Decision) -> None:
         by_ann = Decision(
@@ -134,7 +137,7 @@ async def test_whose_decision_comes_second_obeys_the_first() -> None:
         await real(run, call, by_ann)
         raise StaleWrite("decided")
 
-    world.decisions.decide = decide  # type: ignore[method-assign]
+    world.ports.decisions.decide = decide  # type: ignore[method-assign]
     await world.advance(660)
     assert (await world.run(run_id)).output == "Done."
     assert [call.tool for call in world.servers.calls] == ["set"]
@@ -155,7 +158,7 @@ async def test_other_calls_of_the_turn_do_not_wait() -> None:
 
 async def test_a_cancelled_run_waits_for_nobody() -> None:
     world, run_id, call_id = await asking()
-    await world.admissions.cancel(run_id, Caller(owner="local"))
+    await world.main.services.admissions.cancel(run_id, Caller(owner="local"))
     await world.settle()
     assert (await world.run(run_id)).status is RunStatus.CANCELLED
     assert (await world.waiting_approvals()).items == []
@@ -189,13 +192,13 @@ async def test_a_decision_for_a_disabled_agent_ends_its_run() -> None:
 )
 async def test_the_owner_and_those_with_the_role_may_decide(caller: Caller, allowed: bool) -> None:
     world, run_id, call_id = await asking()
-    page = await world.approvals.waiting(caller, after=None, limit=10)
+    page = await world.main.services.approvals.waiting(caller, after=None, limit=10)
     assert len(page.items) == int(allowed)
     if allowed:
-        await world.approvals.decide(run_id, call_id, "approve", "", caller=caller)
+        await world.main.services.approvals.decide(run_id, call_id, "approve", "", caller=caller)
         return
     with pytest.raises(Refused) as caught:
-        await world.approvals.decide(run_id, call_id, "approve", "", caller=caller)
+        await world.main.services.approvals.decide(run_id, call_id, "approve", "", caller=caller)
     assert caught.value.code == "run_not_found"
 
 

@@ -88,16 +88,16 @@ async def test_a_delegation_that_was_refused_is_not_begun_by_a_repeat_of_its_com
     ask = Calls(("delegate", {"agent_id": "gone", "message": "x"}))
     world = await a_team(ask, "I see.")
     commands: list[RequestRun] = []
-    request = world.delegations.request
+    request = world.main.services.delegations.request
 
     async def noted(command: RequestRun) -> None:
         commands.append(command)
         await request(command)
 
-    monkeypatch.setattr(world.delegations, "request", noted)
+    monkeypatch.setattr(world.main.services.delegations, "request", noted)
     await world.ask("lead", "Ask.", conversation_id="c")
     await world.put_agent({"agent_id": "gone", "purpose": "Come back."})
-    await world.delegations.request(commands[0])
+    await world.main.services.delegations.request(commands[0])
     await world.advance(120)
     assert children(world) == []
     run = await world.run(commands[0].run_id)
@@ -164,8 +164,8 @@ class TestEnding:
     async def test_they_are_cancelled_with_their_parent(self) -> None:
         world = await a_team(ASK)
         run = await _parent_waits(world)
-        await world.admissions.cancel(run.run_id, Caller(owner="local"))
-        world.execution.handle = world.real  # type: ignore[attr-defined,method-assign]
+        await world.main.services.admissions.cancel(run.run_id, Caller(owner="local"))
+        world.realm.services.execution.handle = world.real  # type: ignore[attr-defined,method-assign]
         await world.settle()
         (child_id,) = children(world)
         child = await world.run(child_id)
@@ -175,19 +175,19 @@ class TestEnding:
 
     async def test_nothing_is_begun_for_a_parent_that_has_ended(self) -> None:
         world, command = await self._asked_for_after_its_parents_end()
-        await world.delegations.request(command)
+        await world.main.services.delegations.request(command)
         await world.settle()
         assert children(world) == []
 
     async def test_one_whose_parent_ends_while_it_is_admitted_is_cancelled_too(self) -> None:
         world, command = await self._asked_for_after_its_parents_end()
-        find_run, looks = world.conversations.find_run, count()
+        find_run, looks = world.ports.conversations.find_run, count()
 
         async def not_ended_at_first(conversation_id: str, run_id: str) -> Run | None:
             return await find_run(conversation_id, run_id) if next(looks) else None
 
-        world.conversations.find_run = not_ended_at_first  # type: ignore[method-assign]
-        await world.delegations.request(command)
+        world.ports.conversations.find_run = not_ended_at_first  # type: ignore[method-assign]
+        await world.main.services.delegations.request(command)
         await world.settle()
         (child_id,) = children(world)
         child = await world.run(child_id)
@@ -201,20 +201,20 @@ class TestEnding:
         async def hold(command: RequestRun) -> None:
             held.append(command)
 
-        real, world.delegations.request = (  # type: ignore[method-assign]
-            world.delegations.request,
+        real, world.main.services.delegations.request = (  # type: ignore[method-assign]
+            world.main.services.delegations.request,
             hold,
         )
         run = await world.ask("lead", "Ask.")
-        await world.admissions.cancel(run.run_id, Caller(owner="local"))
+        await world.main.services.admissions.cancel(run.run_id, Caller(owner="local"))
         await world.settle()
-        world.delegations.request = real  # type: ignore[method-assign]
+        world.main.services.delegations.request = real  # type: ignore[method-assign]
         return world, held[0]
 
 
 async def _parent_waits(world: MemoryWorld) -> Run:
     """The parent has delegated, and the run of its child is not begun."""
-    world.real = world.execution.handle  # type: ignore[attr-defined]
+    world.real = world.realm.services.execution.handle  # type: ignore[attr-defined]
     handled: list[str] = []
 
     async def handle(command: Any, *, delivery_count: int = 1) -> None:
@@ -222,7 +222,7 @@ async def _parent_waits(world: MemoryWorld) -> Run:
         if command.run_id == handled[0]:
             await world.real(command)  # type: ignore[attr-defined]
 
-    world.execution.handle = handle  # type: ignore[method-assign]
+    world.realm.services.execution.handle = handle  # type: ignore[method-assign]
     return await world.ask("lead", "Ask.")
 
 
@@ -244,6 +244,6 @@ async def test_while_storage_is_away_a_parent_is_not_told_again_and_again(
     monkeypatch.setattr(MemoryLedger, "look", away)
     for _ in range(3):
         with pytest.raises(TransientError):
-            await world.replies_service.deliver(ended)
+            await world.main.services.replies.deliver(ended)
     assert len(world.broker.messages("aos-realm")) == waiting
     assert run.output == "Done."

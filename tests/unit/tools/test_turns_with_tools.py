@@ -59,7 +59,7 @@ async def test_results_enter_the_history_in_the_order_of_their_calls(
         Calls(("clock__now", {"zone": "a"}), ("clock__now", {"zone": "b"}), text="Two."), "Done."
     )
     results: list[Outgoing] = []
-    send = world.bus.send
+    send = world.ports.bus.send
 
     async def last_result_first(outgoing: Outgoing) -> None:
         if not isinstance(outgoing.command, ToolResult):
@@ -70,7 +70,7 @@ async def test_results_enter_the_history_in_the_order_of_their_calls(
             for result in reversed(results):
                 await send(result)
 
-    monkeypatch.setattr(world.bus, "send", last_result_first)
+    monkeypatch.setattr(world.ports.bus, "send", last_result_first)
     run = await world.ask("ceo", "Both?", conversation_id="c")
     assert run.output == "Done."
     assert told(await world.history("c"))[1:4] == [
@@ -186,7 +186,7 @@ async def test_a_tools_error_goes_to_the_model_and_the_run_goes_on() -> None:
     world.servers.add(
         "clock", ToolSchema(name="broken"), lambda _: ToolOutcome(outcome="error", content="why")
     )
-    await world.listing.list_again("clock")
+    await world.mcp.services.listing.list_again("clock")
     run = await world.ask("ceo", "Time?", conversation_id="c")
     assert run.output == "What a pity."
     assert (await world.history("c"))[2].content == "error: why"
@@ -200,11 +200,11 @@ async def test_a_page_of_messages_ends_before_it_is_too_large() -> None:
         ToolSchema(name="show"),
         lambda _: ToolOutcome(outcome="ok", content="an image", parts=image),
     )
-    await world.listing.list_again("clock")
+    await world.mcp.services.listing.list_again("clock")
     await world.ask("ceo", "Show me.", conversation_id="c")
-    first = await world.run_reader.list_messages("c", owner=None)
+    first = await world.main.services.runs.list_messages("c", owner=None)
     assert first.next is not None
-    rest = await world.run_reader.list_messages("c", owner=None, start=int(first.next))
+    rest = await world.main.services.runs.list_messages("c", owner=None, start=int(first.next))
     seen = [message.sequence for message in (*first.items, *rest.items)]
     assert seen == list(range(len(seen)))
     assert len(first.items) < 8
@@ -263,10 +263,10 @@ async def test_a_server_that_does_not_exist_or_is_disabled_is_passed_over() -> N
 
 async def test_an_agent_whose_tools_are_not_listed_yet_waits_for_them() -> None:
     world = await a_world("Noon.")
-    await world.tools.drop("clock")
+    await world.ports.tools.drop("clock")
     run = await world.ask("ceo", "Time?")
     assert run.status is RunStatus.IN_PROGRESS
-    await world.listing.follow()
+    await world.mcp.services.listing.follow()
     await world.advance(10)
     run = await world.run(run.run_id)
     assert (run.output, len(model_of(world).calls)) == ("Noon.", 1)
@@ -274,7 +274,7 @@ async def test_an_agent_whose_tools_are_not_listed_yet_waits_for_them() -> None:
 
 async def test_an_agent_whose_tools_never_come_says_which_server() -> None:
     world = await a_world()
-    await world.tools.drop("clock")
+    await world.ports.tools.drop("clock")
     run = await world.ask("ceo", "Time?")
     await world.advance(700)
     run = await world.run(run.run_id)
@@ -290,7 +290,7 @@ class TestWaiting:
     @pytest.fixture
     async def world(self) -> MemoryWorld:
         world = await a_world(TIME, "Late.", "Next.", card={"limits": {"run_timeout_seconds": 60}})
-        world.tool_calls.handle = _hang  # type: ignore[method-assign]
+        world.mcp.services.calls.handle = _hang  # type: ignore[method-assign]
         return world
 
     async def test_the_runs_clock_goes_on_and_ends_it(self, world: MemoryWorld) -> None:
@@ -324,7 +324,7 @@ class TestWaiting:
         ended = await world.run(run.run_id)
         assert (ended.status, ended.error) == (RunStatus.CANCELLED, None)
         history = await world.history("c")
-        await world.bus.send(to_realm(_result(run.run_id, "c")))
+        await world.ports.bus.send(to_realm(_result(run.run_id, "c")))
         await world.settle()
         assert await world.run(run.run_id) == ended
         assert await world.history("c") == history
@@ -332,7 +332,7 @@ class TestWaiting:
     async def test_a_disabled_agent_ends_it_at_the_next_step(self, world: MemoryWorld) -> None:
         run = await world.ask("ceo", "Time?", conversation_id="c")
         await world.put_agent({**CEO, "enabled": False})
-        await world.bus.send(to_realm(_result(run.run_id, "c")))
+        await world.ports.bus.send(to_realm(_result(run.run_id, "c")))
         await world.settle()
         run = await world.run(run.run_id)
         assert run.error is not None
@@ -341,7 +341,7 @@ class TestWaiting:
     async def test_a_result_is_taken_once_however_often_it_comes(self, world: MemoryWorld) -> None:
         run = await world.ask("ceo", "Time?", conversation_id="c")
         for content in ("first", "second"):
-            await world.bus.send(to_realm(_result(run.run_id, "c", content=content)))
+            await world.ports.bus.send(to_realm(_result(run.run_id, "c", content=content)))
         await world.settle()
         assert told(await world.history("c"))[2:] == [("tool", "first"), ("assistant", "Late.")]
 
@@ -349,8 +349,8 @@ class TestWaiting:
         self, world: MemoryWorld
     ) -> None:
         run = await world.ask("ceo", "Time?", conversation_id="c")
-        await world.bus.send(to_realm(_result("0" * 36, "c")))
-        await world.bus.send(to_realm(_result(run.run_id, "c", turn=7)))
+        await world.ports.bus.send(to_realm(_result("0" * 36, "c")))
+        await world.ports.bus.send(to_realm(_result(run.run_id, "c", turn=7)))
         await world.settle()
         assert (await world.run(run.run_id)).status is RunStatus.IN_PROGRESS
 
@@ -358,7 +358,7 @@ class TestWaiting:
         first = await world.ask("ceo", "Time?", conversation_id="c")
         second = await world.ask("ceo", "Hello?", conversation_id="c")
         assert second.status is RunStatus.QUEUED
-        await world.bus.send(to_realm(_result(first.run_id, "c")))
+        await world.ports.bus.send(to_realm(_result(first.run_id, "c")))
         await world.settle()
         assert (await world.run(second.run_id)).output == "Next."
 
@@ -370,7 +370,7 @@ async def _hang(command: Any) -> None:
 async def _cancel(world: MemoryWorld, run_id: str) -> None:
     from aos.domain.caller import Caller
 
-    await world.admissions.cancel(run_id, Caller(owner="local"))
+    await world.main.services.admissions.cancel(run_id, Caller(owner="local"))
     await world.settle()
 
 
@@ -395,7 +395,7 @@ async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_a
 
     def now(arguments: Mapping[str, Any]) -> str:
         for method in ("version", "find", "card", "serves"):  # the result comes to another instance
-            monkeypatch.setattr(world.agents, method, getattr(behind, method))
+            monkeypatch.setattr(world.realm.services.catalog, method, getattr(behind, method))
         return "noon"
 
     await world.put_mcp_server(CLOCK, {"now": now})

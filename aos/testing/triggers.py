@@ -1,0 +1,34 @@
+"""Makes the messages that triggers get of those that a broker keeps. Entry point:
+`make_trigger_message`."""
+
+from __future__ import annotations
+
+import azure.functions as func
+from azure.functions.servicebus import ServiceBusMessage
+
+from aos.ports.bus import ReceivedMessage
+
+
+def make_trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
+    """The message as the worker hands it to a function."""
+    properties = dict(message.properties)
+    if message.traceparent is not None:
+        properties.setdefault("Diagnostic-Id", message.traceparent)
+    return ServiceBusMessage(
+        body=message.body,
+        application_properties=properties,
+        user_properties=properties,
+        message_id=message.message_id or "",
+        sequence_number=message.sequence_number,
+        delivery_count=message.delivery_count,
+        correlation_id=message.correlation_id,
+        session_id=message.session_id,
+        reply_to=message.reply_to,
+        reply_to_session_id=message.reply_to_session_id,
+        content_type=message.content_type,
+        expires_at_utc=message.expires_at,
+    )
+
+
+async def be_ready() -> None:
+    """What an app awaits before it works: in memory everything is imported already."""
