@@ -1,4 +1,5 @@
-"""main admits work, answers callers, publishes the catalog. Every trigger at a glance, no logic."""
+"""The triggers of main, which admits requests, answers callers and publishes the catalog. Entry
+point: `app`."""
 
 import azure.functions as func
 
@@ -143,8 +144,8 @@ async def get_schema(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.schema(req)
 
 
-# The host tries routes in the order of function names (case ignored, `_` after letters): a route
-# that takes everything must have the last name.
+# The host tries routes in the order of the function names (case ignored, `_` after letters), so a
+# route that matches everything must have the last name.
 @app.route("{*path}")
 async def z_not_found(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.not_found(req)

@@ -1,6 +1,7 @@
-"""AOS: durable, purpose-driven AI agents on Azure Functions, from JSON alone.
+"""AOS: durable, purpose-driven AI agents on Azure Functions, from JSON files. Entry points:
+`agents`, `client`, `bootstrap`.
 
-`import aos` stays cheap: what it offers loads when it is first used.
+`import aos` loads nothing else; each name loads when it is first used.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Load the Python face on first use (PEP 562)."""
+    """Load the classes for Python programs when they are first used (PEP 562)."""
     if name in __all__:
         from aos import agents
 

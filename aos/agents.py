@@ -1,12 +1,12 @@
-"""How does a Python program hold an agent in its hands?
+"""Controls an agent from a Python program. Entry points: `PurposeDrivenAgent`, `LeadershipAgent`.
 
     agent = LeadershipAgent(agent_id="ceo", purpose="Lead the company", adapter_name="ceo")
     await agent.initialize()
     print(await agent.ask("What should we do first?"))
     await agent.stop()
 
-The objects are hands, not the agent: it lives in AOS, which runs at `url` (`make run` on a
-laptop). `initialize()` uploads its card, which is why it needs an admin's key where keys are on.
+The object only controls the agent, which runs in AOS at `url` (`make run` on a laptop).
+`initialize()` uploads the agent's card, so it needs an admin's key if keys are on.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ MAX_ATTEMPTS = 5
 
 
 class AgentOperatingSystem:
-    """A running AOS. `url` and `key` default to `AOS_URL`, `AOS_KEY`, then to the laptop."""
+    """A running AOS. `url` and `key` default to `AOS_URL` and `AOS_KEY`, then to the laptop's."""
 
     def __init__(self, *, url: str | None = None, key: str | None = None) -> None:
         self.client = AosClient(url=url, key=key)
 
     async def get_status(self) -> Json:
-        """Version and environment."""
+        """Return version and environment."""
         return await asyncio.to_thread(self.client.status)
 
     async def agents(self) -> list[Json]:
-        """Every agent with its state."""
+        """List all agents with their state."""
         return await asyncio.to_thread(lambda: list(self.client.agents()))
 
 
 class PurposeDrivenAgent:
-    """An agent with a purpose, by its id. What is not given is left as its card has it.
+    """An agent with a purpose, identified by its id. Arguments that are not given keep the card's
+    value.
 
-    Fields beyond these (tools, limits, schedules …) are the card's: an admin sets them there, and
-    `initialize()` keeps them.
+    An admin sets the card's other fields (tools, limits, schedules …); `initialize()` keeps them.
     """
 
     agent_type: ClassVar[AgentType] = "PurposeDrivenAgent"
@@ -61,7 +61,8 @@ class PurposeDrivenAgent:
         instructions: str | None = None,
         system: AgentOperatingSystem | None = None,
     ) -> None:
-        """`system`: the AOS it lives in, by default the one of `AOS_URL` or of the laptop."""
+        """`system` is the AOS that the agent runs in; the default is that of `AOS_URL`, or the
+        laptop."""
         self.agent_id = agent_id
         self._said = {
             "purpose": purpose,
@@ -72,7 +73,7 @@ class PurposeDrivenAgent:
         self._client = (system or AgentOperatingSystem()).client
 
     def card(self) -> Json:
-        """The card as this object says it."""
+        """Return the card as this object describes it."""
         said = {name: value for name, value in self._said.items() if value is not None}
         return {
             "agent_id": self.agent_id,
@@ -82,16 +83,16 @@ class PurposeDrivenAgent:
         }
 
     async def initialize(self) -> None:
-        """Upload the card, and return when the agent is live, enabled (again).
+        """Upload the card and enable the agent; return when the agent is live.
 
-        A card that is there keeps every field that this object does not name, also one that was
-        changed meanwhile. Raises AosClientError: `invalid_card`, `forbidden` …; AosUnreachable.
+        An existing card keeps every field that this object does not set, also a field that was
+        changed meanwhile. Raises AosClientError (`invalid_card`, `forbidden` …) and AosUnreachable.
         """
         digest = await asyncio.to_thread(self._merge, lambda there: there | self.card())
-        await self._until_live(digest)
+        await self._wait_until_live(digest)
 
     async def get_status(self) -> Json:
-        """The agent as AOS has it: state, errors, digests, its card (GET /api/agents/{id})."""
+        """Return the agent from AOS: state, errors, digests and card (GET /api/agents/{id})."""
         return await asyncio.to_thread(self._client.agent, self.agent_id)
 
     async def ask(
@@ -101,7 +102,8 @@ class PurposeDrivenAgent:
         conversation_id: str | None = None,
         timeout_seconds: float = RUN_SECONDS,
     ) -> str:
-        """What the agent answers. Raises AosClientError with the run's error if it fails."""
+        """Return the agent's answer. Raises AosClientError with the error of the run if it
+        fails."""
         run = await asyncio.to_thread(
             lambda: self._client.run(
                 self.agent_id,
@@ -111,22 +113,23 @@ class PurposeDrivenAgent:
             )
         )
         if run["status"] != "completed":
-            raise AosClientError(run.get("error") or _not_completed(run))
+            raise AosClientError(run.get("error") or _explain_not_completed(run))
         return str(run["output"])
 
     async def stop(self) -> None:
-        """Disable the agent: new runs are refused, running ones end. The card stays."""
+        """Disable the agent: new runs are refused, running ones end. The card is kept."""
         await asyncio.to_thread(self._merge, lambda there: there | {"enabled": False})
 
     def _merge(self, change: Callable[[Json], Json]) -> str:
-        """Change the card as it lies there; the digest of what was written, or stands already.
+        """Apply a change to the stored card; return the digest of the card.
 
-        Read again when somebody else wrote first, or when the answer to our own write was lost.
+        If another writer was first, or the answer to the write was lost, read the card again and
+        retry.
         """
         attempt = 1
         while True:
             there = self._read()
-            card = _uploaded(there)
+            card = _choose_card(there)
             wanted = change(card)
             if wanted == card:
                 return str(there["digest"])
@@ -144,7 +147,7 @@ class PurposeDrivenAgent:
                 return str(put["digest"])
 
     def _read(self) -> Json:
-        """The agent as AOS has it, {} if there is none."""
+        """Return the agent from AOS, or {} if it does not exist."""
         try:
             return self._client.agent(self.agent_id)
         except AosClientError as error:
@@ -152,13 +155,14 @@ class PurposeDrivenAgent:
                 return {}
             raise
 
-    async def _until_live(self, digest: str) -> None:
-        """PUT publishes at once; where another main does it, its timer may take some seconds."""
+    async def _wait_until_live(self, digest: str) -> None:
+        """Wait until the card serves. PUT publishes at once; if another main publishes, its timer
+        may take some seconds."""
         end = time.monotonic() + LIVE_SECONDS
         while True:
             status = await self.get_status()
             if status.get("digest") != digest:
-                return  # somebody uploaded another card meanwhile: theirs is what stands now
+                return  # another writer uploaded a newer card, which serves now
             if status.get("serving_digest") == digest and status.get("state") == "active":
                 return
             if time.monotonic() > end:
@@ -168,7 +172,7 @@ class PurposeDrivenAgent:
 
 
 class LeadershipAgent(PurposeDrivenAgent):
-    """An agent that decides: its instructions hold rules for decisions."""
+    """An agent that decides: its instructions contain rules for decisions."""
 
     agent_type: ClassVar[AgentType] = "LeadershipAgent"
 
@@ -176,15 +180,18 @@ class LeadershipAgent(PurposeDrivenAgent):
 AGENT_CLASSES: Mapping[AgentType, type[PurposeDrivenAgent]] = {
     kind.agent_type: kind for kind in (PurposeDrivenAgent, LeadershipAgent)
 }
-"""The class of each `agent_type`; `aos.domain.cards.agent_card` says how a type behaves."""
+"""The class of each `agent_type`. `aos.domain.cards.agent_card` defines how each type behaves."""
 
 
-def _uploaded(there: Json) -> Json:
-    """The card to build on: as uploaded, or, where that is no JSON object, the one that serves."""
+def _choose_card(there: Json) -> Json:
+    """Return the card to change: the uploaded one, or, if that is not a JSON object, the serving
+    one."""
     return dict(there.get("card") or there.get("serving") or {})
 
 
-def _not_completed(run: Mapping[str, Any]) -> Json:
-    """The error of a run that has none: it was cancelled, or it still goes on."""
-    message = f"the run {run.get('run_id')!r} is {run.get('status')}; AosClient.wait awaits its end"
+def _explain_not_completed(run: Mapping[str, Any]) -> Json:
+    """Make the error for a run without an error: it was cancelled or has not ended."""
+    message = (
+        f"the run {run.get('run_id')!r} is {run.get('status')}; AosClient.wait waits for its end"
+    )
     return {"code": "unavailable", "message": message, "type": "retry", "retryable": True}

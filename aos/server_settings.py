@@ -1,4 +1,4 @@
-"""Reads what the operator set for MCP servers. Entry point: `ServerSettings.read`."""
+"""Reads the operator's settings for MCP servers. Entry point: `ServerSettings.read`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """`allowed`, `env_allowed` and `hosts`: what cards may say. `home` is the folder of their homes
-    (None: one among the temporary files), `folder` the one that they start in (None: the app's);
-    `path` and `lang` are handed on from our own environment. `secrets_file` takes the
-    vault's place on a laptop. `isolation`: which walls a server must have. The others bound what a
-    server may use.
+    """The settings for MCP servers.
+
+    `allowed`, `env_allowed` and `hosts`: what cards may contain. `home`: the folder of the servers'
+    homes (None: a temporary folder). `folder`: the folder that servers start in (None: the app's).
+    `path` and `lang`: passed on from the app's environment. `secrets_file`: replaces the vault on a
+    laptop. `isolation`: which walls a server must have. The others limit what a server may use.
     """
 
     allowed: tuple[str, ...] = (DEFAULT_ALLOWED,)
@@ -43,7 +44,7 @@ class ServerSettings:
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """The files of a laptop that hold secrets, as absolute paths."""
+        """The laptop's files that contain secrets, as absolute paths."""
         if self.secrets_file is None:
             return ()
         beside = Path(self.secrets_file).absolute()
@@ -55,7 +56,7 @@ class ServerSettings:
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> ServerSettings:
-        """Read them; raises ConfigurationError."""
+        """Read the settings. Raises ConfigurationError."""
         default = cls()
         secrets_file = env.text("AOS_MCP_SECRETS_FILE", LOCAL_SECRETS)
         return cls(

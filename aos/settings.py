@@ -1,8 +1,8 @@
-"""What did the operator set, and is it usable?
+"""Reads and checks the settings of an app. Entry point: `Settings.read`.
 
-What `aos` reads of the environment, it reads here. Settings are read once, at start; one that is
-missing or wrong stops the app with one line that names it and says what to write. Secrets are
-masked in every repr. An empty setting is an absent one.
+This module reads every environment variable that `aos` uses. Settings are read once, at the start.
+A missing or wrong setting stops the app with one line that names it and says what to write. Secrets
+are masked in every repr. An empty setting counts as absent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCAL_BUS = (
     "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
 )
 LOCAL_URL = "http://127.0.0.1:7071"
-_EMULATOR_KEY = (  # published by Microsoft: every storage emulator has it
+_EMULATOR_KEY = (  # Microsoft publishes this key; every storage emulator uses it
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 LOCAL_STORAGE = (
@@ -43,7 +43,7 @@ LOCAL_STORAGE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
-    """The storage account: a connection string, or names reached by identity."""
+    """The storage account: a connection string, or names for access by identity."""
 
     connection_string: str | None = field(default=None, repr=False)
     account_name: str | None = None
@@ -55,7 +55,7 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusSettings:
-    """The Service Bus namespace: a connection string, or its host name reached by identity."""
+    """The Service Bus namespace: a connection string, or its host name for access by identity."""
 
     connection_string: str | None = field(default=None, repr=False)
     namespace: str | None = None
@@ -64,7 +64,7 @@ class BusSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """The model endpoint; `endpoint` None: none is configured. `allowed` None: any name."""
+    """The model endpoint. `endpoint=None`: none is set. `allowed=None`: any model name."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -75,7 +75,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The limits that an operator may move; bytes, counts and seconds."""
+    """The limits that an operator may change, in bytes, counts and seconds."""
 
     http_body_bytes: int = 1024 * 1024
     message_bytes: int = 1024 * 1024
@@ -90,11 +90,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that the operator may say.
+    """All settings of the operator.
 
-    `development` is true on a laptop (Core Tools and the local host say so). `key_owners` maps
-    the SHA-256 of a function key to the owner it stands for, `admin_keys` holds those of admins.
-    `behind_sign_in`: the platform authenticates callers before they reach the app.
+    `development` is true on a laptop (Core Tools and the local host set it). `key_owners` maps the
+    SHA-256 of a function key to the owner it identifies; `admin_keys` holds the SHA-256 of admins'
+    keys. `behind_sign_in`: the platform authenticates callers before they reach the app.
     `telemetry_in_worker`: the Functions worker configures Azure Monitor itself.
     """
 
@@ -119,51 +119,54 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """Read every setting; raises ConfigurationError naming the first that is not usable."""
+        """Read every setting. Raises ConfigurationError for the first that is not valid."""
         env = Environment(environ)
         development = env.text("AZURE_FUNCTIONS_ENVIRONMENT", "").lower() == "development"
         return cls(
             development=development,
-            auth=_auth(env, development=development),
-            storage=_storage(env, development=development),
-            bus=_bus(env, development=development),
-            model=_model(env),
-            public_url=_public_url(env, development=development),
+            auth=_read_auth(env, development=development),
+            storage=_read_storage(env, development=development),
+            bus=_read_bus(env, development=development),
+            model=_read_model(env),
+            public_url=_read_public_url(env, development=development),
             app=env.choice("AOS_APP", ("main", "mcp", "realm")),
             environment=env.text("AOS_ENVIRONMENT", "dev"),
             log_level=env.choice("AOS_LOG_LEVEL", LOG_LEVELS) or "INFO",
-            key_owners=_key_owners(env),
-            admin_keys=frozenset(_digest("AOS_ADMIN_KEYS", d) for d in env.list("AOS_ADMIN_KEYS")),
-            behind_sign_in=_behind_sign_in(env, development=development),
-            reply_to=_reply_to(env),
+            key_owners=_read_key_owners(env),
+            admin_keys=frozenset(
+                _check_digest("AOS_ADMIN_KEYS", d) for d in env.list("AOS_ADMIN_KEYS")
+            ),
+            behind_sign_in=_is_behind_sign_in(env, development=development),
+            reply_to=_read_reply_to(env),
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
             servers=ServerSettings.read(env, development=development),
             timers=TimerSettings.read(env, development=development),
-            bounds=_bounds(env),
+            bounds=_read_bounds(env),
         )
 
 
-def _auth(env: Environment, *, development: bool) -> AuthMode:
+def _read_auth(env: Environment, *, development: bool) -> AuthMode:
     mode: AuthMode = env.choice("AOS_AUTH", AUTH_MODES) or ("off" if development else "keys")
     if mode == "off" and not development:
         raise ConfigurationError(
-            "AOS_AUTH=off would let everybody in; it works on a laptop only"
+            "AOS_AUTH=off would let everybody in; it is allowed only on a laptop"
             " (AZURE_FUNCTIONS_ENVIRONMENT=Development). Write AOS_AUTH=keys"
         )
     return mode
 
 
-def _behind_sign_in(env: Environment, *, development: bool) -> bool:
-    """Whether App Service Authentication sets the headers of principals; it says `True`."""
+def _is_behind_sign_in(env: Environment, *, development: bool) -> bool:
+    """Whether App Service Authentication sets the headers of principals; the platform sets
+    `True`."""
     said = env.text("WEBSITE_AUTH_ENABLED", "").lower()
     return said == "true" and not development
 
 
-def _storage(env: Environment, *, development: bool) -> StorageSettings:
+def _read_storage(env: Environment, *, development: bool) -> StorageSettings:
     text = env.optional(STORAGE)
     found = StorageSettings(
-        connection_string=_expanded(text),
+        connection_string=_expand(text),
         account_name=env.optional(f"{STORAGE}__accountName"),
         blob_service_url=env.url(f"{STORAGE}__blobServiceUri"),
         table_service_url=env.url(f"{STORAGE}__tableServiceUri"),
@@ -174,21 +177,21 @@ def _storage(env: Environment, *, development: bool) -> StorageSettings:
         return found
     if development:
         host = env.text(HOST_STORAGE, "UseDevelopmentStorage=true")
-        return StorageSettings(connection_string=_expanded(host))
+        return StorageSettings(connection_string=_expand(host))
     raise ConfigurationError(
         f"{STORAGE} is not set; write the storage account's connection string, or its name in"
         f" {STORAGE}__accountName to reach it by identity"
     )
 
 
-def _expanded(text: str | None) -> str | None:
-    """The short form of the storage emulator, written out: the SDKs do not know it."""
+def _expand(text: str | None) -> str | None:
+    """Expand the short form of the storage emulator, which the SDKs do not know."""
     if text is not None and text.rstrip(";").lower() == "usedevelopmentstorage=true":
         return LOCAL_STORAGE
     return text
 
 
-def _bus(env: Environment, *, development: bool) -> BusSettings:
+def _read_bus(env: Environment, *, development: bool) -> BusSettings:
     text, namespace = env.optional(BUS), env.optional(f"{BUS}__fullyQualifiedNamespace")
     if text is None and namespace is None:
         if not development:
@@ -199,14 +202,14 @@ def _bus(env: Environment, *, development: bool) -> BusSettings:
         text = LOCAL_BUS
     if text is not None and "endpoint=sb://" not in text.lower():
         raise ConfigurationError(
-            f"{BUS} is no connection string; it begins with Endpoint=sb://<namespace>"
+            f"{BUS} is not a connection string; a connection string begins with Endpoint=sb://<namespace>"
         )
     return BusSettings(
         connection_string=text, namespace=namespace, client_id=env.optional(f"{BUS}__clientId")
     )
 
 
-def _model(env: Environment) -> ModelSettings:
+def _read_model(env: Environment) -> ModelSettings:
     model, listed = env.optional("AOS_MODEL"), env.list("AOS_MODELS")
     named = {*listed, *([model] if model else [])}
     return ModelSettings(
@@ -218,8 +221,8 @@ def _model(env: Environment) -> ModelSettings:
     )
 
 
-def _public_url(env: Environment, *, development: bool) -> str:
-    """The base of absolute links to main."""
+def _read_public_url(env: Environment, *, development: bool) -> str:
+    """Return the base of absolute links to main."""
     given = env.url("AOS_PUBLIC_URL")
     if given:
         return given
@@ -229,7 +232,7 @@ def _public_url(env: Environment, *, development: bool) -> str:
     return f"http://{host}" if development else f"https://{host}"
 
 
-def _key_owners(env: Environment) -> dict[str, str]:
+def _read_key_owners(env: Environment) -> dict[str, str]:
     owners: dict[str, str] = {}
     for item in env.list("AOS_KEY_OWNERS"):
         name, equals, digest = item.partition("=")
@@ -238,11 +241,11 @@ def _key_owners(env: Environment) -> dict[str, str]:
                 f"AOS_KEY_OWNERS has {item[:20]!r}; write name=<SHA-256 of the key in hex>, with"
                 " commas between, names of A-Z, a-z, 0-9, ., _, @ and -"
             )
-        owners[_digest("AOS_KEY_OWNERS", digest.strip())] = name.strip()
+        owners[_check_digest("AOS_KEY_OWNERS", digest.strip())] = name.strip()
     return owners
 
 
-def _digest(setting: str, text: str) -> str:
+def _check_digest(setting: str, text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
         raise ConfigurationError(
             f"{setting} must hold SHA-256 digests of keys, 64 hex digits each, never the keys;"
@@ -251,7 +254,7 @@ def _digest(setting: str, text: str) -> str:
     return text.lower()
 
 
-def _reply_to(env: Environment) -> tuple[str, ...]:
+def _read_reply_to(env: Environment) -> tuple[str, ...]:
     names = env.list("AOS_REPLY_TO", DEFAULT_REPLY_TO)
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,259}", name):
@@ -261,7 +264,7 @@ def _reply_to(env: Environment) -> tuple[str, ...]:
     return names
 
 
-def _bounds(env: Environment) -> Bounds:
+def _read_bounds(env: Environment) -> Bounds:
     default = Bounds()
     return Bounds(
         http_body_bytes=env.count(

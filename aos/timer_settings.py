@@ -1,6 +1,6 @@
 """Reads how often the timers fire. Entry point: `TimerSettings.read`.
 
-The periods are those that a schedule can say exactly: each divides a minute, an hour or a day.
+The allowed periods divide a minute, an hour or a day, so that a schedule can express them exactly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from aos.environment import Environment
 
 PERIODS = (5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
 LONGEST_MENDER_SECONDS = 900
-"""A run whose next step was lost waits so long at most."""
+"""The longest time that a run whose next step was lost has to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,22 +24,23 @@ class TimerSettings:
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> TimerSettings:
-        """Read them; raises ConfigurationError. On a laptop an absent one is 5 seconds."""
+        """Read the periods. Raises ConfigurationError. On a laptop, the default of each is 5
+        seconds."""
         default = cls(catalog_seconds=5, mender_seconds=5, listing_seconds=5)
         if not development:
             default = cls()
         return cls(
-            catalog_seconds=_period(env, "AOS_CATALOG_TIMER_SECONDS", default.catalog_seconds),
-            mender_seconds=_period(
+            catalog_seconds=_read_period(env, "AOS_CATALOG_TIMER_SECONDS", default.catalog_seconds),
+            mender_seconds=_read_period(
                 env,
                 "AOS_MENDER_TIMER_SECONDS",
                 default.mender_seconds,
                 most=LONGEST_MENDER_SECONDS,
             ),
-            listing_seconds=_period(env, "AOS_LISTING_TIMER_SECONDS", default.listing_seconds),
+            listing_seconds=_read_period(env, "AOS_LISTING_TIMER_SECONDS", default.listing_seconds),
         )
 
 
-def _period(env: Environment, name: str, default: int, *, most: int = PERIODS[-1]) -> int:
+def _read_period(env: Environment, name: str, default: int, *, most: int = PERIODS[-1]) -> int:
     words = tuple(str(period) for period in PERIODS if period <= most)
     return int(env.choice(name, words) or default)

@@ -1,4 +1,4 @@
-"""Which version of AOS is this?"""
+"""Defines the version of AOS. Entry point: `VERSION`."""
 
 from __future__ import annotations
 

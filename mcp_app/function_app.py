@@ -1,4 +1,4 @@
-"""mcp owns the MCP servers and calls their tools. Every trigger, no logic."""
+"""The triggers of mcp, which owns the MCP servers and calls their tools. Entry point: `app`."""
 
 import azure.functions as func
 

@@ -1,4 +1,5 @@
-"""realm advances runs, one command at a time a conversation. Every trigger, no logic."""
+"""The triggers of realm, which advances runs, one command at a time for each conversation. Entry
+point: `app`."""
 
 import azure.functions as func
 

@@ -1,9 +1,9 @@
-"""How does AOS keep blobs in Azure Storage?
+"""Keeps blobs in Azure Storage. Entry point: `AzureBlobs`.
 
-`AzureBlobs` is one client for one account, kept open; `container()` gives the `BlobStore` of a
-container. Time-outs are bounded and errors become ours: `BlobMissing`, `StaleWrite`
-(a condition did not hold), `OutcomeUnknown` (a write without an answer), `TransientError` (the
-rest: away, throttled, refused). The SDK is loaded by the first call, which costs about 0.6 s.
+`AzureBlobs` holds one open client for one account; `container()` returns the `BlobStore` of a
+container. Time-outs are bounded. Errors of the SDK become `BlobMissing`, `StaleWrite` (a condition
+did not hold), `OutcomeUnknown` (a write without an answer) or `TransientError` (storage is away,
+throttles or refuses). The first call imports the SDK, which takes about 0.6 s.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIECE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobAccount:
-    """Where the blobs are: a connection string, or an account reached by identity.
+    """How to reach the storage account: by a connection string or by identity.
 
     By identity: `account_name` (setting suffix `__accountName`) or `service_url`
     (`__blobServiceUri`); `client_id` (`__clientId`) names a user-assigned identity.
@@ -45,7 +45,7 @@ class BlobAccount:
 
 
 class AzureBlobs:
-    """The blobs of one storage account; one HTTP client for all its containers."""
+    """The blobs of one storage account, with one HTTP client for all its containers."""
 
     def __init__(self, account: BlobAccount) -> None:
         self._account = account
@@ -54,11 +54,11 @@ class AzureBlobs:
         self._credential: Any = None
 
     def container(self, name: str) -> AzureBlobStore:
-        """The store of one container."""
+        """Return the store of one container."""
         return AzureBlobStore(self, name)
 
     async def close(self) -> None:
-        """Close the client; the next call opens another."""
+        """Close the client. The next call opens another."""
         client, self._client = self._client, None
         self._containers = {}
         credential, self._credential = self._credential, None
@@ -68,7 +68,7 @@ class AzureBlobs:
             await credential.close()
 
     def container_client(self, name: str) -> ContainerClient:
-        """The SDK's client of a container; the first call opens the account."""
+        """Return the SDK's client of a container; open the account first if needed."""
         if self._client is None:
             self._client = self._open()
         if name not in self._containers:
@@ -85,10 +85,11 @@ class AzureBlobs:
             "connection_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
             "retry_policy": LinearRetry(backoff=1, random_jitter_range=1, retry_total=READ_RETRIES),
-            # What is larger goes out in pieces, so that the event loop has its turns between.
+            # Larger bodies are sent in blocks, so that the event loop can run other tasks in
+            # between.
             "max_single_put_size": PIECE_BYTES,
             "max_block_size": PIECE_BYTES,
-            # Looking for a proxy and a .netrc costs each call two hops to another thread.
+            # To look for a proxy and a .netrc file costs each call two switches to another thread.
             "use_env_settings": bool(getproxies()),
         }
         if account.connection_string:
@@ -101,7 +102,7 @@ class AzureBlobs:
 
 
 class AzureBlobStore:
-    """One container in Azure Storage: a `BlobStore`."""
+    """One container in Azure Storage. Implements `BlobStore`."""
 
     def __init__(self, blobs: AzureBlobs, name: str) -> None:
         self._blobs = blobs
@@ -109,15 +110,15 @@ class AzureBlobStore:
         self._client: ContainerClient | None = None
 
     async def create_if_missing(self) -> None:
-        """Create the container (the laptop; in Azure the deployment has made it)."""
+        """Create the container. The laptop needs this; in Azure the deployment creates it."""
         with contextlib.suppress(StaleWrite):
-            async with _translated("the container", self._name):
+            async with _translate_errors("the container", self._name):
                 await self._container().create_container()
 
     async def list(self, prefix: str) -> list[BlobInfo]:
-        """Every blob whose name begins with `prefix`, complete, by name."""
+        """List all blobs whose name begins with `prefix`, ordered by name."""
         found: list[BlobInfo] = []
-        async with _translated(prefix, self._name, timeout_seconds=LISTING_TIMEOUT_SECONDS):
+        async with _translate_errors(prefix, self._name, timeout_seconds=LISTING_TIMEOUT_SECONDS):
             pages = self._container().list_blobs(
                 name_starts_with=prefix, results_per_page=LISTING_PAGE
             )
@@ -125,7 +126,7 @@ class AzureBlobStore:
                 found.append(
                     BlobInfo(
                         name=blob.name,
-                        etag=_etag(blob.etag),
+                        etag=_quote_etag(blob.etag),
                         size=blob.size,
                         last_modified=blob.last_modified,
                     )
@@ -133,16 +134,16 @@ class AzureBlobStore:
         return found
 
     async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
-        """The blob, or its first `max_bytes` bytes. Raises BlobMissing."""
+        """Read the blob, or its first `max_bytes` bytes. Raises BlobMissing."""
         if max_bytes is None:
             return await self._download(name)
         try:
             return await self._download(name, offset=0, length=max_bytes)
-        except _EmptyRange:  # storage refuses every range of an empty blob
+        except _EmptyRange:  # storage refuses every byte range of an empty blob
             return await self._download(name)
 
     async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
-        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
+        """Read the blob, or return Unchanged if its ETag is still `etag`. Raises BlobMissing."""
         from azure.core import MatchConditions
 
         try:
@@ -151,56 +152,57 @@ class AzureBlobStore:
             return Unchanged()
 
     async def _download(self, name: str, **options: Any) -> Blob:
-        async with _translated(name, self._name):
+        async with _translate_errors(name, self._name):
             download = await self._container().download_blob(name, **options)
             body = await download.readall()
-        return Blob(name=name, etag=_etag(download.properties.etag), body=body)
+        return Blob(name=name, etag=_quote_etag(download.properties.etag), body=body)
 
     async def write(
         self, name: str, body: bytes, *, if_match: str | None = None, create_only: bool = False
     ) -> str:
-        """Write the whole blob and return its new ETag. StaleWrite: a condition did not hold.
+        """Write the whole blob and return its new ETag. Raises StaleWrite if a condition did not
+        hold.
 
-        A conditional write is never repeated by the SDK: after a lost answer the repetition
-        would find its own write and call it stale.
+        The SDK never repeats a conditional write: after a lost answer, the repeat would find the
+        first write and report it as stale.
         """
-        options: dict[str, Any] = {"overwrite": not create_only, **_if_match(if_match)}
+        options: dict[str, Any] = {"overwrite": not create_only, **_make_condition(if_match)}
         if create_only or if_match is not None:
             options["retry_total"] = 0
         try:
-            async with _translated(name, self._name, writing=True):
+            async with _translate_errors(name, self._name, writing=True):
                 blob = self._container().get_blob_client(name)
-                content = _json_content(name)
+                content = _make_content_settings(name)
                 answer = await blob.upload_blob(body, content_settings=content, **options)
-        except BlobMissing as error:  # If-Match on a blob that is not there
-            raise StaleWrite(f"blob {name!r} does not exist any more") from error
-        return _etag(answer["etag"])
+        except BlobMissing as error:  # If-Match on a blob that does not exist
+            raise StaleWrite(f"blob {name!r} was deleted") from error
+        return _quote_etag(answer["etag"])
 
     async def delete(self, name: str, *, if_match: str | None = None) -> None:
-        """Delete the blob; an absent one is no error."""
+        """Delete the blob. Does nothing if it does not exist."""
         with contextlib.suppress(BlobMissing):
-            async with _translated(name, self._name, writing=True):
+            async with _translate_errors(name, self._name, writing=True):
                 blob = self._container().get_blob_client(name)
-                await blob.delete_blob(**_if_match(if_match))
+                await blob.delete_blob(**_make_condition(if_match))
 
     def _container(self) -> ContainerClient:
         return self._blobs.container_client(self._name)
 
 
 class _NotModified(Exception):
-    """The blob still has the ETag that was asked about."""
+    """The blob still has the given ETag."""
 
 
 class _EmptyRange(Exception):
-    """No byte of the blob lies in the range: it is empty."""
+    """The blob is empty, so no byte range exists in it."""
 
 
-def _etag(raw: str) -> str:
-    """ETags in one form: listings give them without quotes, answers with them."""
+def _quote_etag(raw: str) -> str:
+    """Return the ETag in quotes: listings omit the quotes, answers include them."""
     return f'"{raw.strip(chr(34))}"'
 
 
-def _if_match(etag: str | None) -> dict[str, Any]:
+def _make_condition(etag: str | None) -> dict[str, Any]:
     from azure.core import MatchConditions
 
     if etag is None:
@@ -208,7 +210,7 @@ def _if_match(etag: str | None) -> dict[str, Any]:
     return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
-def _json_content(name: str) -> Any:
+def _make_content_settings(name: str) -> Any:
     from azure.storage.blob import ContentSettings
 
     kind = "application/json" if name.endswith(".json") else "application/octet-stream"
@@ -216,14 +218,14 @@ def _json_content(name: str) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _translated(
+async def _translate_errors(
     name: str,
     container: str,
     *,
     writing: bool = False,
     timeout_seconds: float = OPERATION_TIMEOUT_SECONDS,
 ) -> AsyncIterator[None]:
-    """Bound the time of a call and turn what goes wrong into our errors."""
+    """Limit the time of a call and translate its errors."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
     unanswered = OutcomeUnknown if writing else TransientError
@@ -232,16 +234,18 @@ async def _translated(
         async with asyncio.timeout(timeout_seconds):
             yield
     except TimeoutError as error:
-        raise unanswered(f"no answer within {timeout_seconds:g} s about {what}") from error
+        raise unanswered(f"storage did not answer within {timeout_seconds:g} s ({what})") from error
     except HttpResponseError as error:
-        raise _http_error(error, name, what, writing=writing) from error
+        raise _translate_status(error, name, what, writing=writing) from error
     except AzureError as error:
-        message = f"storage gave no answer about {what}: {error.message}"
+        message = f"storage did not answer ({what}): {error.message}"
         raise unanswered(message) from error
 
 
-def _http_error(error: HttpResponseError, name: str, what: str, *, writing: bool) -> Exception:
-    """Our error for an answer of storage that is no success."""
+def _translate_status(
+    error: HttpResponseError, name: str, what: str, *, writing: bool
+) -> Exception:
+    """Return the AosError for an error status of storage."""
     code = getattr(error, "error_code", None) or error.reason
     code = str(getattr(code, "value", code))
     status = error.status_code or 0
@@ -254,9 +258,11 @@ def _http_error(error: HttpResponseError, name: str, what: str, *, writing: bool
     if status == 404:
         return BlobMissing(name)
     if status == 412 or code in ("BlobAlreadyExists", "ContainerAlreadyExists"):
-        return StaleWrite(f"{what} was written by somebody else ({code})")
+        return StaleWrite(f"{what} was changed by another writer ({code})")
     if status in (401, 403):
-        return TransientError(f"storage refused access to {what} ({code}); check the role or key")
+        return TransientError(
+            f"storage refused access to {what} ({code}); check the app's role or key"
+        )
     if writing and status >= 500 and status != 503:
         return OutcomeUnknown(f"storage failed on {what} ({status} {code})")
     message = f"storage failed on {what} ({status} {code})"

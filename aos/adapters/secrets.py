@@ -1,8 +1,8 @@
-"""Where do the secrets of MCP servers come from?
+"""Reads the secrets of MCP servers. Entry point: `ServerSecrets.resolve`.
 
-`VaultSecrets` reads the one vault that `AOS_KEY_VAULT_URI` names, through the SDK; `FileSecrets` a
-JSON file of names and values, which takes the vault's place on a laptop. `ServerSecrets` holds the
-rules before either: that vault alone, and only names that begin with `mcp-`.
+`VaultSecrets` reads the vault that `AOS_KEY_VAULT_URI` names. On a laptop, `FileSecrets` reads a
+JSON file of names and values instead. `ServerSecrets` allows only that vault and only names that
+begin with `mcp-`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LARGEST_FILE = 1024 * 1024
 
 
 class ServerSecrets:
-    """The secrets of MCP servers: `Secrets`. The file, where there is one, comes first."""
+    """The secrets of MCP servers. Implements `Secrets`. A secret in the file is used before the
+    vault's."""
 
     def __init__(
         self, *, vault: VaultSecrets | None = None, file: FileSecrets | None = None
@@ -36,12 +37,12 @@ class ServerSecrets:
         self._file = file
 
     async def resolve(self, reference: SecretReference) -> str:
-        """The value now; ConfigurationError and TransientError as `Secrets` says."""
+        """Return the current value. Raises ConfigurationError and TransientError as `Secrets`
+        describes."""
         name = reference.name
         if not name.startswith(PREFIX):
             raise ConfigurationError(
-                f"the secret {name!r} is not one that MCP servers may read; name it"
-                f" {PREFIX}<server_id>-…"
+                f"MCP servers may not read the secret {name!r}; name it {PREFIX}<server_id>-…"
             )
         host = None if self._vault is None else self._vault.host
         if self._vault is not None and reference.vault_host not in (None, host):
@@ -67,21 +68,23 @@ class ServerSecrets:
 
 
 class FileSecrets:
-    """A laptop's secrets. The file is read whenever one is asked for: it is small."""
+    """The secrets of a laptop. The file is small, so each request reads it again."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self.name = path
 
     def find(self, name: str) -> str | None:
-        """The value, or None where there is no such name, or no file. ConfigurationError: it
-        cannot be read, or others can."""
+        """Return the value, or None if the name or the file does not exist.
+
+        Raises ConfigurationError if the file cannot be read, or if other users can read it.
+        """
         try:
             with self._path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 if mode & (stat.S_IRWXG | stat.S_IRWXO):
                     raise ConfigurationError(
-                        f"others may read {self.name}; run: chmod 600 {self.name}"
+                        f"other users can read {self.name}; run: chmod 600 {self.name}"
                     )
                 values: Any = json.loads(file.read(LARGEST_FILE))
         except FileNotFoundError:
@@ -90,13 +93,14 @@ class FileSecrets:
             raise ConfigurationError(
                 f"{self.name} cannot be read as a JSON object of names and values:"
                 f" {type(error).__name__}"
-            ) from None  # the error's text might hold a piece of the file
+            ) from None  # the error's text might contain a part of the file
         value = values.get(name) if isinstance(values, dict) else None
         return value if isinstance(value, str) else None
 
 
 class VaultSecrets:
-    """The vault of MCP servers, by the app's identity; the client is opened by the first read."""
+    """The vault of the MCP servers, read with the app's identity. The first read opens the
+    client."""
 
     def __init__(self, uri: str, *, client_id: str | None = None) -> None:
         self._uri = uri
@@ -106,12 +110,12 @@ class VaultSecrets:
 
     @property
     def host(self) -> str | None:
-        """The vault's host name."""
+        """The host name of the vault."""
         return urlsplit(self._uri).hostname
 
     async def read(self, name: str, version: str | None) -> str:
-        """The value of a secret, its newest version unless one is named."""
-        client = await self._opened()
+        """Return the value of a secret, in its newest version unless `version` is given."""
+        client = await self._get_client()
         from azure.core.exceptions import AzureError, HttpResponseError
 
         try:
@@ -125,7 +129,7 @@ class VaultSecrets:
                 ) from error
             if error.status_code == 404:
                 raise ConfigurationError(
-                    f"there is no secret {name!r} in {self.host}; create it"
+                    f"the secret {name!r} does not exist in {self.host}; create it"
                 ) from error
             raise TransientError(f"{self.host} does not answer: {error.reason}") from error
         except (AzureError, TimeoutError) as error:
@@ -135,7 +139,7 @@ class VaultSecrets:
         return secret.value
 
     async def close(self) -> None:
-        """Close the client; the next read opens another."""
+        """Close the client. The next read opens another."""
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:
@@ -143,7 +147,7 @@ class VaultSecrets:
         if credential is not None:
             await credential.close()
 
-    async def _opened(self) -> SecretClient:
+    async def _get_client(self) -> SecretClient:
         if self._client is None:
             await asyncio.to_thread(_load)
         if self._client is None:
@@ -156,6 +160,6 @@ class VaultSecrets:
 
 
 def _load() -> None:
-    """Half a second of imports, off the event loop."""
+    """Import the SDK, outside the event loop because it takes half a second."""
     import azure.identity.aio
     import azure.keyvault.secrets.aio  # noqa: F401

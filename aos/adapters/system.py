@@ -1,4 +1,4 @@
-"""What time is it, and what comes by chance, on a real machine?"""
+"""Gives the machine's time, ids and randomness. Entry points: `SystemClock`, `RandomIds`."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The machine's clock: a `Clock`."""
+    """The machine's clock. Implements `Clock`."""
 
     def now(self) -> datetime:
-        """The time in UTC in whole milliseconds, rounded down: what rows and wire can hold."""
+        """Return the UTC time rounded down to milliseconds, which rows and messages can hold."""
         now = datetime.now(UTC)
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for this many seconds."""
         await asyncio.sleep(seconds)
 
 
 class RandomIds:
-    """Ids and jitter from the machine's randomness: an `Ids`."""
+    """Random ids and jitter. Implements `Ids`."""
 
     def __init__(self) -> None:
         self._random = random.SystemRandom()
 
     def new_id(self) -> str:
-        """A fresh UUID (version 4) in its text form."""
+        """Return a new UUID (version 4) as text."""
         return str(uuid.uuid4())
 
     def jitter(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         return self._random.random()

@@ -1,7 +1,7 @@
-"""How do programs and people outside talk to AOS?
+"""Connects programs and people to AOS. Entry points: `http.AosClient`, `queue.QueueClient`,
+`cli.main`.
 
-`AosClient` (HTTP), `QueueClient` (Service Bus) and the `aos` command. Needs nothing but the
-standard library; `azure-servicebus` only where a queue is used.
+The clients need only the standard library, and `azure-servicebus` if a queue is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where is AOS, and with which key does a client knock?"""
+"""Reads the address and the key that a client uses. Entry point: `find_address`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY_SETTING = "AOS_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """The main app's base URL (without `/api`) and a function key, or None where keys are off."""
+    """The main app's base URL (without `/api`), and a function key or None if keys are off."""
 
     url: str = DEFAULT_URL
     key: str | None = field(default=None, repr=False)
@@ -25,12 +25,12 @@ class Address:
     def __post_init__(self) -> None:
         if not _is_address(self.url):
             raise ConfigurationError(
-                f"{self.url!r} is no address of AOS; write one like {DEFAULT_URL}"
+                f"{self.url!r} is not an address of AOS; write one like {DEFAULT_URL}"
                 f" (--url or {URL_SETTING})"
             )
         if self.key and not re.fullmatch("[!-~]+", self.key):
             raise ConfigurationError(
-                "the key holds what no function key does: blanks, line ends or other than ASCII"
+                "the key has blanks, line ends or non-ASCII characters; no function key has any"
                 f" (--key or {KEY_SETTING})"
             )
 
@@ -38,14 +38,15 @@ class Address:
 def find_address(
     *, url: str | None = None, key: str | None = None, environ: Mapping[str, str] | None = None
 ) -> Address:
-    """What was given, else `AOS_URL` and `AOS_KEY` of the caller's environment, else the laptop.
+    """Return the given values, else `AOS_URL` and `AOS_KEY` of the environment, else the laptop's.
 
-    These two belong to whoever calls AOS, on any machine; the apps' settings are
-    `aos.settings`'s. Raises ConfigurationError.
+    These two settings belong to the caller, on any machine; `aos.settings` reads those of the apps.
+    Raises ConfigurationError.
     """
     environ = os.environ if environ is None else environ
     found = (url or environ.get(URL_SETTING) or DEFAULT_URL).strip().rstrip("/")
-    given = (key or environ.get(KEY_SETTING) or "").strip()  # a file's line end comes along
+    # a key read from a file may end with a line end
+    given = (key or environ.get(KEY_SETTING) or "").strip()
     return Address(url=found.removesuffix("/api"), key=given or None)
 
 

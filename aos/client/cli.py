@@ -1,7 +1,7 @@
-"""What can be done with AOS from a terminal?
+"""Implements the `aos` command: `ask`, `runs`, `validate`. Entry point: `main`.
 
-The `aos` command: `ask`, `runs`, `validate`. Exit codes: 0 done, 1 AOS or a check said no, 2 the
-command cannot be carried out (wrong usage, nothing there). `--json` is for machines.
+Exit codes: 0 success; 1 AOS refused or a check failed; 2 the command could not be carried out
+(wrong usage, nothing found). `--json` prints output for programs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code."""
+    """Run the command and return its exit code."""
     options = make_parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CANNOT
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `aos runs | head`: the reader has had enough
+    except BrokenPipeError:  # for example `aos runs | head`, where the reader closes the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
 
 
 def _ask(options: argparse.Namespace) -> int:
     message = sys.stdin.read() if options.message == "-" else options.message
-    run = _client(options).run(
+    run = _open_client(options).run(
         options.agent,
         message,
         conversation_id=options.conversation,
@@ -63,16 +63,16 @@ def _ask(options: argparse.Namespace) -> int:
     )
     completed = run.get("status") == RunStatus.COMPLETED
     if options.json:
-        _say(_json(run))
+        _say(_write_json(run))
     elif completed:
         _say(str(run.get("output")))
     else:
-        _say(_ending(run), to=sys.stderr)
+        _say(_describe_end(run), to=sys.stderr)
     return DONE if completed else SAID_NO
 
 
-def _runs(options: argparse.Namespace) -> int:
-    found = _client(options).runs(
+def _list_runs(options: argparse.Namespace) -> int:
+    found = _open_client(options).runs(
         agent_id=options.agent, status=options.status, since=options.since, limit=options.limit
     )
     runs = list(found)
@@ -89,21 +89,21 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from aos.client.validation import check_files, reports_as_json, reports_as_text
+    from aos.client.validation import check_files, write_json_reports, write_text_reports
 
     found = check_files([Path(path) for path in options.paths], environ=os.environ)
-    _say(reports_as_json(found) if options.json else reports_as_text(found))
+    _say(write_json_reports(found) if options.json else write_text_reports(found))
     return DONE if all(report.valid for report in found) else SAID_NO
 
 
-def _client(options: argparse.Namespace) -> Any:
+def _open_client(options: argparse.Namespace) -> Any:
     from aos.client.http import AosClient
 
     return AosClient(url=options.url, key=options.key)
 
 
-def _ending(run: Mapping[str, Any]) -> str:
-    """One line for a run that did not complete."""
+def _describe_end(run: Mapping[str, Any]) -> str:
+    """Write one line about a run that did not complete."""
     error = run.get("error")
     if isinstance(error, dict):
         return f"{run.get('status')}: {error.get('code')}: {error.get('message')}"
@@ -117,7 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aos",
         description="Ask agents, list runs, check cards.",
-        epilog="exit codes: 0 done; 1 AOS or a check said no; 2 wrong usage, or nothing is there",
+        epilog="exit codes: 0 success; 1 AOS refused or a check failed; 2 wrong usage or no file",
     )
     parser.add_argument("--version", action="version", version=f"aos {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -130,25 +130,25 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_ask(commands: Any) -> None:
     ask = commands.add_parser(
         "ask",
-        help="ask an agent and print its answer",
-        description="Ask an agent, wait for the end of the run, and print what it answered.",
+        help="ask an agent and print the answer",
+        description="Ask an agent, wait for the end of the run, and print the agent's answer.",
         epilog='example: aos ask ceo "What should we do first?" --conversation board',
     )
     ask.add_argument("agent", metavar="AGENT", help="the agent's id")
-    ask.add_argument("message", metavar="MESSAGE", help='what to ask; "-" reads it from stdin')
-    ask.add_argument("--conversation", metavar="ID", help="continue or begin this conversation")
+    ask.add_argument("message", metavar="MESSAGE", help='the message; "-" reads it from stdin')
+    ask.add_argument("--conversation", metavar="ID", help="the conversation to continue or begin")
     ask.add_argument(
         "--idempotency-key",
         metavar="KEY",
-        type=_key,
-        help="asking again with the same key runs once",
+        type=_parse_key,
+        help="idempotency key: a repeat with the same key does not run again",
     )
     ask.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=_parse_seconds,
         default=ANSWER_SECONDS,
-        help=f"how long to wait (default {ANSWER_SECONDS:g}); the run goes on after that",
+        help=f"seconds to wait (default {ANSWER_SECONDS:g}); the run continues after that",
     )
     _add_address(ask)
     ask.set_defaults(command=_ask)
@@ -158,28 +158,30 @@ def _add_runs(commands: Any) -> None:
     runs = commands.add_parser(
         "runs",
         help="list runs, newest first",
-        description="List runs, newest first: yours, or with an admin's key everybody's.",
+        description="List your runs, newest first. With an admin's key: all runs.",
         epilog="example: aos runs --agent ceo --status failed --since 2h",
     )
     runs.add_argument("--agent", metavar="ID", help="only runs of this agent")
     runs.add_argument(
-        "--status", choices=[status.value for status in RunStatus], help="only runs that stand so"
+        "--status",
+        choices=[status.value for status in RunStatus],
+        help="only runs with this status",
     )
     runs.add_argument(
         "--since",
         metavar="TIME",
-        type=_since,
-        help="only later ones: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z",
+        type=_parse_since,
+        help="only runs since then: 30m, 2h, 7d, or a time such as 2026-01-31T12:00:00Z",
     )
     runs.add_argument(
         "--limit",
         metavar="N",
-        type=_count,
+        type=_parse_count,
         default=DEFAULT_LIMIT,
-        help=f"at most so many (default {DEFAULT_LIMIT})",
+        help=f"the most runs to list (default {DEFAULT_LIMIT})",
     )
     _add_address(runs)
-    runs.set_defaults(command=_runs)
+    runs.set_defaults(command=_list_runs)
 
 
 def _add_validate(commands: Any) -> None:
@@ -194,7 +196,7 @@ def _add_validate(commands: Any) -> None:
         epilog="example: aos validate agents/ mcp-servers/github.json",
     )
     validate.add_argument(
-        "paths", metavar="FILE|FOLDER", nargs="+", help="a card, or a folder with .json files"
+        "paths", metavar="FILE|FOLDER", nargs="+", help="a card file, or a folder with .json files"
     )
     validate.add_argument("--json", action="store_true", help="print JSON: a list of statuses")
     validate.set_defaults(command=_validate)
@@ -204,12 +206,12 @@ def _add_address(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--url", help=f"where AOS is (default: the variable AOS_URL, else {DEFAULT_URL})"
     )
-    command.add_argument("--key", help="a function key, where keys are on (default: AOS_KEY)")
+    command.add_argument("--key", help="a function key, if keys are on (default: AOS_KEY)")
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _since(text: str) -> str:
-    """A time as the API takes it, from a span back from now or from a time."""
+def _parse_since(text: str) -> str:
+    """Convert a span before now, or a time, to the API's form."""
     span = _SPAN.fullmatch(text)
     try:
         if span is not None:
@@ -218,29 +220,31 @@ def _since(text: str) -> str:
             moment = datetime.fromisoformat(text)
         return str(to_wire_time(moment if moment.tzinfo else moment.replace(tzinfo=UTC)))
     except (ValueError, OverflowError):
-        message = f"{text!r} is neither a span (30m, 2h, 7d) nor a time"
+        message = f"{text!r} is neither a span (30m, 2h, 7d) nor a time (2026-01-31T12:00:00Z)"
         raise argparse.ArgumentTypeError(message) from None
 
 
-def _key(text: str) -> str:
+def _parse_key(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no key; write printable ASCII characters")
+    raise argparse.ArgumentTypeError(
+        f"the key {text!r} is not valid; write printable ASCII characters"
+    )
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", text):
         return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,6}", text) and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
 
 
-def _json(value: Any) -> str:
+def _write_json(value: Any) -> str:
     return write_json(value, indent=2, ensure_ascii=False)
 
 

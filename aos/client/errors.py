@@ -1,4 +1,4 @@
-"""What can go wrong for a client of AOS, and who must act?"""
+"""Defines the errors of the clients. Entry points: `AosClientError`, `AosUnreachable`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ UNKNOWN_CODE = {4: "invalid_request", 5: "internal_error"}
 
 
 class AosClientError(AosError):
-    """AOS refused, or a run failed. `error` is the wire's object, `status` HTTP's (None: a run).
+    """AOS refused a request, or a run failed.
 
-    `code` is one of `aos.errors.CODES`; a code of a newer AOS reads as `invalid_request` (4xx) or
-    `internal_error`, and `error` keeps what was said.
+    `error` is the error object of the answer; `status` is the HTTP status (None: a run failed).
+    `code` is one of `aos.errors.CODES`. An unknown code of a newer AOS becomes `invalid_request`
+    (4xx) or `internal_error`, and `error` keeps the original.
     """
 
     def __init__(self, error: Mapping[str, Any], *, status: int | None = None) -> None:
@@ -28,21 +29,22 @@ class AosClientError(AosError):
 
     @property
     def retryable(self) -> bool:
-        """Does AOS say that the same may work later?"""
+        """Whether AOS reports that the same request may succeed later."""
         return self.error.get("retryable") is True
 
 
 class AosUnreachable(AosClientError):
-    """Nothing that speaks as AOS answered: not started, another address, or away too long."""
+    """AOS did not answer: it is not started, has another address, or was away too long."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         error = {"code": "unavailable", "message": message, "type": "retry", "retryable": True}
         super().__init__(error, status=status)
 
 
-def not_running(url: str, reason: str) -> AosUnreachable:
-    """The one line for a system that is not there: what to start, and how to point elsewhere."""
+def explain_not_running(url: str, reason: str) -> AosUnreachable:
+    """Make the error for an AOS that does not answer: what to start, and how to set another
+    address."""
     return AosUnreachable(
-        f"nothing answers at {url} ({reason}); start AOS with `make run`, or name another address"
+        f"nothing answers at {url} ({reason}); start AOS with `make run`, or set another address"
         " with --url or AOS_URL"
     )

@@ -1,10 +1,10 @@
-"""How does a Python program use AOS over HTTP?
+"""Calls AOS over HTTP from a Python program. Entry point: `AosClient`.
 
     client = AosClient(url="http://127.0.0.1:7071")
     run = client.run("ceo", "What should we do first?", conversation_id="board")
     print(run["output"])
 
-Answers are the JSON objects of docs/contracts/http.md, as dicts. Every call is bounded in time. A
+Answers are the JSON objects of docs/contracts/http.md, as dicts. Every call has a time limit. A
 call that fails with a transient error is repeated. A repeated run has the same idempotency key, so
 it never runs twice.
 """
@@ -33,10 +33,11 @@ ENDED = frozenset(status.value for status in RunStatus if status.has_ended)
 
 
 class AosClient:
-    """The main app's HTTP API. Raises AosClientError with the wire's error; AosUnreachable.
+    """The main app's HTTP API.
 
-    `url` and `key` default to `AOS_URL` and `AOS_KEY`, then to the laptop without a key.
-    May be used by several threads.
+    `url` and `key` default to `AOS_URL` and `AOS_KEY`, then to the laptop without a key. Several
+    threads may use one client. Raises AosClientError with the error object of the answer, and
+    AosUnreachable.
     """
 
     def __init__(
@@ -62,17 +63,17 @@ class AosClient:
         key: str | None = None,
         timeout_seconds: float = RUN_SECONDS,
     ) -> Json:
-        """Ask an agent and wait for the end; the run object, also of a run that failed.
+        """Ask an agent and wait for the end; return the run object, also of a failed run.
 
-        `key`: your idempotency key, a fresh one by default. After `timeout_seconds` the run as
-        it then stands; it goes on, see `wait`.
+        `key` is an idempotency key; the default is a new one. After `timeout_seconds` the run is
+        returned in its current state; it continues, and `wait` can wait for its end.
         """
         end = time.monotonic() + timeout_seconds
         wait_seconds = max(0, min(SERVER_WAIT_SECONDS, int(timeout_seconds)))
         answer = self._start(agent_id, message, conversation_id, metadata, key, wait_seconds)
         if answer.body.get("status") in ENDED:
             return answer.body
-        return self._follow(_location(answer), answer.body, end)
+        return self._follow(_read_location(answer), answer.body, end)
 
     def start(
         self,
@@ -83,20 +84,22 @@ class AosClient:
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
     ) -> Json:
-        """Ask an agent without waiting; the run object as accepted."""
+        """Ask an agent without waiting; return the accepted run object."""
         return self._start(agent_id, message, conversation_id, metadata, key, 0).body
 
     def wait(self, run_id: str, *, timeout_seconds: float = RUN_SECONDS) -> Json:
-        """The run at its end, or as it stands after `timeout_seconds`."""
-        return self._follow(_run_path(run_id), None, time.monotonic() + timeout_seconds)
+        """Return the run at its end, or in its current state after `timeout_seconds`."""
+        return self._follow(_make_run_path(run_id), None, time.monotonic() + timeout_seconds)
 
     def get_run(self, run_id: str) -> Json:
-        """The run as it stands."""
-        return self._get(_run_path(run_id))
+        """Return the run in its current state."""
+        return self._get(_make_run_path(run_id))
 
     def cancel(self, run_id: str) -> Json:
-        """Ask for a run's cancellation; an ended run stays as it is."""
-        return self._transport.send(Call(method="POST", path=f"{_run_path(run_id)}/cancel")).body
+        """Request a run's cancellation. An ended run does not change."""
+        return self._transport.send(
+            Call(method="POST", path=f"{_make_run_path(run_id)}/cancel")
+        ).body
 
     def runs(
         self,
@@ -106,30 +109,32 @@ class AosClient:
         since: str | None = None,
         limit: int = MAX_ITEMS,
     ) -> Iterator[Json]:
-        """Runs, newest first, read page by page. `since`: RFC 3339."""
+        """List runs, newest first, read page by page. `since` is an RFC 3339 time."""
         query = {"agent_id": agent_id, "status": status, "since": since}
         given = urlencode({name: value for name, value in query.items() if value})
-        return self._pages("/api/runs" + (f"?{given}" if given else ""), limit)
+        return self._read_pages("/api/runs" + (f"?{given}" if given else ""), limit)
 
     def conversations(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
-        """My conversations, newest first."""
-        return self._pages("/api/conversations", limit)
+        """List the caller's conversations, newest first."""
+        return self._read_pages("/api/conversations", limit)
 
     def conversation(self, conversation_id: str) -> Json:
-        """One conversation."""
-        return self._get(f"/api/conversations/{_part(conversation_id)}")
+        """Return one conversation."""
+        return self._get(f"/api/conversations/{_quote_part(conversation_id)}")
 
     def messages(self, conversation_id: str, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
-        """A conversation's messages, read page by page."""
-        return self._pages(f"/api/conversations/{_part(conversation_id)}/messages", limit)
+        """List a conversation's messages, read page by page."""
+        return self._read_pages(
+            f"/api/conversations/{_quote_part(conversation_id)}/messages", limit
+        )
 
     def agents(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
-        """Every agent with its state."""
-        return self._pages("/api/agents", limit)
+        """List all agents with their state."""
+        return self._read_pages("/api/agents", limit)
 
     def agent(self, agent_id: str) -> Json:
-        """An agent: its state, its card as uploaded, and its `source_etag`."""
-        return self._get(_agent_path(agent_id))
+        """Return an agent: its state, its uploaded card, and its `source_etag`."""
+        return self._get(_make_agent_path(agent_id))
 
     def put_agent(
         self,
@@ -140,49 +145,53 @@ class AosClient:
         only_new: bool = False,
         dry_run: bool = False,
     ) -> Json:
-        """Upload a card and publish it (admins); its status.
+        """Upload a card and publish it (admins only); return its status.
 
-        `if_match`: the `source_etag` that must lie there; `only_new`: nothing may. AosClientError
-        `invalid_card` (its details hold the errors of a status file), `precondition_failed`. With
-        a condition, a lost answer is not repeated: read, then decide.
+        `if_match`: the `source_etag` that the stored card must have. `only_new`: no card may exist.
+        Raises AosClientError `invalid_card` (its details hold the errors of the status file) or
+        `precondition_failed`. With a condition, a call whose answer was lost is not repeated: read
+        the card, then decide.
         """
-        body = card if isinstance(card, bytes) else _card_text(card)
-        path = _agent_path(agent_id) + ("?dry_run=true" if dry_run else "")
+        body = card if isinstance(card, bytes) else _encode_card(card)
+        path = _make_agent_path(agent_id) + ("?dry_run=true" if dry_run else "")
         conditions = {"If-Match": if_match, "If-None-Match": "*" if only_new else None}
-        return self._change("PUT", path, body, conditions)
+        return self._send_change("PUT", path, body, conditions)
 
     def agent_versions(self, agent_id: str) -> list[Json]:
-        """The cards that served under this id, newest first, with their digests (admins)."""
-        return list(self._pages(f"{_agent_path(agent_id)}/versions", MAX_ITEMS))
+        """List the versions that served under this id, newest first, with digests (admins only)."""
+        return list(self._read_pages(f"{_make_agent_path(agent_id)}/versions", MAX_ITEMS))
 
     def rollback_agent(self, agent_id: str, digest: str, *, if_match: str | None = None) -> Json:
-        """Upload an earlier version again (admins); its status."""
+        """Upload an earlier version again (admins only); return the status."""
         body = write_json({"digest": digest}).encode()
-        return self._change(
-            "POST", f"{_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
+        return self._send_change(
+            "POST", f"{_make_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
         )
 
     def put_mcp_server(self, server_id: str, card: Mapping[str, Any] | bytes) -> Json:
-        """Upload the card of an MCP server and publish it (admins); its status."""
-        body = card if isinstance(card, bytes) else _card_text(card)
-        return self._change("PUT", f"/api/mcp-servers/{_part(server_id)}", body, {})
+        """Upload the card of an MCP server and publish it (admins only); return its status."""
+        body = card if isinstance(card, bytes) else _encode_card(card)
+        return self._send_change("PUT", f"/api/mcp-servers/{_quote_part(server_id)}", body, {})
 
     def tools(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
-        """Every MCP server as last seen: its state, its error, the tools that it lists."""
-        return self._pages("/api/tools", limit)
+        """List all MCP servers as last seen: state, error and tools."""
+        return self._read_pages("/api/tools", limit)
 
     def approvals(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
-        """The tool calls that wait for a decision of yours, oldest first."""
-        return self._pages("/api/approvals", limit)
+        """List the tool calls that wait for the caller's decision, oldest first."""
+        return self._read_pages("/api/approvals", limit)
 
     def decide(
         self, run_id: str, tool_call_id: str, decision: Literal["approve", "deny"], reason: str = ""
     ) -> Json:
-        """Decide about a tool call, once. AosClientError `already_decided`; a lost answer is not
-        repeated: `approvals` says whether the call still waits."""
+        """Decide about a tool call, once.
+
+        Raises AosClientError `already_decided`. A call whose answer was lost is not repeated:
+        `approvals` tells whether the tool call still waits.
+        """
         call = Call(
             method="POST",
-            path=f"{_run_path(run_id)}/approvals/{_part(tool_call_id)}",
+            path=f"{_make_run_path(run_id)}/approvals/{_quote_part(tool_call_id)}",
             body=write_json({"decision": decision, "reason": reason}).encode(),
             headers={"Content-Type": "application/json"},
             repeatable=False,
@@ -190,12 +199,13 @@ class AosClient:
         return self._transport.send(call).body
 
     def health(self) -> Json:
-        """Whether AOS and what it stands on work: `status` is `healthy`, or the checks say why."""
+        """Return whether AOS and its dependencies work: `status` is `healthy`, or the checks give
+        the reason."""
         accept = frozenset({200, 503})
         return self._transport.send(Call(method="GET", path="/api/health", accept=accept)).body
 
     def status(self) -> Json:
-        """Version and environment; more for admins."""
+        """Return version and environment; admins get more."""
         return self._get("/api/status")
 
     def _start(
@@ -219,7 +229,7 @@ class AosClient:
         return self._transport.send(
             Call(
                 method="POST",
-                path=f"{_agent_path(agent_id)}/run",
+                path=f"{_make_agent_path(agent_id)}/run",
                 body=write_json(body).encode(),
                 headers=headers,
                 timeout_seconds=wait_seconds + CALL_SECONDS,
@@ -227,7 +237,7 @@ class AosClient:
         )
 
     def _follow(self, path: str, known: Json | None, end: float) -> Json:
-        """Read the run at `path` until it has ended or time is up."""
+        """Read the run at `path` until it has ended or the time is over."""
         pause, run = FIRST_POLL_SECONDS, known if known is not None else self._get(path)
         while run.get("status") not in ENDED:
             left = end - time.monotonic()
@@ -238,7 +248,7 @@ class AosClient:
             run = self._get(path)
         return run
 
-    def _change(
+    def _send_change(
         self, method: str, path: str, body: bytes, conditions: Mapping[str, str | None]
     ) -> Json:
         given = {name: value for name, value in conditions.items() if value is not None}
@@ -249,7 +259,7 @@ class AosClient:
     def _get(self, path: str) -> Json:
         return self._transport.send(Call(method="GET", path=path)).body
 
-    def _pages(self, path: str, limit: int) -> Iterator[Json]:
+    def _read_pages(self, path: str, limit: int) -> Iterator[Json]:
         next_path: str | None = path
         while next_path is not None and limit > 0:
             page = self._get(next_path)
@@ -257,34 +267,35 @@ class AosClient:
             yield from items
             limit -= len(items)
             following = page.get("next")
-            next_path = _own_path(following) if following else None
+            next_path = _strip_host(following) if following else None
 
 
-def _card_text(card: Mapping[str, Any]) -> bytes:
-    """As a person would write it; what is no UTF-8 is for AOS to refuse, with its words."""
+def _encode_card(card: Mapping[str, Any]) -> bytes:
+    """Return the card as text. AOS itself refuses text that is not UTF-8."""
     text = write_json(card, indent=2, ensure_ascii=False)
     return text.encode(errors="surrogatepass") + b"\n"
 
 
-def _part(text: str) -> str:
+def _quote_part(text: str) -> str:
     return quote(text, safe="")
 
 
-def _agent_path(agent_id: str) -> str:
-    return f"/api/agents/{_part(agent_id)}"
+def _make_agent_path(agent_id: str) -> str:
+    return f"/api/agents/{_quote_part(agent_id)}"
 
 
-def _run_path(run_id: str) -> str:
-    return f"/api/runs/{_part(run_id)}"
+def _make_run_path(run_id: str) -> str:
+    return f"/api/runs/{_quote_part(run_id)}"
 
 
-def _location(answer: Answer) -> str:
-    """Where a 202 says that the run is."""
+def _read_location(answer: Answer) -> str:
+    """Return the run's URL from a 202 answer."""
     named = answer.headers.get("location")
-    return _own_path(named) if named else _run_path(str(answer.body.get("run_id")))
+    return _strip_host(named) if named else _make_run_path(str(answer.body.get("run_id")))
 
 
-def _own_path(url: str) -> str:
-    """Path and query alone: behind a proxy the host may have another name, and ours has the key."""
+def _strip_host(url: str) -> str:
+    """Keep only path and query: behind a proxy the host may differ, and the key is for this host
+    only."""
     parts = urlsplit(url)
     return parts.path + (f"?{parts.query}" if parts.query else "")

@@ -1,11 +1,11 @@
-"""How does a program ask an agent over Service Bus, and find the reply that is its own?
+"""Asks agents over Service Bus and receives the replies. Entry point: `QueueClient`.
 
     with QueueClient(connection_string=…) as queue:
         reply = queue.ask("ceo", "What should we do first?", conversation_id="board")
 
-The reply is known by its correlation id. Where the reply queue is shared, it is looked for without
-locks (peek), so that other readers' replies are not held up, and taken once it is there. The SDK
-takes half a second to load, so it is loaded by the first call.
+The correlation id identifies the reply. In a shared reply queue the client looks for it without
+locks (peek), so that it does not delay other readers, and takes it once it is there. The first call
+imports the SDK, which takes half a second.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ RETRIES = 3
 
 
 class QueueClient:
-    """Requests in, correlated replies out. Not for several threads at once.
+    """Sends requests and receives the replies that belong to them. Not for several threads at once.
 
-    `replies`: the queue that replies come on; with another one than the default, requests name it
-    as `reply_to`, and the operator lists it in `AOS_REPLY_TO`. `session_id`: the reply queue has
-    sessions, and this one is ours: no other reader sees our replies.
+    `replies`: the queue of the replies; if it is not the default, requests name it as `reply_to`,
+    and the operator lists it in `AOS_REPLY_TO`. `session_id`: the reply queue has sessions, and
+    this session belongs to this client, so that no other reader gets its replies.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class QueueClient:
         replies: str = RESPONSES_QUEUE,
         session_id: str | None = None,
     ) -> None:
-        """By connection string, or by identity (`azure-identity`) on a namespace's host name."""
+        """Connect by connection string, or by identity (`azure-identity`) to a namespace's host
+        name."""
         self._connection_string = connection_string
         self._namespace = namespace
         self._requests = requests
@@ -68,25 +69,28 @@ class QueueClient:
         key: str | None = None,
         timeout_seconds: float = REPLY_SECONDS,
     ) -> dict[str, Any]:
-        """Ask an agent and await its reply: the run object, with `type` and `version`.
+        """Ask an agent and wait for the reply: the run object, with `type` and `version`.
 
-        `key`: the message id, your business key; a fresh one by default. Raises AosClientError
-        when the request was refused, AosUnreachable when no reply came in time (the run goes on).
+        `key` is the message id, for example a business key; the default is a new one. Raises
+        AosClientError if the request was refused, and AosUnreachable if no reply came in time (the
+        run continues).
         """
         from azure.servicebus.exceptions import ServiceBusError
 
         correlation_id = str(uuid.uuid4())
         end = time.monotonic() + timeout_seconds
         try:
-            with self._receiver() as receiver:
-                start = FIRST_NUMBER if self._session_id else _newest(receiver, end)
-                self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
-                reply = self._await(receiver, correlation_id, start, end)
+            with self._get_receiver() as receiver:
+                start = FIRST_NUMBER if self._session_id else _find_first_number(receiver, end)
+                self._send(
+                    _write_body(agent_id, message, conversation_id, metadata), correlation_id, key
+                )
+                reply = self._await_reply(receiver, correlation_id, start, end)
         except ServiceBusError as error:
-            raise _away(error) from error
+            raise _explain_away(error) from error
         if reply is None:
             raise AosUnreachable(
-                f"no reply on {self._replies!r} within {timeout_seconds:g} s; is AOS running?"
+                f"no reply came on {self._replies!r} within {timeout_seconds:g} s; does AOS run?"
             )
         if reply.get("type") == "run.refused":
             raise AosClientError(reply.get("error") or {})
@@ -101,18 +105,20 @@ class QueueClient:
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
     ) -> str:
-        """Ask an agent and leave the reply to whoever reads the queue; its correlation id."""
+        """Ask an agent without waiting for the reply; return the correlation id."""
         from azure.servicebus.exceptions import ServiceBusError
 
         correlation_id = str(uuid.uuid4())
         try:
-            self._send(_body(agent_id, message, conversation_id, metadata), correlation_id, key)
+            self._send(
+                _write_body(agent_id, message, conversation_id, metadata), correlation_id, key
+            )
         except ServiceBusError as error:
-            raise _away(error) from error
+            raise _explain_away(error) from error
         return correlation_id
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
+        """Close the connection. The next call opens another."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -144,7 +150,7 @@ class QueueClient:
                 )
         return self._client
 
-    def _receiver(self) -> ServiceBusReceiver:
+    def _get_receiver(self) -> ServiceBusReceiver:
         options: dict[str, Any] = {"max_wait_time": 1}
         if self._session_id is not None:
             options["session_id"] = self._session_id
@@ -165,10 +171,11 @@ class QueueClient:
         with self._open().get_queue_sender(self._requests) as sender:
             sender.send_messages(message, timeout=CALL_SECONDS)
 
-    def _await(
+    def _await_reply(
         self, receiver: ServiceBusReceiver, correlation_id: str, start: int, end: float
     ) -> dict[str, Any] | None:
-        """Our reply, taken off the queue; None: it has not come by `end`."""
+        """Wait for the reply until `end` and take it off the queue; return None if it has not
+        come."""
         while time.monotonic() < end:
             if self._session_id is not None:
                 found = _take(receiver, correlation_id, rounds=1)
@@ -182,7 +189,7 @@ class QueueClient:
         return None
 
 
-def _body(
+def _write_body(
     agent_id: str, message: str, conversation_id: str | None, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     return {
@@ -194,15 +201,15 @@ def _body(
     }
 
 
-def _newest(receiver: ServiceBusReceiver, end: float) -> int:
-    """The first sequence number that a reply to come can have: those there now are not ours."""
+def _find_first_number(receiver: ServiceBusReceiver, end: float) -> int:
+    """Return the first sequence number that the reply can have; present messages are not it."""
     start = FIRST_NUMBER
-    while (found := _page(receiver, start)) and time.monotonic() < end:
-        start = _number(found[-1]) + 1
+    while (found := _peek_page(receiver, start)) and time.monotonic() < end:
+        start = _read_number(found[-1]) + 1
     return start
 
 
-def _page(receiver: ServiceBusReceiver, start: int) -> list[ServiceBusReceivedMessage]:
+def _peek_page(receiver: ServiceBusReceiver, start: int) -> list[ServiceBusReceivedMessage]:
     return receiver.peek_messages(
         max_message_count=PAGE, sequence_number=start, timeout=CALL_SECONDS
     )
@@ -211,9 +218,9 @@ def _page(receiver: ServiceBusReceiver, start: int) -> list[ServiceBusReceivedMe
 def _peek(
     receiver: ServiceBusReceiver, correlation_id: str, start: int
 ) -> tuple[dict[str, Any] | None, int]:
-    """Our reply, if it is there, without taking it; and where to look from next time."""
-    for message in _page(receiver, start):
-        start = _number(message) + 1
+    """Look for the reply without taking it; return it, and where to look next."""
+    for message in _peek_page(receiver, start):
+        start = _read_number(message) + 1
         if message.correlation_id == correlation_id:
             return _read(message), start
     return None, start
@@ -222,8 +229,11 @@ def _peek(
 def _take(
     receiver: ServiceBusReceiver, correlation_id: str, *, rounds: int
 ) -> dict[str, Any] | None:
-    """Complete our reply. Others' are held until it is found, so each is delivered but once more,
-    and then given back. None: somebody else took it, or it is too far behind."""
+    """Complete the reply; return None if another reader took it or it is too far behind.
+
+    Other replies are locked until it is found and then given back, so each is delivered only once
+    more.
+    """
     others, mine = [], None
     for _ in range(rounds):
         found = receiver.receive_messages(max_message_count=PAGE, max_wait_time=1)
@@ -240,7 +250,7 @@ def _take(
     return mine
 
 
-def _number(message: ServiceBusReceivedMessage) -> int:
+def _read_number(message: ServiceBusReceivedMessage) -> int:
     return message.sequence_number or 0
 
 
@@ -250,6 +260,6 @@ def _read(message: ServiceBusReceivedMessage) -> dict[str, Any]:
     return reply if isinstance(reply, dict) else {}
 
 
-def _away(error: Exception) -> AosUnreachable:
+def _explain_away(error: Exception) -> AosUnreachable:
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return AosUnreachable(f"Service Bus does not answer: {first}; start AOS with `make run`")

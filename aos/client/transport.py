@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aos.client.address import Address
-from aos.client.errors import AosClientError, AosUnreachable, not_running
+from aos.client.errors import AosClientError, AosUnreachable, explain_not_running
 
 CALL_SECONDS = 30.0
 RETRY_SECONDS = 30.0
@@ -34,7 +34,7 @@ AWAY_STATUS = frozenset({408, 429, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: `path` begins with `/api`. `repeatable`: AOS may get it twice."""
+    """One request. `path` begins with `/api`. `repeatable` means that AOS may get it twice."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: status, headers (names in lower case), and the JSON object."""
+    """The answer: status, headers (names in lower case), and the JSON object."""
 
     status: int
     headers: Mapping[str, str]
@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Away:
-    """A try that failed for the time being; `reached`: AOS may have acted on it."""
+    """An attempt that failed for now. `reached`: AOS may have acted on it."""
 
     error: AosClientError
     reached: bool
@@ -64,14 +64,14 @@ class _Away:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the key to whoever it names."""
+    """Refuses redirects, because a redirect would send the key to another host."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
 
 
 class Transport:
-    """Calls of one AOS. May be used by several threads."""
+    """Sends calls to one AOS. Several threads may use it."""
 
     def __init__(
         self,
@@ -85,14 +85,15 @@ class Transport:
         self._sleep = sleep
         self._answered = False
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
-        if _is_loopback(address.url):  # this machine is never behind a proxy
+        if _is_loopback(address.url):  # a loopback address is never behind a proxy
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
     def send(self, call: Call) -> Answer:
-        """The answer, if its status is one of `call.accept`.
+        """Send the call; return the answer if its status is one of `call.accept`.
 
-        Raises AosClientError with the wire's error, AosUnreachable when none came in time.
+        Raises AosClientError with the error object of the answer, and AosUnreachable if no answer
+        came in time.
         """
         end, wait = time.monotonic() + self._retry_seconds, FIRST_WAIT_SECONDS
         while True:
@@ -100,12 +101,12 @@ class Transport:
             if isinstance(found, Answer):
                 return found
             pause = found.retry_after or wait * (0.5 + random.random() / 2)
-            if not self._may_repeat(call, found) or time.monotonic() + pause > end:
+            if not self._can_repeat(call, found) or time.monotonic() + pause > end:
                 raise found.error
             self._sleep(pause)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
-    def _may_repeat(self, call: Call, found: _Away) -> bool:
+    def _can_repeat(self, call: Call, found: _Away) -> bool:
         return call.repeatable if found.reached else self._answered
 
     def _try(self, call: Call) -> Answer | _Away:
@@ -122,44 +123,44 @@ class Transport:
             with error:
                 return self._read(call, error.code, error)
         except (OSError, http.client.HTTPException) as error:
-            return self._unanswered(error)
+            return self._handle_no_answer(error)
 
-    def _unanswered(self, error: Exception) -> _Away:
+    def _handle_no_answer(self, error: Exception) -> _Away:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         refused = isinstance(reason, ConnectionRefusedError)
         text = "connection refused" if refused else str(reason) or type(reason).__name__
         reached = not refused and not isinstance(reason, socket.gaierror)
-        return _Away(not_running(self.address.url, text), reached=reached)
+        return _Away(explain_not_running(self.address.url, text), reached=reached)
 
     def _read(self, call: Call, status: int, response: Any) -> Answer | _Away:
         text = response.read(MAX_ANSWER_BYTES + 1)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        body = _object(text) if len(text) <= MAX_ANSWER_BYTES else None
+        body = _parse_object(text) if len(text) <= MAX_ANSWER_BYTES else None
         if body is not None and status in call.accept:
             self._answered = True
             return Answer(status=status, headers=headers, body=body)
         error = body.get("error") if body else None
         if not isinstance(error, dict):
-            return self._stranger(status, headers)
+            return self._handle_foreign_answer(status, headers)
         self._answered = True
         refusal = AosClientError(error, status=status)
         if refusal.retryable and status in AWAY_STATUS:
-            return _Away(refusal, reached=False, retry_after=_retry_after(headers))
+            return _Away(refusal, reached=False, retry_after=_read_retry_after(headers))
         raise refusal
 
-    def _stranger(self, status: int, headers: Mapping[str, str]) -> _Away:
-        """Not an answer of AOS's own: its host or a proxy, before or instead of it."""
+    def _handle_foreign_answer(self, status: int, headers: Mapping[str, str]) -> _Away:
+        """Return an error for an answer that is not from AOS but from its host or a proxy."""
         if status == 401:
-            message = "a key is needed, or this one is not known: --key or AOS_KEY"
+            message = "a key is missing or unknown: set --key or AOS_KEY"
             raise AosClientError({"code": "unauthorized", "message": message}, status=status)
-        message = f"{self.address.url} answered {status}, but not as AOS does"
+        message = f"{self.address.url} answered {status}, but the answer is not from AOS"
         error = AosUnreachable(message, status=status)
         if status not in AWAY_STATUS:
             raise error
-        return _Away(error, reached=True, retry_after=_retry_after(headers))
+        return _Away(error, reached=True, retry_after=_read_retry_after(headers))
 
 
-def _object(text: bytes) -> dict[str, Any] | None:
+def _parse_object(text: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except ValueError:
@@ -167,7 +168,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def _read_retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else None
 

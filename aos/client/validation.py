@@ -1,4 +1,4 @@
-"""What does `aos validate` say about card files?"""
+"""Checks card files for `aos validate` and prints the reports. Entry point: `check_files`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ _OF_CARDS = re.compile(
 
 
 def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[FileReport]:
-    """A report on every card file. ConfigurationError: nothing to check, or not readable."""
-    policy = card_policy(environ)
+    """Return a report on every card file.
+
+    Raises ConfigurationError if there is nothing to check or a file is not readable.
+    """
+    policy = read_card_policy(environ)
     reports: list[FileReport] = []
     for path in paths:
         try:
@@ -29,13 +32,13 @@ def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[Fi
             reason = error.strerror or type(error).__name__
             raise ConfigurationError(f"{str(path)!r} cannot be read: {reason}") from error
         if not found:
-            raise ConfigurationError(f"no .json file under {str(path)!r}")
+            raise ConfigurationError(f"there is no .json file in {str(path)!r}")
         reports += found
     return reports
 
 
-def card_policy(environ: Mapping[str, str]) -> CardPolicy:
-    """What these settings allow cards to say, as main would read them. ConfigurationError."""
+def read_card_policy(environ: Mapping[str, str]) -> CardPolicy:
+    """Read what these settings allow cards to contain, as main does. Raises ConfigurationError."""
     of_cards = {name: value for name, value in environ.items() if _OF_CARDS.match(name)}
     settings = Settings.read(of_cards | {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
     bounds = settings.bounds
@@ -54,8 +57,8 @@ def card_policy(environ: Mapping[str, str]) -> CardPolicy:
     )
 
 
-def reports_as_json(reports: Sequence[FileReport]) -> str:
-    """A list with the path and the status of each file."""
+def write_json_reports(reports: Sequence[FileReport]) -> str:
+    """Write a JSON list with the path and the status of each file."""
     rows: list[dict[str, Any]] = [
         {"file": str(report.path), report.kind.id_field: report.card_id, **report.status}
         for report in reports
@@ -63,8 +66,8 @@ def reports_as_json(reports: Sequence[FileReport]) -> str:
     return write_json(rows, indent=2, ensure_ascii=False)
 
 
-def reports_as_text(reports: Sequence[FileReport]) -> str:
-    """For people: a line a file, and below it a line for each problem."""
+def write_text_reports(reports: Sequence[FileReport]) -> str:
+    """Write one line for each file, followed by a line for each problem."""
     lines: list[str] = []
     for report in reports:
         lines.append(f"{report.path}: {report.status['state']}")

@@ -1,1 +1,2 @@
-"""Trigger in, service, trigger out: errors become statuses and settlements here, once."""
+"""Passes triggers to the services and turns results and errors into answers. Entry points:
+`routes`, `http`, `bus`, `timers`."""

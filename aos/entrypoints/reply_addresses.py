@@ -1,6 +1,6 @@
-"""Where may replies go?
+"""Checks that a reply may be sent to the named entity. Entry point: `ReplyEntities`.
 
-Only to entities of the operator's list (`AOS_REPLY_TO`), and always to the default queue.
+The operator lists the allowed entities in `AOS_REPLY_TO`; the default queue is always allowed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class ReplyEntities:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of them, by name."""
+        """All names, ordered."""
         return tuple(sorted(self._names.values()))
 
-    def allowed(self, name: str) -> str:
-        """The entity as the operator spells it; raises Refused `invalid_request`."""
+    def require_allowed(self, name: str) -> str:
+        """Return the entity in the operator's spelling. Raises Refused `invalid_request`."""
         found = self._names.get(name.lower())
         if found is None:
             raise Refused(

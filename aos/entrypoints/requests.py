@@ -1,8 +1,9 @@
-"""What may a request for a run say, over HTTP and on the queue?
+"""Validates the bodies of requests, over HTTP and on the queue. Entry points: `validate`,
+`read_object`.
 
-The pydantic models of the bodies, and how what is wrong with one reads to its sender: one line
-that names the field and says what to write. Unknown fields are passed over, as in every envelope.
-Import this module only where a body is read: pydantic takes its time to load.
+It holds the pydantic models of the bodies and writes an error for the sender: one line with the
+field and what to write. Unknown fields are ignored, as in every envelope. Import this module only
+where a body is read, because pydantic loads slowly.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ WaitSeconds = Annotated[float, Field(ge=0, le=230)]
 M = TypeVar("M", bound=BaseModel)
 
 
-def _no_boolean(value: Any) -> Any:
-    """Python takes True for 1; JSON does not."""
+def _reject_boolean(value: Any) -> Any:
+    """Reject booleans: Python treats True as 1, JSON does not."""
     if isinstance(value, bool):
         raise PydanticCustomError("version", "not a version")
     return value
 
 
-Version = Annotated[Literal[1], BeforeValidator(_no_boolean)]
+Version = Annotated[Literal[1], BeforeValidator(_reject_boolean)]
 
 
 class _Body(BaseModel):
@@ -52,7 +53,7 @@ class _Body(BaseModel):
 
 
 class TextPart(_Body):
-    """A part of a message: text."""
+    """A text part of a message."""
 
     type: Literal["text"]
     text: Text
@@ -62,7 +63,7 @@ Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 
 
 class _Asking(_Body):
-    """What both doors take."""
+    """The fields of a request for a run, over HTTP and on the queue."""
 
     version: Version = 1
     message: Text | Parts
@@ -73,7 +74,7 @@ class _Asking(_Body):
 class RunBody(_Asking):
     """The body of `POST /api/agents/{agent_id}/run`.
 
-    `sessionId` and `waitForResponse` are the form of Microsoft Agent Framework's hosting.
+    `sessionId` and `waitForResponse` are the names that Microsoft Agent Framework's hosting uses.
     """
 
     model_config = ConfigDict(title="Run")
@@ -134,13 +135,13 @@ class RollbackBody(_Body):
 
 
 def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
-    """The JSON object that a body holds; raises Refused `invalid_request`."""
+    """Parse the JSON object in a body. Raises Refused `invalid_request`."""
     try:
         value = parse_json(body, max_bytes=max_bytes, allow_control_characters=True)
     except JsonTextError as error:
         where = "" if error.path == "$" else f"{error.path}: "
         raise Refused(
-            "invalid_request", f"the body is not usable: {where}{error.message}; {error.hint}"
+            "invalid_request", f"the body cannot be read: {where}{error.message}; {error.hint}"
         ) from error
     if not isinstance(value, dict):
         raise Refused(
@@ -151,36 +152,40 @@ def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
 
 
 async def take_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
-    """The same as `read_object`; a large body is read beside the event loop, which serves on."""
+    """Do the same as `read_object`; parse a large body in a thread, so that the event loop can go
+    on."""
     if len(body) <= LARGEST_READ_AT_ONCE:
         return read_object(body, max_bytes=max_bytes)
     return await asyncio.to_thread(read_object, body, max_bytes=max_bytes)
 
 
 def validate(model: type[M], raw: dict[str, Any]) -> M:
-    """The body as a value; raises Refused `invalid_request` naming the first field in error."""
+    """Validate the body. Raises Refused `invalid_request` with the first invalid field."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        problems = [_problem(item, raw) for item in _relevant(error.errors(include_url=False), raw)]
+        problems = [
+            _describe_problem(item, raw)
+            for item in _find_relevant(error.errors(include_url=False), raw)
+        ]
         path, text = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise Refused("invalid_request", f"{path} {text}{more}", field=path) from error
 
 
-def message_text(message: str | list[TextPart]) -> str:
-    """The text for the model: the parts' texts, a blank line between them."""
+def join_text(message: str | list[TextPart]) -> str:
+    """Return the text for the model: the texts of the parts, separated by blank lines."""
     return message if isinstance(message, str) else "\n\n".join(part.text for part in message)
 
 
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
-    """Bound what is kept and sent for every run; raises Refused `too_large`."""
+    """Limit what is stored and sent for every run. Raises Refused `too_large`."""
     described = len(write_json(metadata, ensure_ascii=False).encode())
     if described > MAX_METADATA_BYTES:
         raise Refused(
             "too_large",
             f"metadata has {described:,} bytes as JSON, the limit is {MAX_METADATA_BYTES:,};"
-            " keep large things elsewhere and send their address",
+            " store large data elsewhere and send its URL",
         )
     size = len(message.encode())
     if size > max_bytes:
@@ -190,23 +195,24 @@ def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> No
         )
 
 
-def _relevant(errors: list[ErrorDetails], raw: dict[str, Any]) -> list[ErrorDetails]:
-    """Of a message that is neither text nor parts, only what its writer seems to have meant."""
+def _find_relevant(errors: list[ErrorDetails], raw: dict[str, Any]) -> list[ErrorDetails]:
+    """For a message that is neither text nor parts, return only the errors of the form that the
+    sender probably meant."""
     is_list = isinstance(raw.get("message"), list)
     unwanted = "constrained-str" if is_list else "list"
-    kept = [e for e in errors if not (e["loc"][:1] == ("message",) and _arm(e, unwanted))]
+    kept = [e for e in errors if not (e["loc"][:1] == ("message",) and _is_branch(e, unwanted))]
     return kept or errors
 
 
-def _arm(error: ErrorDetails, name: str) -> bool:
+def _is_branch(error: ErrorDetails, name: str) -> bool:
     return len(error["loc"]) > 1 and str(error["loc"][1]).startswith(name)
 
 
 _UNION_ARMS = ("constrained-str", "list[", "constrained-int", "constrained-float", "int", "float")
 
 
-def _problem(error: ErrorDetails, raw: dict[str, Any]) -> tuple[str, str]:
-    """The field's path and what to write."""
+def _describe_problem(error: ErrorDetails, raw: dict[str, Any]) -> tuple[str, str]:
+    """Return the field's path and what to write."""
     parts = [p for p in error["loc"] if not (isinstance(p, str) and p.startswith(_UNION_ARMS))]
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
     field = next((str(p) for p in reversed(parts) if isinstance(p, str)), "")

@@ -1,7 +1,8 @@
-"""Which HTTP routes are there, and who may call each?
+"""Lists the HTTP routes and who may call each. Entry points: `MAIN_ROUTES`, `REALM_ROUTES`,
+`MCP_ROUTES`.
 
-One table. The decorators of the three `function_app.py`, the OpenAPI document and the trigger
-table of docs/ARCHITECTURE.md are held against it by tests. Paths are without the prefix `api`.
+Tests compare this table with the decorators of the three `function_app.py`, the OpenAPI document
+and the trigger table of docs/ARCHITECTURE.md. Paths are without the prefix `api`.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Access: TypeAlias = Literal["anyone", "caller", "admin"]
-"""`anyone` needs no key; `caller` needs one; `admin` needs an admin's."""
+"""`anyone` needs no key; `caller` needs a key; `admin` needs an admin's key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One HTTP function. `name` is the function's name, `answers` its good statuses with the
-    name of the shape that each has; `errors` are its other statuses beyond those of every route."""
+    """One HTTP function.
+
+    `name` is the function's name. `answers` maps its success statuses to the name of the shape of
+    each. `errors` are its other statuses beyond those of every route.
+    """
 
     name: str
     method: Literal["GET", "POST", "PUT", "ANY"]
@@ -33,16 +37,17 @@ class Route:
     answer_headers: tuple[str, ...] = ()
     documented: bool = True
     traced: bool = True
-    """False for what probes ask all day: a span of each would be most of the telemetry."""
+    """False for routes that probes call all day, because their spans would be most of the
+    telemetry."""
 
     @property
     def title(self) -> str:
-        """As in traces and logs: `GET /api/runs/{run_id}`."""
+        """The name in traces and logs: `GET /api/runs/{run_id}`."""
         return f"{self.method} /api/{self.path}"
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The names in the path's braces."""
+        """The names in braces in the path."""
         return tuple(re.findall(r"\{(\w+)\}", self.path))
 
 
@@ -53,7 +58,7 @@ _RUNS = (
         name="run_agent",
         method="POST",
         path="agents/{agent_id}/run",
-        summary="Ask an agent; wait for the run's end, or follow its Location",
+        summary="Ask an agent; wait for the end of the run, or poll its Location",
         tag="runs",
         answers={200: "Run", 202: "Run"},
         errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
@@ -75,7 +80,7 @@ _RUNS = (
         name="get_run",
         method="GET",
         path="runs/{run_id}",
-        summary="One run as it stands",
+        summary="One run in its current state",
         tag="runs",
         answers={200: "Run"},
         errors=(404, 503),
@@ -84,7 +89,7 @@ _RUNS = (
         name="cancel_run",
         method="POST",
         path="runs/{run_id}/cancel",
-        summary="Ask for a run's cancellation; an ended run stays as it is",
+        summary="Request a run's cancellation; an ended run does not change",
         tag="runs",
         answers={202: "Run"},
         errors=(404, 411, 413, 415, 503),
@@ -160,7 +165,7 @@ _TOOLS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cards:
-    """What the routes of agents and of MCP servers do not share."""
+    """What differs between the routes of agents and of MCP servers."""
 
     folder: str
     one: str
@@ -170,7 +175,7 @@ class _Cards:
     id_field: str
 
 
-def _card_routes(cards: _Cards) -> tuple[Route, ...]:
+def _make_card_routes(cards: _Cards) -> tuple[Route, ...]:
     path = f"{cards.folder}/{{{cards.id_field}}}"
     return (
         Route(
@@ -187,7 +192,7 @@ def _card_routes(cards: _Cards) -> tuple[Route, ...]:
             name=f"get_{cards.one}",
             method="GET",
             path=path,
-            summary=f"One {cards.noun}: its card, its status, and what serves",
+            summary=f"One {cards.noun}: its card, its status, and the version that serves",
             tag=cards.folder,
             answers={200: "CardView"},
             errors=(404, 503),
@@ -211,7 +216,7 @@ def _card_routes(cards: _Cards) -> tuple[Route, ...]:
             name=f"list_{cards.one}_versions",
             method="GET",
             path=f"{path}/versions",
-            summary=f"The cards that served as this {cards.noun}, newest first",
+            summary=f"The versions that served as this {cards.noun}, newest first",
             tag=cards.folder,
             access="admin",
             answers={200: "VersionPage"},
@@ -233,7 +238,7 @@ def _card_routes(cards: _Cards) -> tuple[Route, ...]:
     )
 
 
-_AGENTS = _card_routes(
+_AGENTS = _make_card_routes(
     _Cards(
         folder="agents",
         one="agent",
@@ -243,7 +248,7 @@ _AGENTS = _card_routes(
         id_field="agent_id",
     )
 )
-_SERVERS = _card_routes(
+_SERVERS = _make_card_routes(
     _Cards(
         folder="mcp-servers",
         one="mcp_server",
@@ -258,7 +263,7 @@ HEALTH = Route(
     name="health",
     method="GET",
     path="health",
-    summary="Whether what this app depends on answers; at most 5 s old",
+    summary="Whether the app's dependencies answer; at most 5 s old",
     tag="operations",
     access="anyone",
     answers={200: "Health", 503: "Health"},
@@ -268,7 +273,7 @@ STATUS = Route(
     name="status",
     method="GET",
     path="status",
-    summary="Version and environment; asks no dependency",
+    summary="Version and environment; calls no dependency",
     tag="operations",
     access="anyone",
     answers={200: "Status"},
@@ -299,7 +304,7 @@ _REST = (
         name="z_not_found",
         method="ANY",
         path="{*path}",
-        summary="What no other route takes",
+        summary="All requests that no other route serves",
         tag="operations",
         answers={},
         errors=(404,),
@@ -319,7 +324,7 @@ MCP_DOOR = Route(
     name="mcp_door",
     method="ANY",
     path="mcp/{server_id}",
-    summary="An exposed MCP server, Streamable HTTP without sessions: POST alone",
+    summary="An exposed MCP server, Streamable HTTP without sessions: POST only",
     tag="mcp-servers",
     answers={200: "Object", 202: "Object"},
     errors=(400, 404, 405, 411, 413, 415, 503),

@@ -1,7 +1,7 @@
-"""Runs what is due by the clock. Entry points: `Ticker.tick`, `schedule_every`.
+"""Runs the work of timers. Entry points: `Ticker.tick`, `schedule_every`.
 
-A tick that finds the one before still at work does nothing, and one that finds storage away says
-so and leaves it to the next: ticks do not pile up.
+A tick does nothing while the one before is still running, and a tick that cannot reach storage logs
+that and leaves the work to the next. So ticks do not pile up.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import azure.functions as func
 
 from aos.errors import TransientError
 
-if TYPE_CHECKING:  # the schedules are wanted before anything else is
+if TYPE_CHECKING:  # the schedules are needed before anything else is imported
     from aos.ports.telemetry import Telemetry
 
 TICK_SECONDS = 240.0
 
 
 def schedule_every(seconds: int) -> str:
-    """The NCRONTAB expression (UTC) of one of `aos.timer_settings.PERIODS`."""
+    """Return the NCRONTAB expression (UTC) of one of `aos.timer_settings.PERIODS`."""
     if seconds < 60:
         return f"*/{seconds} * * * * *"
     if seconds < 3600:
@@ -48,7 +48,8 @@ class Ticker:
         self._busy = False
 
     async def tick(self, timer: func.TimerRequest) -> None:
-        """Do what is due. Raises what is a bug, so that the host counts it as a failure."""
+        """Do the work that is due. Raises unexpected errors, so that the host counts the tick as
+        failed."""
         if self._busy:
             self._telemetry.log("tick_skipped", level="debug", timer=self._name)
             return
@@ -58,7 +59,7 @@ class Ticker:
             async with asyncio.timeout(TICK_SECONDS):
                 await self._work()
         except (TransientError, TimeoutError) as error:
-            reason = str(error) or f"not done within {TICK_SECONDS:g} s"
+            reason = str(error) or f"the tick did not end within {TICK_SECONDS:g} s"
             self._telemetry.log("tick_failed", level="warning", timer=self._name, reason=reason)
         except Exception as error:
             self._telemetry.log(

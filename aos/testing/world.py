@@ -264,7 +264,7 @@ class MemoryWorld:
         lock = kept.lock
         assert lock is not None
         try:
-            await self._moving_clock(handle(make_trigger_message(kept.received())))
+            await self._moving_clock(handle(make_trigger_message(kept.build_received())))
         except (SessionLost, TransientError):
             self.broker.abandon(kept, lock)
         else:

@@ -184,7 +184,7 @@ class TurnsSuite:
             replace(
                 _message(request, 1, "assistant", ""),
                 tool_calls=tuple(
-                    MessageCall(tool_call_id=c.tool_call_id, name=c.name, arguments=c.written)
+                    MessageCall(tool_call_id=c.tool_call_id, name=c.name, arguments=c.tell_watchers)
                     for c in calls
                 ),
             ),

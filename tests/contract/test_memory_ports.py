@@ -88,7 +88,7 @@ class _Probe:
         kept = self._broker.receive(entity)
         if kept is None:
             return None
-        got = kept.received()
+        got = kept.build_received()
         assert kept.lock is not None
         self._broker.complete(kept, kept.lock)
         return got
@@ -100,7 +100,7 @@ class _Probe:
         kept = self._broker.receive_in(session)
         assert kept is not None
         assert kept.lock is not None
-        got = kept.received()
+        got = kept.build_received()
         self._broker.complete(kept, kept.lock)
         self._broker.release(session)
         return got

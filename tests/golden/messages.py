@@ -10,10 +10,10 @@ from typing import Any
 
 from aos.adapters.bus.messages import (
     BusMessage,
-    command_message,
-    event_message,
-    postponed_message,
-    reply_message,
+    build_command_message,
+    build_event_message,
+    build_postponed_message,
+    build_reply_message,
 )
 from aos.adapters.memory import (
     ManualClock,
@@ -70,19 +70,19 @@ class RecordingBus:
 
     async def send(self, outgoing: Outgoing) -> None:
         """Keep a command."""
-        self.sent.append(as_recorded(command_message(outgoing)))
+        self.sent.append(as_recorded(build_command_message(outgoing)))
 
     async def reply(self, reply: Reply) -> None:
         """Keep a reply."""
-        self.sent.append(as_recorded(reply_message(reply)))
+        self.sent.append(as_recorded(build_reply_message(reply)))
 
     async def publish(self, event: Event) -> None:
         """Keep an event."""
-        self.sent.append(as_recorded(event_message(event)))
+        self.sent.append(as_recorded(build_event_message(event)))
 
     async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
         """Keep a postponed copy."""
-        self.sent.append(as_recorded(postponed_message(message, at=at, attempt=attempt)))
+        self.sent.append(as_recorded(build_postponed_message(message, at=at, attempt=attempt)))
 
     async def whole_body(self, message: ReceivedMessage) -> bytes:
         """The body."""
@@ -105,7 +105,7 @@ def _outgoing(name: str, which: str) -> Outgoing:
 
 
 async def _write_command(outgoing: Outgoing) -> Any:
-    return as_recorded(command_message(outgoing))
+    return as_recorded(build_command_message(outgoing))
 
 
 async def _read_command(recorded: Any) -> Outgoing:
@@ -155,7 +155,7 @@ async def _write_refusal(given: tuple[ReceivedMessage, dict[str, Any]]) -> Any:
 
 
 async def _write_postponed(message: ReceivedMessage) -> Any:
-    return as_recorded(postponed_message(message, at=AT, attempt=2))
+    return as_recorded(build_postponed_message(message, at=AT, attempt=2))
 
 
 _MINIMAL_RECEIVED = ReceivedMessage(

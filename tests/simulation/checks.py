@@ -65,7 +65,7 @@ class Checks:
         """Whether the row stands for a delegation that was turned down."""
         return self._world.tables.requests[run_id].request.refusal is not None
 
-    def written(self, operation: str, key: str) -> None:
+    def tell_watchers(self, operation: str, key: str) -> None:
         """A row was written."""
         tables = self._world.tables
         match operation:
@@ -100,7 +100,7 @@ class Checks:
         if kept.session_id is not None and kept.deliveries >= GIVE_UP_AT_DELIVERY:
             self.worn_out.add(kept.session_id)
         if kept.entity == REQUESTS_QUEUE:
-            self.asked_again[self._world.run_id_of(kept)] = self._world.loop.seconds
+            self.asked_again[self._world.parse_run_id(kept)] = self._world.loop.seconds
 
     def cancel_accepted(self, run_id: str, *, since: float) -> None:
         """A caller was told that the cancellation is under way: then it must be."""
@@ -254,11 +254,12 @@ class Checks:
             self.fail(f"{run_id} was answered again though its reply was recorded long ago")
 
     def _request_completed(self, kept: Kept) -> None:
-        run_id = self._world.run_id_of(kept)
-        key = kept.received().key
+        run_id = self._world.parse_run_id(kept)
+        key = kept.build_received().key
         answered = run_id in self._world.tables.requests or key in self.refused
         if not answered and not any(
-            other.received().key == key for other in self._world.broker.messages(REQUESTS_QUEUE)
+            other.build_received().key == key
+            for other in self._world.broker.messages(REQUESTS_QUEUE)
         ):
             self.fail(f"queue request {key} was completed, but neither admitted nor refused")
 

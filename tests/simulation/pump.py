@@ -123,7 +123,7 @@ class Pump:
     async def _one(self, app: App, kept: Kept) -> None:
         """Handle and settle one message."""
         world, lock = self._world, lock_of(kept)
-        message = kept.received()
+        message = kept.build_received()
         world.checks.taken(kept)
         app.note(f"takes {message.delivery_count}", f"{kept.message_id} #{kept.sequence_number}")
         how = await self._handle(app, message)

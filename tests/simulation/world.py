@@ -93,7 +93,7 @@ class World:
         self._clients: set[asyncio.Task[None]] = set()
         self._calm = False
         self.clients = Clients(self)
-        self.tables.watchers += [self.checks.written, self._written]
+        self.tables.watchers += [self.checks.tell_watchers, self._written]
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
             self._start(MainApp, f"main{number}")
@@ -149,9 +149,9 @@ class World:
         if not (isinstance(error, RuntimeError) and "planned" in str(error)):
             self.checks.fail(f"a handler raised {error!r}")
 
-    def run_id_of(self, kept: Kept) -> str:
+    def parse_run_id(self, kept: Kept) -> str:
         """The run that a request message asks for."""
-        message = kept.received()
+        message = kept.build_received()
         owner = message.properties.get("aos_owner") or f"queue:{REQUESTS_QUEUE}"
         return run_id_for(scope=f"queue:{REQUESTS_QUEUE}:{owner}", key=message.key)
 

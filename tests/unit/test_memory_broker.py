@@ -43,7 +43,7 @@ def ids(broker: MemoryBroker, entity: str) -> list[str | None]:
 def test_a_locked_message_is_given_to_nobody_else(broker: MemoryBroker) -> None:
     broker.send(PLAIN, b"1", message_id="a")
     kept, lock = take(broker)
-    assert kept.received().delivery_count == 1
+    assert kept.build_received().delivery_count == 1
     assert broker.receive(PLAIN) is None
     broker.complete(kept, lock)
     assert ids(broker, PLAIN) == []
@@ -53,7 +53,7 @@ def test_an_abandoned_message_comes_again_at_once_and_counts(broker: MemoryBroke
     broker.send(PLAIN, b"1", message_id="a")
     broker.abandon(*take(broker))
     kept, _ = take(broker)
-    assert (kept.message_id, kept.received().delivery_count) == ("a", 2)
+    assert (kept.message_id, kept.build_received().delivery_count) == ("a", 2)
 
 
 def test_an_expired_lock_gives_the_message_back_and_cannot_settle(
@@ -65,7 +65,7 @@ def test_an_expired_lock_gives_the_message_back_and_cannot_settle(
     with pytest.raises(TransientError, match="lock"):
         broker.complete(kept, lock)
     again, new = take(broker)
-    assert again.received().delivery_count == 2
+    assert again.build_received().delivery_count == 2
     with pytest.raises(TransientError, match="lock"):
         broker.abandon(kept, lock)
     broker.complete(again, new)
@@ -197,5 +197,7 @@ def test_a_lost_session_is_anothers_and_its_old_holder_can_do_nothing(
 
 
 def test_an_entity_that_does_not_exist_is_named_with_those_that_do(broker: MemoryBroker) -> None:
-    with pytest.raises(ValueError, match=r"no entity 'aos-mian'; there are .*aos-main"):
+    with pytest.raises(
+        ValueError, match=r"the entity 'aos-mian' does not exist; known: .*aos-main"
+    ):
         broker.send("aos-mian", b"1", message_id="a")

@@ -1,1 +1,1 @@
-"""Service Bus behind the port `Bus`. Entry point: `service_bus.AzureBus`."""
+"""Sends and receives through Azure Service Bus. Entry point: `service_bus.AzureBus`."""

@@ -1,8 +1,9 @@
-"""How does a command travel that is larger than a bus message may be?
+"""Stores the bodies of commands that are too large for a bus message. Entry point: `LargeBodies`.
 
-Its body goes to `aos-data/payloads/<conversation_id>/<sha256>` first, and the message carries that
-name in the property `aos_payload`. The receiver reads it there. Written again, nothing changes; it
-goes with the conversation's other payloads.
+The body is written to `aos-data/payloads/<conversation_id>/<sha256>` before the message is sent.
+The message carries the blob's name in the property `aos_payload`, and the receiver reads the body
+from there. A repeated write changes nothing. The blob is deleted with the conversation's other
+payloads.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.bus import ReceivedMessage
 
 LARGEST_BODY_BYTES = 200 * 1024
-"""Service Bus (Standard) takes 256 KiB, headers and properties included."""
+"""Service Bus (Standard) accepts 256 KiB, including headers and properties."""
 PROPERTY = "aos_payload"
 
 
 class LargeBodies:
-    """Keeps and finds the bodies that are too large for the bus."""
+    """Writes and reads the bodies that are too large for the bus."""
 
     def __init__(self, payloads: BlobStore) -> None:
         self._payloads = payloads
 
-    async def sent(self, message: BusMessage, *, conversation_id: str) -> BusMessage:
-        """The message to send: itself, or one without a body that names it.
+    async def store_large(self, message: BusMessage, *, conversation_id: str) -> BusMessage:
+        """Return the message unchanged, or without its body after storing it as a blob.
 
-        Raises TransientError when the body could not be stored.
+        Raises TransientError if the body could not be stored.
         """
         if len(message.body) <= LARGEST_BODY_BYTES:
             return message
@@ -38,11 +39,11 @@ class LargeBodies:
         try:
             await self._payloads.write(name, message.body)
         except OutcomeUnknown as error:
-            raise TransientError(f"a large command was not stored: {error}") from error
+            raise TransientError(f"the body of a large command was not stored: {error}") from error
         return replace(message, body=b"{}", properties={**message.properties, PROPERTY: name})
 
-    async def received(self, message: ReceivedMessage) -> bytes:
-        """The whole body. Raises TransientError when it cannot be read now."""
+    async def read_body(self, message: ReceivedMessage) -> bytes:
+        """Return the whole body. Raises TransientError if it cannot be read now."""
         name = message.properties.get(PROPERTY)
         if not isinstance(name, str) or not name.startswith(FOLDER):
             return message.body

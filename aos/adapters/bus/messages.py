@@ -1,9 +1,9 @@
-"""What does each thing that we send look like as a Service Bus message?
+"""Turns commands, replies and events into Service Bus messages. Entry points: `BusMessage`,
+`build_command_message`.
 
-Pure: values of the domain in, `BusMessage` out;
-`aos.adapters.bus.service_bus` hands them to the SDK.
-Bodies are JSON in UTF-8. The trace context travels as `traceparent` (W3C) and as `Diagnostic-Id`
-(what Azure's own tools read).
+The functions are pure; `aos.adapters.bus.service_bus` passes the result to the SDK. Bodies are JSON
+in UTF-8. The trace context travels as `traceparent` (W3C) and as `Diagnostic-Id`, which Azure's own
+tools read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLOUD_EVENT_TYPE = "application/cloudevents+json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusMessage:
-    """A message for the queue or topic `entity`, in the words of Service Bus."""
+    """A message for the queue or topic `entity`, with the properties of Service Bus."""
 
     entity: str
     body: bytes
@@ -57,23 +57,25 @@ class BusMessage:
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
-def command_message(outgoing: Outgoing) -> BusMessage:
-    """A command to one of our queues; message_id = its command_id."""
+def build_command_message(outgoing: Outgoing) -> BusMessage:
+    """Build the message of a command to one of AOS's queues. Its `message_id` is the
+    `command_id`."""
     command = outgoing.command
-    agent_id, traceparent = agent_and_trace(command)
+    agent_id, traceparent = read_agent_and_trace(command)
     return BusMessage(
         entity=outgoing.queue,
-        body=_json(encode(command)),
+        body=_write_body(encode(command)),
         message_id=command.command_id,
         subject=command.type,
         session_id=outgoing.session_id,
         scheduled_at=outgoing.scheduled_at,
-        properties=_present(run_id=command.run_id, agent_id=agent_id) | _trace(traceparent),
+        properties=_drop_none(run_id=command.run_id, agent_id=agent_id)
+        | _trace_properties(traceparent),
     )
 
 
-def agent_and_trace(command: Command) -> tuple[str | None, str | None]:
-    """The agent that a command is about, and the traceparent that its message carries."""
+def read_agent_and_trace(command: Command) -> tuple[str | None, str | None]:
+    """Return the agent that a command is about, and the command's traceparent."""
     match command:
         case StartRun() | CancelRun():
             return command.request.agent_id, command.request.traceparent
@@ -89,22 +91,25 @@ def agent_and_trace(command: Command) -> tuple[str | None, str | None]:
             assert_never(command)
 
 
-def reply_message(reply: Reply) -> BusMessage:
-    """A reply to the outside."""
+def build_reply_message(reply: Reply) -> BusMessage:
+    """Build the message of a reply."""
     kind = reply.body.get("type")
     return BusMessage(
         entity=reply.entity,
-        body=_json(reply.body),
+        body=_write_body(reply.body),
         message_id=reply.message_id,
         subject=kind if isinstance(kind, str) else None,
         correlation_id=reply.correlation_id,
         session_id=reply.session_id,
-        properties=_trace(reply.traceparent),
+        properties=_trace_properties(reply.traceparent),
     )
 
 
-def event_message(event: Event) -> BusMessage:
-    """A CloudEvent in structured mode; `aos_app` tells our own wake subscription to leave it."""
+def build_event_message(event: Event) -> BusMessage:
+    """Build the message of a CloudEvent in structured mode.
+
+    The property `aos_app` tells AOS's own wake subscription to ignore it.
+    """
     cloud_event = {
         "specversion": "1.0",
         "id": event.id,
@@ -116,22 +121,23 @@ def event_message(event: Event) -> BusMessage:
     }
     return BusMessage(
         entity=event.topic,
-        body=_json(cloud_event),
+        body=_write_body(cloud_event),
         message_id=event.id,
         content_type=CLOUD_EVENT_TYPE,
         subject=event.type,
-        properties={"aos_app": "aos"} | _trace(event.traceparent),
+        properties={"aos_app": "aos"} | _trace_properties(event.traceparent),
     )
 
 
-def postponed_message(message: ReceivedMessage, *, at: datetime, attempt: int) -> BusMessage:
-    """A copy of what was received, for `at`, with the original's key and expiry.
+def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: int) -> BusMessage:
+    """Build a copy of a received message for the time `at`, with the original's key and expiry.
 
-    A message's time to live counts from `at` on, so only what is left of it is given; one that
-    has expired meanwhile still comes once more (a second later it may be refused as expired).
+    The time to live of a scheduled message counts from `at`, so the copy gets only the time that is
+    left. If the message has expired meanwhile, the copy still arrives once and may be refused as
+    expired a second later.
     """
     left = None if message.expires_at is None else max(message.expires_at - at, SHORTEST_TTL)
-    kept = {name: value for name, value in message.properties.items() if _sendable(value)}
+    kept = {name: value for name, value in message.properties.items() if _is_simple(value)}
     return BusMessage(
         entity=message.entity,
         body=message.body,
@@ -143,26 +149,27 @@ def postponed_message(message: ReceivedMessage, *, at: datetime, attempt: int) -
         reply_to_session_id=message.reply_to_session_id,
         scheduled_at=at,
         time_to_live=left,
-        properties=_trace(message.traceparent)
+        properties=_trace_properties(message.traceparent)
         | kept
         | {"attempt": attempt, "aos_key": message.key},
     )
 
 
-def _json(value: Mapping[str, object]) -> bytes:
+def _write_body(value: Mapping[str, object]) -> bytes:
     return write_json(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _present(**values: object) -> dict[str, object]:
+def _drop_none(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _trace(traceparent: str | None) -> dict[str, object]:
-    return _present(**{"traceparent": traceparent, "Diagnostic-Id": traceparent})
+def _trace_properties(traceparent: str | None) -> dict[str, object]:
+    return _drop_none(**{"traceparent": traceparent, "Diagnostic-Id": traceparent})
 
 
-def _sendable(value: object) -> bool:
-    """Whether AMQP has a simple type for it (a host may hand out more than it was sent)."""
+def _is_simple(value: object) -> bool:
+    """Whether AMQP has a simple type for the value. A host may add properties that were not
+    sent."""
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return isinstance(value, str | bytes | float | uuid.UUID | datetime)

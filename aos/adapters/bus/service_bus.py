@@ -1,8 +1,8 @@
-"""How do commands, replies and events reach Azure Service Bus?
+"""Sends commands, replies and events to Azure Service Bus. Entry point: `AzureBus`.
 
-`AzureBus` is the `Bus` on the unmodified `azure-servicebus` SDK: one client for one namespace, a
-sender kept open for each entity (`warm` opens them ahead of the first message, side by side). The
-SDK is loaded by the first call (0.3 to 0.6 s).
+`AzureBus` uses the unmodified `azure-servicebus` SDK with one client for one namespace and one open
+sender for each entity. `warm` opens the senders before the first message. The first call imports
+the SDK (0.3 to 0.6 s).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from aos.adapters.bus.large_bodies import LargeBodies
 from aos.adapters.bus.messages import (
     BusMessage,
-    command_message,
-    event_message,
-    postponed_message,
-    reply_message,
+    build_command_message,
+    build_event_message,
+    build_postponed_message,
+    build_reply_message,
 )
-from aos.adapters.bus.shared_sender import Lane
+from aos.adapters.bus.shared_sender import SharedSender
 from aos.domain.envelope import (
     AGENT_EVENTS,
     REALM_QUEUE,
@@ -48,7 +48,7 @@ PROVEN_SECONDS = 600.0
 PLAIN_PORT, TLS_PORT = 5672, 5671
 _TOPICS = frozenset({AGENT_EVENTS, SYSTEM_EVENTS})
 _NO_ADDRESS = (
-    "no Service Bus: set AZURE_SERVICEBUS_CONNECTION_STRING, or with identity"
+    "no Service Bus is set: set AZURE_SERVICEBUS_CONNECTION_STRING, or with identity"
     " AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace"
 )
 _SASL_HEADER = b"AMQP\x03\x01\x00\x00"
@@ -56,8 +56,11 @@ _SASL_HEADER = b"AMQP\x03\x01\x00\x00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusAccount:
-    """Which namespace: a connection string (`UseDevelopmentEmulator=true` for a local one), or
-    `namespace` (the fully qualified name) by identity, `client_id` naming a user-assigned one."""
+    """How to reach the namespace: by a connection string or by identity.
+
+    A connection string with `UseDevelopmentEmulator=true` means a local Service Bus. By identity,
+    `namespace` is the fully qualified name and `client_id` names a user-assigned identity.
+    """
 
     connection_string: str | None = field(default=None, repr=False)
     namespace: str | None = None
@@ -65,90 +68,97 @@ class BusAccount:
 
 
 class AzureBus:
-    """The way out of one app: a `Bus`."""
+    """Sends the messages of one app. Implements `Bus`."""
 
     def __init__(self, account: BusAccount, *, payloads: BlobStore) -> None:
-        """`payloads`: the container aos-data, for what is larger than a bus message."""
+        """`payloads` is the container aos-data, which keeps bodies that are too large for the
+        bus."""
         self._account = account
         self._large = LargeBodies(payloads)
         self._client: ServiceBusClient | None = None
         self._credential: Any = None
-        self._lanes: dict[str, Lane] = {}
+        self._senders: dict[str, SharedSender] = {}
         self._proven_at: float | None = None
 
     async def send(self, outgoing: Outgoing) -> None:
-        """Send a command, scheduled when it says so; message_id = its command_id."""
+        """Send a command, scheduled if it has a time. Its `message_id` is the `command_id`."""
         name = outgoing.command.conversation_id
-        await self._send(await self._large.sent(command_message(outgoing), conversation_id=name))
+        await self._send(
+            await self._large.store_large(build_command_message(outgoing), conversation_id=name)
+        )
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply to its entity."""
-        await self._send(reply_message(reply))
+        await self._send(build_reply_message(reply))
 
     async def publish(self, event: Event) -> None:
         """Publish a CloudEvent, with the property `aos_app` set."""
-        await self._send(event_message(event))
+        await self._send(build_event_message(event))
 
     async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
-        """Send a copy of a received message, scheduled, with session, properties, its original
-        key and expiry; the original is then completed by its handler."""
-        await self._send(postponed_message(message, at=at, attempt=attempt))
+        """Send a scheduled copy of a received message with its session, properties, original key
+        and expiry.
+
+        The handler completes the original afterwards.
+        """
+        await self._send(build_postponed_message(message, at=at, attempt=attempt))
 
     async def whole_body(self, message: ReceivedMessage) -> bytes:
-        """The body of a command as it was sent: one too large for the bus lies in storage."""
-        return await self._large.received(message)
+        """Return the body of a command as it was sent, from storage if it was too large for the
+        bus."""
+        return await self._large.read_body(message)
 
     async def warm(self, entities: Iterable[str]) -> None:
-        """Load the SDK in a thread and open the senders of `entities` side by side.
+        """Import the SDK in a thread and open the senders of `entities` in parallel.
 
-        For an app that has nothing to send yet: what fails here is tried again by the first send.
+        An app calls this at its start. If it fails, the first send tries again.
         """
         await asyncio.to_thread(_load)
         results = await asyncio.gather(
-            *(self._lane(entity).open() for entity in entities), return_exceptions=True
+            *(self._get_sender(entity).open() for entity in entities), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, TransientError):
                 raise result
 
     async def check(self) -> None:
-        """Raise TransientError when the bus is away (within 5 s) or refuses us.
+        """Raise TransientError if the bus does not answer within 5 s or refuses access.
 
-        Access is proven by opening a sender, every ten minutes; in between the broker is only
-        asked for its AMQP greeting, which a dead or frozen one does not give.
+        Access is checked every ten minutes by opening a sender. In between, only the AMQP greeting
+        of the broker is requested, because a dead or frozen broker does not send it.
         """
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                await self._greet()
+                await self._exchange_greeting()
                 if self._proven_at is None or time.monotonic() - self._proven_at > PROVEN_SECONDS:
-                    await self._lane(REALM_QUEUE).open()
+                    await self._get_sender(REALM_QUEUE).open()
                     self._proven_at = time.monotonic()
         except (OSError, EOFError, TimeoutError) as error:
             self._proven_at = None
-            host, port, _ = self._address()
+            host, port, _ = self._find_address()
             why = type(error).__name__
-            message = f"Service Bus gives no answer at {host}:{port} ({why})"
+            message = f"Service Bus does not answer at {host}:{port} ({why})"
             raise TransientError(message) from error
 
     async def close(self) -> None:
-        """Close all senders and the client; the next call opens others."""
-        lanes, self._lanes = self._lanes, {}
+        """Close all senders and the client. The next call opens others."""
+        senders, self._senders = self._senders, {}
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
-        await asyncio.gather(*(lane.close() for lane in lanes.values()))
+        await asyncio.gather(*(sender.close() for sender in senders.values()))
         if client is not None:
             await client.close()
         if credential is not None:
             await credential.close()
 
     async def _send(self, message: BusMessage) -> None:
-        await self._lane(message.entity).send(_sdk_message(message))
+        await self._get_sender(message.entity).send(_build_sdk_message(message))
 
-    def _lane(self, entity: str) -> Lane:
-        lane = self._lanes.get(entity)
-        if lane is None:
-            lane = self._lanes[entity] = Lane(entity, lambda: self._make_sender(entity))
-        return lane
+    def _get_sender(self, entity: str) -> SharedSender:
+        sender = self._senders.get(entity)
+        if sender is None:
+            sender = self._senders[entity] = SharedSender(entity, lambda: self._make_sender(entity))
+        return sender
 
     def _make_sender(self, entity: str) -> ServiceBusSender:
         if self._client is None:
@@ -160,14 +170,14 @@ class AzureBus:
     def _open_client(self) -> ServiceBusClient:
         from azure.servicebus.aio import ServiceBusClient
 
-        # Retries are the lane's: it replaces the sender, where the SDK would wait with the old one.
+        # `SharedSender` retries: it replaces the sender, while the SDK would wait with the old one.
         options: dict[str, Any] = {"retry_total": 0, "auth_timeout": AUTH_SECONDS}
         account = self._account
         if account.connection_string:
             try:
                 return ServiceBusClient.from_connection_string(account.connection_string, **options)
             except ValueError as error:
-                message = f"AZURE_SERVICEBUS_CONNECTION_STRING is no connection string ({error})"
+                message = f"AZURE_SERVICEBUS_CONNECTION_STRING is not a connection string ({error})"
                 raise ConfigurationError(message) from error
         if not account.namespace:
             raise ConfigurationError(_NO_ADDRESS)
@@ -176,23 +186,23 @@ class AzureBus:
         self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
         return ServiceBusClient(account.namespace, self._credential, **options)
 
-    async def _greet(self) -> None:
-        """Exchange AMQP protocol headers on a connection of its own."""
-        host, port, tls = self._address()
-        context = _tls() if tls else None
+    async def _exchange_greeting(self) -> None:
+        """Exchange AMQP protocol headers on a separate connection."""
+        host, port, tls = self._find_address()
+        context = _make_tls_context() if tls else None
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
         try:
             writer.write(_SASL_HEADER)
             if not (await reader.readexactly(len(_SASL_HEADER))).startswith(b"AMQP"):
-                raise ConnectionError("somebody else answers")
+                raise ConnectionError("another program answers")
         finally:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    def _address(self) -> tuple[str, int, bool]:
-        """Host, port, and whether TLS is spoken there; the SDK's own rules."""
-        parts = _parts(self._account.connection_string or "")
+    def _find_address(self) -> tuple[str, int, bool]:
+        """Return host, port, and whether TLS is used there, by the rules of the SDK."""
+        parts = _split_connection_string(self._account.connection_string or "")
         if not parts and not self._account.namespace:
             raise ConfigurationError(_NO_ADDRESS)
         endpoint = parts.get("endpoint", f"sb://{self._account.namespace}")
@@ -204,17 +214,17 @@ class AzureBus:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
-    """Made once: reading the certificates takes tens of milliseconds."""
+def _make_tls_context() -> ssl.SSLContext:
+    """Make the TLS context once, because reading the certificates takes tens of milliseconds."""
     return ssl.create_default_context()
 
 
-def _parts(connection_string: str) -> dict[str, str]:
+def _split_connection_string(connection_string: str) -> dict[str, str]:
     pairs = (part.partition("=") for part in connection_string.split(";") if part.strip())
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _sdk_message(message: BusMessage) -> ServiceBusMessage:
+def _build_sdk_message(message: BusMessage) -> ServiceBusMessage:
     from azure.servicebus import ServiceBusMessage
 
     return ServiceBusMessage(

@@ -1,9 +1,10 @@
-"""How do many tasks send to one Service Bus entity through one open sender?
+"""Sends the messages of many tasks to one Service Bus entity through one open sender. Entry point:
+`SharedSender.send`.
 
-An SDK sender costs 0.6 to 1 s to open and serves one send at a time, so a `Lane` keeps one open
-and sends what waits, in order, from a single task: a caller that gives up or is cancelled breaks
-no send half-way. A sender that fails is replaced and the message sent again until the caller's
-time is up (a repeat may make two of it; every receiver of ours is idempotent).
+An SDK sender takes 0.6 to 1 s to open and sends one message at a time. So one task keeps a sender
+open and sends the waiting messages in order; a caller that is cancelled does not interrupt a send.
+A sender that fails is replaced and the message is sent again until the caller's time is over. A
+repeat may create a duplicate; all receivers in AOS are idempotent.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ ATTEMPT_SECONDS = 8.0
 CLOSE_SECONDS = 3.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
-_FORBIDDEN = "amqp:not-allowed"  # such as a message without a session where sessions are required
+# for example a message without a session where sessions are required
+_FORBIDDEN = "amqp:not-allowed"
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message, the caller's future, and until when it is wanted (loop time)."""
+    """A message, the caller's future, and its deadline in loop time."""
 
     message: ServiceBusMessage
     done: asyncio.Future[None]
     deadline: float
 
 
-class Lane:
-    """One entity, one sender at a time."""
+class SharedSender:
+    """One entity and its open sender."""
 
     def __init__(self, entity: str, make_sender: Callable[[], ServiceBusSender]) -> None:
         self._entity = entity
@@ -52,21 +54,21 @@ class Lane:
 
     @property
     def is_open(self) -> bool:
-        """Whether a sender stands ready."""
+        """Whether a sender is open."""
         return self._sender is not None
 
     async def open(self) -> None:
-        """Open the sender ahead of the first message; raises TransientError, tries once."""
+        """Open the sender before the first message. Tries once; raises TransientError."""
         try:
             await self._open()
-        except _failures() as error:
-            raise _our_error(error, self._entity) from error
+        except _list_sdk_errors() as error:
+            raise _translate_error(error, self._entity) from error
 
     async def send(self, message: ServiceBusMessage) -> None:
-        """Send within 20 s, behind what waits already.
+        """Send within 20 s, after the messages that wait already.
 
-        Raises TransientError (away, busy, refused: it may have been sent), RunFailed `too_large`,
-        and AosError `internal_error` for a message that this entity can never take.
+        Raises TransientError (away, busy or refused; the message may have been sent), RunFailed
+        `too_large`, and AosError `internal_error` for a message that this entity can never accept.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(message, loop.create_future(), loop.time() + SEND_SECONDS)
@@ -77,10 +79,10 @@ class Lane:
             async with asyncio.timeout(SEND_SECONDS + 1):
                 await waiting.done
         except TimeoutError as error:
-            raise TransientError(_late(self._entity)) from error
+            raise TransientError(_make_timeout(self._entity)) from error
 
     async def close(self) -> None:
-        """Close the sender; what still waits is told so."""
+        """Close the sender. Waiting callers get an error."""
         if self._worker is not None:
             self._worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -90,7 +92,7 @@ class Lane:
             await asyncio.wait(self._closing)
 
     async def _work(self) -> None:
-        """Send one after the other until nothing waits."""
+        """Send one message after the other until none waits."""
         try:
             while self._waiting:
                 waiting = self._waiting[0]
@@ -103,24 +105,24 @@ class Lane:
             self._give_up_waiting()
 
     async def _deliver(self, waiting: _Waiting) -> AosError | None:
-        """Send one message, replacing a sender that fails; the error that stands at the end."""
+        """Send one message and replace the sender if it fails. Return the last error, or None."""
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
         while True:
             left = waiting.deadline - loop.time()
             if left <= 0:
-                return TransientError(_late(self._entity))
+                return TransientError(_make_timeout(self._entity))
             try:
                 async with asyncio.timeout(min(left, ATTEMPT_SECONDS)):
                     sender = await self._open()
                     await sender.send_messages(waiting.message, timeout=min(left, ATTEMPT_SECONDS))
-            except AosError as ours:  # the sender could not even be made
+            except AosError as ours:  # the sender could not be opened
                 return ours
-            except _failures() as raised:
-                error = _our_error(raised, self._entity)
+            except _list_sdk_errors() as raised:
+                error = _translate_error(raised, self._entity)
                 if not isinstance(error, TransientError):
                     return error
-                if not _busy(raised):
+                if not _is_busy(raised):
                     self._discard()
                 if loop.time() + pause >= waiting.deadline:
                     return error
@@ -148,7 +150,7 @@ class Lane:
             self._close_later(sender)
 
     def _close_later(self, sender: ServiceBusSender) -> None:
-        """Close in a task of its own: to a dead broker it takes its time."""
+        """Close the sender in its own task, because closing takes long if the broker is dead."""
         task = asyncio.create_task(_close(sender))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -156,7 +158,10 @@ class Lane:
     def _give_up_waiting(self) -> None:
         for waiting in self._waiting:
             if not waiting.done.done():
-                _settle(waiting.done, TransientError(f"{self._entity!r}: the app is closing"))
+                _settle(
+                    waiting.done,
+                    TransientError(f"{self._entity!r} got no message: the app is closing"),
+                )
         self._waiting.clear()
 
 
@@ -168,43 +173,43 @@ def _settle(done: asyncio.Future[None], error: AosError | None) -> None:
 
 
 async def _close(sender: ServiceBusSender) -> None:
-    with contextlib.suppress(*_failures()):
+    with contextlib.suppress(*_list_sdk_errors()):
         async with asyncio.timeout(CLOSE_SECONDS):
             await sender.close()
 
 
-def _late(entity: str) -> str:
-    return f"Service Bus took no message for {entity!r} within {SEND_SECONDS:g} s"
+def _make_timeout(entity: str) -> str:
+    return f"Service Bus did not accept the message for {entity!r} within {SEND_SECONDS:g} s"
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """What an SDK sender raises; besides its own tree it lets asyncio's and AMQP's through."""
+def _list_sdk_errors() -> tuple[type[Exception], ...]:
+    """Return what an SDK sender raises: the SDK's own errors, and asyncio's and AMQP's."""
     from azure.core.exceptions import AzureError
 
     return (AzureError, OSError, TimeoutError, ValueError, TypeError, AttributeError, RuntimeError)
 
 
-def _busy(error: Exception) -> bool:
-    """Whether the broker only asks for patience: then the sender is as good as before."""
+def _is_busy(error: Exception) -> bool:
+    """Whether the broker only asks to wait; the sender can still be used."""
     from azure.servicebus.exceptions import ServiceBusServerBusyError
 
     return isinstance(error, ServiceBusServerBusyError)
 
 
-def _our_error(error: Exception, entity: str) -> AosError:
-    """Our error for the SDK's: only what no waiting can mend is no TransientError."""
+def _translate_error(error: Exception, entity: str) -> AosError:
+    """Translate an SDK error. Retryable errors become TransientError."""
     from azure.servicebus import exceptions as sdk
 
     what = f"{entity!r} on Service Bus"
     if isinstance(error, sdk.MessageSizeExceededError):
-        return RunFailed("too_large", f"a message for {what} is larger than the bus takes")
+        return RunFailed("too_large", f"a message for {what} is larger than the bus accepts")
     if isinstance(error, ValueError | TypeError) or _FORBIDDEN in str(error):
-        return AosError("internal_error", f"{what} cannot take this message: {error}")
-    return TransientError(f"{what}: {_advice(error)}")
+        return AosError("internal_error", f"{what} cannot accept this message: {error}")
+    return TransientError(f"{what}: {_advise(error)}")
 
 
-def _advice(error: Exception) -> str:
-    """What is the matter, and what to do."""
+def _advise(error: Exception) -> str:
+    """Say what is wrong and what to do."""
     from azure.servicebus import exceptions as sdk
 
     match error:
@@ -215,8 +220,8 @@ def _advice(error: Exception) -> str:
         case sdk.MessagingEntityDisabledError():
             return "the entity is disabled; enable it"
         case sdk.ServiceBusQuotaExceededError():
-            return "the entity is full; have its messages received or raise its size"
+            return "the entity is full; receive its messages, or raise its size"
         case TimeoutError() | sdk.OperationTimeoutError():
-            return "no answer in time"
+            return "the bus did not answer in time"
         case _:
             return f"not sent ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""How does AOS run MCP servers and call their tools?
+"""Runs MCP servers and calls their tools. Entry point: `servers.McpServers`.
 
-The official `mcp` SDK speaks the protocol; the processes, their bounds and their ends are ours.
+The official `mcp` SDK speaks the protocol. AOS starts the processes, limits them and ends them.
 """

@@ -1,8 +1,8 @@
-"""How is one MCP server, once it runs, spoken to?
+"""Talks to one running MCP server. Entry point: `Connection.call`.
 
-A `Connection` holds a session of the `mcp` SDK open in a task of its own. What the server does
-wrong becomes one of our outcomes or errors, naming it; nothing here waits without a bound. The SDK
-is loaded by the first connection (it costs about a second).
+A `Connection` keeps a session of the `mcp` SDK open in its own task. A fault of the server becomes
+an outcome or an error that names the server. Every wait has a time limit. The first connection
+imports the SDK, which takes about a second.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aos.adapters.mcp.masking import Masker
-from aos.adapters.mcp.results import outcome_of
-from aos.adapters.mcp.tool_list import NotListable, all_tools
+from aos.adapters.mcp.results import read_outcome
+from aos.adapters.mcp.tool_list import NotListable, list_all_tools
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
 
@@ -29,9 +29,9 @@ LIST_SECONDS = 30.0
 PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
 MOST_SAID = 2_000
-"""Characters of what a server says of itself in one error."""
+"""The most characters of a server's own error output that one error repeats."""
 COURTESY_SECONDS = 6.0
-"""For telling the server that a call has been given up."""
+"""How long to wait while telling the server that a call was given up."""
 _QUIET = ("mcp", "client", "mcp.client.streamable_http")
 Transport: TypeAlias = Callable[[], "AbstractAsyncContextManager[Streams]"]
 
@@ -63,12 +63,12 @@ class Connection:
 
     @property
     def in_use(self) -> bool:
-        """Is something under way on it?"""
+        """Whether a call or a listing is under way."""
         return self._uses > 0
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
-        """Count a use, which `unused` waits for."""
+        """Count a use; `wait_until_unused` waits for its end."""
         self._uses += 1
         self._unused.clear()
         try:
@@ -78,13 +78,13 @@ class Connection:
             if not self._uses:
                 self._unused.set()
 
-    async def unused(self) -> None:
-        """Until nothing is under way on it."""
+    async def wait_until_unused(self) -> None:
+        """Wait until nothing is under way."""
         await self._unused.wait()
 
     @property
     def alive(self) -> bool:
-        """Can it be called? Not once its process has ended, or it has stopped answering."""
+        """Whether the server can be called: its process runs and it has not stopped answering."""
         runner, handle = self._runner, self._handle
         if self._closing.is_set() or self._doubtful or runner is None or runner.done():
             return False
@@ -92,20 +92,21 @@ class Connection:
 
     @property
     def tail(self) -> str:
-        """The last that the server wrote to its error output, without secrets."""
+        """The last lines of the server's error output, without secrets."""
         if self._handle is None or self._handle.process is None:
             return ""
-        return self._masker.printed(self._handle.process.tail)
+        return self._masker.mask_printed(self._handle.process.tail)
 
     async def open(self, *, timeout_seconds: float) -> None:
-        """Start the server and shake hands. Raises ServerFailed; then nothing is left running."""
+        """Start the server and open the session. Raises ServerFailed; then nothing is left
+        running."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._runner = asyncio.create_task(self._run(ready))
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.wait([ready, self._runner], return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
-            raise self._failed(
+            raise self._make_failure(
                 f"did not answer within {timeout_seconds:g} s of its start"
             ) from None
         else:
@@ -117,52 +118,52 @@ class Connection:
                 await self.close()
 
     async def list_tools(self) -> list[ToolSchema]:
-        """Every tool that the server has. Raises ServerFailed."""
+        """List all tools of the server. Raises ServerFailed."""
         try:
             async with asyncio.timeout(LIST_SECONDS):
-                return await all_tools(self._opened(), self._masker)
+                return await list_all_tools(self._get_session(), self._masker)
         except NotListable as error:
-            raise self._failed(str(error)) from error
+            raise self._make_failure(str(error)) from error
         except TimeoutError as error:
             self._doubtful = True
-            raise self._failed(f"did not list its tools within {LIST_SECONDS:g} s") from error
+            raise self._make_failure(f"did not list its tools within {LIST_SECONDS:g} s") from error
 
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
     ) -> ToolOutcome:
-        """Call a tool; what can go wrong is said by the outcome."""
+        """Call a tool. A failure is reported in the outcome."""
         from mcp.shared.exceptions import MCPError
         from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, CallToolResult
 
         try:
             async with asyncio.timeout(timeout_seconds + COURTESY_SECONDS):
-                result = await self._opened().call_tool(
+                result = await self._get_session().call_tool(
                     tool, dict(arguments), read_timeout_seconds=timeout_seconds
                 )
         except TimeoutError:
-            self._doubtful = True  # it does not even read what it is sent
-            return self._unknown(f"did not answer within {timeout_seconds:g} s")
+            self._doubtful = True  # the server does not even read what is sent to it
+            return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
         except MCPError as error:
             if error.code == REQUEST_TIMEOUT:
                 await self._check()
-                return self._unknown(f"did not answer within {timeout_seconds:g} s")
-            if error.code == CONNECTION_CLOSED or not await self._answers_still():
+                return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
+            if error.code == CONNECTION_CLOSED or not await self._is_answering():
                 self._doubtful = True
-                return self._unknown(f"ended while {tool!r} was being called")
-            return self._error(f"answered with an error: {error}")
+                return self._make_unknown(f"ended while {tool!r} was being called")
+            return self._make_error(f"answered with an error: {error}")
         except (ValueError, RuntimeError) as error:
-            return self._error(f"gave an answer that is not MCP's: {error}")
+            return self._make_error(f"gave an answer that is not valid MCP: {error}")
         if not isinstance(result, CallToolResult):
-            return self._error("asked back, which is not supported")
-        return outcome_of(result, self._masker)
+            return self._make_error("sent a request back, which AOS does not support")
+        return read_outcome(result, self._masker)
 
-    def when_over(self, tell: Callable[[], None]) -> None:
-        """Call this once the session is over, whoever ended it."""
-        assert self._runner is not None  # it is open
+    def watch_end(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the session ends, for any reason."""
+        assert self._runner is not None  # the session is open
         self._runner.add_done_callback(lambda _: tell())
 
     async def close(self) -> None:
-        """End the session and the server; returns when it is gone."""
+        """End the session and the server. Returns when the server has ended."""
         self._closing.set()
         runner = self._runner
         if runner is None:
@@ -176,16 +177,16 @@ class Connection:
                 runner.result()
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
-        """The session's life; everything of the SDK is entered and left in this one task."""
+        """Run the session. The SDK requires that it is opened and closed in the same task."""
         await asyncio.to_thread(_load)
         try:
             async with (
                 self._transport() as (read, write),
-                self._new_session(read, write) as session,
+                self._make_session(read, write) as session,
             ):
                 opening = asyncio.create_task(session.initialize())
                 closing = asyncio.create_task(self._closing.wait())
-                opening.add_done_callback(_looked_at)
+                opening.add_done_callback(_ignore_result)
                 try:
                     await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
                     if opening.done():
@@ -193,20 +194,20 @@ class Connection:
                         self._session = session
                         if not ready.done():
                             ready.set_result(None)
-                        await self._over(closing)
+                        await self._wait_for_end(closing)
                 finally:
                     opening.cancel()
                     closing.cancel()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            failed = self._failed(_why(error))
+            failed = self._make_failure(_explain(error))
             if ready.done():
-                return  # calls see that it has ended; who needs it starts another
+                return  # calls in progress notice the end; the next caller starts another server
             raise failed from error
 
-    async def _over(self, closing: asyncio.Task[bool]) -> None:
-        """Until we close it, or its process ends by itself."""
+    async def _wait_for_end(self, closing: asyncio.Task[bool]) -> None:
+        """Wait until `close` is called or the server's process ends."""
         process = None if self._handle is None else self._handle.process
         if process is None:
             await asyncio.wait([closing])
@@ -216,67 +217,70 @@ class Connection:
         ended.cancel()
         await asyncio.wait([ended])
 
-    def _new_session(self, read: Any, write: Any) -> ClientSession:
+    def _make_session(self, read: Any, write: Any) -> ClientSession:
         import mcp_types as types
         from mcp.client.session import ClientSession
 
         from aos.version import __version__
 
-        async def heard(message: object) -> None:
+        async def handle_message(message: object) -> None:
             if isinstance(message, types.ToolListChangedNotification):
                 self._on_tools_changed()
 
         return ClientSession(
             read,
             write,
-            message_handler=heard,
+            message_handler=handle_message,
             client_info=types.Implementation(name="aos", version=__version__),
         )
 
-    async def _answers_still(self) -> bool:
-        """After an error: a process tells by itself that it has ended, a URL must be asked."""
+    async def _is_answering(self) -> bool:
+        """After an error, check whether the server still answers.
+
+        A process that ended is noticed anyway; a server with a URL must be asked.
+        """
         if self._handle is None:
             await self._check()
         return self.alive
 
     async def _check(self) -> None:
-        """After a call that was not answered: does the server answer at all?"""
+        """After a call without an answer, check whether the server answers at all."""
         from mcp.shared.exceptions import MCPError
 
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await self._opened().send_ping()
+                await self._get_session().send_ping()
         except (TimeoutError, MCPError, ValueError):
             self._doubtful = True
 
-    def _opened(self) -> ClientSession:
+    def _get_session(self) -> ClientSession:
         assert self._session is not None  # `open` has returned
         return self._session
 
-    def _unknown(self, what: str) -> ToolOutcome:
-        return ToolOutcome(outcome="outcome_unknown", content=self._said(what))
+    def _make_unknown(self, what: str) -> ToolOutcome:
+        return ToolOutcome(outcome="outcome_unknown", content=self._write_text(what))
 
-    def _error(self, what: str) -> ToolOutcome:
-        return ToolOutcome(outcome="error", content=self._said(what)[:MOST_SAID])
+    def _make_error(self, what: str) -> ToolOutcome:
+        return ToolOutcome(outcome="error", content=self._write_text(what)[:MOST_SAID])
 
-    def _failed(self, what: str) -> ServerFailed:
+    def _make_failure(self, what: str) -> ServerFailed:
         tail = self.tail
-        said = f"; it last said: {tail}" if tail else ""
-        brief = self._said(what)[:MOST_SAID]
+        said = f"; last output: {tail}" if tail else ""
+        brief = self._write_text(what)[:MOST_SAID]
         return ServerFailed(brief + said, brief=brief, server_id=self._server_id)
 
-    def _said(self, what: str) -> str:
-        return f"the MCP server {self._server_id!r} {self._masker.printed(what)}"
+    def _write_text(self, what: str) -> str:
+        return f"the MCP server {self._server_id!r} {self._masker.mask_printed(what)}"
 
 
-def _looked_at(task: asyncio.Task[Any]) -> None:
-    """What became of it is known otherwise, or not wanted any more."""
+def _ignore_result(task: asyncio.Task[Any]) -> None:
+    """Ignore the result of a task whose outcome is known or not needed."""
     if not task.cancelled():
         task.exception()
 
 
-def _why(error: BaseException) -> str:
-    """What went wrong, in the words of the innermost error."""
+def _explain(error: BaseException) -> str:
+    """Describe an error by its innermost cause."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, FileNotFoundError):
@@ -284,11 +288,11 @@ def _why(error: BaseException) -> str:
     text = str(error)
     if text == "Connection closed":
         return "ended, or closed its output, before it had answered"
-    return f"cannot be spoken to: {text or type(error).__name__}"
+    return f"cannot be reached: {text or type(error).__name__}"
 
 
 def _load() -> None:
-    """Import the SDK; what it logs holds contents, which are not for logs."""
+    """Import the SDK and silence its log, which contains contents of calls."""
     import mcp.client.session
     import mcp.client.streamable_http  # noqa: F401
 

@@ -1,6 +1,7 @@
 """Makes and removes the folders of an MCP server. Entry points: `make`, `remove`.
 
-Standard library only and no import of AOS: the guard runs without site-packages.
+It uses the standard library only and imports nothing of AOS, because the guard runs without
+site-packages.
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 
-TYPE_CHECKING = False  # `typing` would cost the start of every server 5 ms
+TYPE_CHECKING = False  # importing `typing` would cost each start of a server 5 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 
 def make(spec: Mapping[str, Any], uid: int | None) -> None:
-    """The server's home and temporary folder, which are its own and closed to others."""
+    """Make the server's home and temporary folder, which no other user can read."""
     home, temporary = spec["home"], spec["temporary"]
     owner = os.geteuid() if uid is None else uid
     if home and os.path.isdir(home) and os.stat(home).st_uid != owner:
-        _remove(home)  # it was another user's before the isolation was set anew
+        _remove(home)  # the folder belonged to another user before the isolation setting changed
     for place in (home, temporary):
         if place:
             os.makedirs(place, mode=0o700, exist_ok=True)
@@ -28,7 +29,7 @@ def make(spec: Mapping[str, Any], uid: int | None) -> None:
 
 
 def remove(spec: Mapping[str, Any]) -> None:
-    """Remove the temporary folder, and the home when it has grown over its bound."""
+    """Remove the temporary folder, and the home if it has grown over its limit."""
     if spec["temporary"]:
         _remove(spec["temporary"])
     if spec["home"] and _size(spec["home"]) > spec["limits"]["home"]:
@@ -36,7 +37,7 @@ def remove(spec: Mapping[str, Any]) -> None:
 
 
 def _remove(folder: str) -> None:
-    import shutil  # costs the start of every server, and most never need it
+    import shutil  # importing it costs each start of a server, and most starts do not need it
 
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,13 +1,15 @@
-"""Starts an MCP server behind walls and ends all that came of it. Entry point: `main`.
+"""Starts an isolated MCP server and ends all of its processes. Entry point: `main`.
 
-This file is run as a process of its own (`python -I -S guard.py`), standard library only. It first
-enters a user namespace of its own and makes itself unreadable. Then it reads one JSON line from its
-standard input, the lifeline: the command, the environment, the folders and the limits of the server
-(so that no secret stands in its own environment or arguments). It starts the server on the three
-file descriptors that the app handed over, says on its standard output which walls stand, and waits.
-When the server ends or uses too much, or the lifeline closes because the app closed it or died,
-every process that came of the server is ended: SIGTERM, then SIGKILL. It exits with the server's
-code, 128 + signal, or 127 where it could not be started.
+This file runs as its own process (`python -I -S guard.py`) with the standard library only. It first
+enters its own user namespace and makes itself unreadable. Then it reads one JSON line from standard
+input: the command, the environment, the folders and the limits of the server. So no secret appears
+in the guard's own environment or arguments. It starts the server on the three file descriptors from
+the app, writes to standard output which walls are active, and waits.
+
+Standard input stays open as the lifeline. When the server ends or uses too much, or the lifeline
+closes because the app closed it or died, the guard ends every process of the server: SIGTERM, then
+SIGKILL. It exits with the server's exit code, with 128 + signal, or with 127 if the server could
+not be started.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False  # `typing` would cost the start of every server 5 ms
+TYPE_CHECKING = False  # importing `typing` would cost each start of a server 5 ms
 if TYPE_CHECKING:
     from typing import Any
 
     from aos.adapters.mcp import folders, usage, walls
-else:  # isolated: neither this folder nor AOS is on the search path
+else:  # isolated mode: neither this folder nor AOS is on the search path
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     import folders
     import usage
@@ -36,18 +38,19 @@ else:  # isolated: neither this folder nor AOS is on the search path
 TERMINATE_SECONDS = 2.0
 NOT_STARTED = 127
 WATCH_SECONDS = 1.0
-"""Between two looks at what the server's processes use."""
+"""Seconds between two checks of what the server's processes use."""
 MIB = 1024 * 1024
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> int:
-    """Start, wait, end everything; the exit code."""
+    """Start the server, wait, end everything; return the exit code."""
     stdin, stdout, stderr = (int(number) for number in sys.argv[1:4])
     isolation = sys.argv[4]
     os.setsid()
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)  # who leaves the group and loses its parent comes to us
+    # processes that leave the group and lose their parent become children of the guard
+    _call_prctl(PR_SET_CHILD_SUBREAPER, 1)
     separate = isolation in ("auto", "required") and walls.separate()
     walls.hide()
     line = sys.stdin.buffer.readline()
@@ -55,21 +58,23 @@ def main() -> int:
         return NOT_STARTED
     spec = json.loads(line)
     reader, writer = os.pipe()
-    signal.set_wakeup_fd(_not_blocking(writer))
+    signal.set_wakeup_fd(_set_nonblocking(writer))
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    uid = _user_of_its_own(spec, isolation=isolation, separate=separate)
-    standing = _standing(isolation, separate=separate, uid=uid)
+    uid = _choose_user(spec, isolation=isolation, separate=separate)
+    standing = _list_walls(isolation, separate=separate, uid=uid)
     os.write(1, (" ".join(standing) + "\n").encode())
     if isolation in ("required", "user") and not (standing if isolation == "required" else uid):
-        os.write(stderr, f"AOS_MCP_ISOLATION={isolation} cannot be had here\n".encode())
+        os.write(
+            stderr, f"AOS_MCP_ISOLATION={isolation} is not available on this machine\n".encode()
+        )
         return NOT_STARTED
     try:
         folders.make(spec, uid)
         if separate:
             walls.conceal(spec["home"], spec["hidden"])
     except OSError as error:
-        os.write(stderr, f"{error.filename}: {error.strerror}; see AOS_MCP_HOME\n".encode())
+        os.write(stderr, f"{error.filename}: {error.strerror}; check AOS_MCP_HOME\n".encode())
         return NOT_STARTED
     child = _start(spec, (stdin, stdout, stderr), standing=standing, uid=uid)
     os.close(stdin)
@@ -81,8 +86,11 @@ def main() -> int:
     return code if code is not None else 128 + signal.SIGTERM
 
 
-def _user_of_its_own(spec: dict[str, Any], *, isolation: str, separate: bool) -> int | None:
-    """The user that the server becomes: only root can, and needs to where nothing else stands."""
+def _choose_user(spec: dict[str, Any], *, isolation: str, separate: bool) -> int | None:
+    """Choose the user that the server runs as.
+
+    Only root can change it, and needs to only if no other wall is available.
+    """
     wanted = isolation == "user" or not (isolation == "off" or separate or walls.has_landlock())
     if sys.platform != "linux" or not wanted or os.geteuid() != 0 or spec["uid"] is None:
         return None
@@ -92,7 +100,7 @@ def _user_of_its_own(spec: dict[str, Any], *, isolation: str, separate: bool) ->
 
 def _can_run(spec: dict[str, Any], uid: int) -> bool:
     """Whether this user may start the program and enter its folder."""
-    places = _places(spec)
+    places = _list_places(spec)
     os.setgroups([])
     os.setegid(uid)
     os.seteuid(uid)
@@ -104,17 +112,18 @@ def _can_run(spec: dict[str, Any], uid: int) -> bool:
         os.setegid(0)
 
 
-def _places(spec: dict[str, Any]) -> list[str]:
-    """Where the program may lie."""
+def _list_places(spec: dict[str, Any]) -> list[str]:
+    """List the folders that may contain the program."""
     path = str(spec["environment"].get("PATH", os.defpath))
     name = str(spec["command"][0])
     return [name] if "/" in name else [f"{part}/{name}" for part in path.split(os.pathsep)]
 
 
-def _become(spec: dict[str, Any]) -> None:
-    """Run the program in our place; `os.execvpe` imports what another user may not read."""
+def _replace_process(spec: dict[str, Any]) -> None:
+    """Replace this process by the program. `os.execvpe` would import files that another user cannot
+    read."""
     problem = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for place in _places(spec):
+    for place in _list_places(spec):
         try:
             os.execve(place, spec["command"], spec["environment"])
         except (FileNotFoundError, NotADirectoryError):
@@ -124,8 +133,8 @@ def _become(spec: dict[str, Any]) -> None:
     raise problem
 
 
-def _standing(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
-    """The walls that keep the server from other processes."""
+def _list_walls(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
+    """List the walls that keep the server from other processes."""
     there = {
         "namespace": separate,
         "user": uid is not None,
@@ -137,7 +146,7 @@ def _standing(isolation: str, *, separate: bool, uid: int | None) -> list[str]:
 def _start(
     spec: dict[str, Any], pipes: tuple[int, int, int], *, standing: list[str], uid: int | None
 ) -> int:
-    """Fork and become the server in the child."""
+    """Fork; the child becomes the server."""
     parent = os.getpid()
     child = os.fork()
     if child:
@@ -151,14 +160,16 @@ def _start(
         os.closerange(3, 256)
         if spec["folder"]:
             os.chdir(spec["folder"])
-        counted = uid is not None or ("namespace" in standing and walls.counts_by_namespace())
+        counted = uid is not None or ("namespace" in standing and walls.is_counting_by_namespace())
         walls.limit(spec["limits"], count_processes=counted)
         if standing:
             walls.enclose(uid=uid)
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # behind the walls, which would take it away
+        _call_prctl(
+            PR_SET_PDEATHSIG, signal.SIGKILL
+        )  # set it after the walls, which would reset it
         if os.getppid() != parent:
             os._exit(NOT_STARTED)
-        _become(spec)
+        _replace_process(spec)
     except OSError as error:
         os.write(2, f"{spec['command']!r:.200}: {error.strerror}\n".encode())
     finally:
@@ -166,13 +177,13 @@ def _start(
 
 
 def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> int | None:
-    """The server's exit code, or None when the lifeline closed first."""
+    """Return the server's exit code, or None if the lifeline closed first."""
     looks = WATCH_SECONDS if sys.platform == "linux" else None
     while True:
         ready, _, _ = select.select([0, wakeups], [], [], looks)
         if not ready:
-            pids = usage.children_of(os.getpid())
-            problem = usage.excess(_descendants() if pids is None else pids, limits)
+            pids = usage.list_children(os.getpid())
+            problem = usage.find_excess(_list_descendants() if pids is None else pids, limits)
             if problem:
                 os.write(stderr, f"ended by AOS: {problem}\n".encode())
                 _signal(signal.SIGKILL)
@@ -188,14 +199,15 @@ def _wait(child: int, wakeups: int, *, limits: dict[str, int], stderr: int) -> i
 
 
 def _say_limit(code: int | None, limits: dict[str, int], stderr: int) -> None:
-    """Say in the server's error output that a file grew over its limit."""
+    """Write to the server's error output that a file grew over its limit."""
     if code == 128 + signal.SIGXFSZ:
         most = limits["file"] // MIB
         os.write(stderr, f"ended: a file grew over the {most} MiB of AOS_MCP_FILE_MB\n".encode())
 
 
 def _reap(wanted: int) -> int | None:
-    """Take leave of every child that has ended; the exit code of `wanted` if it is among them."""
+    """Collect all children that have ended; return the exit code of `wanted` if it is one of
+    them."""
     found = None
     while True:
         try:
@@ -210,13 +222,13 @@ def _reap(wanted: int) -> int | None:
 
 
 def _end_all() -> None:
-    """Ask all that is left to end, and end what does not."""
+    """Ask all remaining processes to end, then kill those that do not."""
     ends = time.monotonic() + TERMINATE_SECONDS
     _signal(signal.SIGTERM)
-    while _descendants() and time.monotonic() < ends:
+    while _list_descendants() and time.monotonic() < ends:
         _reap(0)
         time.sleep(0.01)
-    while _descendants():
+    while _list_descendants():
         _signal(signal.SIGKILL)
         _reap(0)
         time.sleep(0.01)
@@ -225,18 +237,18 @@ def _end_all() -> None:
 
 
 def _signal(number: int) -> None:
-    for pid in _descendants():
+    for pid in _list_descendants():
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def _descendants() -> list[int]:
-    """Every living process below this one; without /proc, what is in its group."""
+def _list_descendants() -> list[int]:
+    """List all living descendants of this process; without /proc, the members of its group."""
     me, parents = os.getpid(), {}
     try:
         numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except FileNotFoundError:
-        return _children_by_ps(me)
+        return _list_children_by_ps(me)
     for pid in numbers:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -245,11 +257,11 @@ def _descendants() -> list[int]:
             continue
         if state not in (b"Z", b"X"):
             parents[pid] = int(parent)
-    return _below(me, parents)
+    return _list_below(me, parents)
 
 
-def _children_by_ps(me: int) -> list[int]:
-    """The same on a system without /proc."""
+def _list_children_by_ps(me: int) -> list[int]:
+    """List the descendants on a system without /proc."""
     import subprocess
 
     listing = subprocess.run(
@@ -257,10 +269,10 @@ def _children_by_ps(me: int) -> list[int]:
     )
     rows = [line.split(None, 2) for line in listing.stdout.splitlines()]
     parents = {int(row[0]): int(row[1]) for row in rows if not row[2].startswith("Z")}
-    return [pid for pid in _below(me, parents) if pid in parents]
+    return [pid for pid in _list_below(me, parents) if pid in parents]
 
 
-def _below(root: int, parents: dict[int, int]) -> list[int]:
+def _list_below(root: int, parents: dict[int, int]) -> list[int]:
     found, seen = [], {root}
     grown = True
     while grown:
@@ -273,18 +285,18 @@ def _below(root: int, parents: dict[int, int]) -> list[int]:
     return found
 
 
-def _prctl(option: int, value: int) -> None:
-    """Linux's prctl; elsewhere the lifeline alone has to do."""
+def _call_prctl(option: int, value: int) -> None:
+    """Call Linux's prctl. On other systems only the lifeline protects."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _not_blocking(descriptor: int) -> int:
+def _set_nonblocking(descriptor: int) -> int:
     os.set_blocking(descriptor, False)
     return descriptor
 
 
 if __name__ == "__main__":
-    # The exit code is all there is to say; nothing of Python's own is worth its time.
+    # the exit code is the only result, so the interpreter's own shutdown is skipped
     code = main()
     os._exit(code)

@@ -1,8 +1,8 @@
 """Starts an MCP server's process, talks to it and ends it. Entry point: `ServerProcess.start`.
 
-Between the app and the server stands a small guard process (`guard.py`), so that no process is
-left over however the app ends. The server gets the environment it is told and nothing of ours.
-Lines of its output are bounded, of its error output the tail is kept.
+A small guard process (`guard.py`) runs between the app and the server, so that no process is left
+over however the app ends. The server gets only the environment in its plan. The length of its
+output lines is limited, and the tail of its error output is kept.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ EDGE_BYTES = 512
 TAIL_LINES = 20
 TAIL_LINE_BYTES = 400
 GRACE_SECONDS = 2.0
-"""For a server to end by itself after its input closed."""
+"""How long a server may take to end by itself after its input closed."""
 END_SECONDS = 6.0
-"""For the guard to end the rest."""
+"""How long the guard may take to end the remaining processes."""
 REAP_SECONDS = 2.0
 
 
@@ -41,8 +41,11 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """What all processes of a server may use together: memory, processes and its home; and one
-    process of it: open files and the size of a file that it writes."""
+    """The limits of a server.
+
+    Memory, processes and the size of the home hold for all its processes together; open files and
+    the size of a written file hold for each process.
+    """
 
     memory_mb: int = 1024
     processes: int = 512
@@ -50,9 +53,12 @@ class ServerLimits:
     file_mb: int = 1024
     home_mb: int = 2048
 
-    def in_bytes(self) -> dict[str, int]:
-        """What the guard reads. The data of one process may be twice what all may keep in memory:
-        runtimes reserve more than they use."""
+    def convert_to_bytes(self) -> dict[str, int]:
+        """Return the limits as the guard reads them.
+
+        The data segment of one process may be twice the memory limit, because runtimes reserve more
+        than they use.
+        """
         memory = self.memory_mb * MIB
         return {
             "memory": memory,
@@ -66,11 +72,11 @@ class ServerLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """What to start: the command, the whole environment (secrets in it), the folder.
+    """What to start: the command, the whole environment including secrets, and the folder.
 
-    `hidden` are files that the server must not read, where a namespace can cover them. `home` and
-    `temporary` are folders of the server's own; the guard makes them, and removes
-    `temporary` at the end. `uid` is the user that root may run the server as.
+    `hidden` are files that the server must not read, if a namespace can cover them. `home` and
+    `temporary` belong to the server alone; the guard makes them and removes `temporary` at the end.
+    `uid` is the user that root may run the server as.
     """
 
     command: Sequence[str]
@@ -84,7 +90,7 @@ class LaunchPlan:
     limits: ServerLimits = ServerLimits()
 
     def to_guard(self) -> bytes:
-        """The line that the guard reads."""
+        """Write the line that the guard reads."""
         spec = {
             "command": list(self.command),
             "environment": dict(self.environment),
@@ -93,14 +99,14 @@ class LaunchPlan:
             "temporary": self.temporary,
             "hidden": list(self.hidden),
             "uid": self.uid,
-            "limits": self.limits.in_bytes(),
+            "limits": self.limits.convert_to_bytes(),
         }
         return write_json(spec).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongLine:
-    """A line over LONGEST_LINE_BYTES: its size, and its beginning and end."""
+    """A line longer than LONGEST_LINE_BYTES: its size, its beginning and its end."""
 
     size: int
     head: bytes
@@ -108,7 +114,7 @@ class LongLine:
 
 
 class ServerProcess:
-    """One running server. Made by `start`, ended by `stop`."""
+    """One running server. `start` makes it and `stop` ends it."""
 
     def __init__(
         self,
@@ -132,7 +138,7 @@ class ServerProcess:
 
     @classmethod
     async def start(cls, plan: LaunchPlan) -> ServerProcess:
-        """Start the guard, and through it the server. Raises OSError where that cannot be."""
+        """Start the guard, which starts the server. Raises OSError if that fails."""
         inputs, outputs, errors = os.pipe(), os.pipe(), os.pipe()
         theirs, ours = (inputs[0], outputs[1], errors[1]), (inputs[1], outputs[0], errors[0])
         try:
@@ -154,9 +160,9 @@ class ServerProcess:
             raise
         finally:
             _close(theirs)
-        stdin, writing = await _writer(ours[0])
-        stdout, reading = await _reader(ours[1])
-        stderr, reading_errors = await _reader(ours[2])
+        stdin, writing = await _open_writer(ours[0])
+        stdout, reading = await _open_reader(ours[1])
+        stderr, reading_errors = await _open_reader(ours[2])
         process = cls(
             guard,
             stdin=stdin,
@@ -171,12 +177,12 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The guard's process id, and that of the server's process group."""
+        """The process id of the guard, which is also the server's process group."""
         return self._guard.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the server ended; None while it runs."""
+        """The server's exit code, or None while it runs."""
         return self._ended.result() if self._ended.done() else None
 
     @property
@@ -184,27 +190,28 @@ class ServerProcess:
         """The last lines of the server's error output."""
         return "\n".join(self._tail)
 
-    async def walls(self) -> frozenset[str]:
-        """Which walls keep the server from other processes: `namespace`, `user`, `landlock`."""
+    async def read_active_walls(self) -> frozenset[str]:
+        """Return the walls that keep the server from other processes: `namespace`, `user`,
+        `landlock`."""
         return await asyncio.shield(self._walls)
 
     def note(self, line: str) -> None:
-        """Put something that the server said elsewhere into the tail."""
+        """Add a line to the tail that the server wrote elsewhere."""
         self._tail.append(line[:TAIL_LINE_BYTES])
 
     async def send(self, line: bytes) -> None:
-        """Write one line to the server's input; raises ConnectionError when it is gone."""
+        """Write one line to the server's input. Raises ConnectionError if the server has ended."""
         self._stdin.write(line)
         await self._stdin.drain()
 
-    async def lines(self) -> AsyncIterator[bytes | LongLine]:
-        """The lines of the server's output, without their ends, until it closes."""
+    async def read_lines(self) -> AsyncIterator[bytes | LongLine]:
+        """Yield the lines of the server's output, without line ends, until it closes."""
         held: list[bytes] = []
         size = 0
         while chunk := await self._stdout.read(CHUNK_BYTES):
             *whole, rest = chunk.split(b"\n")
             for part in whole:
-                yield _line(held, size, part)
+                yield _make_line(held, size, part)
                 held, size = [], 0
             size += len(rest)
             held.append(rest)
@@ -213,36 +220,36 @@ class ServerProcess:
                 held = [joined[:EDGE_BYTES], joined[-EDGE_BYTES:]]
 
     async def wait(self) -> int:
-        """Until it has ended; its exit code."""
+        """Wait until the server has ended; return its exit code."""
         return await asyncio.shield(self._ended)
 
     async def stop(self) -> None:
-        """End the server and all that came of it; returns when they are gone."""
+        """End the server and all its processes. Returns when they have ended."""
         try:
             self._stdin.close()
-            if not await self._ended_within(GRACE_SECONDS):
+            if not await self._has_ended_within(GRACE_SECONDS):
                 assert self._guard.stdin is not None
                 self._guard.stdin.close()
-                await self._ended_within(END_SECONDS)
+                await self._has_ended_within(END_SECONDS)
         finally:
             self._kill_group()
-            await self._ended_within(REAP_SECONDS)
+            await self._has_ended_within(REAP_SECONDS)
             self._reading_stderr.cancel()
             self._walls.cancel()
             for pipe in self._pipes:
                 pipe.close()
             if self._guard.stdin is not None:
                 self._guard.stdin.close()
-            # asyncio closes this some turns later, which the end of a loop would not wait for
+            # asyncio closes it some turns later; the end of a loop would not wait for that
             transport: asyncio.SubprocessTransport = self._guard._transport  # type: ignore[attr-defined]
             transport.close()
 
-    async def _ended_within(self, seconds: float) -> bool:
+    async def _has_ended_within(self, seconds: float) -> bool:
         await asyncio.wait([self._ended], timeout=seconds)
         return self._ended.done()
 
     def _kill_group(self) -> None:
-        """What the guard left, were it killed itself."""
+        """Kill what the guard left behind if the guard itself was killed."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._guard.pid, signal.SIGKILL)
 
@@ -264,7 +271,7 @@ class ServerProcess:
             self.note(held.decode("utf-8", "replace"))
 
 
-def _line(held: list[bytes], size: int, last: bytes) -> bytes | LongLine:
+def _make_line(held: list[bytes], size: int, last: bytes) -> bytes | LongLine:
     size += len(last)
     if size <= LONGEST_LINE_BYTES:
         return b"".join((*held, last))
@@ -272,7 +279,7 @@ def _line(held: list[bytes], size: int, last: bytes) -> bytes | LongLine:
     return LongLine(size=size, head=joined[:EDGE_BYTES], tail=joined[-EDGE_BYTES:])
 
 
-async def _writer(descriptor: int) -> tuple[asyncio.StreamWriter, asyncio.BaseTransport]:
+async def _open_writer(descriptor: int) -> tuple[asyncio.StreamWriter, asyncio.BaseTransport]:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.streams.FlowControlMixin(loop=loop), os.fdopen(descriptor, "wb", 0)
@@ -280,7 +287,7 @@ async def _writer(descriptor: int) -> tuple[asyncio.StreamWriter, asyncio.BaseTr
     return asyncio.StreamWriter(transport, protocol, None, loop), transport
 
 
-async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+async def _open_reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=CHUNK_BYTES)
     transport, _ = await loop.connect_read_pipe(

@@ -1,7 +1,5 @@
-"""Makes an outcome of an MCP tool result: what the model is told, and what is kept beside it.
-
-Entry point: `outcome_of`.
-"""
+"""Turns an MCP tool result into an outcome: the text for the model, and the parts kept beside it.
+Entry point: `read_outcome`."""
 
 from __future__ import annotations
 
@@ -15,23 +13,23 @@ if TYPE_CHECKING:
     import mcp_types as types
 
 MOST_PARTS_BYTES = 4 * 1024 * 1024
-"""Of all parts of one result, as JSON."""
+"""The most bytes of all parts of one result, as JSON."""
 
 
-def outcome_of(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
-    """The outcome of a call that the server answered."""
+def read_outcome(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
+    """Build the outcome of a call that the server answered."""
     texts: list[str] = []
     parts: list[dict[str, Any]] = []
     room = MOST_PARTS_BYTES
     for block in result.content:
-        text = _text(block)
+        text = _describe_block(block)
         texts.append(text)
         if block.type == "text":
             continue
         part = known_json(block.model_dump(mode="json", by_alias=True, exclude_none=True))
         room -= len(write_json(part))
         if room < 0:
-            texts[-1] = f"{text} (not kept: the parts of one result may have 4 MiB)"
+            texts[-1] = f"{text} (not kept: the parts of one result may have at most 4 MiB)"
         else:
             parts.append(masker.value(part))
     if not texts and result.structured_content is not None:
@@ -43,8 +41,8 @@ def outcome_of(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
     )
 
 
-def _text(block: types.ContentBlock) -> str:
-    """What the model is told of one content block."""
+def _describe_block(block: types.ContentBlock) -> str:
+    """Return the text for the model that describes one content block."""
     match block.type:
         case "text":
             return block.text
@@ -54,10 +52,10 @@ def _text(block: types.ContentBlock) -> str:
         case "resource_link":
             return f"[resource: {block.name}, {block.uri}]"
         case "resource":
-            return _resource(block)
+            return _describe_resource(block)
 
 
-def _resource(block: types.EmbeddedResource) -> str:
+def _describe_resource(block: types.EmbeddedResource) -> str:
     held = block.resource
     text = getattr(held, "text", None)
     if isinstance(text, str):

@@ -1,9 +1,9 @@
-"""Which MCP servers run in this process, from which card, and until when?
+"""Starts, restarts and stops the MCP servers of this process. Entry point: `McpServers.hold`.
 
-`McpServers` starts a server when it is first needed, restarts it with a growing delay when it dies,
-when its card is another one or when one of its secrets has been rotated, and stops it when it has
-been idle. Calls under way end on the server that they began on. Everything here is this instance's
-alone and may be gone at any time.
+A server is started when it is first needed. It is restarted when it dies (after a growing delay),
+when its card changes, or when one of its secrets is rotated. It is stopped when it was idle. Calls
+end on the server that they began on. The state belongs to this instance only and may be lost at any
+time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ START_SECONDS = 120.0
 IDLE_SECONDS = 600
 CONCURRENT_CALLS = 16
 PLACE_SECONDS = 45.0
-"""For a place among the calls of a server to become free."""
+"""How long a call waits for a free place on its server."""
 SECRETS_AGE_SECONDS = 30.0
 LONGEST_DELAY_SECONDS = 60.0
 DRAIN_SECONDS = 270.0
-"""For the calls under way on a server that is being replaced."""
+"""How long calls may still run on a server that is being replaced."""
 
 
 @dataclass(slots=True)
 class _Slot:
-    """All that is known here of one server."""
+    """What is known about one server."""
 
     places: asyncio.Semaphore
     digest: str = ""
@@ -50,7 +50,7 @@ class _Slot:
 
 
 class McpServers:
-    """The servers of this instance: a `ToolServers`."""
+    """The servers of this instance. Implements `ToolServers`."""
 
     def __init__(
         self,
@@ -69,41 +69,42 @@ class McpServers:
         self._watchers: list[ServerWatcher] = []
 
     def watch(self, watcher: ServerWatcher) -> None:
-        """Tell of servers whose tools changed, that started, did not, died, or were idle."""
+        """Report servers whose tools changed, that started, failed to start, died, or became
+        idle."""
         self._watchers.append(watcher)
 
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
-        """The running server, with a place for a call."""
-        slot = self._slot(card, digest)
+        """Return the running server and reserve a place for one call."""
+        slot = self._get_slot(card, digest)
         try:
             async with asyncio.timeout(self._place_seconds):
                 await slot.places.acquire()
         except TimeoutError as error:
             raise TransientError(
-                f"all calls that the MCP server {card.server_id!r} may have at once are under way"
+                f"the MCP server {card.server_id!r} already has as many calls as it may have"
             ) from error
         try:
-            connection = await self._running(card, digest)
+            connection = await self._get_connection(card, digest)
             try:
                 with connection.use():
                     yield _Line(connection)
             finally:
-                self._rest(card, connection)
+                self._plan_stop(card, connection)
         finally:
             slot.places.release()
 
     async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
-        """The tools that the server lists now."""
-        connection = await self._running(card, digest)
+        """List the tools that the server has now."""
+        connection = await self._get_connection(card, digest)
         try:
             with connection.use():
                 return await connection.list_tools()
         finally:
-            self._rest(card, connection)
+            self._plan_stop(card, connection)
 
     async def keep_only(self, serving: Mapping[str, str]) -> None:
-        """Stop the servers whose card serves no more; calls under way end first."""
+        """Stop the servers that are not in `serving`, after their calls have ended."""
         for server_id, slot in list(self._slots.items()):
             if serving.get(server_id) == slot.digest:
                 continue
@@ -127,39 +128,40 @@ class McpServers:
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _slot(self, card: McpServerCard, digest: str) -> _Slot:
+    def _get_slot(self, card: McpServerCard, digest: str) -> _Slot:
         slot = self._slots.get(card.server_id)
         if slot is None:
-            slot = self._slots[card.server_id] = _Slot(places=_places(card), digest=digest)
+            slot = self._slots[card.server_id] = _Slot(places=_make_places(card), digest=digest)
         elif slot.digest != digest:
-            slot.places = _places(card)  # those who hold one of the old places give that back
+            # calls that hold one of the old places return it to the old semaphore
+            slot.places = _make_places(card)
         return slot
 
-    async def _running(self, card: McpServerCard, digest: str) -> Connection:
-        """The connection of the card's server, opened anew where that must be."""
-        async with self._locked(card, digest) as slot:
+    async def _get_connection(self, card: McpServerCard, digest: str) -> Connection:
+        """Return the connection of the card's server; open it again if necessary."""
+        async with self._lock_slot(card, digest) as slot:
             if slot.digest != digest:
                 self._retire(slot)
                 slot.digest, slot.failures, slot.not_before = digest, 0, 0.0
             connection = slot.connection
             if connection is not None and not connection.alive:
-                self._over(card.server_id, connection)
+                self._handle_end(card.server_id, connection)
             elif connection is not None and await self._is_current(slot, card):
                 return connection
             return await self._start(slot, card)
 
     @contextlib.asynccontextmanager
-    async def _locked(self, card: McpServerCard, digest: str) -> AsyncIterator[_Slot]:
-        """The server's slot, held; one that was dropped meanwhile is not used any more."""
+    async def _lock_slot(self, card: McpServerCard, digest: str) -> AsyncIterator[_Slot]:
+        """Lock the server's slot. A slot that was dropped meanwhile is not used."""
         while True:
-            slot = self._slot(card, digest)
+            slot = self._get_slot(card, digest)
             async with slot.lock:
                 if self._slots.get(card.server_id) is slot:
                     yield slot
                     return
 
     async def _is_current(self, slot: _Slot, card: McpServerCard) -> bool:
-        """Are the secrets that it was started with still what they were? Looked up now and then."""
+        """Whether the server's secrets are unchanged. They are checked only after some time."""
         now = time.monotonic()
         if not card.uses_secrets or now - slot.looked_at_secrets < self._secrets_age:
             return True
@@ -167,7 +169,7 @@ class McpServers:
         try:
             launch = await self._launcher.launch(card)
         except AosError:
-            return True  # it runs, and what it runs with is the last that was known
+            return True  # the server runs with the last known secrets
         if launch == slot.launch:
             return True
         self._retire(slot)
@@ -175,11 +177,11 @@ class McpServers:
 
     async def _start(self, slot: _Slot, card: McpServerCard) -> Connection:
         if time.monotonic() < slot.not_before and slot.failure is not None:
-            raise _again(slot.failure)
+            raise _copy_failure(slot.failure)
         try:
             launch = await self._launcher.launch(card)
             slot.looked_at_secrets = time.monotonic()
-            connection = self._launcher.connection(
+            connection = self._launcher.make_connection(
                 card, launch, on_tools_changed=lambda: self._tell(card.server_id, "tools")
             )
             await connection.open(timeout_seconds=self._start_seconds)
@@ -192,13 +194,13 @@ class McpServers:
             self._tell(card.server_id, "failed", str(error))
             raise error from None
         slot.connection, slot.launch, slot.failures, slot.failure = connection, launch, 0, None
-        connection.when_over(lambda: self._over(card.server_id, connection))
-        self._rest(card, connection)
+        connection.watch_end(lambda: self._handle_end(card.server_id, connection))
+        self._plan_stop(card, connection)
         self._tell(card.server_id, "started")
         return connection
 
-    def _rest(self, card: McpServerCard, connection: Connection) -> None:
-        """After a use: stop the server when it has not been used again for so long."""
+    def _plan_stop(self, card: McpServerCard, connection: Connection) -> None:
+        """After a use, plan to stop the server if it stays unused."""
         slot = self._slots.get(card.server_id)
         if slot is None or slot.connection is not connection or connection.in_use:
             return
@@ -206,24 +208,24 @@ class McpServers:
             slot.idle.cancel()
         seconds = card.idle_seconds or IDLE_SECONDS
         loop = asyncio.get_running_loop()
-        slot.idle = loop.call_later(seconds, self._idle, card.server_id, connection)
+        slot.idle = loop.call_later(seconds, self._stop_idle, card.server_id, connection)
 
-    def _idle(self, server_id: str, connection: Connection) -> None:
+    def _stop_idle(self, server_id: str, connection: Connection) -> None:
         slot = self._slots.get(server_id)
         if slot is not None and slot.connection is connection and not connection.in_use:
             self._retire(slot)
             self._tell(server_id, "stopped")
 
-    def _over(self, server_id: str, connection: Connection) -> None:
-        """A connection that we did not end is over, or answers no more."""
+    def _handle_end(self, server_id: str, connection: Connection) -> None:
+        """Handle a connection that ended by itself or does not answer any more."""
         slot = self._slots.get(server_id)
         if slot is not None and slot.connection is connection:
             self._retire(slot)
-            said = f"it ended; it last said: {connection.tail}" if connection.tail else "it ended"
+            said = f"it ended; last output: {connection.tail}" if connection.tail else "it ended"
             self._tell(server_id, "died", said)
 
     def _retire(self, slot: _Slot) -> None:
-        """Let go of the connection; it is closed when its last call has ended."""
+        """Drop the connection. It is closed when its last call has ended."""
         connection, slot.connection, slot.launch = slot.connection, None, None
         if slot.idle is not None:
             slot.idle.cancel()
@@ -239,7 +241,7 @@ class McpServers:
 
 
 class _Line:
-    """A `ToolLine`."""
+    """A running server that can be called. Implements `ToolLine`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -255,17 +257,17 @@ async def _drain(connection: Connection) -> None:
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await connection.unused()
+                await connection.wait_until_unused()
     finally:
         await connection.close()
 
 
-def _again(failure: ServerFailed | TransientError) -> ServerFailed | TransientError:
-    """The same failure for another caller, without the first one's traceback."""
+def _copy_failure(failure: ServerFailed | TransientError) -> ServerFailed | TransientError:
+    """Return the same failure for another caller, without the first traceback."""
     if isinstance(failure, ServerFailed):
         return ServerFailed(str(failure), brief=failure.brief)
     return TransientError(str(failure))
 
 
-def _places(card: McpServerCard) -> asyncio.Semaphore:
+def _make_places(card: McpServerCard) -> asyncio.Semaphore:
     return asyncio.Semaphore(card.max_concurrent_calls or CONCURRENT_CALLS)

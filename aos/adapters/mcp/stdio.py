@@ -1,9 +1,10 @@
-"""How do messages travel to and from an MCP server that is a process?
+"""Carries messages to and from an MCP server that is a process. Entry point: `run_server`.
 
-The transport of the SDK's `ClientSession`, over a `ServerProcess`. The SDK's own holds lines of
-any length, hands our environment on, and logs what it cannot read; this one bounds, hands on only
-what it is told to, and keeps noise in the tail. A line that is too long becomes the error answer
-of the request that it answers, where its beginning or end tells which that is.
+It is the transport of the SDK's `ClientSession` over a `ServerProcess`. The SDK's own transport
+accepts lines of any length, passes on the app's environment, and logs what it cannot read. This one
+limits lines, passes on only the given environment, and keeps unreadable lines in the tail. A line
+that is too long becomes the error answer of its request, if its beginning or end shows which
+request that is.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 _ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18})\s*,')
 _ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,18})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 TOO_LONG = -32_099
-"""Our JSON-RPC code for an answer that is too long to be taken in."""
+"""AOS's JSON-RPC error code for an answer that is too long."""
 
 
 @contextlib.asynccontextmanager
-async def running_server(plan: LaunchPlan, *, known: ServerHandle) -> AsyncIterator[Streams]:
-    """Start the server and connect to it; when left, nothing of it is left.
+async def run_server(plan: LaunchPlan, *, known: ServerHandle) -> AsyncIterator[Streams]:
+    """Start the server and connect to it; end all of its processes at the end.
 
-    `known` gets the process as soon as there is one. Raises OSError.
+    `known` gets the process as soon as it exists. Raises OSError.
     """
     import anyio
 
@@ -59,14 +60,14 @@ async def running_server(plan: LaunchPlan, *, known: ServerHandle) -> AsyncItera
 
 
 class ServerHandle:
-    """Who wants to look at the process while it runs, and after."""
+    """Gives access to the process while it runs and after."""
 
     def __init__(self) -> None:
         self.process: ServerProcess | None = None
 
 
 async def _stop(process: ServerProcess) -> None:
-    """Stop it even when we are being cancelled."""
+    """Stop the process even while the task is being cancelled."""
     stopping = asyncio.ensure_future(process.stop())
     try:
         await asyncio.shield(stopping)
@@ -78,13 +79,13 @@ async def _stop(process: ServerProcess) -> None:
 async def _read(
     process: ServerProcess, to_session: MemoryObjectSendStream[SessionMessage | Exception]
 ) -> None:
-    """Hand on every message; the stream closes when the server's output does."""
+    """Pass on every message. The stream closes when the server's output closes."""
     import anyio
 
     async with to_session:
         with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            async for line in process.lines():
-                message = _message(line, process)
+            async for line in process.read_lines():
+                message = _parse_message(line, process)
                 if message is not None:
                     await to_session.send(message)
 
@@ -92,7 +93,7 @@ async def _read(
 async def _write(
     process: ServerProcess, to_server: MemoryObjectReceiveStream[SessionMessage]
 ) -> None:
-    """Write every message; the stream closes when the server's input is gone."""
+    """Write every message. The stream closes when the server's input closes."""
     async with to_server:
         with contextlib.suppress(ConnectionError):
             async for message in to_server:
@@ -100,13 +101,13 @@ async def _write(
                 await process.send(text.encode() + b"\n")
 
 
-def _message(line: bytes | LongLine, process: ServerProcess) -> SessionMessage | None:
-    """The message that a line holds; None for what is noise."""
+def _parse_message(line: bytes | LongLine, process: ServerProcess) -> SessionMessage | None:
+    """Parse the message in a line; return None for other text."""
     import mcp_types as types
     from mcp.shared.message import SessionMessage
 
     if isinstance(line, LongLine):
-        return _too_long(line, process)
+        return _answer_too_long(line, process)
     if not line.strip():
         return None
     try:
@@ -117,11 +118,11 @@ def _message(line: bytes | LongLine, process: ServerProcess) -> SessionMessage |
     return SessionMessage(message)
 
 
-def _too_long(line: LongLine, process: ServerProcess) -> SessionMessage | None:
+def _answer_too_long(line: LongLine, process: ServerProcess) -> SessionMessage | None:
     import mcp_types as types
     from mcp.shared.message import SessionMessage
 
-    said = f"an answer of {line.size:,} bytes, over the bound of 16 MiB"
+    said = f"an answer of {line.size:,} bytes, over the limit of 16 MiB"
     process.note(f"(on stdout) {said}")
     found = _ID_FIRST.match(line.head) or _ID_LAST.search(line.tail)
     if found is None:

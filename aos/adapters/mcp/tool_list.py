@@ -1,4 +1,4 @@
-"""Which tools does a server list, page by page, and how many may they be?"""
+"""Lists all tools of an MCP server, up to a limit. Entry point: `list_all_tools`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MOST_SCHEMA_BYTES = 8 * 1024 * 1024
 
 
 class NotListable(Exception):
-    """The server does not list its tools, or too many; the text says so without its name."""
+    """The server does not list its tools, or lists too many. The text does not name the server."""
 
 
-async def all_tools(session: ClientSession, masker: Masker) -> list[ToolSchema]:
-    """Every tool that the server has. Raises NotListable."""
+async def list_all_tools(session: ClientSession, masker: Masker) -> list[ToolSchema]:
+    """List every tool of the server. Raises NotListable."""
     found: list[ToolSchema] = []
     cursor: str | None = None
     room = MOST_SCHEMA_BYTES
     for _ in range(MOST_PAGES):
         page = await _page(session, cursor)
         for tool in page.tools:
-            schema = _schema(tool, masker)
+            schema = _read_schema(tool, masker)
             room -= len(write_json(encode(schema)))
             found.append(schema)
         if len(found) > MOST_TOOLS or room < 0:
@@ -54,7 +54,7 @@ async def _page(session: ClientSession, cursor: str | None) -> types.ListToolsRe
         raise NotListable(f"does not list its tools: {error}") from error
 
 
-def _schema(tool: types.Tool, masker: Masker) -> ToolSchema:
+def _read_schema(tool: types.Tool, masker: Masker) -> ToolSchema:
     hints = tool.annotations
     return ToolSchema(
         name=tool.name,

@@ -1,6 +1,7 @@
-"""Compares what an MCP server's processes use with its limits. Entry point: `excess`.
+"""Compares what an MCP server's processes use with its limits. Entry point: `find_excess`.
 
-Standard library only and no import of AOS: the guard runs without site-packages.
+It uses the standard library only and imports nothing of AOS, because the guard runs without
+site-packages.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from collections.abc import Mapping, Sequence
 MIB = 1024 * 1024
 
 
-def excess(pids: Sequence[int], limits: Mapping[str, int]) -> str | None:
-    """Which limit these processes are over, taken together; None if none."""
+def find_excess(pids: Sequence[int], limits: Mapping[str, int]) -> str | None:
+    """Describe the limit that these processes exceed together, or return None."""
     if len(pids) > limits["processes"]:
         return f"it has {len(pids)} processes, over the {limits['processes']} of AOS_MCP_PROCESSES"
-    used = sum(map(_memory, pids))
+    used = sum(map(_read_memory, pids))
     if used > limits["memory"]:
         most = limits["memory"] // MIB
         return f"it uses {used // MIB} MiB of memory, over the {most} of AOS_MCP_MEMORY_MB"
     return None
 
 
-def children_of(root: int) -> list[int] | None:
-    """Every process below this one; None where the kernel keeps no lists of children."""
+def list_children(root: int) -> list[int] | None:
+    """List all descendants of a process, or return None if the kernel keeps no lists of
+    children."""
     found, seen = [], [root]
     while seen:
         pid = seen.pop()
@@ -39,8 +41,8 @@ def children_of(root: int) -> list[int] | None:
     return found
 
 
-def _memory(pid: int) -> int:
-    """The bytes that are this process's alone."""
+def _read_memory(pid: int) -> int:
+    """Return the bytes that only this process uses."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             _, resident, shared = file.read().split()[:3]

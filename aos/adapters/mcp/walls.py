@@ -1,8 +1,9 @@
 """Keeps an MCP server's process from reading others. Entry points: `separate`, `conceal`,
 `enclose`, `hide`.
 
-Standard library only and no import of AOS: the guard runs without site-packages. Each wall is
-tried at run time. Where the kernel refuses one, the function says so and changes nothing.
+It uses the standard library only and imports nothing of AOS, because the guard runs without
+site-packages. Each wall is tried at run time. If the kernel refuses one, the function returns that
+and changes nothing.
 """
 
 from __future__ import annotations
@@ -34,30 +35,30 @@ LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 LANDLOCK_VERSION = 1
 LANDLOCK_PATH = 1
 ACCESS_REFER = 1 << 13
-"""Allowed below `/`: moves between folders are refused by a domain that does not name them."""
+"""Allowed below `/`; without it, Landlock refuses to move files between folders."""
 SCOPE_SIGNAL = 1 << 1
 FIRST_WITH_REFER = 2
 FIRST_WITH_SCOPES = 6
 
 PROCESSES_BY_NAMESPACE = (5, 14)
-"""The first kernel that counts a namespace's processes apart from its user's."""
+"""The first kernel version that counts a namespace's processes apart from its user's."""
 
 
 def hide() -> bool:
-    """Make this process's environment and memory unreadable for others of its user.
+    """Make the environment and memory of this process unreadable for other processes of its user.
 
     A program that it starts is readable again until that calls this too. Root with CAP_SYS_PTRACE
-    still reads everything.
+    can still read everything.
     """
-    return sys.platform == "linux" and _prctl(PR_SET_DUMPABLE, 0)
+    return sys.platform == "linux" and _call_prctl(PR_SET_DUMPABLE, 0)
 
 
 def separate() -> bool:
-    """Move this process and all that it starts into a user namespace of its own.
+    """Move this process and its children into their own user namespace.
 
-    The numbers of user and group stay as they are. Call it before the process knows a secret.
+    The numbers of user and group do not change. Call it before the process knows a secret.
     """
-    if sys.platform != "linux" or not _would_separate():
+    if sys.platform != "linux" or not _can_separate():
         return False
     if os.geteuid() == 0:
         os.setgroups([])
@@ -66,9 +67,9 @@ def separate() -> bool:
 
 
 def conceal(home: str | None, files: Sequence[str]) -> None:
-    """Cover these files and what lies beside `home`, for this process and all that it starts.
+    """Hide these files and the neighbours of `home` from this process and its children.
 
-    Works in a namespace of `separate`; where the kernel refuses it, everything stays as it is.
+    It works in a namespace of `separate`. If the kernel refuses it, nothing changes.
     """
     if ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         return
@@ -88,39 +89,40 @@ def conceal(home: str | None, files: Sequence[str]) -> None:
 
 
 def has_landlock() -> bool:
-    """Whether `enclose` keeps the process from others by Landlock."""
-    return sys.platform == "linux" and _landlock_version() >= FIRST_WITH_REFER
+    """Whether `enclose` can use Landlock to keep the process from others."""
+    return sys.platform == "linux" and _read_landlock_version() >= FIRST_WITH_REFER
 
 
 def enclose(*, uid: int | None) -> None:
-    """Give up all rights for good, just before another program takes this process over.
+    """Give up all rights for good, just before another program replaces this process.
 
-    `uid`: become this user, in a group of the same number and no other. Raises OSError.
+    `uid`: become this user, with only the group of the same number. Raises OSError.
     """
     if sys.platform != "linux":
         return
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
-    _prctl(PR_SET_SECUREBITS, NO_ROOT_LOCKED)
+    _call_prctl(PR_SET_SECUREBITS, NO_ROOT_LOCKED)
     for number in range(CAPABILITIES):
-        _prctl(PR_CAPBSET_DROP, number)
+        _call_prctl(PR_CAPBSET_DROP, number)
     if uid is not None:
         os.setresuid(uid, uid, uid)
-    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _call_prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    _call_prctl(PR_SET_NO_NEW_PRIVS, 1)
     _enter_landlock()
     _drop_capabilities()
 
 
 def limit(limits: Mapping[str, int], *, count_processes: bool) -> None:
-    """Bound what the process may use: `data`, `file`, `files` and `processes`; no core dumps.
+    """Limit what the process may use: `data`, `file`, `files` and `processes`; disable core dumps.
 
-    Processes are counted for the user or namespace, so only where the server has one of its own.
+    Processes are counted by user or by namespace, so they are limited only if the server has its
+    own.
     """
     if sys.platform != "linux":
         return
-    import resource  # Windows has none, and the apps import this module
+    import resource  # Windows has no such module, and the apps import this file
 
     bounds = {
         resource.RLIMIT_CORE: 0,
@@ -137,16 +139,17 @@ def limit(limits: Mapping[str, int], *, count_processes: bool) -> None:
             resource.setrlimit(kind, (value, value))
 
 
-def counts_by_namespace() -> bool:
-    """Whether this kernel counts the processes of a user namespace by themselves."""
+def is_counting_by_namespace() -> bool:
+    """Whether this kernel counts the processes of a user namespace separately."""
     parts = os.uname().release.split(".")[:2]
     with contextlib.suppress(ValueError):
         return tuple(int(part) for part in parts) >= PROCESSES_BY_NAMESPACE
     return False
 
 
-def _would_separate() -> bool:
-    """Try it in a child: a process whose map cannot be written has no user and no way back."""
+def _can_separate() -> bool:
+    """Try it in a child, because a process whose user map cannot be written has no user and no way
+    back."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] == 0
@@ -182,28 +185,30 @@ def _write(path: str, line: str) -> None:
         os.close(descriptor)
 
 
-def _landlock_version() -> int:
-    return _syscall(LANDLOCK_CREATE, None, 0, LANDLOCK_VERSION)
+def _read_landlock_version() -> int:
+    return _make_syscall(LANDLOCK_CREATE, None, 0, LANDLOCK_VERSION)
 
 
 def _enter_landlock() -> None:
-    """Forbid to trace, read or signal a process that did not come of this one."""
-    version = _landlock_version()
+    """Forbid to trace, read or signal processes that are not descendants of this one."""
+    version = _read_landlock_version()
     if version < FIRST_WITH_REFER:
         return
     scoped = version >= FIRST_WITH_SCOPES
     attributes = (
         struct.pack("QQQ", 0, 0, SCOPE_SIGNAL) if scoped else struct.pack("Q", ACCESS_REFER)
     )
-    rules = _syscall(LANDLOCK_CREATE, attributes, len(attributes), 0)
+    rules = _make_syscall(LANDLOCK_CREATE, attributes, len(attributes), 0)
     if rules < 0:
         return
     try:
         if not scoped:
             root = os.open("/", os.O_PATH | os.O_DIRECTORY)
-            _syscall(LANDLOCK_ADD, rules, LANDLOCK_PATH, struct.pack("=Qi", ACCESS_REFER, root), 0)
+            _make_syscall(
+                LANDLOCK_ADD, rules, LANDLOCK_PATH, struct.pack("=Qi", ACCESS_REFER, root), 0
+            )
             os.close(root)
-        _syscall(LANDLOCK_RESTRICT, rules, 0)
+        _make_syscall(LANDLOCK_RESTRICT, rules, 0)
     finally:
         os.close(rules)
 
@@ -213,12 +218,12 @@ def _drop_capabilities() -> None:
     ctypes.CDLL(None).capset(header, struct.pack("6I", *[0] * 6))
 
 
-def _prctl(option: int, value: int) -> bool:
+def _call_prctl(option: int, value: int) -> bool:
     arguments = [ctypes.c_ulong(number) for number in (value, 0, 0, 0)]
     return bool(ctypes.CDLL(None).prctl(option, *arguments) == 0)
 
 
-def _syscall(number: int, *arguments: bytes | int | None) -> int:
+def _make_syscall(number: int, *arguments: bytes | int | None) -> int:
     call = ctypes.CDLL(None).syscall
     call.restype = ctypes.c_long
     passed = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]

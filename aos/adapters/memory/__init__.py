@@ -1,7 +1,8 @@
-"""What is the world like when it is all in memory?
+"""Keeps everything in memory: a fake of each port for tests and the simulation. Entry points:
+`tables.MemoryTables`, `broker.MemoryBroker`.
 
-A fake of every port, held to the same contract tests as the real adapters, over rows and queues
-that any number of app instances share: what the simulation and the tests of AOS users run on.
+The fakes pass the same contract tests as the real adapters. Any number of app instances can share
+their rows and queues.
 """
 
 from aos.adapters.memory.approvals import MemoryDecisions

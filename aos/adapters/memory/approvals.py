@@ -1,4 +1,4 @@
-"""How does the list of what waits for a person behave, without a network?"""
+"""Keeps tool calls that wait for a decision, in memory. Entry point: `MemoryDecisions`."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from aos.ports.tools import AskedApproval
 
 
 class MemoryDecisions:
-    """What waits for a decision, and what was decided: each call once."""
+    """The tool calls that wait for a decision, and the decisions, one for each call."""
 
     def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
         self._tables = tables
         self._door = door
 
     async def ask(self, approval: ApprovalRequest) -> None:
-        """Enter a call among those that wait; entering it again changes nothing."""
+        """Add a call to those that wait. Adding it again changes nothing."""
 
         def act() -> None:
             key = (approval.run_id, approval.tool_call_id)
             if key not in self._tables.approvals:
                 self._tables.approvals[key] = approval
                 self._tables.open_approvals.add(key)
-                self._tables.written("decisions.ask", approval.run_id)
+                self._tables.tell_watchers("decisions.ask", approval.run_id)
 
         await self._door("decisions.ask", approval.run_id, act)
 
     async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
-        """What was asked about a call and what was decided; None when nothing was asked."""
+        """Return what was asked about a call and its decision, or None if nothing was asked."""
 
         def act() -> AskedApproval | None:
             key = (run_id, tool_call_id)
@@ -43,25 +43,27 @@ class MemoryDecisions:
         return await self._door("decisions.find", run_id, act)
 
     async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
-        """Insert the decision once; StaleWrite when one stands."""
+        """Insert the decision. Raises StaleWrite if the call has a decision."""
 
         def act() -> None:
             key = (run_id, tool_call_id)
             if key in self._tables.decisions:
-                raise StaleWrite(f"tool call {tool_call_id!r} of run {run_id!r} is decided already")
+                raise StaleWrite(
+                    f"tool call {tool_call_id!r} of run {run_id!r} already has a decision"
+                )
             self._tables.decisions[key] = decision
-            self._tables.written("decisions.decide", run_id)
+            self._tables.tell_watchers("decisions.decide", run_id)
 
         await self._door("decisions.decide", run_id, act)
 
     async def waiting(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
-        """Those that nobody has closed, of an owner or (None) of everybody, oldest first."""
+        """List the open requests of an owner, or of all owners (None), oldest first."""
 
         def act() -> Page[ApprovalRequest]:
             found = sorted(
-                (_token(asked), asked)
+                (_make_token(asked), asked)
                 for key in self._tables.open_approvals
                 if owner in (None, (asked := self._tables.approvals[key]).owner)
             )
@@ -75,7 +77,7 @@ class MemoryDecisions:
         return await self._door("decisions.waiting", owner or "", act)
 
     async def close(self, approval: ApprovalRequest) -> None:
-        """Take a call off the list; again changes nothing."""
+        """Remove a call from the list. Removing it again changes nothing."""
 
         def act() -> None:
             self._tables.open_approvals.discard((approval.run_id, approval.tool_call_id))
@@ -83,5 +85,5 @@ class MemoryDecisions:
         await self._door("decisions.close", approval.run_id, act)
 
 
-def _token(asked: ApprovalRequest) -> str:
+def _make_token(asked: ApprovalRequest) -> str:
     return f"{to_wire_time(asked.requested_at)}|{asked.run_id}|{asked.tool_call_id}"

@@ -1,9 +1,8 @@
-"""How does a blob container behave, without a network?
+"""Keeps a blob container in memory. Entry point: `MemoryBlobStore`.
 
-The in-memory fake of `aos.ports.BlobStore`: ETags, conditions and errors as Azure Storage has
-them. Time comes from the clock it is given. `hook` is awaited before and after each operation
-takes effect, so that tests can delay it, make it fail, or let it happen though the caller sees
-an error.
+It implements `aos.ports.blobs.BlobStore` with the ETags, conditions and errors of Azure Storage.
+Time comes from the given clock. `hook` is awaited before and after each operation takes effect, so
+that a test can delay it, make it fail, or let it take effect although the caller gets an error.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ class _Kept:
     last_modified: datetime
 
 
-async def _no_hook(operation: Operation, name: str, moment: Moment) -> None:
+async def _do_nothing(operation: Operation, name: str, moment: Moment) -> None:
     return None
 
 
 @dataclass(slots=True, kw_only=True)
 class MemoryBlobStore:
-    """One container in memory; `calls` counts the operations by kind."""
+    """One container in memory. `calls` counts the operations by kind."""
 
     clock: Clock
-    hook: Hook = _no_hook
+    hook: Hook = _do_nothing
     calls: dict[str, int] = field(default_factory=dict)
     _blobs: dict[str, _Kept] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(1))
@@ -53,8 +52,8 @@ class MemoryBlobStore:
         return self._blobs[name].body
 
     async def list(self, prefix: str) -> list[BlobInfo]:
-        """Every blob whose name begins with `prefix`, by name."""
-        await self._called("list", prefix)
+        """List all blobs whose name begins with `prefix`, ordered by name."""
+        await self._count_call("list", prefix)
         found = [
             BlobInfo(name=n, etag=k.etag, size=len(k.body), last_modified=k.last_modified)
             for n, k in sorted(self._blobs.items())
@@ -64,8 +63,8 @@ class MemoryBlobStore:
         return found
 
     async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
-        """The blob, or its first `max_bytes` bytes. Raises BlobMissing."""
-        await self._called("read", name)
+        """Read the blob, or its first `max_bytes` bytes. Raises BlobMissing."""
+        await self._count_call("read", name)
         kept = self._blobs.get(name)
         await self.hook("read", name, "after")
         if kept is None:
@@ -73,15 +72,16 @@ class MemoryBlobStore:
         return Blob(name=name, etag=kept.etag, body=kept.body[:max_bytes])
 
     async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
-        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
+        """Read the blob, or return Unchanged if its ETag is still `etag`. Raises BlobMissing."""
         blob = await self.read(name)
         return Unchanged() if blob.etag == etag else blob
 
     async def write(
         self, name: str, body: bytes, *, if_match: str | None = None, create_only: bool = False
     ) -> str:
-        """Write the whole blob and return its new ETag. StaleWrite: a condition did not hold."""
-        await self._called("write", name)
+        """Write the whole blob and return its new ETag. Raises StaleWrite if a condition did not
+        hold."""
+        await self._count_call("write", name)
         if create_only and name in self._blobs:
             raise StaleWrite(f"blob {name!r} exists already")
         self._check(name, if_match)
@@ -91,14 +91,14 @@ class MemoryBlobStore:
         return etag
 
     async def delete(self, name: str, *, if_match: str | None = None) -> None:
-        """Delete the blob; an absent one is no error."""
-        await self._called("delete", name)
+        """Delete the blob. Does nothing if it does not exist."""
+        await self._count_call("delete", name)
         if name in self._blobs:
             self._check(name, if_match)
             del self._blobs[name]
         await self.hook("delete", name, "after")
 
-    async def _called(self, operation: Operation, name: str) -> None:
+    async def _count_call(self, operation: Operation, name: str) -> None:
         self.calls[operation] = self.calls.get(operation, 0) + 1
         await self.hook(operation, name, "before")
 
@@ -107,4 +107,4 @@ class MemoryBlobStore:
             return
         kept = self._blobs.get(name)
         if kept is None or kept.etag != if_match:
-            raise StaleWrite(f"blob {name!r} is not at ETag {if_match} any more")
+            raise StaleWrite(f"blob {name!r} no longer has the ETag {if_match}")

@@ -1,9 +1,8 @@
-"""How does Service Bus behave, without a network?
+"""Keeps Service Bus queues and topics in memory. Entry point: `MemoryBroker`.
 
-`MemoryBroker` keeps queues and topics: peek-lock with delivery counts, sessions that give one
-message at a time, scheduled messages, time to live, dead letters after MaxDeliveryCount,
-duplicate detection. Every method is synchronous and looks at the clock it was given; nothing
-happens by itself.
+It has peek-lock with delivery counts, sessions with one message at a time, scheduled messages, time
+to live, dead letters after MaxDeliveryCount, and duplicate detection. Every method is synchronous
+and reads the given clock; nothing happens by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from aos.errors import TransientError
 from aos.ports.system import Clock
 
 Watcher: TypeAlias = Callable[[str, Kept], None]
-"""Told of `send`, `complete`, `abandon`, `dead_letter`, `expire`, `drop` (a duplicate)."""
+"""Called with `send`, `complete`, `abandon`, `dead_letter`, `expire` or `drop` (a duplicate)."""
 
 
 @dataclass(slots=True)
@@ -51,13 +50,12 @@ class MemoryBroker:
         ttl_seconds: float | None = None,
         **annotations: object,
     ) -> Kept | None:
-        """Keep a message; None when duplicate detection dropped it.
+        """Add a message; return None if duplicate detection dropped it.
 
-        `annotations` are the other broker properties of a message (`session_id`,
-        `correlation_id`, `properties` …). Raises ValueError where a queue with sessions gets
-        none.
+        `annotations` are the other broker properties of a message (`session_id`, `correlation_id`,
+        `properties` …). Raises ValueError if a queue with sessions gets no session id.
         """
-        queue, now = self._entity(entity), self._clock.now()
+        queue, now = self._find_entity(entity), self._clock.now()
         if queue.rules.sessions and not annotations.get("session_id"):
             raise ValueError(f"{entity!r} requires a session id")
         visible_at = max(now, scheduled_at or now)
@@ -81,18 +79,18 @@ class MemoryBroker:
 
     def receive(self, entity: str) -> Kept | None:
         """Lock the next message of an entity without sessions."""
-        queue = self._entity(entity)
-        kept = self._next(queue, session_id=None)
+        queue = self._find_entity(entity)
+        kept = self._find_next(queue, session_id=None)
         return None if kept is None else self._lock(queue, kept, None)
 
     def accept_session(self, entity: str) -> Session | None:
-        """Lock the next session that has a message to give."""
-        queue, now = self._entity(entity), self._clock.now()
+        """Lock the next session that has a message to deliver."""
+        queue, now = self._find_entity(entity), self._clock.now()
         for kept in list(queue.messages.values()):
             held = queue.sessions.get(kept.session_id or "")
             if held is not None and held.locked_until > now:
                 continue
-            if self._next(queue, session_id=kept.session_id) is None:
+            if self._find_next(queue, session_id=kept.session_id) is None:
                 continue
             assert kept.session_id is not None
             self._take_back(queue, kept.session_id)
@@ -107,15 +105,15 @@ class MemoryBroker:
         return None
 
     def receive_in(self, session: Session) -> Kept | None:
-        """Lock the next message of a session that is held; TransientError when it is lost."""
-        queue = self._entity(session.entity)
+        """Lock the next message of a held session. Raises TransientError if the session is lost."""
+        queue = self._find_entity(session.entity)
         self._check_session(queue, session)
-        kept = self._next(queue, session_id=session.session_id)
+        kept = self._find_next(queue, session_id=session.session_id)
         return None if kept is None else self._lock(queue, kept, session)
 
     def release(self, session: Session) -> None:
-        """Give a session back; a lost one is no matter. Delivery counts do not rise."""
-        queue = self._entity(session.entity)
+        """Give a session back. Does nothing if it is lost. Delivery counts do not rise."""
+        queue = self._find_entity(session.entity)
         if queue.sessions.get(session.session_id) is not session:
             return
         del queue.sessions[session.session_id]
@@ -125,8 +123,9 @@ class MemoryBroker:
                 kept.deliveries -= 1
 
     def renew(self, held: Kept | Session, *, until: datetime | None = None) -> None:
-        """Hold the lock for another lock duration (or `until`); TransientError when lost."""
-        queue = self._entity(held.entity)
+        """Renew the lock for its duration, or until `until`. Raises TransientError if it is
+        lost."""
+        queue = self._find_entity(held.entity)
         until = until or self._clock.now() + timedelta(seconds=queue.rules.lock_seconds)
         if isinstance(held, Session):
             self._check_session(queue, held)
@@ -138,49 +137,49 @@ class MemoryBroker:
         held.locked_until = until
 
     def complete(self, kept: Kept, lock: int) -> None:
-        """Done with; TransientError when the lock was lost."""
-        queue = self._entity(kept.entity)
+        """Complete a message. Raises TransientError if its lock is lost."""
+        queue = self._find_entity(kept.entity)
         self._check_lock(queue, kept, lock)
         del queue.messages[kept.sequence_number]
         self._tell("complete", kept)
 
     def abandon(self, kept: Kept, lock: int) -> None:
-        """Deliver it again, at once; after MaxDeliveryCount deliveries it is dead-lettered."""
-        queue = self._entity(kept.entity)
+        """Deliver a message again at once; after MaxDeliveryCount deliveries, dead-letter it."""
+        queue = self._find_entity(kept.entity)
         self._check_lock(queue, kept, lock)
         self._give_back(queue, kept)
         self._tell("abandon", kept)
 
     def dead_letter(self, kept: Kept, lock: int, *, reason: str) -> None:
-        """Set aside, with a reason."""
-        queue = self._entity(kept.entity)
+        """Dead-letter a message, with a reason."""
+        queue = self._find_entity(kept.entity)
         self._check_lock(queue, kept, lock)
-        self._bury(queue, kept, reason)
+        self._move_to_dead_letters(queue, kept, reason)
 
     def dead_letters(self, entity: str) -> list[Kept]:
-        """What was set aside."""
-        return list(self._entity(entity).dead)
+        """List the dead letters."""
+        return list(self._find_entity(entity).dead)
 
     def messages(self, entity: str) -> list[Kept]:
-        """Everything that is not settled: active, locked and scheduled, in order."""
-        return list(self._entity(entity).messages.values())
+        """List all messages that are not settled: active, locked and scheduled, in order."""
+        return list(self._find_entity(entity).messages.values())
 
     def next_due(self, entity: str) -> datetime | None:
-        """When something may become receivable that is not now (a schedule, an expired lock)."""
-        queue, now = self._entity(entity), self._clock.now()
+        """Return when something may become receivable: a scheduled message, an expired lock."""
+        queue, now = self._find_entity(entity), self._clock.now()
         moments = [m for kept in queue.messages.values() for m in (kept.visible_at,) if m > now]
         moments += [k.locked_until for k in queue.messages.values() if k.locked_until is not None]
         moments += [session.locked_until for session in queue.sessions.values()]
         return min((moment for moment in moments if moment > now), default=None)
 
-    def _entity(self, name: str) -> _Entity:
+    def _find_entity(self, name: str) -> _Entity:
         try:
             return self._entities[name]
         except KeyError as error:
             known = ", ".join(sorted(self._entities))
-            raise ValueError(f"no entity {name!r}; there are {known}") from error
+            raise ValueError(f"the entity {name!r} does not exist; known: {known}") from error
 
-    def _next(self, queue: _Entity, *, session_id: str | None) -> Kept | None:
+    def _find_next(self, queue: _Entity, *, session_id: str | None) -> Kept | None:
         now = self._clock.now()
         for kept in list(queue.messages.values()):
             if session_id is not None and kept.session_id != session_id:
@@ -192,7 +191,7 @@ class MemoryBroker:
                 if kept.sequence_number not in queue.messages:
                     continue
             if kept.expires_at <= now:
-                self._bury(queue, kept, "TTLExpiredException")
+                self._move_to_dead_letters(queue, kept, "TTLExpiredException")
                 continue
             return kept
         return None
@@ -209,7 +208,7 @@ class MemoryBroker:
         return kept
 
     def _take_back(self, queue: _Entity, session_id: str) -> None:
-        """A session whose lock has expired: what it had locked is delivered again."""
+        """Deliver again what a session with an expired lock had locked."""
         for kept in list(queue.messages.values()):
             if kept.session_id == session_id and kept.lock is not None:
                 self._give_back(queue, kept)
@@ -217,9 +216,9 @@ class MemoryBroker:
     def _give_back(self, queue: _Entity, kept: Kept) -> None:
         kept.lock, kept.locked_until = None, None
         if kept.deliveries >= queue.rules.max_delivery_count:
-            self._bury(queue, kept, "MaxDeliveryCountExceeded")
+            self._move_to_dead_letters(queue, kept, "MaxDeliveryCountExceeded")
 
-    def _bury(self, queue: _Entity, kept: Kept, reason: str) -> None:
+    def _move_to_dead_letters(self, queue: _Entity, kept: Kept, reason: str) -> None:
         kept.lock, kept.locked_until, kept.reason = None, None, reason
         del queue.messages[kept.sequence_number]
         queue.dead.append(kept)

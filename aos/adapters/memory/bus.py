@@ -1,13 +1,13 @@
-"""How do commands, replies and events leave, without a network?
+"""Sends commands, replies and events to a `MemoryBroker`. Entry point: `MemoryBus`.
 
-The fake of `Bus`: it puts onto a `MemoryBroker` what the real one puts onto Service Bus.
+It implements `Bus` and sends the same messages as the real bus.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from aos.adapters.bus.messages import agent_and_trace
+from aos.adapters.bus.messages import read_agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.door import Door, open_door
 from aos.domain.codec import encode
@@ -19,7 +19,7 @@ from aos.ports.system import Clock
 
 
 class MemoryBus:
-    """The way out of one app instance."""
+    """The bus of one app instance."""
 
     def __init__(self, broker: MemoryBroker, *, clock: Clock, door: Door = open_door) -> None:
         self._broker = broker
@@ -27,7 +27,7 @@ class MemoryBus:
         self._door = door
 
     async def send(self, outgoing: Outgoing) -> None:
-        """Send a command, scheduled when it says so."""
+        """Send a command, scheduled if it has a time."""
         command = outgoing.command
         body = write_json(encode(command)).encode()
 
@@ -39,7 +39,7 @@ class MemoryBus:
                 scheduled_at=outgoing.scheduled_at,
                 session_id=outgoing.session_id,
                 content_type="application/json",
-                traceparent=agent_and_trace(command)[1],
+                traceparent=read_agent_and_trace(command)[1],
                 properties={"run_id": command.run_id},
             )
 
@@ -64,7 +64,7 @@ class MemoryBus:
 
     async def publish(self, event: Event) -> None:
         """Publish a CloudEvent, with the property `aos_app` set."""
-        body = write_json(_cloud_event(event)).encode()
+        body = write_json(_write_cloud_event(event)).encode()
 
         def act() -> None:
             self._broker.send(
@@ -101,11 +101,11 @@ class MemoryBus:
         await self._door("bus.postpone", message.key, act)
 
     async def whole_body(self, message: ReceivedMessage) -> bytes:
-        """The body: nothing is too large for a broker in memory."""
+        """Return the body. No body is too large for the broker in memory."""
         return message.body
 
 
-def _cloud_event(event: Event) -> dict[str, object]:
+def _write_cloud_event(event: Event) -> dict[str, object]:
     return {
         "specversion": "1.0",
         "id": event.id,

@@ -1,6 +1,7 @@
-"""What time is it, which id is next, what was logged, in a world without any of these?
+"""Fakes the clock, the ids and the telemetry. Entry points: `ManualClock`, `SeededIds`,
+`MemoryTelemetry`.
 
-Fakes of `Clock`, `Ids` and `Telemetry`. Time moves only when a test moves it.
+Time moves only when a test advances it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FIRST_MOMENT = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class ManualClock:
-    """A clock that stands still until `advance` is called; it wakes who sleeps, in order."""
+    """A clock that moves only with `advance`, which wakes the sleepers in order."""
 
     def __init__(self, *, start: datetime = FIRST_MOMENT) -> None:
         self._start = start
@@ -31,15 +32,15 @@ class ManualClock:
         self._numbers = count()
 
     def now(self) -> datetime:
-        """The time in UTC."""
+        """Return the time in UTC."""
         return self._start + timedelta(seconds=self._seconds)
 
     def monotonic(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return self._seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until somebody advances the clock that far."""
+        """Wait until the clock is advanced that far."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -49,13 +50,13 @@ class ManualClock:
 
     @property
     def next_wake(self) -> float | None:
-        """In how many seconds the next sleeper wakes; None when nobody sleeps."""
+        """The seconds until the next sleeper wakes, or None if nobody sleeps."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return max(0.0, self._sleepers[0][0] - self._seconds) if self._sleepers else None
 
     def advance(self, seconds: float) -> None:
-        """Move time on and wake whose sleep is over."""
+        """Move the time forward and wake those whose sleep is over."""
         self._seconds += seconds
         while self._sleepers and self._sleepers[0][0] <= self._seconds:
             _, _, waker = heapq.heappop(self._sleepers)
@@ -64,17 +65,17 @@ class ManualClock:
 
 
 class SeededIds:
-    """Ids and jitter from a seed: the same seed, the same ids."""
+    """Ids and jitter from a seed: the same seed gives the same ids."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def new_id(self) -> str:
-        """A fresh UUID in its text form."""
+        """Return a new UUID as text."""
         return str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
 
     def jitter(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         return self._rng.random()
 
 
@@ -93,7 +94,7 @@ class MemorySpan:
 
 
 class MemoryTelemetry:
-    """Telemetry that keeps everything it is told, for tests to look at."""
+    """Telemetry that keeps everything for tests to read."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, object]] = []
@@ -107,7 +108,7 @@ class MemoryTelemetry:
         level: Literal["debug", "info", "warning", "error"] = "info",
         **fields: object,
     ) -> None:
-        """Keep one line."""
+        """Keep one log line."""
         self.lines.append({"event": event, "level": level, **fields})
 
     def custom_event(self, name: str, **attributes: object) -> None:

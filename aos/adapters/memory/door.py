@@ -1,8 +1,8 @@
-"""Where can a test step between a service and the in-memory world?
+"""Lets a test control each operation of the fakes. Entry point: `Door`.
 
-Every method of every fake goes through its door: one await, then the act itself, which is
-synchronous and happens wholly or not at all. A door of the simulation delays the act, loses it, or
-lets it take effect though the caller sees an error.
+Each method of a fake calls its door: one await, then the operation itself, which is synchronous and
+happens completely or not at all. A door of the simulation delays the operation, loses it, or lets
+it take effect although the caller gets an error.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Door(Protocol):
-    """Lets one operation through: `operation` as `<port>.<method>`, `key` what it is about."""
+    """Runs one operation. `operation` is `<port>.<method>`; `key` is the id that it is about."""
 
     async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
-        """Do `act` once and return what it returns (or raise, before or after the act)."""
+        """Run `act` once and return its result. A door may raise before or after it."""
         ...
 
 
 async def open_door(operation: str, key: str, act: Callable[[], T]) -> T:
-    """The door that only gives others their turn."""
+    """Run the operation after letting other tasks run."""
     await asyncio.sleep(0)
     return act()

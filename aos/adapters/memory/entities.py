@@ -1,4 +1,5 @@
-"""What is in a Service Bus namespace: entities with their rules, messages, held sessions?"""
+"""Defines the contents of a Service Bus namespace in memory. Entry points: `EntityRules`, `Kept`,
+`Session`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from aos.ports.bus import ReceivedMessage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityRules:
-    """What the contract says of one entity; in seconds, and 0: no duplicate detection."""
+    """The rules of one entity, times in seconds. A zero disables duplicate detection."""
 
     sessions: bool = False
     duplicate_seconds: float = 0.0
@@ -42,7 +43,7 @@ RULES: Mapping[str, EntityRules] = {
 
 @dataclass(slots=True, kw_only=True)
 class Kept:
-    """A message in an entity; `lock` is the token it is locked under, until `locked_until`."""
+    """A message in an entity. `lock` is the token of its lock, which holds until `locked_until`."""
 
     entity: str
     sequence_number: int
@@ -63,8 +64,8 @@ class Kept:
     locked_until: datetime | None = None
     reason: str | None = None
 
-    def received(self) -> ReceivedMessage:
-        """The message as a trigger gets it."""
+    def build_received(self) -> ReceivedMessage:
+        """Build the message as a trigger receives it."""
         return ReceivedMessage(
             entity=self.entity,
             body=self.body,
@@ -84,7 +85,7 @@ class Kept:
 
 @dataclass(slots=True)
 class Session:
-    """Somebody's hold on one session of a queue."""
+    """The lock on one session of a queue."""
 
     entity: str
     session_id: str

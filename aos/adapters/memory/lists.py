@@ -1,6 +1,7 @@
-"""How do the lists and the usage rows behave, without a network?
+"""Keeps the lists of runs and the usage rows in memory. Entry points: `MemoryRunIndex`,
+`MemoryLedger`.
 
-Fakes of `RunIndex` and `Ledger` over the rows of `MemoryTables`.
+They implement `RunIndex` and `Ledger` over the rows of `MemoryTables`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class MemoryRunIndex:
         self._door = door
 
     async def add(self, run: IndexedRun) -> None:
-        """Enter an admitted run; entering it again changes nothing."""
+        """Add an admitted run. Adding it again changes nothing."""
 
         def act() -> None:
             self._tables.index[run.run_id] = run
@@ -46,7 +47,7 @@ class MemoryRunIndex:
         after: str | None,
         limit: int,
     ) -> Page[IndexedRun]:
-        """Runs of an agent, of an owner, of both, or (both None) of everybody."""
+        """List runs of an agent, of an owner, of both, or (both None) of everybody."""
 
         def act() -> Page[IndexedRun]:
             found = (
@@ -63,11 +64,11 @@ class MemoryRunIndex:
     async def conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
-        """One item a conversation (its first run), newest first."""
+        """List one item (the first run) for each conversation, newest first."""
 
         def act() -> Page[IndexedRun]:
             first: dict[str, IndexedRun] = {}
-            for row in sorted(self._tables.index.values(), key=_age):
+            for row in sorted(self._tables.index.values(), key=_sort_key):
                 first.setdefault(row.conversation_id, row)
             found = (row for row in first.values() if owner in (None, row.owner))
             return _page(found, after=after, limit=limit)
@@ -76,29 +77,31 @@ class MemoryRunIndex:
 
 
 class MemoryLedger:
-    """Replies sent and usage counted, once a run, in one transaction."""
+    """Records replies sent and usage counted, once for each run, in one transaction."""
 
     def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
         self._tables = tables
         self._door = door
 
     async def look(self, run: Run) -> LedgerEntry:
-        """Whether `seen:<run_id>` stands, and the usage row of the run's day and bucket."""
+        """Return whether `seen:<run_id>` exists, and the usage row of the run's day and bucket."""
 
         def act() -> LedgerEntry:
-            day_row = self._tables.usage.get(_bucket(run))
+            day_row = self._tables.usage.get(_find_bucket(run))
             return LedgerEntry(seen=run.run_id in self._tables.seen, day_row=day_row)
 
         return await self._door("ledger.look", run.run_id, act)
 
     async def record(self, run: Run, entry: LedgerEntry) -> None:
-        """Write `seen:<run_id>` and add the usage, together; StaleWrite: look again."""
+        """Write `seen:<run_id>` and add the usage together. Raises StaleWrite; then look again."""
 
         def act() -> None:
-            bucket = _bucket(run)
+            bucket = _find_bucket(run)
             current = self._tables.usage.get(bucket)
             if run.run_id in self._tables.seen or current != entry.day_row:
-                raise StaleWrite(f"run {run.run_id!r} is recorded, or its day's row has changed")
+                raise StaleWrite(
+                    f"run {run.run_id!r} was recorded, or the usage row of its day changed"
+                )
             day = current or DayUsage(etag="")
             self._tables.seen[run.run_id] = run
             self._tables.usage[bucket] = replace(
@@ -108,31 +111,32 @@ class MemoryLedger:
                 input_tokens=day.input_tokens + run.usage.input_tokens,
                 output_tokens=day.output_tokens + run.usage.output_tokens,
             )
-            self._tables.written("ledger.record", run.run_id)
+            self._tables.tell_watchers("ledger.record", run.run_id)
 
         await self._door("ledger.record", run.run_id, act)
 
 
-def _bucket(run: Run) -> tuple[str, str, int]:
-    """The usage row that a run is added to: agent, day of its end, one of sixteen."""
+def _find_bucket(run: Run) -> tuple[str, str, int]:
+    """Return the key of the usage row: the agent, the day of the run's end, and one of 16
+    buckets."""
     day = (to_wire_time(run.ended_at) or "")[:10]
     number = hashlib.sha256(run.run_id.encode()).digest()[0] % USAGE_BUCKETS
     return run.agent_id, day, number
 
 
-def _age(row: IndexedRun) -> tuple[datetime, str]:
+def _sort_key(row: IndexedRun) -> tuple[datetime, str]:
     return row.created_at, row.run_id
 
 
 def _page(found: Iterable[IndexedRun], *, after: str | None, limit: int) -> Page[IndexedRun]:
-    """The newest first, after the row that `after` names."""
-    rows = sorted(found, key=_age, reverse=True)
-    key: Callable[[IndexedRun], str] = _token
+    """Return the newest rows, after the row that `after` names."""
+    rows = sorted(found, key=_sort_key, reverse=True)
+    key: Callable[[IndexedRun], str] = _make_token
     if after is not None:
         rows = [row for row in rows if key(row) < after]
     more = len(rows) > limit
     return Page(items=rows[:limit], next=key(rows[limit - 1]) if more else None)
 
 
-def _token(row: IndexedRun) -> str:
+def _make_token(row: IndexedRun) -> str:
     return f"{to_wire_time(row.created_at)}|{row.run_id}"

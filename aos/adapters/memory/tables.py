@@ -1,7 +1,8 @@
-"""How do the tables of runs and conversations behave, without a network?
+"""Keeps the tables of runs and conversations in memory. Entry points: `MemoryTables`,
+`MemoryConversationStore`.
 
-Fakes of `RequestStore`, `PendingStore` and `ConversationStore`. The rows are in `MemoryTables`,
-which any number of stores share, as the instances of an app share a storage account.
+The stores implement `RequestStore`, `PendingStore` and `ConversationStore`. Any number of stores
+share the rows of one `MemoryTables`, like the instances of an app share a storage account.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ConversationRows:
 
 @dataclass(slots=True)
 class MemoryTables:
-    """Every row of the in-memory storage account; `watchers` hear of each write, after it."""
+    """All rows of the storage account in memory. `watchers` are called after each write."""
 
     requests: dict[str, StoredRequest] = field(default_factory=dict)
     trees: dict[str, set[str]] = field(default_factory=dict)
@@ -54,11 +55,11 @@ class MemoryTables:
     _etags: count[int] = field(default_factory=lambda: count(1))
 
     def new_etag(self) -> str:
-        """An ETag that no row has had before."""
+        """Return an ETag that no row has had before."""
         return f'W/"{next(self._etags)}"'
 
-    def written(self, operation: str, key: str) -> None:
-        """Tell the watchers."""
+    def tell_watchers(self, operation: str, key: str) -> None:
+        """Call the watchers."""
         for watcher in self.watchers:
             watcher(operation, key)
 
@@ -81,35 +82,36 @@ class MemoryRequestStore:
         self._door = door
 
     async def find(self, run_id: str) -> StoredRequest | None:
-        """The row, or None."""
+        """Return the row, or None."""
         rows = self._tables.requests
         return await self._door("requests.find", run_id, lambda: rows.get(run_id))
 
     async def insert(self, request: AdmittedRequest) -> None:
-        """Write the row; StaleWrite when it exists."""
+        """Write the row. Raises StaleWrite if it exists."""
 
         def act() -> None:
             if request.run_id in self._tables.requests:
                 raise StaleWrite(f"request row {request.run_id!r} exists already")
             self._tables.requests[request.run_id] = StoredRequest(request=request)
-            self._tables.written("requests.insert", request.run_id)
+            self._tables.tell_watchers("requests.insert", request.run_id)
 
         await self._door("requests.insert", request.run_id, act)
 
     async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
-        """Set `cancel_requested_at` and why; a later ask leaves the first one standing."""
+        """Set `cancel_requested_at` and the reason. The first request stays; later ones change
+        nothing."""
 
         def act() -> None:
             row = self._tables.requests.get(run_id)
             if row is not None and row.cancel_requested_at is None:
                 asked = replace(row, cancel_requested_at=at, cancel_reason=reason)
                 self._tables.requests[run_id] = asked
-                self._tables.written("requests.ask_cancel", run_id)
+                self._tables.tell_watchers("requests.ask_cancel", run_id)
 
         await self._door("requests.ask_cancel", run_id, act)
 
     async def cancel_asked(self, run_id: str) -> bool:
-        """True once cancellation was asked for."""
+        """Return whether cancellation was requested."""
 
         def act() -> bool:
             row = self._tables.requests.get(run_id)
@@ -118,7 +120,7 @@ class MemoryRequestStore:
         return await self._door("requests.cancel_asked", run_id, act)
 
     async def join_tree(self, root_run_id: str, run_id: str) -> int:
-        """Enter a delegated run in its tree; how many runs that has now, the root included."""
+        """Add a delegated run to its tree; return the number of its runs, the root included."""
 
         def act() -> int:
             tree = self._tables.trees.setdefault(root_run_id, set())
@@ -140,7 +142,7 @@ class MemoryPendingStore:
         await self._door("pending.put", pending.run_id, lambda: self._write("put", pending))
 
     async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
-        """At most `limit` rows with `next_check` <= now, the longest overdue first."""
+        """Return at most `limit` rows with `next_check` <= now, the longest overdue first."""
 
         def act() -> list[PendingRun]:
             rows = [row for row in self._tables.pending.values() if row.next_check <= now]
@@ -149,7 +151,7 @@ class MemoryPendingStore:
         return await self._door("pending.due", "", act)
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
-        """Look again at `next_check`; StaleWrite when the row changed."""
+        """Set the next check to `next_check`. Raises StaleWrite if the row changed."""
 
         def act() -> None:
             self._check(pending.run_id, pending.etag)
@@ -159,7 +161,7 @@ class MemoryPendingStore:
         await self._door("pending.move", pending.run_id, act)
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
-        """Delete the row; an absent one is no error; StaleWrite when `etag` is old."""
+        """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`."""
 
         def act() -> None:
             if run_id not in self._tables.pending:
@@ -167,19 +169,19 @@ class MemoryPendingStore:
             if etag is not None:
                 self._check(run_id, etag)
             del self._tables.pending[run_id]
-            self._tables.written("pending.drop", run_id)
+            self._tables.tell_watchers("pending.drop", run_id)
 
         await self._door("pending.drop", run_id, act)
 
     def _write(self, method: str, pending: PendingRun) -> None:
         row = replace(pending, etag=self._tables.new_etag())
         self._tables.pending[pending.run_id] = row
-        self._tables.written(f"pending.{method}", pending.run_id)
+        self._tables.tell_watchers(f"pending.{method}", pending.run_id)
 
     def _check(self, run_id: str, etag: str | None) -> None:
         row = self._tables.pending.get(run_id)
         if row is None or row.etag != etag:
-            raise StaleWrite(f"pending row {run_id!r} is not at ETag {etag} any more")
+            raise StaleWrite(f"pending row {run_id!r} no longer has the ETag {etag}")
 
 
 class MemoryConversationStore:
@@ -190,7 +192,7 @@ class MemoryConversationStore:
         self._door = door
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head with its ETag and, when asked for, one run's row."""
+        """Return the head with its ETag and, if `run_id` is given, the row of that run."""
 
         def act() -> Loaded:
             rows = self._tables.conversations.get(conversation_id)
@@ -202,12 +204,12 @@ class MemoryConversationStore:
         return await self._door("conversations.load", conversation_id, act)
 
     async def save(self, step: Step, *, etag: str | None) -> str:
-        """Write the step in one transaction; StaleWrite when the head is not at `etag`."""
+        """Write the step in one transaction. Raises StaleWrite if the head's ETag is not `etag`."""
         key = step.conversation.conversation_id
         return await self._door("conversations.save", key, lambda: self._save(step, etag))
 
     async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
-        """The messages with sequence in [before - limit, before), oldest first."""
+        """Return the messages with sequence in [before - limit, before), oldest first."""
 
         def act() -> list[Message]:
             rows = self._tables.conversations.get(conversation_id)
@@ -218,7 +220,7 @@ class MemoryConversationStore:
         return await self._door("conversations.history", conversation_id, act)
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
-        """One run's row, or None."""
+        """Return the row of one run, or None."""
 
         def act() -> Run | None:
             rows = self._tables.conversations.get(conversation_id)
@@ -230,11 +232,11 @@ class MemoryConversationStore:
         key = step.conversation.conversation_id
         rows = self._tables.conversations.get(key)
         if (None if rows is None else rows.etag) != etag:
-            raise StaleWrite(f"conversation {key!r} is not at ETag {etag} any more")
+            raise StaleWrite(f"conversation {key!r} no longer has the ETag {etag}")
         return self.write(step)
 
     def write(self, step: Step) -> str:
-        """Write the step whatever the ETag (what a broken store would do)."""
+        """Write the step without checking the ETag, as a broken store would."""
         key, tables = step.conversation.conversation_id, self._tables
         new = tables.new_etag()
         rows = tables.conversations.get(key)
@@ -243,5 +245,5 @@ class MemoryConversationStore:
         rows.head, rows.etag = step.conversation, new
         rows.messages.update((message.sequence, message) for message in step.messages)
         rows.runs.update((run.run_id, run) for run in step.runs)
-        tables.written("conversations.save", key)
+        tables.tell_watchers("conversations.save", key)
         return new

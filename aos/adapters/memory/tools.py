@@ -1,4 +1,5 @@
-"""How do the tool calls, the listed tools and the MCP servers behave, without a network?"""
+"""Keeps tool calls, listed tools and MCP servers in memory. Entry points: `MemoryToolLedger`,
+`MemoryToolCatalog`, `MemoryToolServers`."""
 
 from __future__ import annotations
 
@@ -18,54 +19,54 @@ MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]
 
 
 class MemoryToolCatalog:
-    """The servers as last seen."""
+    """The servers as they were last listed."""
 
     def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
         self._tables = tables
         self._door = door
 
     async def servers(self) -> list[ServerTools]:
-        """Every server, by id."""
+        """Return all servers, ordered by id."""
         rows = self._tables.tools
         return await self._door("tools.servers", "", lambda: [rows[k] for k in sorted(rows)])
 
     async def find(self, server_id: str) -> ServerTools | None:
-        """One server, or None."""
+        """Return one server, or None."""
         return await self._door("tools.find", server_id, lambda: self._tables.tools.get(server_id))
 
     async def put(self, tools: ServerTools) -> None:
-        """Write what was seen."""
+        """Write what was listed."""
 
         def act() -> None:
             self._tables.tools[tools.server_id] = tools
-            self._tables.written("tools.put", tools.server_id)
+            self._tables.tell_watchers("tools.put", tools.server_id)
 
         await self._door("tools.put", tools.server_id, act)
 
     async def drop(self, server_id: str) -> None:
-        """Forget a server."""
+        """Remove a server."""
 
         def act() -> None:
             self._tables.tools.pop(server_id, None)
-            self._tables.written("tools.drop", server_id)
+            self._tables.tell_watchers("tools.drop", server_id)
 
         await self._door("tools.drop", server_id, act)
 
 
 class MemoryToolLedger:
-    """The tool calls: each result once."""
+    """The tool calls, each with one result."""
 
     def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
         self._tables = tables
         self._door = door
 
     async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
-        """The row, or None."""
+        """Return the row, or None."""
         key = (run_id, tool_call_id)
         return await self._door("tool_calls.find", run_id, lambda: self._tables.tool_calls.get(key))
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
-        """Insert the row, or hold it anew at its ETag; StaleWrite when another stands."""
+        """Insert the row, or update it at its ETag. Raises StaleWrite if another row exists."""
 
         def act() -> ToolCallRow:
             return self._write(replace(row, result=None), "tool_calls.start")
@@ -73,7 +74,7 @@ class MemoryToolLedger:
         return await self._door("tool_calls.start", row.run_id, act)
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result unless one stands; the one that stands."""
+        """Write the result unless the call has one; return the call's result."""
 
         def act() -> ToolOutcome:
             found = self._tables.tool_calls.get((row.run_id, row.tool_call_id))
@@ -92,13 +93,13 @@ class MemoryToolLedger:
             raise StaleWrite(f"tool call {row.tool_call_id!r} of run {row.run_id!r} has changed")
         written = replace(row, etag=self._tables.new_etag())
         self._tables.tool_calls[key] = written
-        self._tables.written(operation, row.run_id)
+        self._tables.tell_watchers(operation, row.run_id)
         return written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalledTool:
-    """A call that reached a server: what a test counts."""
+    """A call that reached a server. Tests count these."""
 
     server_id: str
     tool: str
@@ -107,7 +108,7 @@ class CalledTool:
 
 @dataclass(slots=True)
 class MemoryServers:
-    """The MCP servers that there are, for any number of instances of mcp: each with its tools."""
+    """The MCP servers and their tools, shared by any number of mcp instances."""
 
     tools: dict[str, dict[str, MemoryTool]] = field(default_factory=dict)
     schemas: dict[str, list[ToolSchema]] = field(default_factory=dict)
@@ -115,13 +116,13 @@ class MemoryServers:
     failing: dict[str, str] = field(default_factory=dict)
 
     def add(self, server_id: str, schema: ToolSchema, tool: MemoryTool) -> None:
-        """Give a server a tool."""
+        """Add a tool to a server."""
         self.tools.setdefault(server_id, {})[schema.name] = tool
         self.schemas.setdefault(server_id, []).append(schema)
 
 
 class MemoryToolServers:
-    """One instance's servers: a `ToolServers` whose calls are made in `servers`."""
+    """The servers of one instance. Implements `ToolServers`; its calls reach `servers`."""
 
     def __init__(self, servers: MemoryServers, *, door: Door = open_door) -> None:
         self._servers = servers
@@ -132,12 +133,12 @@ class MemoryToolServers:
 
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
-        """The server, unless it is among the failing ones."""
+        """Return the server, or raise if it is set to fail."""
         await self._door("servers.hold", card.server_id, lambda: self._check(card.server_id))
         yield _Line(card.server_id, self._servers, self._door)
 
     async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
-        """Its tools."""
+        """List its tools."""
 
         def act() -> list[ToolSchema]:
             self._check(card.server_id)
@@ -146,10 +147,10 @@ class MemoryToolServers:
         return await self._door("servers.list_tools", card.server_id, act)
 
     async def keep_only(self, serving: Mapping[str, str]) -> None:
-        """Nothing runs, so nothing stops."""
+        """Do nothing, because no process runs."""
 
     async def close(self) -> None:
-        """Nothing runs, so nothing stops."""
+        """Do nothing, because no process runs."""
 
     def _check(self, server_id: str) -> None:
         if server_id in self._servers.failing:
@@ -165,27 +166,27 @@ class _Line:
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
     ) -> ToolOutcome:
-        """Call it: the act is the tool's side effect and its answer at once."""
+        """Call the tool: its side effect and its answer happen at once."""
 
         def act() -> ToolOutcome:
             called = CalledTool(server_id=self._server_id, tool=tool, arguments=arguments)
             self._servers.calls.append(called)
             does = self._servers.tools.get(self._server_id, {}).get(tool)
             if does is None:
-                return ToolOutcome(outcome="error", content=f"there is no tool {tool!r}")
+                return ToolOutcome(outcome="error", content=f"the tool {tool!r} does not exist")
             return does(arguments)
 
         return await self._door("servers.call", f"{self._server_id}/{tool}", act)
 
 
 class MemorySecrets:
-    """Secrets by name: a `Secrets`."""
+    """Secrets by name. Implements `Secrets`."""
 
     def __init__(self, values: Mapping[str, str] | None = None) -> None:
         self.values = dict(values or {})
 
     async def resolve(self, reference: SecretReference) -> str:
-        """The value; ConfigurationError when there is none."""
+        """Return the value. Raises ConfigurationError if the name is unknown."""
         if reference.name not in self.values:
-            raise ConfigurationError(f"there is no secret {reference.name!r}")
+            raise ConfigurationError(f"the secret {reference.name!r} does not exist")
         return self.values[reference.name]

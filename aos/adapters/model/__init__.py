@@ -1,2 +1,1 @@
-"""An OpenAI-compatible endpoint behind the port `ChatModel`. Entry point:
-`openai_chat.OpenAIChatModel`."""
+"""Asks an OpenAI-compatible model endpoint. Entry point: `openai_chat.OpenAIChatModel`."""

@@ -34,7 +34,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     an error that came with a success, EmptyAnswer, and RunFailed `content_filtered` or
     `model_output_invalid`.
     """
-    raw = _json_object(body)
+    raw = _parse_object(body)
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if has_error(raw):
@@ -44,17 +44,17 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     if choice.get("error"):
         raise fault_of(200, write_json(choice).encode(), {}, model=asked, now=now)
     message = choice["message"] if isinstance(choice.get("message"), dict) else {}
-    text, calls = _text(message), _calls(message)
+    text, calls = _read_text(message), _read_calls(message)
     reason = _finish_reason(choice, calls)
     if reason == "content_filter":
         raise content_filtered()
     if text is None and not calls:
-        raise _no_text(reason)
+        raise _fail_without_text(reason)
     name = raw.get("model")
     known = isinstance(name, str) and 0 < len(name) <= LONGEST_MODEL_NAME
     return ModelAnswer(
         text=text or "",
-        usage=_usage(raw.get("usage")),
+        usage=_read_usage(raw.get("usage")),
         model=str(name) if known else asked,
         tool_calls=calls,
         finish_reason=reason,
@@ -63,8 +63,8 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
 
 
 def read_models(body: bytes) -> tuple[str, ...]:
-    """The names in an answer of GET /models, in its order; raises TransientError."""
-    rows = _json_object(body).get("data")
+    """Return the names in an answer of GET /models, in its order. Raises TransientError."""
+    rows = _parse_object(body).get("data")
     if not isinstance(rows, list):
         raise TransientError("the model endpoint's list of models has no 'data'")
     names = (row.get("id") for row in rows if isinstance(row, dict))
@@ -81,7 +81,7 @@ def _finish_reason(choice: Mapping[str, Any], calls: tuple[AskedCall, ...]) -> F
     return "length" if said in ("length", "max_tokens") else "stop"
 
 
-def _no_text(reason: FinishReason) -> RunFailed:
+def _fail_without_text(reason: FinishReason) -> RunFailed:
     if reason == "length":
         return RunFailed(
             "model_output_invalid",
@@ -91,8 +91,8 @@ def _no_text(reason: FinishReason) -> RunFailed:
     return EmptyAnswer("the model answered without a text; ask again, or choose another model")
 
 
-def _text(message: Mapping[str, Any]) -> str | None:
-    """The text of a message, or the words in which the model declined; None when it has neither."""
+def _read_text(message: Mapping[str, Any]) -> str | None:
+    """Return the text of a message, or the text of its refusal, or None."""
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(_part_text(part) for part in content)
@@ -107,10 +107,12 @@ def _part_text(part: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
+def _read_calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
     """The calls that a message asks for. Their ids are not used: models repeat theirs."""
     return tuple(
-        AskedCall(name=_words(call.get("name")), arguments=_arguments(call.get("arguments")))
+        AskedCall(
+            name=_read_words(call.get("name")), arguments=_read_arguments(call.get("arguments"))
+        )
         for call in (raw.get("function") for raw in _raw_calls(message))
         if isinstance(call, dict)
     )
@@ -156,17 +158,17 @@ def _says_something(value: object) -> bool:
     return value not in (None, [], {})
 
 
-def _arguments(value: object) -> str:
-    """As text; some endpoints give the object itself."""
-    return _words(value) if isinstance(value, str | None) else write_json(value)
+def _read_arguments(value: object) -> str:
+    """Return the arguments as text; some endpoints send an object."""
+    return _read_words(value) if isinstance(value, str | None) else write_json(value)
 
 
-def _words(value: object) -> str:
+def _read_words(value: object) -> str:
     text = value if isinstance(value, str) else ""
     return text.encode("utf-8", "replace").decode()
 
 
-def _usage(raw: object) -> Usage:
+def _read_usage(raw: object) -> Usage:
     usage = raw if isinstance(raw, dict) else {}
     return Usage(
         input_tokens=_count(usage.get("prompt_tokens")),
@@ -186,7 +188,7 @@ def _count(value: object) -> int:
     return value if is_number and 0 <= value < 2**53 else 0  # type: ignore[operator,return-value]
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -80,7 +80,7 @@ def fault_of(
             "model_quota",
             f"the model endpoint has no quota left for {what}{said}; pay for the account behind"
             " AOS_MODEL_API_KEY, or raise its limit",
-            retry_after_seconds=retry_after(headers, now=now),
+            retry_after_seconds=read_retry_after(headers, now=now),
             status=status,
         )
     if codes & _FILTERED:
@@ -88,7 +88,7 @@ def fault_of(
     if status in _TRANSIENT or status >= 500:
         return TransientError(
             f"the model endpoint answered {status} for {what}{said}",
-            retry_after_seconds=retry_after(headers, now=now),
+            retry_after_seconds=read_retry_after(headers, now=now),
         )
     if status in _REJECTED:
         return RunFailed(
@@ -119,7 +119,7 @@ def has_error(raw: Mapping[str, Any]) -> bool:
     return bool(raw.get("error")) or raw.get("object") == "error"
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
+def read_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Seconds to wait as the endpoint wishes: `retry-after-ms`, or `retry-after` in seconds or as
     an HTTP date; None when there is none (or nonsense), at most a day."""
     milliseconds = _number(headers.get("retry-after-ms"))

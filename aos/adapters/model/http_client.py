@@ -1,7 +1,8 @@
-"""How is the HTTP client for a model endpoint made, and what does it let in?
+"""Makes the HTTP client for a model endpoint. Entry point: `open_client`.
 
-The `openai` SDK's plain client, without retries, redirects or packed bodies, and with a bound on
-the size of an answer. Everything here is called late: it loads the SDK (0.7 to 1.3 s).
+The client is the plain client of the `openai` SDK without retries, redirects or compressed bodies,
+and with a limit on the size of an answer. Import this module only when a model is called, because
+the SDK takes 0.7 to 1.3 s to import.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ KEEP_ALIVE_SECONDS = 30.0
 
 
 class AnswerTooLarge(Exception):
-    """The endpoint sends more than we take."""
+    """The endpoint sent more than the accepted size."""
 
     def __init__(self) -> None:
         super().__init__(f"the model endpoint answered with more than {LONGEST_ANSWER_BYTES} bytes")
 
 
 def open_client(base_url: str, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
-    """A client for an endpoint; `key` is a key, or gives a fresh token for each request."""
+    """Open a client for an endpoint. `key` is a key, or a function that returns a fresh token."""
     import httpx2
     from openai import AsyncOpenAI
 
-    # Both log every request; what there is to say about a call, the run's span says.
+    # Both log every request. The span of the run records what is needed about a call.
     for chatty in ("httpx2", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     transport = httpx2.AsyncClient(
@@ -48,12 +49,12 @@ def open_client(base_url: str, key: str | Callable[[], Awaitable[str]]) -> Async
     return AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=transport)
 
 
-def token_provider(
+def open_token_provider(
     scope: str, client_id: str | None
 ) -> tuple[Callable[[], Awaitable[str]], DefaultAzureCredential]:
-    """Tokens of the app's identity for `scope`, and the credential to close in the end.
+    """Return a function for tokens of the app's identity, and the credential to close at the end.
 
-    A token that cannot be had is a TransientError.
+    The function raises TransientError if it gets no token.
     """
     from azure.core.exceptions import AzureError
     from azure.identity.aio import DefaultAzureCredential, get_bearer_token_provider
@@ -65,40 +66,44 @@ def token_provider(
         try:
             return await provider()
         except AzureError as error:
-            message = "no token for the model endpoint: check the app's identity and its role"
+            message = (
+                "no token for the model endpoint was issued: check the app's identity and its role"
+            )
             raise TransientError(message) from error
 
     return token, credential
 
 
-def request_options(timeout_seconds: float) -> Any:
-    """The SDK's options for one request."""
+def make_request_options(timeout_seconds: float) -> Any:
+    """Return the SDK's options for one request."""
     import httpx2
 
     connect = min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
     return {"timeout": httpx2.Timeout(timeout_seconds, connect=connect)}
 
 
-def response_type() -> type[httpx2.Response]:
-    """The raw answer: reading it ourselves skips the SDK's typed models."""
+def load_response_type() -> type[httpx2.Response]:
+    """Return the type of the raw answer. AOS reads it itself, which skips the SDK's typed
+    models."""
     import httpx2
 
     return httpx2.Response
 
 
 async def _bound_answer(response: httpx2.Response) -> None:
-    """Let no more than LONGEST_ANSWER_BYTES of an answer in."""
+    """Limit the answer to LONGEST_ANSWER_BYTES."""
     import httpx2
 
     encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":  # unpacked it could be any size, and we asked for it plain
-        raise httpx2.RemoteProtocolError(f"answer packed with {encoding!r}")
-    response.stream = _bounded_stream_type()(response.stream)
+    # AOS asked for no compression; unpacked, the body could be of any size
+    if encoding != "identity":
+        raise httpx2.RemoteProtocolError(f"the answer is compressed with {encoding!r}")
+    response.stream = _make_bounded_stream_type()(response.stream)
 
 
 @functools.cache
-def _bounded_stream_type() -> Any:
-    """A class made late, because its base comes with the SDK."""
+def _make_bounded_stream_type() -> Any:
+    """Make the class when it is needed, because its base class comes with the SDK."""
     import httpx2
 
     class Bounded(httpx2.AsyncByteStream):

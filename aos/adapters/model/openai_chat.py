@@ -1,10 +1,9 @@
-"""How does AOS ask a model?
+"""Asks a model through an OpenAI-compatible endpoint. Entry point: `OpenAIChatModel.complete`.
 
-`OpenAIChatModel` talks to any OpenAI-compatible endpoint through the `openai` SDK, whose plain
-client also speaks to Azure OpenAI (`https://<name>.openai.azure.com/openai/v1`), by key or by
-identity. It asks once, without retries: those are the run's. `openai` is loaded by the first call
-(0.7 to 1.3 s; `warm` does it ahead of time), and its low-level `post` is used because the typed one
-spends 0.15 ms on each message of the history.
+It uses the `openai` SDK, whose plain client also works with Azure OpenAI
+(`https://<name>.openai.azure.com/openai/v1`), by key or by identity. It asks once; the run does the
+retries. The first call imports `openai` (0.7 to 1.3 s); `warm` does so earlier. It uses the
+low-level `post`, because the typed call costs 0.15 ms for each message of the history.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from aos.adapters.model.answers import read_answer, read_models
 from aos.adapters.model.faults import fault_of
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
+    load_response_type,
+    make_request_options,
     open_client,
-    request_options,
-    response_type,
-    token_provider,
+    open_token_provider,
 )
-from aos.adapters.model.requests import request_body
+from aos.adapters.model.requests import build_request_body
 from aos.adapters.system import SystemClock
 from aos.errors import OperatorFault, RunFailed, TransientError
 from aos.ports.model import ModelAnswer, ModelCall
@@ -53,11 +52,11 @@ _IDENTITY_SCOPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEndpoint:
-    """Where the model is. `base_url` with `/v1` included, None when no endpoint is set; `model`
-    is the base model (None: the first that the endpoint lists).
+    """The model endpoint: `base_url` ends with `/v1` (None: no endpoint is set).
 
-    Without `api_key` an Azure endpoint is asked with the app's identity (`client_id` names a
-    user-assigned one). No other host ever sees a token of ours: it is asked without credentials.
+    `model` is the base model (None: the first that the endpoint lists). Without `api_key`, an Azure
+    endpoint gets a token of the app's identity (`client_id` names a user-assigned one). Other hosts
+    never get such a token; they are called without credentials.
     """
 
     base_url: str | None
@@ -67,7 +66,7 @@ class ModelEndpoint:
 
     @property
     def identity_scope(self) -> str | None:
-        """The scope of the token to ask with, or None when identity is not used."""
+        """The scope of the token, or None if no identity is used."""
         address = urlsplit(self.base_url or "")
         host = address.hostname or ""
         if self.api_key or address.scheme != "https":
@@ -80,14 +79,14 @@ class ModelEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Listing:
-    """What the endpoint listed, and when (monotonic seconds)."""
+    """The names that the endpoint listed, and when (monotonic seconds)."""
 
     names: tuple[str, ...]
     at: float
 
 
 class OpenAIChatModel:
-    """The model behind an OpenAI-compatible endpoint: a `ChatModel`."""
+    """The model behind an OpenAI-compatible endpoint. Implements `ChatModel`."""
 
     def __init__(self, endpoint: ModelEndpoint, *, clock: Clock | None = None) -> None:
         self._endpoint = endpoint
@@ -98,37 +97,38 @@ class OpenAIChatModel:
         self._lock = asyncio.Lock()
 
     def configured(self) -> bool:
-        """Whether an endpoint is set at all."""
+        """Whether an endpoint is set."""
         return bool(self._endpoint.base_url)
 
     async def warm(self) -> None:
-        """Load the SDK in a thread and open the client, so that the first run need not."""
+        """Import the SDK in a thread and open the client, so that the first run need not wait for
+        it."""
         if self.configured():
             await asyncio.to_thread(_load)
             self._open_client()
 
     async def served(self) -> frozenset[str]:
-        """The names that the endpoint lists, at most 30 s old; empty when it lists none.
+        """Return the names that the endpoint lists, at most 30 s old; empty if it lists none.
 
-        Raises TransientError when they cannot be read; a key that may not list counts so, too.
+        Raises TransientError if they cannot be read, also if the key may not list them.
         """
         try:
-            return frozenset(await self._names())
+            return frozenset(await self._list_names())
         except RunFailed as error:
             raise TransientError(str(error)) from error
 
     async def complete(self, call: ModelCall) -> ModelAnswer:
-        """Ask once, without retries, within `call.timeout_seconds` all in all.
+        """Ask once within `call.timeout_seconds`, without retries.
 
-        Raises TransientError and RunFailed as `ChatModel` says.
+        Raises TransientError and RunFailed as `ChatModel` describes.
         """
         async with _time_limit(call.timeout_seconds):
-            model = call.model or await self._default_model()
+            model = call.model or await self._find_default_model()
             endpoint = self._key_of(model)
-            body = request_body(call, model=model, endpoint=endpoint)
+            body = build_request_body(call, model=model, endpoint=endpoint)
             answer = await self._request(
                 lambda client, options: client.post(
-                    "/chat/completions", body=body, cast_to=response_type(), options=options
+                    "/chat/completions", body=body, cast_to=load_response_type(), options=options
                 ),
                 model=model,
                 timeout_seconds=call.timeout_seconds,
@@ -136,7 +136,7 @@ class OpenAIChatModel:
         return read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
 
     async def close(self) -> None:
-        """Close the client; the next call opens another."""
+        """Close the client. The next call opens another."""
         client, self._client = self._client, None
         credential, self._credential = self._credential, None
         if client is not None:
@@ -144,10 +144,10 @@ class OpenAIChatModel:
         if credential is not None:
             await credential.close()
 
-    async def _default_model(self) -> str:
+    async def _find_default_model(self) -> str:
         if self._endpoint.model:
             return self._endpoint.model
-        names = await self._names()
+        names = await self._list_names()
         if not names:
             raise OperatorFault(
                 "model_misconfigured",
@@ -157,8 +157,8 @@ class OpenAIChatModel:
             )
         return names[0]
 
-    async def _names(self) -> tuple[str, ...]:
-        """The listing, read anew when it is older than 30 s; one reader at a time."""
+    async def _list_names(self) -> tuple[str, ...]:
+        """Return the listing; one task reads it again when it is older than 30 s."""
         async with self._lock:
             listing = self._listing
             if listing is None or time.monotonic() - listing.at >= LISTING_AGE_SECONDS:
@@ -172,7 +172,7 @@ class OpenAIChatModel:
         try:
             body = await self._request(
                 lambda client, options: client.get(
-                    "/models", cast_to=response_type(), options=options
+                    "/models", cast_to=load_response_type(), options=options
                 ),
                 model=None,
                 timeout_seconds=LISTING_TIMEOUT_SECONDS,
@@ -190,14 +190,16 @@ class OpenAIChatModel:
         model: str | None,
         timeout_seconds: float,
     ) -> bytes:
-        """The body of a success; everything else as our errors."""
+        """Return the body of a successful answer; raise all other answers as AosErrors."""
         if not self.configured():
-            raise OperatorFault("model_misconfigured", "no model endpoint: set AOS_MODEL_ENDPOINT")
+            raise OperatorFault(
+                "model_misconfigured", "the model endpoint is missing: set AOS_MODEL_ENDPOINT"
+            )
         client = self._open_client()
         import openai
 
         try:
-            response = await ask(client, request_options(timeout_seconds))
+            response = await ask(client, make_request_options(timeout_seconds))
             return response.content
         except openai.APIStatusError as error:
             body, headers = error.response.content, error.response.headers
@@ -209,7 +211,7 @@ class OpenAIChatModel:
         except openai.APIConnectionError as error:
             why = type(error.__cause__ or error).__name__
             raise TransientError(
-                f"no connection to the model endpoint ({why}); see AOS_MODEL_ENDPOINT"
+                f"the model endpoint could not be reached ({why}); check AOS_MODEL_ENDPOINT"
             ) from error
         except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
@@ -221,20 +223,20 @@ class OpenAIChatModel:
 
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:
-            self._client = open_client(self._endpoint.base_url or "", self._key())
+            self._client = open_client(self._endpoint.base_url or "", self._find_key())
         return self._client
 
-    def _key(self) -> str | Callable[[], Awaitable[str]]:
+    def _find_key(self) -> str | Callable[[], Awaitable[str]]:
         scope = self._endpoint.identity_scope
         if scope is None:
             return self._endpoint.api_key or "none"
-        token, self._credential = token_provider(scope, self._endpoint.client_id)
+        token, self._credential = open_token_provider(scope, self._endpoint.client_id)
         return token
 
 
 @contextlib.asynccontextmanager
 async def _time_limit(seconds: float) -> AsyncIterator[None]:
-    """Bound the whole call: the SDK's own time-outs count from byte to byte."""
+    """Limit the time of the whole call. The SDK's time-outs restart with each byte."""
     try:
         async with asyncio.timeout(seconds):
             yield

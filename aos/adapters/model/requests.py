@@ -1,4 +1,4 @@
-"""Writes a turn as the body of a chat completion. Entry point: `request_body`.
+"""Writes a turn as the body of a chat completion. Entry point: `build_request_body`.
 
 The body is one that the strictest endpoints accept: ids of tool calls have nine letters and digits
 (Mistral), no message is blank (Bedrock, Gemini), and what an endpoint sent beside its text goes
@@ -21,7 +21,7 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 9
 
 
-def request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[str, Any]:
+def build_request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[str, Any]:
     """The body of a chat completion; `endpoint` is the key of who will read it.
 
     Tools are named only where there are some, since endpoints refuse an empty list.
@@ -30,10 +30,10 @@ def request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[str, Any
     body: dict[str, Any] = {
         **call.parameters,
         "model": model,
-        "messages": [_message(message, endpoint, wanted) for message in call.messages],
+        "messages": [_write_message(message, endpoint, wanted) for message in call.messages],
     }
     if call.tools:
-        body["tools"] = [_tool(tool) for tool in call.tools]
+        body["tools"] = [_write_tool(tool) for tool in call.tools]
     return body
 
 
@@ -59,7 +59,7 @@ def _wanted_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
     )
 
 
-def _message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) -> dict[str, Any]:
+def _write_message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) -> dict[str, Any]:
     text = message.content if message.content.strip() else ""
     if message.tool_call_id is not None:
         return {
@@ -91,7 +91,7 @@ def _message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) -> dic
     return written
 
 
-def _tool(tool: OfferedTool) -> dict[str, Any]:
+def _write_tool(tool: OfferedTool) -> dict[str, Any]:
     parameters: Mapping[str, Any] = tool.parameters or NO_PARAMETERS
     return {
         "type": "function",

@@ -1,7 +1,7 @@
-"""How does AOS keep its rows in Azure Tables (or Azurite, or Cosmos for Table)?
+"""Keeps the rows of AOS in Azure Tables, Azurite or Cosmos for Table. Entry point:
+`azure.AzureTables`.
 
-`AzureTables` is one account, kept open; its stores are the table ports of `aos.ports`, in the row
-layout of docs/contracts/storage.md. The SDK is loaded by the first call.
+The row layout is that of docs/contracts/storage.md. The first call imports the SDK.
 """
 
 from aos.adapters.tables.account import TableAccount

@@ -1,9 +1,9 @@
-"""How does AOS reach the tables of a storage account?
+"""Calls the tables of a storage account. Entry points: `TableClients`, `Table`.
 
-`TableClients` keeps one HTTP client for the account, with a pool of 100 connections, opened by the
-first call. A `Table` is one table: each method is one call, bounded in time, with errors that are
-ours. Reads are repeated twice by the SDK; writes never, since after a lost answer the repetition
-would find its own write and call it somebody else's.
+`TableClients` keeps one HTTP client with a pool of 100 connections, opened by the first call. A
+`Table` is one table: each method is one call with a time limit, and its errors are translated. The
+SDK repeats reads twice and writes never: after a lost answer, the repeat of a write would find the
+first write and report a conflict.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ READ_TIMEOUT_SECONDS = 15
 READ_RETRIES = 2
 QUERY_TIMEOUT_SECONDS = 60.0
 LARGEST_PAGE = 1000
-"""What the service gives in one answer at most."""
+"""The most rows that the service returns in one answer."""
 _ONCE: dict[str, Any] = {"retry_total": 0}
 _NO_ECHO: dict[str, Any] = {"response_preference": "return-no-content"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAccount:
-    """Where the tables are: a connection string, or an account reached by identity.
+    """How to reach the tables: by a connection string or by identity.
 
     By identity: `account_name` (setting suffix `__accountName`) or `service_url`
     (`__tableServiceUri`); `client_id` (`__clientId`) names a user-assigned identity.
@@ -44,7 +44,7 @@ class TableAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One row of a transaction: put as it is, inserted, or replaced at an ETag."""
+    """One row of a transaction: to put, to insert, or to replace at an ETag."""
 
     entity: Entity
     etag: str | None = None
@@ -52,7 +52,7 @@ class Write:
 
 
 class TableClients:
-    """The SDK's clients of one account, opened by the first call and kept."""
+    """The SDK's clients of one account, opened by the first call."""
 
     def __init__(self, account: TableAccount) -> None:
         self._account = account
@@ -61,7 +61,7 @@ class TableClients:
         self._credential: Any = None
 
     def client(self, table: str) -> TableClient:
-        """The SDK's client of a table."""
+        """Return the SDK's client of a table."""
         if self._service is None:
             self._service = self._open()
         if table not in self._tables:
@@ -69,7 +69,7 @@ class TableClients:
         return self._tables[table]
 
     async def close(self) -> None:
-        """Close the client; the next call opens another."""
+        """Close the client. The next call opens another."""
         service, self._service = self._service, None
         self._tables = {}
         credential, self._credential = self._credential, None
@@ -89,7 +89,7 @@ class TableClients:
             "read_timeout": READ_TIMEOUT_SECONDS,
             "retry_total": READ_RETRIES,
             "retry_backoff_factor": 0.2,
-            # Looking for a proxy and a .netrc costs each call two hops to another thread.
+            # To look for a proxy and a .netrc file costs each call two switches to another thread.
             "use_env_settings": bool(getproxies()),
         }
         if account.connection_string:
@@ -102,7 +102,7 @@ class TableClients:
 
 
 class Table:
-    """One table; each method is one call to the service."""
+    """One table. Each method is one call to the service."""
 
     def __init__(self, clients: TableClients, name: str) -> None:
         self._clients = clients
@@ -111,7 +111,7 @@ class Table:
     async def get(
         self, partition: str, row: str, *, select: Sequence[str] | None = None
     ) -> Entity | None:
-        """The row, whole or only the properties of `select`; None when there is none."""
+        """Return the row, or only the properties in `select`; None if it does not exist."""
         from azure.core.exceptions import ResourceNotFoundError
 
         async with translated(self._what(partition, row)):
@@ -125,13 +125,13 @@ class Table:
                 raise
 
     async def insert(self, entity: Entity) -> str:
-        """Insert the row; its ETag. StaleWrite: there is one."""
+        """Insert the row and return its ETag. Raises StaleWrite if it exists."""
         async with translated(self._what_of(entity), writing=True):
             answer = await self._client().create_entity(dict(entity), **_ONCE, **_NO_ECHO)
         return str(answer["etag"])
 
     async def put(self, entity: Entity) -> str:
-        """Write the row, whether or not it exists; its ETag."""
+        """Write the row, whether or not it exists; return its ETag."""
         from azure.data.tables import UpdateMode
 
         async with translated(self._what_of(entity), writing=True):
@@ -141,7 +141,7 @@ class Table:
         return str(answer["etag"])
 
     async def replace(self, entity: Entity, *, etag: str) -> str:
-        """Write the row over the one at `etag`; its new ETag. StaleWrite: it has changed."""
+        """Replace the row at `etag`; return its new ETag. Raises StaleWrite if it has changed."""
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
@@ -156,7 +156,8 @@ class Table:
         return str(answer["etag"])
 
     async def merge(self, entity: Entity, *, etag: str) -> None:
-        """Set these properties of the row at `etag`. StaleWrite: it has changed, or is gone."""
+        """Set these properties of the row at `etag`. Raises StaleWrite if it changed or was
+        deleted."""
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
@@ -170,7 +171,7 @@ class Table:
             )
 
     async def delete(self, partition: str, row: str, *, etag: str | None = None) -> None:
-        """Delete the row; an absent one is no error. StaleWrite: it is not at `etag`."""
+        """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`."""
         from azure.core import MatchConditions
 
         condition: dict[str, Any] = {}
@@ -180,7 +181,7 @@ class Table:
             await self._client().delete_entity(partition, row, **condition, **_ONCE)
 
     async def transact(self, writes: Sequence[Write]) -> list[str]:
-        """Write all rows (of one partition) or none; their ETags. StaleWrite: none was written."""
+        """Write all rows of one partition, or none; return their ETags. Raises StaleWrite."""
         first = writes[0].entity
         what = f"{len(writes)} rows with {self._what_of(first)}"
         async with translated(what, writing=True):
@@ -192,9 +193,9 @@ class Table:
     async def query(
         self, condition: str, *, limit: int | None = None, **parameters: str
     ) -> list[Entity]:
-        """The rows for which `condition` holds (`@name` stands for a parameter), by key.
+        """Return the rows that match `condition` (`@name` is a parameter), ordered by key.
 
-        With `limit` at most so many. One call for each 1,000 rows.
+        `limit` is the most rows to return. Every 1,000 rows take one call.
         """
         options: dict[str, Any] = {}
         if limit is not None:
@@ -220,12 +221,12 @@ class Table:
 
 
 def etag_of(entity: Entity) -> str:
-    """The ETag that a row was read at."""
+    """Return the ETag of a row that was read."""
     return str(entity.metadata["etag"])  # type: ignore[attr-defined]  # the SDK's TableEntity
 
 
 def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """A write in the SDK's form."""
+    """Convert a write to the SDK's form."""
     from azure.core import MatchConditions
     from azure.data.tables import UpdateMode
 

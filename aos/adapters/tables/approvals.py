@@ -1,8 +1,9 @@
-"""How is what waits for a person kept, table `aostoolcalls`?
+"""Keeps tool calls that wait for a decision, in the table `aostoolcalls`. Entry point:
+`AzureDecisions`.
 
-Partition `run_id`: `<tool_call_id>:approval` what was asked, `<tool_call_id>:decision` what was
-decided, inserted once. Partition `approvals`: a row for each call that still waits, by time, so
-that the list is one query.
+Partition `run_id`: the row `<tool_call_id>:approval` is the request, `<tool_call_id>:decision` the
+decision, inserted once. Partition `approvals`: a row for each call that still waits, ordered by
+time, so that the list takes one query.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ from aos.ports.tools import AskedApproval
 
 WAITING = "approvals"
 LAST = "A"
-"""Behind every row of the list: rows begin with digits."""
+"""A key after every row of the list, because their keys begin with digits."""
 LONGEST_TOKEN = 200
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = required_time("1970-01-01T00:00:00.000Z")
 
 
 class AzureDecisions:
-    """What waits for a decision, and what was decided: `Decisions`."""
+    """The tool calls that wait for a decision, and the decisions. Implements `Decisions`."""
 
     def __init__(self, table: Table, payloads: Payloads) -> None:
         self._table = table
         self._payloads = payloads
 
     async def ask(self, approval: ApprovalRequest) -> None:
-        """Enter a call among those that wait. Two calls; the row is what was asked, the list row
-        comes second, so that what is listed can be decided."""
+        """Add a call to those that wait. Two calls.
+
+        The row of the list is written second, so that every listed call can be decided.
+        """
         (packed,) = pack([encode(approval)])
         await self._payloads.keep(approval.conversation_id, packed.payloads)
         row = f"{approval.tool_call_id}:approval"
@@ -44,7 +47,7 @@ class AzureDecisions:
         await self._table.put({**packed.entity(WAITING, _place(approval)), **names})
 
     async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
-        """What was asked about a call and what was decided. Two calls."""
+        """Return what was asked about a call and its decision. Two calls."""
         asked = await self._table.get(run_id, f"{tool_call_id}:approval")
         if asked is None:
             return None
@@ -55,7 +58,7 @@ class AzureDecisions:
         )
 
     async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
-        """Insert the decision once; StaleWrite when one stands. One call."""
+        """Insert the decision. Raises StaleWrite if the call has one. One call."""
         await self._table.insert(
             {
                 "PartitionKey": run_id,
@@ -68,7 +71,7 @@ class AzureDecisions:
     async def waiting(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
-        """Those that nobody has closed, oldest first. One call."""
+        """List the open requests, oldest first. One call."""
         mine, parameters = "", {}
         if owner is not None:
             mine, parameters = " and owner eq @owner", {"owner": owner}
@@ -87,7 +90,7 @@ class AzureDecisions:
         )
 
     async def close(self, approval: ApprovalRequest) -> None:
-        """Take a call off the list. One call."""
+        """Remove a call from the list. One call."""
         await self._table.delete(WAITING, _place(approval))
 
     async def _request(self, row: Entity) -> ApprovalRequest:
@@ -95,7 +98,7 @@ class AzureDecisions:
 
 
 def _place(approval: ApprovalRequest) -> str:
-    """The row in the list: by time, then by call."""
+    """Return the key of the row in the list: first the time, then the call."""
     moment = (approval.requested_at - _EPOCH) // _MILLISECOND
     return f"{moment:015d}-{approval.run_id}-{approval.tool_call_id}"
 

@@ -1,4 +1,4 @@
-"""Which stores does a storage account's tables give?"""
+"""Builds the stores on the tables of a storage account. Entry point: `AzureTables`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 
 
 class AzureTables:
-    """The tables of one storage account; `payloads` is the container of texts over 32 KiB.
+    """The tables of one storage account. `payloads` is the container for texts over 32 KiB.
 
-    Each store is one object a process, since they remember what saves calls.
+    Each store exists once in a process, because the stores cache what saves calls.
     """
 
     def __init__(self, account: TableAccount, *, payloads: BlobStore) -> None:
@@ -39,44 +39,46 @@ class AzureTables:
         self._tools = AzureToolCatalog(self._table("aostools"), kept)
 
     def requests(self) -> RequestStore:
-        """The request rows."""
+        """Return the store of request rows."""
         return self._requests
 
     def pending(self) -> PendingStore:
-        """The pending rows."""
+        """Return the store of pending rows."""
         return self._pending
 
     def conversations(self) -> ConversationStore:
-        """The conversations."""
+        """Return the store of conversations."""
         return self._conversations
 
     def index(self) -> RunIndex:
-        """The lists."""
+        """Return the lists of runs and conversations."""
         return self._index
 
     def ledger(self) -> Ledger:
-        """Replies sent and usage counted."""
+        """Return the store of sent replies and counted usage."""
         return self._ledger
 
     def decisions(self) -> Decisions:
-        """What waits for a person, and what was decided."""
+        """Return the store of tool calls that wait for a person, and of decisions."""
         return self._decisions
 
     def tool_calls(self) -> ToolLedger:
-        """The tool calls."""
+        """Return the store of tool calls."""
         return self._tool_calls
 
     def tools(self) -> ToolCatalog:
-        """The MCP servers as last seen, with their tools."""
+        """Return the store of MCP servers and their tools as last seen."""
         return self._tools
 
     async def check(self, table: str = "aosruns") -> None:
-        """One cheap read, for health; raises TransientError when the tables are away. An app
-        looks at a `table` that it may read."""
+        """Read one row for the health check. Raises TransientError if the tables do not answer.
+
+        Each app reads a `table` that it may read.
+        """
         await self._table(table).get("health", "none", select=["schema"])
 
     async def close(self) -> None:
-        """Close the client; the next call opens another."""
+        """Close the client. The next call opens another."""
         await self._clients.close()
 
     def _table(self, name: str) -> Table:

@@ -1,7 +1,7 @@
-"""How are conversations kept, table `aosconversations`?
+"""Keeps conversations in the table `aosconversations`. Entry point: `AzureConversationStore`.
 
-Partition `conversation_id`: the row `head`, a row `run:<run_id>` for each run and `msg:<10 digits>`
-for each message. A save is one transaction that the head's ETag guards.
+Partition `conversation_id`: the row `head`, a row `run:<run_id>` for each run and a row `msg:<10
+digits>` for each message. A save is one transaction, guarded by the head's ETag.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from aos.ports.conversations import Loaded
 HEAD = "head"
 LOAD_TRIES = 8
 MOST_ROWS = 90
-"""In a transaction; the service takes 100."""
+"""The most rows of a transaction. The service allows 100."""
 HEADS_REMEMBERED = 1024
 
 
 class AzureConversationStore:
-    """The conversations: a `ConversationStore`."""
+    """The conversations. Implements `ConversationStore`."""
 
     def __init__(self, table: Table, payloads: Payloads) -> None:
         self._table = table
@@ -34,12 +34,12 @@ class AzureConversationStore:
         self._standing = _Standing()
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head and one run's row, as both stood at one moment.
+        """Return the head and the row of one run, both of the same moment.
 
-        One call, or two where `run_id` is new to a conversation that exists, three where its row
-        is there: a row that is absent after the head was read was absent then (rows stay), one
-        that is there may be younger than the head, so the head is read again until it stood
-        still. (One query for both rows would read the whole partition.)
+        It takes one call; two if `run_id` is new to an existing conversation; three if its row
+        exists. Rows are never deleted, so a row that is absent after the head was read was also
+        absent before. A row that exists may be newer than the head, so the head is read again until
+        it has not changed. One query for both rows would read the whole partition.
         """
         head = await self._table.get(conversation_id, HEAD)
         for _ in range(LOAD_TRIES):
@@ -52,12 +52,14 @@ class AzureConversationStore:
             if again is not None and etag_of(again) == etag_of(head):
                 return await self._loaded(conversation_id, head, row)
             head = again
-        raise TransientError(f"conversation {conversation_id!r} changes too fast to be read")
+        raise TransientError(
+            f"conversation {conversation_id!r} changes too often to be read; try again"
+        )
 
     async def save(self, step: Step, *, etag: str | None) -> str:
-        """Write the step in one transaction, guarded by the head's ETag; the new ETag.
+        """Write the step in one transaction, guarded by the head's ETag; return the new ETag.
 
-        One call, and one for each text over 32 KiB that the head did not refer to before.
+        It takes one call, and one for each text over 32 KiB that the head did not refer to before.
         """
         name = step.conversation.conversation_id
         keys = [
@@ -86,7 +88,7 @@ class AzureConversationStore:
         return new
 
     async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
-        """The messages with sequence in [before - limit, before), oldest first. One call."""
+        """Return the messages with sequence in [before - limit, before), oldest first. One call."""
         start = max(0, before - limit)
         if start >= before:
             return []
@@ -101,7 +103,7 @@ class AzureConversationStore:
         ]
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
-        """One run's row, or None. One call."""
+        """Return the row of one run, or None. One call."""
         row = await self._table.get(conversation_id, _run_row(run_id))
         return None if row is None else await self._run(conversation_id, row)
 
@@ -121,7 +123,7 @@ class AzureConversationStore:
         return decode(Run, await self._payloads.whole(name, row))
 
     async def _write(self, rows: list[dict[str, Any]], *, etag: str | None) -> str:
-        """The head alone in a plain call, which costs half of a transaction."""
+        """Write a head without other rows in a plain call, which costs half of a transaction."""
         head, *others = rows
         if others:
             guarded = Write(entity=head, etag=etag, insert=etag is None)
@@ -133,22 +135,22 @@ class AzureConversationStore:
 
 
 class _Standing:
-    """Which payloads are there because the head at a known ETag refers to them.
+    """Remembers which payloads exist because the head at a known ETag refers to them.
 
-    A head that waits with large requests is saved again and again; only what is new in it need be
-    written. The ETag ties the knowledge to the head: whoever removes payloads marks the head first.
+    A head that waits with large requests is saved many times; only new payloads need to be written.
+    The ETag ties the knowledge to the head: whoever deletes payloads changes the head first.
     """
 
     def __init__(self) -> None:
         self._heads: OrderedDict[str, tuple[str, frozenset[str]]] = OrderedDict()
 
     def at(self, name: str, etag: str | None) -> frozenset[str]:
-        """The digests that the head of a conversation refers to at this ETag."""
+        """Return the digests that the head of a conversation refers to at this ETag."""
         known, digests = self._heads.get(name, (None, frozenset()))
         return digests if etag is not None and known == etag else frozenset()
 
     def note(self, name: str, etag: str, digests: frozenset[str]) -> None:
-        """Remember what the head refers to; the oldest knowledge goes."""
+        """Remember what the head refers to, and forget the oldest entry if there are too many."""
         self._heads.pop(name, None)
         if digests:
             self._heads[name] = (etag, digests)

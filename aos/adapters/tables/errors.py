@@ -1,8 +1,8 @@
-"""What does an answer of the tables that is no success mean to AOS?
+"""Limits the time of a table call and translates its errors. Entry point: `translated`.
 
-`translated` bounds one call in time and turns what goes wrong into our errors: `StaleWrite` (a
-condition did not hold), `OutcomeUnknown` (a write without an answer), `TransientError` (away,
-throttled, refused), and `AosError` `internal_error` for what no retry can heal: our own mistake.
+The errors are `StaleWrite` (a condition did not hold), `OutcomeUnknown` (a write without an
+answer), `TransientError` (the tables are away, throttle or refuse), and `AosError` `internal_error`
+for a wrong request of AOS, which no retry can heal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _THROTTLED = (429, 503)
 async def translated(
     what: str, *, writing: bool = False, timeout_seconds: float = OPERATION_TIMEOUT_SECONDS
 ) -> AsyncIterator[None]:
-    """Run one call of the SDK about `what` under a time limit, in our errors."""
+    """Run one call of the SDK about `what` with a time limit, and translate its errors."""
     from azure.core.exceptions import AzureError, HttpResponseError
 
     unanswered = OutcomeUnknown if writing else TransientError
@@ -35,21 +35,23 @@ async def translated(
         async with asyncio.timeout(timeout_seconds):
             yield
     except TimeoutError as error:
-        raise unanswered(f"no answer within {timeout_seconds:g} s about {what}") from error
+        raise unanswered(
+            f"the tables did not answer within {timeout_seconds:g} s ({what})"
+        ) from error
     except HttpResponseError as error:
         raise _answered(error, what, writing=writing) from error
     except AzureError as error:
         kind = TransientError if _never_sent(error) else unanswered
-        raise kind(f"the tables gave no answer about {what}: {error.message}") from error
+        raise kind(f"the tables did not answer ({what}): {error.message}") from error
 
 
 def is_missing_row(error: HttpResponseError) -> bool:
-    """True for the 404 of a row, False for that of a table (and for everything else)."""
+    """Whether this is the 404 of a row, not that of a table or another error."""
     return error.status_code == 404 and _code(error) != "TableNotFound"
 
 
 def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exception:
-    """Our error for an answer that is no success."""
+    """Return the AosError for an error status."""
     from azure.core.exceptions import ClientAuthenticationError
 
     code, status = _code(error), error.status_code or 0
@@ -67,17 +69,17 @@ def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exceptio
             retry_after_seconds=_retry_after(error),
         )
     if writing and status in _CONFLICTS:
-        return StaleWrite(f"{what} was written by somebody else ({status} {code})")
+        return StaleWrite(f"{what} was changed by another writer ({status} {code})")
     if status < 400 or status == 408 or status >= 500:
         unanswered = OutcomeUnknown if writing else TransientError
         return unanswered(f"the tables failed on {what} ({status} {code})")
     return AosError(
-        "internal_error", f"the tables refused our request about {what} ({status} {code})"
+        "internal_error", f"the tables refused a request of AOS for {what} ({status} {code})"
     )
 
 
 def _code(error: HttpResponseError) -> str:
-    """The service's code; an insert's error still has it in its body alone."""
+    """Return the service's error code. Some errors of inserts have it only in the body."""
     code = getattr(error, "error_code", None)
     if code is None and error.response is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -92,7 +94,7 @@ def _retry_after(error: HttpResponseError) -> float | None:
 
 
 def _never_sent(error: AzureError) -> bool:
-    """True where no connection was made, so that no write can have happened."""
+    """Whether no connection was made, so that no write can have happened."""
     import aiohttp
     from azure.core.exceptions import ServiceRequestTimeoutError
 

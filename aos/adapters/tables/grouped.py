@@ -1,7 +1,7 @@
-"""How do writers to one partition share a transaction?
+"""Groups writes to one partition into shared transactions. Entry point: `GroupedWrites.put`.
 
-While a transaction is on its way, those who want to write to the same partition gather, and go out
-together with the next one. At rest a write is one call at once; under load many are one.
+While a transaction is under way, further writes to the same partition wait and are sent together in
+the next one. Without load each write is sent at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_ROWS = 90
 
 @dataclass(slots=True, eq=False)
 class _Wish:
-    """One caller's rows, and what became of them."""
+    """The rows of one caller, and their result."""
 
     rows: Mapping[str, Mapping[str, Any]]
     done: bool = False
@@ -35,16 +35,16 @@ class _Partition:
 
 
 class GroupedWrites:
-    """Puts rows into the partitions of one table; rows that exist are replaced."""
+    """Puts rows into the partitions of one table and replaces existing rows."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._partitions: dict[str, _Partition] = {}
 
     async def put(self, partition: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write these rows (row key → columns); returns when they stand.
+        """Write these rows (row key → columns); return when they are written.
 
-        Raises what the transaction raised that they were in.
+        Raises the error of the transaction that contained them.
         """
         place = self._partitions.setdefault(partition, _Partition())
         wish = _Wish(rows)
@@ -62,7 +62,7 @@ class GroupedWrites:
             raise wish.error
 
     async def _write(self, partition: str, group: list[_Wish]) -> None:
-        error: AosError | None = OutcomeUnknown(f"a write to {partition!r} was given up")
+        error: AosError | None = OutcomeUnknown(f"the write to {partition!r} was cancelled")
         try:
             await self._send(
                 partition, {key: row for wish in group for key, row in wish.rows.items()}
@@ -85,7 +85,7 @@ class GroupedWrites:
 
 
 def _next_group(waiting: deque[_Wish]) -> list[_Wish]:
-    """The longest waiting, as many as one transaction takes."""
+    """Return the rows that waited longest, as many as one transaction allows."""
     group = [waiting.popleft()]
     rows = len(group[0].rows)
     while waiting and rows + len(waiting[0].rows) <= MOST_ROWS:

@@ -1,8 +1,8 @@
-"""How are the lists kept, table `aosindex`?
+"""Keeps the lists of runs and conversations in the table `aosindex`. Entry point: `AzureRunIndex`.
 
-Partitions `agent:<id>`, `owner:<hash>` and `everybody`, in each a row `<inverted time>-<run_id>`,
-so that the newest comes first. `first` marks the first run of a conversation: the run that the
-conversation is named after, else the one that the row `first:<conversation_id>` names.
+The partitions are `agent:<id>`, `owner:<hash>` and `everybody`, each with rows `<inverted
+time>-<run_id>`, so that the newest comes first. `first` marks the first run of a conversation: the
+run that the conversation is named after, else the run in the row `first:<conversation_id>`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from aos.ports.paging import Page
 EVERYBODY = "everybody"
 AFTER_DIGITS = "A"
 END = 253_402_300_800_000
-"""The year 10000 in milliseconds: times are counted down from it."""
+"""The year 10000 in milliseconds. Row keys hold the time until then, so that newer rows come
+first."""
 FIRSTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 4096
 LONGEST_TOKEN = 100
@@ -35,7 +36,8 @@ _EPOCH = required_time("1970-01-01T00:00:00.000Z")
 
 
 class AzureRunIndex:
-    """The lists, newest first: a `RunIndex`. `requests` is the table of the request rows."""
+    """The lists, newest first. Implements `RunIndex`. `requests` is the table of the request
+    rows."""
 
     def __init__(self, table: Table, *, requests: Table) -> None:
         self._table = table
@@ -45,11 +47,11 @@ class AzureRunIndex:
         self._entered: OrderedDict[str, None] = OrderedDict()
 
     async def add(self, run: IndexedRun) -> None:
-        """Enter an admitted run; entering it again changes nothing.
+        """Add an admitted run. Adding it again changes nothing.
 
-        Three calls at once, one a partition, which runs entered at the same time share; before
-        them one to three, where this process does not know the conversation's first run. None
-        where this process has entered the run lately.
+        It takes three parallel calls, one for each partition; runs that are added at the same time
+        share them. Before these, it takes one to three calls if this process does not know the
+        conversation's first run. It takes none if this process has added the run lately.
         """
         if run.run_id in self._entered:
             return
@@ -70,7 +72,7 @@ class AzureRunIndex:
         after: str | None,
         limit: int,
     ) -> Page[IndexedRun]:
-        """Runs of an agent, of an owner, of both, or (both None) of everybody."""
+        """List runs of an agent, of an owner, of both, or (both None) of everybody."""
         end = AFTER_DIGITS
         if since is not None:
             end = _inverted(since + timedelta(microseconds=999), later=1)
@@ -85,7 +87,7 @@ class AzureRunIndex:
     async def conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
-        """One item a conversation (its first run), newest first."""
+        """List one item (the first run) for each conversation, newest first."""
         partition = EVERYBODY if owner is None else _owner(owner)
         return await self._page(
             partition, after=after, end=AFTER_DIGITS, limit=limit, extra=" and first eq true"
@@ -101,7 +103,8 @@ class AzureRunIndex:
         extra: str = "",
         **parameters: str,
     ) -> Page[IndexedRun]:
-        """The rows behind `after` and before `end`; one more is read to know whether it ends."""
+        """Return the rows between `after` and `end`. One more row is read to know whether another
+        page follows."""
         rows = await self._table.query(
             f"PartitionKey eq @partition and RowKey gt @after and RowKey lt @end{extra}",
             limit=limit + 1,
@@ -117,7 +120,7 @@ class AzureRunIndex:
         )
 
     async def _first_run(self, run: IndexedRun) -> str:
-        """The first run of the run's conversation."""
+        """Return the first run of the run's conversation."""
         conversation_id = run.conversation_id
         first = self._firsts.get(conversation_id)
         if conversation_id == run.run_id:
@@ -130,7 +133,8 @@ class AzureRunIndex:
         return first
 
     async def _look_up_first(self, run: IndexedRun) -> str:
-        """The run that the conversation is named after, else the one that was entered first."""
+        """Return the run that the conversation is named after, else the one that was added
+        first."""
         name = run.conversation_id
         if len(name) == UUID_LENGTH:
             named = await self._requests.get(name, "run")
@@ -143,7 +147,8 @@ class AzureRunIndex:
         marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(run, first=True)}
         try:
             await self._table.insert(marker)
-        except StaleWrite:  # by another just now; after OutcomeUnknown the run's end adds again
+        # another writer added the row just now; after OutcomeUnknown, the run's end adds it again
+        except StaleWrite:
             found = await self._table.get(EVERYBODY, row)
         return run.run_id if found is None else str(found["run_id"])
 
@@ -157,7 +162,7 @@ def _key(run: IndexedRun) -> str:
 
 
 def _inverted(moment: datetime, *, later: int = 0) -> str:
-    """A time, in milliseconds, such that the later one sorts first."""
+    """Invert a time in milliseconds, so that a later time sorts first."""
     return f"{END - (moment - _EPOCH) // _MILLISECOND + later:015d}"
 
 

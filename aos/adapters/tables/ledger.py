@@ -1,8 +1,9 @@
-"""How are replies sent and usage counted kept, table `aosusage`?
+"""Keeps which replies were sent and how much was used, in the table `aosusage`. Entry point:
+`AzureLedger`.
 
-Partition `agent_id`: `seen:<run_id>` for each run whose end is delivered, and sixteen rows a day,
-`day:<date>:<00-15>`, that hold the usage of the runs that hash to them. Both are written in one
-transaction.
+Partition `agent_id`: a row `seen:<run_id>` for each run whose end is delivered, and 16 rows for
+each day, `day:<date>:<00-15>`, with the usage of the runs that hash to them. Both are written in
+one transaction.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ DAYS_REMEMBERED = 1024
 
 @dataclass(slots=True)
 class _Day:
-    """A day's row as we last wrote or read it; `etag` None while there is none, or unknown."""
+    """The last known row of a day. `etag` is None if the row does not exist or is unknown."""
 
     known: bool = False
     etag: str | None = None
@@ -36,10 +37,10 @@ class _Day:
 
 
 class AzureLedger:
-    """Replies sent and usage counted, once a run: a `Ledger`.
+    """The replies sent and the usage counted, once for each run. Implements `Ledger`.
 
-    The day's row is remembered from write to write, so that its reading is saved; where another
-    instance wrote it meanwhile, the transaction fails as a whole and the row is read anew.
+    The row of the day is cached between writes, which saves reading it. If another instance changed
+    it meanwhile, the whole transaction fails and the row is read again.
     """
 
     def __init__(self, table: Table) -> None:
@@ -47,23 +48,23 @@ class AzureLedger:
         self._days: OrderedDict[tuple[str, str], _Day] = OrderedDict()
 
     async def look(self, run: Run) -> LedgerEntry:
-        """Whether `seen:<run_id>` stands. One call."""
+        """Return whether `seen:<run_id>` exists. One call."""
         entity = await self._table.get(run.agent_id, _seen_row(run), select=["schema"])
         return LedgerEntry(seen=entity is not None)
 
     async def record(self, run: Run, entry: LedgerEntry) -> None:
-        """Write `seen:<run_id>` and add the usage; StaleWrite: look again.
+        """Write `seen:<run_id>` and add the usage. Raises StaleWrite; then look again.
 
-        One call; one more where the day's row is not remembered.
+        It takes one call, and one more if the row of the day is not cached.
         """
         if entry.seen:
-            raise StaleWrite(f"run {run.run_id!r} is recorded already")
+            raise StaleWrite(f"run {run.run_id!r} was already recorded")
         row = _day_row(run)
         day = self._day(run.agent_id, row)
         async with day.lock:
             if not day.known:
                 _read(day, await self._table.get(run.agent_id, row))
-            day.known = False  # until the answer is here
+            day.known = False  # unknown until the answer arrives
             etag = await self._write(run, row, day)
             day.runs += 1
             day.input_tokens += run.usage.input_tokens
@@ -104,7 +105,7 @@ class AzureLedger:
 
 
 def _read(day: _Day, entity: Entity | None) -> None:
-    """Take over what the table holds."""
+    """Take over the values in the table."""
     if entity is None:
         day.etag, day.runs, day.input_tokens, day.output_tokens = None, 0, 0, 0
         return
@@ -116,7 +117,7 @@ def _read(day: _Day, entity: Entity | None) -> None:
 
 
 def _number(value: int) -> tuple[int, Any]:
-    """A number that may pass 2^31, in the SDK's form."""
+    """Return a number that may exceed 2^31 in the SDK's form."""
     from azure.data.tables import EdmType
 
     return value, EdmType.INT64

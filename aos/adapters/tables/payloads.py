@@ -1,7 +1,7 @@
-"""Where are the texts that are too large for a row?
+"""Keeps the texts that are too large for a row in blobs. Entry point: `Payloads`.
 
-In blobs `payloads/<conversation_id>/<sha256>`, written before the row that refers to them. They
-never change, so what was read or written lately is kept in memory, up to 16 MiB.
+They are blobs `payloads/<conversation_id>/<sha256>`, written before the row that refers to them.
+They never change, so recent ones are cached in memory, up to 16 MiB.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Payloads:
     async def keep(
         self, conversation_id: str, payloads: Mapping[str, bytes], *, standing: Collection[str] = ()
     ) -> None:
-        """Write what is not among `standing`, the digests that are known to be there.
+        """Write the payloads that are not in `standing`, the digests known to exist.
 
-        Raises TransientError, also when an answer was lost: writing it again changes nothing.
+        Raises TransientError, also if an answer was lost; writing again changes nothing.
         """
         new = [digest for digest in payloads if digest not in standing]
         await asyncio.gather(
@@ -43,9 +43,9 @@ class Payloads:
         )
 
     async def whole(self, conversation_id: str, entity: Entity) -> dict[str, Any]:
-        """The document of a row with all that was spilled back in its place.
+        """Return the document of a row with its payloads put back.
 
-        Raises TransientError where the row's schema is not ours or a payload is missing.
+        Raises TransientError if this version cannot read the row or a payload is missing.
         """
         (read,) = await self.wholes(conversation_id, [entity])
         return read
@@ -53,7 +53,7 @@ class Payloads:
     async def wholes(
         self, conversation_id: str, entities: Sequence[Entity]
     ) -> list[dict[str, Any]]:
-        """The documents of several rows, as `whole` reads one."""
+        """Return the documents of several rows, like `whole`."""
         for entity in entities:
             check_schema(entity)
         spilled = [spilled_of(entity) for entity in entities]
@@ -107,7 +107,8 @@ class Payloads:
 
 
 def payload_name(conversation_id: str, digest: str) -> str:
-    """The blob of a payload; no part of a path may end in a dot, or `..` would lead elsewhere."""
+    """Return the name of a payload's blob. A part of the path must not end in a dot, because `..`
+    would lead to another folder."""
     folder = conversation_id.rstrip(".")
     dots = len(conversation_id) - len(folder)
     return f"{FOLDER}{folder}{'%2E' * dots}/{digest}"

@@ -1,8 +1,8 @@
-"""How are pending rows kept, table `aospending`?
+"""Keeps pending rows in the table `aospending`. Entry point: `AzurePendingStore`.
 
-Sixteen partitions, `00` to `15` by the run id's hash, row `run_id`. The mender looks at all of them
-in one query; a look that its limit ended makes the next one begin there, so that a backlog is
-served all round.
+There are sixteen partitions, `00` to `15` by the hash of the run id, with rows `run_id`. The mender
+reads all of them in one query. If its limit ended a query, the next query begins there, so that
+every partition gets its turn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DUE = f"next_check le @now and schema le {SCHEMA}"
 
 
 class AzurePendingStore:
-    """The pending rows: a `PendingStore`."""
+    """The pending rows. Implements `PendingStore`."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -33,10 +33,10 @@ class AzurePendingStore:
         await self._table.put(_entity(pending))
 
     async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
-        """At most `limit` rows with `next_check` <= now, the longest overdue first.
+        """Return at most `limit` rows with `next_check` <= now, the longest overdue first.
 
-        One call when the last look was not full, else two. Rows that only a newer version can
-        read are left to it.
+        It takes one call if the last query was not full, else two. Rows that only a newer version
+        can read are skipped.
         """
         moment, begin = str(to_wire_time(now)), self._begin
         found = await self._table.query(
@@ -55,7 +55,7 @@ class AzurePendingStore:
         return sorted(rows, key=lambda row: (row.next_check, row.run_id))
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
-        """Look again at `next_check`; StaleWrite when the row changed. One call."""
+        """Set the next check to `next_check`. Raises StaleWrite if the row changed. One call."""
         moved = {
             **_entity(pending),
             "next_check": to_wire_time(next_check),
@@ -64,17 +64,17 @@ class AzurePendingStore:
         await self._table.replace(moved, etag=pending.etag or "")
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
-        """Delete the row; absent is no error; StaleWrite when `etag` is old. One call."""
+        """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`. One call."""
         await self._table.delete(_bucket(run_id), run_id, etag=etag)
 
 
 def bucket_name(number: int) -> str:
-    """The partition of a bucket, `00` to `15`."""
+    """Return the partition of a bucket, `00` to `15`."""
     return f"{number:02d}"
 
 
 def hash_bucket(run_id: str) -> int:
-    """Which of sixteen buckets a run falls into."""
+    """Return the bucket of a run, one of sixteen."""
     return hashlib.sha256(run_id.encode()).digest()[0] % BUCKETS
 
 

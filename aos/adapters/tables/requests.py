@@ -1,8 +1,8 @@
-"""How are request rows kept, table `aosruns`?
+"""Keeps request rows in the table `aosruns`. Entry point: `AzureRequestStore`.
 
-Partition `run_id`, row `run`: the request as admitted, inserted once; `cancel_requested_at` is a
-property of its own, so that asking for it reads nothing else. In the partition of a run that others
-were delegated from, directly or not, a row `child:<run_id>` for each of them.
+Partition `run_id`, row `run`: the admitted request, inserted once. `cancel_requested_at` is its own
+property, so that checking it reads nothing else. A run that delegated others, directly or not, has
+a row `child:<run_id>` in its partition for each of them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ AFTER_CHILDREN = "child;"
 
 
 class AzureRequestStore:
-    """The request rows: a `RequestStore`."""
+    """The request rows. Implements `RequestStore`."""
 
     def __init__(self, table: Table, payloads: Payloads) -> None:
         self._table = table
         self._payloads = payloads
 
     async def find(self, run_id: str) -> StoredRequest | None:
-        """The row, or None. One call."""
+        """Return the row, or None. One call."""
         entity = await self._table.get(run_id, ROW)
         if entity is None:
             return None
-        # `conversation_id` is short and never spilled
+        # `conversation_id` is short and is always in the row
         conversation_id = document(entity)["conversation_id"]
         read = await self._payloads.whole(conversation_id, entity)
         return StoredRequest(
@@ -48,13 +48,15 @@ class AzureRequestStore:
         )
 
     async def insert(self, request: AdmittedRequest) -> None:
-        """Write the row; StaleWrite when it exists. One call, and one a text over 32 KiB."""
+        """Write the row. Raises StaleWrite if it exists. One call, and one for each text over 32
+        KiB."""
         (packed,) = pack([encode(request)])
         await self._payloads.keep(request.conversation_id, packed.payloads)
         await self._table.insert(packed.entity(request.run_id, ROW))
 
     async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
-        """Set `cancel_requested_at`; a later ask leaves the first one standing. Two calls."""
+        """Set `cancel_requested_at`. The first request stays; later ones change nothing. Two
+        calls."""
         for _ in range(CANCEL_TRIES):
             entity = await self._table.get(run_id, ROW)
             if entity is None or entity.get(CANCEL) is not None:
@@ -67,17 +69,18 @@ class AzureRequestStore:
             except StaleWrite:
                 continue
             return
-        raise TransientError(f"the request row of run {run_id!r} is contended; ask again")
+        raise TransientError(f"the request row of run {run_id!r} changes too often; try again")
 
     async def cancel_asked(self, run_id: str) -> bool:
-        """True once cancellation was asked for. One call, one property."""
+        """Return whether cancellation was requested. One call that reads one property."""
         entity = await self._table.get(run_id, ROW, select=[CANCEL])
         return entity is not None and entity.get(CANCEL) is not None
 
     async def join_tree(self, root_run_id: str, run_id: str) -> int:
-        """Enter a delegated run in its tree; how many runs that has now, the root included.
+        """Add a delegated run to its tree; return the number of its runs, the root included.
 
-        Two calls. Of two that come last at once both may be counted: never too few.
+        It takes two calls. Of two runs that join last at the same time, both may be counted, so the
+        number is never too low.
         """
         entered = {"PartitionKey": root_run_id, "RowKey": f"{CHILD}{run_id}", "schema": SCHEMA}
         await self._table.put(entered)

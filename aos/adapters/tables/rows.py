@@ -1,10 +1,10 @@
-"""What does a document look like as a row of a table?
+"""Writes documents as rows of a table and reads them. Entry points: `pack`, `document`.
 
 A row holds its document as JSON, in the properties `doc`, `doc1`, … of at most 30,000 UTF-16 units
-each (a property takes 32 Ki), and `schema`, the version of its form. Texts over 32 KiB, and free
-fields over 32 KiB as JSON, are not in it: `spilled` lists where they belong and the SHA-256 under
-which `aos.adapters.tables.payloads` keeps them. A step whose rows are still too large for one
-transaction spills smaller texts as well.
+each (a property holds 32 Ki), and `schema`, the version of its form. Texts over 32 KiB, and free
+fields over 32 KiB as JSON, are stored outside: `spilled` lists their places and the SHA-256 under
+which `aos.adapters.tables.payloads` keeps them. If the rows of a step are still too large for one
+transaction, smaller texts are stored outside too.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from aos.errors import AosError, TransientError
 
 SCHEMA = 1
 READABLE = (SCHEMA - 1, SCHEMA)
-"""A version reads its own rows and the previous one's (a rollback meets the next one's)."""
+"""Each version reads its own rows and those of the previous version. A rollback meets newer
+rows."""
 
 SPILL_BYTES = (32 * 1024, 8 * 1024, 2 * 1024, 512)
-"""The largest text left in a row, in UTF-8; the smaller limits only where a step is too large."""
+"""The largest text in a row, in UTF-8 bytes. Smaller limits are used only if a step is too
+large."""
 ROW_BYTES = 300_000
-"""Of UTF-8 a row: less than the 1 MiB that an entity may take in UTF-16."""
+"""The most UTF-8 bytes of a row: below the 1 MiB that an entity may have in UTF-16."""
 STEP_BYTES = 440_000
-"""Of UTF-8 a transaction: with three bytes a byte on the wire less than 1.5 MB."""
+"""The most UTF-8 bytes of a transaction: at three bytes each on the wire, less than 1.5 MB."""
 FREE_FIELDS = frozenset({"metadata", "details", "output_parts", "arguments", "parts"})
-"""Fields that hold JSON of the outside, spilled as a whole."""
+"""Fields that hold JSON from outside; they are stored outside the row as a whole."""
 
 Path: TypeAlias = tuple[str | int, ...]
 Kind: TypeAlias = Literal["text", "json"]
@@ -46,7 +48,7 @@ class Spilled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedRow:
-    """A document ready for its row: the JSON that stays, and what goes to the payloads."""
+    """A document ready for its row: the JSON in the row, and the payloads."""
 
     text: str
     size: int
@@ -54,9 +56,10 @@ class PackedRow:
     payloads: Mapping[str, bytes] = field(default_factory=dict)
 
     def entity(self, partition: str, row: str) -> dict[str, Any]:
-        """The row in the SDK's form."""
+        """Return the row in the SDK's form."""
         entity: dict[str, Any] = {"PartitionKey": partition, "RowKey": row, "schema": SCHEMA}
-        step = 30_000 if self.text.isascii() else 15_000  # code points; one takes up to two units
+        # in code points, each of which takes up to two units
+        step = 30_000 if self.text.isascii() else 15_000
         for number, start in enumerate(range(0, len(self.text), step)):
             entity[_chunk(number)] = self.text[start : start + step]
         if self.spilled:
@@ -65,7 +68,7 @@ class PackedRow:
 
 
 def pack(documents: Sequence[dict[str, Any]]) -> list[PackedRow]:
-    """The documents as rows that fit one transaction together."""
+    """Pack the documents as rows that fit into one transaction together."""
     for limit in SPILL_BYTES:
         packed = [_pack(document, limit) for document in documents]
         sizes = [row.size for row in packed]
@@ -79,7 +82,7 @@ def pack(documents: Sequence[dict[str, Any]]) -> list[PackedRow]:
 
 
 def check_schema(entity: Mapping[str, Any]) -> None:
-    """Refuse a row that this version cannot read; TransientError, since a newer one can."""
+    """Raise TransientError for a row that only a newer version can read."""
     if entity.get("schema") not in READABLE:
         raise TransientError(
             f"row {entity.get('RowKey')!r} of {entity.get('PartitionKey')!r} has schema version"
@@ -89,7 +92,7 @@ def check_schema(entity: Mapping[str, Any]) -> None:
 
 
 def document(entity: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON document of a row, with None in the places of what was spilled."""
+    """Return the JSON document of a row, with None in the place of each payload."""
     parts: list[str] = []
     while (part := entity.get(_chunk(len(parts)))) is not None:
         parts.append(part)
@@ -98,7 +101,7 @@ def document(entity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spilled_of(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
-    """What a row has among the payloads."""
+    """List the payloads of a row."""
     text = entity.get("spilled")
     if not text:
         return ()
@@ -109,7 +112,7 @@ def spilled_of(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
 
 
 def restore(target: dict[str, Any], spilled: Spilled, body: bytes) -> None:
-    """Put a spilled value back into the document it was taken from."""
+    """Put a payload back into its place in the document."""
     text = body.decode("utf-8", "surrogatepass")
     *way, last = spilled.path
     place: Any = target
@@ -138,7 +141,7 @@ class _Spill:
         self.payloads: dict[str, bytes] = {}
 
     def without(self, node: Any, path: Path) -> Any:
-        """The node as it stays in the row."""
+        """Return the node as it is stored in the row."""
         if isinstance(node, str):
             return self._keep(node, node, path, kind="text")
         if isinstance(node, list):
@@ -153,7 +156,8 @@ class _Spill:
         return self.without(value, (*path, name))
 
     def _keep(self, value: Any, text: str, path: Path, *, kind: Kind) -> Any:
-        """The value itself when it is small, else None, and the text among the payloads."""
+        """Return a small value unchanged; for a large one store its text as a payload and return
+        None."""
         if len(text) * 4 <= self._limit:
             return value
         body = text.encode("utf-8", "surrogatepass")
@@ -166,7 +170,7 @@ class _Spill:
 
 
 def _sized(value: Any) -> tuple[str, int]:
-    """The JSON of a value and its bytes in UTF-8; lone surrogates are escaped."""
+    """Return the JSON of a value and its size in UTF-8 bytes; lone surrogates are escaped."""
     text = _json(value)
     try:
         return text, len(text.encode())

@@ -1,7 +1,7 @@
-"""How are tool calls kept, table `aostoolcalls`?
+"""Keeps tool calls in the table `aostoolcalls`. Entry point: `AzureToolLedger`.
 
 Partition `run_id`, row `<tool_call_id>`: inserted when the call begins, replaced at its ETag when
-it is made again and when its result is there. A result, once written, stands.
+it is made again and when its result arrives. A written result never changes.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FINISH_TRIES = 4
 
 
 class AzureToolLedger:
-    """The tool calls: a `ToolLedger`."""
+    """The tool calls. Implements `ToolLedger`."""
 
     def __init__(self, table: Table, payloads: Payloads) -> None:
         self._table = table
         self._payloads = payloads
 
     async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
-        """The row, or None. One call, and one a text over 32 KiB."""
+        """Return the row, or None. One call, and one for each text over 32 KiB."""
         entity = await self._table.get(run_id, tool_call_id)
         if entity is None:
             return None
@@ -34,11 +34,12 @@ class AzureToolLedger:
         return decode(ToolCallRow, {**read, "etag": etag_of(entity)})
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
-        """Insert the row, or replace it at its ETag; with the new ETag. One call."""
+        """Insert the row, or replace it at its ETag; return it with the new ETag. One call."""
         return await self._write(replace(row, result=None))
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result unless one stands; the one that stands. One call, more if contended."""
+        """Write the result unless the call has one; return the call's result. One call, more if the
+        row changes meanwhile."""
         for _ in range(FINISH_TRIES):
             try:
                 await self._write(replace(row, result=outcome))
@@ -49,7 +50,7 @@ class AzureToolLedger:
                 return found.result
             row = replace(row, etag=None) if found is None else found
         raise TransientError(
-            f"the row of tool call {row.tool_call_id!r} of run {row.run_id!r} is contended"
+            f"tool call {row.tool_call_id!r} of run {row.run_id!r} changes too often; try again"
         )
 
     async def _write(self, row: ToolCallRow) -> ToolCallRow:

@@ -1,7 +1,7 @@
-"""How are the MCP servers and their tools kept, table `aostools`?
+"""Keeps the MCP servers and their tools in the table `aostools`. Entry point: `AzureToolCatalog`.
 
-Partition `tools`, a row for each server: what it was last seen to be, written over what was there.
-Schemas too large for a row go to the payloads, as all large texts do.
+Partition `tools`, a row for each server with its last known state, which replaces the row before.
+Schemas too large for a row are kept as payloads.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from aos.domain.tools.tool import ServerTools
 
 PARTITION = "tools"
 FOLDER = "~tools"
-"""The folder of their payloads: no conversation can have this id."""
+"""The folder of the payloads. No conversation can have this id."""
 TOOLS_A_TEXT = 50
 
 
 class AzureToolCatalog:
-    """The servers as last seen: a `ToolCatalog`."""
+    """The servers as last seen. Implements `ToolCatalog`."""
 
     def __init__(self, table: Table, payloads: Payloads) -> None:
         self._table = table
         self._payloads = payloads
 
     async def servers(self) -> list[ServerTools]:
-        """Every server, by id. One call, and one a large listing not read lately."""
+        """List all servers, ordered by id. One call, and one for each large listing that is not
+        cached."""
         rows = await self._table.query("PartitionKey eq @partition", partition=PARTITION)
         read = await self._payloads.wholes(FOLDER, rows)
         return [_server(document) for document in read]
 
     async def find(self, server_id: str) -> ServerTools | None:
-        """One server, or None. One call."""
+        """Return one server, or None. One call."""
         entity = await self._table.get(PARTITION, server_id)
         return None if entity is None else await self._read(entity)
 
     async def put(self, tools: ServerTools) -> None:
-        """Write what was seen. One call, and one a large listing."""
+        """Write the server's state. One call, and one if its listing is large."""
         (packed,) = pack([_document(tools)])
         await self._payloads.keep(FOLDER, packed.payloads)
         await self._table.put(packed.entity(PARTITION, tools.server_id))
 
     async def drop(self, server_id: str) -> None:
-        """Forget a server. One call."""
+        """Remove a server. One call."""
         await self._table.delete(PARTITION, server_id)
 
     async def _read(self, entity: Entity) -> ServerTools:
@@ -56,7 +57,7 @@ class AzureToolCatalog:
 
 
 def _document(tools: ServerTools) -> dict[str, Any]:
-    """The stored form: tools in texts of fifty, of which large ones are kept as payloads."""
+    """Return the stored form: the tools in texts of fifty each; large ones become payloads."""
     document = encode(tools)
     schemas = document["tools"]
     texts = [

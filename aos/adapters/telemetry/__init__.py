@@ -1,1 +1,1 @@
-"""Log lines, custom events and spans. Entry point: `reporting.make_telemetry`."""
+"""Writes log lines, custom events and spans. Entry point: `reporting.make_telemetry`."""

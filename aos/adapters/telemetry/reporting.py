@@ -1,9 +1,8 @@
-"""Sends log lines, custom events and spans of one app. Entry point: `make_telemetry`.
+"""Writes the log lines, custom events and spans of one app. Entry point: `make_telemetry`.
 
-A line is one JSON object through `logging`: to
-standard output, or to the Functions worker where its handlers are in place. With a connection
-string of Application Insights, spans, `customEvents` and lines go there through OpenTelemetry,
-which is loaded only then.
+A log line is one JSON object, written through `logging` to standard output or to the Functions
+worker if that has set handlers. With a connection string of Application Insights, spans, custom
+events and log lines also go there through OpenTelemetry, which is imported only then.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from aos.adapters.telemetry.tracing import (
     OpenTelemetryTracer,
     PlainTracer,
     Tracer,
-    attribute_values,
+    convert_attributes,
     current_traceparent,
 )
 from aos.domain.json_writer import write_json
 
-if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start needs none of it
+if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need
     from aos.ports.telemetry import Span, SpanKind
 
 LOGGER = "aos"
 SDK_LOGGER = "azure"
 CUSTOM_EVENTS_LOGGER = "aos.custom_events"
 CUSTOM_EVENT = "microsoft.custom_event.name"
-"""The attribute that makes Azure Monitor write a log record into `customEvents`."""
+"""The attribute that makes Azure Monitor write a log record to `customEvents`."""
 LONGEST_TEXT = 8 * 1024
 _OF_EVERY_RUN = frozenset({"AgentOperation", "MCPToolCall"})
 _INSTRUMENTED = (
@@ -61,14 +60,14 @@ def make_telemetry(
     connection_string: str | None,
     configure: bool,
 ) -> AppTelemetry:
-    """The telemetry of the app `app` in `environment` (`dev`, `prod` …).
+    """Make the telemetry of the app `app` in `environment` (`dev`, `prod` …).
 
-    `level` is the lowest level written. Without `connection_string` nothing of OpenTelemetry is
-    loaded. `configure` sets Azure Monitor up in this process, once; False where the Functions
-    worker has done it (twice means double logs).
+    `level` is the lowest level that is written. Without `connection_string`, OpenTelemetry is not
+    imported. `configure` sets up Azure Monitor in this process; pass False if the Functions worker
+    has done so, since doing it twice doubles the logs.
     """
-    # The SDKs say at INFO what they ask, with ids of runs in addresses, and the exporter is one of
-    # them: what it sends would be told, and sent, again.
+    # The SDKs log their requests at INFO, with run ids in the URLs. The exporter is one of them, so
+    # its log lines would be exported again.
     logging.getLogger(SDK_LOGGER).setLevel(logging.WARNING)
     logger = logging.getLogger(LOGGER)
     logger.setLevel(_LEVELS[level.lower()])
@@ -82,7 +81,7 @@ def make_telemetry(
 
 
 class AppTelemetry:
-    """Log lines, custom events and spans of one app: a `Telemetry`."""
+    """The log lines, custom events and spans of one app. Implements `Telemetry`."""
 
     def __init__(self, *, app: str, environment: str, tracer: Tracer, connected: bool) -> None:
         self._constant = {"app": app, "environment": environment}
@@ -98,38 +97,48 @@ class AppTelemetry:
         level: Literal["debug", "info", "warning", "error"] = "info",
         **fields: object,
     ) -> None:
-        """One JSON line: `event`, `timestamp`, `level`, `app`, `environment`, the trace's id and
-        the fields. None is left out, long texts are cut, keys and signatures are masked."""
+        """Write one JSON line: `event`, `timestamp`, `level`, `app`, `environment`, trace id and
+        the fields.
+
+        None is left out, long texts are cut, keys and signatures are masked.
+        """
         self._write(event, level, fields)
 
     def custom_event(self, name: str, **attributes: object) -> None:
-        """A row of `customEvents` with Application Insights, and a log line; of what comes with
-        every run the line only where there is no such table."""
+        """Write a row of `customEvents` to Application Insights, and a log line.
+
+        Events of every run get a log line only if there is no Application Insights.
+        """
         if not (self._connected and name in _OF_EVERY_RUN):
             self._write(name, "info", attributes)
         if not self._connected:
             return
-        dimensions = attribute_values(self._constant | attributes)
+        dimensions = convert_attributes(self._constant | attributes)
         free = {(f"{n}_" if n in _TAKEN else n): value for n, value in dimensions.items()}
         self._events.info(name, extra={**free, CUSTOM_EVENT: name})
 
     def span(
         self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
     ) -> AbstractContextManager[Span]:
-        """Trace a unit of work: in the trace of `traceparent`, else in that of the span around
-        it, else as the first of a new trace."""
+        """Trace a unit of work.
+
+        The span belongs to the trace of `traceparent`, else to the trace of the surrounding span,
+        else it begins a new trace.
+        """
         return self._tracer.span(name, kind=kind, traceparent=traceparent, attributes=attributes)
 
     def _write(self, event: str, level: str, fields: Mapping[str, object]) -> None:
         severity = _LEVELS[level]
         if self._lines.isEnabledFor(severity):
             constant = self._constant | {"level": level}
-            self._lines.log(severity, "%s", _line(event, constant, fields))
+            self._lines.log(severity, "%s", _write_line(event, constant, fields))
 
 
 class _StandardOutput(logging.Handler):
-    """Writes lines to standard output, unless the process has handlers of its own (the Functions
-    worker has: it would forward the line and catch the output, too)."""
+    """Writes lines to standard output, unless the process has other log handlers.
+
+    The Functions worker has some: it would forward the line and also capture standard output.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name != CUSTOM_EVENTS_LOGGER and not logging.getLogger().handlers:
@@ -140,7 +149,7 @@ class _StandardOutput(logging.Handler):
                 self.handleError(record)
 
 
-def _line(event: str, constant: Mapping[str, object], fields: Mapping[str, object]) -> str:
+def _write_line(event: str, constant: Mapping[str, object], fields: Mapping[str, object]) -> str:
     traceparent = current_traceparent.get()
     line = {
         "event": event,
@@ -151,7 +160,7 @@ def _line(event: str, constant: Mapping[str, object], fields: Mapping[str, objec
     }
     present = {name: value for name, value in line.items() if value is not None}
     text = write_json(present, ensure_ascii=False, default=str)
-    # A lone surrogate, which no stream can encode, becomes the JSON escape of itself.
+    # A lone surrogate, which no stream can encode, is written as its JSON escape.
     return _SECRET.sub(r"\1***", text.encode("utf-8", "backslashreplace").decode())
 
 
@@ -162,10 +171,10 @@ def _cut(value: object) -> object:
 
 
 def _configure(connection_string: str, *, app: str, environment: str) -> None:
-    """Set up Azure Monitor, unless this process has a provider already (the worker's, or ours).
+    """Set up Azure Monitor, unless the process has a provider already.
 
-    The sampler is what `OTEL_TRACES_SAMPLER` says. No library is instrumented: our spans tell the
-    story, and one for each storage call would cost more than the call.
+    `OTEL_TRACES_SAMPLER` chooses the sampler. No library is instrumented: AOS's own spans are
+    enough, and a span for each storage call would cost more than the call.
     """
     from azure.monitor.opentelemetry import configure_azure_monitor
     from opentelemetry import trace

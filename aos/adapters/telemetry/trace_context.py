@@ -1,7 +1,8 @@
-"""How is one trace id carried from hop to hop?
+"""Reads and makes the W3C `traceparent` header without OpenTelemetry. Entry points:
+`make_traceparent`, `make_child_traceparent`.
 
-The W3C `traceparent` (`00-<trace id>-<span id>-<flags>`), read and made without OpenTelemetry, so
-that a trace goes from door to reply also where nothing records it.
+Its form is `00-<trace id>-<span id>-<flags>`. A trace passes from the request to the reply even if
+nothing records it.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-
 SAMPLED = "01"
 
 
-def new_traceparent() -> str:
-    """The first traceparent of a trace: for a door that was given none."""
-    return f"00-{_random_id(16)}-{_random_id(8)}-{SAMPLED}"
+def make_traceparent() -> str:
+    """Make the first traceparent of a trace, for a request that has none."""
+    return f"00-{_make_random_id(16)}-{_make_random_id(8)}-{SAMPLED}"
 
 
-def child_traceparent(parent: str | None) -> str:
-    """A new span in the trace of `parent`; without a (valid) parent, in a new trace."""
+def make_child_traceparent(parent: str | None) -> str:
+    """Make a new span in the trace of `parent`, or in a new trace if `parent` is missing or
+    invalid."""
     found = _TRACEPARENT.fullmatch(parent or "")
-    if found is None or not valid_traceparent(parent):
-        return new_traceparent()
-    return f"00-{found[1]}-{_random_id(8)}-{found[3]}"
+    if found is None or not is_valid_traceparent(parent):
+        return make_traceparent()
+    return f"00-{found[1]}-{_make_random_id(8)}-{found[3]}"
 
 
-def valid_traceparent(text: str | None) -> bool:
-    """Whether W3C would let one continue it: well formed, ids not all zeros."""
+def is_valid_traceparent(text: str | None) -> bool:
+    """Whether the traceparent may be continued under W3C: well formed, and no id is all zeros."""
     found = _TRACEPARENT.fullmatch(text or "")
     if found is None or (found[0].startswith("00") and found[4]):
         return False
@@ -35,12 +37,12 @@ def valid_traceparent(text: str | None) -> bool:
 
 
 def trace_id(traceparent: str) -> str:
-    """The trace id in a valid traceparent."""
+    """Return the trace id of a valid traceparent."""
     return traceparent.split("-")[1]
 
 
-def _random_id(size: int) -> str:
-    """`size` random bytes in hexadecimal, not all zeros."""
+def _make_random_id(size: int) -> str:
+    """Return `size` random bytes in hexadecimal, not all zeros."""
     while not (text := secrets.token_hex(size)).strip("0"):
         pass
     return text

@@ -1,8 +1,8 @@
 """Makes spans, with OpenTelemetry or without. Entry point: `Tracer.span`.
 
-`PlainTracer` records nothing and only carries the trace on; `OpenTelemetryTracer` makes real spans
-with whatever provider the process has. Neither records what an exception says: it may hold words
-of a conversation.
+`PlainTracer` records nothing and only passes the trace on. `OpenTelemetryTracer` makes real spans
+with the provider of the process. Neither records the text of an exception, because it may contain
+parts of a conversation.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aos.adapters.telemetry.trace_context import child_traceparent, trace_id, valid_traceparent
+from aos.adapters.telemetry.trace_context import (
+    is_valid_traceparent,
+    make_child_traceparent,
+    trace_id,
+)
 from aos.errors import AosError
 
-if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start needs none of it
+if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need
     from opentelemetry import trace
 
     from aos.ports.telemetry import Span, SpanKind
@@ -23,7 +27,7 @@ if TYPE_CHECKING:  # the ports bring the whole domain along, and an app's start 
 TRACER_NAME = "aos"
 ERROR_TYPE = "error.type"
 current_traceparent: ContextVar[str | None] = ContextVar("aos_traceparent", default=None)
-"""The traceparent of the span that this task is in: for log lines, and spans without a parent."""
+"""The traceparent of the current task's span, for log lines and for spans without a parent."""
 
 
 class Tracer(Protocol):
@@ -37,27 +41,28 @@ class Tracer(Protocol):
         traceparent: str | None,
         attributes: Mapping[str, object],
     ) -> contextlib.AbstractContextManager[Span]:
-        """A span in the trace of `traceparent`, else in the task's own, else in a new one."""
+        """Make a span in the trace of `traceparent`, else in the current trace, else in a new
+        one."""
         ...
 
 
 class PlainSpan:
-    """A span that nothing records."""
+    """A span that is not recorded."""
 
     def __init__(self, traceparent: str) -> None:
         self._traceparent = traceparent
 
     @property
     def traceparent(self) -> str:
-        """What work caused by this span carries on."""
+        """The traceparent for the work that this span causes."""
         return self._traceparent
 
     def set(self, **attributes: object) -> None:
-        """Nobody would see them."""
+        """Ignore the attributes, because the span is not recorded."""
 
 
 class PlainTracer:
-    """Carries traces on without recording; imports nothing."""
+    """Passes traces on without recording. Imports nothing."""
 
     @contextlib.contextmanager
     def span(
@@ -68,10 +73,10 @@ class PlainTracer:
         traceparent: str | None,
         attributes: Mapping[str, object],
     ) -> Iterator[Span]:
-        """A span of its own id in the same trace."""
-        parent = traceparent if valid_traceparent(traceparent) else current_traceparent.get()
-        span = PlainSpan(child_traceparent(parent))
-        with _current(span.traceparent):
+        """Make a new span id in the same trace."""
+        parent = traceparent if is_valid_traceparent(traceparent) else current_traceparent.get()
+        span = PlainSpan(make_child_traceparent(parent))
+        with _set_current(span.traceparent):
             yield span
 
 
@@ -84,12 +89,12 @@ class RecordedSpan:
 
     @property
     def traceparent(self) -> str:
-        """What work caused by this span carries on."""
+        """The traceparent for the work that this span causes."""
         return self._traceparent
 
     def set(self, **attributes: object) -> None:
-        """Add attributes; None is left out, and `error.type` marks the span as failed."""
-        values = attribute_values(attributes)
+        """Add attributes. None is left out; `error.type` marks the span as failed."""
+        values = convert_attributes(attributes)
         for name, value in values.items():
             self._span.set_attribute(name, value)
         if ERROR_TYPE in values:
@@ -99,7 +104,8 @@ class RecordedSpan:
 
 
 class OpenTelemetryTracer:
-    """Spans with the process's provider; OpenTelemetry is loaded by the first (0.1 to 0.3 s)."""
+    """Makes spans with the provider of the process. The first one imports OpenTelemetry (0.1 to 0.3
+    s)."""
 
     @contextlib.contextmanager
     def span(
@@ -110,25 +116,25 @@ class OpenTelemetryTracer:
         traceparent: str | None,
         attributes: Mapping[str, object],
     ) -> Iterator[Span]:
-        """A recorded span; an error in it sets its status, with the error's code as type.
+        """Make a recorded span. An error inside sets its status, with the error's code as type.
 
-        Its parent is the span that the task is in (the Functions worker puts each call below the
-        host's own), unless `traceparent` names another trace.
+        The parent is the current span (the Functions worker makes each call a child of the host's
+        span), unless `traceparent` names another trace.
         """
         from opentelemetry import trace
 
-        parent = traceparent if valid_traceparent(traceparent) else current_traceparent.get()
+        parent = traceparent if is_valid_traceparent(traceparent) else current_traceparent.get()
         with trace.get_tracer(TRACER_NAME).start_as_current_span(
             name,
-            context=_context(parent),
+            context=_make_context(parent),
             kind=trace.SpanKind[kind.upper()],
-            attributes=attribute_values(attributes),
+            attributes=convert_attributes(attributes),
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            recorded = RecordedSpan(span, _carried(span, parent))
+            recorded = RecordedSpan(span, _read_traceparent(span, parent))
             try:
-                with _current(recorded.traceparent):
+                with _set_current(recorded.traceparent):
                     yield recorded
             except Exception as error:
                 code = error.code if isinstance(error, AosError) else type(error).__name__
@@ -136,8 +142,9 @@ class OpenTelemetryTracer:
                 raise
 
 
-def attribute_values(attributes: Mapping[str, object]) -> dict[str, Any]:
-    """What OpenTelemetry takes: text, numbers and booleans as they are, the rest as text."""
+def convert_attributes(attributes: Mapping[str, object]) -> dict[str, Any]:
+    """Convert values for OpenTelemetry: text, numbers and booleans unchanged, all others to
+    text."""
     return {
         name: value if isinstance(value, str | bool | int | float) else str(value)
         for name, value in attributes.items()
@@ -146,7 +153,7 @@ def attribute_values(attributes: Mapping[str, object]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _current(traceparent: str) -> Iterator[None]:
+def _set_current(traceparent: str) -> Iterator[None]:
     token = current_traceparent.set(traceparent)
     try:
         yield
@@ -154,8 +161,9 @@ def _current(traceparent: str) -> Iterator[None]:
         current_traceparent.reset(token)
 
 
-def _context(parent: str | None) -> Any:
-    """The context of the parent; None is the task's own: without a parent, and in its trace."""
+def _make_context(parent: str | None) -> Any:
+    """Return the context of the parent, or None for the task's own: without a parent, or in the
+    same trace."""
     from opentelemetry import trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -166,8 +174,8 @@ def _context(parent: str | None) -> Any:
     return TraceContextTextMapPropagator().extract({"traceparent": parent})
 
 
-def _carried(span: trace.Span, parent: str | None) -> str:
-    """The span's traceparent; where no provider made a span of it, one of our own."""
+def _read_traceparent(span: trace.Span, parent: str | None) -> str:
+    """Return the span's traceparent, or a new one if no provider recorded the span."""
     context = span.get_span_context()
     text = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-    return text if context.is_valid else child_traceparent(parent)
+    return text if context.is_valid else make_child_traceparent(parent)

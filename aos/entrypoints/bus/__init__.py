@@ -1,1 +1,2 @@
-"""How is a Service Bus message handled and settled? Message in, service, settlement out."""
+"""Handles and settles Service Bus messages: calls a service, settles the message. Entry points:
+`settling`, `commands`, `requests`, `tools`."""

@@ -28,11 +28,11 @@ from aos.services.replies import Replies
 from aos.services.runs import RunReader
 
 OPERATION = "agent_operation"
-"""The plan's name for what an agent does when it is woken."""
+"""The name of the operation in which an agent handles a command; the deployment plan defines it."""
 
 
 class MainQueue:
-    """What main is told: ends of runs, what agents delegate, and that cards have changed."""
+    """Handles main's commands: ends of runs, delegated runs, and changes of cards."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class MainQueue:
         self._publish = publish
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
-        """Take one message."""
+        """Handle one message."""
         await self._settling.handle(msg, self._take, entity=MAIN_QUEUE)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        if _tells_of_blobs(message.body):
+        if _is_about_blobs(message.body):
             await self._publish()
             return
         command = read_command(await self._bus.whole_body(message))
@@ -78,7 +78,7 @@ class MainQueue:
 
 
 class RealmQueue:
-    """What realm is told: commands, one at a time for each conversation."""
+    """Handles realm's commands, one at a time for each conversation."""
 
     def __init__(self, settling: Settling, *, execution: Execution, bus: Bus) -> None:
         self._settling = settling
@@ -86,7 +86,7 @@ class RealmQueue:
         self._bus = bus
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
-        """Take one message."""
+        """Handle one message."""
         await self._settling.handle(msg, self._take, entity=REALM_QUEUE, operation=OPERATION)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
@@ -97,10 +97,10 @@ class RealmQueue:
         await self._execution.handle(command, delivery_count=message.delivery_count)
 
 
-def _tells_of_blobs(body: bytes) -> bool:
-    """Is this an event about blobs (Event Grid's or CloudEvents' schema, one or a list)?
+def _is_about_blobs(body: bytes) -> bool:
+    """Whether this is an event about blobs (Event Grid's or CloudEvents' schema, one or a list).
 
-    Whatever it says, it means "list now".
+    Any such event means "list the cards now".
     """
     try:
         value: Any = json.loads(body.decode("utf-8-sig"))

@@ -1,6 +1,6 @@
-"""What did the trigger hand over?
+"""Reads the message that a trigger passes to a function. Entry point: `received`.
 
-The body is ours to parse; properties come from the broker alone.
+AOS parses the body itself. Properties come from the broker only.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from aos.ports.bus import ReceivedMessage
 
 
 class Unreadable(Exception):
-    """A message that cannot be parsed: it is abandoned until the broker dead-letters it."""
+    """A message that cannot be parsed. It is abandoned until the broker dead-letters it."""
 
 
 def received(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMessage:
-    """The message as the services know it; `entity` is the queue that the trigger reads."""
+    """Return the message for the services. `entity` is the queue that the trigger reads."""
     properties = dict(message.application_properties or {})
     traceparent = properties.get("traceparent") or properties.get("Diagnostic-Id")
     return ReceivedMessage(
@@ -32,13 +32,13 @@ def received(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMessage
         reply_to=message.reply_to or None,
         reply_to_session_id=message.reply_to_session_id or None,
         content_type=message.content_type or None,
-        expires_at=_utc(message.expires_at_utc),
+        expires_at=_convert_to_utc(message.expires_at_utc),
         traceparent=read_traceparent(traceparent),
         properties=properties,
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _convert_to_utc(moment: datetime | None) -> datetime | None:
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""How are requests from services on `aos-requests` taken?
+"""Handles requests from services on `aos-requests`. Entry point: `RequestQueue.handle`.
 
-Every JSON object gets an answer: the run's own reply, or `run.refused` with the same error as
-over HTTP. What is no JSON object in UTF-8 is unreadable.
+Every JSON object gets a reply: the run's own, or `run.refused` with the same error as over HTTP. A
+body that is not a JSON object in UTF-8 is unreadable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
-from aos.entrypoints.ids import is_tool_call_id, run_id_of
+from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports.bus import ReceivedMessage
@@ -30,7 +30,7 @@ from aos.services.approvals import Approvals
 from aos.services.replies import Replies
 
 OWNERS = "queue:"
-"""What every owner of the queue begins with."""
+"""Every owner of the queue begins with this prefix."""
 DEFAULT_OWNER = f"{OWNERS}{REQUESTS_QUEUE}"
 MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
@@ -38,7 +38,7 @@ LARGEST_LENIENT_AT_ONCE = 32 * 1024
 
 
 class RequestQueue:
-    """The door for services."""
+    """Handles requests from services."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class RequestQueue:
         self._telemetry = telemetry
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
-        """Take one message."""
+        """Handle one message."""
         await self._settling.handle(msg, self._take, entity=REQUESTS_QUEUE, give_up=self._give_up)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        lenient = await _lenient(message.body)
+        lenient = await _parse_leniently(message.body)
         try:
             await self._serve(message, span)
         except (TransientError, SessionLost):
@@ -81,7 +81,7 @@ class RequestQueue:
         kind = raw.get("type", "run.request")
         if message.expires_at is not None and message.expires_at <= self._clock.now():
             raise Refused(
-                "request_expired", "the request's time to live had run out when its turn came"
+                "request_expired", "the request's time to live was over before AOS could handle it"
             )
         match kind:
             case "run.request":
@@ -99,16 +99,16 @@ class RequestQueue:
                 )
 
     async def _ask(self, message: ReceivedMessage, raw: dict[str, Any], span: Span) -> None:
-        from aos.entrypoints.requests import QueueRequest, check_sizes, message_text, validate
+        from aos.entrypoints.requests import QueueRequest, check_sizes, join_text, validate
 
         body = validate(QueueRequest, raw)
-        text, metadata = message_text(body.message), body.metadata or {}
+        text, metadata = join_text(body.message), body.metadata or {}
         check_sizes(text, metadata, max_bytes=self._max_message_bytes)
         if not is_card_id(body.agent_id):
             raise Refused("agent_not_found", f"there is no agent {body.agent_id[:80]!r}")
-        owner = _owner(message)
+        owner = _read_owner(message)
         reply = ReplyAddress(
-            entity=self._reply_entities.allowed(message.reply_to or RESPONSES_QUEUE),
+            entity=self._reply_entities.require_allowed(message.reply_to or RESPONSES_QUEUE),
             session_id=message.reply_to_session_id,
             correlation_id=message.correlation_id or message.message_id,
         )
@@ -121,7 +121,7 @@ class RequestQueue:
                 reply=reply,
             ),
             door="queue",
-            scope=_scope(owner),
+            scope=_make_scope(owner),
             key=message.key,
             caller=Caller(owner=owner),
             traceparent=message.traceparent,
@@ -138,7 +138,7 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueCancel, validate
 
         named = validate(QueueCancel, raw).run_id
-        owner, run_id = _owner(message), run_id_of(named)
+        owner, run_id = _read_owner(message), parse_run_id(named)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
         await self._admissions.cancel(run_id, Caller(owner=owner))
@@ -147,7 +147,7 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueDecision, validate
 
         body = validate(QueueDecision, raw)
-        owner, run_id = _owner(message), run_id_of(body.run_id)
+        owner, run_id = _read_owner(message), parse_run_id(body.run_id)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
         if not is_tool_call_id(body.tool_call_id):
@@ -160,24 +160,24 @@ class RequestQueue:
             body.decision,
             body.reason or "",
             caller=Caller(owner=owner),
-            decision_id=run_id_for(scope=_scope(owner), key=message.key),
+            decision_id=run_id_for(scope=_make_scope(owner), key=message.key),
         )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
-        """Every delivery broke something of ours: say so rather than let it be dead-lettered."""
+        """Answer with an error after every delivery failed on AOS's side, instead of a dead
+        letter."""
         info = ErrorInfo(
             code="internal_error",
-            message="something is broken on our side; its operator finds the message's id in the"
-            " logs",
+            message="AOS failed on its own side; the operator finds the message's id in the logs",
             details={"sequence_number": message.sequence_number},
         )
-        await self._refuse(message, info, _json_object(message.body))
+        await self._refuse(message, info, _parse_object(message.body))
 
     async def _refuse(
         self, message: ReceivedMessage, error: ErrorInfo, body: dict[str, Any]
     ) -> None:
-        scope = _scope(_owner_or_default(message))
-        run_id = _named_run(body) or run_id_for(scope=scope, key=message.key)
+        scope = _make_scope(_read_owner_or_default(message))
+        run_id = _read_run(body) or run_id_for(scope=scope, key=message.key)
         self._telemetry.log(
             "request_refused", run_id=run_id, code=error.code, entity=REQUESTS_QUEUE
         )
@@ -186,23 +186,26 @@ class RequestQueue:
         )
 
     def _answer_on(self, message: ReceivedMessage) -> str:
-        """Where the refusal goes; a `reply_to` that is not allowed is answered by default."""
+        """Return where the refusal goes: the default queue if `reply_to` is not allowed."""
         try:
-            return self._reply_entities.allowed(message.reply_to or RESPONSES_QUEUE)
+            return self._reply_entities.require_allowed(message.reply_to or RESPONSES_QUEUE)
         except Refused:
             return RESPONSES_QUEUE
 
 
-def _owner(message: ReceivedMessage) -> str:
-    """Who sent it. Whoever may send may name any owner of the queue, and none of another door: the
-    owners of keys, of signed-in persons and of agents do not begin with `queue:`."""
+def _read_owner(message: ReceivedMessage) -> str:
+    """Return the sender.
+
+    Every sender may name any owner of the queue, but not owners of keys, signed-in persons or
+    agents, because those do not begin with `queue:`.
+    """
     owner = message.properties.get("aos_owner")
     if owner is None:
         return DEFAULT_OWNER
     if (
         not isinstance(owner, str)
         or not 1 <= len(owner) <= MAX_OWNER
-        or not owner.isprintable()  # a line break would join it with the idempotency key
+        or not owner.isprintable()  # a line break would merge the owner with the idempotency key
     ):
         raise Refused(
             "invalid_request",
@@ -212,45 +215,46 @@ def _owner(message: ReceivedMessage) -> str:
     return f"{OWNERS}{owner}"
 
 
-def _owner_or_default(message: ReceivedMessage) -> str:
+def _read_owner_or_default(message: ReceivedMessage) -> str:
     try:
-        return _owner(message)
+        return _read_owner(message)
     except Refused:
         return DEFAULT_OWNER
 
 
-def _scope(owner: str) -> str:
+def _make_scope(owner: str) -> str:
     return f"queue:{REQUESTS_QUEUE}:{owner}"
 
 
-def _named_run(body: dict[str, Any]) -> str | None:
-    """The run that a refused cancellation or decision was about."""
+def _read_run(body: dict[str, Any]) -> str | None:
+    """Return the run that a refused cancellation or decision was about."""
     named = body.get("run_id")
     if body.get("type") not in ("run.cancel", "approval.decide") or not isinstance(named, str):
         return None
-    return run_id_of(named)
+    return parse_run_id(named)
 
 
-async def _lenient(body: bytes) -> dict[str, Any]:
-    """The body's JSON object; a large body is read beside the event loop."""
+async def _parse_leniently(body: bytes) -> dict[str, Any]:
+    """Parse the body's JSON object; parse a large body in a thread, so that the event loop can go
+    on."""
     if len(body) <= LARGEST_LENIENT_AT_ONCE:
-        return _json_object(body)
-    return await asyncio.to_thread(_json_object, body)
+        return _parse_object(body)
+    return await asyncio.to_thread(_parse_object, body)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
-    """The body's JSON object, read leniently: what may be said of it in an answer."""
+def _parse_object(body: bytes) -> dict[str, Any]:
+    """Parse the body's JSON object leniently, to answer what can be answered."""
     try:
         value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"not JSON in UTF-8: {error}") from error
+        raise Unreadable(f"the body is not JSON in UTF-8: {error}") from error
     if not isinstance(value, dict):
-        raise Unreadable("not a JSON object")
-    return {name: item for name, item in value.items() if _speakable(item)}
+        raise Unreadable("the body is not a JSON object")
+    return {name: item for name, item in value.items() if _is_encodable(item)}
 
 
-def _speakable(value: Any) -> bool:
-    """Can this be sent back as JSON in UTF-8?"""
+def _is_encodable(value: Any) -> bool:
+    """Whether this can be sent back as JSON in UTF-8."""
     try:
         return bool(known_json(value) == value)
     except RecursionError:

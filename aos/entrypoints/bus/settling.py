@@ -1,11 +1,10 @@
-"""Settles what a handler was given: completed, sent on for later, or abandoned. Entry point:
-`Settling.handle`.
+"""Settles messages: completes, reschedules or abandons them. Entry point: `Settling.handle`.
 
-The host completes when the function returns and abandons when it raises. Transient faults are
-retried here for up to a minute, with full jitter; after that a scheduled copy goes out and the
-original is completed. A lost session and a broken handler raise, each delivery a little later
-than the one before, so that ten of them do not pass in a blink. What is raised carries the note
-`logged: <event>`, so that a host that reads notes does not write the same fact again.
+The host completes a message when the function returns and abandons it when the function raises.
+Transient faults are retried here for up to a minute, with full jitter; after that, a scheduled copy
+is sent and the original is completed. A lost session and an error in a handler raise. Each delivery
+waits a little longer than the one before, so that ten deliveries do not pass within a moment. A
+raised error has the note `logged: <event>`, so that a host that reads notes does not log it again.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ GIVE_UP_AT_DELIVERY = 6
 LONGEST_BREATH_SECONDS = 5.0
 
 Work: TypeAlias = Callable[[ReceivedMessage, Span], Awaitable[None]]
-"""Handles a message; the span of its delivery is there to say whose work it is."""
+"""Handles a message and adds attributes to the span of its delivery."""
 _Bound: TypeAlias = Callable[[ReceivedMessage], Awaitable[None]]
 GiveUp: TypeAlias = Callable[[ReceivedMessage, Exception], Awaitable[None]]
 Later: TypeAlias = Callable[[ReceivedMessage, TransientError], Awaitable[None]]
 
 
 class Settling:
-    """Runs handlers of one app and turns their ends into settlements."""
+    """Runs the handlers of one app and settles their messages."""
 
     def __init__(
         self,
@@ -69,11 +68,11 @@ class Settling:
         give_up: GiveUp | None = None,
         later: Later | None = None,
     ) -> None:
-        """Handle one delivery; returning completes it, raising abandons it.
+        """Handle one delivery. Returning completes the message, raising abandons it.
 
-        `operation` names its span, which is `process <entity>` without. `give_up` ends, from the
-        sixth delivery on, what the handler cannot. `later` is done in the place of a scheduled
-        copy, which cannot be sent to a subscription.
+        `operation` names the span (default: `process <entity>`). `give_up` ends, from the sixth
+        delivery on, what the handler cannot. `later` runs instead of sending a scheduled copy,
+        which cannot be sent to a subscription.
         """
         got = received(message, entity=entity)
         with self._span(got, operation or f"process {entity}") as span:
@@ -103,10 +102,10 @@ class Settling:
         give_up: GiveUp | None,
         later: Later | None,
     ) -> None:
-        """Do the work; what cannot be done now ends as `give_up` and `later` say."""
+        """Do the work. If it cannot be done now, use `give_up` or `later`."""
         await self._ready()
         try:
-            await self._patiently(got, work)
+            await self._work_with_retries(got, work)
         except (EnvelopeError, Unreadable) as error:
             self._log("message_unreadable", got, error)
             raise
@@ -118,12 +117,12 @@ class Settling:
         except Exception as error:
             self._log("message_broken", got, error, trace=True)
             if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:
-                await self._breathe(got)
+                await self._wait_before_redelivery(got)
                 raise
             await give_up(got, error)
 
-    async def _patiently(self, message: ReceivedMessage, work: _Bound) -> None:
-        """Do the work, again and again while the world is away, for up to a minute."""
+    async def _work_with_retries(self, message: ReceivedMessage, work: _Bound) -> None:
+        """Do the work; retry it for up to a minute while a dependency is away."""
         ends = self._clock.monotonic() + PATIENCE_SECONDS
         failures = 0
         while True:
@@ -139,7 +138,7 @@ class Settling:
             await self._clock.sleep(delay)
 
     async def _postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
-        """Send a scheduled copy; raises `cause` where not even that can be sent."""
+        """Send a scheduled copy. Raises `cause` if the copy cannot be sent."""
         minutes = POSTPONE_MINUTES[min(message.attempt, len(POSTPONE_MINUTES) - 1)]
         for tried in range(POSTPONE_TRIES):
             at = self._clock.now() + timedelta(minutes=minutes)
@@ -153,14 +152,15 @@ class Settling:
         self._log("message_not_postponed", message, cause)
         raise cause
 
-    async def _breathe(self, message: ReceivedMessage) -> None:
-        """An abandoned message comes again at once: wait a little longer each time."""
+    async def _wait_before_redelivery(self, message: ReceivedMessage) -> None:
+        """Wait a little longer at each delivery, because an abandoned message comes again at
+        once."""
         await self._clock.sleep(min(LONGEST_BREATH_SECONDS, 0.1 * 2.0 ** (message.delivery_count)))
 
     def _log(
         self, event: str, message: ReceivedMessage, error: Exception, *, trace: bool = False
     ) -> None:
-        """One line, and a note of it on the error; the traceback with the first delivery only."""
+        """Log one line and add a note to the error. Only the first delivery logs the traceback."""
         whole = trace and message.delivery_count == 1
         self._telemetry.log(
             event,

@@ -1,4 +1,5 @@
-"""How are mcp's queue `aos-mcp` and its subscription to `system-events` served?"""
+"""Handles mcp's queue `aos-mcp` and its subscription to `system-events`. Entry points:
+`McpQueue.handle`, `SystemEvents.handle`."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ PUBLISHED = "config.published"
 
 
 class McpQueue:
-    """What mcp is told to do: tool calls."""
+    """Handles mcp's commands: tool calls."""
 
     def __init__(self, settling: Settling, *, calls: ToolCalls, bus: Bus) -> None:
         self._settling = settling
@@ -33,18 +34,18 @@ class McpQueue:
         self._bus = bus
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
-        """Take one message."""
+        """Handle one message."""
         await self._settling.handle(msg, self._take, entity=MCP_QUEUE, give_up=self._give_up)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        command = await self._command(message)
+        command = await self._read_command(message)
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
         await self._calls.handle(command)
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
-        await self._calls.give_up(await self._command(message))
+        await self._calls.give_up(await self._read_command(message))
 
-    async def _command(self, message: ReceivedMessage) -> CallTool:
+    async def _read_command(self, message: ReceivedMessage) -> CallTool:
         command = read_command(await self._bus.whole_body(message))
         if not isinstance(command, CallTool):
             raise EnvelopeError(f"a {command.type} does not belong on {MCP_QUEUE}")
@@ -52,7 +53,7 @@ class McpQueue:
 
 
 class SystemEvents:
-    """What mcp hears: that the catalog has changed."""
+    """Handles the event that the catalog has changed."""
 
     def __init__(self, settling: Settling, *, listing: ToolListing, telemetry: Telemetry) -> None:
         self._settling = settling
@@ -60,13 +61,13 @@ class SystemEvents:
         self._telemetry = telemetry
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
-        """Take one event."""
+        """Handle one event."""
         await self._settling.handle(
             msg, self._take, entity=SUBSCRIPTION, later=self._leave_to_the_timer
         )
 
     async def _leave_to_the_timer(self, message: ReceivedMessage, cause: TransientError) -> None:
-        """The timer looks at all that events tell of."""
+        """Do nothing: the timer lists the same servers."""
         self._telemetry.log(
             "event_left_to_the_timer",
             level="warning",
@@ -76,7 +77,7 @@ class SystemEvents:
         )
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        event = _event(message.body)
+        event = _read_event(message.body)
         if event.get("type") != PUBLISHED:
             return
         data = event.get("data")
@@ -84,8 +85,8 @@ class SystemEvents:
         await self._listing.follow(at_least=version if isinstance(version, int) else 0)
 
 
-def _event(body: bytes) -> dict[str, Any]:
-    """The event; whatever else is published there is not for us."""
+def _read_event(body: bytes) -> dict[str, Any]:
+    """Return the event, or an empty object for other messages on the topic."""
     try:
         value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):

@@ -1,1 +1,2 @@
-"""How does an HTTP request become an answer? Requests in, service, response out."""
+"""Turns HTTP requests into answers: calls a service, writes the response. Entry points:
+`calls.Door`, `runs`, `cards`, `tools`."""

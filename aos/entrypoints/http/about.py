@@ -1,4 +1,5 @@
-"""What does an app say about itself over HTTP: health, status, its contract?"""
+"""Serves health, status and the contract of an app. Entry points: `AboutRoutes`,
+`ContractRoutes`."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.errors import Refused
 from aos.version import __version__
 
-if TYPE_CHECKING:  # GET /api/status comes before anything else is imported
+if TYPE_CHECKING:  # GET /api/status must answer before anything else is imported
     from aos.services.health import Health
 
 
 class AboutRoutes:
     """Health and status, in all three apps.
 
-    `for_admins` gives what status says to admins: what this process knows without asking anybody.
+    `for_admins` returns what status adds for admins: facts that this process knows without calling
+    a dependency.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class AboutRoutes:
         return Answer(status=200 if report.status == "healthy" else 503, body=report.make_answer())
 
     async def _get_status(self, call: Call) -> Answer:
-        """Asks no dependency."""
+        """Return the status without calling a dependency."""
         body: dict[str, Any] = {"version": __version__, "environment": self._environment}
         if call.caller is not None and call.caller.is_admin:
             body |= self._for_admins()
@@ -56,7 +58,7 @@ class AboutRoutes:
 
 
 class ContractRoutes:
-    """The contract as documents, and the answer for what is not in it."""
+    """The contract as documents, and the answer for unknown paths."""
 
     def __init__(self, door: Door, *, auth: AuthMode, reply_to: tuple[str, ...]) -> None:
         self._door = door
@@ -65,35 +67,35 @@ class ContractRoutes:
 
     async def openapi(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/openapi.json"""
-        return await self._door.answer("openapi", req, self._openapi, at_once=True)
+        return await self._door.answer("openapi", req, self._get_openapi, at_once=True)
 
     async def schema(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/schemas/{name}.json"""
-        return await self._door.answer("get_schema", req, self._schema, at_once=True)
+        return await self._door.answer("get_schema", req, self._get_schema, at_once=True)
 
     async def not_found(self, req: func.HttpRequest) -> func.HttpResponse:
-        """Whatever no other route takes."""
-        return await self._door.answer("z_not_found", req, self._not_found, at_once=True)
+        """Answer every request that no other route serves."""
+        return await self._door.answer("z_not_found", req, self._refuse_path, at_once=True)
 
-    async def _openapi(self, call: Call) -> Answer:
-        from aos.entrypoints.http.openapi import openapi_document
+    async def _get_openapi(self, call: Call) -> Answer:
+        from aos.entrypoints.http.openapi import build_openapi
 
-        return Answer(body=openapi_document(auth=self._auth, reply_to=self._reply_to))
+        return Answer(body=build_openapi(auth=self._auth, reply_to=self._reply_to))
 
-    async def _schema(self, call: Call) -> Answer:
-        from aos.entrypoints.http.openapi import published_schemas
+    async def _get_schema(self, call: Call) -> Answer:
+        from aos.entrypoints.http.openapi import build_schemas
 
-        name, schemas = call.part("name"), published_schemas()
+        name, schemas = call.part("name"), build_schemas()
         if name not in schemas:
             raise Refused(
                 "schema_not_found",
-                f"there is no schema {name[:80]!r}; there are {', '.join(sorted(schemas))}",
+                f"there is no schema {name[:80]!r}; the schemas are {', '.join(sorted(schemas))}",
             )
         return Answer(body=schemas[name])
 
-    async def _not_found(self, call: Call) -> Answer:
+    async def _refuse_path(self, call: Call) -> Answer:
         raise Refused(
             "not_found",
-            f"nothing is at {call.request.method} /api/{call.part('path')[:200]}; see"
+            f"no route serves {call.request.method} /api/{call.part('path')[:200]}; see"
             " GET /api/openapi.json",
         )

@@ -1,4 +1,5 @@
-"""Defines the answers that are not values of the domain. Entry point: each class."""
+"""Defines the answers that are not values of the domain. Entry points: `ConversationAnswer`,
+`ServerAnswer`."""
 
 from __future__ import annotations
 

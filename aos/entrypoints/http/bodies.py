@@ -1,7 +1,7 @@
-"""Refuses a body that the Functions host did not hand over. Entry point: `require_length`.
+"""Refuses a request whose body the Functions host did not pass on. Entry point: `require_length`.
 
-Azure's host passes a body on only if the request says its Content-Length. A chunked one arrives
-here empty, with its headers: read as it stands it would be "an empty body", which nobody sent.
+Azure's host passes a body on only if the request has a Content-Length. A chunked request arrives
+with its headers and an empty body.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _HOW = (
 
 
 def require_length(request: func.HttpRequest, *, body_needed: bool) -> None:
-    """Raises Refused `length_required` for a chunked body, and where a needed body has no length.
+    """Raise Refused `length_required` for a chunked body, and for a missing length if a body is
+    needed.
 
-    A request without a body, and with neither Transfer-Encoding nor Content-Length, passes where
-    none is needed.
+    If no body is needed, a request without Transfer-Encoding and Content-Length passes.
     """
     if request.get_body():
         return

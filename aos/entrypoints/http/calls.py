@@ -1,7 +1,7 @@
-"""What is the same for every HTTP request?
+"""Handles what all HTTP requests have in common. Entry point: `Door.answer`.
 
-`Door` asks who is calling, bounds the body, lets the route's handler work, and turns what comes
-of it into a response: every error becomes its status here, once.
+`Door` identifies the caller, limits the body, calls the route's handler, and turns the result or
+the error into a response.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aos.entrypoints.routes import Route
 from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
 
-if TYPE_CHECKING:  # the ports bring the whole domain along, and GET /api/status needs none of it
+if TYPE_CHECKING:  # the ports import the whole domain, which GET /api/status does not need
     from aos.ports.system import Ids
     from aos.ports.telemetry import Telemetry
 
@@ -37,7 +37,7 @@ _WITH_BODY = ("POST", "PUT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request on its way through a handler."""
+    """One request, as a handler gets it."""
 
     request: func.HttpRequest
     route: Route
@@ -52,22 +52,23 @@ class Call:
 
     @property
     def owner(self) -> str | None:
-        """Whose runs the caller sees: its own, or (None, for an admin) everybody's."""
+        """The owner whose runs the caller may see; None (for an admin) means all owners."""
         return self.known_caller.visible_owner
 
     def part(self, name: str) -> str:
-        """A part of the path."""
+        """Return a part of the path."""
         return str(self.request.route_params.get(name) or "")
 
     def header(self, name: str) -> str | None:
-        """A header, or None."""
+        """Return a header, or None."""
         value = self.request.headers.get(name)
         return None if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a handler answers: a status, a JSON value (or `raw` bytes of a type), and headers."""
+    """The answer of a handler: a status, a JSON value (or `raw` bytes of a media type), and
+    headers."""
 
     body: Any
     status: int = 200
@@ -80,9 +81,9 @@ Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 
 class Door:
-    """The way in and out for HTTP, the same for all routes of an app.
+    """Receives requests and sends answers for all routes of an app.
 
-    `ready` is awaited before a handler that needs the world.
+    `ready` is awaited before a handler that uses storage, the bus or the model.
     """
 
     def __init__(
@@ -105,15 +106,15 @@ class Door:
     async def answer(
         self, name: str, request: func.HttpRequest, handler: Handler, *, at_once: bool = False
     ) -> func.HttpResponse:
-        """Answer one request; never raises, save when it is cancelled.
+        """Answer one request. Never raises, except when it is cancelled.
 
-        `at_once`: the handler touches nothing, so nothing is waited for.
+        `at_once`: the handler has no dependencies, so `ready` is not awaited.
         """
         route = self._routes[name]
         traceparent = read_traceparent(request.headers.get("traceparent"))
         make = self._handle_in_a_span if route.traced else self._handle_safely
         call = Call(request=request, route=route, caller=None, traceparent=traceparent)
-        return _response(await make(call, handler, at_once=at_once))
+        return _build_response(await make(call, handler, at_once=at_once))
 
     async def _handle_in_a_span(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         route = call.route
@@ -135,19 +136,19 @@ class Door:
         return answer
 
     async def _handle_safely(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
-        """What the handler answers, or what its error means for the caller."""
+        """Return the handler's answer, or the answer for its error."""
         try:
             return await self._handle(call, handler, at_once=at_once)
         except AosError as error:
-            return self._refusal(call.route, error)
+            return self._answer_refusal(call.route, error)
         except Exception as error:
-            return self._broken(call.route, error)
+            return self._answer_failure(call.route, error)
 
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         request, route = call.request, call.route
         if self._auth.mode == "off":
             refuse_pages(request)
-        caller = self._auth.caller(request, route)
+        caller = self._auth.identify_caller(request, route)
         if route.method in _WITH_BODY:
             require_length(request, body_needed=route.body is not None)
         size = len(request.get_body())
@@ -160,7 +161,7 @@ class Door:
             await self._ready()
         return await handler(replace(call, caller=caller))
 
-    def _refusal(self, route: Route, error: AosError) -> Answer:
+    def _answer_refusal(self, route: Route, error: AosError) -> Answer:
         status = CODES[error.code].http_status or 500
         if status >= 500:
             self._telemetry.log(
@@ -176,8 +177,8 @@ class Door:
             headers["Retry-After"] = str(_retry_after(error))
         return Answer(status=status, body={"error": encode(error.info)}, headers=headers)
 
-    def _broken(self, route: Route, error: Exception) -> Answer:
-        """A bug of ours: the stranger gets an id, the traceback goes to the log under it."""
+    def _answer_failure(self, route: Route, error: Exception) -> Answer:
+        """Answer an unexpected error with an id; the traceback is logged under that id."""
         error_id = self._ids.new_id()
         self._telemetry.log(
             "http_broken",
@@ -189,21 +190,21 @@ class Door:
         )
         info = ErrorInfo(
             code="internal_error",
-            message=f"something is broken on our side; its operator finds {error_id} in the logs",
+            message=f"AOS failed on its own side; the operator finds {error_id} in the logs",
             details={"error_id": error_id},
         )
         return Answer(status=500, body={"error": encode(info)})
 
 
 def _retry_after(error: AosError) -> int:
-    """Whole seconds, at least one."""
+    """Return whole seconds, at least one."""
     wanted = error.retry_after_seconds if isinstance(error, TransientError) else None
     if wanted is None:
         return RETRY_AFTER_SECONDS
     return max(1, min(LONGEST_RETRY_AFTER_SECONDS, round(wanted)))
 
 
-def _response(answer: Answer) -> func.HttpResponse:
+def _build_response(answer: Answer) -> func.HttpResponse:
     raw = answer.raw
     if raw is None:
         text = write_json(answer.body, ensure_ascii=False, separators=(",", ":"))

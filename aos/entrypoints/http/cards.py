@@ -1,4 +1,4 @@
-"""How are the cards of agents and of MCP servers read and changed over HTTP?"""
+"""Serves the cards of agents and of MCP servers over HTTP. Entry point: `CardRoutes`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import azure.functions as func
 from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.codec import encode
 from aos.entrypoints.http.calls import Answer, Call, Door
-from aos.entrypoints.http.queries import Query, next_page
-from aos.entrypoints.http.runs import media_type
+from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.runs import read_media_type
 from aos.errors import Refused
 from aos.services.catalog.editor import CardEditor, PutResult
 from aos.services.catalog.publisher import PublishOutcome
@@ -53,7 +53,7 @@ class CardRoutes:
 
     async def versions(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET …/{id}/versions"""
-        return await self._door.answer(f"list_{self._one}_versions", req, self._versions)
+        return await self._door.answer(f"list_{self._one}_versions", req, self._list_versions)
 
     async def rollback(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST …/{id}/rollback"""
@@ -69,58 +69,59 @@ class CardRoutes:
         return Answer(
             body={
                 "items": [card.make_answer() for card in shown],
-                "next": next_page(call, shown[-1].card_id if more else None),
+                "next": make_next(call, shown[-1].card_id if more else None),
             }
         )
 
     async def _get(self, call: Call) -> Answer:
-        view = await self._editor.get(self._kind, self._card_id(call))
+        view = await self._editor.get(self._kind, self._read_card_id(call))
         body = view.make_answer()
         if not call.known_caller.is_admin:
-            body |= {name: _masked(body[name]) for name in ("card", "serving")}
+            body |= {name: _mask(body[name]) for name in ("card", "serving")}
         return Answer(body=body, headers={"ETag": view.etag})
 
     async def _put(self, call: Call) -> Answer:
-        media_type(call, text_too=False)
+        read_media_type(call, text_too=False)
         dry_run = Query(call.request).flag("dry_run")
         none_match = call.header("if-none-match")
         if none_match not in (None, "*"):
             raise Refused("invalid_request", "If-None-Match may only be *; use If-Match for ETags")
         result = await self._editor.put(
             self._kind,
-            self._card_id(call),
+            self._read_card_id(call),
             call.request.get_body(),
-            if_match=_if_match(call),
+            if_match=_read_if_match(call),
             create_only=none_match == "*",
             dry_run=dry_run,
         )
-        return await self._done(result)
+        return await self._answer_change(result)
 
-    async def _versions(self, call: Call) -> Answer:
-        versions = await self._editor.versions(self._kind, self._card_id(call))
+    async def _list_versions(self, call: Call) -> Answer:
+        versions = await self._editor.versions(self._kind, self._read_card_id(call))
         return Answer(body={"items": [encode(version) for version in versions], "next": None})
 
     async def _rollback(self, call: Call) -> Answer:
         from aos.entrypoints.requests import RollbackBody, take_object, validate
 
-        media_type(call, text_too=False)
+        read_media_type(call, text_too=False)
         raw = await take_object(call.request.get_body(), max_bytes=MAX_ROLLBACK_BYTES)
         result = await self._editor.rollback(
             self._kind,
-            self._card_id(call),
+            self._read_card_id(call),
             validate(RollbackBody, raw).digest,
-            if_match=_if_match(call),
+            if_match=_read_if_match(call),
         )
-        return await self._done(result)
+        return await self._answer_change(result)
 
-    async def _done(self, result: PutResult) -> Answer:
+    async def _answer_change(self, result: PutResult) -> Answer:
         if result.outcome is not None:
             await self._published(result.outcome)
         headers = {} if result.etag is None else {"ETag": result.etag}
         return Answer(body=result.make_answer(), headers=headers)
 
-    def _card_id(self, call: Call) -> str:
-        """Ids that no card can have are unknown ids."""
+    def _read_card_id(self, call: Call) -> str:
+        """Return the card's id from the path. An id that no card can have is answered as not
+        found."""
         card_id = call.part(self._kind.id_field)
         if is_card_id(card_id):
             return card_id
@@ -129,16 +130,16 @@ class CardRoutes:
         raise Refused("server_not_found", f"there is no MCP server {card_id[:80]!r}")
 
 
-def _if_match(call: Call) -> str | None:
-    """The ETag that the blob must have, in the form in which ETags are shown."""
+def _read_if_match(call: Call) -> str | None:
+    """Return the ETag in If-Match, in the form in which ETags are shown."""
     value = call.header("if-match")
     if value is None or value.strip() == "*":
         return value and "*"
     return f'"{value.strip().strip(chr(34))}"'
 
 
-def _masked(card: Any) -> Any:
-    """The card without what may be secret: values of `env` and `headers`."""
+def _mask(card: Any) -> Any:
+    """Return the card with the values of `env` and `headers` masked, because they may be secret."""
     if not isinstance(card, dict):
         return card
     return {

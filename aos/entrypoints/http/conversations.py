@@ -1,4 +1,4 @@
-"""How are conversations read over HTTP?"""
+"""Serves conversations over HTTP. Entry point: `ConversationRoutes`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import azure.functions as func
 from aos.domain.codec import encode
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, ConversationAnswer
 from aos.entrypoints.http.calls import Answer, Call, Door
-from aos.entrypoints.http.queries import Query, next_page
+from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.ids import is_conversation_id
 from aos.errors import Refused
 from aos.services.runs import RunReader
@@ -32,7 +32,7 @@ class ConversationRoutes:
 
     async def messages(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations/{conversation_id}/messages"""
-        return await self._door.answer("list_messages", req, self._messages)
+        return await self._door.answer("list_messages", req, self._list_messages)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
@@ -40,23 +40,23 @@ class ConversationRoutes:
             owner=call.owner, after=query.after(), limit=query.limit()
         )
         items = [encode(ConversationAnswer.of(head)) for head in page.items]
-        return Answer(body={"items": items, "next": next_page(call, page.next)})
+        return Answer(body={"items": items, "next": make_next(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        head = await self._runs.find_conversation(_conversation_id(call), owner=call.owner)
+        head = await self._runs.find_conversation(_read_conversation_id(call), owner=call.owner)
         return Answer(body=encode(ConversationAnswer.of(head)))
 
-    async def _messages(self, call: Call) -> Answer:
+    async def _list_messages(self, call: Call) -> Answer:
         query = Query(call.request)
         start, limit = int(query.after() or 0), query.limit(default=MESSAGES_A_PAGE)
         page = await self._runs.list_messages(
-            _conversation_id(call), owner=call.owner, start=start, limit=limit
+            _read_conversation_id(call), owner=call.owner, start=start, limit=limit
         )
         items = [encode(message, without=NOT_OF_A_MESSAGE) for message in page.items]
-        return Answer(body={"items": items, "next": next_page(call, page.next)})
+        return Answer(body={"items": items, "next": make_next(call, page.next)})
 
 
-def _conversation_id(call: Call) -> str:
+def _read_conversation_id(call: Call) -> str:
     conversation_id = call.part("conversation_id")
     if not is_conversation_id(conversation_id):
         raise Refused(

@@ -1,8 +1,9 @@
-"""How do outsiders speak MCP to a server that AOS exposes, at `/api/mcp/{server_id}`?
+"""Serves exposed MCP servers to outsiders at `/api/mcp/{server_id}`. Entry point:
+`McpRoutes.serve`.
 
-Streamable HTTP without sessions, JSON answers only: POST carries one message, everything else is
-405. The protocol is the SDK's; a request becomes the ASGI call that it serves. Who calls is the
-door's to ask before.
+It uses Streamable HTTP without sessions and answers with JSON only: POST carries one message, every
+other method gets 405. The SDK speaks the protocol; each request becomes a call of its ASGI
+application. `Door` has already identified the caller.
 """
 
 from __future__ import annotations
@@ -48,18 +49,20 @@ class McpRoutes:
 
         server_id = call.part("server_id")
         tools = await self._exposed.tools(server_id)
-        # What the SDK would take, and AOS takes nowhere: deep, vast, with 1e999 in it.
+        # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
         await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
         await asyncio.to_thread(_load)
-        server = self._server(server_id, tools, call)
-        return await _through(server, call.request, max_body_bytes=self._max_body_bytes)
+        server = self._make_server(server_id, tools, call)
+        return await _serve_request(server, call.request, max_body_bytes=self._max_body_bytes)
 
-    def _server(self, server_id: str, tools: tuple[ToolSchema, ...], call: Call) -> Server[Any]:
+    def _make_server(
+        self, server_id: str, tools: tuple[ToolSchema, ...], call: Call
+    ) -> Server[Any]:
         import mcp_types as types
         from mcp.server.lowlevel import Server
 
         async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
-            return types.ListToolsResult(tools=[_tool(schema) for schema in tools])
+            return types.ListToolsResult(tools=[_write_tool(schema) for schema in tools])
 
         async def call_tool(
             context: Any, params: types.CallToolRequestParams
@@ -67,14 +70,14 @@ class McpRoutes:
             outcome = await self._exposed.call(
                 server_id, params.name, params.arguments or {}, traceparent=call.traceparent
             )
-            return _result(outcome)
+            return _write_result(outcome)
 
         return Server(
             server_id, version=__version__, on_list_tools=list_tools, on_call_tool=call_tool
         )
 
 
-async def _through(
+async def _serve_request(
     server: Server[Any], request: func.HttpRequest, *, max_body_bytes: int
 ) -> Answer:
     """Serve one request by the SDK's own ASGI application."""
@@ -85,7 +88,7 @@ async def _through(
         app=server,
         json_response=True,
         stateless=True,
-        # The host has its own name in every place; keys and sign-in are asked for by the door.
+        # The host names itself in every deployment; `Door` checks keys and sign-in.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=max_body_bytes,
     )
@@ -96,19 +99,21 @@ async def _through(
     async def receive() -> Message:
         if unread:
             return unread.pop()
-        await asyncio.Event().wait()  # nobody hangs up: the host waits for the answer
+        await asyncio.Event().wait()  # nobody disconnects: the host waits for the answer
         raise AssertionError("unreachable")
 
     async def send(message: Message) -> None:
         said.append(message)
 
     async with manager.run():
-        await manager.handle_request(_scope(request), receive, send)
-    return _answer(said)
+        await manager.handle_request(_make_scope(request), receive, send)
+    return _build_answer(said)
 
 
-def _scope(request: func.HttpRequest) -> Message:
-    headers = [(k.lower().encode(), v.encode("latin-1", "replace")) for k, v in _headers(request)]
+def _make_scope(request: func.HttpRequest) -> Message:
+    headers = [
+        (k.lower().encode(), v.encode("latin-1", "replace")) for k, v in _write_headers(request)
+    ]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -125,12 +130,12 @@ def _scope(request: func.HttpRequest) -> Message:
     }
 
 
-def _headers(request: func.HttpRequest) -> list[tuple[str, str]]:
+def _write_headers(request: func.HttpRequest) -> list[tuple[str, str]]:
     return [(str(name), str(value)) for name, value in request.headers.items()]
 
 
-def _answer(said: list[Message]) -> Answer:
-    """What the application sent, as one answer."""
+def _build_answer(said: list[Message]) -> Answer:
+    """Combine what the application sent into one answer."""
     start = next(message for message in said if message["type"] == "http.response.start")
     body = b"".join(m.get("body", b"") for m in said if m["type"] == "http.response.body")
     headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
@@ -143,7 +148,7 @@ def _answer(said: list[Message]) -> Answer:
     )
 
 
-def _tool(schema: ToolSchema) -> types.Tool:
+def _write_tool(schema: ToolSchema) -> types.Tool:
     import mcp_types as types
 
     return types.Tool.model_validate(
@@ -156,7 +161,7 @@ def _tool(schema: ToolSchema) -> types.Tool:
     )
 
 
-def _result(outcome: ToolOutcome) -> types.CallToolResult:
+def _write_result(outcome: ToolOutcome) -> types.CallToolResult:
     import mcp_types as types
 
     text = {"type": "text", "text": outcome.content}
@@ -166,6 +171,6 @@ def _result(outcome: ToolOutcome) -> types.CallToolResult:
 
 
 def _load() -> None:
-    """The SDK's server side costs half a second, off the event loop."""
+    """Import the SDK's server side, which takes half a second, outside the event loop."""
     import mcp.server.lowlevel
     import mcp.server.streamable_http_manager  # noqa: F401

@@ -1,7 +1,8 @@
-"""What does the HTTP contract look like as OpenAPI and JSON Schemas?
+"""Builds the OpenAPI document and the JSON Schemas of the HTTP contract. Entry points:
+`build_openapi`, `build_schemas`.
 
-Made from the route table, the shapes of answers, the models of bodies and the schemas of cards,
-so that none of them can say another thing.
+They are built from the route table, the shapes of answers, the models of bodies and the schemas of
+cards, so that they cannot contradict each other.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _SCHEMES: dict[AuthMode, tuple[str, Schema]] = {
     "keys": ("functionKey", {"type": "apiKey", "in": "header", "name": "x-functions-key"}),
     "easyauth": ("signIn", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
 }
-"""How callers show who they are, by `AOS_AUTH`; where it is `off` nobody has to."""
+"""The security schemes by `AOS_AUTH`; with `off` there is none."""
 _MODELS: dict[str, type[BaseModel]] = {
     "RunBody": RunBody,
     "RollbackBody": RollbackBody,
@@ -63,15 +64,15 @@ _PUBLISHED = {
 }
 _QUERY: dict[str, tuple[Schema, str]] = {
     "agent_id": ({"type": "string", "pattern": f"^{ID_PATTERN}$"}, "runs of this agent only"),
-    "status": ({"enum": [status.value for status in RunStatus]}, "runs in this status only"),
-    "since": ({"type": "string", "format": "date-time"}, "runs admitted since then"),
+    "status": ({"enum": [status.value for status in RunStatus]}, "runs with this status only"),
+    "since": ({"type": "string", "format": "date-time"}, "runs admitted since this time"),
     "limit": (
         {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
-        "items a page, at most",
+        "the most items of a page",
     ),
-    "dry_run": ({"type": "boolean"}, "check the card and say what would become of it"),
+    "dry_run": ({"type": "boolean"}, "check the card and return the status it would get"),
 }
-"""`after` is not here: it is part of `next`, which clients follow as it stands."""
+"""`after` is not listed: it is part of `next`, which clients use unchanged."""
 _HEADERS: dict[str, tuple[Schema, str]] = {
     "Idempotency-Key": (
         {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": 256},
@@ -81,41 +82,41 @@ _HEADERS: dict[str, tuple[Schema, str]] = {
     "x-ms-session-id": (TEXT, "the conversation, for clients of Microsoft Agent Framework"),
     "If-Match": (TEXT, "change the card only if its ETag is still this one"),
     "If-None-Match": ({"enum": ["*"]}, "create the card only if there is none"),
-    "Location": (TEXT, "where the run is"),
+    "Location": (TEXT, "the URL of the run"),
     "Retry-After": ({"type": "integer", "minimum": 1}, "seconds"),
     "ETag": (TEXT, "the ETag of the card's blob"),
 }
 _FRAMEWORK_FIELDS = ("sessionId", "waitForResponse")
-"""Another form of fields that are there; a client should use one form, and this is ours."""
+"""Alternative names of fields that exist; clients should use AOS's own names."""
 _ERRORS = {
     400: "The request is malformed",
-    403: "For admins only, or from elsewhere while AOS_AUTH is off",
-    404: "There is no such thing",
-    409: "It does not fit how things stand",
+    403: "For admins only, or not from this machine while AOS_AUTH is off",
+    404: "The resource does not exist",
+    409: "The request conflicts with the current state",
     411: "The body came without Content-Length",
     413: "Too large",
-    415: "Another media type is wanted",
-    422: "Understood, but it cannot be",
-    429: "Too much for now",
-    500: "Something is broken on our side",
-    503: "Something that is needed is away",
+    415: "The media type is not supported",
+    422: "The request is well formed but cannot be carried out",
+    429: "Too many requests or runs; try again later",
+    500: "AOS failed on its own side",
+    503: "A dependency does not answer; try again later",
 }
 _NULL = {"type": "null"}
-_GOOD = {200: "As asked", 202: "Accepted; it goes on"}
+_GOOD = {200: "As asked", 202: "Accepted; the run continues"}
 
 
 @cache
-def openapi_document(*, auth: AuthMode, reply_to: tuple[str, ...]) -> Schema:
-    """The document of `GET /api/openapi.json`.
+def build_openapi(*, auth: AuthMode, reply_to: tuple[str, ...]) -> Schema:
+    """Build the document of `GET /api/openapi.json`.
 
-    `auth`: what routes ask of callers. `reply_to`: where replies may go.
+    `auth`: how callers are identified. `reply_to`: where replies may go.
     """
     paths: dict[str, Any] = {}
     for route in MAIN_ROUTES.values():
         if route.documented:
-            operation = _operation(route, auth=auth)
+            operation = _build_operation(route, auth=auth)
             paths.setdefault(f"/api/{route.path}", {})[route.method.lower()] = operation
-    components: Schema = {"schemas": _with_reply_entities(_components(), reply_to)}
+    components: Schema = {"schemas": _add_reply_entities(_build_components(), reply_to)}
     if auth in _SCHEMES:
         name, scheme = _SCHEMES[auth]
         components["securitySchemes"] = {name: scheme}
@@ -132,29 +133,30 @@ def openapi_document(*, auth: AuthMode, reply_to: tuple[str, ...]) -> Schema:
 
 
 @cache
-def published_schemas() -> dict[str, Schema]:
-    """The schemas of `GET /api/schemas/<name>.json`, each whole in itself, by name."""
-    return {name: _alone(component) for name, component in _PUBLISHED.items()}
+def build_schemas() -> dict[str, Schema]:
+    """Build the schemas of `GET /api/schemas/<name>.json`, each without references outside, by
+    name."""
+    return {name: _build_standalone(component) for name, component in _PUBLISHED.items()}
 
 
-def _operation(route: Route, *, auth: AuthMode) -> Schema:
+def _build_operation(route: Route, *, auth: AuthMode) -> Schema:
     operation: Schema = {
         "operationId": route.name,
         "summary": route.summary,
         "tags": [route.tag],
-        "responses": _responses(route),
+        "responses": _build_responses(route),
     }
-    parameters = _parameters(route)
+    parameters = _build_parameters(route)
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
-        operation["requestBody"] = _request_body(route.body)
+        operation["requestBody"] = _build_request_body(route.body)
     if auth in _SCHEMES and route.access != "anyone":
         operation["security"] = [{_SCHEMES[auth][0]: []}]
     return operation
 
 
-def _parameters(route: Route) -> list[Schema]:
+def _build_parameters(route: Route) -> list[Schema]:
     path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         for name in route.parameters
@@ -176,17 +178,17 @@ def _parameters(route: Route) -> list[Schema]:
     return [*path, *query, *headers]
 
 
-def _request_body(name: str) -> Schema:
+def _build_request_body(name: str) -> Schema:
     content: Schema = {"application/json": {"schema": {"$ref": f"{SHAPES}{name}"}}}
     if name == "RunBody":
         content["text/plain"] = {"schema": {"type": "string", "minLength": 1, "pattern": "\\S"}}
     return {"required": True, "content": content}
 
 
-def _responses(route: Route) -> Schema:
+def _build_responses(route: Route) -> Schema:
     responses: Schema = {}
     for status, shape in route.answers.items():
-        answer = _answer(_GOOD.get(status) or _ERRORS[status], shape)
+        answer = _build_answer(_GOOD.get(status) or _ERRORS[status], shape)
         if route.answer_headers and status < 300:
             answer["headers"] = {
                 name: {"schema": _HEADERS[name][0], "description": _HEADERS[name][1]}
@@ -194,19 +196,19 @@ def _responses(route: Route) -> Schema:
             }
         responses[str(status)] = answer
     for status in (*route.errors, 403, 500):
-        responses[str(status)] = _answer(_ERRORS[status], "Error")
+        responses[str(status)] = _build_answer(_ERRORS[status], "Error")
     if route.access != "anyone":
-        responses["401"] = {"description": "No key or sign-in, or one that does not fit"}
+        responses["401"] = {"description": "The key or the sign-in is missing or not valid"}
     return dict(sorted(responses.items()))
 
 
-def _answer(description: str, shape: str) -> Schema:
+def _build_answer(description: str, shape: str) -> Schema:
     schema = {"$ref": f"{SHAPES}{shape}"}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 @cache
-def _components() -> dict[str, Schema]:
+def _build_components() -> dict[str, Schema]:
     components = dict(ANSWERS)
     for name, model in _MODELS.items():
         schema = model.model_json_schema(ref_template=SHAPES + "{model}")
@@ -222,15 +224,15 @@ def _components() -> dict[str, Schema]:
 
 
 def _add(components: dict[str, Schema], name: str, schema: Schema) -> None:
-    """Add a schema, and what it defines inside beside it."""
+    """Add a schema and the definitions inside it."""
     components.update(schema.pop("$defs", {}))
     components[name] = schema
 
 
-def _with_reply_entities(
+def _add_reply_entities(
     components: dict[str, Schema], reply_to: tuple[str, ...]
 ) -> dict[str, Schema]:
-    """The components, with the entities that this deployment lets a request name."""
+    """Return the components, with the entities that this deployment lets a request name."""
     body = components["RunBody"]
     allowed = {**body["properties"]["reply_to"], "anyOf": [{"enum": sorted(reply_to)}, _NULL]}
     return {
@@ -239,9 +241,9 @@ def _with_reply_entities(
     }
 
 
-def _alone(name: str) -> Schema:
-    """A component with all that it refers to inside."""
-    components = _components()
+def _build_standalone(name: str) -> Schema:
+    """Return a component together with all that it refers to."""
+    components = _build_components()
     wanted, found = [name], set[str]()
     while wanted:
         text = write_json(components[wanted.pop()])

@@ -1,7 +1,7 @@
-"""What does a request's query ask for?
+"""Reads the query of a request. Entry point: `Query`.
 
-Values are read from the URL, because the host drops empty ones, and an empty value is a mistake
-that its sender should hear of. Unknown names are passed over.
+Values are read from the URL, because the host drops empty values, and an empty value is an error of
+the sender. Unknown names are ignored.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,30})?([Zz]|[+-]\d
 
 
 class Query:
-    """The query of one request; every reading raises Refused `invalid_request`."""
+    """The query of one request. Every method raises Refused `invalid_request` for a wrong value."""
 
     def __init__(self, request: func.HttpRequest) -> None:
-        self._values = _values(request)
+        self._read_values = _read_values(request)
 
     def text(self, name: str) -> str | None:
-        """A value, None when it is not there."""
-        value = self._values.get(name)
+        """Return a value, or None if it is missing."""
+        value = self._read_values.get(name)
         if value is not None and not value:
             raise Refused("invalid_request", f"{name} is empty; give it a value or leave it out")
         return value
 
     def limit(self, *, default: int = DEFAULT_LIMIT) -> int:
-        """How many items a page may have."""
+        """Return the most items of a page."""
         value = self.text("limit")
         if value is None:
             return default
@@ -53,19 +53,19 @@ class Query:
         return int(value)
 
     def after(self) -> str | None:
-        """Where the page begins: what an earlier page gave in its `next`."""
+        """Return where the page begins, from the `next` of an earlier page."""
         value = self.text("after")
-        return None if value is None else _opened(value)
+        return None if value is None else _open_token(value)
 
     def flag(self, name: str) -> bool:
-        """`true` or `false`; not there is false."""
+        """Return a flag: `true` or `false`; the default is false."""
         value = self.text(name)
         if value not in (None, "true", "false"):
             raise Refused("invalid_request", f"{name} is {value[:40]!r}; write true or false")
         return value == "true"
 
     def status(self) -> RunStatus | None:
-        """The status that runs must have."""
+        """Return the status that runs must have."""
         value = self.text("status")
         if value is None:
             return None
@@ -78,20 +78,20 @@ class Query:
             ) from error
 
     def agent_id(self) -> str | None:
-        """The agent whose runs are wanted."""
+        """Return the agent whose runs are wanted."""
         value = self.text("agent_id")
         if value is not None and not re.fullmatch(ID_PATTERN, value):
             raise Refused("invalid_request", f"agent_id is {value[:80]!r}; an id is {ID_RULE}")
         return value
 
     def since(self, *, now: datetime) -> datetime | None:
-        """The time from which runs are wanted, within what can be stored."""
+        """Return the time since which runs are wanted, within the range that can be stored."""
         value = self.text("since")
         if value is None:
             return None
-        # "+" means a space in a query; who writes an offset unescaped means "+"
+        # an unescaped "+" of an offset arrives as a space
         text = re.sub(r" (\d\d:\d\d)$", r"+\1", value)
-        moment = _moment(text)
+        moment = _parse_time(text)
         if moment is None:
             raise Refused(
                 "invalid_request",
@@ -101,31 +101,35 @@ class Query:
         return min(max(moment, EARLIEST), now + timedelta(days=1))
 
 
-def next_page(call: Call, token: str | None) -> str | None:
-    """The path and query of the page after this one; None: this was the last."""
+def make_next(call: Call, token: str | None) -> str | None:
+    """Return path and query of the next page, or None after the last."""
     if token is None:
         return None
     wanted = {
         name: value
-        for name, value in _values(call.request).items()
+        for name, value in _read_values(call.request).items()
         if name in call.route.query and name != "after"
     }
     path = call.route.path
     for name in call.route.parameters:
         path = path.replace(f"{{{name}}}", call.part(name))
-    return f"/api/{path}?{urlencode({**wanted, 'after': _sealed(token)})}"
+    return f"/api/{path}?{urlencode({**wanted, 'after': _seal_token(token)})}"
 
 
-def _values(request: func.HttpRequest) -> Mapping[str, str]:
-    """Every name once; of one that is there several times a reading will find all, and fail."""
+def _read_values(request: func.HttpRequest) -> Mapping[str, str]:
+    """Return each name once. A name with several values gets a value that every method refuses."""
     found: dict[str, list[str]] = {}
     for name, value in parse_qsl(urlsplit(request.url).query, keep_blank_values=True):
         found.setdefault(name, []).append(value)
     return {**request.params, **{name: ",".join(values) for name, values in found.items()}}
 
 
-def _moment(text: str) -> datetime | None:
-    """RFC 3339; a leap second is its minute's end; what no clock can show becomes the nearest."""
+def _parse_time(text: str) -> datetime | None:
+    """Parse an RFC 3339 time.
+
+    A leap second becomes the end of its minute; a time outside the possible range becomes the
+    nearest possible one.
+    """
     if not _TIME.fullmatch(text):
         return None
     text = re.sub(r":60(?=[.Zz+-])", ":59", text.upper().replace(" ", "T"))
@@ -138,13 +142,13 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _sealed(token: str) -> str:
-    """A token for the URL that cannot be mistaken for another thing."""
+def _seal_token(token: str) -> str:
+    """Encode a token for the URL, with a checksum against mistakes."""
     raw = token.encode()
     return base64.urlsafe_b64encode(_seal(raw) + raw).decode().rstrip("=")
 
 
-def _opened(text: str) -> str:
+def _open_token(text: str) -> str:
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         if _seal(raw[4:]) == raw[:4] and len(raw) > 4:
@@ -152,7 +156,7 @@ def _opened(text: str) -> str:
     except (binascii.Error, ValueError):
         pass
     raise Refused(
-        "invalid_request", f"after is {text[:40]!r}; take it from the next of an earlier page"
+        "invalid_request", f"after is {text[:40]!r}; copy it from the next of an earlier page"
     )
 
 

@@ -1,4 +1,4 @@
-"""How are runs asked for, followed and cancelled over HTTP?"""
+"""Starts, shows and cancels runs over HTTP. Entry point: `RunRoutes`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aos.domain.cards.identity import is_card_id
 from aos.domain.codec import encode
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.entrypoints.http.calls import JSON, Answer, Call, Door
-from aos.entrypoints.http.queries import Query, next_page
-from aos.entrypoints.ids import CONVERSATION_RULE, is_conversation_id, run_id_of
+from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.ids import CONVERSATION_RULE, is_conversation_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
@@ -21,7 +21,7 @@ from aos.services.admission import Admissions, RunRequest
 from aos.services.runs import RunReader
 
 LONGEST_WAIT_SECONDS = 220.0
-"""The platform cuts an HTTP request at 230 s; the answer must be under way before."""
+"""The platform ends an HTTP request after 230 s, so the answer must be sent before."""
 POLL_SECONDS = 1
 _KEY = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _TEXT = "text/plain"
@@ -29,7 +29,7 @@ _TEXT = "text/plain"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBounds:
-    """What a run's request may weigh, and how long its sender waits: bytes, seconds."""
+    """The limits of a request for a run: its size in bytes and its wait in seconds."""
 
     message_bytes: int
     body_bytes: int
@@ -38,7 +38,7 @@ class RunBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A request for a run as its sender meant it; `framework`: in Agent Framework's form."""
+    """A request for a run, as its sender meant it. `framework`: in the form of Agent Framework."""
 
     request: RunRequest
     wait_seconds: float
@@ -83,7 +83,7 @@ class RunRoutes:
 
     async def _start(self, call: Call) -> Answer:
         caller = call.known_caller
-        key = _idempotency_key(call)
+        key = _read_idempotency_key(call)
         asked = await self._read(call)
         admission = await self._admissions.admit(
             asked.request,
@@ -97,7 +97,9 @@ class RunRoutes:
         if not run.status.has_ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
             run = await self._runs.wait(admission.request, seconds=seconds) or run
-        return _framed(_run_answer(run), run) if asked.framework else _run_answer(run)
+        return (
+            _add_framework_headers(_answer_run(run), run) if asked.framework else _answer_run(run)
+        )
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
@@ -110,43 +112,43 @@ class RunRoutes:
             limit=query.limit(),
         )
         items = [encode(run) for run in page.items]
-        return Answer(body={"items": items, "next": next_page(call, page.next)})
+        return Answer(body={"items": items, "next": make_next(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        _, run = await self._runs.find(_run_id(call), owner=call.owner)
+        _, run = await self._runs.find(_read_run_id(call), owner=call.owner)
         return Answer(body=encode(run))
 
     async def _cancel(self, call: Call) -> Answer:
-        run = await self._admissions.cancel(_run_id(call), call.known_caller)
-        return Answer(status=202, body=encode(run), headers=_follow(run))
+        run = await self._admissions.cancel(_read_run_id(call), call.known_caller)
+        return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))
 
     async def _read(self, call: Call) -> _Asked:
-        from aos.entrypoints.requests import check_sizes, message_text
+        from aos.entrypoints.requests import check_sizes, join_text
 
-        body = await self._body(call)
-        message, metadata = message_text(body.message), body.metadata or {}
+        body = await self._read_body(call)
+        message, metadata = join_text(body.message), body.metadata or {}
         check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
-        session = _session(call, body)
-        asked_async = body.waitForResponse is False or _prefers_async(call)
+        session = _read_session(call, body)
+        asked_async = body.waitForResponse is False or _is_async_preferred(call)
         wait = self._bounds.wait_seconds if body.wait_seconds is None else body.wait_seconds
         return _Asked(
             request=RunRequest(
-                agent_id=_agent_id(call),
+                agent_id=_read_agent_id(call),
                 message=message,
                 conversation_id=body.conversation_id or session,
                 metadata=metadata,
-                reply=self._reply(body),
+                reply=self._read_reply(body),
             ),
             wait_seconds=0.0 if asked_async else float(wait),
             framework=session is not None or body.waitForResponse is not None,
         )
 
-    async def _body(self, call: Call) -> Any:
-        """The body as a `RunBody`: JSON, or a text that is the message."""
+    async def _read_body(self, call: Call) -> Any:
+        """Return the body as a `RunBody`: JSON, or plain text that is the message."""
         from aos.entrypoints.requests import RunBody, take_object, validate
 
         raw = call.request.get_body()
-        if media_type(call) == _TEXT:
+        if read_media_type(call) == _TEXT:
             try:
                 return validate(RunBody, {"message": raw.decode("utf-8-sig")})
             except UnicodeDecodeError as error:
@@ -155,20 +157,20 @@ class RunRoutes:
                 ) from error
         return validate(RunBody, await take_object(raw, max_bytes=self._bounds.body_bytes))
 
-    def _reply(self, body: Any) -> ReplyAddress | None:
+    def _read_reply(self, body: Any) -> ReplyAddress | None:
         if body.reply_to is None:
             return None
         return ReplyAddress(
-            entity=self._reply_entities.allowed(body.reply_to),
+            entity=self._reply_entities.require_allowed(body.reply_to),
             session_id=body.reply_to_session_id,
             correlation_id=body.correlation_id,
         )
 
 
-def media_type(call: Call, *, text_too: bool = True) -> str:
-    """`application/json` (also when nothing is said) or `text/plain`.
+def read_media_type(call: Call, *, text_too: bool = True) -> str:
+    """Return `application/json` (also the default) or `text/plain`.
 
-    Raises Refused `unsupported_media_type` for another type or another charset than UTF-8.
+    Raises Refused `unsupported_media_type` for another type, or for a charset other than UTF-8.
     """
     given = call.header("content-type") or JSON
     kind, _, parameters = given.partition(";")
@@ -184,45 +186,43 @@ def media_type(call: Call, *, text_too: bool = True) -> str:
     raise Refused("unsupported_media_type", f"Content-Type is {kind[:80]!r}; send {known}")
 
 
-def _agent_id(call: Call) -> str:
+def _read_agent_id(call: Call) -> str:
     agent_id = call.part("agent_id")
     if not is_card_id(agent_id):
         raise Refused(
-            "agent_not_found", f"there is no agent {agent_id[:80]!r}; see GET /api/agents"
+            "agent_not_found", f"there is no agent {agent_id[:80]!r}; check GET /api/agents"
         )
     return agent_id
 
 
-def _run_id(call: Call) -> str:
+def _read_run_id(call: Call) -> str:
     text = call.part("run_id")
-    run_id = run_id_of(text)
+    run_id = parse_run_id(text)
     if run_id is None:
         raise Refused("run_not_found", f"there is no run {text[:80]!r} of yours; see GET /api/runs")
     return run_id
 
 
-def _idempotency_key(call: Call) -> str | None:
+def _read_idempotency_key(call: Call) -> str | None:
     key = call.header("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise Refused(
             "invalid_request",
-            "Idempotency-Key is not usable; write 1 to 256 printable ASCII characters",
+            "Idempotency-Key is not valid; write 1 to 256 printable ASCII characters",
         )
     return key
 
 
-def _prefers_async(call: Call) -> bool:
+def _is_async_preferred(call: Call) -> bool:
     prefer = call.header("prefer") or ""
     return "respond-async" in {item.strip().lower() for item in re.split("[,;]", prefer)}
 
 
-def _session(call: Call, body: Any) -> str | None:
-    """The conversation as Agent Framework's clients name it: in the body or in a header."""
+def _read_session(call: Call, body: Any) -> str | None:
+    """Return the conversation in the names of Agent Framework: a field of the body or a header."""
     header = call.header("x-ms-session-id")
     if header is not None and not is_conversation_id(header):
-        raise Refused(
-            "invalid_request", f"x-ms-session-id is not usable; write {CONVERSATION_RULE}"
-        )
+        raise Refused("invalid_request", f"x-ms-session-id is not valid; write {CONVERSATION_RULE}")
     named = {name for name in (body.conversation_id, body.sessionId, header) if name}
     if len(named) > 1:
         raise Refused(
@@ -233,19 +233,19 @@ def _session(call: Call, body: Any) -> str | None:
     return body.sessionId or header
 
 
-def _run_answer(run: Run) -> Answer:
+def _answer_run(run: Run) -> Answer:
     if run.status.has_ended:
         return Answer(body=encode(run))
-    return Answer(status=202, body=encode(run), headers=_follow(run))
+    return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))
 
 
-def _follow(run: Run) -> dict[str, str]:
-    """Where the run can be looked at, and when that is worth while."""
+def _make_follow_headers(run: Run) -> dict[str, str]:
+    """Return the headers that tell where to read the run, and when."""
     return {"Location": f"/api/runs/{run.run_id}", "Retry-After": str(POLL_SECONDS)}
 
 
-def _framed(answer: Answer, run: Run) -> Answer:
-    """The answer with what Agent Framework's clients look for."""
+def _add_framework_headers(answer: Answer, run: Run) -> Answer:
+    """Return the answer with the headers that Agent Framework's clients read."""
     return Answer(
         status=answer.status,
         body={**answer.body, "response": run.output},

@@ -58,10 +58,10 @@ def shape_of(kind: Any, /, *, without: tuple[str, ...] = (), **changed: Schema) 
     for name in omitted:
         described[name] = _not_null(described[name])
     summary = " ".join(kind.__doc__.partition("\n\n")[0].split())
-    return _object(summary.rstrip("."), {**described, **changed}, omitted)
+    return _make_object(summary.rstrip("."), {**described, **changed}, omitted)
 
 
-def _object(
+def _make_object(
     summary: str, properties: Mapping[str, Schema], omitted: Set[str] = frozenset()
 ) -> Schema:
     """An object that has all of these fields but `omitted`, and may have more."""
@@ -79,7 +79,7 @@ def _schema(kind: Any) -> Schema:
     if origin is typing.Annotated:
         return _schema(arms[0]) | dict(arms[1:])
     if origin in (types.UnionType, typing.Union):
-        return _or_null(_schema(arms[0]))
+        return _allow_null(_schema(arms[0]))
     if origin is tuple:
         return {"type": "array", "items": _schema(arms[0])}
     if origin is typing.Literal:
@@ -91,7 +91,7 @@ def _schema(kind: Any) -> Schema:
     return shape_of(kind) if dataclasses.is_dataclass(kind) else _JSON[origin or kind]
 
 
-def _or_null(schema: Schema) -> Schema:
+def _allow_null(schema: Schema) -> Schema:
     if "enum" in schema:
         return {**schema, "enum": [*schema["enum"], None]}
     if "type" in schema:
@@ -108,12 +108,12 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"{SHAPES}{name}"}
 
 
-def _page(item: Schema) -> Schema:
+def _make_page(item: Schema) -> Schema:
     following = {
-        **_or_null(TEXT),
-        "description": "path and query of the next page; null on the last",
+        **_allow_null(TEXT),
+        "description": "path and query of the next page; null on the last page",
     }
-    return _object(
+    return _make_object(
         "One page of a list", {"items": {"type": "array", "items": item}, "next": following}
     )
 
@@ -122,57 +122,57 @@ _RUN = shape_of(Run)
 _MAY_LACK = ("agent_id", "conversation_id", "output", "usage", "metadata", "created_at")
 """What a refusal of a request may not know."""
 _CARD_STATUS = shape_of(CardStatus)
-_OBJECT_OR_NULL = _or_null(ANY_OBJECT)
+_OBJECT_OR_NULL = _allow_null(ANY_OBJECT)
 
 ANSWERS: dict[str, Schema] = {
     "Object": ANY_OBJECT,
     "ErrorInfo": shape_of(ErrorInfo, code={"enum": sorted(CODES)}),
-    "Error": _object("An error", {"error": _ref("ErrorInfo")}),
+    "Error": _make_object("An error", {"error": _ref("ErrorInfo")}),
     "Usage": shape_of(Usage),
     "Run": _RUN,
-    "Reply": _object(
+    "Reply": _make_object(
         "A run's reply on the bus, or a refusal",
         {
             "version": {"const": VERSION},
             "type": {"enum": [f"run.{name}" for name in _REPLY_TYPES]},
             **_RUN["properties"],
-            **{name: _or_null(_RUN["properties"][name]) for name in _MAY_LACK},
+            **{name: _allow_null(_RUN["properties"][name]) for name in _MAY_LACK},
             "status": {"enum": [*_RUN["properties"]["status"]["enum"], "refused"]},
         },
     ),
-    "RunPage": _page(_ref("Run")),
+    "RunPage": _make_page(_ref("Run")),
     "Conversation": shape_of(ConversationAnswer),
-    "ConversationPage": _page(_ref("Conversation")),
+    "ConversationPage": _make_page(_ref("Conversation")),
     "Message": shape_of(Message, without=NOT_OF_A_MESSAGE),
-    "MessagePage": _page(_ref("Message")),
-    "ToolPage": _page(shape_of(ServerAnswer)),
+    "MessagePage": _make_page(_ref("Message")),
+    "ToolPage": _make_page(shape_of(ServerAnswer)),
     "Approval": shape_of(ApprovalRequest, without=NOT_OF_AN_APPROVAL),
-    "ApprovalPage": _page(_ref("Approval")),
+    "ApprovalPage": _make_page(_ref("Approval")),
     "Decision": shape_of(Decision, without=NOT_OF_A_DECISION, run_id=TEXT, tool_call_id=TEXT),
     "CardProblem": shape_of(CardProblem),
     "CardStatus": _CARD_STATUS,
-    "CardPage": _page(_ref("CardStatus")),
+    "CardPage": _make_page(_ref("CardStatus")),
     "CardView": {
-        **_object(
-            "A card as uploaded, its status, and what serves instead of it",
+        **_make_object(
+            "The uploaded card, its status, and the version that serves if it is another",
             {
                 **_CARD_STATUS["properties"],
-                "state": _or_null(_CARD_STATUS["properties"]["state"]),
+                "state": _allow_null(_CARD_STATUS["properties"]["state"]),
                 "card": _OBJECT_OR_NULL,
                 "serving": _OBJECT_OR_NULL,
             },
             omitted={"catalog_version", "activated_at", "serving_digest"},
         ),
     },
-    "VersionPage": _page(shape_of(CardVersion)),
+    "VersionPage": _make_page(shape_of(CardVersion)),
     "Health": shape_of(HealthReport, without=("checks", "facts")),
-    "Status": _object(
+    "Status": _make_object(
         "Version and environment",
         {
             "version": TEXT,
             "environment": TEXT,
             "catalog_version": {
-                **_or_null(_JSON[int]),
+                **_allow_null(_JSON[int]),
                 "description": "for admins, as last seen",
             },
             "agents": {
@@ -184,4 +184,4 @@ ANSWERS: dict[str, Schema] = {
         omitted={"catalog_version", "agents"},
     ),
 }
-"""By the names that the route table uses."""
+"""The shapes by the names that the route table uses."""

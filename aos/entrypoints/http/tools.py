@@ -7,9 +7,9 @@ import azure.functions as func
 from aos.domain.codec import encode
 from aos.entrypoints.http.answers import NOT_OF_A_DECISION, NOT_OF_AN_APPROVAL, ServerAnswer
 from aos.entrypoints.http.calls import Answer, Call, Door
-from aos.entrypoints.http.queries import Query, next_page
-from aos.entrypoints.http.runs import media_type
-from aos.entrypoints.ids import is_tool_call_id, run_id_of
+from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.runs import read_media_type
+from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.errors import Refused
 from aos.services.approvals import Approvals
 from aos.services.listing_tools import ListedTools
@@ -32,7 +32,7 @@ class ToolRoutes:
 
     async def approvals(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/approvals"""
-        return await self._door.answer("list_approvals", req, self._waiting)
+        return await self._door.answer("list_approvals", req, self._list_waiting)
 
     async def decide(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/runs/{run_id}/approvals/{tool_call_id}"""
@@ -43,21 +43,21 @@ class ToolRoutes:
         page = await self._listed.servers(after=query.after(), limit=query.limit())
         is_admin = call.known_caller.is_admin
         items = [encode(ServerAnswer.of(row, is_admin=is_admin)) for row in page.items]
-        return Answer(body={"items": items, "next": next_page(call, page.next)})
+        return Answer(body={"items": items, "next": make_next(call, page.next)})
 
-    async def _waiting(self, call: Call) -> Answer:
+    async def _list_waiting(self, call: Call) -> Answer:
         query = Query(call.request)
         page = await self._approvals.waiting(
             call.known_caller, after=query.after(), limit=query.limit()
         )
         items = [encode(item, without=NOT_OF_AN_APPROVAL) for item in page.items]
-        return Answer(body={"items": items, "next": next_page(call, page.next)})
+        return Answer(body={"items": items, "next": make_next(call, page.next)})
 
     async def _decide(self, call: Call) -> Answer:
         from aos.entrypoints.requests import DecisionBody, take_object, validate
 
-        media_type(call, text_too=False)
-        run_id, tool_call_id = _named(call)
+        read_media_type(call, text_too=False)
+        run_id, tool_call_id = _read_ids(call)
         raw = await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
         body = validate(DecisionBody, raw)
         decision = await self._approvals.decide(
@@ -67,15 +67,16 @@ class ToolRoutes:
         return Answer(body={**names, **encode(decision, without=NOT_OF_A_DECISION)})
 
 
-def _named(call: Call) -> tuple[str, str]:
-    """The run and the tool call of the path; what cannot be one of ours names nothing."""
+def _read_ids(call: Call) -> tuple[str, str]:
+    """Return the run and the tool call in the path. Ids that cannot exist are answered as not
+    found."""
     run, tool_call_id = call.part("run_id"), call.part("tool_call_id")
-    run_id = run_id_of(run)
+    run_id = parse_run_id(run)
     if run_id is None:
         raise Refused("run_not_found", f"there is no run {run[:80]!r} of yours; see GET /api/runs")
     if not is_tool_call_id(tool_call_id):
         raise Refused(
             "tool_call_not_found",
-            f"no tool call {tool_call_id[:80]!r} waits for a decision; see GET /api/approvals",
+            f"no tool call {tool_call_id[:80]!r} waits for a decision; check GET /api/approvals",
         )
     return run_id, tool_call_id

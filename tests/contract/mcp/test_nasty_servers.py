@@ -103,7 +103,7 @@ async def test_a_server_that_ends_by_itself_is_told_of_with_its_last_words() -> 
         pid = int((await call(made, nasty(), "pid")).content)
         os.kill(pid, signal.SIGKILL)
         await until(lambda: len(told) == 2)
-    assert told == [("started", ""), ("died", "it ended; it last said: the token is")]
+    assert told == [("started", ""), ("died", "it ended; last output: the token is")]
 
 
 async def test_a_result_over_the_bound_is_an_error_and_the_others_go_on() -> None:
@@ -146,7 +146,7 @@ async def test_an_error_of_the_tool_is_an_error_and_rubbish_too() -> None:
         assert (failed.outcome, failed.content) == ("error", "no luck")
         rubbish = await call(made, nasty(), "rubbish")
         assert rubbish.outcome == "error"
-        assert "'nasty' gave an answer that is not MCP's" in rubbish.content
+        assert "'nasty' gave an answer that is not valid MCP" in rubbish.content
 
 
 async def test_a_thousand_tools_are_listed_and_too_many_are_refused() -> None:
@@ -174,7 +174,7 @@ async def test_a_change_of_the_tools_is_told() -> None:
 @pytest.mark.parametrize(
     ("card", "says"),
     [
-        (nasty("--at-start", "crash"), "it last said: cannot go on: no token"),
+        (nasty("--at-start", "crash"), "last output: cannot go on: no token"),
         (nasty("--at-start", "silence"), "did not answer within 1 s of its start"),
         (McpServerCard(server_id="nasty", command="nosuchprogram"), "No such file or directory"),
         (McpServerCard(server_id="nasty", command="bash"), "the command 'bash' is a shell"),
@@ -266,7 +266,7 @@ async def test_no_form_of_a_secret_is_in_what_is_told_of_a_server_that_printed_i
             await call(made, card, "echo")
     assert told == [str(caught.value)] == [str(again.value)]
     assert "starting\nthe token is ***\n" in told[0]
-    assert "(a line that holds a secret)" in told[0]
+    assert "(a line that contains a secret)" in told[0]
     for form in (*nasty_server.forms(secret), secret[:8], secret[-8:], "42"):
         assert form.removeprefix("the token is ") not in told[0], form
     for brief in (caught.value.brief, again.value.brief):

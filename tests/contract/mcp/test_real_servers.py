@@ -16,7 +16,7 @@ import anyio
 import httpx2
 import pytest
 
-from aos.adapters.mcp.web import AddressRefused, public_transport
+from aos.adapters.mcp.web import AddressRefused, make_public_transport
 from aos.adapters.memory import MemorySecrets
 from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.errors import ServerFailed
@@ -132,9 +132,9 @@ async def test_a_server_that_is_away_is_named_and_is_called_again_when_it_is_bac
 
 
 async def test_a_public_name_that_leads_to_a_private_address_is_not_followed() -> None:
-    transport = public_transport(httpx2.AsyncHTTPTransport(trust_env=False))
+    transport = make_public_transport(httpx2.AsyncHTTPTransport(trust_env=False))
     refused = pytest.raises(
-        AddressRefused, match="'localhost' leads to an address that is not public"
+        AddressRefused, match="the host 'localhost' resolves to an address that is not public"
     )
     async with httpx2.AsyncClient(transport=transport) as client:
         with refused:
@@ -153,7 +153,7 @@ async def test_recording_transport_gets_the_address_that_was_judged_and_the_name
 
     seen: list[tuple[httpx2.URL, str, str]] = []
     monkeypatch.setattr(anyio, "getaddrinfo", resolved)
-    transport = public_transport(httpx2.MockTransport(record))
+    transport = make_public_transport(httpx2.MockTransport(record))
     async with httpx2.AsyncClient(transport=transport) as client:
         answer = await client.get("https://tools.example:8443/mcp")
     address = httpx2.URL("https://93.184.216.34:8443/mcp")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from aos.adapters.bus.messages import (
     BusMessage,
-    command_message,
-    event_message,
-    postponed_message,
-    reply_message,
+    build_command_message,
+    build_event_message,
+    build_postponed_message,
+    build_reply_message,
 )
 from aos.domain.codec import encode
 from aos.domain.envelope import (
@@ -37,7 +37,7 @@ TRACED = {"traceparent": TRACE, "Diagnostic-Id": TRACE}
 def test_a_start_names_run_agent_and_trace() -> None:
     start = StartRun(request=dataclasses.replace(a_request(), traceparent=TRACE))
     request = start.request
-    message = command_message(to_realm(start, scheduled_at=NOON))
+    message = build_command_message(to_realm(start, scheduled_at=NOON))
     assert read_command(message.body) == start
     assert (message.entity, message.message_id) == (REALM_QUEUE, start.command_id)
     assert (message.subject, message.session_id) == ("StartRun", request.conversation_id)
@@ -52,7 +52,7 @@ def test_a_start_names_run_agent_and_trace() -> None:
 def test_an_end_carries_the_trace_on() -> None:
     request = a_request()
     ended = RunEnded(run=an_ended_run(request), owner="o", traceparent=TRACE)
-    message = command_message(Outgoing(queue=MAIN_QUEUE, command=ended))
+    message = build_command_message(Outgoing(queue=MAIN_QUEUE, command=ended))
     assert json.loads(message.body) == encode(ended)
     assert message.session_id is None
     assert dict(message.properties) == {
@@ -63,7 +63,7 @@ def test_an_end_carries_the_trace_on() -> None:
 
 
 def test_a_continue_knows_only_its_run() -> None:
-    message = command_message(to_realm(ContinueRun(run_id="r", conversation_id="c")))
+    message = build_command_message(to_realm(ContinueRun(run_id="r", conversation_id="c")))
     assert dict(message.properties) == {"run_id": "r"}
 
 
@@ -76,7 +76,7 @@ def test_a_reply_is_utf8_json_with_the_askers_correlation() -> None:
         body={"type": "run.completed", "output": "Grüß dich \U0001f600"},
         traceparent=TRACE,
     )
-    assert reply_message(reply) == BusMessage(
+    assert build_reply_message(reply) == BusMessage(
         entity="answers",
         body='{"type":"run.completed","output":"Grüß dich \U0001f600"}'.encode(),
         message_id="r:reply",
@@ -96,7 +96,7 @@ def test_an_event_is_a_structured_cloud_event_marked_as_ours() -> None:
         time=NOON,
         data={"run_id": "r"},
     )
-    message = event_message(event)
+    message = build_event_message(event)
     assert json.loads(message.body) == {
         "specversion": "1.0",
         "id": "e1",
@@ -122,21 +122,21 @@ def a_received(**changes: object) -> ReceivedMessage:
 
 def test_a_postponed_copy_lives_as_long_as_its_original_would_have() -> None:
     message = a_received(expires_at=NOON + timedelta(hours=1))
-    copy = postponed_message(message, at=NOON + timedelta(minutes=15), attempt=2)
+    copy = build_postponed_message(message, at=NOON + timedelta(minutes=15), attempt=2)
     assert copy.time_to_live == timedelta(minutes=45)
     assert copy.scheduled_at == NOON + timedelta(minutes=15)
 
 
 def test_a_postponed_copy_of_what_expires_meanwhile_still_comes() -> None:
     message = a_received(expires_at=NOON)
-    copy = postponed_message(message, at=NOON + timedelta(minutes=15), attempt=2)
+    copy = build_postponed_message(message, at=NOON + timedelta(minutes=15), attempt=2)
     assert copy.time_to_live == timedelta(seconds=1)
 
 
 def test_a_twice_postponed_copy_keeps_the_first_key() -> None:
     nameless = a_received(message_id=None)
-    once = postponed_message(nameless, at=NOON, attempt=1)
-    again = postponed_message(
+    once = build_postponed_message(nameless, at=NOON, attempt=1)
+    again = build_postponed_message(
         a_received(message_id="made by the broker", properties=once.properties), at=NOON, attempt=2
     )
     assert once.properties["aos_key"] == again.properties["aos_key"] == "aos-requests:7"
@@ -145,7 +145,7 @@ def test_a_twice_postponed_copy_keeps_the_first_key() -> None:
 
 def test_properties_that_amqp_has_no_type_for_are_left_out() -> None:
     odd = {"list": [1], "huge": 2**70, "null": None, "text": "t", "flag": True, "number": 1.5}
-    copy = postponed_message(a_received(properties=odd), at=NOON, attempt=1)
+    copy = build_postponed_message(a_received(properties=odd), at=NOON, attempt=1)
     assert dict(copy.properties) == {
         "text": "t",
         "flag": True,

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from aos.adapters.mcp.masking import HIDDEN_LINE, Masker, parts_of, secrets_in
+from aos.adapters.mcp.masking import HIDDEN_LINE, Masker, find_parts, find_secrets
 
 SECRET = "p@ß\"w\\o'r d/<é>&+=%key-0123456789"
 PEM = (
@@ -52,7 +52,7 @@ WAYS: dict[str, Callable[[str], str]] = {
 def test_a_secret_is_hidden_however_it_is_written(way: str, secret: str) -> None:
     written = WAYS[way](secret)
     masker = Masker([secret])
-    for said in (masker.text(written), masker.printed(written), masker.value([written])[0]):
+    for said in (masker.text(written), masker.mask_printed(written), masker.value([written])[0]):
         assert "***" in said or said == HIDDEN_LINE
         for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe="")):
             assert form not in said
@@ -64,7 +64,7 @@ def test_a_secret_is_hidden_however_it_is_written(way: str, secret: str) -> None
 @pytest.mark.parametrize("short", ["7", "x1", "042", "a b", "é"])
 def test_a_short_secret_costs_the_line_and_spares_the_other_text(short: str) -> None:
     masker = Masker([short])
-    printed = masker.printed(f"starting up\nPIN={short}, wrong\nthe 1042x7x10a bc went on")
+    printed = masker.mask_printed(f"starting up\nPIN={short}, wrong\nthe 1042x7x10a bc went on")
     assert printed == f"starting up\n{HIDDEN_LINE}\nthe 1042x7x10a bc went on"
     assert masker.text(f"PIN={short}, 1042x7x10") == "PIN=***, 1042x7x10"
 
@@ -83,7 +83,7 @@ def test_a_short_secret_costs_the_line_and_spares_the_other_text(short: str) -> 
     ],
 )
 def test_no_piece_of_a_secret_is_left_in_what_a_server_prints(printed: str) -> None:
-    said = Masker([SECRET, "ghp_planted_0123456789"]).printed(printed)
+    said = Masker([SECRET, "ghp_planted_0123456789"]).mask_printed(printed)
     assert "***" in said
     left = said.replace("***", " ").split()
     for secret in (SECRET, "ghp_planted_0123456789"):
@@ -92,15 +92,15 @@ def test_no_piece_of_a_secret_is_left_in_what_a_server_prints(printed: str) -> N
 
 def test_each_line_of_a_secret_with_several_is_hidden() -> None:
     masker = Masker([PEM])
-    assert masker.printed(PEM.replace("\n", "\nkey: ")) == "***\nkey: ***\nkey: ***\nkey: ***"
+    assert masker.mask_printed(PEM.replace("\n", "\nkey: ")) == "***\nkey: ***\nkey: ***\nkey: ***"
 
 
 def test_what_holds_no_secret_stays_as_it_is() -> None:
     text = "npm error code E404\n  at Server.start (/srv/x.js:12:3)\n\nlistening on 8080\n"
     masker = Masker([SECRET, "ghp_planted_0123456789"])
-    assert (masker.printed(text), masker.text(text)) == (text, text)
-    assert Masker([]).printed(text) == text
-    assert Masker(["", " "]).printed(text) == text
+    assert (masker.mask_printed(text), masker.text(text)) == (text, text)
+    assert Masker([]).mask_printed(text) == text
+    assert Masker(["", " "]).mask_printed(text) == text
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,12 @@ def test_what_holds_no_secret_stays_as_it_is() -> None:
     ],
 )
 def test_what_is_a_secret_by_itself_is_a_secret_too(secret: str, part: str) -> None:
-    assert {secret, part} <= set(parts_of(secret))
+    assert {secret, part} <= set(find_parts(secret))
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "github_token", "DB_PASSWORD", "OPENAPI_MCP_HEADERS"])
 def test_a_variable_whose_name_is_a_secrets_is_one(name: str) -> None:
-    assert secrets_in({name: "value"}, of_headers=False) == {"value"}
+    assert find_secrets({name: "value"}, of_headers=False) == {"value"}
 
 
 @pytest.mark.parametrize(
@@ -134,23 +134,23 @@ def test_a_variable_whose_name_is_a_secrets_is_one(name: str) -> None:
     ],
 )
 def test_a_variable_that_is_no_secret_is_left_readable(name: str, value: str) -> None:
-    assert secrets_in({name: value}, of_headers=False) == frozenset()
+    assert find_secrets({name: value}, of_headers=False) == frozenset()
 
 
 def test_secrets_of_headers_arguments_and_addresses_are_found() -> None:
     headers = {"Authorization": "Bearer abc", "X-Custom": "12345678", "Accept": "application/json"}
-    assert secrets_in(headers, of_headers=True) == {"Bearer abc", "abc", "12345678"}
+    assert find_secrets(headers, of_headers=True) == {"Bearer abc", "abc", "12345678"}
     args = ["--port", "80", "--api-key", "k1", "--token=t1", "--dsn", "x://u:pw1@h"]
-    assert secrets_in({}, of_headers=False, args=args) == {"k1", "t1", "x://u:pw1@h", "pw1"}
+    assert find_secrets({}, of_headers=False, args=args) == {"k1", "t1", "x://u:pw1@h", "pw1"}
     url = "https://h/mcp?api_key=k2&page=2"
-    assert secrets_in({}, of_headers=True, url=url) == {"k2"}
+    assert find_secrets({}, of_headers=True, url=url) == {"k2"}
 
 
 @pytest.mark.parametrize("text", ["a" * 400_000, "ghp_" * 100_000, "://a:" * 80_000, "%" * 400_000])
 def test_text_of_any_length_is_masked_in_linear_time(text: str) -> None:
     masker = Masker([SECRET, "ghp_planted_0123456789", "x1"])
     began = time.process_time()
-    masker.printed(text)
+    masker.mask_printed(text)
     masker.text(text)
-    list(parts_of(text))
+    list(find_parts(text))
     assert time.process_time() - began < 3.0

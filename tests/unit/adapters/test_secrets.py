@@ -33,7 +33,7 @@ class Vault(VaultSecrets):
         self.asked: list[tuple[str, str | None]] = []
         self._answer = answer
 
-    async def _opened(self) -> object:  # type: ignore[override]
+    async def _get_client(self) -> object:  # type: ignore[override]
         async def get_secret(name: str, version: str | None) -> SimpleNamespace:
             self.asked.append((name, version))
             if isinstance(self._answer, Exception):
@@ -99,7 +99,7 @@ async def test_another_vault_or_name_is_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("status", "error", "says"),
     [
-        (404, ConfigurationError, "there is no secret 'mcp-github-token' in kv-mcp"),
+        (404, ConfigurationError, "the secret 'mcp-github-token' does not exist in kv-mcp"),
         (403, ConfigurationError, "Key Vault Secrets User"),
         (503, TransientError, "does not answer"),
     ],

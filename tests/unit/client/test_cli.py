@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aos.client.cli import main as aos
-from aos.client.validation import card_policy
+from aos.client.validation import read_card_policy
 from aos.domain.cards.policy import CardPolicy, LimitBounds
 from tests.unit.catalog.cards import Cards, card
 from tests.unit.client.stub_main import Say, StubMain, refusal
@@ -81,13 +81,13 @@ def test_when_nothing_is_up_one_line_says_what_to_start(
         assert out == ""
         assert said == (
             "nothing answers at http://127.0.0.1:9 (connection refused); start AOS with"
-            " `make run`, or name another address with --url or AOS_URL\n"
+            " `make run`, or set another address with --url or AOS_URL\n"
         )
 
 
 def test_an_impossible_url_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert aos(["runs", "--url", "localhost:7071"]) == 2
-    assert capsys.readouterr().err.startswith("'localhost:7071' is no address of AOS")
+    assert capsys.readouterr().err.startswith("'localhost:7071' is not an address of AOS")
 
 
 def test_runs_are_a_table_or_a_json_object_a_line(
@@ -140,10 +140,10 @@ def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--url", "http://[::1"], "is no address of AOS"),
-        (["--url", "http://127.0.0.1:99999"], "is no address of AOS"),
-        (["--key", "a\r\nX: y"], "the key holds what no function key does"),
-        (["--key", "é"], "the key holds what no function key does"),
+        (["--url", "http://[::1"], "is not an address of AOS"),
+        (["--url", "http://127.0.0.1:99999"], "is not an address of AOS"),
+        (["--key", "a\r\nX: y"], "the key has blanks, line ends or non-ASCII characters"),
+        (["--key", "é"], "the key has blanks, line ends or non-ASCII characters"),
     ],
 )
 def test_an_address_or_key_that_cannot_be_one_is_one_line_and_exits_2(
@@ -227,7 +227,7 @@ def test_every_setting_that_cards_depend_on_is_read_and_no_other() -> None:
         "AOS_APPROVAL_TIMEOUT_SECONDS": "60",
         "AOS_KEY_OWNERS": "no card depends on these",
     }
-    assert card_policy(environ) == CardPolicy(
+    assert read_card_policy(environ) == CardPolicy(
         allowed_models=frozenset({"base", "small", "big"}),
         bounds=LimitBounds(
             max_turns=9, max_tool_calls=8, run_timeout_seconds=70, approval_timeout_seconds=60
@@ -235,7 +235,7 @@ def test_every_setting_that_cards_depend_on_is_read_and_no_other() -> None:
         mcp_allowed=("uvx a", "npx -y @b/"),
         key_vault_uri="https://v.vault.azure.net",
     )
-    assert card_policy({}) == CardPolicy()
+    assert read_card_policy({}) == CardPolicy()
 
 
 def test_validate_says_what_it_cannot_check(
@@ -250,8 +250,8 @@ def test_validate_says_what_it_cannot_check(
         "",
         [
             f"'{tmp_path}/nothing.json' cannot be read: No such file or directory",
-            f"no .json file under '{tmp_path}'",
-            "AOS_MAX_TURNS='many' is not usable; write a whole number from 1 to 1000",
+            f"there is no .json file in '{tmp_path}'",
+            "AOS_MAX_TURNS='many' is not valid; write a whole number from 1 to 1000",
         ],
     )
 

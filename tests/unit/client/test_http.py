@@ -132,7 +132,7 @@ def test_a_key_that_the_host_refuses_is_said_so(main: StubMain) -> None:
 
 def test_an_answer_that_is_not_of_aos_is_said_so(main: StubMain) -> None:
     main.then(Say(body=b"hello", status=200))
-    with pytest.raises(AosUnreachable, match="answered 200, but not as AOS does"):
+    with pytest.raises(AosUnreachable, match="answered 200, but the answer is not from AOS"):
         client(main).get_run("r1")
 
 
@@ -150,7 +150,7 @@ def test_nothing_there_is_one_line_that_says_what_to_start() -> None:
     with pytest.raises(AosUnreachable) as error:
         AosClient(url=url).status()
     assert str(error.value) == (
-        f"nothing answers at {url} (connection refused); start AOS with `make run`, or name"
+        f"nothing answers at {url} (connection refused); start AOS with `make run`, or set"
         " another address with --url or AOS_URL"
     )
 
@@ -248,7 +248,7 @@ def test_the_address_comes_from_the_arguments_then_the_environment_then_the_lapt
     monkeypatch.setenv("AOS_URL", "https://aos.example/api/")
     assert AosClient().url == "https://aos.example"
     assert AosClient(url="http://localhost:1").url == "http://localhost:1"
-    with pytest.raises(ConfigurationError, match="is no address of AOS"):
+    with pytest.raises(ConfigurationError, match="is not an address of AOS"):
         AosClient(url="localhost:7071")
 
 

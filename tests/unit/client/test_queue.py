@@ -147,7 +147,9 @@ def test_replies_that_were_there_before_are_passed_over_before_asking(client: Cl
 
 def test_others_replies_are_not_touched_while_ours_is_not_there(client: Client) -> None:
     bus = FakeBus(lambda bus, message: bus.put(RUN, "theirs"))
-    with pytest.raises(AosUnreachable, match=r"no reply on 'businessinfinity-responses' within"):
+    with pytest.raises(
+        AosUnreachable, match=r"no reply came on 'businessinfinity-responses' within"
+    ):
         client(bus).ask("ceo", "Hello", timeout_seconds=0.3)
     assert (bus.settled, bus.locked) == ([], set())
 

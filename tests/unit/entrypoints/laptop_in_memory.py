@@ -176,7 +176,7 @@ class InMemory:
         lock = kept.lock
         assert lock is not None
         try:
-            await handle(make_trigger_message(kept.received()))
+            await handle(make_trigger_message(kept.build_received()))
         except Exception:  # noqa: BLE001 - as the host does
             self.broker.abandon(kept, lock)
         else:

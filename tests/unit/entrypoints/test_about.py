@@ -10,12 +10,12 @@ import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
 from aos.entrypoints.http.callers import AuthMode
-from aos.entrypoints.http.openapi import openapi_document, published_schemas
+from aos.entrypoints.http.openapi import build_openapi, build_schemas
 from aos.entrypoints.routes import MAIN_ROUTES, Route
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
 
-DOCUMENT = openapi_document(auth="keys", reply_to=("businessinfinity-responses",))
+DOCUMENT = build_openapi(auth="keys", reply_to=("businessinfinity-responses",))
 
 
 class Checks:
@@ -122,7 +122,7 @@ async def test_schemas_are_served_by_name(apps: InMemory) -> None:
 
 
 def test_no_published_schema_refers_outside_itself() -> None:
-    for schema in published_schemas().values():
+    for schema in build_schemas().values():
         assert "#/components" not in str(schema)
         Draft202012Validator(schema).is_valid({})
 
@@ -160,7 +160,7 @@ async def test_the_document_asks_for_a_key_only_where_one_is_needed(apps: InMemo
 def test_the_document_says_how_callers_show_who_they_are(
     auth: AuthMode, schemes: dict[str, Any] | None
 ) -> None:
-    document = openapi_document(auth=auth, reply_to=())
+    document = build_openapi(auth=auth, reply_to=())
     assert document["components"].get("securitySchemes") == schemes
     asked = document["paths"]["/api/runs"]["get"].get("security")
     assert asked == (None if schemes is None else [{name: []} for name in schemes])
@@ -229,7 +229,7 @@ async def test_a_reply_on_the_bus_has_the_published_shape(apps: InMemory) -> Non
     apps.send({"agent_id": "ceo", "message": "Hello"})
     apps.send({"agent_id": "nobody", "message": "Hello"}, message_id="m-2")
     await apps.settle()
-    validator = Draft202012Validator(published_schemas()["reply"])
+    validator = Draft202012Validator(build_schemas()["reply"])
     for kept in apps.replies():
         validator.validate(json.loads(kept.body))
     assert len(apps.replies()) == 2

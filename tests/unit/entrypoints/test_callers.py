@@ -12,7 +12,7 @@ import pytest
 
 from aos.domain.caller import Caller
 from aos.domain.tools.tool import ServerState, ServerTools
-from aos.entrypoints.http.principals import signed_in
+from aos.entrypoints.http.principals import read_principal
 from tests.unit.entrypoints.conftest import CEO
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
@@ -165,10 +165,10 @@ async def test_what_is_for_admins_is_403_to_others(locked: InMemory) -> None:
     [
         (
             "failed",
-            "it last said: /srv/path",
+            "last output: /srv/path",
             "the MCP server failed; an admin can read why",
         ),
-        ("stopped", "it ended; it last said: x", "the MCP server ended; an admin can read why"),
+        ("stopped", "it ended; last output: x", "the MCP server ended; an admin can read why"),
         ("stopped", "disabled by its card", "disabled by its card"),
         ("ready", None, None),
     ],
@@ -338,8 +338,8 @@ async def test_the_role_admin_makes_an_admin_under_either_name_of_the_claim(
 
 
 def test_the_role_approver_goes_with_the_caller() -> None:
-    assert signed_in(user(ALICE, "AOS.Approver")) == Caller(owner=ALICE, is_approver=True)
-    assert signed_in(user(ALICE)) == Caller(owner=ALICE)
+    assert read_principal(user(ALICE, "AOS.Approver")) == Caller(owner=ALICE, is_approver=True)
+    assert read_principal(user(ALICE)) == Caller(owner=ALICE)
 
 
 def encoded(raw: bytes) -> str:
@@ -364,7 +364,7 @@ def encoded(raw: bytes) -> str:
         (encoded(b'{"claims": [{"typ": "oid", "val": "' + b"a" * 129 + b'"}]}'), "its id"),
         (
             encoded(b'{"claims": [{"typ": "oid", "val": "a"}, {"typ": "oid", "val": "b"}]}'),
-            "names 2 object ids",
+            "it has 2 different object ids",
         ),
         (encoded(b'{"claims": ' + b"[" * 9000 + b"]" * 9000 + b"}"), "level"),
         (encoded(b" " * 50_000), "characters, the limit is 65,536"),

@@ -68,7 +68,7 @@ class Mcp:
         """Hand over what is in a queue, or on a topic."""
         while (kept := self.laptop.broker.receive(entity)) is not None:
             assert kept.lock is not None
-            await handle(make_trigger_message(kept.received()))
+            await handle(make_trigger_message(kept.build_received()))
             self.laptop.broker.complete(kept, kept.lock)
 
     async def post(self, method: str, **params: Any) -> Any:
@@ -126,7 +126,7 @@ async def test_what_a_failing_server_prints_is_in_its_row_and_neither_logged_nor
     await mcp.publish(args=[NASTY, "--at-start", "crash"], env={"TOKEN": "tok_planted_0123"})
     row = mcp.laptop.tables.tools["nasty"]
     assert row.state == "failed"
-    assert "it last said: cannot go on: ***" in str(row.error)
+    assert "last output: cannot go on: ***" in str(row.error)
     command = CallTool(
         run_id=RUN,
         conversation_id="talk",

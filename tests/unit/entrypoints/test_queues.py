@@ -293,7 +293,7 @@ async def test_what_a_message_fails_with_says_that_it_is_logged(
     kept = apps.broker.receive(REQUESTS_QUEUE)
     assert kept is not None
     with pytest.raises(SessionLost) as raised:
-        await apps.main.requests.handle(make_trigger_message(kept.received()))
+        await apps.main.requests.handle(make_trigger_message(kept.build_received()))
     assert raised.value.__notes__ == ["logged: session_lost"]
     assert [line["event"] for line in apps.telemetry.lines].count("session_lost") == 1
 

@@ -9,7 +9,7 @@ from jsonschema_rs import Draft202012Validator
 
 from aos.domain.codec import encode
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, NOT_OF_AN_APPROVAL, ConversationAnswer
-from aos.entrypoints.http.openapi import published_schemas
+from aos.entrypoints.http.openapi import build_schemas
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES
 from tests.golden.tool_values import APPROVALS
 from tests.golden.values import ERROR, FULL_HEAD, FULL_MESSAGE, FULL_RUN, MINIMAL_MESSAGE
@@ -31,13 +31,13 @@ def test_a_schema_names_the_fields_that_are_written_in_their_order(name: str) ->
 
 
 def test_a_field_that_may_be_left_out_is_not_required_and_never_null() -> None:
-    schema, message = published_schemas()["message"], encode(MINIMAL_MESSAGE)
+    schema, message = build_schemas()["message"], encode(MINIMAL_MESSAGE)
     Draft202012Validator(schema).validate(message)
     assert schema["required"] == ["role", "content", "run_id", "created_at"]
     assert not Draft202012Validator(schema).is_valid({**message, "tool_call_id": None})
 
 
 def test_a_digest_and_a_code_are_held_to_their_form() -> None:
-    schema = published_schemas()["run"]
+    schema = build_schemas()["run"]
     for wrong in ({"card_digest": "d1"}, {"error": {**encode(ERROR), "code": "no_such_code"}}):
         assert not Draft202012Validator(schema).is_valid({**encode(FULL_RUN), **wrong})

@@ -14,7 +14,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from aos.adapters.telemetry.trace_context import child_traceparent
+from aos.adapters.telemetry.trace_context import make_child_traceparent
 from aos.domain.cards.assessment import find_nearest
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.cron import find_cron_problem
@@ -28,9 +28,9 @@ from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.offer import json_object
 from aos.domain.tools.tool import offered_name, shown
 from aos.entrypoints.http.callers import AuthPolicy
-from aos.entrypoints.http.principals import signed_in
+from aos.entrypoints.http.principals import read_principal
 from aos.entrypoints.http.queries import Query
-from aos.entrypoints.ids import is_conversation_id, is_tool_call_id, run_id_of
+from aos.entrypoints.ids import is_conversation_id, is_tool_call_id, parse_run_id
 from aos.entrypoints.requests import RunBody, read_object, validate
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.entrypoints.tracing import read_traceparent
@@ -95,7 +95,7 @@ def _request(**given: Any) -> func.HttpRequest:
 
 
 def _principal(text: str) -> Any:
-    return signed_in({"x-ms-client-principal": base64.b64encode(text.encode()).decode()})
+    return read_principal({"x-ms-client-principal": base64.b64encode(text.encode()).decode()})
 
 
 def _query(text: str) -> Any:
@@ -106,7 +106,7 @@ def _query(text: str) -> Any:
 
 
 def _key(text: str) -> Any:
-    return AuthPolicy(mode="keys").caller(
+    return AuthPolicy(mode="keys").identify_caller(
         _request(headers={"x-functions-key": text}), MAIN_ROUTES["list_runs"]
     )
 
@@ -172,14 +172,14 @@ PLAIN_READERS: dict[str, Callable[[str], Any]] = {
     "a result": shown,
     "a JSON value": lambda text: write_json(known_json([text])),
     "a traceparent": read_traceparent,
-    "a traceparent's child": child_traceparent,
+    "a traceparent's child": make_child_traceparent,
     "a conversation id": is_conversation_id,
     "a tool call id": is_tool_call_id,
-    "a run id": run_id_of,
+    "a run id": parse_run_id,
     "a query": _query,
     "a query's limit": lambda text: _query(f"limit={text}&after={text}"),
     "a key": _key,
-    "a principal's id": lambda text: signed_in({"x-ms-client-principal-id": text}),
+    "a principal's id": lambda text: read_principal({"x-ms-client-principal-id": text}),
     "a local schedule": parse_schedule,
     "a time span": seconds,
     "a filter": SqlFilter,

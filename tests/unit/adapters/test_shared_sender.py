@@ -17,8 +17,8 @@ from azure.servicebus.exceptions import (
     ServiceBusServerBusyError,
 )
 
-from aos.adapters.bus import shared_sender as bus_lane
-from aos.adapters.bus.shared_sender import Lane
+from aos.adapters.bus import shared_sender
+from aos.adapters.bus.shared_sender import SharedSender
 from aos.errors import AosError, RunFailed, TransientError
 
 
@@ -72,8 +72,8 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def lane(broker: Broker) -> Lane:
-    return Lane("aos-realm", broker.sender)
+def sender(broker: Broker) -> SharedSender:
+    return SharedSender("aos-realm", broker.sender)
 
 
 def a_message(message_id: object) -> ServiceBusMessage:
@@ -81,56 +81,56 @@ def a_message(message_id: object) -> ServiceBusMessage:
 
 
 async def test_many_tasks_send_in_their_order_through_one_sender(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
-    await asyncio.gather(*(lane.send(a_message(number)) for number in range(50)))
+    await asyncio.gather(*(sender.send(a_message(number)) for number in range(50)))
     assert broker.sent == [str(number) for number in range(50)]
     assert broker.opened == 1
 
 
 async def test_opening_ahead_and_sending_at_once_open_one_sender(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
-    await asyncio.gather(lane.open(), lane.open(), lane.send(a_message(1)))
-    assert (broker.opened, lane.is_open) == (1, True)
+    await asyncio.gather(sender.open(), sender.open(), sender.send(a_message(1)))
+    assert (broker.opened, sender.is_open) == (1, True)
 
 
 async def test_a_sender_that_breaks_is_replaced_and_the_message_sent(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
     broker.fail_send = [ServiceBusConnectionError(message="gone"), ServiceBusError("gone again")]
     broker.fail_open = [ServiceBusConnectionError(message="not yet back")]
-    await lane.send(a_message(1))
-    await lane.close()
+    await sender.send(a_message(1))
+    await sender.close()
     assert broker.sent == ["1"]
     assert broker.closed == 4, "what failed to open is closed as well"
 
 
 async def test_a_busy_broker_is_asked_again_through_the_same_sender(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
     broker.fail_send = [ServiceBusServerBusyError(message="too many requests")]
-    await lane.send(a_message(1))
+    await sender.send(a_message(1))
     assert (broker.sent, broker.opened, broker.closed) == (["1"], 1, 0)
 
 
 async def test_a_message_too_large_fails_at_once_and_the_next_is_sent(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
     broker.fail_send = [MessageSizeExceededError(message="too big")]
     with pytest.raises(RunFailed) as caught:
-        await lane.send(a_message(1))
+        await sender.send(a_message(1))
     assert caught.value.code == "too_large"
-    await lane.send(a_message(2))
+    await sender.send(a_message(2))
     assert (broker.sent, broker.opened) == (["2"], 1)
 
 
 async def test_a_message_that_the_entity_can_never_take_is_not_tried_again(
-    broker: Broker, lane: Lane
+    broker: Broker, sender: SharedSender
 ) -> None:
     broker.fail_send = [ServiceBusError("condition: amqp:not-allowed, no session id")]
     with pytest.raises(AosError) as caught:
-        await lane.send(a_message(1))
+        await sender.send(a_message(1))
     assert not isinstance(caught.value, TransientError)
     assert caught.value.code == "internal_error"
 
@@ -145,32 +145,32 @@ async def test_a_message_that_the_entity_can_never_take_is_not_tried_again(
 )
 async def test_what_stays_away_is_transient_in_the_end_and_says_what_to_do(
     broker: Broker,
-    lane: Lane,
+    sender: SharedSender,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     hint: str,
 ) -> None:
-    monkeypatch.setattr(bus_lane, "SEND_SECONDS", 0.4)
+    monkeypatch.setattr(shared_sender, "SEND_SECONDS", 0.4)
     broker.fail_open = [error] * 100
     with pytest.raises(TransientError, match=f"aos-realm.*{hint}"):
-        await lane.send(a_message(1))
+        await sender.send(a_message(1))
 
 
 async def test_a_broker_that_never_answers_costs_a_bounded_time(
-    broker: Broker, lane: Lane, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, sender: SharedSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_lane, "SEND_SECONDS", 0.3)
+    monkeypatch.setattr(shared_sender, "SEND_SECONDS", 0.3)
     broker.on_send = lambda: asyncio.sleep(60)
     started = asyncio.get_running_loop().time()
     with pytest.raises(TransientError):
-        await lane.send(a_message(1))
+        await sender.send(a_message(1))
     assert asyncio.get_running_loop().time() - started < 2
     broker.on_send = None
-    await lane.send(a_message(2))
+    await sender.send(a_message(2))
     assert broker.sent == ["2"]
 
 
-async def test_a_cancelled_caller_breaks_no_send(broker: Broker, lane: Lane) -> None:
+async def test_a_cancelled_caller_breaks_no_send(broker: Broker, sender: SharedSender) -> None:
     reached, go = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -178,9 +178,9 @@ async def test_a_cancelled_caller_breaks_no_send(broker: Broker, lane: Lane) -> 
         await go.wait()
 
     broker.on_send = wait
-    first = asyncio.create_task(lane.send(a_message(1)))
-    second = asyncio.create_task(lane.send(a_message(2)))
-    third = asyncio.create_task(lane.send(a_message(3)))
+    first = asyncio.create_task(sender.send(a_message(1)))
+    second = asyncio.create_task(sender.send(a_message(2)))
+    third = asyncio.create_task(sender.send(a_message(3)))
     await asyncio.wait_for(reached.wait(), 5)
     first.cancel()
     second.cancel()
@@ -190,7 +190,7 @@ async def test_a_cancelled_caller_breaks_no_send(broker: Broker, lane: Lane) -> 
     assert (broker.opened, broker.closed) == (1, 0)
 
 
-async def test_closing_tells_those_who_wait(broker: Broker, lane: Lane) -> None:
+async def test_closing_tells_those_who_wait(broker: Broker, sender: SharedSender) -> None:
     reached = asyncio.Event()
 
     async def wait() -> None:
@@ -198,16 +198,16 @@ async def test_closing_tells_those_who_wait(broker: Broker, lane: Lane) -> None:
         await asyncio.sleep(60)
 
     broker.on_send = wait
-    sends = [asyncio.create_task(lane.send(a_message(number))) for number in range(3)]
+    sends = [asyncio.create_task(sender.send(a_message(number))) for number in range(3)]
     await asyncio.wait_for(reached.wait(), 5)
-    await lane.close()
+    await sender.close()
     results = await asyncio.gather(*sends, return_exceptions=True)
     assert [type(result) for result in results] == [TransientError] * 3
     assert broker.closed == 1
 
 
-async def test_a_closed_lane_opens_again(broker: Broker, lane: Lane) -> None:
-    await lane.send(a_message(1))
-    await lane.close()
-    await lane.send(a_message(2))
+async def test_a_closed_lane_opens_again(broker: Broker, sender: SharedSender) -> None:
+    await sender.send(a_message(1))
+    await sender.close()
+    await sender.send(a_message(2))
     assert (broker.sent, broker.opened) == (["1", "2"], 2)
