@@ -1,7 +1,8 @@
-"""How do named tuples become AMQP composites (described lists), and come back?
+"""Encodes named tuples as AMQP composites (described lists) and decodes them. Entry points:
+`encode_composite`, `decode_composite`.
 
-`performatives` and `sasl` say which composites there are, each with `define`. A field's kind is
-a word of `_KINDS`; `!` behind it marks a field that must be there.
+`performatives` and `sasl` register each composite with `define`. A field's kind is a word of
+`_KINDS`; `!` after it marks a required field.
 """
 
 from __future__ import annotations
@@ -87,16 +88,16 @@ def append_composite(out: bytearray, value: Value) -> None:
 def decode_composite(data: bytes, position: int = 0) -> tuple[Value, int]:
     """The composite at `position` and the position behind it.
 
-    What is described but not known here comes back as `Described`. Raises DecodeError.
+    An unknown descriptor gives a `Described`. Raises DecodeError.
     """
     value, end = decode_value(data, position)
     if type(value) is not Described:
         raise DecodeError("a described list is expected here")
-    return from_described(value), end
+    return read_described(value), end
 
 
-def from_described(value: Value) -> Value:
-    """The named tuple for a described list that is known; anything else as it is."""
+def read_described(value: Value) -> Value:
+    """The named tuple of a known described list; anything else unchanged."""
     if type(value) is not Described:
         return value
     try:
@@ -108,14 +109,14 @@ def from_described(value: Value) -> Value:
     fields = value.value
     if type(fields) is not list or len(fields) > len(shape.kinds):
         raise DecodeError(f"{shape.name} is a list of at most {len(shape.kinds)} fields")
-    return shape.make(*_checked(shape, fields))
+    return shape.make(*_check_fields(shape, fields))
 
 
-def _checked(shape: _Shape, fields: list[Value]) -> list[Value]:
+def _check_fields(shape: _Shape, fields: list[Value]) -> list[Value]:
     count = len(fields)
     for index in shape.nested:
         if index < count:
-            fields[index] = from_described(fields[index])
+            fields[index] = read_described(fields[index])
     for index in shape.required:
         if index >= count or fields[index] is None:
             raise DecodeError(f"{shape.name} lacks its field {index}")
@@ -126,7 +127,7 @@ def _checked(shape: _Shape, fields: list[Value]) -> list[Value]:
 
 
 def define(code: int, symbol: str, make: type[_Tuple], kinds: str) -> None:
-    """Make a named tuple known as the composite with this descriptor."""
+    """Register a named tuple as the composite with this descriptor."""
     words = kinds.split()
     names = [word.rstrip("!") for word in words]
     shape = _Shape(
@@ -140,19 +141,19 @@ def define(code: int, symbol: str, make: type[_Tuple], kinds: str) -> None:
     _BY_TYPE[make] = _BY_DESCRIPTOR[code] = _BY_DESCRIPTOR[Symbol(symbol)] = shape
 
 
-def _ubyte(out: bytearray, value: int) -> None:
+def _append_ubyte(out: bytearray, value: int) -> None:
     append_value(out, UByte(value))
 
 
-def _ushort(out: bytearray, value: int) -> None:
+def _append_ushort(out: bytearray, value: int) -> None:
     append_value(out, UShort(value))
 
 
-def _timestamp(out: bytearray, value: int) -> None:
+def _append_timestamp(out: bytearray, value: int) -> None:
     append_value(out, Timestamp(value))
 
 
-def _symbols(out: bytearray, value: Value) -> None:
+def _append_symbols(out: bytearray, value: Value) -> None:
     """One symbol, or an array of them from any list or tuple of strings."""
     if isinstance(value, str):
         append_symbol(out, value)
@@ -162,14 +163,14 @@ def _symbols(out: bytearray, value: Value) -> None:
 
 _KINDS = {
     "uint": _Kind(append_uint, int),
-    "ushort": _Kind(_ushort, int),
-    "ubyte": _Kind(_ubyte, int),
+    "ushort": _Kind(_append_ushort, int),
+    "ubyte": _Kind(_append_ubyte, int),
     "ulong": _Kind(append_ulong, int),
     "bool": _Kind(append_bool, bool),
-    "timestamp": _Kind(_timestamp, int),
+    "timestamp": _Kind(_append_timestamp, int),
     "string": _Kind(append_string, str),
     "symbol": _Kind(append_symbol, str),
-    "symbols": _Kind(_symbols, (str, list)),
+    "symbols": _Kind(_append_symbols, (str, list)),
     "binary": _Kind(append_binary, bytes),
     "map": _Kind(append_map, dict),
     "any": _Kind(append_value, object),

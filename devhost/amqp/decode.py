@@ -1,4 +1,4 @@
-"""How do bytes become AMQP values?
+"""Decodes AMQP values. Entry points: `decode_value`, `skip_value`.
 
 `decode_value` looks the constructor byte up in a table of 256 decoders; `skip_value` needs only
 the byte's first half, which tells the width (AMQP 1.0, part 1, section 1.2).
@@ -89,15 +89,15 @@ _SIZE_IN_ONE_BYTE, _SIZE_IN_FOUR_BYTES, _NO_TYPE = -1, -4, -9
 _WIDTHS = (_NO_TYPE,) * 4 + (0, 1, 2, 4, 8, 16) + (_SIZE_IN_ONE_BYTE, _SIZE_IN_FOUR_BYTES) * 3
 
 
-def _unknown(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _refuse_code(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     raise DecodeError("a byte that is no AMQP constructor")
 
 
-def _constant(value: Value) -> _Decoder:
+def _make_constant(value: Value) -> _Decoder:
     return lambda data, position, depth: (value, position)
 
 
-def _fixed(layout: str, make: type[_Number] | type[Float] | None) -> _Decoder:
+def _make_fixed(layout: str, make: type[_Number] | type[Float] | None) -> _Decoder:
     """A number of fixed width; `make` None leaves the plain Python number."""
     unpack, width = struct.Struct(layout).unpack_from, struct.calcsize(layout)
     if make is None:
@@ -106,30 +106,30 @@ def _fixed(layout: str, make: type[_Number] | type[Float] | None) -> _Decoder:
     return lambda data, position, depth: (build(unpack(data, position)[0]), position + width)
 
 
-def _small(values: tuple[Value, ...]) -> _Decoder:
+def _decode_small(values: tuple[Value, ...]) -> _Decoder:
     return lambda data, position, depth: (values[data[position]], position + 1)
 
 
-def _small_signed(make: type[int] | None) -> _Decoder:
+def _decode_small_signed(make: type[int] | None) -> _Decoder:
     signed = [n if n < 128 else n - 256 for n in range(256)]
-    return _small(tuple(signed if make is None else map(make, signed)))
+    return _decode_small(tuple(signed if make is None else map(make, signed)))
 
 
-def _bool(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _decode_bool(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     if data[position] > 1:
         raise DecodeError("a boolean is 0 or 1")
     return data[position] == 1, position + 1
 
 
-def _char(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _decode_char(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     return Char(chr(_U32(data, position)[0])), position + 4
 
 
-def _uuid(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _decode_uuid(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     return uuid.UUID(bytes=_slice(data, position, 16)), position + 16
 
 
-def _decimal(code: int, width: int) -> _Decoder:
+def _make_decimal(code: int, width: int) -> _Decoder:
     return lambda data, position, depth: (
         Decimal(code, _slice(data, position, width)),
         position + width,
@@ -143,7 +143,7 @@ def _slice(data: bytes, position: int, size: int) -> bytes:
     return data[position:end]
 
 
-def _variable(make: Callable[[bytes], Value], *, wide: bool) -> _Decoder:
+def _make_variable(make: Callable[[bytes], Value], *, wide: bool) -> _Decoder:
     def decode_narrow(data: bytes, position: int, depth: int) -> tuple[Value, int]:
         size = data[position]
         return make(_slice(data, position + 1, size)), position + 1 + size
@@ -155,16 +155,16 @@ def _variable(make: Callable[[bytes], Value], *, wide: bool) -> _Decoder:
     return decode_wide if wide else decode_narrow
 
 
-def _text(raw: bytes) -> str:
+def _decode_text(raw: bytes) -> str:
     return raw.decode()
 
 
-def _symbol(raw: bytes) -> Symbol:
+def _decode_symbol(raw: bytes) -> Symbol:
     return Symbol(raw.decode("ascii"))
 
 
-def _head(data: bytes, position: int, wide: bool) -> tuple[int, int, int]:
-    """Count, first position and end of a compound; what is announced must be there."""
+def _read_head(data: bytes, position: int, wide: bool) -> tuple[int, int, int]:
+    """Count, first position and end of a compound. Raises DecodeError if bytes are missing."""
     if wide:
         size, count, first = _U32(data, position)[0], _U32(data, position + 4)[0], position + 8
         end = position + 4 + size
@@ -176,7 +176,7 @@ def _head(data: bytes, position: int, wide: bool) -> tuple[int, int, int]:
     return count, first, end
 
 
-def _elements(data: bytes, head: tuple[int, int, int], depth: int) -> tuple[list[Value], int]:
+def _read_elements(data: bytes, head: tuple[int, int, int], depth: int) -> tuple[list[Value], int]:
     count, position, end = head
     if count > end - position:
         raise DecodeError(f"{count} elements do not fit {end - position} bytes")
@@ -192,13 +192,15 @@ def _elements(data: bytes, head: tuple[int, int, int], depth: int) -> tuple[list
     return values, end
 
 
-def _list(*, wide: bool) -> _Decoder:
-    return lambda data, position, depth: _elements(data, _head(data, position, wide), depth)
+def _make_list(*, wide: bool) -> _Decoder:
+    return lambda data, position, depth: _read_elements(
+        data, _read_head(data, position, wide), depth
+    )
 
 
-def _map(*, wide: bool) -> _Decoder:
+def _make_map(*, wide: bool) -> _Decoder:
     def decode(data: bytes, position: int, depth: int) -> tuple[Value, int]:
-        values, end = _elements(data, _head(data, position, wide), depth)
+        values, end = _read_elements(data, _read_head(data, position, wide), depth)
         if len(values) % 2:
             raise DecodeError("a map has a key without a value")
         return dict(zip(values[::2], values[1::2], strict=True)), end
@@ -206,9 +208,9 @@ def _map(*, wide: bool) -> _Decoder:
     return decode
 
 
-def _array(*, wide: bool) -> _Decoder:
+def _make_array(*, wide: bool) -> _Decoder:
     def decode(data: bytes, position: int, depth: int) -> tuple[Value, int]:
-        count, position, end = _head(data, position, wide)
+        count, position, end = _read_head(data, position, wide)
         if depth >= MAX_NESTING:
             raise DecodeError(f"values nested deeper than {MAX_NESTING}")
         code, position, descriptor = data[position], position + 1, None
@@ -223,12 +225,12 @@ def _array(*, wide: bool) -> _Decoder:
             values.append(value if descriptor is None else Described(descriptor, value))
         if position != end:
             raise DecodeError("an array is not as long as it announces")
-        return Array(values, of=type(values[0]) if values else _type_of(code)), end
+        return Array(values, of=type(values[0]) if values else _find_type(code)), end
 
     return decode
 
 
-def _described(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _decode_described(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     if depth >= MAX_NESTING:
         raise DecodeError(f"values nested deeper than {MAX_NESTING}")
     descriptor, position = _TABLE[data[position]](data, position + 1, depth + 1)
@@ -236,39 +238,53 @@ def _described(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     return Described(descriptor, value), position
 
 
-_TABLE: list[_Decoder] = [_unknown] * 256
-_TABLE[0x00] = _described
-_TABLE[0x40] = _constant(None)
-_TABLE[0x41], _TABLE[0x42], _TABLE[0x56] = _constant(True), _constant(False), _bool
-_TABLE[0x50], _TABLE[0x60] = _fixed(">B", UByte), _fixed(">H", UShort)
+_TABLE: list[_Decoder] = [_refuse_code] * 256
+_TABLE[0x00] = _decode_described
+_TABLE[0x40] = _make_constant(None)
+_TABLE[0x41], _TABLE[0x42], _TABLE[0x56] = _make_constant(True), _make_constant(False), _decode_bool
+_TABLE[0x50], _TABLE[0x60] = _make_fixed(">B", UByte), _make_fixed(">H", UShort)
 _TABLE[0x70], _TABLE[0x52], _TABLE[0x43] = (
-    _fixed(">I", UInt),
-    _small(_SMALL_UINTS),
-    _constant(_SMALL_UINTS[0]),
+    _make_fixed(">I", UInt),
+    _decode_small(_SMALL_UINTS),
+    _make_constant(_SMALL_UINTS[0]),
 )
 _TABLE[0x80], _TABLE[0x53], _TABLE[0x44] = (
-    _fixed(">Q", ULong),
-    _small(_SMALL_ULONGS),
-    _constant(_SMALL_ULONGS[0]),
+    _make_fixed(">Q", ULong),
+    _decode_small(_SMALL_ULONGS),
+    _make_constant(_SMALL_ULONGS[0]),
 )
-_TABLE[0x51], _TABLE[0x61] = _small_signed(Byte), _fixed(">h", Short)
-_TABLE[0x71], _TABLE[0x54] = _fixed(">i", Int), _small_signed(Int)
-_TABLE[0x81], _TABLE[0x55] = _fixed(">q", None), _small_signed(None)
-_TABLE[0x72], _TABLE[0x82] = _fixed(">f", Float), _fixed(">d", None)
-_TABLE[0x74], _TABLE[0x84], _TABLE[0x94] = _decimal(0x74, 4), _decimal(0x84, 8), _decimal(0x94, 16)
-_TABLE[0x73], _TABLE[0x83], _TABLE[0x98] = _char, _fixed(">q", Timestamp), _uuid
-_TABLE[0xA0], _TABLE[0xB0] = _variable(bytes, wide=False), _variable(bytes, wide=True)
-_TABLE[0xA1], _TABLE[0xB1] = _variable(_text, wide=False), _variable(_text, wide=True)
-_TABLE[0xA3], _TABLE[0xB3] = _variable(_symbol, wide=False), _variable(_symbol, wide=True)
+_TABLE[0x51], _TABLE[0x61] = _decode_small_signed(Byte), _make_fixed(">h", Short)
+_TABLE[0x71], _TABLE[0x54] = _make_fixed(">i", Int), _decode_small_signed(Int)
+_TABLE[0x81], _TABLE[0x55] = _make_fixed(">q", None), _decode_small_signed(None)
+_TABLE[0x72], _TABLE[0x82] = _make_fixed(">f", Float), _make_fixed(">d", None)
+_TABLE[0x74], _TABLE[0x84], _TABLE[0x94] = (
+    _make_decimal(0x74, 4),
+    _make_decimal(0x84, 8),
+    _make_decimal(0x94, 16),
+)
+_TABLE[0x73], _TABLE[0x83], _TABLE[0x98] = _decode_char, _make_fixed(">q", Timestamp), _decode_uuid
+_TABLE[0xA0], _TABLE[0xB0] = _make_variable(bytes, wide=False), _make_variable(bytes, wide=True)
+_TABLE[0xA1], _TABLE[0xB1] = (
+    _make_variable(_decode_text, wide=False),
+    _make_variable(_decode_text, wide=True),
+)
+_TABLE[0xA3], _TABLE[0xB3] = (
+    _make_variable(_decode_symbol, wide=False),
+    _make_variable(_decode_symbol, wide=True),
+)
 
 
-def _empty_list(data: bytes, position: int, depth: int) -> tuple[Value, int]:
+def _decode_empty_list(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     return [], position
 
 
-_TABLE[0x45], _TABLE[0xC0], _TABLE[0xD0] = _empty_list, _list(wide=False), _list(wide=True)
-_TABLE[0xC1], _TABLE[0xD1] = _map(wide=False), _map(wide=True)
-_TABLE[0xE0], _TABLE[0xF0] = _array(wide=False), _array(wide=True)
+_TABLE[0x45], _TABLE[0xC0], _TABLE[0xD0] = (
+    _decode_empty_list,
+    _make_list(wide=False),
+    _make_list(wide=True),
+)
+_TABLE[0xC1], _TABLE[0xD1] = _make_map(wide=False), _make_map(wide=True)
+_TABLE[0xE0], _TABLE[0xF0] = _make_array(wide=False), _make_array(wide=True)
 
 
 _COMPOUND_TYPES: dict[int, type] = {
@@ -279,8 +295,8 @@ _COMPOUND_TYPES: dict[int, type] = {
 }
 
 
-def _type_of(code: int) -> type:
-    """The type of an empty array's elements; DecodeError where the code is none."""
+def _find_type(code: int) -> type:
+    """The type of an empty array's elements. Raises DecodeError for an unknown code."""
     compound = _COMPOUND_TYPES.get(code)
     if compound is not None:
         return compound

@@ -1,6 +1,6 @@
-"""How do AMQP values become bytes?
+"""Encodes AMQP values. Entry points: `encode_value`, `append_value`.
 
-Each value takes the shortest form its type has. Plain Python numbers are a long and a double;
+Each value has the shortest form of its type. Plain Python numbers are a long and a double;
 write `UInt(5)`, `Symbol("x")` ... where another type is meant.
 """
 
@@ -136,7 +136,7 @@ def append_map(out: bytearray, value: dict[Value, Value]) -> None:
     append_compound(out, 2 * len(value), body, narrow=0xC1)
 
 
-def _fixed(code: int, layout: str) -> Appender:
+def _make_fixed(code: int, layout: str) -> Appender:
     pack, head = struct.Struct(">" + layout).pack, _BYTES[code]
 
     def append(out: bytearray, value: Value) -> None:
@@ -145,7 +145,7 @@ def _fixed(code: int, layout: str) -> Appender:
     return append
 
 
-def _small_or(short: int, wide: Appender) -> Appender:
+def _make_small_or(short: int, wide: Appender) -> Appender:
     """A signed number: one byte where it fits."""
 
     def append(out: bytearray, value: int) -> None:
@@ -157,29 +157,29 @@ def _small_or(short: int, wide: Appender) -> Appender:
     return append
 
 
-def _none(out: bytearray, value: None) -> None:
+def _append_none(out: bytearray, value: None) -> None:
     out.append(0x40)
 
 
-def _char(out: bytearray, value: str) -> None:
+def _append_char(out: bytearray, value: str) -> None:
     out += b"\x73" + _U32(ord(value))
 
 
-def _uuid(out: bytearray, value: uuid.UUID) -> None:
+def _append_uuid(out: bytearray, value: uuid.UUID) -> None:
     out += b"\x98" + value.bytes
 
 
-def _decimal(out: bytearray, value: Decimal) -> None:
+def _append_decimal(out: bytearray, value: Decimal) -> None:
     out += _BYTES[value.code] + value.raw
 
 
-def _described(out: bytearray, value: Described) -> None:
+def _append_described(out: bytearray, value: Described) -> None:
     out.append(0x00)
     append_value(out, value.descriptor)
     append_value(out, value.value)
 
 
-def _wide_body(constructor: int) -> Appender:
+def _make_wide_body(constructor: int) -> Appender:
     """An element of an array of strings, lists or maps, always in the long form."""
 
     def append(out: bytearray, value: Value) -> None:
@@ -197,7 +197,7 @@ def _wide_body(constructor: int) -> Appender:
     return append
 
 
-def _raw(layout: str) -> Appender:
+def _make_raw(layout: str) -> Appender:
     pack = struct.Struct(">" + layout).pack
 
     def append(out: bytearray, value: Value) -> None:
@@ -206,7 +206,7 @@ def _raw(layout: str) -> Appender:
     return append
 
 
-def _array(out: bytearray, value: Array) -> None:
+def _append_array(out: bytearray, value: Array) -> None:
     form = _ELEMENTS.get(value.of)
     if form is None:
         raise EncodeError(f"arrays of {value.of.__name__} cannot be encoded")
@@ -219,65 +219,65 @@ def _array(out: bytearray, value: Array) -> None:
     append_compound(out, len(value), body, narrow=0xE0)
 
 
-def _uuid_body(out: bytearray, value: uuid.UUID) -> None:
+def _append_uuid_body(out: bytearray, value: uuid.UUID) -> None:
     out += value.bytes
 
 
-def _char_body(out: bytearray, value: str) -> None:
+def _append_char_body(out: bytearray, value: str) -> None:
     out += _U32(ord(value))
 
 
-def _no_body(out: bytearray, value: None) -> None:
+def _append_nothing(out: bytearray, value: None) -> None:
     """A null in an array has no bytes."""
 
 
 _APPENDERS: dict[type, Appender] = {
-    type(None): _none,
+    type(None): _append_none,
     bool: append_bool,
-    UByte: _fixed(0x50, "B"),
-    UShort: _fixed(0x60, "H"),
+    UByte: _make_fixed(0x50, "B"),
+    UShort: _make_fixed(0x60, "H"),
     UInt: append_uint,
     ULong: append_ulong,
-    Byte: _fixed(0x51, "b"),
-    Short: _fixed(0x61, "h"),
-    Int: _small_or(0x54, _fixed(0x71, "i")),
-    int: _small_or(0x55, _fixed(0x81, "q")),
-    Timestamp: _fixed(0x83, "q"),
-    Float: _fixed(0x72, "f"),
-    float: _fixed(0x82, "d"),
-    Char: _char,
-    Decimal: _decimal,
-    uuid.UUID: _uuid,
+    Byte: _make_fixed(0x51, "b"),
+    Short: _make_fixed(0x61, "h"),
+    Int: _make_small_or(0x54, _make_fixed(0x71, "i")),
+    int: _make_small_or(0x55, _make_fixed(0x81, "q")),
+    Timestamp: _make_fixed(0x83, "q"),
+    Float: _make_fixed(0x72, "f"),
+    float: _make_fixed(0x82, "d"),
+    Char: _append_char,
+    Decimal: _append_decimal,
+    uuid.UUID: _append_uuid,
     bytes: append_binary,
     bytearray: append_binary,
     str: append_string,
     Symbol: append_symbol,
     list: append_list,
     dict: append_map,
-    Array: _array,
-    Described: _described,
+    Array: _append_array,
+    Described: _append_described,
 }
 
 _ELEMENTS: dict[type, tuple[int, Appender]] = {
-    type(None): (0x40, _no_body),
-    bool: (0x56, _raw("?")),
-    UByte: (0x50, _raw("B")),
-    UShort: (0x60, _raw("H")),
-    UInt: (0x70, _raw("I")),
-    ULong: (0x80, _raw("Q")),
-    Byte: (0x51, _raw("b")),
-    Short: (0x61, _raw("h")),
-    Int: (0x71, _raw("i")),
-    int: (0x81, _raw("q")),
-    Timestamp: (0x83, _raw("q")),
-    Float: (0x72, _raw("f")),
-    float: (0x82, _raw("d")),
-    Char: (0x73, _char_body),
-    uuid.UUID: (0x98, _uuid_body),
-    bytes: (0xB0, _wide_body(0xB0)),
-    str: (0xB1, _wide_body(0xB1)),
-    Symbol: (0xB3, _wide_body(0xB3)),
-    list: (0xD0, _wide_body(0xD0)),
-    dict: (0xD1, _wide_body(0xD1)),
+    type(None): (0x40, _append_nothing),
+    bool: (0x56, _make_raw("?")),
+    UByte: (0x50, _make_raw("B")),
+    UShort: (0x60, _make_raw("H")),
+    UInt: (0x70, _make_raw("I")),
+    ULong: (0x80, _make_raw("Q")),
+    Byte: (0x51, _make_raw("b")),
+    Short: (0x61, _make_raw("h")),
+    Int: (0x71, _make_raw("i")),
+    int: (0x81, _make_raw("q")),
+    Timestamp: (0x83, _make_raw("q")),
+    Float: (0x72, _make_raw("f")),
+    float: (0x82, _make_raw("d")),
+    Char: (0x73, _append_char_body),
+    uuid.UUID: (0x98, _append_uuid_body),
+    bytes: (0xB0, _make_wide_body(0xB0)),
+    str: (0xB1, _make_wide_body(0xB1)),
+    Symbol: (0xB3, _make_wide_body(0xB3)),
+    list: (0xD0, _make_wide_body(0xD0)),
+    dict: (0xD1, _make_wide_body(0xD1)),
 }
 """Per element type its one constructor in an array, and what appends an element's body."""

@@ -1,15 +1,15 @@
-"""What can be wrong with bytes, or with a value that is to become bytes?"""
+"""Defines the errors of this package. Entry point: `AmqpError`."""
 
 from __future__ import annotations
 
 
 class AmqpError(Exception):
-    """The base of what this package raises."""
+    """The base of all errors that this package raises."""
 
 
 class DecodeError(AmqpError):
-    """The peer sent bytes that are not AMQP 1.0, or that are beyond a bound."""
+    """The peer sent bytes that are not AMQP 1.0, or that exceed a bound."""
 
 
 class EncodeError(AmqpError):
-    """A value of ours has no AMQP form: a type without one, or a number out of range."""
+    """A value of ours cannot be encoded: AMQP has no such type, or the number is out of range."""

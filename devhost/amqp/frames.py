@@ -1,7 +1,7 @@
-"""How is a stream of bytes cut into frames, and a frame put together?
+"""Reads and writes frames. Entry points: `FrameReader.feed`, `encode_frame`, `encode_transfer`.
 
 AMQP 1.0, part 2, section 2.3: size, data offset, type, channel; then the performative and, in a
-transfer, a piece of the message.
+transfer, a part of the message.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from devhost.amqp.errors import DecodeError
 AMQP_FRAME, SASL_FRAME = 0, 1
 AMQP_HEADER, SASL_HEADER = b"AMQP\x00\x01\x00\x00", b"AMQP\x03\x01\x00\x00"
 EMPTY_FRAME = b"\x00\x00\x00\x08\x02\x00\x00\x00"
-"""Says only that the connection lives."""
+"""A heartbeat."""
 MIN_MAX_FRAME_SIZE = 512
-"""Every peer must take frames of this size."""
+"""Every peer must accept frames of this size."""
 KNOWN_FRAMES = (
     *get_args(performatives.Performative),
     sasl.SaslMechanisms,
@@ -48,14 +48,14 @@ class Frame(NamedTuple):
 
 
 class FrameReader:
-    """Collects what arrives until frames are whole; `max_frame_size` bounds each, in bytes."""
+    """Collects bytes until frames are complete; each has at most `max_frame_size` bytes."""
 
     def __init__(self, *, max_frame_size: int) -> None:
         self.max_frame_size = max_frame_size
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Frame | ProtocolHeader]:
-        """What `data` completes, in order. Raises DecodeError: then close the connection."""
+        """What `data` completes, in order. After a DecodeError the connection must be closed."""
         if self._rest:
             data = self._rest + data
         found: list[Frame | ProtocolHeader] = []
@@ -95,7 +95,7 @@ def _read_frame(data: bytes) -> Frame:
         return Frame(channel, None, b"", kind)
     performative, end = decode_composite(data, start)
     if not isinstance(performative, KNOWN_FRAMES):
-        raise DecodeError("a frame's body is no performative")
+        raise DecodeError("a frame's body is not a performative")
     return Frame(channel, performative, data[end:], kind)
 
 
@@ -110,12 +110,12 @@ def encode_frame(
     return bytes(out)
 
 
-def transfer_frames(
+def encode_transfer(
     channel: int, transfer: performatives.Transfer, payload: bytes, *, max_frame_size: int
 ) -> list[bytes]:
-    """One delivery as frames of at most `max_frame_size` bytes, `more` set on all but the last.
+    """Encode a delivery as frames of at most `max_frame_size` bytes, all but the last with `more`.
 
-    The first carries the transfer's own fields, the others the handle alone.
+    The first carries all fields of the transfer, the others only the handle.
     """
     whole = encode_frame(channel, transfer, payload)
     if len(whole) <= max_frame_size:

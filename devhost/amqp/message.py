@@ -1,7 +1,7 @@
 """Cuts a message into its sections and builds sections. Entry point: `slice_message`.
 
-AMQP 1.0, part 3, section 3.2. Service Bus passes a message on byte for byte, so nothing is
-decoded before somebody asks: the sections are found by skipping.
+AMQP 1.0, part 3, section 3.2. Service Bus forwards a message byte for byte, so that no
+section is decoded before it is needed: the sections are found by skipping values.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from devhost.amqp.composites import define, encode_composite, from_described
+from devhost.amqp.composites import define, encode_composite, read_described
 from devhost.amqp.decode import decode_value, skip_value
 from devhost.amqp.encode import append_binary, append_value
 from devhost.amqp.errors import DecodeError
@@ -24,7 +24,7 @@ BATCH_FORMAT = 0x80013700
 
 
 class Header(NamedTuple):
-    """How a message is to be carried; `ttl` in milliseconds."""
+    """Delivery options of a message; `ttl` in milliseconds."""
 
     durable: bool | None = None
     priority: int | None = None
@@ -61,7 +61,7 @@ define(
 
 
 class Sections(NamedTuple):
-    """A message's sections as they came, descriptors included; an absent one is empty."""
+    """A message's encoded sections, descriptors included; an absent one is empty."""
 
     header: bytes = b""
     delivery_annotations: bytes = b""
@@ -73,7 +73,7 @@ class Sections(NamedTuple):
 
     @property
     def bare(self) -> bytes:
-        """From the properties to the end: what no broker may change."""
+        """The part that no broker may change: from the properties to the end."""
         return self.properties + self.application_properties + self.body + self.footer
 
 
@@ -92,10 +92,10 @@ _BODY = 5
 
 
 def slice_message(data: bytes) -> Sections:
-    """The message's sections, in whatever order they come, as Service Bus reads them.
+    """Cut a message into its sections, which may come in any order.
 
-    The Python SDK writes delivery annotations last. A section that is unknown or repeated, or a
-    body of two kinds, is refused. Raises DecodeError.
+    The Python SDK writes delivery annotations last. Raises DecodeError for an unknown or repeated
+    section and for a body of two kinds.
     """
     parts = [b""] * len(Sections._fields)
     position, end, body_code = 0, len(data), 0
@@ -142,12 +142,12 @@ _Section = TypeVar("_Section", Header, Properties)
 
 
 def read_header(section: bytes) -> Header:
-    """The header section; an empty one is a header without fields. Raises DecodeError."""
+    """Decode the header; an empty section is a header without fields. Raises DecodeError."""
     return _read_composite(section, Header)
 
 
 def read_properties(section: bytes) -> Properties:
-    """The properties section, likewise."""
+    """Decode the properties in the same way."""
     return _read_composite(section, Properties)
 
 
@@ -155,14 +155,14 @@ def _read_composite(section: bytes, kind: type[_Section]) -> _Section:
     if not section:
         return kind()
     value, _ = decode_value(section)
-    composite = from_described(value)
+    composite = read_described(value)
     if not isinstance(composite, kind):
         raise DecodeError(f"a {kind.__name__.lower()} section is expected here")
     return composite
 
 
 def read_map(section: bytes) -> dict[Any, Any]:
-    """A map section (annotations, application properties, footer); {} for an empty one."""
+    """Decode a section that is a map; {} for an empty one. Raises DecodeError."""
     if not section:
         return {}
     value = decode_value(section)[0].value
@@ -181,7 +181,7 @@ class Body(NamedTuple):
 
 
 def read_body(section: bytes) -> Body:
-    """The body sections. Raises DecodeError."""
+    """Decode the body sections. Raises DecodeError."""
     kind, values, position = 0, [], 0
     while position < len(section):
         kind, start = _section_code(section, position)
@@ -194,30 +194,30 @@ def read_body(section: bytes) -> Body:
     return Body(kind, values)
 
 
-def map_section(code: int, value: dict[Any, Any]) -> bytes:
-    """A map section: `code` is one of the section numbers above."""
+def encode_map_section(code: int, value: dict[Any, Any]) -> bytes:
+    """Encode a section that is a map: `code` is one of the section numbers above."""
     return _section(code, value)
 
 
-def value_section(value: Value) -> bytes:
-    """A body of one value."""
+def encode_value_section(value: Value) -> bytes:
+    """Encode a body of one value."""
     return _section(VALUE, value)
 
 
-def sequence_section(values: Sequence[Value]) -> bytes:
-    """A piece of a body of sequences."""
+def encode_sequence_section(values: Sequence[Value]) -> bytes:
+    """Encode one sequence of a body."""
     return _section(SEQUENCE, list(values))
 
 
-def data_section(data: bytes) -> bytes:
-    """A body of bytes."""
+def encode_data_section(data: bytes) -> bytes:
+    """Encode one data section of a body."""
     out = bytearray((0x00, 0x53, DATA))
     append_binary(out, data)
     return bytes(out)
 
 
-def composite_section(value: Header | Properties) -> bytes:
-    """The header or the properties."""
+def encode_composite_section(value: Header | Properties) -> bytes:
+    """Encode the header or the properties."""
     return encode_composite(value)
 
 

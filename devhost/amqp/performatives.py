@@ -1,7 +1,7 @@
-"""Which frames and composite types does AMQP 1.0 have?
+"""Defines the frames and composite types of AMQP 1.0. Entry point: `Performative`.
 
-Named tuples in the order of the specification (parts 2 and 3); a field that is absent is None,
-whatever default the specification gives it. `composites` reads and writes them.
+They are named tuples in the order of the specification (parts 2 and 3). An absent field is None,
+even where the specification has a default. `composites` reads and writes them.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ class Error(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The outcome of what succeeded: a send that is stored, a message that is completed."""
+    """The outcome of success: a send is stored, a message is completed."""
 
 
 class Rejected(NamedTuple):
-    """The outcome of what is refused; from a Service Bus receiver: dead-letter it."""
+    """The outcome of a refusal; from a Service Bus receiver it means: dead-letter."""
 
     error: Error | None = None
 
 
 class Released(NamedTuple):
-    """The outcome of what was not looked at: it goes back, no delivery counted."""
+    """The outcome of a message that was not processed: it goes back, no delivery is counted."""
 
 
 class Modified(NamedTuple):
-    """Back with changes; for Service Bus: abandon, or defer if `undeliverable_here`."""
+    """The outcome that abandons a message, or defers it if `undeliverable_here`."""
 
     delivery_failed: bool | None = None
     undeliverable_here: bool | None = None
@@ -53,11 +53,11 @@ class Received(NamedTuple):
 
 
 DeliveryState: TypeAlias = Accepted | Rejected | Released | Modified | Received | Described
-"""What a disposition or transfer says of a delivery; `Described`: one not known here."""
+"""The state of a delivery; `Described` is an unknown one."""
 
 
 class Source(NamedTuple):
-    """Where a link takes its messages from."""
+    """The node from which a link takes messages."""
 
     address: Value = None
     durable: int | None = None
@@ -73,7 +73,7 @@ class Source(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Where a link brings its messages to."""
+    """The node to which a link brings messages."""
 
     address: Value = None
     durable: int | None = None
@@ -148,7 +148,7 @@ class Flow(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """A delivery or a piece of one; the payload follows in the frame."""
+    """A delivery or a part of one; the payload follows in the frame."""
 
     handle: int
     delivery_id: int | None = None

@@ -1,4 +1,4 @@
-"""Which frames agree on a security mechanism before the connection opens?
+"""Defines the SASL frames. Entry points: `SaslInit`, `SaslOutcome`.
 
 AMQP 1.0, part 5. They travel in frames of type `frames.SASL_FRAME`, after `SASL_HEADER`.
 """
@@ -17,13 +17,13 @@ AUTHENTICATION_FAILED = 1
 
 
 class SaslMechanisms(NamedTuple):
-    """What the server offers."""
+    """The server's mechanisms."""
 
     mechanisms: Value
 
 
 class SaslInit(NamedTuple):
-    """What the client chose."""
+    """The client's choice."""
 
     mechanism: str
     initial_response: bytes | None = None
@@ -31,19 +31,19 @@ class SaslInit(NamedTuple):
 
 
 class SaslChallenge(NamedTuple):
-    """The server asks."""
+    """The server's question."""
 
     challenge: bytes
 
 
 class SaslResponse(NamedTuple):
-    """The client answers."""
+    """The client's answer."""
 
     response: bytes
 
 
 class SaslOutcome(NamedTuple):
-    """How it ended: `code` 0 is success."""
+    """The result; `code` 0 is success."""
 
     code: int
     additional_data: bytes | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from devhost.amqp import performatives as p
-from devhost.amqp.frames import encode_frame, transfer_frames
+from devhost.amqp.frames import encode_frame, encode_transfer
 from devhost.amqp.link import Link, LinkRefused
 
 WINDOW = 5_000
@@ -305,7 +305,7 @@ class Session:
         delivery_id, size = self._next_delivery_id, self.outlet.peer_frame_size
         self._next_delivery_id = (delivery_id + 1) & SERIAL_MASK
         transfer = p.Transfer(handle, delivery_id, tag, 0, settled, False)
-        self._waiting.extend(transfer_frames(self.channel, transfer, payload, max_frame_size=size))
+        self._waiting.extend(encode_transfer(self.channel, transfer, payload, max_frame_size=size))
         self._send_waiting()
         return delivery_id
 

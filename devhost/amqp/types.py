@@ -1,6 +1,7 @@
-"""How does Python hold an AMQP value without forgetting its type?
+"""Defines Python types that keep the AMQP type of a value. Entry point: each class.
 
-Types of AMQP 1.0, part 1. Those with an exact Python twin have no class here (see the package).
+Types of AMQP 1.0, part 1. One with an exact equivalent in Python has no class here; the package's
+docstring lists those.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
-"""An AMQP value: what it may be is known only at run time, so the type checker cannot help."""
+"""An AMQP value. Its type is known only at run time."""
 
 
 class UByte(int):
@@ -81,7 +82,7 @@ class Symbol(str):
 
 @dataclass(frozen=True, slots=True)
 class Decimal:
-    """A decimal32, 64 or 128, passed on as it came: its constructor and its raw bytes."""
+    """A decimal32, 64 or 128, forwarded unchanged: its constructor and its raw bytes."""
 
     code: int
     raw: bytes
@@ -96,7 +97,7 @@ class Described:
 
 
 class Array(list[Value]):
-    """Values of one type, `of`, which also an empty array has."""
+    """Values of one type, `of`; an empty array has one too."""
 
     __slots__ = ("of",)
 

@@ -1,7 +1,7 @@
-"""Which namespaces do an app's Service Bus functions name, and when does their pump begin?
+"""Starts the Service Bus functions of an app. Entry point: `BusTriggers.start`.
 
-What is wrong is said at load. The pump itself and the protocol under it (40 ms to import) come
-behind the first answers over HTTP.
+Wrong settings are errors at load. The pump and the protocol under it (40 ms to import) are loaded
+after the first answers over HTTP.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BusTriggers:
         self._intakes: list[Any] = []
 
     async def start(self) -> None:
-        """Begin to connect, without waiting for it."""
+        """Begin to connect, without waiting for the connection."""
         self._beginning = watched(asyncio.create_task(self._begin(), name="bus triggers"))
 
     async def stop_intake(self) -> None:
@@ -52,7 +52,7 @@ class BusTriggers:
             await intake.stop_intake()
 
     async def close(self) -> None:
-        """Abandon what runs, give back the locks, and disconnect."""
+        """Abandon calls, release the locks, and disconnect."""
         for intake in self._intakes:
             await intake.close()
 

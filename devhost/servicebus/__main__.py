@@ -1,4 +1,4 @@
-"""How is the local Service Bus started from a shell?"""
+"""Runs the local Service Bus from a shell: `python -m devhost.servicebus`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devhost.servicebus.server import Ports, Server
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT (exit code 0); one line and 1 when it cannot."""
+    """Run until SIGTERM or SIGINT: exit code 0. It is 1, with one line of text, on an error."""
     options = _parser().parse_args(arguments)
     try:
         config = read_config(options.config)
@@ -38,10 +38,10 @@ async def _serve(config: NamespaceConfig, options: argparse.Namespace) -> None:
     server = Server(config, ports, data=options.data)
     try:
         amqp, http = await server.start()
-        gc.freeze()  # what stands now stays: later collections need not look at it
-        kept = f"{server.message_count} messages from {options.data}" if options.data else "memory"
+        gc.freeze()  # later collections skip what exists now
+        where = f"{server.message_count} messages from {options.data}" if options.data else "memory"
         sys.stdout.write(
-            f"Service Bus listens on {options.host}:{amqp}, health on port {http}; {kept}\n"
+            f"Service Bus listens on {options.host}:{amqp}, health on port {http}; {where}\n"
         )
         sys.stdout.flush()
         await stop.wait()

@@ -1,7 +1,7 @@
-"""What is due when?
+"""Runs actions when they are due. Entry point: `Agenda.at`.
 
-The Service Bus' one list of things to come: locks that end, messages that expire or are enqueued
-later. The server's event loop runs it by the wall clock, a test by a clock of its own.
+One list for the whole Service Bus: locks that end, messages that expire or are enqueued later. The
+server's event loop runs it by the wall clock, a test by a clock of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def wall_clock_ms() -> int:
 
 
 class Agenda:
-    """Actions by their time. Nothing is ever taken back: an action looks whether it still holds."""
+    """Actions by their time. None is ever removed: an action checks whether it still applies."""
 
     def __init__(self, *, now_ms: Callable[[], int] = wall_clock_ms) -> None:
         self.now_ms = now_ms
@@ -41,7 +41,7 @@ class Agenda:
         return self._heap[0][0] if self._heap else None
 
     def run_due(self) -> None:
-        """Run what is due now, in order of time; what that adds comes the next time."""
+        """Run the actions that are due now, in order of time; not those that they add."""
         now_ms, end = self.now_ms(), next(self._order)
         while self._heap and self._heap[0][0] <= now_ms:
             if self._heap[0][1] > end:

@@ -35,7 +35,7 @@ class Broker:
         return f"{self.container_id}_{self.next_number()}"
 
     def error(self, refusal: BusError) -> Error:
-        """A refusal as clients know it: all three fields, for Azure's SDK looks at the third."""
+        """The AMQP error for a refusal. It has all three fields: Azure's SDK reads the third."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
         text = (
             f"{refusal.description} TrackingId:{self.next_tracking_id()}, "

@@ -1,8 +1,9 @@
 """Answers the node `$cbs`, where clients put their tokens. Entry point: `Claims.answer`.
 
 A token is a shared access signature by a policy of Config.json. It must name an entity that
-exists, for the SDK learns from this answer that there is none. Some SDKs do not show the answer's
-text to their callers, so a refusal is also a line in the log of this Service Bus.
+exists, because the SDK learns from this answer that an entity is missing. Some SDKs do not show
+the answer's text to their callers, so that a refusal is also a line in the log of this Service
+Bus.
 """
 
 from __future__ import annotations
@@ -31,21 +32,23 @@ class Claims:
     def answer(self, request: Request) -> Answer:
         """See Node."""
         if request.properties.get("operation") != "put-token":
-            return _status(501, "Only put-token is supported.")
+            return _make_status(501, "Only put-token is supported.")
         try:
             grant = self._check(request)
             if grant.path and self._broker.namespace.find(grant.path) is None:
-                return _refused(404, f"The messaging entity {grant.path!r} could not be found.")
+                return _make_refusal(
+                    404, f"The messaging entity {grant.path!r} could not be found."
+                )
             self._grants.put(grant)
         except TokenError as error:
-            return _refused(401, str(error))
+            return _make_refusal(401, str(error))
         except BusError as refusal:
-            return _refused(403, refusal.description)
-        return _status(202, "Accepted")
+            return _make_refusal(403, refusal.description)
+        return _make_status(202, "Accepted")
 
     def not_stored(self) -> Answer:
         """See Node."""
-        return _status(500, "Internal error.")
+        return _make_status(500, "Internal error.")
 
     def _check(self, request: Request) -> Grant:
         kind, audience = request.properties.get("type"), request.properties.get("name")
@@ -68,10 +71,10 @@ def log_refusal(code: int, description: str) -> None:
     sys.stderr.write(f"a client is refused: {code} {description}"[:_LINE_LIMIT] + "\n")
 
 
-def _refused(code: int, description: str) -> Answer:
+def _make_refusal(code: int, description: str) -> Answer:
     log_refusal(code, description)
-    return _status(code, description)
+    return _make_status(code, description)
 
 
-def _status(code: int, description: str) -> Answer:
+def _make_status(code: int, description: str) -> Answer:
     return Answer({"status-code": Int(code), "status-description": description})

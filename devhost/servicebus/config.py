@@ -1,8 +1,8 @@
 """Reads the entities, rules and policies of a Config.json. Entry point: `read_config`.
 
-The format is that of Microsoft's Service Bus emulator; wider ranges than its schema's are taken,
-and `AuthorizationRules` of the namespace, a queue or a topic, which the emulator does not have.
-Values that are absent have the emulator's defaults. Durations are ISO 8601.
+The format is that of Microsoft's Service Bus emulator. Wider ranges than its schema allows are
+accepted, and so are `AuthorizationRules` of the namespace, a queue or a topic, which the emulator
+does not know. Absent values have the emulator's defaults. Durations are ISO 8601.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TopicConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceConfig:
-    """All entities; those of several namespaces are one."""
+    """All entities and policies; several namespaces are merged."""
 
     queues: tuple[QueueConfig, ...] = ()
     topics: tuple[TopicConfig, ...] = ()
@@ -78,7 +78,7 @@ class NamespaceConfig:
 
 
 def read_config(path: Path) -> NamespaceConfig:
-    """The entities that a Config.json names. Raises ConfigError."""
+    """Read the entities that a Config.json names. Raises ConfigError."""
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -92,12 +92,18 @@ def read_config(path: Path) -> NamespaceConfig:
 
 
 def parse_config(document: Any) -> NamespaceConfig:
-    """The same from the parsed JSON. Raises ConfigError."""
-    namespaces = _entries(_mapping(document, "the file").get("UserConfig", {}), "Namespaces")
+    """Read them from the parsed JSON. Raises ConfigError."""
+    namespaces = _read_entries(
+        _check_mapping(document, "the file").get("UserConfig", {}), "Namespaces"
+    )
     config = NamespaceConfig(
-        queues=tuple(_queue(entry) for space in namespaces for entry in _entries(space, "Queues")),
-        topics=tuple(_topic(entry) for space in namespaces for entry in _entries(space, "Topics")),
-        policies=_policies(namespaces),
+        queues=tuple(
+            _read_queue(entry) for space in namespaces for entry in _read_entries(space, "Queues")
+        ),
+        topics=tuple(
+            _read_topic(entry) for space in namespaces for entry in _read_entries(space, "Topics")
+        ),
+        policies=_read_policies(namespaces),
     )
     names = [queue.name.casefold() for queue in config.queues]
     names += [topic.name.casefold() for topic in config.topics]
@@ -107,39 +113,43 @@ def parse_config(document: Any) -> NamespaceConfig:
     return config
 
 
-def _policies(namespaces: list[dict[str, Any]]) -> tuple[Policy, ...]:
-    """Those of the namespace, or the well-known one, then those of its entities."""
+def _read_policies(namespaces: list[dict[str, Any]]) -> tuple[Policy, ...]:
+    """The namespace's policies, or the well-known one, then those of its entities."""
     named = [space for space in namespaces if space.get(_POLICIES) is not None]
-    found = [entry for space in named for entry in _entries(space, _POLICIES)]
+    found = [entry for space in named for entry in _read_entries(space, _POLICIES)]
     policies = parse_policies(found, "") if named else (WELL_KNOWN,)
     for space in namespaces:
-        for entry in (*_entries(space, "Queues"), *_entries(space, "Topics")):
-            policies += parse_policies(_entries(entry, _POLICIES), _name(entry).casefold())
+        for entry in (*_read_entries(space, "Queues"), *_read_entries(space, "Topics")):
+            policies += parse_policies(
+                _read_entries(entry, _POLICIES), _read_name(entry).casefold()
+            )
     return policies
 
 
-def _queue(entry: dict[str, Any]) -> QueueConfig:
-    return QueueConfig(name=_name(entry), rules=_queue_rules(_properties(entry)))
+def _read_queue(entry: dict[str, Any]) -> QueueConfig:
+    return QueueConfig(name=_read_name(entry), rules=_read_queue_rules(_read_properties(entry)))
 
 
-def _topic(entry: dict[str, Any]) -> TopicConfig:
+def _read_topic(entry: dict[str, Any]) -> TopicConfig:
     return TopicConfig(
-        name=_name(entry),
-        intake=_intake(_properties(entry)),
-        subscriptions=tuple(_subscription(each) for each in _entries(entry, "Subscriptions")),
+        name=_read_name(entry),
+        intake=_read_intake(_read_properties(entry)),
+        subscriptions=tuple(
+            _read_subscription(each) for each in _read_entries(entry, "Subscriptions")
+        ),
     )
 
 
-def _subscription(entry: dict[str, Any]) -> SubscriptionConfig:
-    rules = tuple(_rule(each) for each in _entries(entry, "Rules"))
+def _read_subscription(entry: dict[str, Any]) -> SubscriptionConfig:
+    rules = tuple(_read_rule(each) for each in _read_entries(entry, "Rules"))
     return SubscriptionConfig(
-        name=_name(entry),
-        rules=_queue_rules(_properties(entry)),
+        name=_read_name(entry),
+        rules=_read_queue_rules(_read_properties(entry)),
         filters=rules or (DEFAULT_RULE,),
     )
 
 
-def _queue_rules(properties: dict[str, Any]) -> QueueRules:
+def _read_queue_rules(properties: dict[str, Any]) -> QueueRules:
     for name in ("ForwardTo", "ForwardDeadLetteredMessagesTo"):
         if properties.get(name):
             raise ConfigError(f"{name} {properties[name]!r}: forwarding is not supported yet")
@@ -147,34 +157,34 @@ def _queue_rules(properties: dict[str, Any]) -> QueueRules:
     if type(count) is not int or count < 1:
         raise ConfigError(f"MaxDeliveryCount {count!r} is no whole number from 1 on")
     return QueueRules(
-        lock_ms=_duration(properties, "LockDuration", "PT1M"),
+        lock_ms=_read_duration(properties, "LockDuration", "PT1M"),
         max_delivery_count=count,
-        dead_letter_on_expiry=_flag(properties, "DeadLetteringOnMessageExpiration"),
-        intake=_intake(properties),
+        dead_letter_on_expiry=_read_flag(properties, "DeadLetteringOnMessageExpiration"),
+        intake=_read_intake(properties),
     )
 
 
-def _intake(properties: dict[str, Any]) -> IntakeRules:
-    ttl_ms = _duration(properties, "DefaultMessageTimeToLive", "PT1H")
-    detects = _flag(properties, "RequiresDuplicateDetection")
-    window_ms = _duration(properties, "DuplicateDetectionHistoryTimeWindow", "PT20S")
+def _read_intake(properties: dict[str, Any]) -> IntakeRules:
+    ttl_ms = _read_duration(properties, "DefaultMessageTimeToLive", "PT1H")
+    detects = _read_flag(properties, "RequiresDuplicateDetection")
+    window_ms = _read_duration(properties, "DuplicateDetectionHistoryTimeWindow", "PT20S")
     return IntakeRules(
-        requires_session=_flag(properties, "RequiresSession"),
+        requires_session=_read_flag(properties, "RequiresSession"),
         time_to_live_ms=ttl_ms if ttl_ms < _FOREVER_MS else None,
         duplicate_window_ms=window_ms if detects else None,
     )
 
 
-def _rule(entry: dict[str, Any]) -> Rule:
-    name, properties = _name(entry), _properties(entry)
+def _read_rule(entry: dict[str, Any]) -> Rule:
+    name, properties = _read_name(entry), _read_properties(entry)
     try:
-        return Rule(name=name, filter=_filter(properties), action=_action(properties))
+        return Rule(name=name, filter=_read_filter(properties), action=_read_action(properties))
     except BusError as error:
         raise ConfigError(f"rule {name!r}: {error}") from error
 
 
-def _action(properties: dict[str, Any]) -> SqlAction | None:
-    expression = _mapping(properties.get("Action") or {}, "Action").get("SqlExpression")
+def _read_action(properties: dict[str, Any]) -> SqlAction | None:
+    expression = _check_mapping(properties.get("Action") or {}, "Action").get("SqlExpression")
     if expression is None or expression == "":
         return None
     if not isinstance(expression, str):
@@ -182,25 +192,25 @@ def _action(properties: dict[str, Any]) -> SqlAction | None:
     return SqlAction(expression)
 
 
-def _filter(properties: dict[str, Any]) -> Filter:
+def _read_filter(properties: dict[str, Any]) -> Filter:
     kind = properties.get("FilterType", "Sql")
     if kind == "Sql":
-        expression = _mapping(properties.get("SqlFilter"), "SqlFilter").get("SqlExpression")
+        expression = _check_mapping(properties.get("SqlFilter"), "SqlFilter").get("SqlExpression")
         if not isinstance(expression, str):
             raise ConfigError("SqlFilter has no SqlExpression")
         return SqlFilter(expression)
     if kind == "Correlation":
-        wanted = _mapping(properties.get("CorrelationFilter"), "CorrelationFilter")
+        wanted = _check_mapping(properties.get("CorrelationFilter"), "CorrelationFilter")
         unknown = wanted.keys() - _CORRELATION.keys() - {"Properties"}
         if unknown:
             raise ConfigError(f"CorrelationFilter does not know {min(unknown)!r}")
         system = {_CORRELATION[key]: value for key, value in wanted.items() if key in _CORRELATION}
-        own = _mapping(wanted.get("Properties") or {}, "Properties")
+        own = _check_mapping(wanted.get("Properties") or {}, "Properties")
         return CorrelationFilter(system={k: v for k, v in system.items() if v}, properties=own)
     raise ConfigError(f"FilterType {kind!r} is neither 'Sql' nor 'Correlation'")
 
 
-def _duration(properties: dict[str, Any], name: str, default: str) -> int:
+def _read_duration(properties: dict[str, Any], name: str, default: str) -> int:
     """Milliseconds."""
     text = properties.get(name) or default
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
@@ -212,32 +222,32 @@ def _duration(properties: dict[str, Any], name: str, default: str) -> int:
     return round(total)
 
 
-def _flag(properties: dict[str, Any], name: str) -> bool:
+def _read_flag(properties: dict[str, Any], name: str) -> bool:
     value = properties.get(name, False)
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}, not true or false")
     return value
 
 
-def _name(entry: dict[str, Any]) -> str:
+def _read_name(entry: dict[str, Any]) -> str:
     name = entry.get("Name")
     if not isinstance(name, str) or not 0 < len(name) <= 260:
         raise ConfigError(f"an entity has the name {name!r}")
     return name
 
 
-def _properties(entry: dict[str, Any]) -> dict[str, Any]:
-    return _mapping(entry.get("Properties") or {}, f"Properties of {entry.get('Name')!r}")
+def _read_properties(entry: dict[str, Any]) -> dict[str, Any]:
+    return _check_mapping(entry.get("Properties") or {}, f"Properties of {entry.get('Name')!r}")
 
 
-def _entries(parent: Any, key: str) -> list[dict[str, Any]]:
-    entries = _mapping(parent, f"what holds {key}").get(key) or []
+def _read_entries(parent: Any, key: str) -> list[dict[str, Any]]:
+    entries = _check_mapping(parent, f"what holds {key}").get(key) or []
     if not isinstance(entries, list):
         raise ConfigError(f"{key} is no list")
-    return [_mapping(entry, f"an entry of {key}") for entry in entries]
+    return [_check_mapping(entry, f"an entry of {key}") for entry in entries]
 
 
-def _mapping(value: Any, what: str) -> dict[str, Any]:
+def _check_mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{what} is no JSON object")
     return value

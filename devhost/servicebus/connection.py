@@ -1,8 +1,8 @@
 """Serves one client: SASL, its grants, and the links that it opens. Entry point:
 `ClientConnection`.
 
-What is sent in one iteration of the event loop leaves in one write, after the changes of that
-iteration are on disk.
+What is sent in one pass of the event loop leaves in one write, after the changes of that pass are
+on disk.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ClientConnection(Connection):
                 self.hang_up()
 
     def on_sasl(self, performative: object) -> None:
-        """PLAIN brings a policy's name and key; the other mechanisms leave it to `$cbs`."""
+        """Check the key that PLAIN brings; after other mechanisms a token is put to `$cbs`."""
         if not isinstance(performative, SaslInit):
             return
         known = performative.mechanism in MECHANISMS

@@ -1,4 +1,4 @@
-"""How does the Service Bus refuse something, and how does it say that it cannot run?"""
+"""Defines AMQP's error conditions and the errors of the Service Bus. Entry point: `BusError`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT = "com.microsoft:timeout"
 
 
 class BusError(Exception):
-    """A refusal that the client hears of; `condition` is one of the names above."""
+    """A refusal that the client reads; `condition` is one of the names above."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(description)
@@ -30,11 +30,11 @@ class BusError(Exception):
 
 
 class TokenError(Exception):
-    """A key or a token does not let its client in; the message says why."""
+    """A key or a token is not accepted; the message says why."""
 
 
 class ActionError(Exception):
-    """A rule's action cannot be done on a message; the message says why."""
+    """A rule's action cannot be applied to a message; the message says why."""
 
 
 class ConfigError(Exception):

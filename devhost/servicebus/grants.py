@@ -31,8 +31,10 @@ class Grants:
         return len(self._by_path)
 
     def put(self, grant: Grant) -> None:
-        """Take a grant instead of an earlier one for the same address; when it ends, the links
-        that need it end too. Raises BusError."""
+        """Replace the grant for an address. When it ends, the links that need it end too.
+
+        Raises BusError when the connection has too many.
+        """
         if grant.path not in self._by_path and len(self._by_path) >= MAX_GRANTS:
             raise BusError(UNAUTHORIZED, f"A connection holds at most {MAX_GRANTS} tokens.")
         self._by_path[grant.path] = grant
@@ -40,7 +42,7 @@ class Grants:
             self._broker.agenda.at(grant.until_ms, self._end_refused_links)
 
     def check(self, path: str, *rights: Right) -> None:
-        """Raise BusError unless one of the rights is granted on the path, and still is."""
+        """Raise BusError unless one of the rights is granted on the path and not expired."""
         allowing = [each for each in self._by_path.values() if each.allows(path, rights)]
         now_ms = self._broker.agenda.now_ms()
         if any(each.until_ms is None or each.until_ms > now_ms for each in allowing):

@@ -1,7 +1,6 @@
-"""What does the HTTP port answer?
+"""Answers `GET /health` as the official emulator does. Entry point: `answer_http`.
 
-`GET /health`, as the official emulator does. (The ATOM management API belongs here too, and is
-not there yet.)
+The ATOM management API is not built.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ async def answer_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
             writer.write(_answer(head))
             await writer.drain()
     except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-        pass  # whoever it was does not wait for an answer any more, or has not asked for one
+        pass  # the client has gone, or has sent no request
     finally:
         writer.close()
 

@@ -1,4 +1,4 @@
-"""Opens the kind of link that an Attach asks for, to whom may have it. Entry point: `open_link`."""
+"""Opens the link that an Attach asks for, if the client has the right. Entry point: `open_link`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from devhost.servicebus.requests import Node, ReplyLink, RequestLink
 
 
 def open_link(session: Session, attach: p.Attach, broker: Broker, grants: Grants) -> GrantedLink:
-    """The link, its Attach answered or to be answered. Raises BusError: refuse it."""
+    """Open a link; it answers the Attach itself. Raises BusError if the Attach is refused."""
     terminus = attach.source if attach.role else attach.target
     if not isinstance(terminus, p.Source | p.Target):
         raise BusError(NOT_IMPLEMENTED, "Transactions are not supported.")
@@ -41,7 +41,7 @@ def open_link(session: Session, attach: p.Attach, broker: Broker, grants: Grants
 
 
 def _needed_rights(attach: p.Attach, address: Address) -> tuple[Right, ...]:
-    """One of these is enough."""
+    """The rights of which the client needs one."""
     if address.node == MANAGEMENT:
         return tuple(Right)
     return (Right.LISTEN if attach.role else Right.SEND,)

@@ -1,7 +1,6 @@
 """Answers the node `$management` of an entity. Entry point: `Management.answer`.
 
-`operations` does what is asked, if the client has the right to it; a BusError becomes a refusal
-with its status.
+`operations` has the operations. A BusError becomes an answer with a status and a condition.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _STATUS = {
 
 
 class Management:
-    """Answers for one entity."""
+    """The `$management` node of one entity."""
 
     def __init__(self, broker: Broker, grants: Grants, place: Place, path: str) -> None:
         self._broker = broker
@@ -63,19 +62,19 @@ class Management:
                 raise BusError(NOT_IMPLEMENTED, f"The operation {name!r} is not supported.")
             right, operation = OPERATIONS[name]
             self._grants.check(self._path, right)
-            return self._status(*operation(call))
+            return self._make_status(*operation(call))
         except BusError as refusal:
-            return self._refusal(refusal)
+            return self._make_refusal(refusal)
         except DecodeError as error:
-            return self._refusal(BusError(ARGUMENT_ERROR, f"The request is wrong: {error}."))
+            return self._make_refusal(BusError(ARGUMENT_ERROR, f"The request is wrong: {error}."))
 
     def not_stored(self) -> Answer:
         """See Node."""
-        return self._refusal(BusError(INTERNAL_ERROR, "The change could not be stored."))
+        return self._make_refusal(BusError(INTERNAL_ERROR, "The change could not be stored."))
 
-    def _refusal(self, refusal: BusError) -> Answer:
+    def _make_refusal(self, refusal: BusError) -> Answer:
         error = self._broker.error(refusal)
-        answer = self._status(_STATUS.get(refusal.condition, 400), None)
+        answer = self._make_status(_STATUS.get(refusal.condition, 400), None)
         properties = {
             **answer.properties,
             "statusDescription": error.description,
@@ -83,7 +82,7 @@ class Management:
         }
         return Answer(properties)
 
-    def _status(self, code: int, body: Any) -> Answer:
+    def _make_status(self, code: int, body: Any) -> Answer:
         description = {200: "OK", 204: "No content"}.get(code, "")
         return Answer(
             {

@@ -1,4 +1,4 @@
-"""Does what clients ask of an entity at its `$management` node. Entry point: `OPERATIONS`.
+"""Runs the operations of an entity's `$management` node. Entry point: `OPERATIONS`.
 
 Each operation is a function that takes a `Call` and returns a status and the answer's body.
 """
@@ -26,12 +26,12 @@ from devhost.servicebus.entities.settlement import (
 )
 from devhost.servicebus.entities.topic import Subscription
 from devhost.servicebus.errors import ARGUMENT_ERROR, NOT_ALLOWED, BusError
-from devhost.servicebus.filters.rules import describe_rule, rule_from_request
+from devhost.servicebus.filters.rules import describe_rule, read_rule
 from devhost.servicebus.policies import Right
 from devhost.servicebus.wire import encode_seen
 
 ALL_SESSIONS_MS = 253_402_300_800_000
-"""The `last-updated-time` that means: all sessions with messages or state."""
+"""This `last-updated-time` asks for all sessions with messages or state."""
 
 
 class Call(NamedTuple):
@@ -41,7 +41,7 @@ class Call(NamedTuple):
     place: Place
     body: Mapping[Any, Any]
     link_name: str | None
-    """The receiver for which it is asked."""
+    """The name of the receiver that the request is about."""
 
     @property
     def queue(self) -> Queue:
@@ -58,25 +58,25 @@ class Call(NamedTuple):
         return self.place.subscription
 
     def get(self, name: str, kind: type | tuple[type, ...]) -> Any:
-        """A field that must be there and of a kind. Raises BusError."""
+        """Read a required field of this type. Raises BusError."""
         value = self.body.get(name)
         if not isinstance(value, kind):
             raise BusError(ARGUMENT_ERROR, f"The request lacks {name!r}, or it has another type.")
         return value
 
-    def maybe(self, name: str, kind: type | tuple[type, ...]) -> Any:
-        """A field that may be absent. Raises BusError for one of another kind."""
+    def get_optional(self, name: str, kind: type | tuple[type, ...]) -> Any:
+        """Read an optional field. Raises BusError for one of another type."""
         return None if self.body.get(name) is None else self.get(name, kind)
 
-    def tags(self) -> list[bytes]:
-        """The lock tokens, as locks know them."""
+    def read_tags(self) -> list[bytes]:
+        """Read the lock tokens as delivery tags. Raises BusError."""
         tokens = self.get("lock-tokens", list)
         if not all(isinstance(token, uuid.UUID) for token in tokens):
             raise BusError(ARGUMENT_ERROR, "Lock tokens are UUIDs.")
         return [token.bytes_le for token in tokens]
 
-    def numbers(self) -> list[int]:
-        """The sequence numbers."""
+    def read_numbers(self) -> list[int]:
+        """Read the sequence numbers. Raises BusError."""
         numbers = self.get("sequence-numbers", list)
         if not all(isinstance(number, int) for number in numbers):
             raise BusError(ARGUMENT_ERROR, "Sequence numbers are numbers.")
@@ -91,7 +91,7 @@ def _peek(call: Call) -> tuple[int, Any]:
         call.place.entity,
         from_sequence=call.get("from-sequence-number", int),
         limit=call.get("message-count", int),
-        session_id=call.maybe("session-id", str),
+        session_id=call.get_optional("session-id", str),
     )
     if not seen:
         return 204, None
@@ -101,9 +101,9 @@ def _peek(call: Call) -> tuple[int, Any]:
 def _receive_by_number(call: Call) -> tuple[int, Any]:
     received = browse.receive_deferred(
         call.queue,
-        call.numbers(),
+        call.read_numbers(),
         delete=call.get("receiver-settle-mode", int) == 0,
-        session_id=call.maybe("session-id", str),
+        session_id=call.get_optional("session-id", str),
         receiver_name=call.link_name,
     )
     entries = []
@@ -116,12 +116,12 @@ def _receive_by_number(call: Call) -> tuple[int, Any]:
 
 
 def _update_disposition(call: Call) -> tuple[int, Any]:
-    browse.settle_by_token(call.queue, call.tags(), _outcome(call))
+    browse.settle_by_token(call.queue, call.read_tags(), _outcome(call))
     return 200, None
 
 
 def _outcome(call: Call) -> Outcome:
-    properties = call.maybe("properties-to-modify", dict) or {}
+    properties = call.get_optional("properties-to-modify", dict) or {}
     match call.get("disposition-status", str):
         case "completed":
             return Completed()
@@ -131,8 +131,8 @@ def _outcome(call: Call) -> Outcome:
             return Deferred(properties)
         case "suspended":
             named = {
-                REASON: call.maybe("deadletter-reason", str),
-                DESCRIPTION: call.maybe("deadletter-description", str),
+                REASON: call.get_optional("deadletter-reason", str),
+                DESCRIPTION: call.get_optional("deadletter-description", str),
             }
             reason = {key: value for key, value in named.items() if value is not None}
             return DeadLettered({**properties, **reason})
@@ -141,7 +141,7 @@ def _outcome(call: Call) -> Outcome:
 
 
 def _renew_locks(call: Call) -> tuple[int, Any]:
-    ends = browse.renew_locks(call.queue, call.tags())
+    ends = browse.renew_locks(call.queue, call.read_tags())
     return 200, {"expirations": Array(map(Timestamp, ends), of=Timestamp)}
 
 
@@ -161,17 +161,17 @@ def _schedule(call: Call) -> tuple[int, Any]:
 
 
 def _cancel_scheduled(call: Call) -> tuple[int, Any]:
-    call.place.entity.cancel_scheduled(call.numbers())
+    call.place.entity.cancel_scheduled(call.read_numbers())
     return 200, None
 
 
 def _get_session_state(call: Call) -> tuple[int, Any]:
-    backlog = call.queue.sessions.owned(call.get("session-id", str), call.link_name)
+    backlog = call.queue.sessions.find_owned(call.get("session-id", str), call.link_name)
     return 200, {"session-state": backlog.state}
 
 
 def _set_session_state(call: Call) -> tuple[int, Any]:
-    session_id, state = call.get("session-id", str), call.maybe("session-state", bytes)
+    session_id, state = call.get("session-id", str), call.get_optional("session-state", bytes)
     call.queue.sessions.set_state(session_id, state, call.link_name)
     return 200, None
 
@@ -188,7 +188,7 @@ def _list_sessions(call: Call) -> tuple[int, Any]:
 
 
 def _add_rule(call: Call) -> tuple[int, Any]:
-    rule = rule_from_request(
+    rule = read_rule(
         call.get("rule-name", str),
         call.get("rule-description", dict),
         created_ms=call.broker.agenda.now_ms(),
@@ -203,7 +203,7 @@ def _remove_rule(call: Call) -> tuple[int, Any]:
 
 
 def _list_rules(call: Call) -> tuple[int, Any]:
-    skip, top = call.maybe("skip", int) or 0, call.maybe("top", int)
+    skip, top = call.get_optional("skip", int) or 0, call.get_optional("top", int)
     rules = list(call.subscription.rules.values())[max(skip, 0) :][:top]
     if not rules:
         return 204, None

@@ -21,11 +21,11 @@ from devhost.servicebus.errors import (
     TIMEOUT,
     BusError,
 )
-from devhost.servicebus.wire import echo, encode_delivery, read_outcome
+from devhost.servicebus.wire import encode_delivery, make_settled_state, read_outcome
 
 SESSION_FILTER = "com.microsoft:session-filter"
 ACCEPT_TIMEOUT_MS = 60_000
-"""How long a link waits for the next session if its client does not say."""
+"""How long a link waits for the next session unless its client gives a time."""
 MAX_ACCEPT_TIMEOUT_MS = 3_600_000
 _SETTLED = 1
 _DOTNET_EPOCH_TICKS = 621_355_968_000_000_000
@@ -79,7 +79,7 @@ class OutboundLink(Sender):
         if not disposition.settled:
             self._broker.commit.after(
                 lambda stored: self._answer(
-                    delivery_id, echo(state) if stored else self._make_store_error()
+                    delivery_id, make_settled_state(state) if stored else self._make_store_error()
                 )
             )
 

@@ -46,7 +46,7 @@ class Policy:
     path: str = ""
 
     def is_for(self, path: str) -> bool:
-        """Whether what is under this path belongs to the policy's entity or namespace."""
+        """Whether a path belongs to the policy's entity or namespace."""
         rest = path.removeprefix(self.path)
         own = rest == "" or rest.startswith(_BELOW_AN_ENTITY)
         return not self.path or (path.startswith(self.path) and own)
@@ -60,14 +60,14 @@ WELL_KNOWN = Policy(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A policy's rights below `path`, until a time; None: as long as the connection lives."""
+    """A policy's rights below `path`, until a time; None: until the connection ends."""
 
     policy: Policy
     path: str
     until_ms: int | None = None
 
     def allows(self, path: str, rights: Iterable[Right]) -> bool:
-        """Whether one of the rights is given there, were it still time."""
+        """Whether the grant has one of the rights on the path; its time is not checked."""
         given = any(right in self.policy.rights for right in rights)
         return given and covers(self.path, path) and self.policy.is_for(path)
 
@@ -79,8 +79,8 @@ class Policies:
         self._policies = tuple(policies)
 
     def check_token(self, token: str, *, audience: str, now_ms: int) -> Grant:
-        """What a shared access signature grants on the audience's path. Raises TokenError."""
-        fields = _token_fields(token)
+        """Check a shared access signature for the audience's path. Raises TokenError."""
+        fields = _read_token_fields(token)
         seconds = int(fields["se"])
         scope, path = parse_address(unquote(fields["sr"])).path, parse_address(audience).path
         policy = self._find_signer(fields, scope)
@@ -94,10 +94,10 @@ class Policies:
         return Grant(policy=policy, path=path, until_ms=seconds * 1_000)
 
     def check_key(self, name: str, key: str) -> Grant:
-        """What a policy's name with its key grants. Raises TokenError."""
+        """Check a policy's name and key. Raises TokenError."""
         named = [policy for policy in self._policies if policy.name == name]
         for policy in named:
-            if any(_same(key, each) for each in policy.keys):
+            if any(_is_same(key, each) for each in policy.keys):
                 return Grant(policy=policy, path=policy.path)
         raise _no_signer(name, named)
 
@@ -106,7 +106,7 @@ class Policies:
         name, given = unquote(fields["skn"]), unquote(fields["sig"])
         named = [each for each in self._policies if each.name == name and each.is_for(scope)]
         for policy in named:
-            if any(_same(given, _sign(signed, key)) for key in policy.keys):
+            if any(_is_same(given, _sign(signed, key)) for key in policy.keys):
                 return policy
         raise _no_signer(name, named)
 
@@ -120,7 +120,7 @@ def _no_signer(name: str, named: Sequence[Policy]) -> TokenError:
 
 
 def parse_policies(entries: Iterable[Mapping[str, Any]], path: str) -> tuple[Policy, ...]:
-    """The policies that an `AuthorizationRules` list gives an entity. Raises ConfigError."""
+    """Read the policies of an entity's `AuthorizationRules`. Raises ConfigError."""
     policies = tuple(_parse_policy(entry, path) for entry in entries)
     names = [policy.name for policy in policies]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -165,8 +165,8 @@ def _parse_rights(name: str, given: Any) -> frozenset[Right]:
     return rights
 
 
-def _token_fields(token: str) -> dict[str, str]:
-    """The fields as written: a signature is over the encoded address. Raises TokenError."""
+def _read_token_fields(token: str) -> dict[str, str]:
+    """Read a token's fields undecoded: the encoded address is signed. Raises TokenError."""
     pairs = [part.partition("=") for part in token.removeprefix(SIGNATURE_PREFIX).split("&")]
     fields = {name: value for name, _, value in pairs}
     complete = all(fields.get(name) for name in ("sr", "sig", "se", "skn"))
@@ -184,5 +184,5 @@ def _sign(signed: bytes, key: str) -> str:
     return base64.b64encode(hmac.digest(key.encode(), signed, hashlib.sha256)).decode()
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())

@@ -21,28 +21,28 @@ from devhost.servicebus.wire import read_request
 
 
 class Request(NamedTuple):
-    """A question: its application properties and its body."""
+    """A request: its application properties and its body."""
 
     properties: dict[Any, Any]
     body: Any
 
 
 class Answer(NamedTuple):
-    """What is said: application properties and a body."""
+    """An answer: its application properties and its body."""
 
     properties: dict[Any, Any]
     body: Any = None
 
 
 class Node(Protocol):
-    """Who answers."""
+    """What answers requests."""
 
     def answer(self, request: Request) -> Answer:
-        """The answer, to be sent once what it says is kept. Refusals are answers too."""
+        """Answer a request, also by a refusal. It is sent when its changes are on disk."""
         ...
 
     def not_stored(self) -> Answer:
-        """What to say instead if it could not be kept."""
+        """The answer if the changes could not be stored."""
         ...
 
 
@@ -63,8 +63,8 @@ class RequestLink(Receiver):
         self.grant(CREDIT)
 
     def on_delivery(self, transfer: p.Transfer, payload: bytes | None) -> None:
-        """Answer the request, then accept it: Python's SDK takes 50 ms a frame until the answer
-        has come."""
+        """Answer the request, then accept it: until the answer has come, the Python SDK takes
+        50 ms for each frame."""
         if payload is not None:
             self._answer(payload)
         number = transfer.delivery_id
@@ -102,9 +102,9 @@ class ReplyLink(QueuedSender):
     def answer(self, correlation_id: Any, answer: Answer) -> None:
         """Send an answer when there is credit."""
         self.send(
-            sections.composite_section(sections.Properties(correlation_id=correlation_id))
-            + sections.map_section(sections.APPLICATION_PROPERTIES, answer.properties)
-            + sections.value_section(answer.body)
+            sections.encode_composite_section(sections.Properties(correlation_id=correlation_id))
+            + sections.encode_map_section(sections.APPLICATION_PROPERTIES, answer.properties)
+            + sections.encode_value_section(answer.body)
         )
 
 

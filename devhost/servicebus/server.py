@@ -23,7 +23,7 @@ _BACKLOG = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where to listen; port 0 takes a free one. `http` None: no HTTP."""
+    """Where to listen; port 0 is any free port. `http` None: no HTTP."""
 
     host: str = "127.0.0.1"
     amqp: int = 5672
@@ -44,7 +44,7 @@ class Server:
         self._timer: asyncio.TimerHandle | None = None
         self._commit: GroupCommit | None = None
         self.message_count = 0
-        """How many messages were there when it started."""
+        """How many messages were stored when it started."""
 
     async def start(self) -> tuple[int, int | None]:
         """Load the stored messages, then listen. Returns the ports.

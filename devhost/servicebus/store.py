@@ -1,8 +1,8 @@
-"""How do messages survive the process?
+"""Stores messages in SQLite. Entry points: `Store.commit`, `Store.load`.
 
-SQLite in WAL mode with `synchronous=NORMAL`: what was committed survives a `kill -9` of the
-process (not a power cut). The commit is made on the event loop, for handing it to a thread costs
-more than the commit.
+The database is in WAL mode with `synchronous=NORMAL`: a commit survives a `kill -9` of the process
+(not a power cut). It is made on the event loop, because handing it to a thread costs more than the
+commit.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ _KEEP = "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class NoStore:
-    """Keeps nothing: the Service Bus in memory."""
+    """Stores nothing: the Service Bus is in memory."""
 
     def commit(self, records: list[Record]) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
 class Store:
-    """A database file; one process has it alone. Raises StoreError."""
+    """A database file that one process opens exclusively. Raises StoreError."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -84,7 +84,7 @@ class Store:
         execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def commit(self, records: list[Record]) -> None:
-        """Keep the records in one transaction. Raises StoreError; then none is kept."""
+        """Store the records in one transaction. Raises StoreError; then none is stored."""
         execute = self._database.execute
         try:
             execute("BEGIN IMMEDIATE")
@@ -129,7 +129,7 @@ class Store:
                 execute("INSERT OR REPLACE INTO rules VALUES (?, ?, ?)", rule_set)
 
     def load(self, namespace: Namespace) -> int:
-        """Fill the entities with what is kept; how many messages that were. Raises StoreError."""
+        """Load everything into the entities. Returns the number of messages. Raises StoreError."""
         try:
             self._number(namespace)
             self._load_ids(namespace)
@@ -140,11 +140,11 @@ class Store:
             raise StoreError(str(error)) from error
 
     def close(self) -> None:
-        """Write back the log and let the file go."""
+        """Write back the log and close the file."""
         self._database.close()
 
     def _number(self, namespace: Namespace) -> None:
-        """Every entity has a number for good; messages of entities that are gone stay."""
+        """The entity's number, which never changes; messages of removed entities stay."""
         execute = self._database.execute
         rows = execute("SELECT path, number, last_sequence FROM entities").fetchall()
         known = {path: (number, last) for path, number, last in rows}
@@ -189,7 +189,7 @@ class Store:
         def load(path: str, row: tuple[str, bytes, int]) -> None:
             queue = _entity(namespace, path)
             if isinstance(queue, Queue) and queue.rules.requires_session:
-                queue.sessions.load_state(queue.backlog_of(row[0]), row[1], row[2])
+                queue.sessions.load_state(queue.open_backlog(row[0]), row[1], row[2])
 
         self._each("SELECT entity, session_id, state, set_ms FROM sessions", namespace, load)
 
@@ -220,7 +220,7 @@ def _row(key: int, message: Message) -> tuple[object, ...]:
         message.expires_ms,
         message.due_ms,
         message.origin_sequence,
-        message.content.encoded(),
+        message.content.encode(),
     )
 
 

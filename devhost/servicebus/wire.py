@@ -1,4 +1,5 @@
-"""How does a stored message look when it is delivered, and an outcome when it arrives?"""
+"""Encodes deliveries, decodes sent messages and outcomes. Entry points: `encode_delivery`,
+`read_sent`, `read_outcome`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from devhost.amqp.errors import DecodeError
 from devhost.amqp.message import DATA, DELIVERY_ANNOTATIONS
 from devhost.amqp.types import Symbol
 from devhost.servicebus.entities.backlog import Lock
-from devhost.servicebus.entities.message import Content, Message, annotations_section, read_content
+from devhost.servicebus.entities.message import Content, Message, encode_annotations, read_content
 from devhost.servicebus.entities.settlement import (
     DESCRIPTION,
     REASON,
@@ -35,39 +36,39 @@ _LOCKED_UNTIL = encode_value(Symbol("x-opt-locked-until"))
 _SEQUENCE_NUMBER = encode_value(Symbol("x-opt-sequence-number"))
 _ENQUEUE_SEQUENCE_NUMBER = encode_value(Symbol("x-opt-enqueue-sequence-number"))
 _MESSAGE_STATE = encode_value(Symbol("x-opt-message-state"))
-_NO_ANNOTATIONS = sections.map_section(DELIVERY_ANNOTATIONS, {})
-_LOCK_TOKEN = sections.map_section(
+_NO_ANNOTATIONS = sections.encode_map_section(DELIVERY_ANNOTATIONS, {})
+_LOCK_TOKEN = sections.encode_map_section(
     DELIVERY_ANNOTATIONS, {Symbol("x-opt-lock-token"): uuid.UUID(int=0)}
 )[:-16]
 _SMALL_INT = 0x54
 
 
 def encode_delivery(message: Message, lock: Lock | None) -> bytes:
-    """The message as a link delivers it; the annotations' sizes are looked at by Azure's tests."""
-    entries, count = _annotations(message, lock)
+    """Encode a message as a link delivers it; Azure's tests check the annotations' sizes."""
+    entries, count = _encode_annotations(message, lock)
     return b"".join(
         (
-            _header(message),
+            _encode_header(message),
             _NO_ANNOTATIONS if lock is None else _LOCK_TOKEN + lock.token.bytes,
-            annotations_section(count, entries),
+            encode_annotations(count, entries),
             message.content.bare,
         )
     )
 
 
 def encode_seen(message: Message, lock: Lock | None) -> bytes:
-    """The message as `$management` shows it: with its state, without a lock token."""
-    entries, count = _annotations(message, lock)
+    """Encode a message as `$management` shows it: with its state, without a lock token."""
+    entries, count = _encode_annotations(message, lock)
     entries += _MESSAGE_STATE + bytes((_SMALL_INT, message.state))
-    return _header(message) + annotations_section(count + 2, entries) + message.content.bare
+    return _encode_header(message) + encode_annotations(count + 2, entries) + message.content.bare
 
 
-def _header(message: Message) -> bytes:
+def _encode_header(message: Message) -> bytes:
     header = message.content.header._replace(delivery_count=message.delivery_count)
-    return sections.composite_section(header)
+    return sections.encode_composite_section(header)
 
 
-def _annotations(message: Message, lock: Lock | None) -> tuple[bytes, int]:
+def _encode_annotations(message: Message, lock: Lock | None) -> tuple[bytes, int]:
     pack = _TIMESTAMP.pack
     entries = (
         message.content.annotations
@@ -87,7 +88,7 @@ def _annotations(message: Message, lock: Lock | None) -> tuple[bytes, int]:
 
 
 def read_sent(payload: bytes, message_format: int | None) -> list[Content]:
-    """The message, or the batch's messages, of a finished transfer. Raises BusError."""
+    """Read the message or the batch of a delivery. Raises BusError."""
     if message_format != sections.BATCH_FORMAT:
         return [read_content(payload)]
     try:
@@ -100,7 +101,7 @@ def read_sent(payload: bytes, message_format: int | None) -> list[Content]:
 
 
 def read_outcome(state: Any) -> Outcome:
-    """What a receiver's delivery state means. One that is absent or unknown releases."""
+    """Read a receiver's delivery state. An absent or unknown one releases."""
     match state:
         case p.Accepted():
             return Completed()
@@ -109,19 +110,19 @@ def read_outcome(state: Any) -> Outcome:
         case p.Modified(message_annotations=changes):
             return Abandoned(changes or {})
         case p.Rejected(error):
-            return DeadLettered(_reason(error))
+            return DeadLettered(_read_reason(error))
         case _:
             return Released()
 
 
-def echo(state: Any) -> Any:
-    """The same outcome, bare: what a settlement is answered with."""
+def make_settled_state(state: Any) -> Any:
+    """The answer to a settlement: the same outcome without its fields."""
     known = (p.Accepted, p.Modified, p.Rejected)
     return type(state)() if isinstance(state, known) else p.Released()
 
 
-def _reason(error: Any) -> dict[Any, Any]:
-    """The application properties of a dead letter; a plain AMQP error becomes a reason too."""
+def _read_reason(error: Any) -> dict[Any, Any]:
+    """Read the dead letter's reason as application properties, also from a plain AMQP error."""
     if not isinstance(error, p.Error):
         return {}
     info = {str(key): value for key, value in (error.info or {}).items()}
@@ -133,7 +134,7 @@ def _reason(error: Any) -> dict[Any, Any]:
 
 
 def read_request(payload: bytes) -> tuple[sections.Properties, dict[Any, Any], Any]:
-    """Properties, application properties and body value of a request. Raises DecodeError."""
+    """Read a request's properties, application properties and body value. Raises DecodeError."""
     parts = sections.slice_message(payload)
     body = sections.read_body(parts.body)
     value = body.values[0] if body.values else None

@@ -1,4 +1,5 @@
-"""Where is a Service Bus, and with which claim does the host come to it?"""
+"""Reads where a Service Bus is, and makes tokens for it. Entry points: `BusAddress.of`,
+`BusAddress.make_token`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _SCOPE = "https://servicebus.azure.net/.default"
 
 
 class Token(NamedTuple):
-    """A claim for `$cbs`: its kind, its text, and the epoch second at which it ends."""
+    """A token for `$cbs`: its kind, its text, and the epoch second at which it ends."""
 
     kind: str
     text: str
@@ -52,13 +53,13 @@ class BusAddress:
                 client_id=connection.client_id,
                 managed=connection.managed,
             )
-        parts = _parts(connection.connection_string)
+        parts = _split_parts(connection.connection_string)
         url = urlsplit(parts.get("endpoint", ""))
         local = parts.get("usedevelopmentemulator", "").lower() == "true"
         key, signature = parts.get("sharedaccesskey", ""), parts.get("sharedaccesssignature", "")
         if not url.hostname or not (key or signature):
             raise HostError(
-                f"{connection.setting} is no Service Bus connection string; write "
+                f"{connection.setting} is not a Service Bus connection string. Write "
                 "Endpoint=sb://…;SharedAccessKeyName=…;SharedAccessKey=…"
             )
         return cls(
@@ -72,22 +73,24 @@ class BusAddress:
 
     @property
     def is_local(self) -> bool:
-        """Whether a refused connection costs nothing, so that it may be tried often."""
+        """Whether the broker is on this machine, where attempts to connect may be frequent."""
         return self.host in ("localhost", "127.0.0.1", "::1")
 
     def audience(self, entity: str) -> str:
-        """What a claim for this entity is for."""
+        """The address that a token for this entity names."""
         return f"sb://{self.host}/{entity}"
 
-    async def token(self, entity: str) -> Token:
-        """A claim for this entity, valid for about an hour. Raises BusError."""
+    async def make_token(self, entity: str) -> Token:
+        """Make a token for an entity, valid for about an hour. Raises BusError."""
         if self.signature:
-            return Token("servicebus.windows.net:sastoken", self.signature, _expiry(self.signature))
+            return Token(
+                "servicebus.windows.net:sastoken", self.signature, _read_expiry(self.signature)
+            )
         if self.key:
-            return self._signed(self.audience(entity))
-        return await self._identity_token()
+            return self._sign_token(self.audience(entity))
+        return await self._fetch_identity_token()
 
-    def _signed(self, audience: str) -> Token:
+    def _sign_token(self, audience: str) -> Token:
         expires = int(time.time()) + TOKEN_SECONDS
         resource = quote_plus(audience)
         digest = hmac.new(self.key.encode(), f"{resource}\n{expires}".encode(), hashlib.sha256)
@@ -97,8 +100,8 @@ class BusAddress:
         )
         return Token("servicebus.windows.net:sastoken", text, expires)
 
-    async def _identity_token(self) -> Token:
-        # Only those who come by identity pay for importing it.
+    async def _fetch_identity_token(self) -> Token:
+        # Only a connection by identity needs this slow import.
         from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
         credential: Any = (
@@ -109,18 +112,18 @@ class BusAddress:
         try:
             async with credential:
                 token = await credential.get_token(_SCOPE)
-        except Exception as error:  # whatever kind of identity it is, none was to be had
+        except Exception as error:  # the kinds of credential raise different errors
             reason = " ".join(str(error).split())
             raise BusError("amqp:unauthorized-access", f"no token by identity: {reason}") from error
         return Token("jwt", token.token, int(token.expires_on))
 
 
-def _parts(text: str) -> dict[str, str]:
+def _split_parts(text: str) -> dict[str, str]:
     pairs = (part.split("=", 1) for part in text.split(";") if "=" in part)
     return {name.strip().lower(): value.strip() for name, value in pairs}
 
 
-def _expiry(signature: str) -> int:
+def _read_expiry(signature: str) -> int:
     for part in signature.split("&"):
         name, _, value = part.partition("=")
         if name == "se" and value.isdigit():

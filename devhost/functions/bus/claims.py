@@ -35,7 +35,7 @@ class Claims:
 
     async def put(self, entity: str) -> None:
         """Put a token for the entity. Raises BusError if the broker refuses it, TimeoutError."""
-        token = await self._address.token(entity)
+        token = await self._address.make_token(entity)
         answer = await self._links.ask(
             {
                 "operation": "put-token",

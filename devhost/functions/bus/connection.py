@@ -64,7 +64,7 @@ class BrokerConnection(Connection):
             raise DecodeError(f"the broker speaks another protocol: {header}")
 
     def on_sasl(self, performative: object) -> None:
-        """Log in anonymously: the right to an entity comes from a token put to `$cbs`."""
+        """Choose ANONYMOUS: the right to an entity comes from a token put to `$cbs`."""
         if isinstance(performative, SaslMechanisms):
             self.send_encoded(encode_sasl(SaslInit("ANONYMOUS", None, self.hostname)))
         elif isinstance(performative, SaslOutcome):

@@ -24,7 +24,7 @@ from devhost.functions.settings import BusOptions
 FIRST_DELAY_SECONDS = 0.05
 LONGEST_DELAY_SECONDS = 5.0
 LONGEST_LOCAL_DELAY_SECONDS = 0.4
-"""On this machine a refused connection costs nothing, and people wait for what they restart."""
+"""On this machine an attempt costs nothing, and people wait for the broker that they restart."""
 SETTLE_SECONDS = 1.0
 
 
@@ -32,13 +32,13 @@ class Pump(Protocol):
     """What both kinds of pump do."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start to take messages."""
 
     def stop_intake(self) -> None:
         """Take no more messages."""
 
     async def close(self) -> None:
-        """Abandon what is still running."""
+        """Abandon the calls that still run."""
 
 
 class BusIntake:
@@ -78,7 +78,7 @@ class BusIntake:
             pump.stop_intake()
 
     async def close(self) -> None:
-        """Abandon what runs, wait for settlements, give back the locks, and disconnect."""
+        """Abandon calls, wait for settlements, release the locks, and disconnect."""
         for pump in self._pumps:
             await pump.close()
         if self._task is not None:

@@ -15,11 +15,11 @@ from devhost.functions.bus.requests import RequestLinks
 from devhost.functions.log import brief, say
 
 _MARGIN_SECONDS = 10.0
-_SHORTEST_SECONDS = 0.5  # between two renewals, whatever a clock that is off says
+_SHORTEST_SECONDS = 0.5  # between two renewals, even if a clock is wrong
 
 
 class Renewal(Protocol):
-    """Asks the broker for more time; returns the new end, epoch seconds."""
+    """Renews a lock; returns its new end in epoch seconds."""
 
     async def __call__(self) -> float: ...
 
@@ -42,7 +42,7 @@ class LockKeeper:
         self._schedule()
 
     def stop(self) -> None:
-        """Renew no more."""
+        """Stop renewing."""
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -70,8 +70,8 @@ class LockKeeper:
         self._schedule()
 
 
-def renew_message_lock(requests: RequestLinks, link_name: str, tag: bytes) -> Renewal:
-    """Renews the lock of the message with this delivery tag."""
+def make_message_renewal(requests: RequestLinks, link_name: str, tag: bytes) -> Renewal:
+    """Make the renewal of the lock on the message with this delivery tag."""
     tokens = Array([uuid.UUID(bytes_le=tag)], of=uuid.UUID)
     return _make_renewal(
         requests,
@@ -82,8 +82,8 @@ def renew_message_lock(requests: RequestLinks, link_name: str, tag: bytes) -> Re
     )
 
 
-def renew_session_lock(requests: RequestLinks, link_name: str, session_id: str) -> Renewal:
-    """Renews the lock of the session."""
+def make_session_renewal(requests: RequestLinks, link_name: str, session_id: str) -> Renewal:
+    """Make the renewal of a session's lock."""
     return _make_renewal(
         requests,
         link_name,
@@ -114,13 +114,13 @@ def _make_renewal(
     return renew
 
 
-def ticks_to_seconds(ticks: int) -> float:
-    """.NET ticks (100 ns since year 1) as epoch seconds."""
+def convert_ticks(ticks: int) -> float:
+    """Convert .NET ticks (100 ns since year 1) to epoch seconds."""
     return (ticks - 621_355_968_000_000_000) / 10_000_000
 
 
-def seconds_of(moment: datetime | None, *, otherwise: float) -> float:
-    """The epoch seconds of a moment, or of `otherwise` seconds from now."""
+def to_seconds(moment: datetime | None, *, otherwise: float) -> float:
+    """Convert a moment to epoch seconds; None is `otherwise` seconds from now."""
     if moment is None:
         return datetime.now(UTC).timestamp() + otherwise
     return moment.timestamp()

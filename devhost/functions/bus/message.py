@@ -1,9 +1,10 @@
-"""What does a function see of a Service Bus message?
+"""Decodes a delivery for a function as Azure's host does. Entry points: `BusMessage.read`,
+`BusMessage.bind`.
 
 The keys, their types and their oddities are those of the .NET extension
 (`ServiceBusTriggerBindingStrategy`): `DeliveryCount` begins at 1; `EnqueuedTimeUtc` and
 `ExpiresAtUtc` have no zone, so that Python gets naive datetimes; `LockedUntil`, `TimeToLive`,
-`State` and the dead-letter reason are not given (the latter is an application property).
+`State` and the dead-letter reason are absent (the last one is an application property).
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class BusMessage:
         body = read_body(sections.body)
         delivery_count = (header.delivery_count or 0) + 1
         return cls(
-            message_id=_id(properties.message_id),
+            message_id=_format_id(properties.message_id),
             delivery_count=delivery_count,
             session_id=properties.group_id,
-            locked_until=_moment(annotations.get("x-opt-locked-until")),
-            metadata=_metadata(
+            locked_until=_to_moment(annotations.get("x-opt-locked-until")),
+            metadata=_make_metadata(
                 header, properties, annotations, read_map(sections.application_properties), tag
             ),
             body_kind=body.kind,
@@ -74,9 +75,9 @@ class BusMessage:
         )
 
     def bind(self, *, binary: bool) -> tuple[Datum, Mapping[str, Datum]]:
-        """The trigger's data and metadata. Raises UnfitBody where the .NET extension throws.
+        """Make the trigger's data and metadata. Raises UnfitBody where the .NET extension throws.
 
-        Bound to bytes, only bodies of AMQP data fit; bound to text, a value that is a string too.
+        Only a body of AMQP data can be bound to bytes; a value that is a string, to text too.
         """
         if self.body_kind in (0, DATA):
             return bind_body(self.body, binary=binary, metadata=self.metadata)
@@ -89,16 +90,16 @@ class BusMessage:
         )
 
 
-def _metadata(
+def _make_metadata(
     header: Header,
     properties: Properties,
     annotations: Mapping[Any, Any],
     application: Mapping[Any, Any],
     tag: bytes,
 ) -> dict[str, Datum]:
-    enqueued = _moment(annotations.get("x-opt-enqueued-time")) or _EPOCH
-    expires = _expires(header, properties, enqueued)
-    custom = {str(name): _plain(value) for name, value in application.items()}
+    enqueued = _to_moment(annotations.get("x-opt-enqueued-time")) or _EPOCH
+    expires = _compute_expiry(header, properties, enqueued)
+    custom = {str(name): _to_plain(value) for name, value in application.items()}
     partition_key = annotations.get("x-opt-partition-key")
     found: dict[str, object] = {
         "DeliveryCount": (header.delivery_count or 0) + 1,
@@ -106,16 +107,16 @@ def _metadata(
         "LockToken": str(uuid.UUID(bytes_le=tag)) if len(tag) == 16 else None,
         "ExpiresAtUtc": expires,
         "ExpiresAt": f"{expires}+00:00",
-        "EnqueuedTimeUtc": _unzoned(enqueued),
-        "EnqueuedTime": f"{_unzoned(enqueued)}+00:00",
-        "MessageId": _id(properties.message_id),
+        "EnqueuedTimeUtc": _drop_zone(enqueued),
+        "EnqueuedTime": f"{_drop_zone(enqueued)}+00:00",
+        "MessageId": _format_id(properties.message_id),
         "ContentType": properties.content_type,
         "ReplyTo": properties.reply_to,
         "SequenceNumber": annotations.get("x-opt-sequence-number"),
         "To": properties.to,
         "Subject": properties.subject,
         "Label": properties.subject,
-        "CorrelationId": _id(properties.correlation_id),
+        "CorrelationId": _format_id(properties.correlation_id),
         "ApplicationProperties": custom,
         "UserProperties": custom,
         "SessionId": properties.group_id,
@@ -126,19 +127,19 @@ def _metadata(
     return {name: as_datum(value) for name, value in found.items() if value is not None}
 
 
-def _expires(header: Header, properties: Properties, enqueued: datetime) -> str:
+def _compute_expiry(header: Header, properties: Properties, enqueued: datetime) -> str:
     if properties.absolute_expiry_time is not None:
-        moment = _moment(properties.absolute_expiry_time)
-        return _unzoned(moment) if moment is not None else _FOR_EVER
+        moment = _to_moment(properties.absolute_expiry_time)
+        return _drop_zone(moment) if moment is not None else _FOR_EVER
     if header.ttl is None:
         return _FOR_EVER
     try:
-        return _unzoned(enqueued + timedelta(milliseconds=header.ttl))
+        return _drop_zone(enqueued + timedelta(milliseconds=header.ttl))
     except OverflowError:
         return _FOR_EVER
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
+def _to_moment(milliseconds: int | None) -> datetime | None:
     if milliseconds is None:
         return None
     try:
@@ -147,32 +148,32 @@ def _moment(milliseconds: int | None) -> datetime | None:
         return None
 
 
-def _unzoned(moment: datetime) -> str:
+def _drop_zone(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def _id(value: Any) -> str | None:
+def _format_id(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-def _plain(value: Any) -> Any:
-    """An application property as .NET's JSON has it."""
+def _to_plain(value: Any) -> Any:
+    """Convert an application property as .NET's JSON does."""
     match value:
         case Timestamp():
-            moment = _moment(value)
+            moment = _to_moment(value)
             return moment.isoformat().replace("+00:00", "Z") if moment else str(value)
         case bool() | int() | float() | str() | None:
             return value
         case bytes():
             return base64.b64encode(value).decode()
         case Described():
-            return _plain(value.value)
+            return _to_plain(value.value)
         case dict():
-            return {str(name): _plain(item) for name, item in value.items()}
+            return {str(name): _to_plain(item) for name, item in value.items()}
         case list():
-            return [_plain(item) for item in value]
+            return [_to_plain(item) for item in value]
         case _:
             return str(value)
 

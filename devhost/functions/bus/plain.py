@@ -13,7 +13,7 @@ from devhost.functions.bus.entity import BusEntity, EntityChannel
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.handler import MessageHandler
 from devhost.functions.bus.links import BrokerReceiver, Delivery
-from devhost.functions.bus.locks import LockKeeper, renew_message_lock, seconds_of
+from devhost.functions.bus.locks import LockKeeper, make_message_renewal, to_seconds
 from devhost.functions.bus.message import BusMessage
 from devhost.functions.log import watched
 
@@ -104,8 +104,8 @@ class PlainPump:
     def _keep_lock(self, delivery: Delivery, message: BusMessage) -> LockKeeper:
         assert self._channel is not None
         return LockKeeper(
-            renew_message_lock(self._channel.management, delivery.link.name, delivery.tag),
-            until=seconds_of(message.locked_until, otherwise=DEFAULT_LOCK_SECONDS),
+            make_message_renewal(self._channel.management, delivery.link.name, delivery.tag),
+            until=to_seconds(message.locked_until, otherwise=DEFAULT_LOCK_SECONDS),
             limit_seconds=self._lock_renewal_seconds,
             fields={"entity": self._entity.path, "message_id": message.message_id},
         )

@@ -14,13 +14,13 @@ from devhost.amqp.errors import DecodeError
 from devhost.amqp.message import (
     APPLICATION_PROPERTIES,
     Properties,
-    composite_section,
-    map_section,
+    encode_composite_section,
+    encode_map_section,
+    encode_value_section,
     read_body,
     read_map,
     read_properties,
     slice_message,
-    value_section,
 )
 from devhost.amqp.performatives import Source
 from devhost.amqp.session import Session
@@ -58,14 +58,14 @@ class RequestLinks:
         """
         message_id = uuid.uuid4()
         request = (
-            composite_section(
+            encode_composite_section(
                 Properties(
                     message_id=message_id,
                     reply_to=None if self._node == "$cbs" else self._reply_to,
                 )
             )
-            + map_section(APPLICATION_PROPERTIES, properties)
-            + value_section(body)
+            + encode_map_section(APPLICATION_PROPERTIES, properties)
+            + encode_value_section(body)
         )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):

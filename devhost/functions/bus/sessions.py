@@ -17,12 +17,12 @@ from devhost.functions.bus.entity import BusEntity, EntityChannel
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.handler import MessageHandler
 from devhost.functions.bus.links import BrokerReceiver, Delivery
-from devhost.functions.bus.locks import LockKeeper, renew_session_lock, ticks_to_seconds
+from devhost.functions.bus.locks import LockKeeper, convert_ticks, make_session_renewal
 from devhost.functions.bus.plain import DEFAULT_LOCK_SECONDS
 from devhost.functions.log import watched
 
 ACCEPT_SECONDS = 60.0
-"""How long the broker may look for a free session before it says that there is none."""
+"""How long the broker may wait for a free session before it answers that there is none."""
 DEFAULT_IDLE_SECONDS = 60.0
 NO_SESSION = "com.microsoft:timeout"
 SESSION_FILTER = Symbol("com.microsoft:session-filter")
@@ -39,7 +39,7 @@ class _Session(NamedTuple):
 
 
 class SessionPump:
-    """One function and its entity: `sessions` may be open, `accepts` asked for, at once."""
+    """One function and its entity; `sessions` may be open and `accepts` waited for at once."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class SessionPump:
         ]
 
     def stop_intake(self) -> None:
-        """Ask for no more sessions, and leave those whose function is not running."""
+        """Accept no more sessions, and leave those whose function is not running."""
         self._stopping = True
         for slot in self._slots:
             if slot not in self._busy:
                 slot.cancel()
 
     async def close(self) -> None:
-        """Abandon what is still running and leave its session."""
+        """Abandon the calls that still run and leave their sessions."""
         for slot in self._slots:
             slot.cancel()
         if self._slots:
@@ -153,9 +153,9 @@ class SessionPump:
     def _keep_lock(self, session: _Session) -> LockKeeper:
         session_id = _read_session_id(session.attach)
         ticks = (session.attach.properties or {}).get(_LOCKED_UNTIL)
-        until = ticks_to_seconds(ticks) if ticks else time.time() + DEFAULT_LOCK_SECONDS
+        until = convert_ticks(ticks) if ticks else time.time() + DEFAULT_LOCK_SECONDS
         return LockKeeper(
-            renew_session_lock(session.channel.management, session.link.name, session_id),
+            make_session_renewal(session.channel.management, session.link.name, session_id),
             until=until,
             limit_seconds=self._lock_renewal_seconds,
             fields={"entity": self._entity.path, "session_id": session_id},

@@ -1,1 +1,2 @@
-"""What are the rules of queues, topics, subscriptions and sessions?"""
+"""Has the rules of queues, topics, subscriptions and sessions. Entry point:
+`namespace.Namespace`."""

@@ -27,7 +27,7 @@ class Backlog:
     state: bytes | None = None
     state_set_ms: int = 0
     message_count: int = 0
-    """Messages of the session in whatever state."""
+    """Messages of the session in any state."""
     _ready: list[tuple[int, Held]] = field(default_factory=list)
 
     def push(self, held: Held) -> None:
@@ -36,7 +36,7 @@ class Backlog:
         heapq.heappush(self._ready, (held.message.sequence, held))
 
     def first(self) -> Held | None:
-        """The message that is next, left where it is."""
+        """The next message, which stays."""
         while self._ready:
             held = self._ready[0][1]
             if held.ready:
@@ -45,20 +45,20 @@ class Backlog:
         return None
 
     def pop(self) -> Held:
-        """Take the message that `first` has shown."""
+        """Take the message that `first` returned."""
         held = heapq.heappop(self._ready)[1]
         held.ready = False
         return held
 
     def feed(self, receiver: Receiver, credit: int) -> None:
-        """A receiver wants `credit` messages in all from now on."""
+        """Set how many messages a receiver wants from now on."""
         receiver.credit = credit
         if credit and receiver not in self.hungry:
             self.hungry.append(receiver)
         elif not credit and receiver in self.hungry:
             self.hungry.remove(receiver)
 
-    def next_receiver(self) -> Receiver:
+    def take_receiver(self) -> Receiver:
         """The receiver of the next message. One that has credit left goes to the end."""
         receiver = self.hungry.popleft()
         receiver.credit -= 1
@@ -68,13 +68,13 @@ class Backlog:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is known of this session that would be lost with it."""
+        """Whether the session has no messages, receivers or state."""
         return not (self.message_count or self.owner or self.hungry or self.state is not None)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Receiver:
-    """One receiving end. The callbacks must return at once and not call the queue.
+    """A receiver of a queue. The callbacks must return at once and not call the queue.
 
     `deliver(message, held, lock)`: a message; without a lock it is gone from the queue already.
     `session_granted()`: `backlog` is the session it asked for. `session_lost()`: its lock ended.
@@ -91,7 +91,7 @@ class Receiver:
     waits: bool = False
     """It waits for the next available session."""
     locks: dict[bytes, Held] = field(default_factory=dict)
-    """What it holds, by tag; only kept for sessions, whose lock all of these share."""
+    """The messages that it has locked, by tag; for sessions only, whose lock they share."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +102,7 @@ class Lock:
     until_ms: int
     receiver: Receiver | None
     settling: bool = False
-    """A settlement waits for the disk."""
+    """A settlement is being stored."""
 
     @property
     def token(self) -> uuid.UUID:
@@ -118,7 +118,7 @@ class Held:
     backlog: Backlog
     lock: Lock | None = field(default=None)
     ready: bool = False
-    """It waits in its backlog for a receiver."""
+    """It is in its backlog and waits for a receiver."""
     gone: bool = False
 
     def __lt__(self, other: Held) -> bool:

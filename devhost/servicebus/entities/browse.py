@@ -1,6 +1,6 @@
-"""What can be seen and taken in a queue without waiting for it?
+"""Reads and takes messages without waiting. Entry points: `peek`, `receive_deferred`.
 
-Peeking, deferred messages by number, and settling by lock token: what `$management` offers.
+Also settles and renews by lock token: what `$management` offers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Entity: TypeAlias = Queue | Topic
 def peek(
     entity: Entity, *, from_sequence: int, limit: int, session_id: str | None
 ) -> list[tuple[Message, Lock | None]]:
-    """Messages in whatever state, by number, with their locks; bounded in number and bytes."""
+    """Messages in any state, by number, with their locks; bounded in number and bytes."""
     if limit < 1:
         raise BusError(ARGUMENT_ERROR, "message-count must be at least 1.")
     candidates = {n: (m, None) for n, m in entity.schedule.messages.items()}
@@ -63,13 +63,13 @@ def receive_deferred(
     session_id: str | None,
     receiver_name: str | None,
 ) -> list[tuple[Message, Lock | None]]:
-    """Deferred messages by number, all or none, locked or taken out. Raises BusError."""
+    """Lock or take out deferred messages by number, all or none. Raises BusError."""
     owner = None
     if queue.rules.requires_session:
         if session_id is None:
             raise BusError(NOT_ALLOWED, f"The entity {queue.path!r} requires a session id.")
-        owner = queue.sessions.owned(session_id, receiver_name).owner
-    chosen = [_deferred(queue, number, session_id) for number in dict.fromkeys(sequences)]
+        owner = queue.sessions.find_owned(session_id, receiver_name).owner
+    chosen = [_find_deferred(queue, number, session_id) for number in dict.fromkeys(sequences)]
     if not delete:
         return [(held.message, queue.lock(held, owner)) for held in chosen]
     for held in chosen:
@@ -83,7 +83,7 @@ def receive_deferred(
     return [(held.message, None) for held in chosen]
 
 
-def _deferred(queue: Queue, sequence: int, session_id: str | None) -> Held:
+def _find_deferred(queue: Queue, sequence: int, session_id: str | None) -> Held:
     held = queue.messages.get(sequence)
     if (
         held is None
@@ -98,19 +98,19 @@ def _deferred(queue: Queue, sequence: int, session_id: str | None) -> Held:
 
 
 def settle_by_token(queue: Queue, tags: Sequence[bytes], outcome: Outcome) -> None:
-    """Settle messages by their locks' tags, all or none. Raises BusError."""
-    for held, lock in [_locked(queue, tag) for tag in tags]:
+    """Settle messages by the tags of their locks, all or none. Raises BusError."""
+    for held, lock in [_find_locked(queue, tag) for tag in tags]:
         settle(queue, held, lock, outcome)
 
 
 def renew_locks(queue: Queue, tags: Sequence[bytes]) -> list[int]:
-    """The new ends of messages' locks, all or none. Raises BusError."""
+    """Renew the locks of messages, all or none. Returns the new ends. Raises BusError."""
     if queue.rules.requires_session:
         raise BusError(NOT_ALLOWED, "Messages of a session have the session's lock: renew that.")
-    return [queue.renew(held, lock) for held, lock in [_locked(queue, tag) for tag in tags]]
+    return [queue.renew(held, lock) for held, lock in [_find_locked(queue, tag) for tag in tags]]
 
 
-def _locked(queue: Queue, tag: bytes) -> tuple[Held, Lock]:
+def _find_locked(queue: Queue, tag: bytes) -> tuple[Held, Lock]:
     held = queue.locked.get(tag)
     if held is None or held.lock is None:
         raise BusError(

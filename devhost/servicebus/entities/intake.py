@@ -1,6 +1,6 @@
-"""May a message come in, and what does the entity say of it?
+"""Checks and numbers the messages that come in. Entry points: `Intake.check`, `Intake.stamp`.
 
-The rules that queues and topics share: sessions, duplicates, time to live, schedule, numbers.
+Queues and topics share these rules: sessions, duplicates, time to live, schedule, numbers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from devhost.servicebus.errors import NOT_ALLOWED, BusError
 
 MAX_TIME_TO_LIVE_MS = 100 * 365 * 86_400_000
 MAX_SEEN_IDS = 500_000
-"""How many message ids one entity remembers; the oldest go first."""
+"""How many message ids one entity remembers; the oldest are dropped first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeRules:
-    """Of an entity that takes messages. Times in milliseconds; None: without end, or off."""
+    """The rules of an entity that takes messages. Times in milliseconds; None: no limit, or off."""
 
     requires_session: bool = False
     time_to_live_ms: int | None = None
@@ -28,7 +28,7 @@ class IntakeRules:
 
 
 class Intake:
-    """Gives numbers and times to what comes in."""
+    """Gives numbers and times to messages."""
 
     def __init__(self, path: str, rules: IntakeRules, *, journal: Journal, agenda: Agenda) -> None:
         self.path = path
@@ -39,7 +39,7 @@ class Intake:
         self._seen: dict[str, int] = {}
 
     def check(self, content: Content) -> None:
-        """Raise BusError for what this entity does not take."""
+        """Raise BusError if the entity does not accept the message."""
         session_id = content.properties.group_id
         if self.rules.requires_session and not isinstance(session_id, str):
             raise BusError(
@@ -47,7 +47,7 @@ class Intake:
             )
 
     def is_duplicate(self, content: Content) -> bool:
-        """Whether its id came within the window; remembers it if not."""
+        """Whether the message's id came within the window; if not, it is remembered."""
         window_ms = self.rules.duplicate_window_ms
         if window_ms is None:
             return False
@@ -61,18 +61,18 @@ class Intake:
         return False
 
     def forget(self, contents: Iterable[Content]) -> None:
-        """These could not be kept after all: they may come again."""
+        """Forget the ids of messages that could not be stored."""
         for content in contents:
             self._seen.pop(str(content.properties.message_id), None)
 
     def remember(self, message_id: str, until_ms: int) -> None:
-        """An id that was seen before the restart."""
+        """Remember an id from before the restart."""
         self._seen[message_id] = until_ms
 
     def stamp(
         self, content: Content, *, origin: int | None = None, expires_ms: int | None = None
     ) -> Message:
-        """The message as it enters: active, or scheduled if its time is to come.
+        """Make the message that enters: active, or scheduled if its time is in the future.
 
         `origin` and `expires_ms`: its number and last moment in the topic it comes from.
         """
@@ -92,12 +92,12 @@ class Intake:
             content=content,
             sequence=self.last_sequence,
             enqueued_ms=now_ms,
-            expires_ms=_earlier(expires_ms, self._expiry(content, now_ms)),
+            expires_ms=_choose_earlier(expires_ms, self._compute_expiry(content, now_ms)),
             origin_sequence=origin,
         )
 
     def activate(self, message: Message) -> Message:
-        """A scheduled message whose time has come: a new number, enqueued now."""
+        """Make the active message of a scheduled one: a new number, enqueued now."""
         now_ms = self._agenda.now_ms()
         self.last_sequence += 1
         self._journal.write(CounterMoved(self.path, self.last_sequence))
@@ -105,10 +105,10 @@ class Intake:
             content=message.content,
             sequence=self.last_sequence,
             enqueued_ms=now_ms,
-            expires_ms=self._expiry(message.content, now_ms),
+            expires_ms=self._compute_expiry(message.content, now_ms),
         )
 
-    def _expiry(self, content: Content, now_ms: int) -> int | None:
+    def _compute_expiry(self, content: Content, now_ms: int) -> int | None:
         limits = [ms for ms in (content.ttl_ms, self.rules.time_to_live_ms) if ms is not None]
         return now_ms + min(*limits, MAX_TIME_TO_LIVE_MS) if limits else None
 
@@ -120,5 +120,5 @@ class Intake:
             del self._seen[oldest]
 
 
-def _earlier(one: int | None, other: int | None) -> int | None:
+def _choose_earlier(one: int | None, other: int | None) -> int | None:
     return min((ms for ms in (one, other) if ms is not None), default=None)

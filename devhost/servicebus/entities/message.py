@@ -1,6 +1,7 @@
-"""Holds a message while the Service Bus has it. Entry point: `read_content`.
+"""Defines a message in the Service Bus. Entry point: `read_content`.
 
-`Content` is what the sender gave, byte for byte; `Message` adds what the entity says of it.
+`Content` is what the sender gave, byte for byte; `Message` adds its number, times and
+state in an entity.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _OURS = frozenset(
         "x-opt-deadletter-source",
     }
 )
-"""Annotations that only a broker may set; a message sent on is rid of its former ones."""
+"""Annotations that only a broker may set; those of a forwarded message are removed."""
 
 
 class State(IntEnum):
@@ -65,7 +66,7 @@ class Content:
 
     @property
     def ttl_ms(self) -> int | None:
-        """The sender's time to live; the pair of times is for what a uint cannot hold."""
+        """The sender's time to live; two times express one that a uint cannot hold."""
         expiry, creation = self.properties.absolute_expiry_time, self.properties.creation_time
         if self.header.ttl is not None and self.header.ttl < 0xFFFFFFFF:
             return self.header.ttl
@@ -73,10 +74,10 @@ class Content:
             return max(expiry - creation, 0)
         return self.header.ttl
 
-    def encoded(self) -> bytes:
+    def encode(self) -> bytes:
         """The whole message, as `read_content` takes it."""
-        head = sections.composite_section(self.header)
-        return head + annotations_section(self.annotation_count, self.annotations) + self.bare
+        head = sections.encode_composite_section(self.header)
+        return head + encode_annotations(self.annotation_count, self.annotations) + self.bare
 
     def with_properties(self, more: dict[Any, Any]) -> Content:
         """The same with more application properties."""
@@ -84,8 +85,8 @@ class Content:
             return self
         merged = {**self.application_properties, **more}
         try:
-            section = sections.map_section(sections.APPLICATION_PROPERTIES, merged)
-        except EncodeError:  # arrays of described values, which are no properties anyway
+            section = sections.encode_map_section(sections.APPLICATION_PROPERTIES, merged)
+        except EncodeError:  # arrays of described values, which cannot be properties
             return self
         return replace(self, application_section=section)
 
@@ -95,13 +96,13 @@ class Content:
         return replace(
             self,
             properties=properties,
-            properties_section=sections.composite_section(properties),
-            application_section=sections.map_section(code, own) if own else b"",
+            properties_section=sections.encode_composite_section(properties),
+            application_section=sections.encode_map_section(code, own) if own else b"",
         )
 
 
-def annotations_section(count: int, entries: bytes) -> bytes:
-    """Message annotations made of encoded keys and values, `count` of both; none: no section."""
+def encode_annotations(count: int, entries: bytes) -> bytes:
+    """Encode message annotations from `count` encoded keys and values; none: no section."""
     if not count:
         return b""
     size = len(entries) + 4
@@ -109,17 +110,17 @@ def annotations_section(count: int, entries: bytes) -> bytes:
 
 
 def read_content(data: bytes) -> Content:
-    """The message as a sender encoded it. Raises BusError if it is none."""
+    """Read a message as a sender encoded it. Raises BusError if it is not a message."""
     try:
         parts = sections.slice_message(data)
         header = sections.read_header(parts.header)
         properties = sections.read_properties(parts.properties)
         annotations = sections.read_map(parts.message_annotations)
         properties_section = parts.properties
-        if properties.message_id is None:  # the JavaScript SDK cannot receive a message without
+        if properties.message_id is None:  # the JavaScript SDK needs one
             properties = properties._replace(message_id=uuid.uuid4().hex)
-            properties_section = sections.composite_section(properties)
-        sections.read_map(parts.application_properties)  # whoever reads them later may rely on it
+            properties_section = sections.encode_composite_section(properties)
+        sections.read_map(parts.application_properties)  # so that later reads cannot fail
         scheduled = annotations.get(SCHEDULED_TIME)
         count, entries = _encode_entries(annotations)
     except AmqpError as error:
@@ -148,7 +149,7 @@ def _encode_entries(annotations: dict[Any, Any]) -> tuple[int, bytes]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A content with what its entity says of it. Times are in milliseconds since 1970."""
+    """A content with its number, times and state. Times are in milliseconds since 1970."""
 
     content: Content
     sequence: int

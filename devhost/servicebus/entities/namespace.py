@@ -1,4 +1,4 @@
-"""Which entities are there, and what is under which address?"""
+"""Finds entities by their address. Entry point: `Namespace.find`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUBSCRIPTIONS = "/subscriptions/"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is under an address."""
+    """The entity under an address, and its subscription if it is one."""
 
     entity: Queue | Topic
     subscription: Subscription | None = None
@@ -41,7 +41,9 @@ class Namespace:
             self._places[path] = Place(topic)
             for each in entry.subscriptions:
                 below = f"{path}{SUBSCRIPTIONS}{each.name.casefold()}"
-                subscription = Subscription(each.name, self._queue(below, each.rules), each.filters)
+                subscription = Subscription(
+                    each.name, self._make_queue(below, each.rules), each.filters
+                )
                 topic.subscriptions.append(subscription)
                 self._add(below, subscription.queue, subscription)
 
@@ -50,30 +52,30 @@ class Namespace:
         return self._places.get(path)
 
     def entities(self) -> Iterator[tuple[str, Place]]:
-        """Every path with what is there, dead-letter queues included."""
+        """Every path with its place, dead-letter queues included."""
         return iter(self._places.items())
 
     def _add_queue(self, path: str, rules: QueueRules) -> None:
-        self._add(path, self._queue(path, rules), None)
+        self._add(path, self._make_queue(path, rules), None)
 
     def _add(self, path: str, queue: Queue, subscription: Subscription | None) -> None:
         self._places[path] = Place(queue, subscription)
         assert queue.dead_letters is not None
         self._places[queue.dead_letters.path] = Place(queue.dead_letters)
         transfer = path + TRANSFER_DEAD_LETTERS
-        self._places[transfer] = Place(self._dead_letters(transfer, queue.rules))
+        self._places[transfer] = Place(self._make_dead_letters(transfer, queue.rules))
 
-    def _queue(self, path: str, rules: QueueRules) -> Queue:
+    def _make_queue(self, path: str, rules: QueueRules) -> Queue:
         return Queue(
             path,
             rules,
             journal=self._journal,
             agenda=self._agenda,
-            dead_letters=self._dead_letters(path + DEAD_LETTERS, rules),
+            dead_letters=self._make_dead_letters(path + DEAD_LETTERS, rules),
         )
 
-    def _dead_letters(self, path: str, rules: QueueRules) -> Queue:
-        """No time to live, no maximum count, no sessions, whatever the parent has."""
+    def _make_dead_letters(self, path: str, rules: QueueRules) -> Queue:
+        """Make a dead-letter queue: it has no time to live, no maximum count and no sessions."""
         own = replace(
             rules, max_delivery_count=None, dead_letter_on_expiry=False, intake=IntakeRules()
         )

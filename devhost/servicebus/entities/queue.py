@@ -19,11 +19,11 @@ from devhost.servicebus.entities.queue_state import QueueRules, QueueState
 from devhost.servicebus.entities.records import Journal, MessageRemoved, MessageStored
 from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.entities.sessions import SessionDesk
-from devhost.servicebus.entities.settlement import count_delivery, expire, first_ready
+from devhost.servicebus.entities.settlement import count_delivery, expire, find_ready
 from devhost.servicebus.errors import NOT_ALLOWED, BusError
 
 RETRY_MS = 1_000
-"""When to try again what the store did not take."""
+"""How long to wait before a failed store is tried again."""
 _SLACK = 1_024
 
 
@@ -49,7 +49,7 @@ class Queue(QueueState):
         self._armed_ms: int | None = None
 
     def send(self, contents: Sequence[Content]) -> list[int]:
-        """Take messages in, all or none; their numbers. Raises BusError.
+        """Take messages in, all or none. Returns their numbers. Raises BusError.
 
         Nobody sees them before the journal has stored them.
         """
@@ -74,13 +74,13 @@ class Queue(QueueState):
         self.journal.after(lambda stored: self.take_in([message]) if stored else None)
 
     def take_in(self, messages: Iterable[Message]) -> None:
-        """Show messages that are stored already to receivers."""
+        """See QueueState."""
         backlogs = {}
         for message in messages:
             if message.state is State.SCHEDULED:
                 self.schedule.add(message)
                 continue
-            backlog = self.backlog_of(message.session_id)
+            backlog = self.open_backlog(message.session_id)
             held = Held(message, backlog)
             self.messages[message.sequence] = held
             backlog.message_count += 1
@@ -94,16 +94,16 @@ class Queue(QueueState):
         self._arm()
 
     def attach(self, receiver: Receiver) -> None:
-        """A receiver without a session. Raises BusError on a queue with sessions."""
+        """Add a receiver without a session. Raises BusError on a queue with sessions."""
         if self.rules.requires_session:
             raise BusError(
                 NOT_ALLOWED,
                 f"The entity {self.path!r} requires sessions: accept one to receive from it.",
             )
-        receiver.backlog = self.backlog_of(None)
+        receiver.backlog = self.open_backlog(None)
 
     def detach(self, receiver: Receiver) -> None:
-        """A receiver leaves. A session's lock ends with it, other locks stay until their time."""
+        """Remove a receiver. Its session's lock ends; locks on messages stay until their end."""
         backlog = receiver.backlog
         if self.rules.requires_session:
             self.sessions.leave(receiver)
@@ -112,24 +112,24 @@ class Queue(QueueState):
         receiver.backlog = None
 
     def want(self, receiver: Receiver, credit: int) -> None:
-        """The receiver can take `credit` messages in all from now on."""
-        if receiver.backlog is None:  # a session is still to come
+        """Set how many messages the receiver can take from now on."""
+        if receiver.backlog is None:  # it waits for a session
             receiver.credit = credit
             return
         receiver.backlog.feed(receiver, credit)
         self.serve(receiver.backlog)
 
     def serve(self, backlog: Backlog) -> None:
-        """Hand out what waits in a backlog to whoever waits there."""
+        """See QueueState."""
         if self.rules.requires_session and backlog.owner is None:
             self.sessions.offer(backlog)
             return
         while backlog.hungry:
-            held = first_ready(self, backlog)
+            held = find_ready(self, backlog)
             if held is None:
                 return
             backlog.pop()
-            receiver = backlog.next_receiver()
+            receiver = backlog.take_receiver()
             if receiver.deletes:
                 self._hand_over_for_good(held, receiver)
             else:
@@ -137,7 +137,7 @@ class Queue(QueueState):
                 receiver.deliver(held.message, held, lock)
 
     def lock(self, held: Held, receiver: Receiver | None) -> Lock:
-        """Give the receiver (None: one who asked by number) a lock on a message."""
+        """Lock a message for the receiver; None when it was asked for by number."""
         if self.rules.requires_session:
             lock = Lock(os.urandom(16), held.backlog.locked_until_ms, receiver)
         else:
@@ -150,19 +150,19 @@ class Queue(QueueState):
         return lock
 
     def renew(self, held: Held, lock: Lock) -> int:
-        """The new end of a message's lock."""
+        """Renew the lock of a message. Returns its new end."""
         lock.until_ms = self.agenda.now_ms() + self.rules.lock_ms
         self.watch(held, lock)
         return lock.until_ms
 
     def arm(self, due_ms: int) -> None:
-        """Look after this queue at `due_ms` at the latest."""
+        """See QueueState."""
         if self._armed_ms is None or due_ms < self._armed_ms:
             self._armed_ms = due_ms
             self.agenda.at(due_ms, self._tick)
 
     def cancel_scheduled(self, sequences: Sequence[int]) -> None:
-        """Take scheduled messages back, all or none. Raises BusError."""
+        """Cancel scheduled messages, all or none. Raises BusError."""
         cancel_scheduled(self.path, self.schedule, sequences, self.journal)
 
     def _hand_over_for_good(self, held: Held, receiver: Receiver) -> None:

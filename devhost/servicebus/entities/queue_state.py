@@ -19,7 +19,7 @@ from devhost.servicebus.entities.records import Journal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRules:
-    """What Config.json says of a queue or subscription. Times in milliseconds."""
+    """The properties of a queue or subscription in Config.json. Times in milliseconds."""
 
     lock_ms: int = 60_000
     max_delivery_count: int | None = 10
@@ -65,11 +65,11 @@ class QueueState:
         raise NotImplementedError
 
     def arm(self, due_ms: int) -> None:
-        """Look after this queue at `due_ms` at the latest."""
+        """Plan that this queue is checked at `due_ms` or earlier."""
         raise NotImplementedError
 
-    def backlog_of(self, session_id: str | None) -> Backlog:
-        """Where messages of this session wait; all of a plain queue wait in one."""
+    def open_backlog(self, session_id: str | None) -> Backlog:
+        """The backlog of a session, made if needed; a plain queue has only one."""
         key = session_id if self.rules.requires_session else None
         backlog = self.backlogs.get(key)
         if backlog is None:
@@ -77,12 +77,12 @@ class QueueState:
         return backlog
 
     def watch(self, held: Held, lock: Lock) -> None:
-        """Look after a lock's end."""
+        """Plan the end of a lock."""
         self.lock_ends.add(held, lock)
         self.arm(lock.until_ms)
 
     def unlock(self, held: Held) -> None:
-        """Take the lock from a message, which stays where it is."""
+        """Remove the lock of a message, which stays in the queue."""
         lock = held.lock
         if lock is not None:
             held.lock = None
@@ -91,7 +91,7 @@ class QueueState:
                 lock.receiver.locks.pop(lock.tag, None)
 
     def remove(self, held: Held) -> None:
-        """The message is no longer in this queue; the journal knows already."""
+        """Remove a message whose removal is in the journal already."""
         held.gone, held.ready = True, False
         self.unlock(held)
         if self.messages.pop(held.message.sequence, None) is not None:
@@ -99,6 +99,6 @@ class QueueState:
         self.tidy(held.backlog)
 
     def tidy(self, backlog: Backlog) -> None:
-        """Forget a session of which nothing is left."""
+        """Forget a session that is empty."""
         if backlog.session_id is not None and backlog.is_empty:
             self.backlogs.pop(backlog.session_id, None)

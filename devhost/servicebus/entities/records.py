@@ -1,7 +1,7 @@
-"""What must survive the process, and when may others hear of it?
+"""Defines the records of changes, and the journal that takes them. Entry point: `Journal`.
 
-Entities write records of what they change and do nothing visible until `after` calls back.
-Locks are not among the records: they end with the process.
+Entities write records of their changes, which become visible when `after` calls back. There is no
+record of a lock: locks end with the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MessageRemoved:
 
 @dataclass(frozen=True, slots=True)
 class CounterMoved:
-    """The last sequence number that an entity has given."""
+    """The last sequence number of an entity."""
 
     entity: str
     last: int
@@ -39,7 +39,7 @@ class CounterMoved:
 
 @dataclass(frozen=True, slots=True)
 class IdSeen:
-    """A message id, to be dropped when it comes again before `until_ms`."""
+    """A message id; a message that repeats it before `until_ms` is dropped."""
 
     entity: str
     message_id: str
@@ -48,7 +48,7 @@ class IdSeen:
 
 @dataclass(frozen=True, slots=True)
 class SessionStateSet:
-    """A session's state; None when it was taken away."""
+    """A session's state; None when it was removed."""
 
     entity: str
     session_id: str
@@ -74,9 +74,9 @@ class Journal(Protocol):
     """Where entities write what they change."""
 
     def write(self, record: Record) -> None:
-        """Keep a record with this turn's others: all of them or none."""
+        """Store a record together with the others of this pass of the loop: all or none."""
         ...
 
     def after(self, then: Callable[[bool], None]) -> None:
-        """Call `then` when this turn's records are kept (True) or could not be (False)."""
+        """Call `then` when the records so far are stored (True) or could not be stored (False)."""
         ...

@@ -1,4 +1,4 @@
-"""Which messages are to be enqueued later?"""
+"""Holds messages that are enqueued later. Entry point: `Schedule.take_due`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devhost.servicebus.entities.records import Journal, MessageRemoved
 from devhost.servicebus.errors import MESSAGE_NOT_FOUND, BusError
 
 _SLACK = 64
-"""Entries of cancelled messages that are tolerated before the heap is made anew."""
+"""Entries of cancelled messages that may stay before the heap is rebuilt."""
 
 
 class Schedule:
@@ -21,19 +21,19 @@ class Schedule:
         self._heap: list[tuple[int, int]] = []
 
     def add(self, message: Message) -> None:
-        """Keep a message until its `due_ms`."""
+        """Add a message, due at its `due_ms`."""
         self.messages[message.sequence] = message
         heapq.heappush(self._heap, (message.due_ms or 0, message.sequence))
 
     def remove(self, sequence: int) -> None:
-        """Forget a message, if it is there."""
+        """Remove a message, if it is there."""
         self.messages.pop(sequence, None)
         if len(self._heap) > 2 * len(self.messages) + _SLACK:
             self._heap = [(m.due_ms or 0, m.sequence) for m in self.messages.values()]
             heapq.heapify(self._heap)
 
     def take_due(self, now_ms: int) -> list[Message]:
-        """The messages whose time has come, earliest first; they are no longer here."""
+        """Remove and return the messages that are due, earliest first."""
         due = []
         while self._heap and self._heap[0][0] <= now_ms:
             message = self.messages.pop(heapq.heappop(self._heap)[1], None)
@@ -43,14 +43,14 @@ class Schedule:
 
     @property
     def next_due_ms(self) -> int | None:
-        """When to look again; None when nothing is scheduled."""
+        """When the next message is due; None when nothing is scheduled."""
         return self._heap[0][0] if self._heap else None
 
 
 def cancel_scheduled(
     path: str, schedule: Schedule, sequences: Sequence[int], journal: Journal
 ) -> None:
-    """Take messages out of an entity's schedule, all or none. Raises BusError."""
+    """Remove messages from an entity's schedule, all or none. Raises BusError."""
     missing = [number for number in sequences if number not in schedule.messages]
     if missing:
         raise BusError(MESSAGE_NOT_FOUND, f"No scheduled message has the number {missing[0]}.")

@@ -12,7 +12,7 @@ from collections import deque
 from devhost.servicebus.entities.backlog import Backlog, Receiver
 from devhost.servicebus.entities.queue_state import QueueState
 from devhost.servicebus.entities.records import SessionStateSet
-from devhost.servicebus.entities.settlement import count_delivery, first_ready, put_back
+from devhost.servicebus.entities.settlement import count_delivery, find_ready, put_back
 from devhost.servicebus.errors import (
     NOT_ALLOWED,
     SESSION_CANNOT_BE_LOCKED,
@@ -21,7 +21,7 @@ from devhost.servicebus.errors import (
 )
 
 GRACE_MS = 1_000
-"""How long after its end a session's lock is still honoured."""
+"""How long after its end a session's lock is still valid."""
 
 
 class SessionDesk:
@@ -36,7 +36,7 @@ class SessionDesk:
     def accept(self, receiver: Receiver, session_id: str) -> None:
         """Lock a named session for the receiver, which may be an empty one. Raises BusError."""
         self._check_queue()
-        backlog = self._queue.backlog_of(session_id)
+        backlog = self._queue.open_backlog(session_id)
         if backlog.owner is not None:
             raise BusError(
                 SESSION_CANNOT_BE_LOCKED,
@@ -50,16 +50,16 @@ class SessionDesk:
         self._check_queue()
         while self._available:
             backlog = self._available.pop(next(iter(self._available)))
-            if backlog.owner is None and first_ready(self._queue, backlog) is not None:
+            if backlog.owner is None and find_ready(self._queue, backlog) is not None:
                 self._grant(backlog, receiver)
                 return
         receiver.waits = True
         self._waiting.append(receiver)
 
     def offer(self, backlog: Backlog) -> None:
-        """A session that nobody has: to who waits, or on the list if it has a message."""
+        """Give a free session with a message to a waiting receiver, or note it as available."""
         session_id = backlog.session_id
-        if session_id is None or first_ready(self._queue, backlog) is None:
+        if session_id is None or find_ready(self._queue, backlog) is None:
             return
         while self._waiting:
             receiver = self._waiting.popleft()
@@ -70,7 +70,7 @@ class SessionDesk:
         self._available[session_id] = backlog
 
     def leave(self, receiver: Receiver) -> None:
-        """The receiver closes: what it holds waits again, no delivery counted."""
+        """Remove a receiver: its messages wait again, and no delivery is counted."""
         if receiver.waits:
             receiver.waits = False
             self._waiting.remove(receiver)
@@ -79,13 +79,13 @@ class SessionDesk:
             self._end(backlog, receiver)
 
     def renew(self, session_id: str, receiver_name: str | None) -> int:
-        """The new end of the session's lock. Raises BusError."""
-        backlog = self.owned(session_id, receiver_name)
+        """Renew the lock of a session. Returns its new end. Raises BusError."""
+        backlog = self.find_owned(session_id, receiver_name)
         backlog.locked_until_ms = self._queue.agenda.now_ms() + self._queue.rules.lock_ms
         return backlog.locked_until_ms
 
-    def owned(self, session_id: str, receiver_name: str | None) -> Backlog:
-        """The session, which this receiver (None: any) must have. Raises BusError."""
+    def find_owned(self, session_id: str, receiver_name: str | None) -> Backlog:
+        """The session that this receiver (None: any) has locked. Raises BusError."""
         backlog = self._owned.get(session_id)
         owner = backlog.owner if backlog is not None else None
         if backlog is None or owner is None or receiver_name not in (None, owner.name):
@@ -96,8 +96,8 @@ class SessionDesk:
         return backlog
 
     def set_state(self, session_id: str, state: bytes | None, receiver_name: str | None) -> None:
-        """Keep (None: drop) a session's state. Raises BusError."""
-        backlog = self.owned(session_id, receiver_name)
+        """Store a session's state; None removes it. Raises BusError."""
+        backlog = self.find_owned(session_id, receiver_name)
         now_ms = self._queue.agenda.now_ms()
         self._queue.journal.write(SessionStateSet(self._queue.path, session_id, state, now_ms))
 
@@ -108,7 +108,7 @@ class SessionDesk:
         self._queue.journal.after(on_stored)
 
     def load_state(self, backlog: Backlog, state: bytes | None, set_ms: int) -> None:
-        """The state is on disk."""
+        """Take a state that is stored."""
         backlog.state, backlog.state_set_ms = state, set_ms
         self._queue.tidy(backlog)
 
@@ -132,7 +132,7 @@ class SessionDesk:
         return min(ends) + GRACE_MS if ends else None
 
     def end_overdue(self, now_ms: int) -> None:
-        """Take sessions from receivers that have not renewed them; a delivery is counted."""
+        """End the locks that were not renewed; a delivery of their messages is counted."""
         overdue = [
             backlog
             for backlog in self._owned.values()
@@ -149,9 +149,9 @@ class SessionDesk:
             receiver.session_lost()
 
     def _end(self, backlog: Backlog, receiver: Receiver) -> None:
-        """Nothing more for this receiver; the session is free after what it settled is on disk.
+        """Free the session when everything that its receiver settled is stored.
 
-        All its messages must lie in the backlog again before the next receiver gets one of them.
+        All its messages must be in the backlog again before the next receiver gets one of them.
         """
         backlog.feed(receiver, 0)
         self._owned.pop(backlog.session_id or "", None)

@@ -24,33 +24,33 @@ EXPIRED = {
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Done: the message goes away."""
+    """Processed: the message is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """Not done: back into the queue, one delivery counted."""
+    """Not processed: the message goes back and one delivery is counted."""
 
     properties: Mapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Put aside: only who knows its number receives it again."""
+    """Set aside: the message is received again by its number only."""
 
     properties: Mapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLettered:
-    """Given up; `properties` hold the reason."""
+    """Moved to the dead-letter queue; `properties` hold the reason."""
 
     properties: Mapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Not looked at: back into the queue as it was."""
+    """Returned unchanged: no delivery is counted."""
 
 
 Outcome: TypeAlias = Completed | Abandoned | Deferred | DeadLettered | Released
@@ -58,7 +58,7 @@ Outcome: TypeAlias = Completed | Abandoned | Deferred | DeadLettered | Released
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What is left: nothing, the changed message here, or in the dead-letter queue."""
+    """What becomes of a message: None, or the changed message here or in the dead letters."""
 
     message: Message | None
     dead: bool = False
@@ -71,7 +71,7 @@ def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
         queue.unlock(held)
         put_back(queue, held)
         return
-    change = _change(queue, held.message, outcome)
+    change = _plan_change(queue, held.message, outcome)
     lock.settling = True
     _write(queue, held.message, change)
 
@@ -86,7 +86,7 @@ def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
 
 
 def check_lock(queue: QueueState, held: Held, lock: Lock) -> None:
-    """Raise BusError unless the lock still holds."""
+    """Raise BusError unless the lock is still valid."""
     if held.lock is lock and not lock.settling:
         if queue.rules.requires_session:
             if held.backlog.owner is not None and held.backlog.owner is lock.receiver:
@@ -104,9 +104,9 @@ def check_lock(queue: QueueState, held: Held, lock: Lock) -> None:
 
 
 def count_delivery(queue: QueueState, held: Held) -> None:
-    """A lock ended by itself: one more delivery, and the message waits again."""
+    """Count a delivery because the lock has expired; the message waits again."""
     queue.unlock(held)
-    change = _back(queue, held.message, {})
+    change = _plan_return(queue, held.message, {})
     _write(queue, held.message, change)
 
     def on_stored(stored: bool) -> None:
@@ -121,10 +121,10 @@ def count_delivery(queue: QueueState, held: Held) -> None:
 
 
 def expire(queue: QueueState, held: Held) -> None:
-    """A message's time to live is over."""
+    """Remove or dead-letter a message whose time to live is over."""
     held.ready = False
     dead = queue.rules.dead_letter_on_expiry and queue.dead_letters is not None
-    change = _Change(_dead(held.message, EXPIRED), dead=True) if dead else _Change(None)
+    change = _Change(_make_dead_letter(held.message, EXPIRED), dead=True) if dead else _Change(None)
     _write(queue, held.message, change)
 
     def on_stored(stored: bool) -> None:
@@ -137,7 +137,7 @@ def expire(queue: QueueState, held: Held) -> None:
 
 
 def put_back(queue: QueueState, held: Held) -> None:
-    """An active message waits again, a deferred one stays aside, an expired one goes."""
+    """Let a message wait again; a deferred one stays aside, an expired one is removed."""
     expires_ms = held.message.expires_ms
     if held.gone:
         return
@@ -148,8 +148,8 @@ def put_back(queue: QueueState, held: Held) -> None:
         queue.serve(held.backlog)
 
 
-def first_ready(queue: QueueState, backlog: Backlog) -> Held | None:
-    """The backlog's next message that has not expired; expired ones are put away."""
+def find_ready(queue: QueueState, backlog: Backlog) -> Held | None:
+    """The next message of a backlog that has not expired; expired ones are removed."""
     while (held := backlog.first()) is not None:
         expires_ms = held.message.expires_ms
         if expires_ms is None or expires_ms > queue.agenda.now_ms():
@@ -158,10 +158,10 @@ def first_ready(queue: QueueState, backlog: Backlog) -> Held | None:
     return None
 
 
-def _change(queue: QueueState, message: Message, outcome: Outcome) -> _Change:
+def _plan_change(queue: QueueState, message: Message, outcome: Outcome) -> _Change:
     match outcome:
         case Abandoned(properties):
-            return _back(queue, message, properties)
+            return _plan_return(queue, message, properties)
         case Deferred(properties):
             content = message.content.with_properties(dict(properties))
             count = message.delivery_count + 1
@@ -171,12 +171,12 @@ def _change(queue: QueueState, message: Message, outcome: Outcome) -> _Change:
         case DeadLettered(properties):
             if queue.dead_letters is None:
                 raise BusError(NOT_ALLOWED, "A dead letter cannot be dead-lettered again.")
-            return _Change(_dead(message, properties), dead=True)
+            return _Change(_make_dead_letter(message, properties), dead=True)
         case _:
             return _Change(None)
 
 
-def _back(queue: QueueState, message: Message, properties: Mapping[Any, Any]) -> _Change:
+def _plan_return(queue: QueueState, message: Message, properties: Mapping[Any, Any]) -> _Change:
     count = message.delivery_count + 1
     content = message.content.with_properties(dict(properties))
     message = replace(message, content=content, delivery_count=count)
@@ -187,10 +187,10 @@ def _back(queue: QueueState, message: Message, properties: Mapping[Any, Any]) ->
         REASON: "MaxDeliveryCountExceeded",
         DESCRIPTION: f"Message could not be consumed after {count} delivery attempts.",
     }
-    return _Change(_dead(message, reason), dead=True)
+    return _Change(_make_dead_letter(message, reason), dead=True)
 
 
-def _dead(message: Message, properties: Mapping[Any, Any]) -> Message:
+def _make_dead_letter(message: Message, properties: Mapping[Any, Any]) -> Message:
     content = message.content.with_properties(dict(properties))
     return replace(message, content=content, state=State.ACTIVE, expires_ms=None)
 

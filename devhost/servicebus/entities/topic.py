@@ -16,7 +16,7 @@ from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.entities.settlement import DESCRIPTION, REASON
 from devhost.servicebus.errors import ENTITY_ALREADY_EXISTS, NOT_FOUND, ActionError, BusError
 from devhost.servicebus.filters.actions import RULE_NAME, SqlAction
-from devhost.servicebus.filters.rules import Rule, decode_rules, encode_rules, rules_digest
+from devhost.servicebus.filters.rules import Rule, compute_rules_digest, decode_rules, encode_rules
 
 FAILED_RULE = "FilterEvaluationException"
 """Why a message is a dead letter whose rule failed on it."""
@@ -29,12 +29,12 @@ class Subscription:
         self.name = name
         self.queue = queue
         self.rules = {rule.name.casefold(): rule for rule in rules}
-        self._configured = rules_digest(rules)
+        self._configured = compute_rules_digest(rules)
 
     def take(self, message: Message) -> None:
-        """Take a copy for all rules without an action that match, and one for each with one.
+        """Copy a message once for all matching rules without an action, and once for each with one.
 
-        A copy that its action cannot change goes to the dead letters.
+        A copy that its action cannot change goes to the dead-letter queue.
         """
         matching = [rule for rule in self.rules.values() if rule.filter.matches(message.content)]
         if any(rule.action is None for rule in matching):
@@ -60,20 +60,20 @@ class Subscription:
         queue.send_copy(content, origin=message.sequence, expires_ms=message.expires_ms)
 
     def add_rule(self, rule: Rule) -> None:
-        """One more rule. Raises BusError when the name is taken."""
+        """Add a rule. Raises BusError when the name is in use."""
         if rule.name.casefold() in self.rules:
             raise BusError(ENTITY_ALREADY_EXISTS, f"The rule {rule.name!r} exists already.")
         self._change({**self.rules, rule.name.casefold(): rule})
 
     def remove_rule(self, name: str) -> None:
-        """One rule less; without any, nothing comes. Raises BusError when there is none."""
+        """Remove a rule. Without rules no message comes. Raises BusError for an unknown name."""
         if name.casefold() not in self.rules:
-            # The JavaScript SDK knows a missing entity by these words.
+            # The JavaScript SDK recognises a missing entity by these words.
             raise BusError(NOT_FOUND, f"The messaging entity (rule) {name!r} could not be found.")
         self._change({key: rule for key, rule in self.rules.items() if key != name.casefold()})
 
     def load_rules(self, record: RulesChanged) -> None:
-        """The rules as they were changed at run time, unless Config.json has changed since."""
+        """Take rules that were changed at run time, unless Config.json has changed since."""
         if record.configured == self._configured:
             self.rules = {rule.name.casefold(): rule for rule in decode_rules(record.rules)}
 
@@ -90,7 +90,7 @@ class Subscription:
 
 
 class Topic:
-    """Takes messages like a queue, keeps only scheduled ones, and copies to subscriptions."""
+    """Takes messages like a queue, holds only scheduled ones, and copies to subscriptions."""
 
     def __init__(self, path: str, rules: IntakeRules, *, journal: Journal, agenda: Agenda) -> None:
         self.path = path
@@ -103,7 +103,7 @@ class Topic:
         self.subscriptions: list[Subscription] = []
 
     def send(self, contents: Sequence[Content]) -> list[int]:
-        """Take messages in, all or none; their numbers. Raises BusError."""
+        """Take messages in, all or none. Returns their numbers. Raises BusError."""
         for content in contents:
             for subscription in self.subscriptions:
                 if subscription.queue.rules.requires_session:
@@ -125,13 +125,13 @@ class Topic:
         return numbers
 
     def take_in(self, messages: Sequence[Message]) -> None:
-        """Scheduled messages that are kept already."""
+        """Add scheduled messages that are stored already."""
         for message in messages:
             self.schedule.add(message)
             self.agenda.at(message.due_ms or 0, self._tick)
 
     def cancel_scheduled(self, sequences: Sequence[int]) -> None:
-        """Take scheduled messages back, all or none. Raises BusError."""
+        """Cancel scheduled messages, all or none. Raises BusError."""
         cancel_scheduled(self.path, self.schedule, sequences, self.journal)
 
     def _copy(self, message: Message) -> None:

@@ -1,1 +1,1 @@
-"""Which messages of a topic does a subscription take?"""
+"""Decides which messages of a topic a subscription takes. Entry point: `rules.Rule`."""

@@ -1,8 +1,8 @@
 """Changes a message by a rule's SQL action. Entry point: `SqlAction.apply`.
 
-Statements are `SET <property> = <expression>` and `REMOVE <property>`, each seeing what those
-before it did; `;` or `,` may stand between them. The expressions are those of filters, without
-predicates. A new value takes the type of the one it replaces.
+Statements are `SET <property> = <expression>` and `REMOVE <property>`, each working on the result
+of those before it; `;` or `,` may stand between them. The expressions are those of filters,
+without predicates. A new value takes the type of the one it replaces.
 """
 
 from __future__ import annotations
@@ -121,16 +121,16 @@ class _ActionParser(ExpressionParser):
 
 def _remove_own(name: str) -> Statement:
     def remove(draft: Draft) -> None:
-        draft.application_properties.pop(_key(draft, name), None)
+        draft.application_properties.pop(_find_key(draft, name), None)
 
     return remove
 
 
 def _set_own(name: str, value: Evaluator) -> Statement:
     def change(draft: Draft) -> None:
-        key = _key(draft, name)
+        key = _find_key(draft, name)
         before = draft.application_properties.get(key)
-        draft.application_properties[key] = _converted(name, value(View(draft)), like=before)
+        draft.application_properties[key] = _convert(name, value(View(draft)), like=before)
 
     return change
 
@@ -150,28 +150,28 @@ def _set_system(field: str, value: Evaluator) -> Statement:
         found = value(View(draft))
         if found is None and field == "message_id":
             raise ActionError("sys.MessageId would be unknown.")
-        changed: dict[str, Any] = {field: None if found is None else _text(found)}
+        changed: dict[str, Any] = {field: None if found is None else _format(found)}
         draft.properties = draft.properties._replace(**changed)
 
     return change
 
 
-def _key(draft: Draft, name: str) -> Any:
-    """The property of this name in whatever case, or the name itself."""
+def _find_key(draft: Draft, name: str) -> Any:
+    """The name of the property that differs in case at most, or the name itself."""
     wanted = name.casefold()
     keys = draft.application_properties
     return next((key for key in keys if str(key).casefold() == wanted), name)
 
 
-def _converted(name: str, value: Any, *, like: Any) -> Any:
-    """The value in the type of the one before. Raises ActionError."""
+def _convert(name: str, value: Any, *, like: Any) -> Any:
+    """Convert a value to the type of the one that it replaces. Raises ActionError."""
     if like is None or value is None or type(value) is type(like):
         return value
     try:
         if isinstance(like, bool):
-            return _truth(value)
+            return _read_truth(value)
         if isinstance(like, str):
-            return type(like)(_text(value))
+            return type(like)(_format(value))
         if isinstance(like, int):
             return type(like)(round(value) if isinstance(value, float) else int(value))
         if isinstance(like, float | uuid.UUID):
@@ -181,12 +181,12 @@ def _converted(name: str, value: Any, *, like: Any) -> Any:
     raise ActionError(f"{value!r} cannot become the {type(like).__name__} that {name!r} is.")
 
 
-def _truth(value: Any) -> bool:
+def _read_truth(value: Any) -> bool:
     if isinstance(value, str) and value.casefold() not in ("true", "false"):
         raise ValueError(value)
     return value.casefold() == "true" if isinstance(value, str) else bool(value)
 
 
-def _text(value: Any) -> str:
-    """As .NET writes it."""
+def _format(value: Any) -> str:
+    """Format a value as .NET does."""
     return str(value) if not isinstance(value, float) or value % 1 else str(int(value))

@@ -1,4 +1,4 @@
-"""Does a message have exactly these properties?"""
+"""Matches messages with exactly these properties. Entry point: `CorrelationFilter.matches`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from devhost.servicebus.filters.view import Seen, casefolded
+from devhost.servicebus.filters.view import Seen, casefold_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,14 @@ class CorrelationFilter:
                 return False
         if not self.properties:
             return True
-        own = casefolded(seen.application_properties)
+        own = casefold_names(seen.application_properties)
         return all(
-            _same(own.get(name.casefold()), wanted) for name, wanted in self.properties.items()
+            _is_same(own.get(name.casefold()), wanted) for name, wanted in self.properties.items()
         )
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """Equal in value and kind: True is not 1."""
+def _is_same(found: Any, wanted: Any) -> bool:
+    """Whether two values are equal in value and type: True is not 1."""
     if isinstance(found, bool) or isinstance(wanted, bool):
         return found is wanted
     return bool(found == wanted)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from devhost.servicebus.filters.view import Seen, casefolded
+from devhost.servicebus.filters.view import Seen, casefold_names
 
 
 class View:
@@ -30,7 +30,7 @@ class View:
     def own(self, name: str) -> Any:
         """An application property; None when there is none."""
         if self._own is None:
-            self._own = casefolded(self._seen.application_properties)
+            self._own = casefold_names(self._seen.application_properties)
         return self._own.get(name)
 
 
@@ -82,7 +82,7 @@ def compare(comparison: Callable[[Any, Any], Any], left: Evaluator, right: Evalu
 
     def evaluate(view: View) -> bool | None:
         one, other = left(view), right(view)
-        return bool(comparison(one, other)) if _kind(one) == _kind(other) != "" else None
+        return bool(comparison(one, other)) if _find_kind(one) == _find_kind(other) != "" else None
 
     return evaluate
 
@@ -92,9 +92,9 @@ def calculate(operation: Callable[[Any, Any], Any], left: Evaluator, right: Eval
 
     def evaluate(view: View) -> Any:
         one, other = left(view), right(view)
-        if _kind(one) != _kind(other) or _kind(one) not in ("number", "text"):
+        if _find_kind(one) != _find_kind(other) or _find_kind(one) not in ("number", "text"):
             return None
-        if _kind(one) == "text":
+        if _find_kind(one) == "text":
             return one + other if operation is operator.add else None
         try:
             return operation(one, other)
@@ -113,14 +113,14 @@ def divide(one: Any, other: Any) -> Any:
 
 
 def remainder(one: Any, other: Any) -> Any:
-    """What `divide` drops: it has the sign of the number that is divided."""
+    """The remainder of `divide`, with the sign of the dividend."""
     if not (isinstance(one, int) and isinstance(other, int)):
         return math.fmod(one, other)
     return int(one) - int(divide(one, other)) * int(other)
 
 
-def _kind(value: Any) -> str:
-    """What can be compared with what; "" for what cannot be compared at all."""
+def _find_kind(value: Any) -> str:
+    """The kind of a value; values of one kind can be compared; "": a value that cannot."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -130,13 +130,13 @@ def _kind(value: Any) -> str:
     return type(value).__name__ if isinstance(value, bytes | uuid.UUID) else ""
 
 
-def like_pattern(pattern: str, escape: str | None) -> str:
+def compile_like(pattern: str, escape: str | None) -> str:
     """A LIKE pattern as a regular expression whose time is linear in the text.
 
-    Each piece between two `%` is taken where it is first found and not looked for again: if the
-    rest does not follow there, it follows nowhere later.
+    Each part between two `%` is matched where it is first found, and no other place is tried: if
+    the rest does not follow there, it does not follow later either.
     """
-    first, *others = _pieces(pattern, escape)
+    first, *others = _split_like(pattern, escape)
     if not others:
         return first
     *middle, last = others
@@ -144,8 +144,8 @@ def like_pattern(pattern: str, escape: str | None) -> str:
     return f"{first}{found}.*{last}"
 
 
-def _pieces(pattern: str, escape: str | None) -> list[str]:
-    """What stands between the `%`, each as a regular expression of fixed length."""
+def _split_like(pattern: str, escape: str | None) -> list[str]:
+    """The parts between the `%`, each as a regular expression of fixed length."""
     pieces, characters = [""], iter(pattern)
     for character in characters:
         if character == escape:

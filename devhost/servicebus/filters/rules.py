@@ -1,7 +1,6 @@
 """Holds a subscription's rule, and writes and reads it in AMQP. Entry point: `Rule`.
 
-The descriptors are Service Bus' own; a filter's has one digit less than a rule's, whatever one
-would expect.
+The descriptors are Service Bus' own; a filter's has one digit less than a rule's.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ Filter: TypeAlias = TrueFilter | FalseFilter | SqlFilter | CorrelationFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A named filter, and an action that changes the copy of what it lets through."""
+    """A named filter, and an action that changes the copies of matching messages."""
 
     name: str
     filter: Filter
@@ -80,17 +79,17 @@ DEFAULT_RULE = Rule(name="$Default", filter=TrueFilter())
 """The rule of a subscription that has none of its own."""
 
 
-def rule_from_request(name: str, description: Mapping[str, Any], *, created_ms: int) -> Rule:
-    """The rule that an `add-rule` request describes. Raises BusError."""
+def read_rule(name: str, description: Mapping[str, Any], *, created_ms: int) -> Rule:
+    """Read the rule of an `add-rule` request. Raises BusError."""
     return Rule(
         name=name,
-        filter=_requested_filter(description),
-        action=_requested_action(description.get("sql-rule-action")),
+        filter=_read_filter(description),
+        action=_read_action(description.get("sql-rule-action")),
         created_ms=created_ms,
     )
 
 
-def _requested_action(given: Any) -> SqlAction | None:
+def _read_action(given: Any) -> SqlAction | None:
     expression = given.get("expression") if isinstance(given, dict) else given
     if not expression:
         return None
@@ -99,7 +98,7 @@ def _requested_action(given: Any) -> SqlAction | None:
     return SqlAction(expression)
 
 
-def _requested_filter(description: Mapping[str, Any]) -> Filter:
+def _read_filter(description: Mapping[str, Any]) -> Filter:
     sql, correlation = description.get("sql-filter"), description.get("correlation-filter")
     if isinstance(sql, dict) and isinstance(sql.get("expression"), str):
         return SqlFilter(sql["expression"])
@@ -119,7 +118,7 @@ def _requested_filter(description: Mapping[str, Any]) -> Filter:
 
 
 def describe_rule(rule: Rule) -> Described:
-    """The rule as `enumerate-rules` shows it."""
+    """Describe a rule as `enumerate-rules` answers it."""
     return Described(
         _RULE,
         [
@@ -151,17 +150,17 @@ def _describe_filter(filter: Filter) -> Described:
 
 
 def encode_rules(rules: Sequence[Rule]) -> bytes:
-    """The rules as they are stored."""
+    """Encode rules for the store."""
     return encode_value([describe_rule(rule) for rule in rules])
 
 
 def decode_rules(data: bytes) -> list[Rule]:
-    """The rules from `encode_rules`."""
+    """Decode what `encode_rules` encoded."""
     described, _ = decode_value(data)
-    return [_read_rule(each.value) for each in described]
+    return [_decode_rule(each.value) for each in described]
 
 
-def _read_rule(fields: list[Any]) -> Rule:
+def _decode_rule(fields: list[Any]) -> Rule:
     described, changes, name, created = fields
     action = SqlAction(changes.value[0]) if changes.descriptor == _SQL_ACTION else None
     values = described.value
@@ -176,6 +175,6 @@ def _read_rule(fields: list[Any]) -> Rule:
     return Rule(name=name, filter=filter, action=action, created_ms=int(created))
 
 
-def rules_digest(rules: Sequence[Rule]) -> str:
-    """Changes when the rules of Config.json change."""
+def compute_rules_digest(rules: Sequence[Rule]) -> str:
+    """A digest that changes when the rules of Config.json change."""
     return hashlib.sha256(encode_rules(rules)).hexdigest()

@@ -3,7 +3,7 @@
 The SQL of Service Bus rules: comparisons, AND, OR, NOT, IS [NOT] NULL, [NOT] LIKE, [NOT] IN,
 EXISTS, arithmetic, parentheses; `sys.` and `user.` names; `newid()`, `property(name)`. A grammar
 rule is a method of `ExpressionParser` that returns a function of the message; NULL is None and
-means "unknown", as in SQL. What a name or value of another kind makes unknown never matches.
+means "unknown", as in SQL. An expression that is unknown does not match.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class ExpressionParser:
-    """One method a grammar rule, from the loosest binding to the tightest."""
+    """One method for each grammar rule, from the loosest binding to the tightest."""
 
     kind = "filter"
     """What a refusal calls the expression."""
@@ -120,7 +120,7 @@ class ExpressionParser:
     def _like(self, left: Evaluator) -> Evaluator:
         pattern = self._text()
         escape = self._text() if self._take("ESCAPE") else None
-        match = re.compile(logic.like_pattern(pattern, escape), re.DOTALL).fullmatch
+        match = re.compile(logic.compile_like(pattern, escape), re.DOTALL).fullmatch
 
         def evaluate(view: View) -> bool | None:
             value = left(view)
@@ -174,7 +174,7 @@ class ExpressionParser:
         return self._name()
 
     def _group(self) -> Evaluator:
-        """What may stand in parentheses."""
+        """Parse what may be in parentheses."""
         return self._either()
 
     def _function(self, name: str) -> Evaluator | None:

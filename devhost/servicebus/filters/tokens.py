@@ -37,12 +37,12 @@ def tokenize(expression: str) -> list[Token]:
                 ARGUMENT_ERROR,
                 f"The expression is wrong at character {position}: {expression[position:][:10]!r}.",
             )
-        tokens.append(_token(match))
+        tokens.append(_make_token(match))
         position = match.end()
     return [*tokens, Token("end", "", position)]
 
 
-def _token(match: re.Match[str]) -> Token:
+def _make_token(match: re.Match[str]) -> Token:
     kind = str(match.lastgroup)
     text, position = match[kind], match.start(kind)
     if kind == "number":
@@ -54,11 +54,11 @@ def _token(match: re.Match[str]) -> Token:
         close = text[-1]
         return Token("name", text, position, text[1:-1].replace(close * 2, close))
     if kind == "word":
-        return _word(text, position)
+        return _make_word(text, position)
     return Token("symbol", text, position)
 
 
-def _word(text: str, position: int) -> Token:
+def _make_word(text: str, position: int) -> Token:
     upper = text.upper()
     if upper in ("TRUE", "FALSE"):
         return Token("literal", text, position, upper == "TRUE")

@@ -1,4 +1,4 @@
-"""What does a filter see of a message?"""
+"""Shows a message to filters. Entry point: `Seen`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Seen(Protocol):
         ...
 
 
-def casefolded(properties: Mapping[Any, Any]) -> dict[str, Any]:
-    """Application properties by name without regard to case, as Service Bus compares them."""
+def casefold_names(properties: Mapping[Any, Any]) -> dict[str, Any]:
+    """Application properties by their name in lower case: Service Bus ignores case."""
     return {str(key).casefold(): value for key, value in properties.items()}

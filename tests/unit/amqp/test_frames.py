@@ -20,7 +20,7 @@ from devhost.amqp.frames import (
     FrameReader,
     ProtocolHeader,
     encode_frame,
-    transfer_frames,
+    encode_transfer,
 )
 from devhost.amqp.types import Described, Symbol, UInt, ULong
 
@@ -134,7 +134,7 @@ def test_wrong_frames_are_refused(data: bytes) -> None:
 def test_a_payload_is_cut_to_the_peers_frame_size(size: int) -> None:
     payload = bytes(n % 251 for n in range(size))
     transfer = p.Transfer(0, 300, b"t" * 16, 0, False)
-    frames = transfer_frames(1, transfer, payload, max_frame_size=512)
+    frames = encode_transfer(1, transfer, payload, max_frame_size=512)
     read = [FrameReader(max_frame_size=512).feed(frame)[0] for frame in frames]
     assert b"".join(frame.payload for frame in read if isinstance(frame, Frame)) == payload
     mores = [frame.performative.more for frame in read if isinstance(frame, Frame)]

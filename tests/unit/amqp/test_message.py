@@ -9,17 +9,17 @@ from devhost.amqp.encode import encode_value
 from devhost.amqp.errors import DecodeError
 from devhost.amqp.types import Described, Symbol, UInt
 
-HEADER = m.composite_section(m.Header(durable=True, ttl=5000))
-ANNOTATIONS = m.map_section(m.MESSAGE_ANNOTATIONS, {Symbol("x-opt-partition-key"): "p"})
-PROPERTIES = m.composite_section(m.Properties(message_id="1", subject="s", group_id="g"))
-DELIVERY = m.map_section(m.DELIVERY_ANNOTATIONS, {Symbol("x-opt-hop"): 1})
-FOOTER = m.map_section(m.FOOTER, {Symbol("x-opt-sum"): 1})
-APPLICATION = m.map_section(m.APPLICATION_PROPERTIES, {"a": UInt(1)})
+HEADER = m.encode_composite_section(m.Header(durable=True, ttl=5000))
+ANNOTATIONS = m.encode_map_section(m.MESSAGE_ANNOTATIONS, {Symbol("x-opt-partition-key"): "p"})
+PROPERTIES = m.encode_composite_section(m.Properties(message_id="1", subject="s", group_id="g"))
+DELIVERY = m.encode_map_section(m.DELIVERY_ANNOTATIONS, {Symbol("x-opt-hop"): 1})
+FOOTER = m.encode_map_section(m.FOOTER, {Symbol("x-opt-sum"): 1})
+APPLICATION = m.encode_map_section(m.APPLICATION_PROPERTIES, {"a": UInt(1)})
 
 
 def test_a_message_is_cut_into_its_sections_and_keeps_its_bytes() -> None:
-    body = m.data_section(b"one") + m.data_section(b"two")
-    footer = m.map_section(m.FOOTER, {})
+    body = m.encode_data_section(b"one") + m.encode_data_section(b"two")
+    footer = m.encode_map_section(m.FOOTER, {})
     whole = HEADER + ANNOTATIONS + PROPERTIES + APPLICATION + body + footer
     sections = m.slice_message(whole)
     assert sections == m.Sections(HEADER, b"", ANNOTATIONS, PROPERTIES, APPLICATION, body, footer)
@@ -31,7 +31,7 @@ def test_a_message_is_cut_into_its_sections_and_keeps_its_bytes() -> None:
 
 
 def test_absent_sections_are_empty() -> None:
-    sections = m.slice_message(m.value_section({"k": 1}))
+    sections = m.slice_message(m.encode_value_section({"k": 1}))
     assert m.read_header(sections.header) == m.Header()
     assert m.read_properties(sections.properties) == m.Properties()
     assert m.read_map(sections.application_properties) == {}
@@ -40,11 +40,11 @@ def test_absent_sections_are_empty() -> None:
 
 
 def test_sequences_are_a_body_too() -> None:
-    body = m.sequence_section([1, "two"]) + m.sequence_section([3])
+    body = m.encode_sequence_section([1, "two"]) + m.encode_sequence_section([3])
     assert m.read_body(m.slice_message(body).body) == m.Body(m.SEQUENCE, [[1, "two"], [3]])
 
 
-BODY = m.data_section(b"one") + m.data_section(b"two")
+BODY = m.encode_data_section(b"one") + m.encode_data_section(b"two")
 IN_ORDER = (HEADER, DELIVERY, ANNOTATIONS, PROPERTIES, APPLICATION, BODY, FOOTER)
 
 
@@ -55,7 +55,7 @@ IN_ORDER = (HEADER, DELIVERY, ANNOTATIONS, PROPERTIES, APPLICATION, BODY, FOOTER
         (HEADER, ANNOTATIONS, PROPERTIES, APPLICATION, BODY, FOOTER, DELIVERY),
         (BODY, PROPERTIES, HEADER, FOOTER, ANNOTATIONS, DELIVERY, APPLICATION),
         IN_ORDER[::-1],
-        (*IN_ORDER[:5], m.data_section(b"one"), FOOTER, m.data_section(b"two")),
+        (*IN_ORDER[:5], m.encode_data_section(b"one"), FOOTER, m.encode_data_section(b"two")),
     ],
     ids=["as AMQP lists them", "delivery annotations last", "mixed", "reversed", "body in two"],
 )
@@ -73,10 +73,10 @@ def test_symbolic_descriptors_are_sections_too() -> None:
     [
         HEADER + HEADER,
         HEADER + PROPERTIES + HEADER,
-        m.data_section(b"") + m.sequence_section([]),
-        PROPERTIES + DELIVERY + m.data_section(b"") + DELIVERY,
-        m.data_section(b"") + m.value_section(1),
-        m.value_section(1) + m.value_section(1),
+        m.encode_data_section(b"") + m.encode_sequence_section([]),
+        PROPERTIES + DELIVERY + m.encode_data_section(b"") + DELIVERY,
+        m.encode_data_section(b"") + m.encode_value_section(1),
+        m.encode_value_section(1) + m.encode_value_section(1),
         encode_value("no section"),
         encode_value(Described(Symbol("foo"), 1)),
         PROPERTIES[:-3],

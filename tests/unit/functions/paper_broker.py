@@ -24,19 +24,19 @@ from devhost.amqp.frames import (
     FrameReader,
     ProtocolHeader,
     encode_frame,
-    transfer_frames,
+    encode_transfer,
 )
 from devhost.amqp.message import (
     APPLICATION_PROPERTIES,
     Properties,
-    composite_section,
-    data_section,
-    map_section,
+    encode_composite_section,
+    encode_data_section,
+    encode_map_section,
+    encode_value_section,
     read_body,
     read_map,
     read_properties,
     slice_message,
-    value_section,
 )
 from devhost.amqp.performatives import (
     Accepted,
@@ -62,9 +62,9 @@ SESSION_FILTER = "com.microsoft:session-filter"
 
 def message(body: bytes, *, message_id: str = "m", session_id: str | None = None) -> bytes:
     """An encoded message."""
-    return composite_section(Properties(message_id=message_id, group_id=session_id)) + data_section(
-        body
-    )
+    return encode_composite_section(
+        Properties(message_id=message_id, group_id=session_id)
+    ) + encode_data_section(body)
 
 
 @dataclass(slots=True)
@@ -229,12 +229,12 @@ class _Connection:
         link.credit -= 1
         link.sent += 1
         self.unsettled[delivery_id] = (link.address, link.session_id)
-        annotations = map_section(
+        annotations = encode_map_section(
             0x72, {Symbol("x-opt-locked-until"): Timestamp(int(self._now() * 1000))}
         )
         tag = uuid.uuid4().bytes_le
         transfer = Transfer(link.handle, delivery_id, tag, 0, False)
-        for frame in transfer_frames(
+        for frame in encode_transfer(
             link.channel, transfer, annotations + payload, max_frame_size=4096
         ):
             self.writer.write(frame)
@@ -269,9 +269,9 @@ class _Connection:
                 link.credit -= 1
                 link.sent += 1
                 answer = (
-                    composite_section(Properties(correlation_id=request_id))
-                    + map_section(APPLICATION_PROPERTIES, told)
-                    + value_section(body)
+                    encode_composite_section(Properties(correlation_id=request_id))
+                    + encode_map_section(APPLICATION_PROPERTIES, told)
+                    + encode_value_section(body)
                 )
                 transfer = Transfer(link.handle, next(self._delivery_ids), b"a", 0, True)
                 self.send(link.channel, transfer, answer)

@@ -15,11 +15,11 @@ from devhost.amqp.message import (
     MESSAGE_ANNOTATIONS,
     Header,
     Properties,
-    composite_section,
-    data_section,
-    map_section,
-    sequence_section,
-    value_section,
+    encode_composite_section,
+    encode_data_section,
+    encode_map_section,
+    encode_sequence_section,
+    encode_value_section,
 )
 from devhost.amqp.types import Symbol, Timestamp
 from devhost.functions.bus.message import BusMessage, UnfitBody
@@ -38,9 +38,9 @@ def _payload(body: bytes, properties: Properties | None = None) -> bytes:
     }
     custom = {"tenant": "blue", "n": 3, "at": Timestamp(ENQUEUED), "id": uuid.UUID(int=1)}
     return (
-        composite_section(Header(ttl=60_000, delivery_count=5))
-        + map_section(MESSAGE_ANNOTATIONS, annotations)
-        + composite_section(
+        encode_composite_section(Header(ttl=60_000, delivery_count=5))
+        + encode_map_section(MESSAGE_ANNOTATIONS, annotations)
+        + encode_composite_section(
             properties
             or Properties(
                 message_id="m-1",
@@ -53,7 +53,7 @@ def _payload(body: bytes, properties: Properties | None = None) -> bytes:
                 reply_to_group_id="rs-1",
             )
         )
-        + map_section(APPLICATION_PROPERTIES, custom)
+        + encode_map_section(APPLICATION_PROPERTIES, custom)
         + body
     )
 
@@ -66,7 +66,7 @@ def _seen(payload: bytes, *, binary: bool) -> func.ServiceBusMessage:
 
 
 def test_properties_arrive_with_their_types() -> None:
-    seen = _seen(_payload(data_section(b"\xff\x00")), binary=True)
+    seen = _seen(_payload(encode_data_section(b"\xff\x00")), binary=True)
     assert {
         name: getattr(seen, name)
         for name in (
@@ -113,7 +113,7 @@ def test_properties_arrive_with_their_types() -> None:
 
 
 def test_times_have_no_zone_as_in_azure() -> None:
-    seen = _seen(_payload(data_section(b"")), binary=True)
+    seen = _seen(_payload(encode_data_section(b"")), binary=True)
     assert (seen.enqueued_time_utc, seen.expires_at_utc, seen.locked_until) == (
         datetime(2026, 1, 1),
         datetime(2026, 1, 1, 0, 1),
@@ -133,7 +133,7 @@ def test_an_id_that_is_no_string_becomes_one() -> None:
 
 def test_a_text_body_overwrites_metadata_of_the_same_name() -> None:
     body = b'{"messageId": "forged", "REPLYTO": 5, "to": true, "subject": null, "label": [1]}'
-    seen = _seen(_payload(data_section(body)), binary=False)
+    seen = _seen(_payload(encode_data_section(body)), binary=False)
     assert (seen.message_id, seen.reply_to, seen.to, seen.subject, seen.label) == (
         "forged",
         "5",
@@ -146,32 +146,37 @@ def test_a_text_body_overwrites_metadata_of_the_same_name() -> None:
 
 def test_a_text_body_may_break_the_call_before_the_function_runs() -> None:
     with pytest.raises(ValueError, match="DeliveryCount"):
-        _seen(_payload(data_section(b'{"deliveryCount": "x"}')), binary=False)
+        _seen(_payload(encode_data_section(b'{"deliveryCount": "x"}')), binary=False)
 
 
 def test_a_binary_body_overwrites_nothing() -> None:
-    seen = _seen(_payload(data_section(b'{"messageId": "forged"}')), binary=True)
+    seen = _seen(_payload(encode_data_section(b'{"messageId": "forged"}')), binary=True)
     assert seen.message_id == "m-1"
 
 
 def test_bad_utf_8_is_replaced_in_a_text_body_only() -> None:
-    payload = _payload(data_section(b"a\xffb"))
+    payload = _payload(encode_data_section(b"a\xffb"))
     assert _seen(payload, binary=False).get_body() == "a\ufffdb".encode()
     assert _seen(payload, binary=True).get_body() == b"a\xffb"
 
 
 def test_several_data_sections_are_one_body() -> None:
-    assert _seen(_payload(data_section(b"a") + data_section(b"b")), binary=True).get_body() == b"ab"
+    assert (
+        _seen(
+            _payload(encode_data_section(b"a") + encode_data_section(b"b")), binary=True
+        ).get_body()
+        == b"ab"
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "binary"),
     [
-        (value_section("text"), True),
-        (value_section(5), True),
-        (value_section(5), False),
-        (sequence_section([1]), True),
-        (sequence_section([1]), False),
+        (encode_value_section("text"), True),
+        (encode_value_section(5), True),
+        (encode_value_section(5), False),
+        (encode_sequence_section([1]), True),
+        (encode_sequence_section([1]), False),
     ],
 )
 def test_a_body_that_dotnet_cannot_bind_fails_the_call(body: Any, binary: bool) -> None:
@@ -180,4 +185,4 @@ def test_a_body_that_dotnet_cannot_bind_fails_the_call(body: Any, binary: bool) 
 
 
 def test_a_value_that_is_a_string_binds_to_text() -> None:
-    assert _seen(_payload(value_section("text")), binary=False).get_body() == b"text"
+    assert _seen(_payload(encode_value_section("text")), binary=False).get_body() == b"text"

@@ -82,7 +82,7 @@ def test_a_real_namespace_is_spoken_to_with_tls() -> None:
 
 async def test_a_key_signs_the_audience() -> None:
     text = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=v"
-    token = await BusAddress.of(Connection(setting="B", connection_string=text)).token("q")
+    token = await BusAddress.of(Connection(setting="B", connection_string=text)).make_token("q")
     fields = parse_qs(token.text.removeprefix("SharedAccessSignature "))
     assert token.kind == "servicebus.windows.net:sastoken"
     assert (fields["sr"], fields["skn"]) == (["sb://ns.servicebus.windows.net/q"], ["k"])
@@ -90,5 +90,5 @@ async def test_a_key_signs_the_audience() -> None:
 
 
 def test_a_wrong_connection_string_names_its_setting() -> None:
-    with pytest.raises(HostError, match="BUS is no Service Bus connection string"):
+    with pytest.raises(HostError, match="BUS is not a Service Bus connection string"):
         BusAddress.of(Connection(setting="BUS", connection_string="Endpoint=sb://x/"))

@@ -16,7 +16,7 @@ from devhost.amqp.frames import (
     FrameReader,
     ProtocolHeader,
     encode_frame,
-    transfer_frames,
+    encode_transfer,
 )
 from devhost.amqp.sasl import SaslInit, SaslOutcome
 from devhost.amqp.types import Symbol
@@ -75,7 +75,7 @@ class Peer:
         """Send a message as one delivery, cut to small frames."""
         transfer = p.Transfer(handle, self.sent, self.sent.to_bytes(4), 0, False)
         self.sent += 1
-        self._writer.write(b"".join(transfer_frames(0, transfer, payload, max_frame_size=9_000)))
+        self._writer.write(b"".join(encode_transfer(0, transfer, payload, max_frame_size=9_000)))
 
     async def hear_frame(self, matches: Callable[[Frame], bool]) -> Frame:
         """The next frame like this; those before it stay in `seen`."""
@@ -168,15 +168,15 @@ SESSION = Symbol("com.microsoft:session-filter")
 
 def message(body: bytes = b"body", **fields: Any) -> bytes:
     """An encoded message; `fields` are those of `Properties`."""
-    return m.composite_section(m.Properties(**fields)) + m.data_section(body)
+    return m.encode_composite_section(m.Properties(**fields)) + m.encode_data_section(body)
 
 
 def question(properties: dict[str, Any], body: Any) -> bytes:
     """An encoded request."""
     return (
-        m.composite_section(m.Properties(message_id="question"))
-        + m.map_section(m.APPLICATION_PROPERTIES, properties)
-        + m.value_section(body)
+        m.encode_composite_section(m.Properties(message_id="question"))
+        + m.encode_map_section(m.APPLICATION_PROPERTIES, properties)
+        + m.encode_value_section(body)
     )
 
 

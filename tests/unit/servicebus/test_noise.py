@@ -57,7 +57,7 @@ def conversation(dice: random.Random) -> list[bytes]:
         (p.Flow(0, 5, 0, 5, number, dice.randrange(3), dice.randrange(5)), b""),
         (p.Flow(None, 0, 0, 0, number, link_credit=1 << 31, drain=True, echo=True), b""),
         (p.Transfer(number, 0, b"t", 0, more=dice.random() < 0.2), message(group_id="a")),
-        (p.Transfer(number, 1, b"t", m.BATCH_FORMAT), m.data_section(message())),
+        (p.Transfer(number, 1, b"t", m.BATCH_FORMAT), m.encode_data_section(message())),
         (p.Transfer(number, 2, b"t", 0, aborted=True), asked),
         (p.Transfer(number, 3, b"t", 0), asked),
         (p.Disposition(True, 0, 0xFFFFFFFF, False, p.Accepted()), b""),

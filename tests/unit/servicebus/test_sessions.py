@@ -186,7 +186,7 @@ def test_session_state_is_kept_and_sessions_are_listed() -> None:
     assert sessions.list_sessions(START_MS - 1) == ["b"]
     assert sessions.list_sessions(START_MS) == []
     assert bus.session("s", "b").receiver.backlog is not None
-    assert sessions.owned("b", None).state == b"state"
+    assert sessions.find_owned("b", None).state == b"state"
 
 
 def test_deferred_messages_belong_to_the_session() -> None:

@@ -92,7 +92,7 @@ def test_sessions_are_available_at_once_and_keep_their_state(tmp_path: Path) -> 
     bus = restart(bus, tmp_path / "bus.db")
     client = bus.session("s", credit=9)
     assert (client.granted, client.bodies) == (["a"], ["1", "2"])
-    assert bus.queue("s").sessions.owned("a", None).state == b"half"
+    assert bus.queue("s").sessions.find_owned("a", None).state == b"half"
 
 
 def test_seen_ids_are_remembered(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ def content(
     """A message; `ttl_ms`, and every field of `Properties`, by name."""
     ttl_ms = fields.pop("ttl_ms", None)
     fields.setdefault("message_id", f"id-{body}")
-    parts = [m.composite_section(m.Header(ttl=ttl_ms))]
+    parts = [m.encode_composite_section(m.Header(ttl=ttl_ms))]
     if schedule_ms is not None:
         annotations = {Symbol("x-opt-scheduled-enqueue-time"): Timestamp(schedule_ms)}
-        parts.append(m.map_section(m.MESSAGE_ANNOTATIONS, annotations))
-    parts.append(m.composite_section(m.Properties(**fields)))
+        parts.append(m.encode_map_section(m.MESSAGE_ANNOTATIONS, annotations))
+    parts.append(m.encode_composite_section(m.Properties(**fields)))
     if own:
-        parts.append(m.map_section(m.APPLICATION_PROPERTIES, own))
-    parts.append(m.data_section(body.encode()))
+        parts.append(m.encode_map_section(m.APPLICATION_PROPERTIES, own))
+    parts.append(m.encode_data_section(body.encode()))
     return read_content(b"".join(parts))
 
 
