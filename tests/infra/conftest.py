@@ -13,6 +13,7 @@ import pytest
 from tests.infra import bicep_cli
 from tests.infra.inventory import Inventory
 from tests.infra.variants import PROBE, VARIANTS
+from tests.once_a_run import made_once
 
 WITHOUT_CLI = (
     "no Bicep CLI: put `bicep` on PATH or its path in AOS_BICEP "
@@ -47,15 +48,23 @@ def infra(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def snapshots(cli: Path, infra: Path) -> dict[str, dict[str, Any]]:
+def snapshots(
+    cli: Path, infra: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     """The snapshots of every environment and variant as the templates make them now."""
     names = (*bicep_cli.ENVIRONMENTS, *VARIANTS, "probe")
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        made: dict[str, Future[dict[str, Any]]] = {
-            name: pool.submit(bicep_cli.snapshot, cli, infra / f"parameters/{name}.bicepparam")
-            for name in names
-        }
-        return {name: future.result() for name, future in made.items()}
+
+    def make_snapshots(folder: Path) -> None:
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            made: dict[str, Future[dict[str, Any]]] = {
+                name: pool.submit(bicep_cli.snapshot, cli, infra / f"parameters/{name}.bicepparam")
+                for name in names
+            }
+            for name, future in made.items():
+                (folder / name).write_text(json.dumps(future.result()), "utf-8")
+
+    folder = made_once(tmp_path_factory, "snapshots", make_snapshots)
+    return {name: json.loads((folder / name).read_text("utf-8")) for name in names}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from devhost.worker.pythons import NoWorkerPython
 from devhost.worker.setup import prepare_worker
-from tests.infra.packages.packing import REPOSITORY, package
+from tests.infra.packages.packing import REPOSITORY, staged_packages
 from tests.worker.packaged import Packaged, running_packages
 
 REQUIRED = "AOS_WORKER_REQUIRED"
@@ -40,10 +40,7 @@ def worker_python() -> Path:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the packages main, mcp and realm."""
-    folder = tmp_path_factory.mktemp("worker") / "build"
-    said = package("--out", str(folder))
-    assert said.code == 0, said.err
-    return folder
+    return staged_packages(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
+
+from tests.once_a_run import made_once
 
 REPOSITORY = Path(__file__).parents[3]
 APPS = {"main": REPOSITORY, "mcp": REPOSITORY / "mcp_app", "realm": REPOSITORY / "realm_app"}
@@ -42,6 +45,26 @@ def package(*arguments: str, environment: dict[str, str] | None = None) -> Said:
         check=False,
     )
     return Said(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def zipped_packages(factory: pytest.TempPathFactory) -> Path:
+    """All three packages for this Python, staged and zipped; nobody may change them."""
+
+    def make_packages(folder: Path) -> None:
+        said = package("--zip", "--out", str(folder), *FOR_THIS_PYTHON)
+        assert (said.code, said.err) == (0, "")
+
+    return made_once(factory, "zipped-packages", make_packages)
+
+
+def staged_packages(factory: pytest.TempPathFactory) -> Path:
+    """All three packages as they are deployed, for the Python of Azure; nobody may change them."""
+
+    def make_packages(folder: Path) -> None:
+        said = package("--out", str(folder))
+        assert said.code == 0, said.err
+
+    return made_once(factory, "staged-packages", make_packages)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -22,6 +22,7 @@ from tests.infra.packages.packing import (
     clone_of_sources,
     package,
     tree,
+    zipped_packages,
 )
 
 MEGABYTE = 1_000_000
@@ -30,10 +31,7 @@ MEGABYTE = 1_000_000
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All three packages, staged and zipped."""
-    folder = tmp_path_factory.mktemp("packages") / "build"
-    said = package("--zip", "--out", str(folder), *FOR_THIS_PYTHON)
-    assert (said.code, said.err) == (0, "")
-    return folder
+    return zipped_packages(tmp_path_factory)
 
 
 def without_bytecode(files: dict[str, bytes]) -> dict[str, bytes]:

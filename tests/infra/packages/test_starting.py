@@ -25,9 +25,9 @@ from devhost.ports import HOST, Ports
 from tests.infra.packages.packing import (
     APPS,
     host_alone,
-    package,
     requirements_of,
     site_packages_of,
+    staged_packages,
     start,
 )
 from tests.scripted_model import echo, running_model
@@ -49,11 +49,9 @@ class Places:
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
     folder = tmp_path_factory.mktemp("starting")
-    said = package("--out", str(folder / "build"))
-    assert said.code == 0, said.err
     host = host_alone(folder / "host")
     sees = {app: (site_packages_of(app, folder / "sees" / app), host) for app in APPS}
-    return Places(build=folder / "build", sees=sees, logs=folder)
+    return Places(build=staged_packages(tmp_path_factory), sees=sees, logs=folder)
 
 
 @contextmanager
