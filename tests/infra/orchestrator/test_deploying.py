@@ -235,3 +235,31 @@ def test_recorded_az_that_never_ends_is_ended_and_azure_is_asked(world: World) -
     world.az.answers(SHOW, said.deployed(world.outputs({})))
     assert world.deploy("--deploy-timeout", "0.3") == 0
     assert "did not end in time" in world.said
+
+
+def test_recorded_az_is_called_in_the_order_of_the_plan(world: World) -> None:
+    assert world.deploy() == 0
+    assert world.az.commands() == [
+        "version",
+        "bicep version",
+        "bicep build-params",
+        "account show",
+        "account list-locations",
+        "group exists",
+        "role assignment list",
+        "bicep build",
+        "deployment group what-if",
+        "deployment group create",
+        *["rest"] * 3,
+        "resource list",
+        *["functionapp function list"] * 3,
+        "rest",
+    ]
+    assert world.phases() == [
+        ("VALIDATING_PARAMETERS", "passed"),
+        ("LINTING", "passed"),
+        ("PLANNING", "passed"),
+        ("AWAITING_CONFIRMATION", "skipped"),
+        ("DEPLOYING", "passed"),
+        ("VERIFYING_HEALTH", "passed"),
+    ]
