@@ -11,9 +11,9 @@ import { facts, mainSettings, realmSettings, mcpSettings } from 'modules/setting
 import { signIn } from 'modules/sign-in.bicep'
 import { tagSet, principal, phone, perApp } from 'modules/types.bicep'
 
-// --- What the deployment plan asks for -------------------------------------------------------
+// --- Parameters of the deployment plan --------------------------------------------------------
 
-@description('Optional. Region of everything. REGIONAL_REQUIREMENTS.md says what each can do.')
+@description('Optional. Region of all resources. REGIONAL_REQUIREMENTS.md lists what each region offers.')
 param location string = resourceGroup().location
 
 @description('Required. Environment.')
@@ -41,42 +41,42 @@ param enableAppInsights bool = true
 @description('Optional. Azure Machine Learning workspace and container registry, for training LoRA adapters.')
 param enableAzureML bool = false
 
-// --- Names and tags --------------------------------------------------------------------------
+// --- Names and tags ---------------------------------------------------------------------------
 
-@description('Optional. Put behind the environment in every name. Site names are unique in the world: the second region of an environment needs one, such as -dr.')
+@description('Optional. Suffix of the environment in every name. Site names are globally unique, so the second region of an environment needs one, such as -dr.')
 @maxLength(8)
 param nameSuffix string = ''
 
-@description('Optional. Tag: who answers for the resources.')
+@description('Optional. Tag: the owner of the resources.')
 param owner string = 'platform-team'
 
-@description('Optional. Tag: who pays.')
+@description('Optional. Tag: the cost center.')
 param costCenter string = '1234'
 
-@description('Optional. Further tags, such as those that compliance asks for.')
+@description('Optional. More tags, such as tags for compliance.')
 param extraTags tagSet = {}
 
-// --- The model -------------------------------------------------------------------------------
+// --- The model --------------------------------------------------------------------------------
 
-@description('Optional. Base URL of an OpenAI-compatible endpoint, /v1 included. Empty: agents are live and runs are refused with model_not_configured.')
+@description('Optional. Base URL of an OpenAI-compatible endpoint, with /v1. If it is empty, agents are published but runs are refused with model_not_configured.')
 param modelEndpoint string = ''
 
-@description('Optional. Base model; empty is the first that the endpoint lists.')
+@description('Optional. Base model. Empty: the first model that the endpoint lists.')
 param modelName string = ''
 
-@description('Optional. Models that cards may name, separated by commas; empty is the base model alone.')
+@description('Optional. Models that cards may name, separated by commas. Empty: only the base model.')
 param modelNames string = ''
 
-@description('Optional. How realm proves itself to the model. identity: by Entra ID. key: by the secret ModelApiKey in the vault.')
+@description('Optional. How realm authenticates to the model. identity: Entra ID. key: the secret ModelApiKey in the vault.')
 @allowed(['identity', 'key'])
 param modelAuth string = 'identity'
 
-@description('Optional. Id of the Azure OpenAI account behind the endpoint; realm gets the right to ask it.')
+@description('Optional. Id of the Azure OpenAI account of the endpoint. realm gets the role to use it.')
 param modelAccountId string = ''
 
-// --- Who may call ----------------------------------------------------------------------------
+// --- Callers ----------------------------------------------------------------------------------
 
-@description('Optional. How HTTP callers prove themselves: function keys, or App Service Authentication with Entra ID.')
+@description('Optional. How HTTP callers authenticate: function keys, or App Service Authentication with Entra ID.')
 @allowed(['keys', 'easyauth'])
 param authentication string = 'keys'
 
@@ -86,7 +86,7 @@ param signInClientId string = ''
 @description('Optional. Issuer of tokens up to /v2.0 (easyauth, B2C).')
 param signInIssuer string = ''
 
-@description('Optional. Audiences that tokens may name beside the client id.')
+@description('Optional. Audiences that tokens may have besides the client id.')
 param signInAudiences string[] = []
 
 @description('Optional. Owners of function keys: name=sha256 pairs separated by commas (AOS_KEY_OWNERS). Hashes, not keys.')
@@ -95,44 +95,44 @@ param keyOwners string = ''
 @description('Optional. SHA-256 of the keys whose callers are admins, separated by commas (AOS_ADMIN_KEYS). Hashes, not keys.')
 param adminKeyHashes string = ''
 
-@description('Optional. People and groups who upload cards and keep secrets.')
+@description('Optional. Users and groups that may upload cards and manage secrets.')
 param operators principal[] = []
 
-@description('Optional. People and groups who upload cards of agents, but not those of MCP servers.')
+@description('Optional. Users and groups that may upload agent cards, but not cards of MCP servers.')
 param agentAuthors principal[] = []
 
-@description('Optional. Address ranges that may call the function apps; empty lets everybody.')
+@description('Optional. Address ranges that may call the function apps. Empty: everybody may call.')
 param allowedIpRanges string[] = []
 
-@description('Optional. Commands that MCP servers may be: prefixes separated by semicolons (AOS_MCP_ALLOWED).')
+@description('Optional. Commands that may start MCP servers: prefixes separated by semicolons (AOS_MCP_ALLOWED).')
 param mcpAllowed string = ''
 
-@description('Optional. Settings of all three apps that no other parameter makes, such as AOS_MAX_TURNS or AOS_MCP_HOSTS: docs/SETTINGS.md lists them. It replaces none that a parameter makes, and is no place for secrets.')
+@description('Optional. Settings of all three apps that have no parameter here, such as AOS_MAX_TURNS or AOS_MCP_HOSTS. docs/SETTINGS.md lists them. It cannot replace settings of other parameters, and it must not contain secrets.')
 param moreSettings tagSet = {}
 
-// --- The bus ---------------------------------------------------------------------------------
+// --- The bus ----------------------------------------------------------------------------------
 
-@description('Optional. Queues that a request may name for its reply. Those that servicebus.json does not list are created like the first.')
+@description('Optional. Queues that a request may name for its reply. Queues that are not in servicebus.json are created with the properties of the first.')
 @minLength(1)
 param replyQueues string[] = ['businessinfinity-responses']
 
-@description('Optional. Whether reply queues have sessions. Cannot be changed later.')
+@description('Optional. Whether reply queues have sessions. It cannot be changed later.')
 param replySessions bool = false
 
 @description('Optional. Messaging units of a Premium namespace.')
 @allowed([1, 2, 4, 8, 16])
 param serviceBusCapacity int = 1
 
-@description('Optional. Second region that a Premium namespace copies entities and messages to; empty for none.')
+@description('Optional. Second region to which a Premium namespace copies entities and messages; empty for none.')
 param serviceBusReplicaLocation string = ''
 
-// --- State -----------------------------------------------------------------------------------
+// --- State ------------------------------------------------------------------------------------
 
-@description('Optional. Where tables live: in the storage account, or in Cosmos DB for Table.')
+@description('Optional. Store of the tables: the storage account, or Cosmos DB for Table.')
 @allowed(['tables', 'cosmos'])
 param stateStore string = 'tables'
 
-@description('Optional. Days that deleted and overwritten blobs can be brought back.')
+@description('Optional. Days in which deleted and overwritten blobs can be restored.')
 @minValue(7)
 @maxValue(365)
 param softDeleteDays int = 7
@@ -140,16 +140,16 @@ param softDeleteDays int = 7
 @description('Optional. Copy the state every day into a backup vault.')
 param enableBackupVault bool = false
 
-@description('Optional. Keep deleted secrets 90 days and let nobody purge them. Cannot be undone; without it they are kept 7 days.')
+@description('Optional. Keep deleted secrets for 90 days and forbid to purge them. This cannot be undone. Without it they are kept for 7 days.')
 param protectKeyVault bool = false
 
-@description('Optional. Locks (CanNotDelete) on what holds data: the account of the state and its copies, the vaults, the bus, Cosmos DB. A lock stays when it is switched off here: take it off with az lock delete.')
+@description('Optional. Locks (CanNotDelete) on resources with data: the storage account of the state and its copies, the vaults, the bus, Cosmos DB. Switching it off does not remove a lock; use az lock delete.')
 param lockData bool = environment == 'prod'
 
 @description('Optional. Connect main and realm by connection strings from the vault (ServiceBusConnectionString, StorageConnectionString) instead of by identity. mcp keeps its identity.')
 param useConnectionStrings bool = false
 
-// --- Network ---------------------------------------------------------------------------------
+// --- Network ----------------------------------------------------------------------------------
 
 @description('Optional. Virtual network for the function apps (not on Y1).')
 param enableVnet bool = false
@@ -160,36 +160,36 @@ param enablePrivateEndpoints bool = false
 @description('Optional. Address space of the virtual network.')
 param vnetAddressPrefix string = '10.20.0.0/16'
 
-@description('Optional. Tell main at once of uploaded cards, through Event Grid. Off: within catalogTimerSeconds.')
+@description('Optional. Notify main of uploaded cards at once, through Event Grid. Without it main finds them within catalogTimerSeconds.')
 param enableEventGrid bool = true
 
-// --- Timers ---------------------------------------------------------------------------------
-// Y1 and FC1 bill each tick: docs/COST.md has the sums. The values are those that a schedule can say.
+// --- Timers -----------------------------------------------------------------------------------
+// Y1 and FC1 bill each timer call (docs/COST.md). The values are those that a schedule can express.
 
-@description('Optional. Seconds between two looks at the cards that no event told of. In dev slower, where Event Grid tells of cards.')
+@description('Optional. Seconds between two listings of the cards, which find cards without an event. It is longer in dev, where Event Grid sends events.')
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
 param catalogTimerSeconds int = environment == 'dev' && enableEventGrid ? 900 : 300
 
-@description('Optional. Seconds between two looks at runs whose next step was lost, such as a message that could not be sent. So long such a run stands still.')
+@description('Optional. Seconds between two searches for runs whose next step was lost, such as a message that could not be sent. Such a run waits at most this long.')
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
 param menderTimerSeconds int = environment == 'dev' ? 300 : 30
 
-@description('Optional. Seconds between two looks at MCP servers that no event told of: those that failed, those whose secret changed.')
+@description('Optional. Seconds between two listings of MCP servers without an event: servers that failed, and servers whose secret changed.')
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
 param listingTimerSeconds int = environment == 'dev' ? 900 : 300
 
-// --- Scale -----------------------------------------------------------------------------------
+// --- Scale ------------------------------------------------------------------------------------
 
-@description('Optional. Python of the apps.')
+@description('Optional. Python version of the apps.')
 @allowed(['3.11', '3.12'])
 param pythonVersion string = '3.12'
 
-@description('Optional. Instances that an Elastic Premium plan may grow to.')
+@description('Optional. Maximum number of instances of an Elastic Premium plan.')
 @minValue(1)
 @maxValue(100)
 param maximumInstances int = 20
 
-@description('Optional. Instances of the mcp app; each has MCP servers of its own. 0 is what the plan allows.')
+@description('Optional. Maximum number of instances of the mcp app. Each instance starts its own MCP servers. 0: the maximum of the plan.')
 @minValue(0)
 @maxValue(200)
 param mcpMaxInstances int = 10
@@ -197,72 +197,72 @@ param mcpMaxInstances int = 10
 @description('Optional. Spread plans over availability zones.')
 param zoneRedundant bool = false
 
-@description('Optional. How instances on FC1 are replaced when code or settings change. Recreate: all at once; what runs is ended by force and done again. RollingUpdate: in batches, after what runs has ended. It is a preview: without a service level, not recommended by Microsoft for production, and old and new code run side by side.')
+@description('Optional. How instances on FC1 are replaced when code or settings change. Recreate: all at once; running calls are aborted and repeated. RollingUpdate: in batches, after running calls have ended. RollingUpdate is a preview: it has no service level, Microsoft does not recommend it for production, and old and new code run at the same time.')
 @allowed(['Recreate', 'RollingUpdate'])
 param siteUpdateStrategy string = 'Recreate'
 
 @description('Optional. A staging slot for each app (Elastic Premium), with its triggers off.')
 param enableStagingSlot bool = false
 
-@description('Optional. Apps whose slots stand swapped. Name them here until they are swapped back, or the next deployment gives production the code of before the swap.')
+@description('Optional. Apps whose slots are swapped. List them until they are swapped back; otherwise the next deployment gives production the code from before the swap.')
 param swappedApps ('main' | 'mcp' | 'realm')[] = []
 
-@description('Optional. On Y1, let `func azure functionapp publish` work, which knows the storage of a Functions host by account key only. Off: upload the package to app-package and restart.')
+@description('Optional. On Y1, allow `func azure functionapp publish`, which needs the account key of the host storage. Without it, upload the package to app-package and restart.')
 param coreToolsPublish bool = false
 
-// --- Watching --------------------------------------------------------------------------------
+// --- Monitoring -------------------------------------------------------------------------------
 
-@description('Optional. Least severe log lines.')
+@description('Optional. Minimum level of log lines.')
 @allowed(['DEBUG', 'INFO', 'WARNING', 'ERROR'])
 param logLevel string = 'INFO'
 
-@description('Optional. Part of the traces that host and apps keep, from 0 to 1, decided by the trace id.')
+@description('Optional. Share of the traces that host and apps keep, from 0 to 1. The trace id decides.')
 param traceSamplingRatio string = '1.0'
 
-@description('Optional. Days that logs are kept.')
+@description('Optional. Days for which logs are kept.')
 @minValue(30)
 @maxValue(730)
 param logRetentionDays int = 30
 
-@description('Optional. Gigabytes that the Log Analytics workspace takes a day at most; -1 is no limit. What is above it is lost.')
+@description('Optional. Maximum gigabytes of the Log Analytics workspace for each day; -1 is no limit. Data above the limit is lost.')
 param logDailyQuotaGb int = -1
 
-@description('Optional. Tell Log Analytics who used the vaults, changed the bus, and wrote or deleted state. Needs enableAppInsights, which brings the workspace.')
+@description('Optional. Log to Log Analytics who used the vaults, changed the bus, and wrote or deleted state. It needs enableAppInsights, which creates the workspace.')
 param enableDiagnostics bool = true
 
-@description('Optional. Seconds between two availability tests of an app, each from three places; 0 is none, and then no alert FunctionAppDown. Y1 and FC1 bill each test as an execution.')
+@description('Optional. Seconds between two availability tests of an app from each of three locations. 0: no tests, and no alert FunctionAppDown. Y1 and FC1 bill each test as an execution.')
 @allowed([0, 300, 600, 900])
 param availabilityTestSeconds int = environment == 'dev' ? 900 : 300
 
-@description('Optional. Addresses that critical alerts go to.')
+@description('Optional. Mail addresses for critical alerts.')
 param criticalAlertEmails string[] = []
 
-@description('Optional. Phones that critical alerts go to.')
+@description('Optional. Phone numbers for critical alerts.')
 param criticalAlertPhones phone[] = []
 
-@description('Optional. Web hook of a pager service that critical alerts go to.')
+@description('Optional. Web hook of a pager service for critical alerts.')
 @secure()
 param criticalAlertWebhook string = ''
 
-@description('Optional. Addresses that warnings go to.')
+@description('Optional. Mail addresses for warnings.')
 param warningAlertEmails string[] = []
 
-@description('Optional. An action group that exists and is told of everything.')
+@description('Optional. An existing action group that gets all alerts.')
 param actionGroupId string = ''
 
-@description('Optional. Budget a month in the currency of the subscription; 0 is none.')
+@description('Optional. Budget for each month in the currency of the subscription; 0 for none.')
 @minValue(0)
 param monthlyBudget int = 0
 
-@description('Optional. First day of the month in which the budget is first deployed, such as 2026-12-01; keep it afterwards.')
+@description('Optional. First day of the month of the first deployment, such as 2026-12-01. Do not change it later.')
 param budgetStartDate string = ''
 
-// --- The second region -----------------------------------------------------------------------
+// --- The second region ------------------------------------------------------------------------
 
-@description('Optional. Front Door before the main app, with a second region behind it.')
+@description('Optional. Front Door in front of the main app, with a second region.')
 param enableFrontDoor bool = false
 
-@description('Optional. Seconds between two probes of a place of Front Door, of which there are about a hundred. Slower costs less telemetry and finds a region that is down later.')
+@description('Optional. Seconds between two probes of one Front Door location. There are about a hundred. A longer time costs less telemetry and detects a failed region later.')
 @minValue(5)
 @maxValue(255)
 param frontDoorProbeSeconds int = 30
@@ -270,13 +270,13 @@ param frontDoorProbeSeconds int = 30
 @description('Optional. Host name of the main app of the second region.')
 param secondaryHostName string = ''
 
-@description('Optional. In the second region: the id of the Front Door of the first, which may call it where address ranges are given.')
+@description('Optional. For the second region: id of the Front Door of the first region, which may call it even when address ranges are given.')
 param frontDoorId string = ''
 
-@description('Optional. Address that links to runs begin with; empty is that of Front Door, or else of the main app.')
+@description('Optional. Base URL of links to runs. Empty: the URL of Front Door, or of the main app.')
 param publicUrl string = ''
 
-// --- What follows from them ------------------------------------------------------------------
+// --- Derived values ---------------------------------------------------------------------------
 
 var unique = uniqueString(resourceGroup().id, nameSuffix)
 var names = namesOf(environment, nameSuffix, unique)
@@ -329,7 +329,7 @@ var insightsId = resourceId('Microsoft.Insights/components', names.insights)
 var workspaceId = resourceId('Microsoft.OperationalInsights/workspaces', names.workspace)
 var diagnosticsId = enableAppInsights && enableDiagnostics ? workspaceId : ''
 
-// --- The resources ---------------------------------------------------------------------------
+// --- The resources ----------------------------------------------------------------------------
 
 module monitoring 'modules/monitoring.bicep' = if (enableAppInsights) {
   params: {
@@ -500,7 +500,7 @@ module privateEndpoints 'modules/private-endpoint.bicep' = [
 module roles 'modules/roles/app.bicep' = [
   for (app, i) in apps: {
     params: {
-      // Its assignments are named after the principal, which Azure names.
+      // The names of its assignments contain the id of the principal, which Azure creates.
       #disable-next-line what-if-short-circuiting
       principalId: identities[i].outputs.principalId
       grants: grants[i]
@@ -761,9 +761,9 @@ module frontDoor 'modules/front-door.bicep' = if (enableFrontDoor) {
   }
 }
 
-// --- What others read ------------------------------------------------------------------------
+// --- Outputs ----------------------------------------------------------------------------------
 
-@description('What the deployment did otherwise than it was asked, and why. All false: nothing.')
+@description('Where the deployment deviated from its parameters, and why. All false: nowhere.')
 output deploymentWarnings { *: bool } = {
   azureMLDisabledDueToRegion: enableAzureML && !machineLearning
   functionSkuDowngradedDueToRegion: sku != functionAppSku
@@ -775,7 +775,7 @@ output deploymentWarnings { *: bool } = {
   budgetDisabledDueToMissingStartDate: monthlyBudget > 0 && !budgeted
 }
 
-@description('The sizes that were deployed.')
+@description('The deployed SKUs.')
 output skus { functionApps: string, serviceBus: string, storage: string } = {
   functionApps: sku
   serviceBus: busSku
@@ -801,7 +801,7 @@ output hostStorageNames perApp = names.hostStorage
 @description('Name of the storage account of the state, to whose aos-config cards are uploaded.')
 output storageAccountName string = names.dataStorage
 
-@description('Address of the tables in Cosmos DB; empty where they are in the storage account.')
+@description('URL of the tables in Cosmos DB; empty if they are in the storage account.')
 output tableEndpoint string = tableEndpointUrl
 
 @description('Name of the Service Bus namespace.')
@@ -810,7 +810,7 @@ output serviceBusName string = names.serviceBus
 @description('Name of the vault of main and realm.')
 output keyVaultName string = names.keyVault
 
-@description('Name of the vault of mcp, which holds the secrets that MCP servers get.')
+@description('Name of the vault of mcp, with the secrets of MCP servers.')
 output mcpKeyVaultName string = names.mcpKeyVault
 
 @description('Name of the Application Insights component; empty without monitoring.')
@@ -822,7 +822,7 @@ output mlWorkspaceName string = machineLearning ? names.mlWorkspace : ''
 @description('Names of the identities of the apps.')
 output identityNames perApp = names.identities
 
-@description('How HTTP callers prove themselves.')
+@description('How HTTP callers authenticate.')
 output authentication string = auth
 
 @description('Address of Front Door; empty without one.')

@@ -1,4 +1,4 @@
-metadata description = 'How is yesterday brought back? A vault that copies the containers of the state every day, out of reach of whoever can write to the account.'
+metadata description = 'A backup vault that copies the containers of the state every day. Who can write to the storage account cannot change the copies.'
 
 import { tagSet } from 'types.bicep'
 import { roleIds } from 'roles/ids.bicep'
@@ -18,15 +18,15 @@ param storageName string
 @description('Required. Containers to copy.')
 param containers string[]
 
-@description('Optional. Days that a copy is kept.')
+@description('Optional. Days for which a copy is kept.')
 @minValue(7)
 @maxValue(365)
 param retentionDays int = 30
 
-@description('Optional. Keep the copies in the paired region too.')
+@description('Optional. Keep the copies in the paired region, too.')
 param geoRedundant bool = false
 
-@description('Optional. Let nobody delete it before the lock is taken off.')
+@description('Optional. Lock it against deletion.')
 param locked bool = false
 
 var role = 'Storage Account Backup Contributor'

@@ -1,16 +1,16 @@
-metadata description = 'Who hears when the money runs? A monthly budget of the resource group.'
+metadata description = 'A monthly budget of the resource group, and who gets a message about it.'
 
 @description('Required. Name of the budget.')
 param name string
 
-@description('Required. Amount a month, in the currency of the subscription.')
+@description('Required. Amount for each month, in the currency of the subscription.')
 @minValue(1)
 param amount int
 
-@description('Required. First day of the month in which the budget is first deployed, such as 2026-12-01. It stays as it was when the budget is deployed again.')
+@description('Required. First day of the month of the first deployment, such as 2026-12-01. It must not change later.')
 param startDate string
 
-@description('Optional. Addresses that are told; the owners of the subscription are told in any case.')
+@description('Optional. Addresses that get a message. The owners of the subscription always get one.')
 param emails string[] = []
 
 resource budget 'Microsoft.Consumption/budgets@2023-11-01' = {

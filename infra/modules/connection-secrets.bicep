@@ -1,4 +1,4 @@
-metadata description = 'How do apps connect that are not to use their identity? Connection strings in the vault, under the names of the deployment plan.'
+metadata description = 'Connection strings in the vault, under the names of the deployment plan, for apps that do not connect by identity.'
 
 @description('Required. Name of the vault.')
 param vaultName string
@@ -21,8 +21,8 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2026-01-01' existing = {
   }
 }
 
-// Written once: a second deployment changes nothing, and rotated keys are put here with
-// `az keyvault secret set`.
+// The secrets are written once. A second deployment does not change them, so write rotated keys
+// with `az keyvault secret set`.
 resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 

@@ -1,4 +1,4 @@
-metadata description = 'Where do the tables live with stateStore = cosmos? Cosmos DB for Table, with continuous backup; the tables and who may use them.'
+metadata description = 'Cosmos DB for Table with continuous backup: the tables for stateStore = cosmos, and who may use them.'
 
 import { tagSet } from 'types.bicep'
 
@@ -16,16 +16,16 @@ param name string
 @description('Required. Names of the tables.')
 param tables string[]
 
-@description('Required. Object ids of those who read and write them.')
+@description('Required. Object ids of the principals that read and write the tables.')
 param principalIds string[]
 
-@description('Optional. Close the account to the internet; only private endpoints lead in.')
+@description('Optional. Close the account to the internet. It is then reached only through private endpoints.')
 param closed bool = false
 
-@description('Optional. Pay for requests instead of for provisioned throughput.')
+@description('Optional. Use serverless billing: pay for requests instead of provisioned throughput.')
 param serverless bool = true
 
-@description('Optional. Let nobody delete it before the lock is taken off.')
+@description('Optional. Lock it against deletion.')
 param locked bool = false
 
 // Cosmos DB Built-in Data Contributor of the Table API.
@@ -39,7 +39,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
   properties: {
     databaseAccountOfferType: 'Standard'
     capabilities: concat([{ name: 'EnableTable' }], serverless ? [{ name: 'EnableServerless' }] : [])
-    // The rules of the road need to read what was just written.
+    // AOS must read what it has just written.
     consistencyPolicy: { defaultConsistencyLevel: 'Strong' }
     locations: [{ locationName: location, failoverPriority: 0 }]
     backupPolicy: { type: 'Continuous', continuousModeProperties: { tier: 'Continuous7Days' } }
@@ -59,7 +59,7 @@ resource account 'Microsoft.DocumentDB/databaseAccounts@2025-04-15' = {
 resource assignment 'Microsoft.DocumentDB/databaseAccounts/tableRoleAssignments@2025-05-01-preview' = [
   for principalId in principalIds: {
     parent: account
-    // An assignment cannot move to another principal, so its name holds the principal's id.
+    // An assignment cannot change its principal, so its name contains the principal's id.
     #disable-next-line what-if-short-circuiting
     name: guid(account.id, principalId, contributor)
     properties: {

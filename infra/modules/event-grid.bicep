@@ -1,4 +1,4 @@
-metadata description = 'How does main learn at once that a card was uploaded? Event Grid puts a message on aos-main, by identity: no webhook, no key.'
+metadata description = 'Event Grid. It puts a message on aos-main when a card is uploaded, by identity, without a webhook or a key.'
 
 import { tagSet } from 'types.bicep'
 import { roleIds } from 'roles/ids.bicep'
@@ -18,7 +18,7 @@ param storageName string
 @description('Required. Name of the Service Bus namespace.')
 param serviceBusName string
 
-@description('Optional. Queue that is told.')
+@description('Optional. Queue that gets the messages.')
 param queueName string = 'aos-main'
 
 var sender = 'Azure Service Bus Data Sender'
@@ -66,7 +66,7 @@ resource nudge 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' 
     }
     filter: {
       includedEventTypes: ['Microsoft.Storage.BlobCreated', 'Microsoft.Storage.BlobDeleted']
-      // The two card folders alone: main writes status files into the same container.
+      // Only the two folders of cards: main writes status files into the same container.
       subjectBeginsWith: '${configured}/'
       advancedFilters: [
         {

@@ -1,4 +1,4 @@
-metadata description = 'Which region answers? Front Door sends callers to the first region while its main app is healthy, else to the second.'
+metadata description = 'Front Door. It sends callers to the first region while the main app there is healthy, else to the second.'
 
 import { tagSet } from 'types.bicep'
 
@@ -16,7 +16,7 @@ param endpointName string
 @maxLength(5)
 param hostNames string[]
 
-@description('Optional. Seconds between two probes of a place of Front Door. There are about a hundred places, and each probe is a request that the app logs.')
+@description('Optional. Seconds between two probes of one Front Door location. There are about a hundred locations, and the app logs each probe.')
 @minValue(5)
 @maxValue(255)
 param probeSeconds int = 30
@@ -89,5 +89,5 @@ resource profile 'Microsoft.Cdn/profiles@2025-06-01' = {
 @description('Address that callers use.')
 output hostName string = profile::endpoint.properties.hostName
 
-@description('What Front Door calls itself in the header X-Azure-FDID.')
+@description('The id that Front Door sends in the header X-Azure-FDID.')
 output frontDoorId string = profile.properties.frontDoorId

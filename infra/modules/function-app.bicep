@@ -1,4 +1,4 @@
-metadata description = 'What is a function app? The site, its settings, its sign-in and, on Elastic Premium, its staging slot. Used for main, mcp and realm.'
+metadata description = 'A function app: the site, its settings, its sign-in and, on Elastic Premium, its staging slot. It is used for main, mcp and realm.'
 
 import { tagSet } from 'types.bicep'
 import { signIn } from 'sign-in.bicep'
@@ -53,38 +53,38 @@ param triggers string[] = []
 @description('Optional. Whether there is a staging slot (Elastic Premium).')
 param stagingSlot bool = false
 
-@description('Optional. Whether the slots were swapped: code lies in content shares, and a swap trades the two.')
+@description('Optional. Whether the slots are swapped. The code is in content shares, and a swap exchanges them.')
 param swapped bool = false
 
-@description('Optional. Instances that it may grow to; 0 is what the plan allows.')
+@description('Optional. Maximum number of instances; 0 is the maximum of the plan.')
 @minValue(0)
 @maxValue(1000)
 param maximumInstances int = 0
 
-@description('Optional. Megabytes of an instance on FC1.')
+@description('Optional. Memory of an instance on FC1 in megabytes.')
 @allowed([2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Optional. What happens to instances when code or settings change on FC1. Recreate: all restart at once, and what runs is ended by force. RollingUpdate (preview): they are replaced in batches, and what runs may end within 60 minutes.')
+@description('Optional. What happens to instances on FC1 when code or settings change. Recreate: all restart at once, and running calls are aborted. RollingUpdate (preview): they are replaced in batches, and running calls may end within 60 minutes.')
 @allowed(['Recreate', 'RollingUpdate'])
 param siteUpdateStrategy string = 'Recreate'
 
-@description('Optional. On Y1, let `func azure functionapp publish` work: it knows storage by account key only. Off: the package is a blob, read by identity.')
+@description('Optional. On Y1, allow `func azure functionapp publish`, which needs the account key. Off: the package is a blob, read by identity.')
 param coreToolsPublish bool = false
 
-@description('Optional. Id of the subnet that it talks from; empty for none.')
+@description('Optional. Id of the subnet for outgoing traffic; empty for none.')
 param subnetId string = ''
 
-@description('Optional. Let the platform watch triggers that it cannot reach from outside (Elastic Premium with a closed bus).')
+@description('Optional. Let the platform monitor triggers from inside the network (Elastic Premium with a closed bus).')
 param scaleMonitoring bool = false
 
-@description('Optional. Address ranges that may call it; empty lets everybody.')
+@description('Optional. Address ranges that may call the app. Empty: everybody may call.')
 param allowedIpRanges string[] = []
 
-@description('Optional. Whether a Front Door may call it where ranges are given.')
+@description('Optional. Whether a Front Door may call the app when address ranges are given.')
 param behindFrontDoor bool = false
 
-@description('Optional. The id of that Front Door.')
+@description('Optional. Id of that Front Door.')
 param frontDoorId string = ''
 
 @description('Optional. How callers sign in; null for function keys.')
@@ -97,7 +97,7 @@ var contentSecret = 'ContentShareConnectionString'
 var slotName = 'staging'
 var shares = [toLower(name), toLower('${name}-${slotName}')]
 
-// Read here, not handed on: an output of a module can be read in the history of deployments.
+// The key is read here, because outputs of modules are readable in the deployment history.
 resource insights 'Microsoft.Insights/components@2020-02-02' existing = if (!empty(insightsName)) {
   name: empty(insightsName) ? 'none' : insightsName
 }
@@ -109,8 +109,8 @@ resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
   name: vaultName
 
-  // Elastic Premium mounts its content share by account key alone. Written once: a second
-  // deployment changes nothing, and a rotated key is put here with `az keyvault secret set`.
+  // Elastic Premium can mount its content share only with an account key. The secret is written once.
+  // A second deployment does not change it, so write a rotated key with `az keyvault secret set`.
   @onlyIfNotExists()
   resource contentKey 'secrets' = if (elastic) {
     name: '${contentSecret}-${app}'
@@ -134,10 +134,10 @@ var platformSettings = {
 
 var elasticSettings = {
   WEBSITE_CONTENTAZUREFILECONNECTIONSTRING: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${contentSecret}-${app})'
-  // The reference cannot be resolved yet when the platform would look.
+  // The reference is not resolvable yet at the time of this check.
   WEBSITE_SKIP_CONTENTSHARE_VALIDATION: '1'
-  // What Core Tools would add before a remote build. It then waits until the site shows every
-  // setting as it was sent, which one that refers to the vault never does: the publish fails.
+  // Core Tools would add this setting before a remote build. Then it waits until the site returns
+  // every setting unchanged. A reference to the vault is never unchanged, so the publish would fail.
   SCM_DO_BUILD_DURING_DEPLOYMENT: 'true'
   ENABLE_ORYX_BUILD: 'true'
   BUILD_FLAGS: 'UseExpressBuild'
@@ -149,14 +149,14 @@ var packageSettings = {
   WEBSITE_RUN_FROM_PACKAGE_BLOB_MI_RESOURCE_ID: identityId
 }
 
-// Without it a package is extracted at each cold start, into half a gigabyte of temporary space.
+// Without it each cold start extracts the package into the temporary space of half a gigabyte.
 var consumptionSettings = {
   WEBSITE_MOUNT_ENABLED: '1'
 }
 
 var publishByKey = sku == 'Y1' && coreToolsPublish
 
-// Kept apart from the rest: what holds an account key is not to be seen in an expression of them all.
+// Separate from the other settings, so that an account key is not in the expression of all settings.
 var sharedSettings = {
   ...settings
   ...(empty(insightsName) ? {} : { APPLICATIONINSIGHTS_CONNECTION_STRING: insights!.properties.ConnectionString })
@@ -200,7 +200,7 @@ var siteConfig = {
         ipSecurityRestrictions: [...addressRules, probeRule, ...(behindFrontDoor ? [frontDoorRule] : [])]
       }
     : {})
-  // FC1 refuses these.
+  // FC1 does not accept these properties.
   ...(flex ? {} : { linuxFxVersion: 'PYTHON|${pythonVersion}', ftpsState: 'Disabled' })
   ...(!flex && maximumInstances > 0 ? { functionAppScaleLimit: maximumInstances } : {})
   ...(elastic
@@ -228,7 +228,7 @@ var flexConfig = {
   scaleAndConcurrency: {
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstances == 0 ? 100 : maximumInstances
-    // Python's own default is one call an instance: each waiting caller would hold an instance.
+    // The default for Python is one call for each instance, so each waiting caller would need one.
     triggers: { http: { perInstanceConcurrency: 100 } }
   }
 }
@@ -260,7 +260,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
   tags: { ...tags, 'azd-service-name': app }
   kind: 'functionapp,linux'
   identity: identities
-  // Azure knows siteUpdateStrategy; the types of Bicep do not yet.
+  // Azure has siteUpdateStrategy, but the types of Bicep do not have it yet.
   #disable-next-line BCP037
   properties: { ...siteProperties, ...(flex ? { functionAppConfig: flexConfig } : {}) }
 
@@ -278,7 +278,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
     dependsOn: [vault::contentKey]
   }
 
-  // Code is published with a token, never with the site's password.
+  // Code is published with a token, not with the password of the site.
   resource ftpPassword 'basicPublishingCredentialsPolicies' = {
     name: 'ftp'
     properties: { allow: false }
@@ -312,7 +312,7 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
       dependsOn: [vault::contentKey]
     }
 
-    // The policies of the site do not hold for its slot.
+    // The policies of the site do not apply to its slot.
     resource slotFtpPassword 'basicPublishingCredentialsPolicies' = {
       name: 'ftp'
       properties: { allow: false }

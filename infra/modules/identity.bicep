@@ -1,4 +1,4 @@
-metadata description = 'Who is an app to Azure? A user-assigned identity, which exists before the app and outlives it.'
+metadata description = 'The user-assigned identity of an app. It is created before the app and remains when the app is deleted.'
 
 import { tagSet } from 'types.bicep'
 
@@ -20,8 +20,8 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
 @description('Id of the identity.')
 output id string = identity.id
 
-@description('Its object id, to which roles are assigned.')
+@description('Object id of the identity. Roles are assigned to it.')
 output principalId string = identity.properties.principalId
 
-@description('Its client id, by which a process asks for its tokens.')
+@description('Client id. A process needs it to get a token.')
 output clientId string = identity.properties.clientId

@@ -1,4 +1,4 @@
-metadata description = 'Where do secrets live? A vault with roles instead of access policies. The mcp app has one of its own, because a right to read holds for a whole vault.'
+metadata description = 'A key vault with roles instead of access policies. The mcp app has a vault of its own, because a right to read applies to a whole vault.'
 
 import { tagSet } from 'types.bicep'
 
@@ -13,16 +13,16 @@ param tags tagSet
 @maxLength(24)
 param name string
 
-@description('Optional. Keep deleted secrets 90 days and let nobody purge them before. Neither can be undone; without it deleted secrets are kept 7 days.')
+@description('Optional. Keep deleted secrets for 90 days and forbid to purge them. Neither can be undone. Without it they are kept for 7 days.')
 param protected bool = false
 
-@description('Optional. Close the vault to the internet; only private endpoints lead in.')
+@description('Optional. Close the vault to the internet. It is then reached only through private endpoints.')
 param closed bool = false
 
-@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+@description('Optional. Id of the Log Analytics workspace for audit logs; empty for none.')
 param workspaceId string = ''
 
-@description('Optional. Let nobody delete it before the lock is taken off.')
+@description('Optional. Lock it against deletion.')
 param locked bool = false
 
 resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
@@ -35,7 +35,7 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
     enableRbacAuthorization: true
     enableSoftDelete: true
     softDeleteRetentionInDays: protected ? 90 : 7
-    // false is refused by the service: what is not wanted is left out.
+    // The service refuses false, so the property is left out.
     ...(protected ? { enablePurgeProtection: true } : {})
     publicNetworkAccess: closed ? 'Disabled' : 'Enabled'
     networkAcls: { bypass: 'AzureServices', defaultAction: closed ? 'Deny' : 'Allow' }

@@ -1,4 +1,4 @@
-metadata description = 'Where are LoRA adapters trained? An Azure Machine Learning workspace and its container registry, on the main storage account.'
+metadata description = 'An Azure Machine Learning workspace with its container registry, for training LoRA adapters. It uses the main storage account.'
 
 import { tagSet } from 'types.bicep'
 

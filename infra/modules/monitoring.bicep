@@ -1,4 +1,4 @@
-metadata description = 'Where do logs, traces and metrics go? A Log Analytics workspace and, on it, Application Insights.'
+metadata description = 'A Log Analytics workspace, and Application Insights on it, for logs, traces and metrics.'
 
 import { tagSet } from 'types.bicep'
 
@@ -14,12 +14,12 @@ param workspaceName string
 @description('Required. Name of the Application Insights component.')
 param insightsName string
 
-@description('Optional. Days that logs are kept.')
+@description('Optional. Days for which logs are kept.')
 @minValue(30)
 @maxValue(730)
 param retentionDays int = 30
 
-@description('Optional. Gigabytes a day that the workspace takes at most; -1 is no limit.')
+@description('Optional. Maximum gigabytes of the workspace for each day; -1 is no limit.')
 param dailyQuotaGb int = -1
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
@@ -42,7 +42,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' = {
     Application_Type: 'web'
     WorkspaceResourceId: workspace.id
     RetentionInDays: retentionDays
-    // Telemetry comes from the apps' identities alone (Monitoring Metrics Publisher).
+    // Only the identities of the apps may send telemetry (Monitoring Metrics Publisher).
     DisableLocalAuth: true
   }
 }

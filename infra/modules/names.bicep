@@ -1,6 +1,6 @@
-metadata description = 'What is each resource of an environment called? Every name that is longer than its service allows is cut, never its unique end.'
+metadata description = 'The names of all resources of an environment. A name that is too long for its service is cut, but not its unique end.'
 
-@description('The length of the unique end of global names. Six characters are what the longest prefix, that of the vault of the mcp app, leaves room for.')
+@description('Length of the unique end of global names. The longest prefix, that of the vault of the mcp app, leaves room for six characters.')
 var uniqueLength = 6
 
 @export()

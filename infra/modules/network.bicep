@@ -1,4 +1,4 @@
-metadata description = 'Who may talk to whom? A virtual network with a subnet for the function apps and one for private endpoints, and rules between them.'
+metadata description = 'A virtual network with a subnet for the function apps, a subnet for private endpoints, and rules for the traffic between them.'
 
 import { tagSet } from 'types.bicep'
 import { privateService, zoneOf } from 'private-zones.bicep'
@@ -58,7 +58,7 @@ resource appsGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
         }
       }
       {
-        // The model, MCP servers, Entra ID, Azure Monitor and what has no private endpoint.
+        // The model, MCP servers, Entra ID, Azure Monitor, and services without a private endpoint.
         name: 'to-internet'
         properties: {
           ...anywhere
@@ -95,7 +95,7 @@ resource appsGroup 'Microsoft.Network/networkSecurityGroups@2025-05-01' = {
         }
       }
       {
-        // Apps are reached through their public front, never through this subnet.
+        // Callers use the public front end of the apps, never this subnet.
         name: 'from-the-network'
         properties: {
           ...anywhere
@@ -151,8 +151,8 @@ resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
   tags: tags
   properties: {
     addressSpace: { addressPrefixes: [addressPrefix] }
-    // Subnets stand here and not as resources of their own: a network without them, deployed again,
-    // would try to remove them.
+    // Subnets are declared inside the network. As separate resources, a second deployment of the
+    // network would try to remove them.
     subnets: [
       {
         name: 'subnet-functions'

@@ -1,4 +1,4 @@
-metadata description = 'What do the function apps run on? One plan for all on Y1, EP1 and EP2; a plan for each app on FC1, which takes no second one.'
+metadata description = 'The plan of the function apps: one for all on Y1, EP1 and EP2, and one for each app on FC1, which allows a single app.'
 
 import { tagSet } from 'types.bicep'
 
@@ -15,7 +15,7 @@ param name string
 @allowed(['Y1', 'EP1', 'EP2', 'FC1'])
 param sku string
 
-@description('Optional. Instances that an Elastic Premium plan may grow to.')
+@description('Optional. Maximum number of instances of an Elastic Premium plan.')
 @minValue(1)
 @maxValue(100)
 param maximumInstances int = 20

@@ -1,4 +1,4 @@
-metadata description = 'How is a service reached from inside the network alone? A private endpoint and its name in the private zone.'
+metadata description = 'A private endpoint of a service, and its name in the private DNS zone.'
 
 import { tagSet } from 'types.bicep'
 import { privateService, zoneOf } from 'private-zones.bicep'
@@ -21,7 +21,7 @@ param group string
 @description('Required. Id of the subnet.')
 param subnetId string
 
-@description('Required. Service whose private DNS zone knows its name.')
+@description('Required. Service whose private DNS zone gets the name.')
 param service privateService
 
 var zoneName = zoneOf(service, az.environment().suffixes.storage)

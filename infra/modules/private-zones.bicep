@@ -1,7 +1,7 @@
-metadata description = 'In which DNS zone is a service found once it is private?'
+metadata description = 'The private DNS zone of each service.'
 
 @export()
-@description('A service that can be made private.')
+@description('A service that can have a private endpoint.')
 type privateService = 'blob' | 'queue' | 'table' | 'file' | 'bus' | 'vault' | 'cosmosTable'
 
 @export()

@@ -1,9 +1,9 @@
-metadata description = 'What can each region do? The one table; REGIONAL_REQUIREMENTS.md shows it, and a test holds both equal.'
+metadata description = 'The capabilities of each region. REGIONAL_REQUIREMENTS.md shows this table, and a test compares both.'
 
 @export()
-@description('What a region offers of the three services that not every region has.')
+@description('Which of the three services that not every region has are in a region.')
 type regionCapabilities = {
-  @description('1: full capability, as the deployment plan lists it. 2: look at the three columns.')
+  @description('1: all capabilities, as in the deployment plan. 2: see the three columns.')
   tier: 1 | 2
 
   @description('Azure Machine Learning workspaces.')
@@ -16,7 +16,7 @@ type regionCapabilities = {
   serviceBusPremium: bool
 }
 
-@description('What holds for a region that the table does not name: nothing is promised.')
+@description('Capabilities of a region that is not in the table: none.')
 var unknownRegion regionCapabilities = { tier: 2, azureML: false, functionsPremium: false, serviceBusPremium: false }
 
 @export()

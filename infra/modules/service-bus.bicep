@@ -1,4 +1,4 @@
-metadata description = 'What carries commands, requests, replies and events? A Service Bus namespace with the entities of servicebus.json, the list that the laptop reads too.'
+metadata description = 'A Service Bus namespace with the entities of servicebus.json, the list that the laptop reads, too.'
 
 import { tagSet } from 'types.bicep'
 
@@ -21,29 +21,29 @@ param sku string
 @allowed([1, 2, 4, 8, 16])
 param capacity int = 1
 
-@description('Optional. Whether access keys work. Off wherever nothing needs a key.')
+@description('Optional. Allow access keys. Off unless something needs a key.')
 param allowLocalAuth bool = false
 
-@description('Optional. Close the namespace to the internet (Premium): only private endpoints and trusted services such as Event Grid lead in.')
+@description('Optional. Close the namespace to the internet (Premium). It is then reached only through private endpoints and by trusted services, such as Event Grid.')
 param closed bool = false
 
-@description('Optional. Queues that replies may go to, with the properties that servicebus.json gives the first one.')
+@description('Optional. Queues for replies. They get the properties of the first one in servicebus.json.')
 param replyQueues string[] = ['businessinfinity-responses']
 
-@description('Optional. Whether reply queues have sessions. Cannot be changed later.')
+@description('Optional. Whether reply queues have sessions. It cannot be changed later.')
 param replySessions bool = false
 
-@description('Optional. Second region that Premium copies entities and messages to; empty for none.')
+@description('Optional. Second region to which Premium copies entities and messages; empty for none.')
 param replicaLocation string = ''
 
-@description('Optional. Megabytes that a queue or topic holds.')
+@description('Optional. Maximum size of a queue or topic in megabytes.')
 @allowed([1024, 2048, 3072, 4096, 5120])
 param entitySizeMegabytes int = 5120
 
-@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+@description('Optional. Id of the Log Analytics workspace for audit logs; empty for none.')
 param workspaceId string = ''
 
-@description('Optional. Let nobody delete it before the lock is taken off.')
+@description('Optional. Lock it against deletion.')
 param locked bool = false
 
 var listed = loadJsonContent('../servicebus.json', 'UserConfig.Namespaces[0]')
@@ -156,8 +156,8 @@ resource subscription 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2026
   }
 ]
 
-// A subscription is born with the rule $Default, which lets everything through: a rule of that
-// name takes its place, whatever else the service does.
+// A new subscription has the rule $Default, which accepts every message. A rule with that name
+// replaces it.
 resource rule 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2026-01-01' = [
   for item in rules: {
     parent: subscription[item.subscription]
@@ -174,7 +174,7 @@ resource told 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!
   scope: namespace
   properties: {
     workspaceId: workspaceId
-    // What happened to entities and, on Premium, who connected. Not each message: that is telemetry.
+    // Changes of entities and, on Premium, connections. Single messages are in the telemetry.
     logs: map(
       concat(['OperationalLogs'], sku == 'Premium' ? ['RuntimeAuditLogs', 'VNetAndIPFilteringLogs'] : []),
       category => {

@@ -1,7 +1,7 @@
-metadata description = 'Which settings does each app read? Those of aos/settings.py; what the platform needs is added by function-app.bicep.'
+metadata description = 'The settings of each app, as aos/settings.py reads them. function-app.bicep adds what the platform needs.'
 
 @export()
-@description('What the settings are made from.')
+@description('Values from which the settings are made.')
 type facts = {
   environment: string
   logLevel: string
@@ -27,7 +27,7 @@ type facts = {
   more: { *: string }
 }
 
-// Each one that azure-monitor-opentelemetry knows; a test holds the list against the package.
+// Every instrumentation of azure-monitor-opentelemetry. A test compares the list with the package.
 var instrumentations = [
   'azure_sdk'
   'django'
@@ -44,24 +44,24 @@ var instrumentations = [
 @description('A reference to a secret.')
 func secret(vaultName string, name string) string => '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=${name})'
 
-@description('What every app reads.')
+@description('Settings of every app.')
 func shared(app string, auth string, known facts) { *: string } => {
-  // Before all others: none of them can be replaced by it.
+  // These settings come first, so they cannot replace any other.
   ...known.more
   // A package that is published to another app's site refuses to start.
   AOS_APP: app
   AOS_ENVIRONMENT: known.environment
   AOS_LOG_LEVEL: known.logLevel
   AOS_AUTH: auth
-  // Development would mean: no keys, everybody is an admin.
+  // Development would mean no keys and that every caller is an admin.
   AZURE_FUNCTIONS_ENVIRONMENT: 'Production'
-  // The one sampler that host and worker both know, so that they keep the same traces; without it
-  // the host keeps five a second.
+  // The only sampler that host and worker both support, so they keep the same traces. Without it the
+  // host keeps five traces each second.
   OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
   OTEL_TRACES_SAMPLER_ARG: known.samplingRatio
 }
 
-@description('How an app reaches the bus and the state by its identity.')
+@description('Settings that connect an app to the bus and the state by its identity.')
 func byIdentity(clientId string, known facts) { *: string } => {
   AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace: known.serviceBusHost
   AZURE_SERVICEBUS_CONNECTION_STRING__credential: 'managedidentity'
@@ -72,30 +72,30 @@ func byIdentity(clientId string, known facts) { *: string } => {
   ...(empty(known.tableEndpoint) ? {} : { AZURE_STORAGE_CONNECTION_STRING__tableServiceUri: known.tableEndpoint })
 }
 
-@description('How an app reaches the bus and the state by connection strings.')
+@description('Settings that connect an app to the bus and the state by connection strings.')
 func bySecret(known facts) { *: string } => {
   AZURE_SERVICEBUS_CONNECTION_STRING: secret(known.vaultName, 'ServiceBusConnectionString')
   AZURE_STORAGE_CONNECTION_STRING: secret(known.vaultName, 'StorageConnectionString')
 }
 
-@description('How telemetry is sent: by identity. Where it goes is added by function-app.bicep.')
+@description('Telemetry is sent by identity. function-app.bicep adds the target.')
 func telemetry(clientId string) { *: string } => {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
   PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
-  // Our log lines. The default, all loggers, exports what the exporter says of its own requests,
-  // again and again.
+  // Only the loggers of AOS. The default, all loggers, exports the exporter's lines about its own
+  // requests, which causes new requests.
   PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME: 'aos'
-  // All that the worker would turn on: our own spans tell of a run, and a dependency row for each
-  // storage call would cost more than the call.
+  // Every instrumentation of the worker is off. AOS has its own spans of a run, and a dependency row
+  // for each storage call would cost more than the call.
   OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: join(instrumentations, ',')
-  // AOS has no metrics of its own in the worker, and the platform measures processor and memory.
+  // AOS has no metrics in the worker, and the platform measures processor and memory.
   OTEL_METRICS_EXPORTER: 'none'
   APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED: 'true'
   APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
   APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
 }
 
-@description('What main and realm know of the model; the key is realm\'s alone.')
+@description('Settings of the model for main and realm. Only realm gets the key.')
 func model(clientId string, withKey bool, known facts) { *: string } => {
   AOS_MODEL_ENDPOINT: known.modelEndpoint
   ...(empty(known.modelName) ? {} : { AOS_MODEL: known.modelName })
@@ -104,7 +104,7 @@ func model(clientId string, withKey bool, known facts) { *: string } => {
   ...(withKey && known.modelKey ? { AOS_MODEL_API_KEY: secret(known.vaultName, 'ModelApiKey') } : {})
 }
 
-@description('What cards of MCP servers may say: main judges them by it when they are uploaded, mcp again when it starts them. The vault is named to both, and only mcp may read it.')
+@description('What cards of MCP servers may contain. main checks it when a card is uploaded, and mcp when it starts the server. Both know the name of the vault, but only mcp may read it.')
 func serverCards(known facts) { *: string } => {
   AOS_KEY_VAULT_URI: known.mcpVaultUri
   ...(empty(known.mcpAllowed) ? {} : { AOS_MCP_ALLOWED: known.mcpAllowed })
@@ -139,7 +139,7 @@ func realmSettings(clientId string, monitored bool, known facts) { *: string } =
 }
 
 @export()
-@description('Settings of mcp. It runs foreign code, so it keeps to its identity whatever the others do.')
+@description('Settings of mcp. It runs code of others, so it always connects by its identity.')
 func mcpSettings(clientId string, monitored bool, known facts) { *: string } => {
   ...shared('mcp', 'keys', known)
   ...byIdentity(clientId, known)

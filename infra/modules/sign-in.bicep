@@ -1,7 +1,7 @@
-metadata description = 'How do people sign in? App Service Authentication in front of the main app, with Entra ID, Entra External ID or an Azure AD B2C tenant.'
+metadata description = 'App Service Authentication of the main app, with Entra ID, Entra External ID or an Azure AD B2C tenant.'
 
 @export()
-@description('Who vouches for callers.')
+@description('The identity provider of callers.')
 type signIn = {
   @description('Client id of the app registration.')
   clientId: string
@@ -9,7 +9,7 @@ type signIn = {
   @description('Issuer: https://login.microsoftonline.com/<tenant>/v2.0, or the address of a user flow of External ID or B2C up to /v2.0.')
   issuer: string
 
-  @description('Audiences that tokens may name beside the client id.')
+  @description('Audiences that tokens may have besides the client id.')
   audiences: string[]
 
   @description('Name of the setting with the client secret, for signing in with a browser; empty to take tokens only.')
@@ -19,10 +19,10 @@ type signIn = {
 @description('Required. Name of the function app.')
 param siteName string
 
-@description('Optional. Name of its slot, which needs the settings once more: those of the site do not hold for it. Empty for none.')
+@description('Optional. Name of its slot, which needs settings of its own. Empty for none.')
 param slotName string = ''
 
-@description('Required. Who vouches for callers.')
+@description('Required. The identity provider of callers.')
 param settings signIn
 
 var properties = {
@@ -30,7 +30,7 @@ var properties = {
   globalValidation: {
     requireAuthentication: true
     unauthenticatedClientAction: 'Return401'
-    // Probes and a first look need no sign-in.
+    // Probes need no sign-in.
     excludedPaths: ['/api/health', '/api/status']
   }
   httpSettings: { requireHttps: true }

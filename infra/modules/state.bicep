@@ -1,7 +1,7 @@
-metadata description = 'Which containers, tables and queues does AOS keep its state in? The laptop creates the same ones (devhost/provision.py), and a test holds both equal.'
+metadata description = 'The containers, tables and queues of the state. The laptop creates the same ones (devhost/provision.py), and a test compares both lists.'
 
 @export()
-@description('Blob containers: cards in and status out, catalog and large payloads, transcripts.')
+@description('Blob containers: cards and their status, catalog and large payloads, transcripts.')
 var containers = ['aos-config', 'aos-data', 'aos-logs']
 
 @export()

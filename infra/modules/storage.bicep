@@ -1,4 +1,4 @@
-metadata description = 'Where do blobs, tables and queues live? A storage account: one for the state of AOS, one for the Functions host of each app.'
+metadata description = 'A storage account: one for the state of AOS, and one for the Functions host of each app.'
 
 import { tagSet } from 'types.bicep'
 
@@ -17,10 +17,10 @@ param name string
 @allowed(['Standard_LRS', 'Standard_GRS'])
 param sku string = 'Standard_LRS'
 
-@description('Optional. Whether the account keys work. Off wherever nothing needs a key.')
+@description('Optional. Allow access with account keys. Off unless something needs a key.')
 param allowSharedKeyAccess bool = false
 
-@description('Optional. Close the account to the internet; only private endpoints lead in.')
+@description('Optional. Close the account to the internet. It is then reached only through private endpoints.')
 param closed bool = false
 
 @description('Optional. Blob containers.')
@@ -35,18 +35,18 @@ param queues string[] = []
 @description('Optional. File shares.')
 param shares string[] = []
 
-@description('Optional. Days that deleted blobs and containers can be brought back.')
+@description('Optional. Days in which deleted blobs and containers can be restored.')
 @minValue(2)
 @maxValue(365)
 param softDeleteDays int = 7
 
-@description('Optional. Keep versions and a change feed, so that the blobs of any moment can be restored.')
+@description('Optional. Keep versions and a change feed, so that blobs can be restored to a point in time.')
 param pointInTimeRestore bool = false
 
-@description('Optional. Id of the Log Analytics workspace that is told who did what; empty for none.')
+@description('Optional. Id of the Log Analytics workspace for audit logs; empty for none.')
 param workspaceId string = ''
 
-@description('Optional. Let nobody delete it before the lock is taken off.')
+@description('Optional. Lock it against deletion.')
 param locked bool = false
 
 var versionRules = [
@@ -86,7 +86,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
       changeFeed: { enabled: pointInTimeRestore }
       deleteRetentionPolicy: { enabled: true, days: softDeleteDays }
       containerDeleteRetentionPolicy: { enabled: true, days: softDeleteDays }
-      // Blobs can only be restored to a moment that soft delete still covers.
+      // Blobs can only be restored to a time within the soft-delete period.
       restorePolicy: pointInTimeRestore ? { enabled: true, days: softDeleteDays - 1 } : { enabled: false }
     }
 
@@ -123,8 +123,8 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
   }
 }
 
-// Who changed a blob (cards, transcripts) and who deleted a row. Not reads, nor the rows that each
-// turn writes: they would be most of the log.
+// Changes of blobs (cards, transcripts) and deletions of rows. Reads and the rows that each turn
+// writes are not logged, because they would be most of the log.
 resource blobsTold 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(workspaceId)) {
   name: 'to-log-analytics'
   scope: account::blobService

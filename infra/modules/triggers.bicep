@@ -1,4 +1,4 @@
-metadata description = 'Which functions of each app wake by themselves? In a staging slot they are switched off, or it would take messages from production. A test holds the list equal to the apps.'
+metadata description = 'The functions of each app that start without an HTTP request. They are switched off in a staging slot, which would otherwise take messages from production. A test compares the list with the apps.'
 
 @export()
 @description('Names of the functions with a trigger other than HTTP.')

@@ -1,23 +1,23 @@
-metadata description = 'Which values do the modules hand to each other?'
+metadata description = 'The types of values that modules pass to each other.'
 
 @export()
 @description('Tags: name to value.')
 type tagSet = { *: string }
 
 @export()
-@description('Somebody in Entra ID who gets a role.')
+@description('A principal in Entra ID that gets a role.')
 type principal = {
   @description('Object id.')
   id: string
 
-  @description('What the object is.')
+  @description('Type of the principal.')
   type: 'User' | 'Group' | 'ServicePrincipal'
 }
 
 @export()
-@description('A phone that critical alerts reach by text message.')
+@description('A phone number for critical alerts by text message.')
 type phone = {
-  @description('Such as 1 or 49.')
+  @description('Country code, such as 1 or 49.')
   countryCode: string
 
   @description('The number without the country code.')
@@ -29,5 +29,5 @@ type phone = {
 type perApp = { main: string, mcp: string, realm: string }
 
 @export()
-@description('Whom an alert tells.')
+@description('Receivers of an alert.')
 type alertTarget = { actionGroupId: string }

@@ -1,4 +1,4 @@
-metadata description = 'Where does an operator look? A workbook with the queries of queries/, each as it stands there.'
+metadata description = 'A workbook for operators with the queries of queries/, unchanged.'
 
 import { tagSet } from 'types.bicep'
 
@@ -8,13 +8,13 @@ param location string
 @description('Required. Tags of every resource.')
 param tags tagSet
 
-@description('Required. Name that people see.')
+@description('Required. Display name.')
 param displayName string
 
-@description('Required. Id of the Application Insights component that is asked.')
+@description('Required. Id of the Application Insights component that the queries read.')
 param insightsId string
 
-@description('Required. Id of the workspace that holds its tables, which knows what each row is billed as.')
+@description('Required. Id of the workspace of its tables. It has the billed size of each row.')
 param workspaceId string
 
 var sections = [

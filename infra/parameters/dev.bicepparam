@@ -10,7 +10,7 @@ param enableB2C = false
 param enableAppInsights = true
 param enableAzureML = false // only LoRA training needs it, and a registry costs while it sleeps
 
-// `func azure functionapp publish` knows the storage of a Y1 app by account key only.
+// `func azure functionapp publish` needs the account key of the storage of a Y1 app.
 param coreToolsPublish = true
 
 param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
@@ -26,11 +26,11 @@ param logDailyQuotaGb = 1 // what is above it is lost until the next day, and so
 param monthlyBudget = 100
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+// Who may upload cards and manage secrets: you, or more users and groups ({ id: '…', type: 'Group' }).
 var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
 param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
 
-// Who is told: addresses separated by commas.
+// Receivers of alerts: addresses separated by commas.
 var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
 param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
 param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

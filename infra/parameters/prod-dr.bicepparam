@@ -1,6 +1,6 @@
 using '../main-modular.bicep'
 
-// The second region of production: as prod.bicepparam, with names of its own and without Front Door.
+// The second region of production: like prod.bicepparam, with other names and without Front Door.
 param location = 'westus2'
 param environment = 'prod'
 param nameSuffix = '${readEnvironmentVariable('AOS_NAME_SUFFIX', '')}-dr'
@@ -34,18 +34,18 @@ param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
 param logDailyQuotaGb = -1 // no cap: a busy day must not end in the dark
 
-// To be filled in: deploy.py asks for both in production. Ranges have commas between them;
-// 0.0.0.0/0 says that everybody may call. monthlyBudget = 0 says that there is no budget.
+// deploy.py requires both in production. Separate ranges by commas; 0.0.0.0/0 means that everybody
+// may call. monthlyBudget = 0 means no budget.
 var callers = readEnvironmentVariable('AOS_ALLOWED_IP_RANGES', '')
 param allowedIpRanges = empty(callers) ? [] : map(split(callers, ','), item => trim(item))
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+// Who may upload cards and manage secrets: you, or more users and groups ({ id: '…', type: 'Group' }).
 var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
 param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
 
-// Who is told: addresses separated by commas.
+// Receivers of alerts: addresses separated by commas.
 var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
 param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
 param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

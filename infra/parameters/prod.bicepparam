@@ -27,27 +27,27 @@ param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
 var modelAuthentication = readEnvironmentVariable('AOS_MODEL_AUTH', '')
 param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication // or key: docs/MODELS.md
 
-// Production pins versions: a prefix that ends at a version lets nothing newer in.
+// Production pins versions: a prefix that ends with a version allows no newer one.
 param mcpAllowed = readEnvironmentVariable('AOS_MCP_ALLOWED', '')
 
 param logDailyQuotaGb = -1 // no cap: a busy day must not end in the dark
 
-// To be filled in: deploy.py asks for both in production. Ranges have commas between them;
-// 0.0.0.0/0 says that everybody may call. monthlyBudget = 0 says that there is no budget.
+// deploy.py requires both in production. Separate ranges by commas; 0.0.0.0/0 means that everybody
+// may call. monthlyBudget = 0 means no budget.
 var callers = readEnvironmentVariable('AOS_ALLOWED_IP_RANGES', '')
 param allowedIpRanges = empty(callers) ? [] : map(split(callers, ','), item => trim(item))
 param monthlyBudget = 2000
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// The second region (prod-dr.bicepparam) answers when the main app of this one does not.
+// The second region (prod-dr.bicepparam) serves callers when the main app of this region does not.
 param enableFrontDoor = true
 param secondaryHostName = 'aos-prod${yours}-dr-func.azurewebsites.net'
 
-// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+// Who may upload cards and manage secrets: you, or more users and groups ({ id: '…', type: 'Group' }).
 var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
 param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
 
-// Who is told: addresses separated by commas.
+// Receivers of alerts: addresses separated by commas.
 var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
 param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
 param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

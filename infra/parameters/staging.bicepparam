@@ -28,11 +28,11 @@ param logDailyQuotaGb = 2 // what is above it is lost until the next day, and so
 param monthlyBudget = 500
 param budgetStartDate = readEnvironmentVariable('AOS_BUDGET_START', '')
 
-// Who uploads cards and keeps secrets: you, or further people and groups ({ id: '…', type: 'Group' }).
+// Who may upload cards and manage secrets: you, or more users and groups ({ id: '…', type: 'Group' }).
 var operatorId = readEnvironmentVariable('AOS_OPERATOR_ID', '')
 param operators = empty(operatorId) ? [] : [{ id: operatorId, type: 'User' }]
 
-// Who is told: addresses separated by commas.
+// Receivers of alerts: addresses separated by commas.
 var alertEmails = readEnvironmentVariable('AOS_ALERT_EMAILS', '')
 param criticalAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')
 param warningAlertEmails = empty(alertEmails) ? [] : split(alertEmails, ',')

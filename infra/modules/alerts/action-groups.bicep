@@ -1,27 +1,27 @@
-metadata description = 'Who is told? Critical alerts page (mail, text message, web hook); warnings go by mail.'
+metadata description = 'The action groups of the alerts. Critical alerts use mail, text message and web hook; warnings use mail.'
 
 import { tagSet, phone } from '../types.bicep'
 
 @description('Required. Tags of every resource.')
 param tags tagSet
 
-@description('Required. Name of the group that is paged.')
+@description('Required. Name of the group for critical alerts.')
 param criticalName string
 
-@description('Required. Name of the group that gets mail.')
+@description('Required. Name of the group for warnings.')
 param warningName string
 
-@description('Optional. Addresses that critical alerts go to.')
+@description('Optional. Mail addresses for critical alerts.')
 param criticalEmails string[] = []
 
-@description('Optional. Phones that critical alerts go to.')
+@description('Optional. Phone numbers for critical alerts.')
 param criticalPhones phone[] = []
 
-@description('Optional. Web hook of a pager service that critical alerts go to; empty for none.')
+@description('Optional. Web hook of a pager service for critical alerts; empty for none.')
 @secure()
 param criticalWebhook string = ''
 
-@description('Optional. Addresses that warnings go to.')
+@description('Optional. Mail addresses for warnings.')
 param warningEmails string[] = []
 
 func mails(addresses string[]) { name: string, emailAddress: string, useCommonAlertSchema: bool }[] =>

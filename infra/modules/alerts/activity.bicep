@@ -1,14 +1,14 @@
-metadata description = 'Did something happen to the resources themselves? Activity-log alerts: unhealthy resources, failed deployments.'
+metadata description = 'Alerts on the activity log: unhealthy resources and failed deployments.'
 
 import { tagSet, alertTarget } from '../types.bicep'
 
 @description('Required. Tags of every resource.')
 param tags tagSet
 
-@description('Required. Whom critical alerts tell.')
+@description('Required. Receivers of critical alerts.')
 param critical alertTarget[]
 
-@description('Required. Whom warnings tell.')
+@description('Required. Receivers of warnings.')
 param warning alertTarget[]
 
 resource unhealthy 'Microsoft.Insights/activityLogAlerts@2020-10-01' = {

@@ -1,4 +1,4 @@
-metadata description = 'When is somebody called? The critical and the warning alerts of the deployment plan.'
+metadata description = 'The critical alerts and the warnings of the deployment plan.'
 
 import { tagSet, phone, perApp, alertTarget } from '../types.bicep'
 
@@ -11,23 +11,23 @@ param tags tagSet
 @description('Required. Environment and suffix, as in dev or prod-dr.')
 param label string
 
-@description('Optional. Addresses that critical alerts go to.')
+@description('Optional. Mail addresses for critical alerts.')
 param criticalEmails string[] = []
 
-@description('Optional. Phones that critical alerts go to.')
+@description('Optional. Phone numbers for critical alerts.')
 param criticalPhones phone[] = []
 
-@description('Optional. Web hook of a pager service that critical alerts go to; empty for none.')
+@description('Optional. Web hook of a pager service for critical alerts; empty for none.')
 @secure()
 param criticalWebhook string = ''
 
-@description('Optional. Addresses that warnings go to.')
+@description('Optional. Mail addresses for warnings.')
 param warningEmails string[] = []
 
-@description('Optional. An action group that exists and is told of everything; empty for none.')
+@description('Optional. An existing action group that gets all alerts; empty for none.')
 param actionGroupId string = ''
 
-@description('Required. Id of the Application Insights component; empty without monitoring, and then without the alerts that read telemetry.')
+@description('Required. Id of the Application Insights component. Empty without monitoring; then there are no alerts on telemetry.')
 param insightsId string
 
 @description('Required. Names of the function apps.')
@@ -36,23 +36,23 @@ param functionApps perApp
 @description('Required. Id of the Service Bus namespace.')
 param serviceBusId string
 
-@description('Required. Whether the namespace is Premium, which measures its own load.')
+@description('Required. Whether the namespace is Premium. Only Premium has load metrics.')
 param premiumBus bool
 
 @description('Required. Id of the storage account of the state.')
 param storageId string
 
-@description('Required. Id of the Elastic Premium plan; empty on plans that do not measure their load.')
+@description('Required. Id of the Elastic Premium plan; empty for plans without load metrics.')
 param planId string
 
-@description('Optional. Milliseconds that 95 of 100 HTTP answers stay under (runs that a caller waits for apart).')
+@description('Optional. Maximum 95th percentile of HTTP durations in milliseconds, without runs that a caller waits for.')
 param slowAnswerMilliseconds int = 5000
 
 @description('Optional. Seconds between two availability tests of an app; 0 is none.')
 @allowed([0, 300, 600, 900])
 param availabilityTestSeconds int = 300
 
-// Names, not outputs: what-if and snapshots then know whom each alert tells.
+// Names instead of outputs, so that what-if and snapshots show the receivers of each alert.
 var criticalName = 'ag-aos-critical-${label}'
 var warningName = 'ag-aos-warning-${label}'
 var further = empty(actionGroupId) ? [] : [{ actionGroupId: actionGroupId }]

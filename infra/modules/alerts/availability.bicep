@@ -1,4 +1,4 @@
-metadata description = 'Does an app answer? Its health is asked from three places at a time; two that get no answer are an app that is down.'
+metadata description = 'An availability test of an app from three locations. The alert fires when two of them get no answer.'
 
 import { tagSet, alertTarget } from '../types.bicep'
 
@@ -17,12 +17,12 @@ param hostName string
 @description('Required. Id of the Application Insights component.')
 param insightsId string
 
-@description('Optional. Seconds between two tests from a place.')
+@description('Optional. Seconds between two tests from one location.')
 @minValue(300)
 @maxValue(900)
 param frequencySeconds int = 300
 
-@description('Required. Whom it tells.')
+@description('Required. Receivers of the alert.')
 param targets alertTarget[]
 
 var places = ['us-va-ash-azr', 'emea-nl-ams-azr', 'apac-sg-sin-azr']
@@ -57,7 +57,7 @@ resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {
     enabled: true
     autoMitigate: true
     scopes: [probe.id, insightsId]
-    // A window holds a test of each place, or places are never seen to fail together.
+    // A window must contain a test of each location, so that failures of several locations are counted.
     windowSize: frequencySeconds == 300 ? 'PT5M' : 'PT15M'
     evaluationFrequency: 'PT1M'
     criteria: {

@@ -1,4 +1,4 @@
-metadata description = 'Is one number of one resource out of bounds? A metric alert.'
+metadata description = 'An alert on one metric of one resource.'
 
 import { tagSet, alertTarget } from '../types.bicep'
 
@@ -8,15 +8,15 @@ param tags tagSet
 @description('Required. Name of the alert.')
 param name string
 
-@description('Required. What it means and what to do, in one sentence.')
+@description('Required. One sentence: what the alert means and what to do.')
 param meaning string
 
-@description('Required. 0 and 1 page, 2 to 4 mail.')
+@description('Required. Severity. 0 and 1 are critical, 2 to 4 are warnings.')
 @minValue(0)
 @maxValue(4)
 param severity int
 
-@description('Required. Id of the resource that is watched.')
+@description('Required. Id of the monitored resource.')
 param targetId string
 
 @description('Required. Namespace of the metric.')
@@ -25,27 +25,27 @@ param metricNamespace string
 @description('Required. Name of the metric.')
 param metricName string
 
-@description('Required. How values of a window become one.')
+@description('Required. Aggregation of the values in a window.')
 @allowed(['Average', 'Count', 'Maximum', 'Minimum', 'Total'])
 param aggregation string
 
-@description('Required. How that one is compared.')
+@description('Required. Comparison with the threshold.')
 @allowed(['GreaterThan', 'LessThan'])
 param operator string
 
-@description('Required. What it is compared with.')
+@description('Required. Threshold.')
 param threshold int
 
-@description('Optional. Dimension by which the metric is looked at one by one; empty for none.')
+@description('Optional. Dimension that splits the metric; empty for none.')
 param dimension string = ''
 
 @description('Optional. Length of the window.')
 param window string = 'PT5M'
 
-@description('Optional. How often it is looked at.')
+@description('Optional. Time between two evaluations.')
 param frequency string = 'PT1M'
 
-@description('Required. Whom it tells.')
+@description('Required. Receivers of the alert.')
 param targets alertTarget[]
 
 resource alert 'Microsoft.Insights/metricAlerts@2018-03-01' = {

@@ -1,4 +1,4 @@
-metadata description = 'Does a query over the telemetry find something? A scheduled query rule.'
+metadata description = 'An alert on a query over the telemetry (a scheduled query rule).'
 
 import { tagSet, alertTarget } from '../types.bicep'
 
@@ -11,10 +11,10 @@ param tags tagSet
 @description('Required. Name of the alert.')
 param name string
 
-@description('Required. What it means and what to do, in one sentence.')
+@description('Required. One sentence: what the alert means and what to do.')
 param meaning string
 
-@description('Required. 0 and 1 page, 2 to 4 mail.')
+@description('Required. Severity. 0 and 1 are critical, 2 to 4 are warnings.')
 @minValue(0)
 @maxValue(4)
 param severity int
@@ -25,19 +25,19 @@ param insightsId string
 @description('Required. The query.')
 param query string
 
-@description('Required. Column of the query that is compared.')
+@description('Required. Column of the query that is compared with the threshold.')
 param column string
 
-@description('Required. What it is compared with: the alert fires above it.')
+@description('Required. Threshold. The alert fires above it.')
 param threshold int
 
 @description('Optional. Length of the window.')
 param window string = 'PT5M'
 
-@description('Optional. How often it is looked at.')
+@description('Optional. Time between two evaluations.')
 param frequency string = 'PT5M'
 
-@description('Required. Whom it tells.')
+@description('Required. Receivers of the alert.')
 param targets alertTarget[]
 
 resource alert 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {

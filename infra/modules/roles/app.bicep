@@ -1,11 +1,11 @@
-metadata description = 'What may one app do? All its roles: its own host storage, the state, the bus, its vault, telemetry.'
+metadata description = 'All roles of one app: on its host storage, the state, the bus, its vault and telemetry.'
 
 import { appGrants } from 'ids.bicep'
 
 @description('Required. Object id of the identity of the app.')
 param principalId string
 
-@description('Required. What it may do with the state and the bus.')
+@description('Required. The rights of the app on the state and the bus.')
 param grants appGrants
 
 @description('Required. Name of the storage account of its Functions host.')

@@ -1,11 +1,12 @@
-metadata description = 'Which app may do what? Each no more than its part of the road needs, on the account or bus entity alone; mcp, which runs foreign code, least of all.'
+metadata description = 'The roles of each app. An app has only the roles that its work needs, on the account or the bus entity. mcp, which runs code of others, has the fewest.'
 
 import { appGrants } from 'ids.bicep'
 
 var blobContributor = 'Storage Blob Data Contributor'
 var tableContributor = 'Storage Table Data Contributor'
 var tableReader = 'Storage Table Data Reader'
-// Scaling reads how many messages wait, which needs the right to manage: an app owns what wakes it.
+// Scaling reads the number of waiting messages, which needs the right to manage. So an app is the
+// owner of the entities that trigger it.
 var owner = 'Azure Service Bus Data Owner'
 var sender = 'Azure Service Bus Data Sender'
 var receiver = 'Azure Service Bus Data Receiver'
@@ -13,7 +14,7 @@ var blobs = 'Microsoft.Storage/storageAccounts/blobServices/containers/blobs'
 var path = '@Resource[${blobs}:path]'
 
 @export()
-@description('mcp reads the catalog and the payloads whose digest it was told, adds payloads, lists and deletes nothing: conversations are not its to browse.')
+@description('mcp may read the catalog, read payloads by their digest, and add payloads. It may not list or delete blobs, so it cannot search conversations.')
 var mcpBlobCondition = join(
   [
     '(!(ActionMatches{\'${blobs}/read\'} AND SubOperationMatches{\'Blob.List\'}))'
@@ -25,7 +26,7 @@ var mcpBlobCondition = join(
 )
 
 @export()
-@description('Authors of agents write cards of agents, not those of MCP servers, which are programs that run.')
+@description('Authors of agents may write agent cards, but not cards of MCP servers, because those start programs.')
 var agentAuthorCondition = join(
   [
     '((!(ActionMatches{\'${blobs}/write\'}) AND !(ActionMatches{\'${blobs}/add/action\'}) AND !(ActionMatches{\'${blobs}/delete\'})) OR (${path} StringLike \'agents/*\'))'
@@ -35,7 +36,7 @@ var agentAuthorCondition = join(
 )
 
 @export()
-@description('The grants of the app that admits work, answers callers, publishes the catalog and keeps house. It also lists dead letters, for which it must receive, and replays them, for which it must send.')
+@description('The roles of main, which admits runs, answers callers, publishes the catalog and repeats lost steps. It lists dead letters, which needs the right to receive, and replays them, which needs the right to send.')
 func mainGrants(replyQueues string[]) appGrants => {
   account: [blobContributor, 'Storage Queue Data Contributor', tableContributor]
   containers: []
@@ -62,7 +63,7 @@ func mainGrants(replyQueues string[]) appGrants => {
 }
 
 @export()
-@description('The grants of the app that advances runs and is the only writer of conversations.')
+@description('The roles of realm, which advances runs and is the only writer of conversations.')
 var realmGrants appGrants = {
   account: []
   containers: [
@@ -89,7 +90,7 @@ var realmGrants appGrants = {
 }
 
 @export()
-@description('The grants of the app that runs MCP servers.')
+@description('The roles of mcp, which runs MCP servers.')
 var mcpGrants appGrants = {
   account: []
   containers: [

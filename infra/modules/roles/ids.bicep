@@ -1,4 +1,4 @@
-metadata description = 'Which built-in roles do we assign? Their ids are the same in every tenant.'
+metadata description = 'The ids of the built-in roles. They are equal in every tenant.'
 
 @export()
 @description('Role name to role id.')
@@ -55,7 +55,7 @@ type subscriptionRole = {
 }
 
 @export()
-@description('What an app may do with the state and the bus.')
+@description('The rights of an app on the state and the bus.')
 type appGrants = {
   account: string[]
   containers: partRole[]

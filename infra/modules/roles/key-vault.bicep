@@ -1,14 +1,14 @@
-metadata description = 'What may somebody do in a vault?'
+metadata description = 'A role on a vault.'
 
 import { roleIds } from 'ids.bicep'
 
 @description('Required. Name of the vault.')
 param vaultName string
 
-@description('Required. Object id of who gets the role.')
+@description('Required. Object id of the principal that gets the role.')
 param principalId string
 
-@description('Optional. What the object is.')
+@description('Optional. Type of the principal.')
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'ServicePrincipal'
 
@@ -21,7 +21,7 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' existing = {
 
 @retryOn(['PrincipalNotFound'], 10)
 resource assignment 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  // An assignment cannot move to another principal, so its name holds the principal's id.
+  // An assignment cannot change its principal, so its name contains the principal's id.
   #disable-next-line what-if-short-circuiting
   name: guid(vault.id, principalId, role)
   scope: vault

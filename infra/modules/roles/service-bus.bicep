@@ -1,11 +1,11 @@
-metadata description = 'What may somebody do on the bus? Roles on single queues, topics and subscriptions, never on the namespace.'
+metadata description = 'Roles on single queues, topics and subscriptions, never on the namespace.'
 
 import { roleIds, entityRole, subscriptionRole } from 'ids.bicep'
 
 @description('Required. Name of the namespace.')
 param namespaceName string
 
-@description('Required. Object id of who gets the roles.')
+@description('Required. Object id of the principal that gets the roles.')
 param principalId string
 
 @description('Optional. Roles on queues.')
@@ -40,7 +40,7 @@ resource subscription 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2026
 @retryOn(['PrincipalNotFound'], 10)
 resource onQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for (item, i) in queueRoles: {
-    // An assignment cannot move to another principal, so its name holds the principal's id.
+    // An assignment cannot change its principal, so its name contains the principal's id.
     #disable-next-line what-if-short-circuiting
     name: guid(namespace.id, item.name, principalId, item.role)
     scope: queue[i]

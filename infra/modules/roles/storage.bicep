@@ -1,14 +1,14 @@
-metadata description = 'What may somebody do in a storage account? Roles on the account, on single containers and on single tables.'
+metadata description = 'Roles on a storage account, on single containers and on single tables.'
 
 import { roleIds, partRole } from 'ids.bicep'
 
 @description('Required. Name of the account.')
 param accountName string
 
-@description('Required. Object id of who gets the roles.')
+@description('Required. Object id of the principal that gets the roles.')
 param principalId string
 
-@description('Optional. What the object is.')
+@description('Optional. Type of the principal.')
 @allowed(['User', 'Group', 'ServicePrincipal'])
 param principalType string = 'ServicePrincipal'
 
@@ -40,7 +40,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
 @retryOn(['PrincipalNotFound'], 10)
 resource onAccount 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   for role in accountRoles: {
-    // An assignment cannot move to another principal, so its name holds the principal's id.
+    // An assignment cannot change its principal, so its name contains the principal's id.
     #disable-next-line what-if-short-circuiting
     name: guid(account.id, principalId, role)
     scope: account
