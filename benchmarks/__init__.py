@@ -1,1 +1,2 @@
-"""Measurements that anyone can run; each module prints a table and says what it compared."""
+"""Measurements that anyone can run. Each module prints a table and says what it compared. Entry
+point: `__main__`."""

@@ -1,7 +1,8 @@
-"""What does AOS cost, beside a floor measured in the same run? `make bench`.
+"""Measures what AOS costs, beside a minimal program in the same run: `make bench`. Entry point:
+`main`.
 
-Every section prints its figures beside what was asked of them. Exit code 1 when one is missed:
-these machines are noisy, so read the figures before the verdict.
+Each section prints its figures and the limit of each. The exit code is 1 if a limit is missed.
+Machines are noisy, so read the figures before the result.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
 
 
 def main() -> int:
-    """Run the sections that are named, or all."""
+    """Run the named sections, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     names = parser.parse_args().sections or list(SECTIONS)
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
-        parser.error(f"there is no section {unknown[0]!r}; there are: {', '.join(SECTIONS)}")
+        parser.error(f"there is no section {unknown[0]!r}; the sections are: {', '.join(SECTIONS)}")
     report = Report()
     for name in names:
         with tempfile.TemporaryDirectory(prefix=f"aos-bench-{name}-") as folder:

@@ -1,4 +1,5 @@
-"""Which calls does a turn make? A laptop behind a proxy that counts them."""
+"""Counts the storage calls and bus messages of a turn, on a laptop behind a counting proxy. Entry
+point: `count_turns`."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ QUIET_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What so many turns took: storage calls by kind, and bus messages."""
+    """What a number of turns took: storage calls by kind, and bus messages."""
 
     turns: int
     storage: Counter[str]
@@ -31,30 +32,32 @@ class Budget:
 
     @property
     def storage_calls(self) -> float:
-        """Storage calls a turn."""
+        """Return the storage calls of one turn."""
         return sum(self.storage.values()) / self.turns
 
     @property
     def bus_messages(self) -> float:
-        """Bus messages a turn."""
+        """Return the bus messages of one turn."""
         return self.messages / self.turns
 
 
-def counted_turns(*, root: Path, model: str, turns: int) -> Budget:
-    """Run turns over HTTP, each in a new conversation, and count what they call.
+def count_turns(*, root: Path, model: str, turns: int) -> Budget:
+    """Run turns over HTTP, each in a new conversation, and count their calls.
 
-    What the apps' timers call in the same seconds of an idle laptop is taken off.
+    The calls of the apps' timers in the same time on an idle laptop are subtracted.
     """
     with (
         Laptop(root=root / "parts", model_endpoint=model, apps=()) as infrastructure,
-        CountingProxy(targets(infrastructure)) as proxy,
-        parts.laptop(root=root / "apps", model=model, settings=through(proxy)) as laptop,
+        CountingProxy(find_targets(infrastructure)) as proxy,
+        parts.laptop(
+            root=root / "apps", model=model, settings=make_proxy_settings(proxy)
+        ) as laptop,
     ):
         url = laptop.urls["main"]
-        asyncio.run(_some(url, WARM_UP))
-        time.sleep(QUIET_SECONDS)  # what follows the last answer, and the senders that open
+        asyncio.run(_run_some(url, WARM_UP))
+        time.sleep(QUIET_SECONDS)  # lets the last answer's follow-up work end and the senders open
         began, before = time.monotonic(), Counter(proxy.calls)
-        asyncio.run(_some(url, turns))
+        asyncio.run(_run_some(url, turns))
         time.sleep(QUIET_SECONDS)
         seconds, after = time.monotonic() - began, Counter(proxy.calls)
         time.sleep(seconds)
@@ -65,7 +68,7 @@ def counted_turns(*, root: Path, model: str, turns: int) -> Budget:
     return Budget(turns=turns, storage=+counted, messages=messages)
 
 
-async def _some(url: str, count: int) -> None:
+async def _run_some(url: str, count: int) -> None:
     from benchmarks.turns import one
 
     async with Connection(url) as client:
@@ -73,8 +76,8 @@ async def _some(url: str, count: int) -> None:
             await one(client)
 
 
-def targets(laptop: Laptop) -> dict[str, int]:
-    """The ports that a proxy stands before."""
+def find_targets(laptop: Laptop) -> dict[str, int]:
+    """Return the ports that the proxy stands in front of."""
     ports = laptop.settings.ports
     return {
         "blob": ports.blob,
@@ -84,8 +87,8 @@ def targets(laptop: Laptop) -> dict[str, int]:
     }
 
 
-def through(proxy: CountingProxy) -> dict[str, str]:
-    """The settings that lead the apps through the proxy."""
+def make_proxy_settings(proxy: CountingProxy) -> dict[str, str]:
+    """Return the settings that send the apps' calls through the proxy."""
     ports = Ports(blob=proxy.ports["blob"], queue=proxy.ports["queue"], table=proxy.ports["table"])
     return {
         STORAGE_SETTING: azurite.connection_string(ports),

@@ -1,7 +1,9 @@
-"""How many turns a second would this storage take if AOS cost nothing else?
+"""Measures how many turns a second the storage could take if AOS itself cost nothing. Entry point:
+`measure_ceiling`.
 
-Bare SDK processes make the storage calls of a turn, and nothing more, on the same account: the
-ceiling that the throughput of AOS is held against. `python -m benchmarks.ceiling` is one of them.
+Plain SDK processes make the storage calls of a turn, and nothing else, on the same account. The
+throughput of AOS is compared with that ceiling. `python -m benchmarks.ceiling` is one of these
+processes.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ PROCESSES = 2
 AT_ONCE = 16
 TEXT = "Measured, not guessed." * 4
 HEAD = "x" * 1200
-"""About what a head row holds while a run is active."""
+"""About the size of a head row while a run is active."""
 
 
-def storage_ceiling(connection_string: str, *, seconds: float) -> float:
-    """Turns a second of `PROCESSES` bare SDK processes."""
+def measure_ceiling(connection_string: str, *, seconds: float) -> float:
+    """Return the turns a second of `PROCESSES` plain SDK processes."""
     command = [sys.executable, "-m", "benchmarks.ceiling", "--seconds", str(seconds)]
     environment = {**os.environ, SETTING: connection_string}
     workers = [
@@ -44,8 +46,8 @@ def storage_ceiling(connection_string: str, *, seconds: float) -> float:
     return sum(rates)
 
 
-async def one_turn(tables: TableServiceClient) -> int:
-    """The storage calls of a turn in a new conversation; how many they were."""
+async def make_turn_calls(tables: TableServiceClient) -> int:
+    """Make the storage calls of a turn in a new conversation; return their number."""
     run_id, agent = str(uuid.uuid4()), "ceiling"
     calls = 0
 
@@ -81,7 +83,7 @@ async def one_turn(tables: TableServiceClient) -> int:
         ),
     )
     conversations = table("aosconversations")
-    await call(_absent(conversations.get_entity(run_id, "head")))
+    await call(_expect_absent(conversations.get_entity(run_id, "head")))
     await call(
         conversations.submit_transaction(
             [
@@ -94,7 +96,7 @@ async def one_turn(tables: TableServiceClient) -> int:
     )
     await call(conversations.update_entity(row(run_id, "head", document=HEAD), mode="replace"))
     usage = table("aosusage")
-    await call(_absent(usage.get_entity(agent, f"seen:{run_id}")))
+    await call(_expect_absent(usage.get_entity(agent, f"seen:{run_id}")))
     await call(
         usage.submit_transaction(
             [
@@ -108,33 +110,33 @@ async def one_turn(tables: TableServiceClient) -> int:
 
 
 async def measure(connection_string: str, seconds: float) -> float:
-    """Turns a second of this process."""
+    """Return the turns a second of this process."""
     from azure.data.tables.aio import TableServiceClient
 
     done = 0
     async with TableServiceClient.from_connection_string(connection_string) as tables:
-        await one_turn(tables)
+        await make_turn_calls(tables)
         started = time.perf_counter()
 
         async def work() -> None:
             nonlocal done
             while time.perf_counter() - started < seconds:
-                await one_turn(tables)
+                await make_turn_calls(tables)
                 done += 1
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         return done / (time.perf_counter() - started)
 
 
-async def calls_of_a_turn(connection_string: str) -> int:
-    """How many calls the ceiling makes for a turn, to hold beside what AOS makes."""
+async def count_calls_of_turn(connection_string: str) -> int:
+    """Return how many calls the ceiling makes for a turn, to compare with AOS."""
     from azure.data.tables.aio import TableServiceClient
 
     async with TableServiceClient.from_connection_string(connection_string) as tables:
-        return await one_turn(tables)
+        return await make_turn_calls(tables)
 
 
-async def _absent(read: Awaitable[Any]) -> None:
+async def _expect_absent(read: Awaitable[Any]) -> None:
     from azure.core.exceptions import ResourceNotFoundError
 
     try:

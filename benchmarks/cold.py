@@ -1,4 +1,5 @@
-"""How long does an app take from its start to its first answer, beside a hello-world app?"""
+"""Measures the time from an app's start to its first answer, beside a hello-world app. Entry point:
+`measure_first_status`."""
 
 from __future__ import annotations
 
@@ -26,16 +27,16 @@ async def status(req: func.HttpRequest) -> func.HttpResponse:
 """
 
 
-def hello_world(folder: Path) -> Path:
-    """An app of one function, to compare with: its folder."""
+def write_hello_world(folder: Path) -> Path:
+    """Write an app of one function for comparison; return its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "function_app.py").write_text(HELLO, "utf-8")
     (folder / "host.json").write_text('{"version": "2.0"}', "utf-8")
     return folder
 
 
-def first_status(folder: Path, environment: Mapping[str, str]) -> float:
-    """Seconds from starting the app's host to its first 200 of GET /api/status."""
+def measure_first_status(folder: Path, environment: Mapping[str, str]) -> float:
+    """Start the app's host; return the seconds to its first 200 of GET /api/status."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
@@ -50,7 +51,7 @@ def first_status(folder: Path, environment: Mapping[str, str]) -> float:
         stdin=subprocess.DEVNULL,
     )
     try:
-        while not _answers(port):
+        while not _is_answering(port):
             if process.poll() is not None or time.perf_counter() - started > START_SECONDS:
                 raise RuntimeError(f"{folder} did not start")
             time.sleep(POLL_SECONDS)
@@ -60,7 +61,7 @@ def first_status(folder: Path, environment: Mapping[str, str]) -> float:
         process.wait(timeout=10)
 
 
-def _answers(port: int) -> bool:
+def _is_answering(port: int) -> bool:
     request = f"GET /api/status HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection((HOST, port), timeout=START_SECONDS) as connection:

@@ -1,8 +1,8 @@
-"""How many storage calls and bus messages does a turn take, and which?
+"""Counts the storage calls and bus messages between the apps and their services. Entry point:
+`CountingProxy`.
 
-`CountingProxy` stands between the apps and what they talk to. It counts HTTP requests by service,
-method and what they are about, and on the service named `bus` the messages that clients send. It
-changes nothing.
+The proxy counts HTTP requests by service, method and object, and on the service named `bus` the
+messages that clients send. It changes nothing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 
 
 class CountingProxy:
-    """Passes HTTP on to the given ports and counts requests; `calls` is the count so far."""
+    """Passes connections on to the given ports and counts requests; `calls` is the count so far."""
 
     def __init__(self, targets: Mapping[str, int]) -> None:
-        """`targets`: service name (`blob`, `table` …) -> the port where it listens."""
+        """`targets` maps a service name (`blob`, `table` …) to the port where it listens."""
         self.calls: Counter[str] = Counter()
         self.ports: dict[str, int] = {}
         self._targets = dict(targets)
@@ -109,21 +109,22 @@ class CountingProxy:
 
 
 class _Counter(Protocol):
-    """Looks at the bytes that a client sends."""
+    """Reads the bytes that a client sends."""
 
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """Read the next bytes."""
 
 
 class _TransferCounter:
-    """Finds transfers in the AMQP frames of one connection: one a message, unless it is huge."""
+    """Finds transfers in the AMQP frames of one connection: one for each message, unless it is
+    huge."""
 
     def __init__(self, count: Callable[[], None]) -> None:
         self._count = count
         self._buffer = b""
 
     def feed(self, data: bytes) -> None:
-        """The next bytes from the client."""
+        """Read the next bytes from the client."""
         self._buffer += data
         while len(self._buffer) >= FRAME_HEAD:
             size = FRAME_HEAD
@@ -146,7 +147,7 @@ class _RequestCounter:
         self._skip = 0
 
     def feed(self, data: bytes) -> None:
-        """The next bytes from the client."""
+        """Read the next bytes from the client."""
         if self._skip:
             used = min(self._skip, len(data))
             self._skip -= used

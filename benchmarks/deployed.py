@@ -1,8 +1,8 @@
 """Measures cold starts of packages as a site mounts them. Entry point: `measure`.
 
-A package lies unpacked, Python may write no bytecode beside it, and Microsoft's worker starts on
-it: what is measured ends with the worker's answer to the first call. The telemetry settings are
-those that Bicep writes for prod, and what is exported goes to an endpoint on this machine.
+A package is unpacked, Python may not write bytecode beside it, and Microsoft's worker starts on it.
+The measurement ends with the worker's answer to the first call. The telemetry settings are those
+that Bicep writes for prod; exports go to an endpoint on this machine.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from pathlib import Path
 
 from benchmarks.cold import HELLO
 from benchmarks.figures import Report, median
-from benchmarks.ingestion import running_ingestion
+from benchmarks.ingestion import run_ingestion
 from benchmarks.telemetry import CONNECTION_STRING, deployed_settings
 from devhost.laptop import REPOSITORY
 from devhost.ports import HOST
 from devhost.worker.client import Worker
 from devhost.worker.messages import messages
-from devhost.worker.pythons import version_of
+from devhost.worker.pythons import read_version
 
 UP = "devhost.worker.process: the runtime is imported"
 CONFIGURED = "Successfully configured Azure monitor distro"
@@ -40,16 +40,17 @@ _IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)$", re.MULTILINE
 APPS = ("hello", "main", "realm")
 BYTECODE = {"without .pyc": "none", "with .pyc": "require"}
 NOT_ELSEWHERE = {"APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true"}
-"""The exporter's telemetry about itself would go to Microsoft."""
+"""The exporter's telemetry about itself, which would go to Microsoft."""
 ROUNDS = 7
 MOST_ADDED_MS = 150
 LARGEST = 8
-"""How many of the largest imports are named."""
+"""How many of the largest imports are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Milliseconds from the start of the worker's process to the first answer, and their parts."""
+    """The milliseconds from the start of the worker's process to the first answer, and their
+    parts."""
 
     total: float
     phases: Mapping[str, float]
@@ -58,14 +59,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """An unpacked package, the Python that holds the worker, and the site's settings."""
+    """An unpacked package, the Python with the worker, and the site's settings."""
 
     package: Path
     python: Path
     settings: Mapping[str, str]
 
     def start(self, *, profile: bool = False) -> Start:
-        """One cold start; `profile` also adds up imports, which takes time itself."""
+        """Measure one cold start; `profile` also sums up imports, which takes time itself."""
         environment = {**self.settings, "PYTHONDONTWRITEBYTECODE": "1"}
         if profile:
             environment["PYTHONPROFILEIMPORTTIME"] = "1"
@@ -82,11 +83,11 @@ class Site:
 
 
 def measure(report: Report, root: Path, python: Path) -> None:
-    """Print starts before (no bytecode) and after, and what our apps add to hello world."""
+    """Print starts without and with bytecode, and what AOS's apps add to hello world."""
     version = python_version(python)
     for bytecode in BYTECODE.values():
         make_packages(root / bytecode, bytecode=bytecode, version=version)
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         telemetry = {
             **deployed_settings(),
             CONNECTION_STRING: ingestion.connection_string,
@@ -99,7 +100,7 @@ def measure(report: Report, root: Path, python: Path) -> None:
                 report.say(f"  {packed}, {title}")
                 for app, starts in found.items():
                     report.figure(f"    {app}", _described(starts))
-        # The last is what a site has: bytecode, and telemetry.
+        # The last one is what a site has: bytecode and telemetry.
         for app in APPS[1:]:
             added = _added(found[app], found["hello"])
             report.held(f"what {app} adds to hello world", added, most=MOST_ADDED_MS, unit="ms")
@@ -107,21 +108,21 @@ def measure(report: Report, root: Path, python: Path) -> None:
 
 
 def python_version(python: Path) -> str:
-    """The version of a Python, as packages are made for it."""
-    version = version_of(python, os.environ)
+    """Return the version of a Python in the form that packages use."""
+    version = read_version(python, os.environ)
     if version is None:
         raise RuntimeError(f"{python} does not run")
     return f"{version[0]}.{version[1]}"
 
 
 def site(package: Path, python: Path, settings: Mapping[str, str]) -> Site:
-    """A site of a package that needs nothing of Azure to start."""
+    """Make a site of a package that needs nothing of Azure to start."""
     own = {"PATH": os.environ["PATH"], "AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
     return Site(package=package, python=python, settings={**own, **settings})
 
 
 def _starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
-    """Starts in rounds that take turns, after one of each that fills the file cache."""
+    """Measure starts in alternating rounds, after one start of each that fills the file cache."""
     found: dict[str, list[Start]] = {app: [] for app in sites}
     for turn in range(ROUNDS + 1):
         for app, site in sites.items():
@@ -132,7 +133,8 @@ def _starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
 
 
 def _added(ours: list[Start], theirs: list[Start]) -> float:
-    """Milliseconds more, the median over rounds: both starts of a round had the same machine."""
+    """Return the additional milliseconds as the median over rounds; both starts of a round ran
+    under the same conditions."""
     pairs = zip(ours, theirs, strict=True)
     return median([mine.total - other.total for mine, other in pairs])
 
@@ -146,7 +148,7 @@ def _described(starts: list[Start]) -> str:
 
 
 def _added_imports(sites: Mapping[str, Site], app: str) -> str:
-    """What an app imports beyond hello world, the largest first."""
+    """Return what an app imports beyond hello world, the largest first."""
     plain, full = sites["hello"].start(profile=True), sites[app].start(profile=True)
     added: Counter[str] = Counter()
     for module, microseconds in full.imports.items():
@@ -158,7 +160,8 @@ def _added_imports(sites: Mapping[str, Site], app: str) -> str:
 
 
 def make_packages(out: Path, *, bytecode: str, version: str) -> None:
-    """main and realm with their dependencies, and a hello-world app with those of main."""
+    """Make sites of main and realm with their dependencies, and of a hello-world app with
+    main's."""
     command = [sys.executable, str(REPOSITORY / "infra" / "package.py"), "main", "realm"]
     command += ["--dependencies", "--python-version", version, "--bytecode", bytecode]
     subprocess.run(
@@ -174,7 +177,7 @@ def make_packages(out: Path, *, bytecode: str, version: str) -> None:
 
 
 async def _answered(worker: Worker) -> float:
-    """When the first call was answered; the process is killed before it exports anything."""
+    """Wait until the first call was answered; kill the process before it exports anything."""
     (status,) = (one for one in worker.functions if one.name == "status")
     http = messages.RpcHttp(method="GET", url=f"http://{HOST}/api/status")
     request = messages.InvocationRequest(
@@ -196,7 +199,7 @@ async def _answered(worker: Worker) -> float:
 
 
 def _phases(said: str, marks: Mapping[str, float], answered: float) -> Iterator[tuple[str, float]]:
-    """What the time went into, in order."""
+    """Return the phases of the time, in order."""
     at = marks["started"]
     points: list[tuple[str, float | None]] = [
         ("Python and the worker", _moment(said, UP)),
@@ -217,5 +220,5 @@ def _moment(said: str, text: str) -> float | None:
 
 
 def _imports(said: str) -> dict[str, int]:
-    """Microseconds of each module's own import."""
+    """Return the microseconds of each module's own import."""
     return {module: int(spent) for spent, module in _IMPORT.findall(said)}

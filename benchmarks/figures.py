@@ -1,4 +1,4 @@
-"""What do many measurements say? Medians and percentiles, and the table they are printed in."""
+"""Computes medians and percentiles and prints them in a table. Entry point: `Report`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie, nearest rank."""
+    """Return the value below which `share` (0 to 1) of the values lie (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def median(values: Sequence[float]) -> float:
-    """The median."""
+    """Return the median."""
     return statistics.median(values)
 
 
 @dataclass(slots=True)
 class Report:
-    """The lines of a run: each figure beside what it should be."""
+    """Prints the lines of a run: each figure beside its limit."""
 
     missed: list[str] = field(default_factory=list)
 
@@ -33,15 +33,15 @@ class Report:
         self.say(f"\n{title}")
 
     def figure(self, name: str, value: str) -> None:
-        """A figure that nothing is asked of."""
+        """Print a figure without a limit."""
         self.say(f"  {name:<52} {value}")
 
     def held(self, name: str, value: float, *, most: float, unit: str) -> None:
-        """A figure that should be at most `most`."""
+        """Print a figure that must not exceed `most`."""
         self._judged(name, value, f"at most {most:.4g} {unit}", value <= most, unit)
 
     def reached(self, name: str, value: float, *, least: float, unit: str) -> None:
-        """A figure that should be at least `least`."""
+        """Print a figure that must reach `least`."""
         self._judged(name, value, f"at least {least:.4g} {unit}", value >= least, unit)
 
     def _judged(self, name: str, value: float, wanted: str, good: bool, unit: str) -> None:

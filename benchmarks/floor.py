@@ -1,8 +1,9 @@
-"""The floor: what a turn costs with nothing but a web framework, a client and two commits.
+"""Serves the floor: a turn with only a web framework, a model client and two commits. Entry point:
+`create_app`.
 
-A small FastAPI app that keeps runs and messages in SQLite: one commit when the request comes, one
-when the model has answered through the openai client. `python -m benchmarks.floor --port 0
---model http://127.0.0.1:PORT/v1 --data FILE` prints its port.
+It is a small FastAPI app that keeps runs and messages in SQLite. It commits once when the request
+arrives and once when the model has answered through the openai client. `python -m benchmarks.floor
+--port 0 --model http://127.0.0.1:PORT/v1 --data FILE` prints its port.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from pydantic import BaseModel
 
 
 class RunBody(BaseModel):
-    """The request's body, as AOS takes it."""
+    """The body of the request, as AOS accepts it."""
 
     message: str
     conversation_id: str | None = None
 
 
 def create_app(model_url: str, data: str) -> FastAPI:
-    """The app; `data` is the SQLite file."""
+    """Make the app; `data` is the SQLite file."""
     app = FastAPI()
     model = openai.AsyncOpenAI(base_url=model_url, api_key="none", max_retries=0)
     store = sqlite3.connect(data, check_same_thread=False)
@@ -74,14 +75,14 @@ def create_app(model_url: str, data: str) -> FastAPI:
 
 
 def main() -> None:
-    """Serve on a free port, printed first."""
+    """Serve on a free port, which is printed first."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
     options = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", options.port))
-    # asyncio does this for the sockets it makes itself; without it a response waits 40 ms.
+    # asyncio sets this on its own sockets; without it a response waits 40 ms
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")
     sys.stdout.flush()

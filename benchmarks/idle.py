@@ -1,8 +1,9 @@
-"""What does an idle system ask of storage and Service Bus? `python -m benchmarks.idle`.
+"""Counts what an idle system asks of storage and Service Bus: `python -m benchmarks.idle`. Entry
+point: `main`.
 
-Counts the calls of an idle laptop, whose timers tick faster than those in Azure, and says what the
-same ticks would be there in a day. What the platform asks for itself (the host's leases, scaling)
-is not in it: docs/COST.md adds it.
+It counts the calls of an idle laptop, whose timers tick faster than in Azure, and computes what the
+same ticks are there in a day. The platform's own calls (the host's leases, scaling) are not
+included; docs/COST.md adds them.
 """
 
 from __future__ import annotations
@@ -18,31 +19,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import parts
-from benchmarks.budget import targets, through
+from benchmarks.budget import find_targets, make_proxy_settings
 from benchmarks.counting import BUS, CountingProxy
 from devhost.laptop import Laptop
 
 QUIET_SECONDS = 8.0
-"""After the start: what follows the first card and the first look at everything."""
+"""Seconds after the start, in which the first card and the first checks are done."""
 DAY_SECONDS = 86_400
 LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0}
 AZURE_PERIOD_SECONDS = {
     "dev": {"catalog": 900.0, "mender": 300.0},
     "prod": {"catalog": 300.0, "mender": 30.0},
 }
-"""What Bicep sets. The catalog timer of main and the listing timer of mcp have the same period."""
+"""The periods that Bicep sets. The catalog timer of main and the listing timer of mcp have the
+same."""
 MENDER_READS = "aospending"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idle:
-    """What so many idle seconds took: calls by service, method and object."""
+    """What a number of idle seconds took: calls by service, method and object."""
 
     seconds: float
     calls: Counter[str]
 
     def per_tick(self) -> dict[str, float]:
-        """Calls of each kind a tick of the timer that makes them."""
+        """Return the calls of each kind for one tick of the timer that makes them."""
         return {
             call: count * LAPTOP_PERIOD_SECONDS[_timer(call)] / self.seconds
             for call, count in sorted(self.calls.items())
@@ -50,16 +52,16 @@ class Idle:
         }
 
     def bus_messages(self) -> int:
-        """Messages that the apps sent: an idle system sends none."""
+        """Return the messages that the apps sent. An idle system sends none."""
         return self.calls[BUS]
 
 
 def counted(*, root: Path, model: str, seconds: float) -> Idle:
-    """Let a laptop with one agent idle, and count."""
+    """Let a laptop with one agent idle, and count its calls."""
     with (
         Laptop(root=root / "parts", model_endpoint=model, apps=()) as infrastructure,
-        CountingProxy(targets(infrastructure)) as proxy,
-        parts.laptop(root=root / "apps", model=model, settings=through(proxy)),
+        CountingProxy(find_targets(infrastructure)) as proxy,
+        parts.laptop(root=root / "apps", model=model, settings=make_proxy_settings(proxy)),
     ):
         time.sleep(QUIET_SECONDS)
         began, before = time.monotonic(), Counter(proxy.calls)
@@ -68,7 +70,8 @@ def counted(*, root: Path, model: str, seconds: float) -> Idle:
 
 
 def per_day_in_azure(per_tick: Mapping[str, float], environment: str) -> dict[str, int]:
-    """Calls of each kind a day, with the timers of an environment; a tick makes whole calls."""
+    """Return the calls of each kind in a day with the timers of Azure, in whole calls for each
+    tick."""
     periods = AZURE_PERIOD_SECONDS[environment]
     return {
         call: round(count) * int(DAY_SECONDS / periods[_timer(call)])

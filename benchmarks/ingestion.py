@@ -1,7 +1,7 @@
-"""Keeps what Azure Monitor's exporters post. Entry point: `running_ingestion`.
+"""Receives what Azure Monitor's exporters send. Entry point: `run_ingestion`.
 
-A stand-in for Application Insights' ingestion and live metrics endpoints: it accepts everything,
-and counts rows and bytes of what would be ingested.
+It replaces the ingestion and live metrics endpoints of Application Insights: it accepts everything,
+and counts the rows and bytes that would be ingested.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROLE = "ai.cloud.role"
 
 
 class Ingestion:
-    """The rows that came in, oldest first."""
+    """The received rows, oldest first."""
 
     def __init__(self) -> None:
         self.items: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ class Ingestion:
 
     @property
     def connection_string(self) -> str:
-        """What `APPLICATIONINSIGHTS_CONNECTION_STRING` holds."""
+        """The value of `APPLICATIONINSIGHTS_CONNECTION_STRING`."""
         address = f"http://127.0.0.1:{self.port}/"
         return (
             f"InstrumentationKey={INSTRUMENTATION_KEY};IngestionEndpoint={address};"
@@ -45,27 +45,28 @@ class Ingestion:
         )
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """The `baseData` of the rows of a kind (`EventData`, `MessageData`, `RequestData` …)."""
+        """Return the `baseData` of the rows of a kind (`EventData`, `MessageData`, `RequestData`
+        …)."""
         return [item["data"]["baseData"] for item in self.items if item["data"]["baseType"] == kind]
 
     def by_table(self) -> Counter[str]:
-        """Rows so far by the table that they go into."""
+        """Count the rows so far by their table."""
         return Counter(_table(item) for item in list(self.items))
 
     def rows_by_app(self) -> Counter[str]:
-        """Rows so far by the app that sent them."""
+        """Count the rows so far by the app that sent them."""
         return Counter(_app(item) for item in list(self.items))
 
     def bytes_by_app(self) -> Counter[str]:
-        """Bytes of the rows so far, unpacked as they are ingested, by app."""
+        """Count the bytes of the rows so far by app, uncompressed as they are ingested."""
         found: Counter[str] = Counter()
         for item in list(self.items):
             found[_app(item)] += len(json.dumps(item, separators=(",", ":")).encode())
         return found
 
     def take(self, path: str, raw: bytes) -> bytes:
-        """Keep what was posted; the answer's body."""
-        if path.split("?")[0] != TRACK:  # live metrics, which are not ingested
+        """Keep the received rows; return the body of the answer."""
+        if path.split("?")[0] != TRACK:  # live metrics are not ingested
             return b"{}"
         found = json.loads(raw)
         self.items.extend(found)
@@ -74,8 +75,8 @@ class Ingestion:
 
 
 @contextlib.contextmanager
-def running_ingestion() -> Iterator[Ingestion]:
-    """The endpoint on a free loopback port."""
+def run_ingestion() -> Iterator[Ingestion]:
+    """Run the endpoint on a free loopback port."""
     ingestion = Ingestion()
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,7 +92,7 @@ def running_ingestion() -> Iterator[Ingestion]:
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silence."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     ingestion.port = server.server_port

@@ -1,8 +1,9 @@
-"""An OpenAI-compatible model that answers at once, or after a fixed delay.
+"""Serves an OpenAI-compatible model that answers at once or after a fixed delay. Entry point:
+`serve`.
 
-`python -m benchmarks.instant_model --port 0 [--delay 0.2]` prints its port. It answers from a raw
-asyncio protocol, so that its own cost stays small beside what is measured. A request that offers
-tools and has no result yet is answered with a call of the first one.
+`python -m benchmarks.instant_model --port 0 [--delay 0.2]` prints its port. It uses a raw asyncio
+protocol, so that its own cost is small beside what is measured. A request that offers tools and has
+no tool result yet gets a call of the first tool.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _OFFERED = re.compile(rb'"tools":.*?"name": ?"([^"]+)"')
 
 
 def _tool_call(request: bytes) -> bytes | None:
-    """The answer that calls the first tool that the request offers, unless a result is there."""
+    """Return the answer that calls the first offered tool, unless the request has a tool result."""
     offered = _OFFERED.search(request)
     if offered is None or re.search(rb'"role": ?"tool"', request):
         return None
@@ -58,7 +59,7 @@ def _tool_call(request: bytes) -> bytes | None:
 
 
 class _Connection(asyncio.Protocol):
-    """One client connection; requests come one after the other."""
+    """One client connection. Its requests come one after the other."""
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
@@ -95,7 +96,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def serve(port: int, delay: float) -> None:
-    """Serve until killed; the port is printed first."""
+    """Serve until the process is killed; print the port first."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(delay), "127.0.0.1", port)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")

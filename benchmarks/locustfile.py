@@ -20,23 +20,23 @@ from locust import HttpUser, between, task
 AGENT = os.environ.get("AOS_AGENT") or "ceo"
 KEY = os.environ.get("AOS_KEY")
 ANSWER_SECONDS = 230
-"""The platform cuts a request then."""
+"""The platform ends a request after this time."""
 
 
 class Caller(HttpUser):
-    """Somebody who talks with the agent, and now and then looks at what was said."""
+    """A user who talks with the agent and sometimes reads earlier messages."""
 
     wait_time = between(0.5, 2)
 
     def on_start(self) -> None:
-        """A conversation of its own, and the key."""
+        """Choose a new conversation and set the key."""
         self.conversation_id = f"load-{uuid.uuid4().hex}"
         self.run_id: str | None = None
         self.headers = {"x-functions-key": KEY} if KEY else {}
 
     @task(10)
     def ask(self) -> None:
-        """Ask, and wait for the run's end."""
+        """Ask and wait for the end of the run."""
         with self.client.post(
             f"/api/agents/{AGENT}/run",
             json={"message": "What matters most today?", "conversation_id": self.conversation_id},
@@ -52,13 +52,13 @@ class Caller(HttpUser):
 
     @task(2)
     def read_the_run(self) -> None:
-        """Look at the last run again."""
+        """Read the last run again."""
         if self.run_id is not None:
             self._get(f"/api/runs/{self.run_id}", name="/api/runs/[run_id]")
 
     @task(2)
     def read_the_conversation(self) -> None:
-        """Look at what was said."""
+        """Read the messages of the conversation."""
         if self.run_id is not None:
             self._get(
                 f"/api/conversations/{self.conversation_id}/messages",
@@ -67,7 +67,7 @@ class Caller(HttpUser):
 
     @task(1)
     def see_the_status(self) -> None:
-        """What costs nothing, as a mark for the rest."""
+        """Read the status, which costs almost nothing, as a comparison."""
         self._get("/api/status", name="/api/status")
 
     def _get(self, path: str, *, name: str) -> None:
@@ -75,7 +75,7 @@ class Caller(HttpUser):
 
 
 def _problem(response: Any) -> str | None:
-    """What is wrong with the answer to a question; None: it is a run that was completed."""
+    """Describe what is wrong with an answer, or return None for a completed run."""
     try:
         body = response.json()
     except ValueError:

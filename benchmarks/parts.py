@@ -1,4 +1,5 @@
-"""What do the benchmarks run against? The floor, a model that answers at once, a whole laptop."""
+"""Starts what the benchmarks measure: the floor, a model that answers at once, a laptop. Entry
+points: `laptop`, `floor`, `instant_model`."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ CARD = {"agent_id": "bench", "purpose": "Answer at once."}
 
 @contextlib.contextmanager
 def instant_model(*, delay: float = 0.0) -> Iterator[str]:
-    """An OpenAI-compatible endpoint that answers after `delay` seconds: its base URL."""
+    """Run an OpenAI-compatible endpoint that answers after `delay` seconds; yield its base URL."""
     with _printing_its_port("benchmarks.instant_model", "--delay", str(delay)) as port:
         yield f"http://127.0.0.1:{port}/v1"
 
 
 @contextlib.contextmanager
 def floor(*, model: str, data: Path) -> Iterator[str]:
-    """The floor (benchmarks/floor.py) on its own SQLite file: its base URL."""
+    """Run the floor (benchmarks/floor.py) on its own SQLite file; yield its base URL."""
     with _printing_its_port("benchmarks.floor", "--model", model, "--data", str(data)) as port:
         url = f"http://127.0.0.1:{port}"
         _until_it_answers(f"{url}/openapi.json")
@@ -38,7 +39,7 @@ def floor(*, model: str, data: Path) -> Iterator[str]:
 def laptop(
     *, root: Path, model: str, settings: Mapping[str, str] | None = None
 ) -> Iterator[Laptop]:
-    """A whole laptop on empty storage, with the agent `bench` live."""
+    """Run a whole laptop on empty storage, with the agent `bench` live."""
     running = Laptop(
         root=root,
         ports=Ports.free(),
@@ -51,12 +52,13 @@ def laptop(
 
 
 def put_card(main_url: str, card: Mapping[str, object]) -> None:
-    """PUT an agent card; it is live when this returns."""
+    """PUT an agent card and wait until it is live."""
     _put(f"{main_url}/api/agents/{card['agent_id']}", card)
 
 
 def put_agent_with_a_tool(main_url: str) -> None:
-    """The agent `bench-tools`, whose one tool is of a real MCP server; it is listed on return."""
+    """Make the agent `bench-tools` with one tool of a real MCP server, and wait until it is
+    listed."""
     server = {
         "server_id": "everything",
         "command": "npx",

@@ -1,4 +1,4 @@
-"""Measures what `make bench` reports; each function is a section of `SECTIONS`."""
+"""Measures what `make bench` reports. Entry point: `SECTIONS`, one function for each section."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from azure.storage.blob import ContainerClient
 from benchmarks import cold, deployed, parts
 from benchmarks import telemetry as counted
 from benchmarks import turns as measured
-from benchmarks.budget import Budget, counted_turns
-from benchmarks.ceiling import calls_of_a_turn, storage_ceiling
+from benchmarks.budget import Budget, count_turns
+from benchmarks.ceiling import count_calls_of_turn, measure_ceiling
 from benchmarks.figures import Report, median, percentile
 from benchmarks.walls import compare
 from devhost.functions.settings import CORES, BusOptions, read_cores, read_host_json
@@ -34,7 +34,7 @@ MEGABYTE = 1024 * 1024
 
 
 def turns(report: Report, root: Path) -> None:
-    """One client over HTTP and over the queue, beside the floor, in blocks that take turns."""
+    """Measure one client over HTTP and over the queue, beside the floor, in alternating blocks."""
     report.head("A turn of one client, with a model that answers at once")
     with (
         parts.instant_model() as model,
@@ -67,15 +67,15 @@ def turns(report: Report, root: Path) -> None:
 
 
 def budget(report: Report, root: Path) -> None:
-    """Storage calls and bus messages of a turn, counted."""
-    report.head("Calls of a turn (a waiting caller's polls apart)")
+    """Count the storage calls and bus messages of a turn."""
+    report.head("Calls of a turn (without the polls of a waiting caller)")
     with parts.instant_model() as model:
-        found = counted_turns(root=root, model=model, turns=20)
+        found = count_turns(root=root, model=model, turns=20)
     _say_budget(report, found)
 
 
 def tools(report: Report, root: Path) -> None:
-    """What a turn with one call of a real MCP server's tool adds to a run."""
+    """Measure what a turn with one call of a real MCP server's tool adds to a run."""
     report.head("A tool turn, with a model and a tool that answer at once")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         url = laptop.urls["main"]
@@ -92,7 +92,7 @@ def tools(report: Report, root: Path) -> None:
 
 
 def history(report: Report, root: Path) -> None:
-    """A turn on a long conversation, beside one on a short one."""
+    """Measure a turn on a long conversation, beside one on a short conversation."""
     report.head("A turn with 1,000 messages of history, beside one with 10")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         url = laptop.urls["main"]
@@ -105,9 +105,9 @@ def history(report: Report, root: Path) -> None:
 
 
 def load(report: Report, root: Path) -> None:
-    """Turns a second at 8 and 32 clients, beside what bare SDK processes reach on this storage.
+    """Measure turns a second at 8 and 32 clients, beside plain SDK processes on the same storage.
 
-    Once with the machine's cores and once with one, which is what a small instance in Azure has.
+    It does so with all cores of the machine and with one core, which a small instance in Azure has.
     """
     report.head("Turns a second, beside the storage ceiling")
     machine = read_cores({})
@@ -125,7 +125,7 @@ def load(report: Report, root: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What clients got in some rounds, and the storage ceiling measured between these."""
+    """The figures of the clients in some rounds, and the storage ceiling measured between them."""
 
     rate: float
     latencies: list[float]
@@ -135,7 +135,7 @@ class Load:
 
     @property
     def share(self) -> float:
-        """The rate, of the ceiling."""
+        """Return the rate as a share of the ceiling."""
         return self.rate / self.ceiling
 
 
@@ -151,8 +151,8 @@ def _loaded(root: Path, *, clients: int, delay: float, cores: int) -> Load:
             rate, some = asyncio.run(measured.at_once(url, clients=clients, seconds=6))
             rates.append(rate)
             latencies += some
-            ceilings.append(storage_ceiling(storage, seconds=5))
-        calls = asyncio.run(calls_of_a_turn(storage))
+            ceilings.append(measure_ceiling(storage, seconds=5))
+        calls = asyncio.run(count_calls_of_turn(storage))
     return Load(
         rate=median(rates),
         latencies=latencies,
@@ -179,19 +179,20 @@ def _say_load(report: Report, found: Load, *, clients: int, delay: float) -> Non
 
 
 def cold_start(report: Report, root: Path) -> None:
-    """From starting an app to its first answer, beside a hello-world app; and to a first run."""
+    """Measure the time from an app's start to its first answer, beside hello world, and to a first
+    run."""
     report.head("Cold start, to the first GET /api/status")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         environment = laptop.settings.for_apps()
         folders = {
-            "hello world": cold.hello_world(root / "hello"),
+            "hello world": cold.write_hello_world(root / "hello"),
             "main": REPOSITORY,
             "realm": REPOSITORY / "realm_app",
         }
         found: dict[str, list[float]] = {name: [] for name in folders}
         for _ in range(7):
             for name, folder in folders.items():
-                found[name].append(cold.first_status(folder, environment))
+                found[name].append(cold.measure_first_status(folder, environment))
         hello = median(found["hello world"])
         report.figure("hello world", f"{hello:.2f} s")
         for name in ("main", "realm"):
@@ -202,7 +203,7 @@ def cold_start(report: Report, root: Path) -> None:
 
 
 def deployed_start(report: Report, root: Path) -> None:
-    """Cold starts of the packages as a site mounts them, under Microsoft's worker."""
+    """Measure cold starts of the packages as a site mounts them, under Microsoft's worker."""
     report.head("Cold start as deployed: read-only, under Microsoft's worker, to the first answer")
     try:
         python = prepare_worker(REPOSITORY, os.environ, report.say)
@@ -214,7 +215,7 @@ def deployed_start(report: Report, root: Path) -> None:
 
 
 def cards(report: Report, root: Path) -> None:
-    """How soon a card is live: alone, and among 1,000."""
+    """Measure how soon a card is live, alone and among 1,000."""
     report.head("From upload to live")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         config = ContainerClient.from_connection_string(
@@ -235,7 +236,7 @@ def cards(report: Report, root: Path) -> None:
 
 
 def walls(report: Report, root: Path) -> None:
-    """What walls cost the start of an MCP server and a call of a tool."""
+    """Measure what walls add to the start of an MCP server and to a call of a tool."""
     report.head("An MCP server from npm with walls, beside the same without")
     found = asyncio.run(compare(root / "homes", rounds=10))
     (bare_start, bare_call), (start, call) = found["off"], found["auto"]
@@ -247,7 +248,7 @@ def walls(report: Report, root: Path) -> None:
 
 
 def memory(report: Report, root: Path) -> None:
-    """The resident memory of each app when it is idle."""
+    """Measure the resident memory of each idle app."""
     report.head("Memory of an idle app, after 100 turns")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         asyncio.run(measured.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=100))
@@ -259,9 +260,9 @@ def memory(report: Report, root: Path) -> None:
 
 
 def telemetry(report: Report, root: Path) -> None:
-    """Rows and bytes that the apps export, as the worker does by default and as deployed.
+    """Count rows and bytes that the apps export, by the worker's default and as deployed.
 
-    The apps quiet the Azure SDKs' loggers themselves, in both.
+    In both, the apps themselves quiet the loggers of the Azure SDKs.
     """
     report.head("Telemetry of the apps under the worker (the host's own rows apart)")
     deployed = counted.deployed_settings()
@@ -306,7 +307,8 @@ def _say_budget(report: Report, found: Budget) -> None:
 
 @contextlib.contextmanager
 def _processor_time(laptop: Laptop) -> Iterator[Callable[[], float]]:
-    """A function that gives the seconds of processor time our processes took in the block."""
+    """Yield a function that returns the seconds of processor time that the laptop's processes used
+    in the block."""
     processes = [psutil.Process(laptop.child(name).pid) for name in OURS]
 
     def total() -> float:
@@ -319,7 +321,8 @@ def _processor_time(laptop: Laptop) -> Iterator[Callable[[], float]]:
 
 
 def _first_run(laptop: Laptop) -> float:
-    """Seconds from starting main and realm anew to the end of a run asked for at once."""
+    """Return the seconds from starting main and realm to the end of a run that is requested at
+    once."""
     for name in ("main", "realm"):
         laptop.take_down(name)
     began = time.perf_counter()

@@ -1,8 +1,9 @@
-"""Counts how a checkout is built. Entry point: `python -m benchmarks.structure [--root PATH]`.
+"""Counts how a checkout is built: `python -m benchmarks.structure [--root PATH]`. Entry point:
+`main`.
 
-Reads the text of any checkout, so that two can be compared; only for the functions that a request
-passes does it run the checkout's apps, in a process of their own. Import circles are counted twice:
-with the imports below TYPE_CHECKING, and without.
+It reads the text of any checkout, so that two can be compared. It runs the checkout's apps, in
+their own process, only to count the functions that a request passes. Import circles are counted
+twice: with the imports below TYPE_CHECKING, and without.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import parts
-from benchmarks.ingestion import Ingestion, running_ingestion
+from benchmarks.ingestion import Ingestion, run_ingestion
 from benchmarks.turns import one
 from benchmarks.wire import Connection
 from devhost.apps import APP_FOLDERS
@@ -24,17 +24,17 @@ from devhost.functions.worker_telemetry import ENABLED
 from devhost.laptop import REPOSITORY
 
 SNAPSHOT = REPOSITORY / "infra" / "snapshots" / "prod.snapshot.json"
-"""What the templates make; a test holds it current."""
+"""The settings that the templates produce; a test keeps it current."""
 CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 OF_AZURE = frozenset({CONNECTION_STRING, "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"})
-"""Where telemetry goes, and as whom: here it goes to this machine, as nobody."""
+"""The settings for where telemetry goes and with which identity; here it goes to this machine."""
 PREFIXES = ("APPLICATIONINSIGHTS_", "OTEL_", "PYTHON_APPLICATIONINSIGHTS_", "AOS_LOG_LEVEL")
 SAMPLER = "OTEL_TRACES_SAMPLER"
 WARM_UP = 3
 RUNS = 10
 IDLE_SECONDS = 30.0
 EXPORT_SECONDS = 12.0
-"""By then everything that was waiting in the exporters has been sent, twice over."""
+"""After this time the exporters have sent everything, at least twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Sent:
 
     @classmethod
     def so_far(cls, ingestion: Ingestion) -> Sent:
-        """As of now."""
+        """Return the counts as of now."""
         return cls(
             at=time.monotonic(),
             tables=ingestion.by_table(),
@@ -57,7 +57,7 @@ class Sent:
         )
 
     def since(self, before: Sent) -> Sent:
-        """What came after `before`; `at` is then the seconds between."""
+        """Return what came after `before`; `at` is then the seconds between."""
         return Sent(
             at=self.at - before.at,
             tables=self.tables - before.tables,
@@ -68,7 +68,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telemetry:
-    """What idle seconds and then some runs sent."""
+    """What idle seconds sent, and then some runs."""
 
     idle: Sent
     busy: Sent
@@ -76,22 +76,22 @@ class Telemetry:
 
     @property
     def rows_a_run(self) -> float:
-        """Rows that a run adds to those of idle seconds."""
+        """Return the rows that a run adds to those of idle seconds."""
         return self._a_run(self.busy.rows, self.idle.rows)
 
     @property
     def bytes_a_run(self) -> float:
-        """Bytes that a run adds to those of idle seconds."""
+        """Return the bytes that a run adds to those of idle seconds."""
         return self._a_run(self.busy.size, self.idle.size)
 
     @property
     def tables_a_run(self) -> dict[str, float]:
-        """Rows of each table a run, what idle seconds send not taken off."""
+        """Return the rows of each table for a run, including those of idle seconds."""
         return {table: count / self.runs for table, count in sorted(self.busy.tables.items())}
 
     @property
     def idle_bytes(self) -> float:
-        """Bytes in IDLE_SECONDS."""
+        """Return the bytes in IDLE_SECONDS."""
         return self.idle.size.total() * IDLE_SECONDS / self.idle.at
 
     def _a_run(self, busy: Counter[str], idle: Counter[str]) -> float:
@@ -100,7 +100,7 @@ class Telemetry:
 
 
 def deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[str, str]:
-    """The settings about telemetry that a deployed app has, but where to and as whom."""
+    """Return the telemetry settings of a deployed app, without destination and identity."""
     resources = json.loads(snapshot.read_text("utf-8"))["predictedResources"]
     (settings,) = [found for found in map(_app_settings, resources) if found.get("AOS_APP") == app]
     return {
@@ -111,8 +111,11 @@ def deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[s
 
 
 def unquieted(settings: Mapping[str, str]) -> dict[str, str]:
-    """The least with which the worker exports, and the sampler: one that drops traces would make
-    the figures look better than they are."""
+    """Return the least settings with which the worker exports.
+
+    They include the sampler, because one that drops traces would make the figures look better than
+    they are.
+    """
     return {
         name: value
         for name, value in settings.items()
@@ -122,7 +125,7 @@ def unquieted(settings: Mapping[str, str]) -> dict[str, str]:
 
 def measured(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetry:
     """Let a laptop idle and then run, and count what its apps export."""
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         given = {**settings, CONNECTION_STRING: ingestion.connection_string}
         with parts.laptop(root=root, model=model, settings=given) as laptop:
             url = laptop.urls["main"]
@@ -138,7 +141,7 @@ def measured(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetr
 
 
 def _named(by_folder: Counter[str]) -> Counter[str]:
-    """By the app's name: the local host knows its folder."""
+    """Count by the app's name; the local host reports its folder."""
     names = {(REPOSITORY / folder).resolve().name: app for app, folder in APP_FOLDERS.items()}
     return Counter({names.get(folder, folder): count for folder, count in by_folder.items()})
 

@@ -1,4 +1,5 @@
-"""What does a turn cost: over HTTP, over the queue, at 8 and at 32 clients, with a long history?"""
+"""Measures turns: over HTTP, over the queue, with 8 and 32 clients, with a long history. Entry
+point: `side_by_side`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ REPLY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One measured turn: the caller's milliseconds, when it began, and the run object."""
+    """One measured turn: the caller's milliseconds, the time of its start, and the run object."""
 
     milliseconds: float
     began: float
@@ -32,7 +33,7 @@ class Turn:
 
 
 async def one(client: Connection, *, conversation_id: str | None = None, path: str = PATH) -> Turn:
-    """One turn over HTTP."""
+    """Run one turn over HTTP."""
     body: dict[str, Any] = {"message": "What matters most?"}
     if conversation_id is not None:
         body["conversation_id"] = conversation_id
@@ -45,7 +46,7 @@ async def one(client: Connection, *, conversation_id: str | None = None, path: s
 
 
 async def side_by_side(urls: dict[str, str], *, rounds: int, each: int) -> dict[str, list[Turn]]:
-    """Turns of one client on each of several servers, in blocks that take turns."""
+    """Run turns of one client on each of several servers, in alternating blocks."""
     found: dict[str, list[Turn]] = {name: [] for name in urls}
     for _ in range(rounds):
         for name, url in urls.items():
@@ -55,7 +56,7 @@ async def side_by_side(urls: dict[str, str], *, rounds: int, each: int) -> dict[
 
 
 async def with_a_tool(url: str, *, rounds: int, each: int) -> dict[str, list[float]]:
-    """Milliseconds of runs without and with one tool call, in blocks that take turns."""
+    """Return the milliseconds of runs without and with one tool call, in alternating blocks."""
     found: dict[str, list[float]] = {"without": [], "with": []}
     paths = {"without": PATH, "with": "/api/agents/bench-tools/run"}
     async with Connection(url) as client:
@@ -65,7 +66,8 @@ async def with_a_tool(url: str, *, rounds: int, each: int) -> dict[str, list[flo
 
 
 async def at_once(url: str, *, clients: int, seconds: float) -> tuple[float, list[float]]:
-    """Turns a second at so many clients, each with a new conversation every time; latencies."""
+    """Return the turns a second of this number of clients, each always in a new conversation, and
+    the latencies."""
     ends = time.perf_counter() + seconds
     latencies: list[float] = []
 
@@ -80,7 +82,7 @@ async def at_once(url: str, *, clients: int, seconds: float) -> tuple[float, lis
 
 
 async def grown(url: str, *, messages: int) -> str:
-    """A conversation with so many messages in its history: its id."""
+    """Make a conversation with this number of messages; return its id."""
     conversation_id = f"long-{uuid.uuid4().hex[:8]}"
     async with Connection(url) as client:
         for _ in range(messages // 2):
@@ -91,7 +93,7 @@ async def grown(url: str, *, messages: int) -> str:
 async def by_history(
     url: str, conversations: dict[int, str], *, each: int
 ) -> dict[int, list[float]]:
-    """Milliseconds of a turn on conversations of different length, taking turns."""
+    """Return the milliseconds of turns on conversations of different length, in alternation."""
     found: dict[int, list[float]] = {length: [] for length in conversations}
     async with Connection(url) as client:
         for _, (length, name) in itertools.product(range(each), conversations.items()):
@@ -100,7 +102,8 @@ async def by_history(
 
 
 def over_the_queue(connection_string: str, *, count: int) -> list[float]:
-    """Milliseconds from sending a request to holding its reply, one after the other."""
+    """Return the milliseconds from sending a request to receiving its reply, one after the
+    other."""
     from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
     found = []
@@ -116,7 +119,7 @@ def over_the_queue(connection_string: str, *, count: int) -> list[float]:
             started = time.perf_counter()
             requests.send_messages(ServiceBusMessage(body, message_id=key, correlation_id=key))
             _reply(replies, key)
-            if number:  # the first one opens links
+            if number:  # the first one opens the links
                 found.append((time.perf_counter() - started) * 1000)
     return found
 
@@ -132,7 +135,8 @@ def _reply(replies: ServiceBusReceiver, key: str) -> None:
 
 
 def stages(turns: list[Turn]) -> dict[str, list[float]]:
-    """Where a turn's milliseconds go, by the run's own times (whole milliseconds)."""
+    """Return the milliseconds of each stage of a turn, from the run's own times (in whole
+    milliseconds)."""
     found: dict[str, list[float]] = {
         "at the door, until admitted": [],
         "stored, sent, accepted and loaded, until started": [],
@@ -151,7 +155,7 @@ def stages(turns: list[Turn]) -> dict[str, list[float]]:
 
 
 async def repeated(work: Callable[[], Awaitable[float]], *, times: int) -> list[float]:
-    """Do it so often; the figures."""
+    """Repeat the measurement; return the figures."""
     return [await work() for _ in range(times)]
 
 

@@ -25,7 +25,8 @@ SIDES: tuple[Isolation, ...] = ("off", "auto")
 
 
 async def compare(home: Path, *, rounds: int) -> dict[Isolation, tuple[list[float], list[float]]]:
-    """Seconds to the first list of tools and of one call, without walls and with them in turns."""
+    """Return the seconds to the first list of tools and of one call, without walls and with them,
+    in alternation."""
     found: dict[Isolation, tuple[list[float], list[float]]] = {side: ([], []) for side in SIDES}
     for number in range(rounds + 1):
         for side in SIDES if number % 2 else reversed(SIDES):

@@ -1,6 +1,6 @@
-"""How does a benchmark send HTTP at next to no cost of its own?
+"""Sends HTTP for the benchmarks at almost no cost. Entry point: `Connection`.
 
-`Connection` is one keep-alive connection of a raw asyncio stream: one request at a time.
+`Connection` is one keep-alive connection on a raw asyncio stream, with one request at a time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Connection:
-    """One client of one server; `async with Connection(url) as client`."""
+    """One client of one server: `async with Connection(url) as client`."""
 
     def __init__(self, url: str) -> None:
-        """`url` is the base, `http://127.0.0.1:7071`."""
+        """`url` is the base URL, such as `http://127.0.0.1:7071`."""
         self._host = url.removeprefix("http://").rstrip("/")
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -31,7 +31,7 @@ class Connection:
             self._writer.close()
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POST JSON and return the JSON answer; RuntimeError for any status but 200."""
+        """POST JSON and return the JSON answer. Raises RuntimeError for any status but 200."""
         raw = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"

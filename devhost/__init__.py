@@ -1,1 +1,2 @@
-"""The laptop: what stands in for Azure while you develop. `aos` never imports it."""
+"""The laptop: the local replacement for Azure during development. `aos` never imports it. Entry
+points: `up`, `laptop.Laptop`."""

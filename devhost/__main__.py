@@ -1,4 +1,5 @@
-"""`python -m devhost up`: the whole system on this machine (`make run` calls it)."""
+"""Starts the whole system on this machine: `python -m devhost up`, which `make run` calls. Entry
+point: `main`."""
 
 from __future__ import annotations
 
@@ -10,11 +11,13 @@ from devhost.up import up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m devhost", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start everything; Ctrl-C stops it")
-    start.add_argument("--demo", action="store_true", help="tell the story of the first start")
+    start = commands.add_parser("up", help="start everything; Ctrl-C stops everything")
+    start.add_argument(
+        "--demo", action="store_true", help="show the demonstration of the first start"
+    )
     options = parser.parse_args(arguments)
     hide()
     return up(demo=options.demo)

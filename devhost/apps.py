@@ -1,4 +1,5 @@
-"""How do the Service Bus and the three apps run on the laptop?"""
+"""Describes the processes of the Service Bus and of the three apps. Entry points: `make_bus_spec`,
+`make_app_spec`."""
 
 from __future__ import annotations
 
@@ -7,40 +8,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from devhost.child import ChildSpec, accepts_tcp, all_of, answers_http
+from devhost.child import ChildSpec, combine_probes, make_http_probe, make_tcp_probe
 from devhost.ports import HOST, Ports
 
 APP_FOLDERS = {"main": ".", "mcp": "mcp_app", "realm": "realm_app"}
-"""The apps and their folders in the repository; main's is the root, as Core Tools wants it."""
+"""The apps and their folders in the repository. The root is main's, because Core Tools requires
+that."""
 BUS_CONFIG = Path("infra", "servicebus.json")
 _OK = frozenset({200})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where things are: the repository, and the folder for data, logs and pids (`.aos`)."""
+    """The paths of the repository and of the folder for data, logs and pids (`.aos`)."""
 
     repository: Path
     data: Path
 
     def log(self, name: str) -> Path:
-        """The log of a child."""
+        """Return the path of a child's log."""
         return self.data / "logs" / f"{name}.log"
 
     def pid(self, name: str) -> Path:
-        """The file that holds a child's process id while it runs."""
+        """Return the path of the file with a child's process id while it runs."""
         return self.data / "pids" / f"{name}.pid"
 
     @property
     def keys(self) -> Path:
-        """The function keys of `AOS_AUTH=keys`."""
+        """The path of the function keys for `AOS_AUTH=keys`."""
         return self.data / "keys.json"
 
 
-def bus_spec(
+def make_bus_spec(
     *, ports: Ports, places: Places, environment: Mapping[str, str], config: Path | None = None
 ) -> ChildSpec:
-    """The local Service Bus, its messages in `servicebus.db` under the data folder."""
+    """Describe the local Service Bus. Its messages are in `servicebus.db` in the data folder."""
     return ChildSpec(
         name="servicebus",
         command=(
@@ -58,9 +60,9 @@ def bus_spec(
         ),
         environment=environment,
         folder=places.repository,
-        ready=all_of(
-            accepts_tcp(HOST, ports.servicebus),
-            answers_http(HOST, ports.servicebus_http, "/health", _OK),
+        ready=combine_probes(
+            make_tcp_probe(HOST, ports.servicebus),
+            make_http_probe(HOST, ports.servicebus_http, "/health", _OK),
         ),
         log_path=places.log("servicebus"),
         pid_path=places.pid("servicebus"),
@@ -68,10 +70,11 @@ def bus_spec(
     )
 
 
-def app_spec(
+def make_app_spec(
     name: str, *, ports: Ports, places: Places, environment: Mapping[str, str], keys: bool
 ) -> ChildSpec:
-    """One of the three apps on the local Functions host; `keys`: its routes ask for one."""
+    """Describe one of the three apps on the local Functions host. With `keys`, its routes require a
+    key."""
     port = getattr(ports, name)
     folder = places.repository / APP_FOLDERS[name]
     command = (sys.executable, "-m", "devhost.functions", str(folder), "--port", str(port))
@@ -80,7 +83,7 @@ def app_spec(
         command=(*command, "--keys", str(places.keys)) if keys else command,
         environment=environment,
         folder=places.repository,
-        ready=answers_http(HOST, port, "/api/health", _OK),
+        ready=make_http_probe(HOST, port, "/api/health", _OK),
         log_path=places.log(name),
         pid_path=places.pid(name),
         stop_timeout_seconds=8.0,

@@ -1,7 +1,7 @@
-"""How does the laptop run Azure Storage?
+"""Runs Azure Storage on the laptop with Azurite from npm. Entry point: `make_azurite_spec`.
 
-Azurite from npm, on disk. It writes to disk every 5 s only and forgets acknowledged rows on
-kill -9; SIGTERM makes it write first. So it is stopped last, and gently.
+Azurite writes to disk only every 5 s and loses confirmed rows on kill -9; on SIGTERM it writes
+first. So it is stopped last, with SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from devhost.child import ChildSpec, all_of, answers_http
+from devhost.child import ChildSpec, combine_probes, make_http_probe
 from devhost.errors import LaptopError
 from devhost.ports import HOST, Ports
 
 ACCOUNT = "devstoreaccount1"
-ACCOUNT_KEY = (  # Azurite's documented key, the same for everybody
+ACCOUNT_KEY = (  # Azurite's documented key, which is the same on every machine
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 MINIMUM_NODE = 20
@@ -25,7 +25,7 @@ STOP_TIMEOUT_SECONDS = 12.0
 
 
 def connection_string(ports: Ports) -> str:
-    """The long form of `UseDevelopmentStorage=true` for these ports."""
+    """Return the long form of `UseDevelopmentStorage=true` for these ports."""
     return (
         f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
         f"BlobEndpoint=http://{HOST}:{ports.blob}/{ACCOUNT};"
@@ -34,14 +34,14 @@ def connection_string(ports: Ports) -> str:
     )
 
 
-def azurite_spec(
+def make_azurite_spec(
     *,
     ports: Ports,
     data: Path,
     repository: Path,
     environment: Mapping[str, str],
 ) -> ChildSpec:
-    """Azurite on these ports with its files under `data/azurite`. Raises LaptopError."""
+    """Describe Azurite on these ports, with its files in `data/azurite`. Raises LaptopError."""
     services = ("blob", "queue", "table")
     listen = [
         part
@@ -64,9 +64,9 @@ def azurite_spec(
         ),
         environment=environment,
         folder=repository,
-        ready=all_of(
+        ready=combine_probes(
             *(
-                answers_http(HOST, getattr(ports, name), f"/{ACCOUNT}?comp=list", None)
+                make_http_probe(HOST, getattr(ports, name), f"/{ACCOUNT}?comp=list", None)
                 for name in services
             )
         ),
@@ -77,7 +77,7 @@ def azurite_spec(
 
 
 def find_azurite(repository: Path, environment: Mapping[str, str]) -> Path:
-    """The installed azurite.js, from `AOS_AZURITE_DIR` or the repository. Raises LaptopError."""
+    """Find the installed azurite.js in `AOS_AZURITE_DIR` or the repository. Raises LaptopError."""
     cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folders = [repository, cache / "aos" / "azurite"]
     if environment.get("AOS_AZURITE_DIR"):
@@ -90,28 +90,32 @@ def find_azurite(repository: Path, environment: Mapping[str, str]) -> Path:
 
 
 def find_node(repository: Path) -> str:
-    """A Node that is new enough: the one on PATH, else the one in `.venv`. Raises LaptopError.
+    """Find a Node that is new enough, on PATH or in `.venv`. Raises LaptopError.
 
-    It is the program itself: the `node` of PyPI's wheel, like some version managers', is a script
-    that starts it, and a signal to the script would not reach Azurite.
+    It returns the program itself. The `node` of PyPI's wheel and of some version managers is a
+    script that starts the program, and a signal to the script would not reach Azurite.
     """
     for candidate in (shutil.which("node"), str(repository / ".venv" / "bin" / "node")):
-        if candidate and os.access(candidate, os.X_OK) and node_version(candidate) >= MINIMUM_NODE:
-            program = _said_by(candidate, "--print", "process.execPath")
+        if (
+            candidate
+            and os.access(candidate, os.X_OK)
+            and read_node_version(candidate) >= MINIMUM_NODE
+        ):
+            program = _read_output(candidate, "--print", "process.execPath")
             return program if os.access(program, os.X_OK) else candidate
     raise LaptopError(
-        f"no Node {MINIMUM_NODE} or newer is found; run `make run`, which installs one from PyPI"
+        f"Node {MINIMUM_NODE} or newer was not found; run `make run`, which installs one from PyPI"
     )
 
 
-def node_version(node: str) -> int:
-    """The major version of this Node; 0 when it does not say."""
-    major = _said_by(node, "--version").removeprefix("v").split(".")[0]
+def read_node_version(node: str) -> int:
+    """Return the major version of this Node, or 0 if it is unknown."""
+    major = _read_output(node, "--version").removeprefix("v").split(".")[0]
     return int(major) if major.isdecimal() else 0
 
 
-def _said_by(node: str, *arguments: str) -> str:
-    """What it prints; nothing when it cannot be run."""
+def _read_output(node: str, *arguments: str) -> str:
+    """Return what the program prints, or nothing if it cannot run."""
     try:
         return subprocess.run(
             [node, *arguments], capture_output=True, text=True, timeout=20, check=True

@@ -1,8 +1,8 @@
-"""How does one process of the laptop start, tell that it is ready, and stop?
+"""Starts, watches and stops one process of the laptop. Entry point: `Child`.
 
-`ChildSpec` says what to run; `Child` is the running thing. A child lives in a session of its own,
-so that Ctrl-C in a terminal reaches the supervisor alone, which then stops the children in order.
-Where `setpriv` exists (Linux), a child also gets SIGTERM should the supervisor be killed.
+`ChildSpec` says what to run; `Child` is the running process. Each child has its own session, so
+that Ctrl-C in a terminal reaches only the supervisor, which then stops the children in order. On
+Linux with `setpriv`, a child also gets SIGTERM if the supervisor is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from devhost.errors import LaptopError
 
 Probe = Callable[[], bool]
-"""Answers at once (2 s at most) whether the child serves."""
+"""Returns whether the child serves, within 2 s."""
 
 PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -43,7 +43,7 @@ class ChildSpec:
 
 
 class Child:
-    """One process after another under one name; always at most one at a time."""
+    """One process under a name. After its end another process may follow, never two at once."""
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
@@ -53,35 +53,35 @@ class Child:
 
     @property
     def name(self) -> str:
-        """The name it has in messages, in `.aos/logs` and in `.aos/pids`."""
+        """The name in messages, in `.aos/logs` and in `.aos/pids`."""
         return self.spec.name
 
     @property
     def pid(self) -> int:
-        """The process id of the process that runs now, or ran last."""
+        """The id of the process that runs now or ran last."""
         if self._process is None:
             raise LaptopError(f"{self.name} was not started")
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative when a signal ended it."""
+        """The exit code: None while it runs, negative if a signal ended it."""
         return None if self._process is None else self._process.poll()
 
     @property
     def alive(self) -> bool:
-        """Whether a process of it runs."""
+        """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process; its output is appended to the log. Raises LaptopError."""
+        """Start the process and append its output to the log. Raises LaptopError."""
         spec = self.spec
         self._end_leftovers()
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         with spec.log_path.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    [*_dies_with_us(), *spec.command],
+                    [*_make_death_prefix(), *spec.command],
                     cwd=spec.folder,
                     env=dict(spec.environment),
                     stdin=subprocess.DEVNULL,
@@ -96,36 +96,36 @@ class Child:
         spec.pid_path.write_text(f"{self._process.pid}\n", "ascii")
 
     def is_ready(self) -> bool:
-        """Whether it runs and its probe says that it serves."""
+        """Whether it runs and its probe reports that it serves."""
         return self.alive and self.spec.ready()
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
-        """Wait until it serves, across restarts. Raises LaptopError when the time is over."""
+        """Wait until it serves, across restarts. Raises LaptopError after the timeout."""
         deadline = time.monotonic() + timeout_seconds
         while not self.is_ready():
             if time.monotonic() > deadline:
                 raise LaptopError(
-                    f"{self.name} is not ready after {timeout_seconds:g} s; {self.last_words()}"
+                    f"{self.name} is not ready after {timeout_seconds:g} s; {self.describe_log()}"
                 )
             time.sleep(0.02)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the process; one that has ended already is left alone."""
+        """Send a signal to the process, if it still runs."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """SIGKILL to it and to what it started, and wait until it is gone."""
+        """Send SIGKILL to the process and to those it started, and wait for their end."""
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(timeout=10)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send the signal, wait until the process has ended (SIGKILL when its time is over).
+        """Send the signal and wait for the end of the process, with SIGKILL after the timeout.
 
-        Returns the exit code. The supervisor starts it again, unless it was told not to.
+        Returns the exit code. The supervisor restarts the child, unless it was told not to.
         """
         if self._process is None:
             return 0
@@ -139,13 +139,13 @@ class Child:
         return self._process.returncode
 
     def _end_leftovers(self) -> None:
-        """SIGKILL to what the process that ended has left in its group: it may hold our ports."""
+        """Kill what the ended process left in its group, because that may hold the ports."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def how_it_ended(self) -> str:
-        """`exit code 1` or `SIGKILL`, for messages."""
+    def describe_end(self) -> str:
+        """Return `exit code 1` or `SIGKILL`, for messages."""
         code = self.exit_code
         if code is None:
             return "still running"
@@ -155,15 +155,15 @@ class Child:
             return signal.Signals(-code).name
         return f"signal {-code}"
 
-    def last_words(self) -> str:
-        """The last line of its log and the log's path, for messages."""
+    def describe_log(self) -> str:
+        """Return the last line of its log and the log's path, for messages."""
         line = last_line(self.spec.log_path)
         said = f"it said: {line}; " if line else ""
-        return f"{said}log: {shown(self.spec.log_path)}"
+        return f"{said}log: {shorten_path(self.spec.log_path)}"
 
 
-def answers_http(host: str, port: int, path: str, statuses: frozenset[int] | None) -> Probe:
-    """A probe: GET `path` is answered with one of `statuses` (None: with anything at all)."""
+def make_http_probe(host: str, port: int, path: str, statuses: frozenset[int] | None) -> Probe:
+    """Make a probe: GET `path` is answered with one of `statuses` (None: with any status)."""
 
     def probe() -> bool:
         connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT_SECONDS)
@@ -179,8 +179,8 @@ def answers_http(host: str, port: int, path: str, statuses: frozenset[int] | Non
     return probe
 
 
-def accepts_tcp(host: str, port: int) -> Probe:
-    """A probe: something accepts connections on the port."""
+def make_tcp_probe(host: str, port: int) -> Probe:
+    """Make a probe: the port accepts connections."""
 
     def probe() -> bool:
         try:
@@ -192,13 +192,13 @@ def accepts_tcp(host: str, port: int) -> Probe:
     return probe
 
 
-def all_of(*probes: Probe) -> Probe:
-    """A probe that wants every one of the probes."""
+def combine_probes(*probes: Probe) -> Probe:
+    """Make a probe that succeeds if all of the probes succeed."""
     return lambda: all(probe() for probe in probes)
 
 
 def last_line(path: Path, *, limit_bytes: int = 4096) -> str:
-    """The last line of a file that is not blank, cut to 200 characters; `""` if there is none."""
+    """Return the last non-blank line of a file, cut to 200 characters, or `""`."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - limit_bytes))
@@ -208,13 +208,13 @@ def last_line(path: Path, *, limit_bytes: int = 4096) -> str:
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
-def shown(path: Path) -> str:
-    """A path as messages show it: relative where it lies below the current folder."""
+def shorten_path(path: Path) -> str:
+    """Return a path for messages: relative if it is below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _dies_with_us() -> tuple[str, ...]:
-    """The prefix that asks Linux for SIGTERM when the thread that started the child is gone."""
+def _make_death_prefix() -> tuple[str, ...]:
+    """Return the command prefix that asks Linux to send SIGTERM when the starting thread ends."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()

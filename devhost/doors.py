@@ -1,4 +1,5 @@
-"""How does the story reach the running system? As anybody would: a blob, a queue, HTTP."""
+"""Gives the demonstration access to the running system: blobs, a queue, HTTP. Entry point:
+`LiveDoors`."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ ANSWER_TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back: the run object, the correlation id of a reply, and how long it took."""
+    """An answer: the run object, the correlation id of the reply, and the time it took."""
 
     run: dict[str, Any]
     milliseconds: float
@@ -32,7 +33,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The output, or the error's code and message."""
+        """The output, or the code and message of the error."""
         error = self.run.get("error")
         if error:
             return f"{error.get('code')}: {error.get('message')}"
@@ -41,33 +42,33 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A card's blob: its bytes and ETag."""
+    """The blob of a card: its bytes and ETag."""
 
     body: bytes
     etag: str
 
 
 class Doors(Protocol):
-    """What the story does to the system, and sees of it."""
+    """The operations that the demonstration needs."""
 
     def read_card(self, agent_id: str) -> Card | None:
-        """The card's blob, None if there is none."""
+        """Return the card's blob, or None."""
 
     def write_card(self, agent_id: str, body: bytes, *, over: str | None) -> str:
-        """Write over the blob with that ETag, or (None) only where none is; the new ETag."""
+        """Replace the blob with that ETag, or (None) create it; return the new ETag."""
 
     def status(self, agent_id: str) -> dict[str, Any] | None:
-        """The status file, None if there is none yet."""
+        """Return the status file, or None."""
 
     def ask_queue(self, agent_id: str, message: str, conversation_id: str) -> Answer:
-        """A request through the queue, and the reply with its correlation id."""
+        """Send a request through the queue; return the reply with its correlation id."""
 
     def ask_http(self, agent_id: str, message: str, conversation_id: str) -> Answer:
-        """A request over HTTP."""
+        """Send a request over HTTP."""
 
 
 class LiveDoors:
-    """The doors of a running laptop. All methods raise LaptopError when a door stays shut."""
+    """The operations on a running laptop. All methods raise LaptopError if they fail."""
 
     def __init__(self, *, main_url: str, storage: str, bus: str, key: str | None) -> None:
         self._main_url = main_url
@@ -76,11 +77,11 @@ class LiveDoors:
         self._key = key
 
     def read_card(self, agent_id: str) -> Card | None:
-        """The card's blob, None if there is none."""
+        """Return the card's blob, or None."""
         return self._read(f"agents/{agent_id}.json")
 
     def write_card(self, agent_id: str, body: bytes, *, over: str | None) -> str:
-        """Write over the blob with that ETag, or (None) only where none is; the new ETag."""
+        """Replace the blob with that ETag, or (None) create it; return the new ETag."""
         from azure.core import MatchConditions
         from azure.core.exceptions import AzureError
 
@@ -93,20 +94,20 @@ class LiveDoors:
                 "match_condition": MatchConditions.IfNotModified,
             }
         try:
-            with self._blob(f"agents/{agent_id}.json") as blob:
+            with self._open_blob(f"agents/{agent_id}.json") as blob:
                 return str(blob.upload_blob(body, **condition)["etag"])
         except AzureError as error:
             raise LaptopError(
-                f"agents/{agent_id}.json cannot be written: {_first_line(error)}"
+                f"agents/{agent_id}.json cannot be written: {_take_first_line(error)}"
             ) from error
 
     def status(self, agent_id: str) -> dict[str, Any] | None:
-        """The status file, None if there is none yet."""
+        """Return the status file, or None."""
         found = self._read(f"status/agents/{agent_id}.json")
         return None if found is None else dict(json.loads(found.body))
 
     def ask_queue(self, agent_id: str, message: str, conversation_id: str) -> Answer:
-        """A request through the queue, and the reply with its correlation id."""
+        """Send a request through the queue; return the reply with its correlation id."""
         from azure.servicebus import ServiceBusClient, ServiceBusMessage
         from azure.servicebus.exceptions import ServiceBusError
 
@@ -129,16 +130,19 @@ class LiveDoors:
                 client.get_queue_receiver(REPLIES, max_wait_time=1) as replies,
                 client.get_queue_sender(REQUESTS) as requests,
             ):
-                replies.peek_messages()  # opens the link, so that its second is not counted
+                # opens the link, so that the measured time does not include it
+                replies.peek_messages()
                 began = time.monotonic()
                 requests.send_messages(request)
                 run = wait_for_reply(replies, correlation_id)
         except ServiceBusError as error:
-            raise LaptopError(f"Service Bus: {_first_line(error)}") from error
-        return Answer(run=run, milliseconds=_since(began), correlation_id=correlation_id)
+            raise LaptopError(f"Service Bus: {_take_first_line(error)}") from error
+        return Answer(
+            run=run, milliseconds=_count_milliseconds(began), correlation_id=correlation_id
+        )
 
     def ask_http(self, agent_id: str, message: str, conversation_id: str) -> Answer:
-        """A request over HTTP."""
+        """Send a request over HTTP."""
         body = json.dumps({"message": message, "conversation_id": conversation_id}).encode()
         headers = {"Content-Type": "application/json"}
         if self._key:
@@ -153,22 +157,22 @@ class LiveDoors:
         except urllib.error.HTTPError as error:
             raise LaptopError(f"HTTP {error.code}: {error.read()[:300].decode()}") from error
         except (OSError, ValueError) as error:
-            raise LaptopError(f"no answer over HTTP: {error}") from error
-        return Answer(run=answer, milliseconds=_since(began))
+            raise LaptopError(f"main did not answer over HTTP: {error}") from error
+        return Answer(run=answer, milliseconds=_count_milliseconds(began))
 
     def _read(self, name: str) -> Card | None:
         from azure.core.exceptions import AzureError, ResourceNotFoundError
 
         try:
-            with self._blob(name) as blob:
+            with self._open_blob(name) as blob:
                 download = blob.download_blob()
                 return Card(body=download.readall(), etag=download.properties.etag)
         except ResourceNotFoundError:
             return None
         except AzureError as error:
-            raise LaptopError(f"{name} cannot be read: {_first_line(error)}") from error
+            raise LaptopError(f"{name} cannot be read: {_take_first_line(error)}") from error
 
-    def _blob(self, name: str) -> BlobClient:
+    def _open_blob(self, name: str) -> BlobClient:
         from azure.storage.blob import BlobClient
 
         return BlobClient.from_connection_string(
@@ -177,8 +181,11 @@ class LiveDoors:
 
 
 def wait_for_reply(replies: ServiceBusReceiver, correlation_id: str) -> dict[str, Any]:
-    """Complete the reply that is ours. Other people's are held meanwhile and then given back:
-    given back at once they would come again at once, and ten times is a dead letter."""
+    """Complete the reply with this correlation id.
+
+    Other replies are kept locked until then: given back at once, they would come again at once, and
+    after ten deliveries they are dead letters.
+    """
     from azure.servicebus.exceptions import ServiceBusError
 
     others: list[ServiceBusReceivedMessage] = []
@@ -192,14 +199,15 @@ def wait_for_reply(replies: ServiceBusReceiver, correlation_id: str) -> dict[str
                 others.append(message)
     finally:
         for message in others:
-            with contextlib.suppress(ServiceBusError):  # its lock ran out: it is back already
+            # its lock ended, so the queue has it back already
+            with contextlib.suppress(ServiceBusError):
                 replies.abandon_message(message)
-    raise LaptopError(f"no reply on {REPLIES} within {ANSWER_TIMEOUT_SECONDS:g} s")
+    raise LaptopError(f"no reply came on {REPLIES} within {ANSWER_TIMEOUT_SECONDS:g} s")
 
 
-def _since(began: float) -> float:
+def _count_milliseconds(began: float) -> float:
     return (time.monotonic() - began) * 1000
 
 
-def _first_line(error: Exception) -> str:
+def _take_first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

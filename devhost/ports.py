@@ -1,4 +1,5 @@
-"""Which loopback port does each part of the laptop listen on, and which setting moves it?"""
+"""Assigns the loopback ports of the laptop and reads the settings that change them. Entry point:
+`Ports`."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 from devhost.errors import LaptopError
 
 HOST = "127.0.0.1"
-"""Everything on the laptop listens on loopback alone."""
+"""Everything on the laptop listens on loopback only."""
 
 SETTING_OF_PORT: dict[str, str] = {
     "main": "AOS_MAIN_PORT",
@@ -23,12 +24,12 @@ SETTING_OF_PORT: dict[str, str] = {
     "table": "AOS_AZURITE_TABLE_PORT",
     "model": "AOS_MODEL_PORT",
 }
-"""The field of `Ports` and the environment variable that moves it."""
+"""The field of `Ports`, and the environment variable that sets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """One loopback port per listener; the defaults are those of Azure's own tools."""
+    """The loopback port of each listener. The defaults are those of Azure's own tools."""
 
     main: int = 7071
     mcp: int = 7072
@@ -42,9 +43,10 @@ class Ports:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> Ports:
-        """The defaults, moved by the settings. Raises LaptopError naming a bad or double value."""
+        """Return the defaults, changed by the settings. Raises LaptopError for a bad or double
+        value."""
         given = {
-            field: _port(setting, settings[setting])
+            field: _parse_port(setting, settings[setting])
             for field, setting in SETTING_OF_PORT.items()
             if settings.get(setting)
         }
@@ -61,7 +63,7 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Ports that nobody listened on a moment ago, for tests and benchmarks."""
+        """Return ports that were free a moment ago, for tests and benchmarks."""
         with contextlib.ExitStack() as stack:
             sockets = {name: stack.enter_context(socket.socket()) for name in SETTING_OF_PORT}
             for listener in sockets.values():
@@ -69,8 +71,8 @@ class Ports:
             return cls(**{name: held.getsockname()[1] for name, held in sockets.items()})
 
 
-def busy_ports(ports: Ports, names: tuple[str, ...]) -> list[str]:
-    """One sentence for each of the named ports that somebody else holds."""
+def find_busy_ports(ports: Ports, names: tuple[str, ...]) -> list[str]:
+    """Return one sentence for each of the named ports that is in use."""
     return [
         f"port {getattr(ports, name)} ({name}) is in use; set {SETTING_OF_PORT[name]} to a free "
         "one, or stop what listens there"
@@ -79,10 +81,10 @@ def busy_ports(ports: Ports, names: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _port(setting: str, value: str) -> int:
+def _parse_port(setting: str, value: str) -> int:
     if value.strip().isdecimal() and 0 < int(value) < 65536:
         return int(value)
-    raise LaptopError(f"{setting}={value!r} is no port; write a number from 1 to 65535")
+    raise LaptopError(f"{setting}={value!r} is not a port; write a number from 1 to 65535")
 
 
 def _is_busy(port: int) -> bool:

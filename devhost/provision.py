@@ -1,6 +1,7 @@
-"""Which containers, tables and queues does AOS expect in a storage account?
+"""Creates the containers, tables and queues of AOS in the laptop's storage. Entry point:
+`create_storage`.
 
-On the laptop they are created here; in Azure, Bicep creates the same ones.
+In Azure, Bicep creates the same ones.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ QUEUES = ("aos-jobs",)
 
 
 def create_storage(connection_string: str, *, retries: int = 3) -> None:
-    """Create what is not there yet; doing it again changes nothing. Raises LaptopError."""
-    # The SDKs cost a second to import, and only a start needs them.
+    """Create what does not exist yet. A second call changes nothing. Raises LaptopError."""
+    # The SDKs take a second to import, and only a start needs them.
     from azure.core.exceptions import AzureError, ResourceExistsError
     from azure.data.tables import TableServiceClient
     from azure.storage.blob import BlobServiceClient
@@ -39,7 +40,7 @@ def create_storage(connection_string: str, *, retries: int = 3) -> None:
         queues = QueueServiceClient.from_connection_string(connection_string, **limits)
         tables = TableServiceClient.from_connection_string(connection_string, **limits)
     except ValueError as error:
-        raise LaptopError(f"AZURE_STORAGE_CONNECTION_STRING is not usable: {error}") from error
+        raise LaptopError(f"AZURE_STORAGE_CONNECTION_STRING is not valid: {error}") from error
     wanted: tuple[tuple[Callable[[str], Any], str], ...] = (
         *((blobs.create_container, name) for name in CONTAINERS),
         *((queues.create_queue, name) for name in QUEUES),
@@ -54,5 +55,5 @@ def create_storage(connection_string: str, *, retries: int = 3) -> None:
             except AzureError as error:
                 raise LaptopError(
                     f"{name} cannot be created in the storage account: "
-                    f"{str(error).splitlines()[0]}; see AZURE_STORAGE_CONNECTION_STRING"
+                    f"{str(error).splitlines()[0]}; check AZURE_STORAGE_CONNECTION_STRING"
                 ) from error

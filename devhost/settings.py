@@ -1,8 +1,9 @@
-"""What did the user set, and what do the laptop's apps get to see?
+"""Reads the user's settings and builds the environment of the laptop's processes. Entry point:
+`LaptopSettings.read`.
 
-The user's own environment wins over `local.settings.json`, which wins over what the laptop would
-choose. A storage account, a Service Bus or a model that the user names is used as it is, and the
-local one is not started.
+The user's environment overrides `local.settings.json`, which overrides the laptop's own choices. If
+the user names a storage account, a Service Bus or a model, that one is used and the local one is
+not started.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ AUTH_MODES = ("off", "keys", "easyauth")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaptopSettings:
-    """The user's settings as resolved; everything the laptop decides follows from it.
+    """The user's settings; all decisions of the laptop follow from them.
 
-    `given` is what the user set (not empty), `inherited` the whole environment children start
-    from. Connection strings are masked in the repr.
+    `given` is what the user set (not empty); `inherited` is the whole environment that children
+    start from. Connection strings are masked in the repr.
     """
 
     ports: Ports
@@ -39,61 +40,65 @@ class LaptopSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str], repository: Path) -> LaptopSettings:
-        """From the environment and `local.settings.json`. Raises LaptopError."""
-        return cls.resolve(environment, defaults=_local_settings(repository))
+        """Read the environment and `local.settings.json`. Raises LaptopError."""
+        return cls.resolve(environment, defaults=_read_local_settings(repository))
 
     @classmethod
     def resolve(
         cls, environment: Mapping[str, str], *, defaults: Mapping[str, str] | None = None
     ) -> LaptopSettings:
-        """From settings that are given and weaker ones. Raises LaptopError naming a bad one."""
+        """Combine the given settings with weaker defaults. Raises LaptopError for a wrong one."""
         inherited = {**(defaults or {}), **environment}
         given = {name: value for name, value in inherited.items() if value.strip()}
         ports = Ports.from_settings(given)
         auth = given.get("AOS_AUTH", "off")
         if auth not in AUTH_MODES:
-            raise LaptopError(f"AOS_AUTH={auth!r} is none of {', '.join(AUTH_MODES)}")
-        for name in (BUS, STORAGE):  # a copied sample names our own parts: those we do start
+            raise LaptopError(
+                f"AOS_AUTH={auth!r} is not known; write one of {', '.join(AUTH_MODES)}"
+            )
+        # a copied sample names the laptop's own parts, which are started
+        for name in (BUS, STORAGE):
             if name not in environment and _is_ours(given.get(name, ""), ports):
                 del given[name]
         return cls(ports=ports, given=given, inherited=inherited)
 
     @property
     def auth(self) -> str:
-        """`off`, `keys` or `easyauth`."""
+        """The mode: `off`, `keys` or `easyauth`."""
         return self.given.get("AOS_AUTH", "off")
 
     @property
     def runs_storage(self) -> bool:
-        """Whether Azurite is ours to start."""
+        """Whether the laptop starts Azurite."""
         if self.given.get(STORAGE) == DEVELOPMENT_STORAGE:
             return True
-        return not self._names(STORAGE)
+        return not self._is_named(STORAGE)
 
     @property
     def runs_bus(self) -> bool:
-        """Whether the local Service Bus is ours to start."""
-        return not self._names(BUS)
+        """Whether the laptop starts the local Service Bus."""
+        return not self._is_named(BUS)
 
     @property
     def runs_model(self) -> bool:
-        """Whether the local model is ours to start."""
+        """Whether the laptop starts the local model."""
         return MODEL_ENDPOINT not in self.given
 
     @property
     def storage_connection_string(self) -> str:
-        """Where the apps keep their state; `""` when the user gave an identity instead."""
+        """The storage of the apps; `""` if the user set an identity instead."""
         if self.runs_storage:
             return azurite.connection_string(self.ports)
         return self.given.get(STORAGE, "")
 
     @property
     def servicebus_connection_string(self) -> str:
-        """Where the apps send and receive; `""` when the user gave an identity instead."""
-        return bus_connection_string(self.ports) if self.runs_bus else self.given.get(BUS, "")
+        """The Service Bus of the apps; `""` if the user set an identity instead."""
+        return make_bus_connection_string(self.ports) if self.runs_bus else self.given.get(BUS, "")
 
     def for_apps(self) -> dict[str, str]:
-        """The environment of the three apps: what the laptop chooses, then what the user set."""
+        """Return the environment of the three apps: the laptop's choices, then the user's
+        settings."""
         chosen = {
             HOST_STORAGE: self.storage_connection_string,
             STORAGE: self.storage_connection_string,
@@ -109,30 +114,32 @@ class LaptopSettings:
                 MODEL_ENDPOINT: model.endpoint(self.ports),
                 "AOS_MODEL": model.MODEL_NAME,
                 "AOS_MODEL_API_KEY": "local",
-                # A laptop that is busy may take minutes for what takes seconds else.
+                # A busy laptop may take minutes for what usually takes seconds.
                 "AOS_MODEL_TIMEOUT_SECONDS": "230",
             }
-        # An empty setting is an absent one, and the short form of Azurite knows no other ports.
-        kept = {n: v for n, v in chosen.items() if v and (n == HOST_STORAGE or not self._names(n))}
+        # An empty setting counts as absent, and Azurite's short form has fixed ports.
+        kept = {
+            n: v for n, v in chosen.items() if v and (n == HOST_STORAGE or not self._is_named(n))
+        }
         given = {n: v for n, v in self.given.items() if v != DEVELOPMENT_STORAGE}
         unset = {n for n, v in self.inherited.items() if not v.strip() and n not in kept}
         everything = {**self.inherited, **kept, **given}
         return {name: value for name, value in everything.items() if name not in unset}
 
     def for_infrastructure(self) -> dict[str, str]:
-        """The environment of the parts that the apps stand on: no secret of the apps is in it."""
+        """Return the environment of storage, bus and model. It contains no secret of the apps."""
         return {
             name: value
             for name, value in self.inherited.items()
             if name == "AOS_AZURITE_DIR" or not name.startswith(OF_THE_APPS)
         }
 
-    def _names(self, setting: str) -> bool:
+    def _is_named(self, setting: str) -> bool:
         """Whether the user set it, by value or in the identity form `<setting>__<suffix>`."""
         return any(n == setting or n.startswith(f"{setting}__") for n in self.given)
 
     def listeners(self) -> tuple[str, ...]:
-        """The fields of `Ports` that the laptop itself will listen on."""
+        """Return the fields of `Ports` that the laptop itself will listen on."""
         wanted = ["main", "mcp", "realm"]
         if self.runs_storage:
             wanted += ["blob", "queue", "table"]
@@ -143,8 +150,8 @@ class LaptopSettings:
         return tuple(wanted)
 
 
-def bus_connection_string(ports: Ports) -> str:
-    """The emulator's connection string: its well-known policy and key, and no TLS."""
+def make_bus_connection_string(ports: Ports) -> str:
+    """Return the emulator's connection string: its well-known policy and key, without TLS."""
     where = HOST if ports.servicebus == Ports().servicebus else f"{HOST}:{ports.servicebus}"
     return (
         f"Endpoint=sb://{where};SharedAccessKeyName=RootManageSharedAccessKey;"
@@ -153,7 +160,7 @@ def bus_connection_string(ports: Ports) -> str:
 
 
 def _is_ours(value: str, ports: Ports) -> bool:
-    """Whether a connection string names the very part that the laptop would start itself."""
+    """Whether a connection string names the part that the laptop would start itself."""
     text = value.strip().rstrip(";").lower()
     if text.startswith("endpoint=sb://"):
         address = text.removeprefix("endpoint=sb://").split(";")[0].rstrip("/")
@@ -165,9 +172,11 @@ def _is_ours(value: str, ports: Ports) -> bool:
     return text == azurite.connection_string(ports).rstrip(";").lower()
 
 
-def _local_settings(repository: Path) -> dict[str, str]:
-    """The Values of `local.settings.json`; nothing when there is no such file. Numbers and truth
-    values are their text, as to the Functions host; null is nothing."""
+def _read_local_settings(repository: Path) -> dict[str, str]:
+    """Return the Values of `local.settings.json`, or nothing if the file does not exist.
+
+    Like the Functions host, it turns numbers and booleans into text and ignores null.
+    """
     path = repository / "local.settings.json"
     if not path.exists():
         return {}
@@ -176,13 +185,13 @@ def _local_settings(repository: Path) -> dict[str, str]:
         found = {name: value for name, value in values.items() if value is not None}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LaptopError(
-            f'{path.name} is not usable ({error}); it must hold {{"Values": {{…}}}} in JSON'
+            f'{path.name} cannot be used ({error}); it must contain {{"Values": {{…}}}} in JSON'
         ) from error
-    return {name: _text(path, name, value) for name, value in found.items()}
+    return {name: _convert_value(path, name, value) for name, value in found.items()}
 
 
-def _text(path: Path, name: str, value: object) -> str:
-    """A value as the environment can hold it. Raises LaptopError."""
+def _convert_value(path: Path, name: str, value: object) -> str:
+    """Return a value as the environment can hold it. Raises LaptopError."""
     if isinstance(value, dict | list):
         raise LaptopError(f"{path.name}: the value of {name!r} must be a string")
     text = value if isinstance(value, str) else json.dumps(value)

@@ -1,8 +1,9 @@
-"""What does a newcomer see on the first start, and whoever asks for it with `make demo`?
+"""Plays the demonstration of the first start and of `make demo`. Entry point: `Story.tell`.
 
-A card becomes an agent; the agent answers through the queue and, in the same conversation, over
-HTTP; an edit goes live; a broken card is refused with a reason while the old agent still answers.
-Somebody's own card is never touched: the story takes another name. What it broke it puts back.
+A card becomes an agent. The agent answers through the queue and, in the same conversation, over
+HTTP. An edit goes live. A broken card is refused with a reason while the old agent still answers.
+The demonstration never changes the user's own cards; it then uses another name. At the end it
+restores its card.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CARD = """\
   "enabled": true
 }
 """
-"""The deployment plan's example, byte for byte."""
+"""The example of the deployment plan, byte for byte."""
 
 NAMES = ("ceo", "demo-ceo", "demo-ceo-2", "demo-ceo-3", "demo-ceo-4")
 LIVE_TIMEOUT_SECONDS = 30.0
@@ -41,7 +42,7 @@ THIRD_QUESTION = "Are you still there? Answer in one short sentence."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """The five scenes; `say` gets line after line. Raises LaptopError when a scene fails."""
+    """The five scenes. `say` gets each line. Raises LaptopError if a scene fails."""
 
     doors: Doors
     say: Callable[[str], None]
@@ -50,11 +51,11 @@ class Story:
     config_container: str = "aos-config"
 
     def tell(self) -> str:
-        """Play it all; returns the id of the agent that it left behind."""
+        """Play all scenes; return the id of the agent that stays."""
         agent_id, etag = self._show_the_card()
         conversation_id = f"demo-{uuid.uuid4().hex[:8]}"
         self._ask_through_the_queue(agent_id, conversation_id)
-        self._go_on_over_http(agent_id, conversation_id)
+        self._continue_over_http(agent_id, conversation_id)
         original = card_for(agent_id)
         try:
             etag = self._edit(agent_id, etag)
@@ -64,11 +65,12 @@ class Story:
         return agent_id
 
     def _show_the_card(self) -> tuple[str, str]:
-        """Find a name whose card is absent or ours, and have it live: the id and the ETag."""
+        """Choose a name whose card is absent or the demonstration's own, and make it live; return
+        id and ETag."""
         for agent_id in NAMES:
             body, there = card_for(agent_id), self.doors.read_card(agent_id)
             if there is not None and there.body != body:
-                self.say(f"(agents/{agent_id}.json is your own card: the story leaves it alone)")
+                self.say(f"(agents/{agent_id}.json is your own card: the demonstration skips it)")
                 continue
             self.say(f"1. An agent is a JSON file. {self.config_container}/agents/{agent_id}.json:")
             self.say(textwrap.indent(body.decode().rstrip(), "     "))
@@ -76,7 +78,7 @@ class Story:
             seconds = self._wait_until_live(agent_id, etag)
             self.say("   live" if there else f"   uploaded, live after {seconds:.1f} s")
             return agent_id, etag
-        raise LaptopError(f"the names {', '.join(NAMES)} are all taken by cards of your own")
+        raise LaptopError(f"the names {', '.join(NAMES)} are all used by your own cards")
 
     def _ask_through_the_queue(self, agent_id: str, conversation_id: str) -> None:
         self.say(f'2. Through the queue aos-requests: "{FIRST_QUESTION}"')
@@ -87,7 +89,7 @@ class Story:
         )
         self._quote(answer)
 
-    def _go_on_over_http(self, agent_id: str, conversation_id: str) -> None:
+    def _continue_over_http(self, agent_id: str, conversation_id: str) -> None:
         body = json.dumps({"message": SECOND_QUESTION, "conversation_id": conversation_id})
         self.say("3. The same conversation over HTTP; paste this to do it again:")
         self.say(f"     {curl(self.main_url, agent_id, body, self.key_header)}")
@@ -120,16 +122,17 @@ class Story:
         return new
 
     def _put_back(self, agent_id: str, original: bytes) -> None:
-        """The story's card as it was; a card that somebody else wrote meanwhile stays."""
+        """Restore the demonstration's card, unless another writer has changed it."""
         there = self.doors.read_card(agent_id)
         if there is None or there.body == original or not _is_the_storys(there.body, agent_id):
             return
         etag = self.doors.write_card(agent_id, original, over=there.etag)
         self._wait_until_live(agent_id, etag)
-        self.say("   (the card is put back as it was)")
+        self.say("   (the original card is restored)")
 
     def _wait_until_live(self, agent_id: str, etag: str) -> float:
-        """Seconds until the status file says that the upload with this ETag is active."""
+        """Wait until the status file reports the upload with this ETag as active; return the
+        seconds."""
         began = time.monotonic()
         status = self._wait_for_status(agent_id, etag)
         if status.get("state") != "active":
@@ -144,7 +147,7 @@ class Story:
                 return status
             time.sleep(POLL_SECONDS)
         raise LaptopError(
-            f"status/agents/{agent_id}.json does not speak of the upload within "
+            f"status/agents/{agent_id}.json does not report the upload within "
             f"{LIVE_TIMEOUT_SECONDS:g} s"
         )
 
@@ -156,12 +159,12 @@ class Story:
 
 
 def card_for(agent_id: str) -> bytes:
-    """The story's card under that id."""
+    """Return the demonstration's card under that id."""
     return CARD.replace('"agent_id": "ceo"', f'"agent_id": "{agent_id}"').encode()
 
 
 def curl(main_url: str, agent_id: str, body: str, key_header: str) -> str:
-    """The line to paste for one run over HTTP."""
+    """Return the command line for one run over HTTP."""
     key = f' -H "{key_header}"' if key_header else ""
     return (
         f"curl -s {main_url}/api/agents/{agent_id}/run -H 'Content-Type: application/json'{key} "
@@ -174,7 +177,7 @@ def _to_bytes(card: dict[str, Any]) -> bytes:
 
 
 def _is_the_storys(body: bytes, agent_id: str) -> bool:
-    """Whether these bytes are one of the two that the story itself uploads."""
+    """Whether the demonstration itself uploaded these bytes."""
     card = json.loads(card_for(agent_id))
     edited = {**card, "purpose": "Calm advice in few words"}
     broken = {**card, "purpos": card["purpose"]}

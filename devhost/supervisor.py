@@ -1,8 +1,8 @@
-"""Who keeps the laptop's processes running, and in which order do they start and stop?
+"""Starts, watches, restarts and stops the laptop's processes. Entry point: `Supervisor`.
 
-Waves start one after the other, the children of a wave side by side. From the first wave on a
-thread watches: a child that dies is started again, at once the first time and after at most
-`LONGEST_DELAY_SECONDS` when it keeps dying. Stopping goes backwards through the waves.
+Waves start one after the other, the children of a wave in parallel. A thread watches the children:
+a child that ends is started again, at once the first time and after at most `LONGEST_DELAY_SECONDS`
+if it keeps ending. Stopping goes through the waves backwards.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from devhost.child import Child, ChildSpec, shown
+from devhost.child import Child, ChildSpec, shorten_path
 from devhost.errors import LaptopError, LaptopInterrupted
 
 Say = Callable[[str], None]
 
 WATCH_INTERVAL_SECONDS = 0.1
 SETTLED_AFTER_SECONDS = 20.0
-"""A child that lived this long is no longer counted as crashing in a loop."""
+"""A child that ran this long no longer counts as crashing in a loop."""
 LONGEST_DELAY_SECONDS = 4.0
-"""The contract: a child that dies is restarted within 5 s."""
+"""The contract requires that an ended child is restarted within 5 s."""
 
 
 class Supervisor:
-    """Starts, watches and stops the children; safe to use from several threads."""
+    """Starts, watches and stops the children. Several threads may use it."""
 
     def __init__(self, *, say: Say, restart: bool = True) -> None:
         self._say = say
@@ -38,12 +38,12 @@ class Supervisor:
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
-        # Children get SIGTERM when the *thread* that started them ends, so one thread, which
-        # lives as long as we do, starts them all.
+        # A child gets SIGTERM when the thread that started it ends, so one thread, which lives
+        # until the end, starts all children.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 
     def child(self, name: str) -> Child:
-        """The child of that name; raises LaptopError if there is none."""
+        """Return the child of that name. Raises LaptopError if there is none."""
         try:
             return self._children[name]
         except KeyError:
@@ -52,14 +52,14 @@ class Supervisor:
 
     @property
     def children(self) -> list[Child]:
-        """All children in the order they were started."""
+        """All children in the order of their start."""
         return list(self._children.values())
 
     def start(self, specs: Sequence[ChildSpec], *, wait: bool = True) -> None:
         """Start a wave and wait until all of it is ready.
 
-        Raises LaptopError, naming the child, its last words and its log, if one of them ends or
-        takes longer than its time; LaptopInterrupted if `request_stop` was called.
+        Raises LaptopError with the child, the last line of its log and the log's path, if a child
+        ends or is not ready in time; LaptopInterrupted after `request_stop`.
         """
         wave = [Child(spec) for spec in specs]
         with self._lock:
@@ -74,7 +74,7 @@ class Supervisor:
             self.wait_ready([child.name for child in wave])
 
     def wait_ready(self, names: Sequence[str]) -> None:
-        """Wait until the named children serve; from then on they are restarted when they die."""
+        """Wait until the named children serve; from then on they are restarted when they end."""
         waiting = [self.child(name) for name in names]
         while waiting:
             if self._stopping.is_set():
@@ -87,13 +87,13 @@ class Supervisor:
             self._watcher.start()
 
     def take_down(self, name: str) -> None:
-        """Stop a child and leave it down until `bring_up`."""
+        """Stop a child; it stays down until `bring_up`."""
         with self._lock:
             self._held.add(name)
         self.child(name).stop()
 
     def bring_up(self, name: str) -> None:
-        """Start a child that was taken down or has died, and wait until it serves."""
+        """Start a child that is down and wait until it serves."""
         child = self.child(name)
         with self._lock:
             if not child.alive:
@@ -103,11 +103,12 @@ class Supervisor:
             self._held.discard(name)
 
     def request_stop(self) -> None:
-        """Ask for the end without waiting for it (fit for signal handlers)."""
+        """Ask for the end without waiting for it. Signal handlers may call it."""
         self._stopping.set()
 
     def stop(self) -> None:
-        """Stop everything, last wave first; each wave side by side. Doing it twice does nothing."""
+        """Stop everything, the last wave first, each wave in parallel. A second call does
+        nothing."""
         self._stopping.set()
         if self._watcher is not None:
             self._watcher.join(timeout=10)
@@ -118,7 +119,7 @@ class Supervisor:
         self._starter.shutdown()
 
     def look(self) -> None:
-        """Restart what has died and is due. The watcher calls it; tests may."""
+        """Restart the children that ended and are due. The watcher calls it; tests may."""
         with self._lock:
             for child in self.children:
                 if self._stopping.is_set():
@@ -137,7 +138,7 @@ class Supervisor:
         spec = child.spec
         if not child.alive:
             raise LaptopError(
-                f"{child.name} did not start ({child.how_it_ended()}); {child.last_words()}"
+                f"{child.name} did not start ({child.describe_end()}); {child.describe_log()}"
             )
         if child.is_ready():
             with self._lock:
@@ -146,7 +147,7 @@ class Supervisor:
         if time.monotonic() - child.started_at > spec.start_timeout_seconds:
             raise LaptopError(
                 f"{child.name} is not ready after {spec.start_timeout_seconds:g} s; "
-                f"{child.last_words()}"
+                f"{child.describe_log()}"
             )
         return False
 
@@ -154,20 +155,20 @@ class Supervisor:
         now = time.monotonic()
         due = self._due.get(child.name)
         if due is None:
-            self._due[child.name] = due = now + self._delay(child, now)
+            self._due[child.name] = due = now + self._compute_delay(child, now)
         if now < due:
             return
         del self._due[child.name]
-        ended = child.how_it_ended()
+        ended = child.describe_end()
         self._start(child)
         child.restarts += 1
         if self._is_worth_a_line(child.name):
             self._say(
                 f"{child.name} ended ({ended}) and was started again, pid {child.pid}; "
-                f"log: {shown(child.spec.log_path)}"
+                f"log: {shorten_path(child.spec.log_path)}"
             )
 
-    def _delay(self, child: Child, now: float) -> float:
+    def _compute_delay(self, child: Child, now: float) -> float:
         if now - child.started_at > SETTLED_AFTER_SECONDS:
             self._crashes[child.name] = 0
         crashes = self._crashes.get(child.name, 0)
@@ -175,6 +176,6 @@ class Supervisor:
         return 0.0 if crashes == 0 else min(0.5 * 2 ** (crashes - 1), LONGEST_DELAY_SECONDS)
 
     def _is_worth_a_line(self, name: str) -> bool:
-        """The first five restarts of a crash loop, then each tenth: the log has them all."""
+        """Whether to report a restart: the first five of a crash loop, then each tenth."""
         crashes = self._crashes[name]
         return crashes <= 5 or crashes % 10 == 0

@@ -1,4 +1,4 @@
-"""What does `make run` do, from its first line to the last "stopped"?"""
+"""Runs `make run`, from its first line to the last "stopped". Entry point: `up`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def up(
     environment: Mapping[str, str] = os.environ,
     output: TextIO = sys.stdout,
 ) -> int:
-    """Run the laptop until SIGINT, SIGTERM or SIGHUP; 0 then, 1 with one line on failure."""
+    """Run the laptop until SIGINT, SIGTERM or SIGHUP; return 0, or 1 after one line on failure."""
     say = _Voice(output)
     try:
         settings = LaptopSettings.read(environment, repository)
         places = Places(repository=repository, data=repository / ".aos")
-        with _alone(places.data / "lock"):
+        with _lock_folder(places.data / "lock"):
             _keep_old_logs(places.data / "logs")
             laptop = Laptop.for_user(settings, places=places, say=say)
             return _Session(laptop=laptop, say=say, demo=demo).run()
@@ -62,7 +62,7 @@ def up(
 
 @dataclass(slots=True, kw_only=True)
 class _Session:
-    """One life of the laptop: start, story, logs, stop."""
+    """One run of the laptop: start, demonstration, logs, stop."""
 
     laptop: Laptop
     say: _Voice
@@ -71,14 +71,14 @@ class _Session:
     _in_story: bool = False
 
     def run(self) -> int:
-        """Returns 0 after a stop that was asked for; raises LaptopError."""
+        """Run until a stop is requested and return 0. Raises LaptopError."""
         began = time.monotonic()
-        with self._signals():
+        with self._handle_signals():
             try:
-                self.laptop.start(_numbered(self.say))
+                self.laptop.start(_number_steps(self.say))
                 seconds = time.monotonic() - began
                 self._tell()
-                self._summary(seconds)
+                self._print_summary(seconds)
                 self._follow()
             except LaptopInterrupted:
                 self._stop.set()
@@ -90,11 +90,12 @@ class _Session:
         return 0
 
     def _tell(self) -> None:
-        """The story, on the first start or when asked for; its failure does not end the laptop."""
+        """Play the demonstration on the first start or on request. If it fails, the laptop keeps
+        running."""
         told = self.laptop.places.data / "story-told"
         if self._stop.is_set() or (told.exists() and not self.demo):
             return
-        why_not = self._why_no_story()
+        why_not = self._explain_no_story()
         if why_not:
             self.say(f"(no story: {why_not})")
             return
@@ -115,11 +116,11 @@ class _Session:
             story.tell()
             told.touch()
         except LaptopError as error:
-            self.say(f"the story stops here: {error}; logs: .aos/logs; again: make demo")
+            self.say(f"the demonstration stops here: {error}; logs: .aos/logs; again: make demo")
         finally:
             self._in_story = False
 
-    def _why_no_story(self) -> str:
+    def _explain_no_story(self) -> str:
         settings = self.laptop.settings
         if settings.auth == "easyauth":
             return "AOS_AUTH=easyauth refuses HTTP on a laptop"
@@ -127,7 +128,7 @@ class _Session:
             return "it needs connection strings, and identities are set"
         return ""
 
-    def _summary(self, seconds: float) -> None:
+    def _print_summary(self, seconds: float) -> None:
         if self._stop.is_set():
             return
         settings, urls = self.laptop.settings, self.laptop.urls
@@ -147,13 +148,13 @@ class _Session:
         key = KEY_HEADER if self.laptop.keys else ""
         body = '{"message": "What matters most?"}'
         self.say(f"  {curl(urls['main'], 'ceo', body, key)}")
-        aos = f"{self._client_settings()}.venv/bin/aos"
+        aos = f"{self._list_client_settings()}.venv/bin/aos"
         self.say(f'  {aos} ask ceo "What matters most?"')
         self.say(f"  {aos} runs")
         self.say(LAST_LINE)
 
-    def _client_settings(self) -> str:
-        """What must stand before an `aos` command here: nothing, unless port or keys differ."""
+    def _list_client_settings(self) -> str:
+        """Return what must precede an `aos` command here: nothing, unless port or keys differ."""
         moved = self.laptop.settings.ports.main != Ports().main
         url = f"AOS_URL={self.laptop.urls['main']} " if moved else ""
         return url + (f'AOS_KEY="{KEY}" ' if self.laptop.keys else "")
@@ -165,8 +166,8 @@ class _Session:
             follower.look()
 
     @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT, SIGTERM and SIGHUP ask for the end; a SIGHUP that nohup ignores does not."""
+    def _handle_signals(self) -> Iterator[None]:
+        """End on SIGINT, SIGTERM and SIGHUP, but not on a SIGHUP that nohup ignores."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             first = not self._stop.is_set()
@@ -188,7 +189,7 @@ class _Session:
 
 
 class _Voice:
-    """Writes lines for people, at once; goes on in silence when nobody listens any more."""
+    """Writes lines for people at once. It stays silent when the reader has gone."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output
@@ -200,8 +201,8 @@ class _Voice:
             self._output.flush()
 
 
-def _numbered(say: _Voice) -> Step:
-    """A step sink that counts: `[1] starting …`."""
+def _number_steps(say: _Voice) -> Step:
+    """Make a sink for steps that counts them: `[1] starting …`."""
     count = 0
 
     def step(text: str) -> None:
@@ -213,8 +214,8 @@ def _numbered(say: _Voice) -> Step:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the folder for one laptop at a time. Raises LaptopError if another one runs."""
+def _lock_folder(path: Path) -> Iterator[None]:
+    """Lock the folder for one laptop. Raises LaptopError if another one runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="ascii") as lock:
         try:
@@ -222,7 +223,7 @@ def _alone(path: Path) -> Iterator[None]:
         except OSError:
             lock.seek(0)
             raise LaptopError(
-                f"it runs already in this folder, pid {lock.read().strip()}; stop that one first"
+                f"another laptop runs in this folder, pid {lock.read().strip()}; stop it first"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -231,7 +232,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _keep_old_logs(folder: Path) -> None:
-    """The logs of the last start become `<name>.log.1`."""
+    """Rename the logs of the last start to `<name>.log.1`."""
     for path in folder.glob("*.log"):
         if path.name != "install.log":
             path.replace(path.with_name(f"{path.name}.1"))

@@ -1,4 +1,5 @@
-"""How is an app served from the command line? `python -m devhost.functions APP_FOLDER`."""
+"""Serves an app from the command line: `python -m devhost.functions APP_FOLDER`. Entry point:
+`main`."""
 
 from __future__ import annotations
 
@@ -13,13 +14,15 @@ from devhost.functions.errors import HostError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the app until SIGTERM or SIGINT; 0, or 1 with one line on stderr."""
-    options = _parser().parse_args(arguments)
+    """Serve the app until SIGTERM or SIGINT; return 0, or 1 after one line on stderr."""
+    options = _make_parser().parse_args(arguments)
     hide()
-    # Imports make no garbage, and a start is mostly imports; `Host.serve` turns it on again.
+    # Imports make no garbage, and a start consists mostly of imports; `Host.serve` turns collection
+    # on again.
     gc.disable()
     try:
-        # Here, because azure.functions and aiohttp take half a second that --help need not wait.
+        # Imported here, because azure.functions and aiohttp take half a second, which --help does
+        # not need.
         from devhost.functions.host import Host
 
         host = Host.load(
@@ -34,14 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m devhost.functions",
         description="Serve an Azure Functions app (Python v2 model) on this machine.",
     )
     parser.add_argument("folder", type=Path, help="the folder with function_app.py and host.json")
-    parser.add_argument("--port", type=int, default=7071, help="HTTP port (7071; 0: any free one)")
-    parser.add_argument("--host", default="127.0.0.1", help="HTTP address (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=7071, help="HTTP port (default 7071; 0 chooses a free port)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="HTTP address (default 127.0.0.1)")
     parser.add_argument(
         "--keys",
         type=Path,

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from devhost.functions.bus.address import BusAddress
-from devhost.functions.connections import Connection, bus_connection
+from devhost.functions.connections import Connection, resolve_bus
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import watched
+from devhost.functions.log import watch_task
 from devhost.functions.settings import BusOptions
 
 
@@ -31,7 +31,7 @@ class BusTriggers:
         for function in functions:
             _check_entity(function)
             name = str(function.trigger.get("connection") or "")
-            connection = bus_connection(name, os.environ, function=function.name)
+            connection = resolve_bus(name, os.environ, function=function.name)
             groups.setdefault(connection, []).append(function)
         self._groups = [(BusAddress.of(connection), group) for connection, group in groups.items()]
         self._invoker = invoker
@@ -41,10 +41,10 @@ class BusTriggers:
 
     async def start(self) -> None:
         """Begin to connect, without waiting for the connection."""
-        self._beginning = watched(asyncio.create_task(self._begin(), name="bus triggers"))
+        self._beginning = watch_task(asyncio.create_task(self._begin(), name="bus triggers"))
 
     async def stop_intake(self) -> None:
-        """Take no more messages; settlements still go out."""
+        """Receive no more messages; settlements are still sent."""
         if self._beginning is not None:
             self._beginning.cancel()
             await asyncio.wait({self._beginning})
@@ -68,6 +68,6 @@ def _check_entity(function: LoadedFunction) -> None:
     if not function.trigger.get("queueName") and not function.trigger.get("subscriptionName"):
         raise LoadError(
             function.name,
-            "its trigger names neither a queue nor a topic's subscription",
+            "its trigger names neither a queue nor a topic and its subscription",
             remedy="give queue_name, or topic_name and subscription_name",
         )

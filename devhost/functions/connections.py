@@ -1,8 +1,9 @@
-"""Which account or namespace does a trigger's `connection` name?
+"""Resolves a trigger's `connection` to an account or a namespace. Entry points:
+`resolve_storage`, `resolve_bus`.
 
-By the rules of Azure's host: the setting `AzureWebJobs<name>` or `<name>` holds a connection
-string; without it, settings of that prefix and a suffix (`<name>__accountName`) name a resource
-that is reached by identity.
+It follows the rules of Azure's host: the setting `AzureWebJobs<name>` or `<name>` holds a
+connection string; without it, settings with that prefix and a suffix (`<name>__accountName`) name a
+resource for access by identity.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from devhost.functions.errors import LoadError
 
-DEVELOPMENT_STORAGE = (  # what UseDevelopmentStorage=true stands for, documented by Azurite
+DEVELOPMENT_STORAGE = (  # the value of UseDevelopmentStorage=true, documented by Azurite
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey="
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
     "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
@@ -23,7 +24,7 @@ DEVELOPMENT_STORAGE = (  # what UseDevelopmentStorage=true stands for, documente
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What a `connection` resolved to: a connection string, or an address and an identity."""
+    """A resolved `connection`: a connection string, or an address and an identity."""
 
     setting: str
     connection_string: str | None = field(default=None, repr=False)
@@ -32,10 +33,10 @@ class Connection:
     managed: bool = False
 
 
-def storage_connection(
+def resolve_storage(
     name: str, environment: Mapping[str, str], *, function: str, service: str = "queue"
 ) -> Connection:
-    """The storage account of a trigger. Raises LoadError if no setting names one."""
+    """Resolve the storage account of a trigger. Raises LoadError if no setting names one."""
     found = _resolve(
         name or "Storage",
         environment,
@@ -54,8 +55,8 @@ def storage_connection(
     return found
 
 
-def bus_connection(name: str, environment: Mapping[str, str], *, function: str) -> Connection:
-    """The Service Bus namespace of a trigger. Raises LoadError if no setting names one."""
+def resolve_bus(name: str, environment: Mapping[str, str], *, function: str) -> Connection:
+    """Resolve the Service Bus namespace of a trigger. Raises LoadError if no setting names one."""
     return _resolve(
         name or "ServiceBus",
         environment,
@@ -84,6 +85,6 @@ def _resolve(
                 )
     raise LoadError(
         function,
-        f"its connection {name!r} does not resolve",
+        f"no setting resolves its connection {name!r}",
         remedy=f"set {name} to a connection string, or {name}__{suffixes[-1]}",
     )

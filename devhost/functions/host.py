@@ -1,8 +1,8 @@
-"""How is one Functions app served, from its folder to its end?
+"""Loads one Functions app, serves it and stops it. Entry point: `Host`.
 
-Loading is synchronous and refuses what Azure refuses; then HTTP answers first, and the other
-triggers begin behind it. Stopping goes the other way: no new work, calls that run may finish
-within `GRACE_SECONDS`, then locks are given back.
+Loading is synchronous and refuses what Azure refuses. HTTP starts first, then the other triggers.
+At the stop, no new work is taken, running calls may finish within `GRACE_SECONDS`, and then locks
+are released.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from devhost.functions.http_server import HttpFront, HttpListener
 from devhost.functions.indexing import LoadedFunction, load_app
 from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
-from devhost.functions.log import brief, say
+from devhost.functions.log import describe_briefly, say
 from devhost.functions.routes import RouteTable
 from devhost.functions.settings import (
     HostOptions,
@@ -34,25 +34,25 @@ from devhost.functions.settings import (
 from devhost.functions.shadows import find_shadows
 
 GRACE_SECONDS = 5.0
-"""How long calls that run may go on after SIGTERM."""
+"""How long running calls may take to finish after SIGTERM."""
 
 
 class Intake(Protocol):
-    """Where work comes from, apart from HTTP: a timer, a queue, a Service Bus connection."""
+    """A source of work other than HTTP: a timer, a queue, a Service Bus connection."""
 
     async def start(self) -> None:
-        """Begin; returns at once, what is not reachable yet is tried again."""
+        """Start without waiting; what is not reachable yet is retried."""
 
     async def stop_intake(self) -> None:
-        """Take no more work; calls that run go on."""
+        """Take no more work. Running calls continue."""
 
     async def close(self) -> None:
-        """Give back what is held and end."""
+        """Give back what is held, and end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """An app that is loaded and can be served."""
+    """A loaded app that can be served."""
 
     functions: tuple[LoadedFunction, ...]
     front: HttpFront
@@ -65,35 +65,35 @@ class Host:
     ) -> Host:
         """Load the app in `folder`. Raises HostError with one line that says why not.
 
-        `port` is what it will be asked to listen on: like Core Tools the host tells the app its
-        address in WEBSITE_HOSTNAME. `worker` is a Python with Microsoft's worker: the app then
-        runs there, not in this process.
+        `port` is the port that it will be served on; like Core Tools, the host tells the app its
+        address in WEBSITE_HOSTNAME. `worker` is a Python with Microsoft's worker: the app then runs
+        there instead of in this process.
         """
         folder = folder.resolve()
         if not folder.is_dir():
-            raise HostError(f"{folder} is no folder; name the folder of a Functions app")
+            raise HostError(f"{folder} is not a folder; give the folder of a Functions app")
         apply_local_settings(folder / "local.settings.json", os.environ)
         if port:
             os.environ.setdefault("WEBSITE_HOSTNAME", f"localhost:{port}")
         options = read_host_json(folder, cores=read_cores(os.environ))
         functions, invoker = _load(folder, options, worker)
         served = [function for function in functions if not function.disabled]
-        table = RouteTable(_of_kind(served, "httpTrigger"), prefix=options.route_prefix)
+        table = RouteTable(_select_kind(served, "httpTrigger"), prefix=options.route_prefix)
         _say_shadows(table)
         return cls(
             functions=functions,
             front=HttpFront(table, invoker, keys=Keys.read(keys) if keys else None),
             invoker=invoker,
-            intakes=_intakes(served, invoker, options),
+            intakes=_make_intakes(served, invoker, options),
         )
 
     async def serve(self, *, address: str, port: int) -> None:
-        """Serve until SIGTERM or SIGINT. Raises HostError if the port is taken."""
+        """Serve until SIGTERM or SIGINT. Raises HostError if the port is in use."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        # What was loaded stays: looking through it again for garbage is time lost.
+        # Loaded objects stay for good, so garbage collection need not scan them again.
         gc.freeze()
         gc.enable()
         listener = HttpListener(self.front)
@@ -118,7 +118,7 @@ class Host:
             try:
                 await intake.close()
             except (OSError, TimeoutError) as error:
-                say("warning", "host.close_failed", error=brief(error))
+                say("warning", "host.close_failed", error=describe_briefly(error))
         await listener.close()
         self.invoker.close()
         say("info", "host.stopped", calls_cut_off=cut or None)
@@ -154,24 +154,25 @@ def _load(
     return load_in_worker(folder, options, worker)
 
 
-def _of_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:
+def _select_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:
     return [function for function in functions if function.kind == kind]
 
 
-def _intakes(
+def _make_intakes(
     functions: list[LoadedFunction], invoker: Invoker, options: HostOptions
 ) -> tuple[Intake, ...]:
-    # What an app does not use is not imported: the time to the first answer counts.
+    # Modules that the app does not need are not imported, because the time to the first answer
+    # counts.
     intakes: list[Intake] = []
-    if timers := _of_kind(functions, "timerTrigger"):
+    if timers := _select_kind(functions, "timerTrigger"):
         from devhost.functions.timers import Timer
 
         intakes.extend(Timer(function, invoker) for function in timers)
-    if queues := _of_kind(functions, "queueTrigger"):
+    if queues := _select_kind(functions, "queueTrigger"):
         from devhost.functions.queues import QueueTrigger
 
         intakes.extend(QueueTrigger(function, invoker, options.queues) for function in queues)
-    if bus := _of_kind(functions, "serviceBusTrigger"):
+    if bus := _select_kind(functions, "serviceBusTrigger"):
         from devhost.functions.bus_triggers import BusTriggers
 
         intakes.append(BusTriggers(bus, invoker, options.bus))

@@ -1,9 +1,8 @@
 """Serves HTTP requests by calls of functions. Entry points: `HttpFront`, `HttpListener`.
 
-A low-level aiohttp server with a router of its own. Requests and responses go through the
-library's converters in the form in which Azure's host hands them to the Python worker: header
-names in lower case, empty query values dropped, the body as bytes, and empty if the request does
-not say its Content-Length.
+It is a low-level aiohttp server with its own router. Requests and responses pass through the
+library's converters in the form of Azure's host: header names in lower case, no empty query values,
+the body as bytes, and an empty body if the request has no Content-Length.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from devhost.functions.routes import RouteTable
 
 BODY_LIMIT = 100 * 1024 * 1024
 CUT_SECONDS = 230.0
-# What Easy Auth sets in Azure; from a client it is a forgery.
+# Easy Auth sets these headers in Azure; from a client they are forged.
 TRUST_HEADERS = ("x-ms-client-principal", "x-ms-token-")
-# The host computes these; a function's own would contradict the body.
+# The host computes these headers; a function's own would contradict the body.
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
-_KEEP_ALIVE_SECONDS = 130.0  # as Kestrel, under Azure's host
+_KEEP_ALIVE_SECONDS = 130.0  # the value of Kestrel, the server under Azure's host
 _FIELD_LIMIT = 32 * 1024
 
 
@@ -56,17 +55,17 @@ class HttpFront:
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, one response; never raises for what a client or a function does."""
+        """Answer one request. Never raises for an error of a client or a function."""
         raw_path = request.rel_url.raw_path
         found = self._routes.find(request.method, raw_path)
         if found is None:
-            return self._own_page(request, raw_path)
+            return self._serve_own_page(request, raw_path)
         function, route_values = found
-        query = _query(request)
+        query = _read_query(request)
         level = str(function.trigger.get("authLevel") or "FUNCTION").upper()
         if self._keys is not None and not self._keys.allow(level, request.headers, query):
             return web.Response(status=401)
-        body = await _body(request)
+        body = await _read_body(request)
         if body is None:
             return web.Response(status=413)
         return await self._respond(
@@ -75,7 +74,7 @@ class HttpFront:
                 {
                     "method": Datum(request.method, "string"),
                     "url": Datum(str(request.url), "string"),
-                    "headers": _headers(request),
+                    "headers": _read_headers(request),
                     "query": {name: Datum(value, "string") for name, value in query.items()},
                     "params": {
                         name: Datum(value, "string") for name, value in route_values.items()
@@ -100,16 +99,16 @@ class HttpFront:
         if error is not None:
             say_failed(function.name, error)
             return web.Response(status=500)
-        return _response(call.result())
+        return _build_response(call.result())
 
-    def _own_page(self, request: web.BaseRequest, raw_path: str) -> web.Response:
+    def _serve_own_page(self, request: web.BaseRequest, raw_path: str) -> web.Response:
         if raw_path == "/":
             return web.Response(
                 text="<!DOCTYPE html><title>Functions</title>Your Functions app is up and running.",
                 content_type="text/html",
             )
         if raw_path.lower() == "/admin/host/status" and request.method == "GET":
-            if self._keys and not self._keys.allow("ADMIN", request.headers, _query(request)):
+            if self._keys and not self._keys.allow("ADMIN", request.headers, _read_query(request)):
                 return web.Response(status=401)
             status = {
                 "id": "aos-devhost",
@@ -122,13 +121,13 @@ class HttpFront:
 
 
 class HttpListener:
-    """The socket: takes connections for a front until it is told to stop."""
+    """The listening socket: it accepts connections for a front until it is stopped."""
 
     def __init__(self, front: HttpFront) -> None:
         server = web.Server(
             front.handle,
             access_log=None,
-            auto_decompress=False,  # Azure hands bodies over as they came
+            auto_decompress=False,  # Azure passes bodies on as they were sent
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             max_field_size=_FIELD_LIMIT,
         )
@@ -136,7 +135,7 @@ class HttpListener:
         self._site: web.TCPSite | None = None
 
     async def start(self, address: str, port: int) -> None:
-        """Listen. Raises HostError if the port is taken or the address is not ours."""
+        """Listen. Raises HostError if the port is in use or the address is not of this machine."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, address, port, backlog=1024)
         try:
@@ -152,22 +151,22 @@ class HttpListener:
 
     @property
     def port(self) -> int:
-        """The port it listens on, which the system chose if 0 was asked for."""
+        """The port it listens on. The system chooses it if 0 was given."""
         addresses = self._runner.addresses
         return int(addresses[0][1]) if addresses else 0
 
     async def stop_listening(self) -> None:
-        """Take no new connections; requests that are being answered go on."""
+        """Accept no new connections. Requests in progress are still answered."""
         if self._site is not None:
             await self._site.stop()
             self._site = None
 
     async def close(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         await self._runner.cleanup()
 
 
-def _headers(request: web.BaseRequest) -> dict[str, Datum]:
+def _read_headers(request: web.BaseRequest) -> dict[str, Datum]:
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         lower = name.lower()
@@ -177,11 +176,11 @@ def _headers(request: web.BaseRequest) -> dict[str, Datum]:
     return {name: Datum(value, "string") for name, value in headers.items()}
 
 
-def _query(request: web.BaseRequest) -> dict[str, str]:
+def _read_query(request: web.BaseRequest) -> dict[str, str]:
     if not request.rel_url.raw_query_string:
         return {}
     query: dict[str, str] = {}
-    first_spelling: dict[str, str] = {}  # names differ in more than case
+    first_spelling: dict[str, str] = {}  # two names may differ only in case
     for given, value in request.rel_url.query.items():
         name = first_spelling.setdefault(given.lower(), given)
         if value:
@@ -189,10 +188,10 @@ def _query(request: web.BaseRequest) -> dict[str, str]:
     return query
 
 
-async def _body(request: web.BaseRequest) -> bytes | None:
-    """The body as the host hands it over: empty without a length, None if larger than allowed."""
+async def _read_body(request: web.BaseRequest) -> bytes | None:
+    """Return the body as the host passes it on: empty without a length, None if it is too large."""
     if not request.content_length:
-        return b""  # a chunked body too: the host looks at ContentLength > 0
+        return b""  # also for a chunked body: the host checks ContentLength > 0
     if request.content_length > BODY_LIMIT:
         return None
     if request.headers.get("Expect", "").lower() == "100-continue":
@@ -202,7 +201,7 @@ async def _body(request: web.BaseRequest) -> bytes | None:
     return await request.content.read()
 
 
-def _response(result: Datum) -> web.Response:
+def _build_response(result: Datum) -> web.Response:
     if result.type == "string":
         return web.Response(text=result.value)
     value: Mapping[str, Any] = result.value

@@ -1,7 +1,8 @@
-"""Which functions does an app folder hold, and would Azure load them?
+"""Finds the functions of an app folder and checks that Azure would load them. Entry point:
+`load_app`.
 
-Imports `function_app.py` with its folder first on `sys.path`, finds the one FunctionApp in it and
-turns each function into a LoadedFunction, or raises HostError with one line that says why not.
+It imports `function_app.py` with its folder first on `sys.path`, finds the one FunctionApp in it
+and turns each function into a LoadedFunction. Otherwise it raises HostError with one line.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFunction:
-    """One function ready to be called: `trigger` is its binding with settings resolved."""
+    """One function that can be called. `trigger` is its binding with settings resolved."""
 
     name: str
     call: Callable[..., Any]
@@ -45,12 +46,12 @@ class LoadedFunction:
 
     @property
     def kind(self) -> str:
-        """The trigger's type as in function.json, for instance `httpTrigger`."""
+        """The trigger's type as in function.json, for example `httpTrigger`."""
         return str(self.trigger["type"])
 
 
 def load_app(folder: Path, options: HostOptions) -> tuple[LoadedFunction, ...]:
-    """Import and index the app in `folder`; sorted by name."""
+    """Import and index the app in `folder`; return its functions sorted by name."""
     module = _import_app(folder)
     app = _find_app(module)
     try:
@@ -65,7 +66,7 @@ def load_app(folder: Path, options: HostOptions) -> tuple[LoadedFunction, ...]:
         if item.name.lower() in seen:
             raise LoadError(
                 item.name,
-                "another function has the same name, letter case aside",
+                "another function has the same name, if case is ignored",
                 remedy="rename one, or give it @app.function_name",
             )
         seen.add(item.name.lower())
@@ -74,7 +75,7 @@ def load_app(folder: Path, options: HostOptions) -> tuple[LoadedFunction, ...]:
 
 def _import_app(folder: Path) -> ModuleType:
     if not (folder / "function_app.py").exists():
-        raise HostError(f"{folder} holds no function_app.py; name the folder of a Functions app")
+        raise HostError(f"{folder} has no function_app.py; give the folder of a Functions app")
     sys.path.insert(0, str(folder))
     sys.modules.pop("function_app", None)
     importlib.invalidate_caches()
@@ -109,7 +110,7 @@ def _find_app(module: ModuleType) -> Any:
 def _load(function: Any, folder: Path, options: HostOptions) -> LoadedFunction:
     name = str(function.get_function_name())
     bindings = [json.loads(text) for text in function.get_raw_bindings()]
-    trigger = checked_trigger(name, bindings, options)
+    trigger = check_trigger(name, bindings, options)
     user_function = function.get_user_function()
     signature = check_signature(name, user_function, bindings)
     return LoadedFunction(
@@ -125,32 +126,32 @@ def _load(function: Any, folder: Path, options: HostOptions) -> LoadedFunction:
     )
 
 
-def checked_trigger(
+def check_trigger(
     name: str, bindings: list[dict[str, Any]], options: HostOptions
 ) -> dict[str, Any]:
-    """The function's trigger with its settings resolved. Raises LoadError."""
+    """Return the function's trigger with its settings resolved. Raises LoadError."""
     if not _NAME.fullmatch(name) or name.lower() == "host":
         raise LoadError(
             name,
             "its name is not allowed",
             remedy="begin with a letter, then letters, digits, _ and -, and not 'host'",
         )
-    trigger = _resolved(name, _trigger_of(bindings))
+    trigger = _resolve(name, _find_trigger(bindings))
     _check_trigger(name, trigger, options)
     return trigger
 
 
 def is_disabled(name: str) -> bool:
-    """Whether a setting stops the function's trigger."""
+    """Whether a setting disables the function's trigger."""
     return os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in ("true", "1")
 
 
-def _trigger_of(bindings: list[dict[str, Any]]) -> dict[str, Any]:
-    # the library has made sure that there is exactly one
+def _find_trigger(bindings: list[dict[str, Any]]) -> dict[str, Any]:
+    # the library ensures that there is exactly one
     return next(item for item in bindings if str(item["type"]).lower().endswith("trigger"))
 
 
-def _resolved(name: str, binding: dict[str, Any]) -> dict[str, Any]:
+def _resolve(name: str, binding: dict[str, Any]) -> dict[str, Any]:
     return {
         key: resolve_expressions(value, os.environ, where=f"function {name}, {key}")
         if isinstance(value, str) and key not in ("name", "type", "direction", "dataType")
@@ -164,7 +165,7 @@ def _check_trigger(name: str, trigger: Mapping[str, Any], options: HostOptions) 
     if kind not in SERVED_TRIGGERS:
         raise LoadError(
             name,
-            f"this host serves no {kind}",
+            f"this host does not serve {kind}",
             remedy=f"it serves {', '.join(SERVED_TRIGGERS)}; run the app under Core Tools",
         )
     if kind in ("serviceBusTrigger", "queueTrigger") and not options.has_bundle:
@@ -180,7 +181,7 @@ def _check_trigger(name: str, trigger: Mapping[str, Any], options: HostOptions) 
         raise LoadError(
             name,
             "cardinality MANY is not served",
-            remedy="take one message a call: a batch is settled as a whole",
+            remedy="take one message for each call, because a batch is settled as a whole",
         )
 
 
@@ -189,5 +190,5 @@ def _check_route(name: str, route: str) -> None:
         raise LoadError(
             name,
             f"the route {route!r} conflicts with one of the host's own",
-            remedy="begin it with neither 'admin' nor 'runtime', whatever the route prefix",
+            remedy="do not begin it with 'admin' or 'runtime', with any route prefix",
         )

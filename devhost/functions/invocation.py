@@ -1,7 +1,7 @@
-"""How is one function called, and what happens to what it returns?
+"""Calls one function and encodes what it returns. Entry point: `Invoker.call`.
 
-Async functions run on the loop, others in a thread pool. The host's time limit holds for both; a
-function without a return binding that returns a value fails, as under Azure's worker.
+Async functions run on the event loop, others in a thread pool. The host's time limit holds for
+both. As under Azure's worker, a function without a return binding fails if it returns a value.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from devhost.functions.indexing import LoadedFunction
 
 
 class InvocationError(Exception):
-    """A call failed for a reason the host found, not by an exception of the function."""
+    """A call failed for a reason that the host found, not by an exception of the function."""
 
 
 class InvocationContext(func.Context):
-    """What a function sees in its `context` parameter."""
+    """The `context` parameter of a function."""
 
     def __init__(self, function: LoadedFunction) -> None:
         self._function = function
@@ -36,12 +36,12 @@ class InvocationContext(func.Context):
 
     @property
     def invocation_id(self) -> str:
-        """One id per call."""
+        """The id of the call."""
         return self._invocation_id
 
     @property
     def thread_local_storage(self) -> Any:
-        """Where the worker keeps the invocation id for threads of the function."""
+        """The place where the worker keeps the invocation id for threads of the function."""
         return self._local
 
     @property
@@ -56,17 +56,17 @@ class InvocationContext(func.Context):
 
     @property
     def trace_context(self) -> Any:
-        """None: the local host traces nothing itself."""
+        """None, because the local host makes no traces."""
         return None
 
     @property
     def retry_context(self) -> Any:
-        """None: the local host has no retry policies."""
+        """None, because the local host has no retry policies."""
         return None
 
 
 class Invoker:
-    """Calls functions and knows how many calls are running."""
+    """Calls functions and counts the running calls."""
 
     def __init__(self, *, timeout_seconds: float | None) -> None:
         self._timeout_seconds = timeout_seconds
@@ -79,9 +79,9 @@ class Invoker:
     async def call(
         self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
     ) -> Any:
-        """Decode, call, and give back the encoded return value (a Datum) or None.
+        """Decode the input, call the function, and return the encoded result (a Datum) or None.
 
-        Raises whatever the function raises; TimeoutError after host.json's functionTimeout.
+        Raises what the function raises, and TimeoutError after host.json's functionTimeout.
         """
         self.running += 1
         self._idle.clear()
@@ -96,12 +96,12 @@ class Invoker:
     async def invoke(
         self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
     ) -> Any:
-        """What `call` counts and limits; another kind of invoker calls elsewhere."""
-        result = await self._run(function, _arguments(function, data, metadata))
-        return _encoded(function, result)
+        """Make the call that `call` counts and limits. Other invokers call in another place."""
+        result = await self._run(function, _decode_arguments(function, data, metadata))
+        return _encode_result(function, result)
 
     def close(self) -> None:
-        """End what calls were made in, if that is not this process."""
+        """End the process in which calls were made, if it is another one."""
 
     async def wait_idle(self) -> None:
         """Wait until no call is running."""
@@ -114,18 +114,18 @@ class Invoker:
         loop = asyncio.get_running_loop()
         work = self._threads.submit(lambda: context.run(function.call, **arguments))
         self.threads_running += 1
-        work.add_done_callback(lambda _: self._thread_ended(loop))
+        work.add_done_callback(lambda _: self._handle_thread_end(loop))
         return await asyncio.wrap_future(work)
 
-    def _thread_ended(self, loop: asyncio.AbstractEventLoop) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may be gone by then
+    def _handle_thread_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may have ended by then
             loop.call_soon_threadsafe(self._count_thread_out)
 
     def _count_thread_out(self) -> None:
         self.threads_running -= 1
 
 
-def _arguments(
+def _decode_arguments(
     function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
 ) -> dict[str, Any]:
     if function.converter == "generic":
@@ -139,7 +139,7 @@ def _arguments(
     return arguments
 
 
-def _encoded(function: LoadedFunction, result: Any) -> Datum | None:
+def _encode_result(function: LoadedFunction, result: Any) -> Datum | None:
     if not function.has_return:
         if result is not None:
             raise InvocationError(

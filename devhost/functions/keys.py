@@ -1,4 +1,4 @@
-"""May this request call a function that asks for a key?"""
+"""Checks the function keys of requests. Entry point: `Keys.allow`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MASTER = "admin"
 
 
 class Keys:
-    """Function keys by name; the one named `admin` is the master key.
+    """Function keys by name. The key named `admin` is the master key.
 
-    A function of level FUNCTION takes any of them, one of level ADMIN the master alone.
+    A function of level FUNCTION accepts any of them, one of level ADMIN only the master key.
     """
 
     def __init__(self, keys: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ class Keys:
 
     @classmethod
     def read(cls, path: Path) -> Keys:
-        """Read `{"default": key, "second": key, "admin": key}`; raises HostError."""
+        """Read `{"default": key, "second": key, "admin": key}` from a file. Raises HostError."""
         try:
             document = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -35,11 +35,11 @@ class Keys:
         return cls(document)
 
     def allow(self, level: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
-        """Whether the key in `x-functions-key`, or else in `?code=`, suffices for the level."""
+        """Whether the key in `x-functions-key`, or else in `?code=`, is enough for the level."""
         if level == "ANONYMOUS":
             return True
         text = headers.get("x-functions-key") or query.get("code") or ""
-        given = text.encode("utf-8", "backslashreplace")  # bytes that are no UTF-8 fit no key
+        given = text.encode("utf-8", "backslashreplace")  # bytes that are not UTF-8 match no key
         fitting = (
             key for name, key in self._keys.items() if level != "ADMIN" or name.lower() == MASTER
         )

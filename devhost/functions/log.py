@@ -1,10 +1,9 @@
-"""Writes what the host itself has to say while it serves an app. Entry points: `say`,
-`say_failed`.
+"""Writes the host's own log lines while it serves an app. Entry points: `say`, `say_failed`.
 
-One JSON object a line on stdout, beside the app's own lines: `event`, `timestamp`, `level` and
-fields. It is quiet: a start, an end, and what went wrong. An error is told in one line each time;
-its traceback only the first time that it comes from the same place. An error with a note that
-begins with `logged:` was written by the app: the host's line has the level debug and no traceback.
+Each line is one JSON object on stdout, beside the app's own lines: `event`, `timestamp`, `level`
+and fields. The host logs starts, ends and errors. Each error is one line; its traceback is written
+only the first time it comes from the same place. If an error has a note that begins with `logged:`,
+the app has logged it already: the host's line then has level debug and no traceback.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _told: set[tuple[str, str, int]] = set()
 
 
 def say(level: Level, event: str, **fields: object) -> None:
-    """Write one line; fields that are None are left out."""
+    """Write one line. Fields that are None are left out."""
     line: dict[str, object] = {
         "event": event,
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -38,24 +37,24 @@ def say(level: Level, event: str, **fields: object) -> None:
 def say_failed(function: str, error: BaseException, **fields: object) -> None:
     """Write that a call of `function` failed with `error`."""
     if _is_logged(error):
-        say("debug", "function.failed", function=function, **fields, error=brief(error))
+        say("debug", "function.failed", function=function, **fields, error=describe_briefly(error))
     else:
-        say("error", "function.failed", function=function, **fields, **_described(error))
+        say("error", "function.failed", function=function, **fields, **_describe(error))
 
 
-def watched(task: asyncio.Task[None]) -> asyncio.Task[None]:
-    """The task, whose unexpected end will be told: without it part of the host stands still."""
+def watch_task(task: asyncio.Task[None]) -> asyncio.Task[None]:
+    """Return the task; its unexpected end will be logged, because a part of the host then stops."""
     task.add_done_callback(_say_ended)
     return task
 
 
 def _say_ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        say("error", "host.task_failed", task=task.get_name(), **_described(error))
+        say("error", "host.task_failed", task=task.get_name(), **_describe(error))
 
 
-def brief(error: BaseException | None) -> str | None:
-    """The error in one line, for what is no fault of the code; None for none."""
+def describe_briefly(error: BaseException | None) -> str | None:
+    """Describe an error that is not a fault of the code in one line, or return None."""
     if error is None:
         return None
     text = " ".join(str(error).split())
@@ -67,8 +66,8 @@ def _is_logged(error: BaseException) -> bool:
     return any(str(note).startswith("logged:") for note in notes)
 
 
-def _described(error: BaseException) -> Mapping[str, object]:
-    known: dict[str, object] = {"error": brief(error)}
+def _describe(error: BaseException) -> Mapping[str, object]:
+    known: dict[str, object] = {"error": describe_briefly(error)}
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return known

@@ -1,8 +1,8 @@
-"""When does a timer of this schedule fire next?
+"""Parses timer schedules and finds their next occurrence. Entry point: `parse_schedule`.
 
-NCRONTAB as Azure's timer trigger takes it: six fields (second, minute, hour, day, month, day of
-week; five fields mean second 0), lists, ranges, steps and names; day and day of week must both
-fit. A TimeSpan (`00:00:05`) is an interval.
+It reads NCRONTAB as Azure's timer trigger does: six fields (second, minute, hour, day, month, day
+of week; five fields mean second 0), lists, ranges, steps and names; both day and day of week must
+match. A TimeSpan (`00:00:05`) is an interval.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _HORIZON = timedelta(days=366 * 9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A timer's schedule: either the allowed values of six fields, or an interval."""
+    """A timer's schedule: the allowed values of six fields, or an interval."""
 
     fields: tuple[frozenset[int], ...] = ()
     interval: timedelta | None = None
 
-    def next_after(self, moment: datetime) -> datetime:
-        """The first occurrence later than `moment`. Raises HostError if there is none."""
+    def find_next_after(self, moment: datetime) -> datetime:
+        """Return the first occurrence later than `moment`. Raises HostError if there is none."""
         if self.interval is not None:
             return moment + self.interval
         second, minute, hour, day, month, weekday = self.fields
         candidate = moment.replace(microsecond=0) + timedelta(seconds=1)
         while candidate - moment < _HORIZON:
             if candidate.month not in month:
-                candidate = _next_month(candidate)
+                candidate = _find_next_month(candidate)
             elif candidate.day not in day or candidate.isoweekday() % 7 not in weekday:
                 candidate = candidate.replace(hour=0, minute=0, second=0) + timedelta(days=1)
             elif candidate.hour not in hour:
@@ -63,7 +63,7 @@ class Schedule:
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Read a schedule. Raises HostError saying which field is wrong."""
+    """Parse a schedule. Raises HostError with the wrong field."""
     if ":" in text:
         interval = timedelta(seconds=seconds(text))
         if interval <= timedelta(0):
@@ -76,39 +76,41 @@ def parse_schedule(text: str) -> Schedule:
         raise HostError(f"the schedule {text!r} has {len(words)} fields; NCRONTAB has six")
     return Schedule(
         fields=tuple(
-            frozenset(_values(word, *field, text))
+            frozenset(_parse_values(word, *field, text))
             for word, field in zip(words, _FIELDS, strict=True)
         )
     )
 
 
-def _values(word: str, name: str, low: int, high: int, text: str) -> set[int]:
+def _parse_values(word: str, name: str, low: int, high: int, text: str) -> set[int]:
     values: set[int] = set()
     for part in word.split(","):
         match = _PART.fullmatch(part)
         if match is None:
-            raise HostError(f"the schedule {text!r}: {part!r} is no {name}")
+            raise HostError(f"the schedule {text!r}: {part!r} is not a valid {name}")
         first, last, step = match.groups()
         if first == "*":
             start, end = low, high
         else:
-            start = _number(first, name, text)
-            end = _number(last, name, text) if last else (high if step else start)
+            start = _parse_number(first, name, text)
+            end = _parse_number(last, name, text) if last else (high if step else start)
         if not low <= start <= end <= high or step == "0":
-            raise HostError(f"the schedule {text!r}: {part!r} is no {name} ({low} to {high})")
+            raise HostError(
+                f"the schedule {text!r}: {part!r} is not a valid {name} ({low} to {high})"
+            )
         values.update(range(start, end + 1, int(step or 1)))
     return values
 
 
-def _number(word: str, name: str, text: str) -> int:
+def _parse_number(word: str, name: str, text: str) -> int:
     if word.isdigit():
         return int(word)
     names, offset = _NAMES.get(name, ([], 0))
     if word.lower()[:3] not in names:
-        raise HostError(f"the schedule {text!r}: {word!r} is no {name}")
+        raise HostError(f"the schedule {text!r}: {word!r} is not a valid {name}")
     return names.index(word.lower()[:3]) + offset
 
 
-def _next_month(moment: datetime) -> datetime:
+def _find_next_month(moment: datetime) -> datetime:
     year, month = (moment.year + 1, 1) if moment.month == 12 else (moment.year, moment.month + 1)
     return moment.replace(year=year, month=month, day=1, hour=0, minute=0, second=0)

@@ -1,8 +1,8 @@
-"""How do messages of a storage queue reach a function?
+"""Passes the messages of a storage queue to a function. Entry point: `QueueTrigger`.
 
-Polled: every 100 ms while there is something, backing off to host.json's maxPollingInterval. A
-message is hidden while its function runs, deleted after success, shown again after a failure, and
-after maxDequeueCount tries it is put into `<queue>-poison`.
+It polls every 100 ms while there are messages, and slows down to host.json's maxPollingInterval. A
+message is hidden while its function runs, deleted after success, and visible again after a failure.
+After maxDequeueCount attempts it is moved to `<queue>-poison`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from azure.functions.meta import Datum
 
 from devhost.functions.binding_data import as_datum, bind_body
-from devhost.functions.connections import Connection, storage_connection
+from devhost.functions.connections import Connection, resolve_storage
 from devhost.functions.errors import LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import brief, say, say_failed, watched
+from devhost.functions.log import describe_briefly, say, say_failed, watch_task
 from devhost.functions.settings import QueueOptions
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class QueueTrigger:
         self._options = options
         self._queue_name = str(function.trigger["queueName"]).lower()
         self._binary = str(function.trigger.get("dataType", "")).upper() == "BINARY"
-        self._connection = storage_connection(
+        self._connection = resolve_storage(
             str(function.trigger.get("connection") or ""), os.environ, function=function.name
         )
         self._stopped = asyncio.Event()
@@ -61,27 +61,27 @@ class QueueTrigger:
         self._poller: asyncio.Task[None] | None = None
         self._queue: QueueClient | None = None
         self._poison: QueueClient | None = None
-        self._credential: Any = None
+        self._make_credential: Any = None
 
     async def start(self) -> None:
-        """Begin to poll."""
+        """Start to poll."""
         poller = asyncio.create_task(self._poll(), name=f"queue {self._queue_name}")
-        self._poller = watched(poller)
+        self._poller = watch_task(poller)
 
     async def stop_intake(self) -> None:
-        """Poll no more. A poll under way ends first: what it brought would stay hidden."""
+        """Stop polling. A poll in progress ends first, because its messages would stay hidden."""
         self._stopped.set()
         if self._poller is not None:
             await asyncio.wait({self._poller}, timeout=2)
 
     async def close(self) -> None:
-        """End the calls that are left; their messages are shown again."""
+        """End the remaining calls; their messages become visible again."""
         tasks = {*self._calls, *([self._poller] if self._poller else [])}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2)
-        for client in (self._queue, self._poison, self._credential):
+        for client in (self._queue, self._poison, self._make_credential):
             if client is not None:
                 await client.close()
 
@@ -99,10 +99,15 @@ class QueueTrigger:
                 found = await self._take(self._queue)
                 failing = False
             except ResourceNotFoundError:
-                failing = False  # as in Azure, a queue that does not exist is an empty one
+                failing = False  # as in Azure, a queue that does not exist counts as empty
             except (AzureError, OSError, TimeoutError) as error:
                 if not failing:
-                    say("warning", "queue.away", queue=self._queue_name, error=brief(error))
+                    say(
+                        "warning",
+                        "queue.away",
+                        queue=self._queue_name,
+                        error=describe_briefly(error),
+                    )
                 failing = True
             delay = FIRST_DELAY_SECONDS if found else min(delay * 1.5, self._longest)
             await self._pause(0.0 if found else delay)
@@ -112,7 +117,7 @@ class QueueTrigger:
         return max(self._options.max_polling_seconds, FIRST_DELAY_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait for the time to poll again and for room: at most half a batch is running then."""
+        """Wait for the next poll and until at most half a batch is running."""
         if seconds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -136,10 +141,10 @@ class QueueTrigger:
                 continue
             call = asyncio.create_task(self._handle(queue, message))
             self._calls.add(call)
-            call.add_done_callback(self._ended)
+            call.add_done_callback(self._handle_end)
         return len(messages)
 
-    def _ended(self, call: asyncio.Task[None]) -> None:
+    def _handle_end(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         self._room.set()
 
@@ -156,17 +161,17 @@ class QueueTrigger:
                 await self._release(queue, message, after_seconds=0)
             raise
         except (AzureError, OSError, TimeoutError) as error:
-            say("warning", "queue.unsettled", message_id=message.id, error=brief(error))
+            say("warning", "queue.unsettled", message_id=message.id, error=describe_briefly(error))
         finally:
             renewal.cancel()
 
     async def _call(self, message: QueueMessage) -> bool:
-        """Whether the function was called and succeeded."""
+        """Call the function; return whether it succeeded."""
         if (message.dequeue_count or 0) > self._options.max_dequeue_count:
             return False
         try:
-            body = self._decoded(str(message.content))
-            data, metadata = bind_body(body, binary=self._binary, metadata=_metadata(message))
+            body = self._decode(str(message.content))
+            data, metadata = bind_body(body, binary=self._binary, metadata=_build_metadata(message))
             await self._invoker.call(self._function, data, metadata)
         except Exception as error:
             say_failed(
@@ -178,14 +183,14 @@ class QueueTrigger:
             return False
         return True
 
-    def _decoded(self, content: str) -> bytes:
+    def _decode(self, content: str) -> bytes:
         if self._options.encoding == "none":
             return content.encode()
         try:
             return base64.b64decode(content, validate=True)
         except (binascii.Error, ValueError) as error:
             raise ValueError(
-                "the message is not base64; send it so, or set extensions.queues.messageEncoding "
+                "the message is not base64; encode it, or set extensions.queues.messageEncoding "
                 'to "none" in host.json'
             ) from error
 
@@ -193,9 +198,9 @@ class QueueTrigger:
         if done:
             await queue.delete_message(message, timeout=10)
         elif self._queue_name.endswith("-poison"):
-            pass  # as in Azure: it stays hidden, so that it does not circle at once
+            pass  # as in Azure: the message stays hidden, so that it does not come back at once
         elif (message.dequeue_count or 0) >= self._options.max_dequeue_count:
-            await self._bury(queue, message)
+            await self._move_to_poison(queue, message)
         else:
             await self._release(queue, message, after_seconds=self._options.retry_after_seconds)
 
@@ -204,7 +209,7 @@ class QueueTrigger:
     ) -> None:
         await queue.update_message(message, visibility_timeout=int(after_seconds), timeout=10)
 
-    async def _bury(self, queue: QueueClient, message: QueueMessage) -> None:
+    async def _move_to_poison(self, queue: QueueClient, message: QueueMessage) -> None:
         from azure.core.exceptions import ResourceExistsError
 
         name = f"{self._queue_name}-poison"
@@ -225,14 +230,14 @@ class QueueTrigger:
             return QueueClient.from_connection_string(
                 connection.connection_string, name, **_LIMITS, **plain
             )
-        if self._credential is None:
-            self._credential = _credential(connection)
+        if self._make_credential is None:
+            self._make_credential = _make_credential(connection)
         return QueueClient(
-            str(connection.address), name, credential=self._credential, **_LIMITS, **plain
+            str(connection.address), name, credential=self._make_credential, **_LIMITS, **plain
         )
 
 
-def _credential(connection: Connection) -> Any:
+def _make_credential(connection: Connection) -> Any:
     from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
 
     if connection.managed:
@@ -252,17 +257,17 @@ async def _keep_hidden(queue: QueueClient, message: QueueMessage) -> None:
             message.pop_receipt = again.pop_receipt
 
 
-def _metadata(message: QueueMessage) -> dict[str, Datum]:
+def _build_metadata(message: QueueMessage) -> dict[str, Datum]:
     return {
         "QueueTrigger": as_datum(str(message.content)),
         "Id": as_datum(str(message.id)),
         "DequeueCount": as_datum(message.dequeue_count),
         "PopReceipt": as_datum(str(message.pop_receipt)),
-        "InsertionTime": as_datum(_moment(message.inserted_on)),
-        "ExpirationTime": as_datum(_moment(message.expires_on)),
-        "NextVisibleTime": as_datum(_moment(message.next_visible_on)),
+        "InsertionTime": as_datum(_write_time(message.inserted_on)),
+        "ExpirationTime": as_datum(_write_time(message.expires_on)),
+        "NextVisibleTime": as_datum(_write_time(message.next_visible_on)),
     }
 
 
-def _moment(value: datetime | None) -> str:
+def _write_time(value: datetime | None) -> str:
     return value.isoformat() if value is not None else ""

@@ -1,11 +1,11 @@
 """Finds the function that serves a method and a path. Entry point: `RouteTable.find`.
 
-Route templates as Azure's host takes them (ASP.NET Core): literals without regard to case,
-`{name}`, `{name?}`, `{*rest}`, and the constraints int, long, guid, alpha, bool and length.
-The order is the host's: functions sorted by name, and the first that takes the path and the
-method serves it. A specific template does not win over a general one. Where none takes the
-method the answer is 404, not 405. One slash may end a path; an empty segment (`//`) fits no
-literal and no parameter, and only within what a `{*rest}` has begun to take.
+Route templates are those of Azure's host (ASP.NET Core): literals without regard to case, `{name}`,
+`{name?}`, `{*rest}`, and the constraints int, long, guid, alpha, bool and length. As in the host,
+functions are sorted by name and the first that matches path and method serves the request; a
+specific template does not win over a general one. If no function takes the method, the answer is
+404, not 405. A path may end with one slash. An empty segment (`//`) matches no literal and no
+parameter; it is allowed only within a `{*rest}` that has already begun.
 """
 
 from __future__ import annotations
@@ -31,49 +31,51 @@ _CONSTRAINTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One HTTP function's template, compiled."""
+    """The compiled template of one HTTP function."""
 
     function: LoadedFunction
     path: str
     methods: frozenset[str] | None
-    """None: any method."""
+    """None means any method."""
     pattern: re.Pattern[str]
 
-    def takes(self, method: str) -> bool:
-        """Whether a request with this method may come here."""
+    def can_take(self, method: str) -> bool:
+        """Whether a request with this method can match."""
         return self.methods is None or method in self.methods
 
 
 class RouteTable:
-    """Finds the function for a request; built once."""
+    """Finds the function for a request. It is built once."""
 
     def __init__(self, functions: Iterable[LoadedFunction], *, prefix: str) -> None:
-        in_order = sorted(functions, key=lambda function: host_order(function.name))
+        in_order = sorted(functions, key=lambda function: make_host_order(function.name))
         self.routes = tuple(_compile(function, prefix) for function in in_order)
 
     def find(self, method: str, raw_path: str) -> tuple[LoadedFunction, Mapping[str, str]] | None:
-        """The function and its route parameters for a path as it came (percent-encoded)."""
-        path = _decoded(raw_path).removeprefix("/").removesuffix("/")
+        """Return the function and its route parameters for a percent-encoded path."""
+        path = _decode_path(raw_path).removeprefix("/").removesuffix("/")
         for route in self.routes:
-            if route.takes(method) and (match := route.pattern.fullmatch(path)):
+            if route.can_take(method) and (match := route.pattern.fullmatch(path)):
                 given = {key: value for key, value in match.groupdict().items() if value}
                 return route.function, given
         return None
 
 
-def host_order(name: str) -> str:
-    """What the host sorts functions by: .NET's OrdinalIgnoreCase compares upper-case letters, so
-    `_` comes after every letter and digit."""
+def make_host_order(name: str) -> str:
+    """Return the key by which the host sorts functions.
+
+    .NET's OrdinalIgnoreCase compares upper-case letters, so `_` comes after every letter and digit.
+    """
     return name.upper()
 
 
-def segment_pattern(name: str, segment: str) -> str:
-    """The expression for one segment; raises LoadError that names the function `name`."""
+def compile_segment(name: str, segment: str) -> str:
+    """Return the expression for one segment. Raises LoadError that names the function `name`."""
     pieces: list[str] = []
     position = 0
     for match in _PARAMETER.finditer(segment):
         pieces.append(re.escape(segment[position : match.start()]))
-        pieces.append(f"(?P<{match[2]}>{_value(name, match[3])})")
+        pieces.append(f"(?P<{match[2]}>{_compile_constraint(name, match[3])})")
         position = match.end()
     rest = segment[position:]
     if "{" in rest or "}" in rest:
@@ -81,7 +83,7 @@ def segment_pattern(name: str, segment: str) -> str:
     return "".join([*pieces, re.escape(rest)])
 
 
-def _decoded(raw_path: str) -> str:
+def _decode_path(raw_path: str) -> str:
     if "%" not in raw_path:
         return raw_path
     return unquote(_ENCODED_SLASH.sub("%252F", raw_path))
@@ -93,7 +95,8 @@ def _compile(function: LoadedFunction, prefix: str) -> Route:
     methods = function.trigger.get("methods")
     segments = path.split("/")
     pattern = "".join(
-        _segment(function.name, segment, first=index == 0) for index, segment in enumerate(segments)
+        _compile_part(function.name, segment, first=index == 0)
+        for index, segment in enumerate(segments)
     )
     return Route(
         function=function,
@@ -103,19 +106,19 @@ def _compile(function: LoadedFunction, prefix: str) -> Route:
     )
 
 
-def _segment(name: str, segment: str, *, first: bool) -> str:
+def _compile_part(name: str, segment: str, *, first: bool) -> str:
     slash = "" if first else "/"
     whole = _PARAMETER.fullmatch(segment)
     if whole is None:
-        return slash + segment_pattern(name, segment)
+        return slash + compile_segment(name, segment)
     star, parameter, constraint, optional = whole.groups()
     if star:
         return f"(?:{slash}(?P<{parameter}>[^/].*))?"
-    value = f"{slash}(?P<{parameter}>{_value(name, constraint)})"
+    value = f"{slash}(?P<{parameter}>{_compile_constraint(name, constraint)})"
     return f"(?:{value})?" if optional else value
 
 
-def _value(name: str, constraint: str | None) -> str:
+def _compile_constraint(name: str, constraint: str | None) -> str:
     if constraint is None:
         return "[^/]+?"
     if constraint in _CONSTRAINTS:

@@ -1,7 +1,7 @@
 """Reads an app's settings and host.json. Entry points: `apply_local_settings`, `read_host_json`.
 
-`local.settings.json` fills what the environment leaves open (the environment wins, as with Core
-Tools). host.json is read for what this host does; everything else in it is left alone.
+`local.settings.json` adds settings that the environment does not have; as with Core Tools, the
+environment wins. Of host.json, only what this host uses is read.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ CORES = "AOS_HOST_CORES"
 MAX_CORES = 1_024
 
 
-def _machine_cores() -> int:
-    """The cores that this process may use, as .NET counts them."""
+def _count_cores() -> int:
+    """Return the number of cores that this process may use, as .NET counts them."""
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable is not None else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusOptions:
-    """host.json `extensions.serviceBus`; times in seconds, defaults as Azure's for so many cores.
+    """host.json `extensions.serviceBus`; times in seconds; defaults of Azure for this number of
+    cores.
 
-    `max_concurrent_calls` None takes 16 a core.
+    `max_concurrent_calls` None means 16 for each core.
     """
 
-    cores: int = field(default_factory=_machine_cores)
+    cores: int = field(default_factory=_count_cores)
     max_concurrent_calls: int | None = None
     max_concurrent_sessions: int = 8
     auto_complete: bool = True
@@ -57,7 +58,7 @@ class BusOptions:
 
     @property
     def concurrent_accepts(self) -> int:
-        """For how many sessions a function's pump may ask at once, as .NET's processor."""
+        """How many sessions a function's pump may request at once, as .NET's processor does."""
         return min(self.max_concurrent_sessions, 2 * self.cores)
 
 
@@ -74,7 +75,7 @@ class QueueOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostOptions:
-    """What host.json says, as far as this host acts on it."""
+    """The settings of host.json that this host uses."""
 
     route_prefix: str = "api"
     function_timeout_seconds: float | None = 1800.0
@@ -84,17 +85,18 @@ class HostOptions:
 
 
 def read_cores(environment: Mapping[str, str]) -> int:
-    """The cores of an instance as the host counts them. Raises HostError naming the setting."""
+    """Return the cores of an instance as the host counts them. Raises HostError for a wrong
+    setting."""
     text = environment.get(CORES, "").strip()
     if not text:
-        return _machine_cores()
+        return _count_cores()
     if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= MAX_CORES:
         raise HostError(f"{CORES}={text!r} is not a whole number from 1 to {MAX_CORES}")
     return int(text)
 
 
 def read_host_json(folder: Path, *, cores: int | None = None) -> HostOptions:
-    """Read `folder/host.json`; `cores` None takes the machine's. Raises HostError."""
+    """Read `folder/host.json`. `cores` None means the machine's. Raises HostError."""
     document = _read_json(folder / "host.json", what="host.json")
     if document.get("version") != "2.0":
         raise HostError(f'{folder / "host.json"}: "version" must be "2.0"')
@@ -104,21 +106,22 @@ def read_host_json(folder: Path, *, cores: int | None = None) -> HostOptions:
         route_prefix=(extensions.get("http") or {}).get("routePrefix", "api").strip("/"),
         function_timeout_seconds=None if timeout == "-1" else seconds(timeout),
         has_bundle="id" in (document.get("extensionBundle") or {}),
-        bus=_bus_options(extensions.get("serviceBus") or {}, cores),
-        queues=_queue_options(extensions.get("queues") or {}),
+        bus=_read_bus_options(extensions.get("serviceBus") or {}, cores),
+        queues=_read_queue_options(extensions.get("queues") or {}),
     )
 
 
 def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> None:
-    """Put the file's Values into the environment where it has no such name; no file, no change.
+    """Add the file's Values to the environment where a name is missing. A missing file changes
+    nothing.
 
-    Also sets what Core Tools sets: AZURE_FUNCTIONS_ENVIRONMENT, if it is unset. A Service Bus that
-    nobody named is the local one.
+    Like Core Tools it also sets AZURE_FUNCTIONS_ENVIRONMENT if that is unset. If no Service Bus is
+    set, the local one is used.
     """
     if path.exists():
         document = _read_json(path, what="the settings file")
         if document.get("IsEncrypted"):
-            raise HostError(f"{path} is encrypted; run `func settings decrypt` or write it anew")
+            raise HostError(f"{path} is encrypted; run `func settings decrypt` or write a new one")
         for name, value in (document.get("Values") or {}).items():
             if isinstance(value, (dict, list)):
                 raise HostError(f"{path}: the value of {name!r} must be a string")
@@ -130,7 +133,7 @@ def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> N
 
 
 def resolve_expressions(value: str, environment: Mapping[str, str], *, where: str) -> str:
-    """Replace each `%NAME%` by that setting. Raises HostError naming one that is missing."""
+    """Replace each `%NAME%` by that setting. Raises HostError for a missing one."""
 
     def setting(match: re.Match[str]) -> str:
         name = match[1]
@@ -146,10 +149,11 @@ def resolve_expressions(value: str, environment: Mapping[str, str], *, where: st
 
 
 def seconds(text: str) -> float:
-    """A .NET TimeSpan in seconds: `[d.]hh:mm[:ss[.fff]]`; `24:00:00` is 24 days there and here."""
+    """Convert a .NET TimeSpan `[d.]hh:mm[:ss[.fff]]` to seconds; as in .NET, `24:00:00` means 24
+    days."""
     match = _TIME_SPAN.fullmatch(text.strip())
     if match is None:
-        raise HostError(f"{text!r} is no time span; write hh:mm:ss")
+        raise HostError(f"{text!r} is not a time span; write hh:mm:ss")
     days, first, second, third, fraction = match.groups()
     parts = (int(days or 0), int(first), int(second), int(third or 0))
     if days is None and parts[1] > 23:
@@ -158,7 +162,7 @@ def seconds(text: str) -> float:
     return whole + float(f"0.{fraction or 0}")
 
 
-def _bus_options(options: Mapping[str, Any], cores: int | None) -> BusOptions:
+def _read_bus_options(options: Mapping[str, Any], cores: int | None) -> BusOptions:
     given: dict[str, Any] = {} if cores is None else {"cores": cores}
     for key, name in (
         ("maxConcurrentCalls", "max_concurrent_calls"),
@@ -175,7 +179,7 @@ def _bus_options(options: Mapping[str, Any], cores: int | None) -> BusOptions:
     return BusOptions(**given)
 
 
-def _queue_options(options: Mapping[str, Any]) -> QueueOptions:
+def _read_queue_options(options: Mapping[str, Any]) -> QueueOptions:
     encoding = str(options.get("messageEncoding", "base64")).lower()
     if encoding not in ("base64", "none"):
         raise HostError(f'host.json: queues.messageEncoding {encoding!r} is not "base64" or "none"')
@@ -199,5 +203,5 @@ def _read_json(path: Path, *, what: str) -> dict[str, Any]:
     except ValueError as error:
         raise HostError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise HostError(f"{path} must hold a JSON object")
+        raise HostError(f"{path} must contain a JSON object")
     return document

@@ -1,7 +1,8 @@
-"""Does a function's signature fit its bindings, by the rules of Azure's Python worker?
+"""Checks that a function's signature matches its bindings, as Azure's Python worker does. Entry
+point: `check_signature`.
 
-The checks and their order are the worker's (`azure_functions_worker.functions.Registry`), so that
-what loads here loads in Azure; the remedies are ours.
+The checks and their order are those of the worker (`azure_functions_worker.functions.Registry`), so
+that what loads here also loads in Azure. The advice in the errors is AOS's own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from devhost.functions.errors import LoadError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What the host must know to call a function: how to decode its input, what to pass."""
+    """What the host needs to call a function: how to decode its input and what to pass."""
 
     converter: str
     wants_context: bool
@@ -30,11 +31,12 @@ class Signature:
 def check_signature(
     name: str, function: Callable[..., Any], bindings: list[Mapping[str, Any]]
 ) -> Signature:
-    """Raise LoadError where the worker would refuse; `bindings` as in function.json."""
+    """Raise LoadError if the worker would refuse the function. `bindings` are those of
+    function.json."""
     parameters = dict(inspect.signature(function).parameters)
-    annotations = _annotations(name, function)
+    annotations = _read_annotations(name, function)
     bound = {str(item["name"]): item for item in bindings if item["name"] != "$return"}
-    wants_context = _takes_context(name, parameters, bound, annotations)
+    wants_context = _has_context(name, parameters, bound, annotations)
     _check_names(name, parameters, bound)
     converter = "generic"
     for parameter, binding in bound.items():
@@ -45,18 +47,19 @@ def check_signature(
     return Signature(converter=converter, wants_context=wants_context, has_return=bool(returns))
 
 
-def _annotations(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+def _read_annotations(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(function)
-    except Exception as error:  # an annotation is code of the app, which may raise anything
+    # reading an annotation runs code of the app, which may raise anything
+    except Exception as error:
         raise LoadError(
             name,
             f"its annotations cannot be read ({error})",
-            remedy="import what they name at run time, not under TYPE_CHECKING",
+            remedy="import the names at run time, not under TYPE_CHECKING",
         ) from error
 
 
-def _takes_context(
+def _has_context(
     name: str,
     parameters: dict[str, inspect.Parameter],
     bound: Mapping[str, Any],
@@ -83,14 +86,14 @@ def _check_names(
         raise LoadError(
             name,
             f"parameters {undeclared} are declared in Python but have no binding",
-            remedy="name the trigger's arg_name like the parameter; "
-            "a decorator of your own must use functools.wraps",
+            remedy="give the trigger's arg_name the parameter's name; "
+            "your own decorators must use functools.wraps",
         )
     missing = sorted(set(bound) - set(parameters))
     if missing:
         raise LoadError(
             name,
-            f"bindings {missing} are declared by decorators but are no parameters",
+            f"bindings {missing} are declared by decorators but are not parameters",
             remedy="add parameters of these names",
         )
 
@@ -117,7 +120,7 @@ def _check_parameter(
         )
     if annotation in (str, bytes):
         return "generic"
-    if not _fits(kind, annotation):
+    if not _is_match(kind, annotation):
         raise LoadError(
             name,
             f"the type of binding {parameter!r}, {kind!r}, does not match its annotation "
@@ -146,7 +149,7 @@ def _check_return(name: str, kind: str, annotations: Mapping[str, Any]) -> None:
         )
 
 
-def _fits(kind: str, annotation: Any) -> bool:
+def _is_match(kind: str, annotation: Any) -> bool:
     converter = get_binding_registry().get(kind)
     if converter is None:
         return False

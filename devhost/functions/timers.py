@@ -1,4 +1,4 @@
-"""How does a timer function run: on its schedule, and never twice at once?"""
+"""Runs a timer function on its schedule, never twice at once. Entry point: `Timer`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from azure.functions.meta import Datum
 from devhost.functions.errors import HostError, LoadError
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import say_failed, watched
+from devhost.functions.log import say_failed, watch_task
 from devhost.functions.ncrontab import parse_schedule
 
 
 class Timer:
-    """One timer function. Occurrences missed while a call ran become none: the next one runs."""
+    """One timer function. Occurrences missed during a call are skipped."""
 
     def __init__(
         self,
@@ -37,34 +37,34 @@ class Timer:
         self._stopping = False
         try:
             self._schedule = parse_schedule(str(function.trigger["schedule"]))
-            self._schedule.next_after(now(self._zone))
+            self._schedule.find_next_after(now(self._zone))
         except HostError as error:
             raise LoadError(function.name, str(error), remedy="see NCRONTAB expressions") from error
 
     async def start(self) -> None:
-        """Begin waiting for the first occurrence; with runOnStartup run at once."""
-        task = asyncio.create_task(self._loop(), name=f"timer {self._function.name}")
-        self._task = watched(task)
+        """Wait for the first occurrence; with runOnStartup, run at once."""
+        task = asyncio.create_task(self._run_loop(), name=f"timer {self._function.name}")
+        self._task = watch_task(task)
 
     async def stop_intake(self) -> None:
-        """No further occurrence; a call that is running goes on."""
+        """Start no further call. A running call continues."""
         self._stopping = True
         if self._task is not None and self._waiting:
             self._task.cancel()
 
     async def close(self) -> None:
-        """End it, running call included."""
+        """End the timer and its running call."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=1)
 
-    async def _loop(self) -> None:
+    async def _run_loop(self) -> None:
         last: datetime | None = None
         if self._function.trigger.get("runOnStartup"):
             last = self._now(self._zone)
             await self._run(last, last, past_due=True)
         while not self._stopping:
-            due = self._schedule.next_after(self._now(self._zone))
+            due = self._schedule.find_next_after(self._now(self._zone))
             await self._sleep_until(due)
             await self._run(last, due, past_due=False)
             last = due
@@ -81,7 +81,7 @@ class Timer:
             self._waiting = False
 
     async def _run(self, last: datetime | None, due: datetime, *, past_due: bool) -> None:
-        following = self._schedule.next_after(due)
+        following = self._schedule.find_next_after(due)
         info = {
             "Schedule": {"AdjustForDST": True},
             "ScheduleStatus": {
@@ -104,4 +104,4 @@ def _time_zone() -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise HostError(f"WEBSITE_TIME_ZONE {name!r} is no IANA time zone") from error
+        raise HostError(f"WEBSITE_TIME_ZONE {name!r} is not an IANA time zone") from error

@@ -1,9 +1,9 @@
 """Exports an app's telemetry as Azure's Python worker does. Entry points: `start_telemetry`,
 `TracedInvoker`.
 
-With `PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY` the worker sets Azure Monitor up before it loads
-the app, on the logger that a setting names (all loggers without) below a root logger at INFO, and
-attaches the span of the host to each call. The host's own rows are not made here.
+With `PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY` the worker sets up Azure Monitor before it loads
+the app, on the logger that a setting names (else on all loggers) below a root logger at INFO. It
+attaches the host's span to each call. The host's own rows are not made here.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LOGGER_NAME = "PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME"
 CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 SITE_NAME = "OTEL_SERVICE_NAME"
-"""In Azure the name of the site, which rows carry as `cloud_RoleName`."""
+"""The name of the site in Azure, which rows carry as `cloud_RoleName`."""
 _TRUE = frozenset({"true", "1", "t", "yes", "y"})
-"""What the worker takes for true, in any case."""
+"""The values that the worker reads as true, ignoring case."""
 
 
 class TracedInvoker(Invoker):
@@ -38,10 +38,10 @@ class TracedInvoker(Invoker):
     async def invoke(
         self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
     ) -> Any:
-        """The encoded return value."""
+        """Call the function and return the encoded result."""
         from opentelemetry import context
 
-        token = context.attach(_hosts_context(_incoming(data, metadata)))
+        token = context.attach(_make_host_context(_read_traceparent(data, metadata)))
         try:
             return await super().invoke(function, data, metadata)
         finally:
@@ -54,8 +54,10 @@ def is_enabled(environ: Mapping[str, str]) -> bool:
 
 
 def start_telemetry(folder: Path) -> None:
-    """Set Azure Monitor up in this process. Raises HostError when it cannot be: Azure's worker
-    would go on without telemetry, which nobody wants to find out later."""
+    """Set up Azure Monitor in this process. Raises HostError if that fails.
+
+    Azure's worker would continue without telemetry, which would be noticed too late.
+    """
     handler = logging.StreamHandler(sys.stdout)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
     os.environ.setdefault(DETECTORS, "azure_functions")
@@ -71,8 +73,8 @@ def start_telemetry(folder: Path) -> None:
         raise HostError(f"{ENABLED} is set, and telemetry cannot start: {error}") from error
 
 
-def _incoming(data: Datum, metadata: Mapping[str, Datum]) -> str:
-    """The traceparent that the trigger brought along; empty without."""
+def _read_traceparent(data: Datum, metadata: Mapping[str, Datum]) -> str:
+    """Return the traceparent in the trigger's data, or an empty text."""
     if data.type == "http":
         header = data.value["headers"].get("traceparent")
         return "" if header is None else str(header.value)
@@ -81,8 +83,8 @@ def _incoming(data: Datum, metadata: Mapping[str, Datum]) -> str:
     return str(found.get("Diagnostic-Id") or found.get("traceparent") or "")
 
 
-def _hosts_context(traceparent: str) -> Any:
-    """The context of the host's own span: in the caller's trace, or the first of a new one."""
+def _make_host_context(traceparent: str) -> Any:
+    """Return the context of the host's own span, in the caller's trace or in a new one."""
     from opentelemetry import trace
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

@@ -1,4 +1,4 @@
-"""Installs Microsoft's worker where it is missing: `python -m devhost.worker`."""
+"""Installs Microsoft's worker if it is missing: `python -m devhost.worker`. Entry point: `main`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from devhost.worker.pythons import NoWorkerPython
 from devhost.worker.setup import prepare_worker
 
 NO_PYTHON = 3
-"""The exit code that says: nothing was checked, as there is no Python for it."""
+"""The exit code if no Python for the worker was found, so that nothing was checked."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the worker's Python; 3 where no base for it is found, 1 where it cannot be made."""
+    """Print the worker's Python. Return 3 if no Python for it was found, 1 if it cannot be
+    installed."""
     parser = argparse.ArgumentParser(prog="python -m devhost.worker", description=__doc__)
     parser.parse_args(arguments)
     try:

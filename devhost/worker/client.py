@@ -19,7 +19,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 HOST_VERSION = "4.1037.0"
 _REPOSITORY = Path(__file__).resolve().parents[2]
-# The worker may see this package and nothing else of the repository: `aos` comes from the app.
+# The worker may import this package and nothing else of the repository; `aos` comes from the app.
 _BOOT = """
 import sys
 from pathlib import Path
@@ -31,19 +31,19 @@ main(Path(sys.argv[2]), int(sys.argv[3]))
 
 
 class WorkerFailure(Exception):
-    """The worker answered that something failed, in its own words; or it has ended."""
+    """The worker reported a failure, in its own words, or it has ended."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process; it ends when this end of its socket does."""
+    """One worker process. It ends when this end of its socket closes."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
     functions: tuple[Any, ...] = ()
-    """The function metadata of the app (RpcFunctionMetadata), as the worker indexed it."""
+    """The metadata of the app's functions (RpcFunctionMetadata), as the worker indexed it."""
     marks: dict[str, float] = field(default_factory=dict)
-    """When (`time.time`) it was started, had indexed, and had loaded."""
+    """The times (`time.time`) of the start, after the indexing, and after the loading."""
     _writer: asyncio.StreamWriter | None = None
     _reading: asyncio.Task[None] | None = None
     _waiting: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
@@ -57,9 +57,9 @@ class Worker:
         *,
         log: IO[bytes] | IO[str] | None = None,
     ) -> Worker:
-        """Start it on the app in `folder` and load every function. Raises WorkerFailure.
+        """Start the worker on the app in `folder` and load every function. Raises WorkerFailure.
 
-        What it prints goes to `log`, or to stderr.
+        Its output goes to `log`, or to stderr.
         """
         ours, theirs = socket.socketpair()
         removed = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -86,7 +86,7 @@ class Worker:
         return worker
 
     def stop(self) -> None:
-        """Hang up, and wait until the process has ended."""
+        """Close the connection and wait until the process has ended."""
         if self._reading is not None:
             self._reading.cancel()
         if self._writer is not None:
@@ -99,7 +99,8 @@ class Worker:
             self.process.wait()
 
     async def invoke(self, request: Any) -> Any:
-        """The InvocationResponse to an InvocationRequest. Raises WorkerFailure if it failed."""
+        """Return the InvocationResponse to an InvocationRequest. Raises WorkerFailure if it
+        failed."""
         if self._writer is None:
             reader, self._writer = await asyncio.open_connection(sock=self.connection)
             self._reading = asyncio.create_task(self._read(reader))
@@ -130,7 +131,7 @@ class Worker:
                 answer.set_exception(WorkerFailure("the worker has ended"))
 
     def _load(self, folder: Path) -> None:
-        """What the host does first; blocking, as nothing is served before it is done."""
+        """Do what the host does first. It blocks, because nothing is served before."""
         self.connection.settimeout(START_SECONDS)
         init = messages.WorkerInitRequest(
             host_version=HOST_VERSION, function_app_directory=str(folder)
@@ -167,4 +168,6 @@ class Worker:
 
 def _check(result: Any) -> None:
     if result.status != messages.StatusResult.Success:
-        raise WorkerFailure(result.exception.message or result.result or "it failed silently")
+        raise WorkerFailure(
+            result.exception.message or result.result or "it failed without a message"
+        )

@@ -1,7 +1,7 @@
 """Lets the local host call functions in Microsoft's worker. Entry point: `load_in_worker`.
 
-The worker indexes the app and decodes, calls and encodes, as in Azure; routes, triggers and
-settlement stay the local host's.
+The worker indexes the app and decodes, calls and encodes, as in Azure. The local host still does
+routes, triggers and settlement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from azure.functions.meta import Datum
 
 from devhost.functions.errors import HostError
-from devhost.functions.indexing import LoadedFunction, checked_trigger, is_disabled
+from devhost.functions.indexing import LoadedFunction, check_trigger, is_disabled
 from devhost.functions.invocation import Invoker
 from devhost.functions.settings import HostOptions
 from devhost.worker.client import Worker, WorkerFailure
@@ -34,7 +34,7 @@ class WorkerInvoker(Invoker):
     async def invoke(
         self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
     ) -> Datum | None:
-        """The encoded return value or None. Raises WorkerFailure with the worker's words."""
+        """Return the encoded result or None. Raises WorkerFailure with the worker's words."""
         trigger = messages.ParameterBinding(name=str(function.trigger["name"]), data=as_typed(data))
         response = await self._worker.invoke(
             messages.InvocationRequest(
@@ -54,18 +54,19 @@ class WorkerInvoker(Invoker):
 def load_in_worker(
     folder: Path, options: HostOptions, python: Path
 ) -> tuple[tuple[LoadedFunction, ...], Invoker]:
-    """The app's functions as the worker indexes them, and who calls them. Raises HostError."""
+    """Return the app's functions as the worker indexes them, and their invoker. Raises
+    HostError."""
     try:
         worker = Worker.start(python, folder, os.environ)
     except (WorkerFailure, OSError) as error:
         raise HostError(f"{folder}: Microsoft's worker does not load it: {error}") from error
-    functions = tuple(_loaded(one, folder, options) for one in worker.functions)
+    functions = tuple(_make_function(one, folder, options) for one in worker.functions)
     invoker = WorkerInvoker(worker, timeout_seconds=options.function_timeout_seconds)
     return tuple(sorted(functions, key=lambda item: item.name)), invoker
 
 
 def as_typed(datum: Datum) -> Any:
-    """A value as the host sends it."""
+    """Convert a value as the host sends it."""
     if datum.type != "http":
         return messages.TypedData(**{str(datum.type): datum.value})
     http: Mapping[str, Any] = datum.value
@@ -74,26 +75,26 @@ def as_typed(datum: Datum) -> Any:
         http=messages.RpcHttp(
             method=http["method"].value,
             url=http["url"].value,
-            headers=_texts(http["headers"]),
-            query=_texts(http["query"]),
-            params=_texts(http["params"]),
+            headers=_convert_texts(http["headers"]),
+            query=_convert_texts(http["query"]),
+            params=_convert_texts(http["params"]),
             body=as_typed(body) if body.value else None,  # the host sends no empty body
         )
     )
 
 
-def _texts(values: Mapping[str, Datum]) -> dict[str, str]:
+def _convert_texts(values: Mapping[str, Datum]) -> dict[str, str]:
     return {name: str(value.value) for name, value in values.items()}
 
 
-def _loaded(metadata: Any, folder: Path, options: HostOptions) -> LoadedFunction:
+def _make_function(metadata: Any, folder: Path, options: HostOptions) -> LoadedFunction:
     name = str(metadata.name)
     bindings = [json.loads(text) for text in metadata.raw_bindings]
     return LoadedFunction(
         name=name,
-        call=_not_here,
+        call=_refuse_call,
         is_async=True,
-        trigger=checked_trigger(name, bindings, options),
+        trigger=check_trigger(name, bindings, options),
         converter="worker",
         wants_context=False,
         has_return=any(str(binding["direction"]).upper() == "OUT" for binding in bindings),
@@ -102,12 +103,12 @@ def _loaded(metadata: Any, folder: Path, options: HostOptions) -> LoadedFunction
     )
 
 
-def _not_here() -> None:
+def _refuse_call() -> None:
     raise HostError("this function runs in the worker")
 
 
 def _as_datum(value: Any) -> Datum:
-    """A return value in the form in which the HTTP server takes it."""
+    """Convert a result to the form that the HTTP server takes."""
     kind = value.WhichOneof("data")
     if kind != "http":
         return Datum(str(getattr(value, kind)) if kind else "", "string")

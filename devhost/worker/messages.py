@@ -1,8 +1,7 @@
 """Defines the messages between the Functions host and its Python worker. Entry point: `messages`.
 
-They are real protobuf messages: an unknown field or a value of another type is an error, as it is
-in Azure. Names and types are those of the host's protocol, as far as the worker and our apps use
-it.
+They are real protobuf messages: as in Azure, an unknown field or a value of another type is an
+error. Names and types are those of the host's protocol, as far as the worker and the apps use it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 LENGTH = struct.Struct("!I")
-"""What goes before each message on the socket."""
+"""The length field before each message on the socket."""
 PACKAGE = "AzureFunctionsRpcMessages"
 _SCALARS = {
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
@@ -131,7 +130,7 @@ _MESSAGES = {
         query 15 %string
         enable_content_negotiation 16 bool
         cookies 19 *RpcHttpCookie""",
-    # The apps set no cookies: one would be an error here, not a loss.
+    # The apps set no cookies, so a cookie is an error here and is not lost silently.
     "RpcHttpCookie": "name 1 string",
 }
 _ENUMS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -145,11 +144,11 @@ _GROUPS = {"StreamingMessage": "content", "ParameterBinding": "rpc_data", "Typed
 
 
 class Messages:
-    """The message classes as attributes; the worker takes it for the module that protoc makes."""
+    """The message classes as attributes. The worker uses it like the module that protoc makes."""
 
     def __init__(self) -> None:
         pool = descriptor_pool.DescriptorPool()
-        pool.Add(_file())
+        pool.Add(_make_file())
         for name in _MESSAGES:
             descriptor = pool.FindMessageTypeByName(f"{PACKAGE}.{name}")
             setattr(self, name, message_factory.GetMessageClass(descriptor))
@@ -159,12 +158,12 @@ class Messages:
 
 
 def frame(message: Any) -> bytes:
-    """A message as it goes over the socket."""
+    """Return a message in the form that is sent over the socket."""
     data: bytes = message.SerializeToString()
     return LENGTH.pack(len(data)) + data
 
 
-def _file() -> descriptor_pb2.FileDescriptorProto:
+def _make_file() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(name="worker.proto", package=PACKAGE, syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)

@@ -1,8 +1,8 @@
 """Runs Microsoft's worker for one app and answers the host's messages. Entry point: `main`.
 
-It does what the proxy in front of the worker does in Azure: the app's folder and what the package
-brings along come first on the search path, log lines go to the host, every request is answered by
-the runtime.
+It does what the proxy in front of the worker does in Azure: it puts the app's folder and its
+packages first on the search path, sends log lines to the host, and lets the runtime answer every
+request.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ANSWERS = {
 
 
 def main(folder: Path, descriptor: int) -> None:
-    """Serve the host at the other end of the socket until it hangs up."""
+    """Serve the host at the other end of the socket until it closes the connection."""
     for place in (folder / BROUGHT_ALONG, folder):
         if place.is_dir():
             sys.path.insert(0, str(place))
@@ -45,7 +45,7 @@ def main(folder: Path, descriptor: int) -> None:
     runtime.start_threadpool_executor()
     asyncio.run(_serve(socket.socket(fileno=descriptor)))
     sys.stdout.flush()
-    os._exit(0)  # threads of the app would be waited for
+    os._exit(0)  # otherwise the process would wait for threads of the app
 
 
 async def _serve(connection: socket.socket) -> None:
@@ -63,7 +63,7 @@ async def _serve(connection: socket.socket) -> None:
 
 
 def _end_answer(ended: asyncio.Task[None], answers: set[asyncio.Task[None]]) -> None:
-    """An answer that cannot be made ends the worker: the host would wait for it for ever."""
+    """End the worker if an answer cannot be made, because the host would wait for it forever."""
     answers.discard(ended)
     if error := ended.exception():
         logging.getLogger(__name__).critical("no answer", exc_info=error)

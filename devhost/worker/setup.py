@@ -11,7 +11,7 @@ from pathlib import Path
 
 from devhost.errors import LaptopError
 from devhost.install import Step
-from devhost.worker.pythons import find_python, version_of
+from devhost.worker.pythons import find_python, read_version
 
 LOCK = Path("devhost", "requirements-worker.txt")
 TIME_LIMIT_SECONDS = 900.0
@@ -20,13 +20,12 @@ TIME_LIMIT_SECONDS = 900.0
 def prepare_worker(
     repository: Path, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> Path:
-    """The Python of a virtual environment that holds the worker, made where it is not there.
+    """Return the Python of a virtual environment with the worker; make it if it is missing.
 
-    It is made from the lock, checked by hash, under `.aos/worker`. Raises NoWorkerPython,
-    LaptopError.
+    It is made from the lock, checked by hash, in `.aos/worker`. Raises NoWorkerPython, LaptopError.
     """
     base = find_python(environment)
-    version = version_of(base, environment) or (0, 0)
+    version = read_version(base, environment) or (0, 0)
     folder = repository / ".aos" / "worker" / f"{version[0]}.{version[1]}"
     lock = repository / LOCK
     step = Step(
@@ -46,13 +45,13 @@ def prepare_worker(
 
 
 def _make(folder: Path, *, base: Path, lock: Path) -> None:
-    _uv("venv", "--clear", "--python", str(base), str(folder))
+    _run_uv("venv", "--clear", "--python", str(base), str(folder))
     python = str(folder / "bin" / "python")
     install = ("pip", "install", "--python", python, "--compile-bytecode")
-    _uv(*install, "--require-hashes", "--requirements", str(lock))
+    _run_uv(*install, "--require-hashes", "--requirements", str(lock))
 
 
-def _uv(*arguments: str) -> None:
+def _run_uv(*arguments: str) -> None:
     command = [sys.executable, "-m", "uv", *arguments, "--quiet", "--no-progress"]
     try:
         done = subprocess.run(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cold import hello_world
+from benchmarks.cold import write_hello_world
 from benchmarks.deployed import NOT_ELSEWHERE, site
-from benchmarks.ingestion import running_ingestion
+from benchmarks.ingestion import run_ingestion
 from benchmarks.telemetry import CONNECTION_STRING, deployed_settings
 from tests.infra.packages.packing import tree
 
@@ -16,7 +16,7 @@ from tests.infra.packages.packing import tree
 def test_a_start_is_the_sum_of_its_parts_and_leaves_the_package_as_it_is(
     worker_python: Path, tmp_path: Path
 ) -> None:
-    package = hello_world(tmp_path / "hello")
+    package = write_hello_world(tmp_path / "hello")
     before = tree(package)
     start = site(package, worker_python, {}).start(profile=True)
     assert list(start.phases) == ["Python and the worker", "index", "load", "first answer"]
@@ -28,7 +28,7 @@ def test_a_start_is_the_sum_of_its_parts_and_leaves_the_package_as_it_is(
 def test_with_the_telemetry_of_prod_the_worker_configures_it_before_it_indexes(
     worker_python: Path, build: Path
 ) -> None:
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         telemetry = {CONNECTION_STRING: ingestion.connection_string, **NOT_ELSEWHERE}
         settings = {**deployed_settings(), **telemetry}
         phases = site(build / "main", worker_python, settings).start().phases

@@ -11,7 +11,7 @@ from devhost.amqp.types import Timestamp
 from devhost.functions.bus.address import BusAddress
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.requests import RequestLinks
-from devhost.functions.log import brief, say
+from devhost.functions.log import describe_briefly, say
 
 _RENEW_BEFORE_SECONDS = 600.0
 _CHECK_SECONDS = 30.0
@@ -62,4 +62,9 @@ class Claims:
                 try:
                     await self.put(entity)
                 except (BusError, TimeoutError, OSError) as error:
-                    say("warning", "bus.claim_not_renewed", entity=entity, error=brief(error))
+                    say(
+                        "warning",
+                        "bus.claim_not_renewed",
+                        entity=entity,
+                        error=describe_briefly(error),
+                    )

@@ -9,7 +9,7 @@ from devhost.amqp.session import Session
 from devhost.functions.bus.claims import Claims
 from devhost.functions.bus.errors import BusError, ConnectionLost
 from devhost.functions.bus.requests import RequestLinks
-from devhost.functions.log import brief, say
+from devhost.functions.log import describe_briefly, say
 
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 5.0
@@ -63,6 +63,6 @@ class BusEntity:
         reason = error.condition if isinstance(error, BusError) else type(error).__name__
         if reason != self._refused:
             self._refused = reason
-            say("warning", "bus.refused", entity=self.path, error=brief(error))
+            say("warning", "bus.refused", entity=self.path, error=describe_briefly(error))
         delay = FIRST_BACK_OFF_SECONDS * 2 ** min(attempt, 10)
         await asyncio.sleep(min(delay, LONGEST_BACK_OFF_SECONDS))

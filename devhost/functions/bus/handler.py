@@ -18,7 +18,7 @@ from devhost.functions.bus.locks import LockKeeper
 from devhost.functions.bus.message import BusMessage
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import brief, say, say_failed
+from devhost.functions.log import describe_briefly, say, say_failed
 
 KeepLock = Callable[[Delivery, BusMessage], LockKeeper]
 
@@ -106,7 +106,7 @@ class MessageHandler:
             function=self._function.name,
             entity=self.entity,
             message_id=message_id,
-            error=brief(error),
+            error=describe_briefly(error),
         )
 
 

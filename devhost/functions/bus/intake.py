@@ -18,7 +18,7 @@ from devhost.functions.bus.plain import PlainPump
 from devhost.functions.bus.sessions import SessionPump
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
-from devhost.functions.log import brief, say, watched
+from devhost.functions.log import describe_briefly, say, watch_task
 from devhost.functions.settings import BusOptions
 
 FIRST_DELAY_SECONDS = 0.05
@@ -70,7 +70,7 @@ class BusIntake:
         """Begin to connect; a broker that is away is tried until it answers."""
         for pump in self._pumps:
             pump.start()
-        self._task = watched(asyncio.create_task(self._stay_connected(), name="bus connection"))
+        self._task = watch_task(asyncio.create_task(self._stay_connected(), name="bus connection"))
 
     async def stop_intake(self) -> None:
         """Take no more messages; settlements still go out."""
@@ -124,7 +124,7 @@ class BusIntake:
         if not self._away:
             self._away = True
             where = f"{self._address.host}:{self._address.port}"
-            say("warning", "bus.away", address=where, error=brief(error))
+            say("warning", "bus.away", address=where, error=describe_briefly(error))
 
     def _log_back(self) -> None:
         if self._away:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from devhost.amqp.types import Array
 from devhost.functions.bus.errors import BusError
 from devhost.functions.bus.requests import RequestLinks
-from devhost.functions.log import brief, say
+from devhost.functions.log import describe_briefly, say
 
 _MARGIN_SECONDS = 10.0
 _SHORTEST_SECONDS = 0.5  # between two renewals, even if a clock is wrong
@@ -65,7 +65,7 @@ class LockKeeper:
         except TimeoutError:
             pass  # the broker may be frozen; ask again
         except BusError as error:
-            say("warning", "bus.lock_not_renewed", **self._fields, error=brief(error))
+            say("warning", "bus.lock_not_renewed", **self._fields, error=describe_briefly(error))
             return
         self._schedule()
 

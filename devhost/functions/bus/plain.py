@@ -15,7 +15,7 @@ from devhost.functions.bus.handler import MessageHandler
 from devhost.functions.bus.links import BrokerReceiver, Delivery
 from devhost.functions.bus.locks import LockKeeper, make_message_renewal, to_seconds
 from devhost.functions.bus.message import BusMessage
-from devhost.functions.log import watched
+from devhost.functions.log import watch_task
 
 DEFAULT_LOCK_SECONDS = 60.0
 
@@ -43,7 +43,7 @@ class PlainPump:
 
     def start(self) -> None:
         """Begin to wait for a connection."""
-        self._task = watched(asyncio.create_task(self._run(), name=f"bus {self._entity.path}"))
+        self._task = watch_task(asyncio.create_task(self._run(), name=f"bus {self._entity.path}"))
 
     def stop_intake(self) -> None:
         """Take no more messages."""

@@ -19,7 +19,7 @@ from devhost.functions.bus.handler import MessageHandler
 from devhost.functions.bus.links import BrokerReceiver, Delivery
 from devhost.functions.bus.locks import LockKeeper, convert_ticks, make_session_renewal
 from devhost.functions.bus.plain import DEFAULT_LOCK_SECONDS
-from devhost.functions.log import watched
+from devhost.functions.log import watch_task
 
 ACCEPT_SECONDS = 60.0
 """How long the broker may wait for a free session before it answers that there is none."""
@@ -64,7 +64,9 @@ class SessionPump:
     def start(self) -> None:
         """Begin to wait for a connection, then for sessions."""
         self._slots = [
-            watched(asyncio.create_task(self._run_slot(), name=f"bus {self._entity.path} {number}"))
+            watch_task(
+                asyncio.create_task(self._run_slot(), name=f"bus {self._entity.path} {number}")
+            )
             for number in range(self._count)
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.ingestion import Ingestion, running_ingestion
+from benchmarks.ingestion import Ingestion, run_ingestion
 from benchmarks.telemetry import CONNECTION_STRING, deployed_settings, unquieted
 from tests.contract.functions.hosting import Running, running_app, start_host, until
 from tests.unit.functions.conftest import write_app
@@ -34,7 +34,7 @@ def greet(app: Running) -> None:
 
 
 def test_with_the_deployed_settings_only_our_lines_and_spans_are_exported(tmp_path: Path) -> None:
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         settings = {**deployed_settings(), **QUICK, CONNECTION_STRING: ingestion.connection_string}
         with running_app(tmp_path / "app", APP, environment=settings) as app:
             greet(app)
@@ -47,7 +47,7 @@ def test_with_the_deployed_settings_only_our_lines_and_spans_are_exported(tmp_pa
 
 
 def test_a_span_lies_below_the_hosts_which_lies_in_the_callers_trace(tmp_path: Path) -> None:
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         settings = {**deployed_settings(), **QUICK, CONNECTION_STRING: ingestion.connection_string}
         with running_app(tmp_path / "app", APP, environment=settings) as app:
             greet(app)
@@ -66,7 +66,7 @@ def test_without_the_other_settings_every_library_and_the_exporter_itself_are_ex
 ) -> None:
     """As under Azure's worker: each export is told of, and that is the next export."""
     least = unquieted(deployed_settings())
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         settings = {**least, **QUICK, CONNECTION_STRING: ingestion.connection_string}
         with running_app(tmp_path / "app", APP, environment=settings) as app:
             greet(app)

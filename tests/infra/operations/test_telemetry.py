@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.ingestion import Ingestion, running_ingestion
+from benchmarks.ingestion import Ingestion, run_ingestion
 from benchmarks.telemetry import IDLE_SECONDS, OF_AZURE, Sent, Telemetry, deployed_settings
 from tests.infra.bicep_cli import committed
 from tests.infra.inventory import APPS, Inventory
@@ -35,7 +35,7 @@ def post(ingestion: Ingestion, path: str, body: object, *, packed: bool = False)
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_rows_and_bytes_are_counted_as_posted_and_live_metrics_are_not(packed: bool) -> None:
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         post(
             ingestion,
             "/v2.1/track",

@@ -23,7 +23,7 @@ from aos.errors import RunFailed
 from aos.services.catalog.announcing import Announcer
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.testing import MemoryWorld, ScriptedModel
-from benchmarks.ingestion import Ingestion, running_ingestion
+from benchmarks.ingestion import Ingestion, run_ingestion
 from tests.unit.finished_spans import finished_spans
 
 SECRET = "c2VjcmV0LWtleQ=="
@@ -367,7 +367,7 @@ def test_an_app_that_has_started_hears_the_azure_sdks_from_warnings_up(app: str)
 @pytest.fixture(scope="module")
 def ingestion() -> Iterator[Ingestion]:
     """Application Insights after an app has worked for a moment with Azure Monitor set up."""
-    with running_ingestion() as ingestion:
+    with run_ingestion() as ingestion:
         work = WORK.format(connection=ingestion.connection_string, incoming=INCOMING)
         run_python(
             work + FLUSH,

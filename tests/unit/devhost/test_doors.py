@@ -76,7 +76,7 @@ def test_storage_that_does_not_answer_is_one_line() -> None:
 
 
 def test_what_is_no_connection_string_is_one_line() -> None:
-    with pytest.raises(LaptopError, match="AZURE_STORAGE_CONNECTION_STRING is not usable: "):
+    with pytest.raises(LaptopError, match="AZURE_STORAGE_CONNECTION_STRING is not valid: "):
         create_storage("junk")
 
 

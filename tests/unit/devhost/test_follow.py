@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from devhost import follow
-from devhost.follow import LogFollower, in_one_line
+from devhost.follow import LogFollower, shorten_line
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from devhost.follow import LogFollower, in_one_line
     ],
 )
 def test_a_line_is_shown_in_one_line(line: str, shown: str) -> None:
-    assert in_one_line(line) == shown
+    assert shorten_line(line) == shown
 
 
 def test_only_whole_new_lines_are_shown(tmp_path: Path) -> None:

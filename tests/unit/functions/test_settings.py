@@ -60,7 +60,7 @@ def test_without_a_settings_file_only_the_environments_name_is_set(tmp_path: Pat
         ("{", "is not valid JSON"),
         ('{"IsEncrypted": true}', "is encrypted"),
         ('{"Values": {"A": {}}}', "the value of 'A' must be a string"),
-        ("[]", "must hold a JSON object"),
+        ("[]", "must contain a JSON object"),
     ],
 )
 def test_an_unusable_settings_file_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -141,7 +141,7 @@ def test_host_json_bounds_are_read(tmp_path: Path) -> None:
     ("document", "message"),
     [
         ({}, '"version" must be "2.0"'),
-        ({"version": "2.0", "functionTimeout": "soon"}, "'soon' is no time span"),
+        ({"version": "2.0", "functionTimeout": "soon"}, "'soon' is not a time span"),
         (
             {"version": "2.0", "extensions": {"queues": {"messageEncoding": "utf"}}},
             "messageEncoding 'utf'",
