@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,10 @@ def test_the_install_command_of_the_page_is_the_one_of_ci() -> None:
     [workflow], [command] = texts("yaml"), texts("bash")
     steps = yaml.safe_load(workflow)["jobs"]["test"]["steps"]
     assert command.strip() in [step.get("run") for step in steps]
+
+
+def test_the_install_command_names_the_extra_that_the_test_world_needs() -> None:
+    [command] = texts("bash")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    [named] = re.findall(r"aos\[(\w+)\]", command)
+    assert any(one.startswith("azure-functions") for one in extras["optional-dependencies"][named])
