@@ -1,8 +1,8 @@
-"""Which errors can AOS report, and who must act on each?
+"""Defines the errors that AOS reports. Entry points: `AosError`, `CODES`.
 
-One tree, branched by who must act (`type` on the wire): caller, operator, retry, model. Every
-code of the contract stands in `CODES` with its type and its HTTP status; a code that is not there
-cannot be raised. Messages say what is wrong, with which value, and what to do next.
+`CODES` lists every error code of the contract with its HTTP status and its type: who must act on it
+(caller, operator, retry, model). Another code cannot be raised. A message says what happened, to
+what, and what to do next.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ ErrorType: TypeAlias = Literal["caller", "operator", "retry", "model"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """One error code: who must act, and the HTTP status at the door (None: never at a door)."""
+    """One error code: who must act, and the HTTP status (None: no HTTP answer has it)."""
 
     type: ErrorType
     http_status: int | None = None
 
 
 CODES: dict[str, Code] = {
-    # at the door
+    # of answers
     "invalid_request": Code(type="caller", http_status=400),
     "unauthorized": Code(type="caller", http_status=401),
     "forbidden": Code(type="caller", http_status=403),
@@ -55,7 +55,7 @@ CODES: dict[str, Code] = {
     "paused": Code(type="retry", http_status=503),
     "model_not_configured": Code(type="operator", http_status=503),
     "unavailable": Code(type="retry", http_status=503),
-    # of runs alone
+    # of runs only
     "model_rejected": Code(type="model"),
     "model_misconfigured": Code(type="operator"),
     "model_quota": Code(type="operator"),
@@ -71,12 +71,12 @@ CODES: dict[str, Code] = {
     "start_timeout": Code(type="retry"),
     "parent_ended": Code(type="caller"),
 }
-"""The closed list of the contract (docs/contracts/errors.md)."""
+"""All error codes of the contract (docs/contracts/errors.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """An error as data: the `error` object of the wire, in answers, runs and replies alike."""
+    """The `error` object of answers, runs and replies."""
 
     code: str
     message: str
@@ -102,7 +102,7 @@ class ErrorInfo:
 
 
 class AosError(Exception):
-    """Base of every error AOS raises on purpose; carries its wire form in `info`."""
+    """Base of every error that AOS raises on purpose; `info` is its wire form."""
 
     def __init__(self, code: str, message: str, **details: Any) -> None:
         super().__init__(message)
@@ -115,15 +115,15 @@ class AosError(Exception):
 
 
 class Refused(AosError):
-    """A request that is turned down at the door: typed, answered, nothing stored."""
+    """A request that AOS refuses: the caller gets the error, and nothing is stored."""
 
 
 class RunFailed(AosError):
-    """A permanent fault inside a run: the run ends as `failed` with this error."""
+    """A permanent error of a run: the run ends as `failed` with it."""
 
 
 class TransientError(AosError):
-    """A fault that heals by itself (429, 5xx, time-out, lock lost): try again later."""
+    """A temporary error (429, 5xx, time-out, lost lock): try again later."""
 
     def __init__(
         self, message: str, *, retry_after_seconds: float | None = None, **details: Any
@@ -151,27 +151,29 @@ class EmptyAnswer(RunFailed):
 
 
 class OutcomeUnknown(TransientError):
-    """The store did not answer: the write may or may not have happened. Read before going on."""
+    """The store did not answer, so the write may or may not have happened. Read the row next."""
 
 
 class StaleWrite(AosError):
-    """An If-Match or insert-once condition did not hold: somebody else wrote first."""
+    """An If-Match or insert-once condition did not hold: another writer was first."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__("precondition_failed", message, **details)
 
 
 class ConfigurationError(AosError):
-    """A setting is missing or wrong: the operator must act; the app refuses to start."""
+    """A setting is missing or wrong: the app does not start until the operator mends it."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__("internal_error", message, **details)
 
 
 class ServerFailed(AosError):
-    """An MCP server does not start, or does not speak MCP: nothing was called. Its operator, or
-    the author of its card, must act; the message names the server and says what it printed, so it
-    is for admins. `brief` is the message without that."""
+    """An MCP server does not start or does not speak MCP, so nothing was called.
+
+    Its operator or the author of its card must act. The message holds the server's output and is
+    for admins; `brief` is the message without that output.
+    """
 
     def __init__(self, message: str, *, brief: str | None = None, **details: Any) -> None:
         super().__init__("unavailable", message, **details)
@@ -179,8 +181,7 @@ class ServerFailed(AosError):
 
 
 class SessionLost(AosError):
-    """Another handler has this conversation now: write and send nothing, let the message come
-    again (it is abandoned, never postponed)."""
+    """Another handler has this conversation: write nothing, send nothing, abandon the message."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__("unavailable", message, **details)

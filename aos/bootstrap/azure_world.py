@@ -19,7 +19,7 @@ from aos.domain.envelope import (
 )
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.servers import ToolServers
-from aos.services.catalog.layout import HEAD
+from aos.services.catalog.storage import HEAD
 from aos.settings import Settings
 from aos.wiring.every_app import AppName
 from aos.wiring.world import World

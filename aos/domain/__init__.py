@@ -1,1 +1,1 @@
-"""Values and pure rules of AOS; nothing here does I/O."""
+"""Values and pure rules of AOS, without I/O. Entry points: `runs`, `cards`, `tools`, `envelope`."""

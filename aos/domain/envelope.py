@@ -1,4 +1,5 @@
-"""What do the apps say to each other over the bus?
+"""Reads, writes and addresses the messages between the apps. Entry points: `read_command`,
+`to_realm`, `Outgoing`.
 
 Commands travel on queues named after their receiver (docs/contracts/service-bus.md). Each is a
 frozen value; `encode` of `aos.domain.codec` makes its envelope, `read_command` is the only parser.
@@ -37,7 +38,7 @@ SYSTEM_EVENTS = "system-events"
 
 
 class EnvelopeError(ValueError):
-    """A bus message of ours that cannot be read: it is dead-lettered with this text."""
+    """A message of our queues that cannot be read; it is dead-lettered with this text."""
 
 
 RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun | ToolResult | Approve
@@ -49,7 +50,7 @@ COMMANDS: Mapping[str, type[Command]] = {kind.__name__: kind for kind in get_arg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A command on its way: the queue, the session (realm's only), and from when it is wanted."""
+    """A command to send: its queue, its session (realm only), and when to deliver it."""
 
     queue: str
     session_id: str | None = None
@@ -59,7 +60,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A message for the outside: what the bus adapter puts on a reply entity."""
+    """A reply to a caller, for a queue or topic."""
 
     entity: str
     message_id: str
@@ -83,7 +84,7 @@ class Event:
 
 
 def to_realm(command: RealmCommand, *, scheduled_at: datetime | None = None) -> Outgoing:
-    """Address a command to realm, on its conversation's session."""
+    """Address a command to realm, in its conversation's session."""
     return Outgoing(
         queue=REALM_QUEUE,
         session_id=command.conversation_id,
@@ -110,7 +111,7 @@ def read_command(body: bytes) -> Command:
     except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {error}") from error
     if not known:
-        raise EnvelopeError("not JSON: it holds a number or half a character that JSON has not")
+        raise EnvelopeError("not JSON: it holds a number or half a character that JSON lacks")
     if not isinstance(raw, dict):
         raise EnvelopeError("not a JSON object")
     name = raw.get("type")

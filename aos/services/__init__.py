@@ -1,1 +1,5 @@
-"""The use cases: each knows the ports and the domain, and no other service."""
+"""Use cases of the three apps, one module or package each. Entry points: `runs`, `admission`,
+`execution`, `tool_calls`, `catalog`.
+
+A service uses ports only. Services do not import each other, except that all may read runs.
+"""

@@ -1,7 +1,7 @@
-"""How do people decide about tool calls that wait for them?
+"""Lists tool calls that need a decision, and takes decisions of people. Entry point: `Approvals`.
 
-A decision is a row inserted once, by whoever comes first; the command that follows it only wakes
-the conversation, and realm obeys the row.
+A decision is a row that is inserted once; the first one counts. The command that follows only wakes
+the conversation: realm reads the row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aos.services.runs import RunReader
 
 
 class Approvals:
-    """Main's use case: list what waits for a person, and take decisions."""
+    """Main's use case: list waiting tool calls and take decisions."""
 
     def __init__(
         self,
@@ -41,12 +41,12 @@ class Approvals:
         self._clock = clock
         self._ids = ids
 
-    async def waiting(
+    async def list_waiting(
         self, caller: Caller, *, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
-        """What the caller may decide, oldest first. A page may be shorter than `limit`.
+        """The calls that the caller may decide, oldest first. A page may be shorter than `limit`.
 
-        A call that was decided, or whose run has ended, is taken off the list where it was left.
+        Removes calls from the list that were decided or whose run has ended.
         """
         owner = _owner_of_decisions(caller)
         page = await self._decisions.waiting(owner=owner, after=after, limit=limit)
@@ -63,12 +63,11 @@ class Approvals:
         caller: Caller,
         decision_id: str | None = None,
     ) -> Decision:
-        """Decide about a call; of two at once exactly one is heard.
+        """Decide about a call; of two decisions at once exactly one counts.
 
-        `decision_id` tells a decision that comes again (a message delivered twice) from another
-        one: it was heard, and the conversation is woken once more.
-        Raises Refused `run_not_found`, `tool_call_not_found` or `already_decided`, and
-        TransientError when storage is away.
+        A repeated message has the same `decision_id`: its decision is returned, and the
+        conversation is woken again. Raises Refused `run_not_found`, `tool_call_not_found` or
+        `already_decided`, and TransientError when storage is away.
         """
         request = await self._runs.find_request(run_id, owner=_owner_of_decisions(caller))
         asked = await self._decisions.find(run_id, tool_call_id)
@@ -79,11 +78,11 @@ class Approvals:
                 " GET /api/approvals",
             )
         stands = asked.decision
-        if _is_heard(stands, decision_id, verdict):
+        if _is_same_decision(stands, decision_id, verdict):
             await self._wake(request, tool_call_id)
             return stands
         if stands is not None or await self._runs.has_ended(request.conversation_id, run_id):
-            raise _decided(tool_call_id, stands)
+            raise _already_decided(tool_call_id, stands)
         decision = Decision(
             decision=verdict,
             reason=reason,
@@ -105,11 +104,11 @@ class Approvals:
                 raise TransientError(
                     "storage did not say whether the decision was stored; send it again"
                 ) from error
-            if not _is_heard(stands, decision.decision_id, decision.decision):
-                raise _decided(tool_call_id, stands) from error
+            if not _is_same_decision(stands, decision.decision_id, decision.decision):
+                raise _already_decided(tool_call_id, stands) from error
 
     async def _wake(self, request: AdmittedRequest, tool_call_id: str) -> None:
-        """Tell realm; where the bus is away the mender tells it, whose look is due at once."""
+        """Wake realm; when the bus is away, the mender does so at its next tick."""
         command = Approve(
             run_id=request.run_id,
             conversation_id=request.conversation_id,
@@ -136,10 +135,10 @@ class Approvals:
         return False
 
 
-def _is_heard(
+def _is_same_decision(
     stands: Decision | None, decision_id: str | None, verdict: Verdict
 ) -> TypeGuard[Decision]:
-    """Is what stands this very decision?"""
+    """True when the stored decision is this one."""
     return stands is not None and (stands.decision_id, stands.decision) == (decision_id, verdict)
 
 
@@ -148,7 +147,7 @@ def _owner_of_decisions(caller: Caller) -> str | None:
     return None if caller.is_approver else caller.visible_owner
 
 
-def _decided(tool_call_id: str, stands: Decision | None) -> Refused:
+def _already_decided(tool_call_id: str, stands: Decision | None) -> Refused:
     if stands is None:
         return Refused(
             "already_decided", f"the run of tool call {tool_call_id!r} has ended; nothing waits"

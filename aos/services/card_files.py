@@ -1,7 +1,5 @@
-"""What would AOS say about card files on this disk?
-
-The engine of `aos validate`: the same checks and the same texts as the status files.
-"""
+"""Checks card files on disk with the rules and texts of the status files. Entry point:
+`validate_path`."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """One card file: what it is, and the status that it would get in an empty catalog."""
+    """One card file, and the status that it would get in an empty catalog."""
 
     path: Path
     kind: CardKind
@@ -37,15 +35,15 @@ class FileReport:
 
     @property
     def valid(self) -> bool:
-        """May it go live?"""
+        """True when the card may be published."""
         return not self.status["errors"]
 
 
 def validate_path(path: Path, *, policy: CardPolicy | None = None) -> list[FileReport]:
     """Check a file, or every `.json` file under a folder, by name.
 
-    A file is an MCP server's if a folder above it is called `mcp-servers`, or, outside of
-    `agents` and `mcp-servers`, if it speaks of a `server_id`. OSError: it cannot be read.
+    A file is an MCP server's card if a folder above it is called `mcp-servers`, or, outside of
+    `agents` and `mcp-servers`, if it contains `server_id`. Raises OSError.
     """
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     rules = policy or CardPolicy()
@@ -81,7 +79,7 @@ def _key(file: Path, body: bytes) -> CardKey:
 
 
 def _unique(found: list[_Found]) -> tuple[dict[CardKey, _Found], list[_Found]]:
-    """The first file of each id, and the others: two files may claim one id."""
+    """The first file of each id, and the rest: two files may have the same id."""
     first: dict[CardKey, _Found] = {}
     rest: list[_Found] = []
     for item in found:
@@ -110,7 +108,7 @@ def _reports(found: Mapping[CardKey, _Found]) -> list[FileReport]:
 
 
 def _status(entry: Any) -> dict[str, Any]:
-    """The status without what only an upload has."""
+    """The status without the fields that only an upload has."""
     status = make_status(entry)
     for name in ("source_etag", "catalog_version", "activated_at"):
         status[name] = None

@@ -1,7 +1,7 @@
-"""Does what this app depends on answer?
+"""Checks whether an app's dependencies answer. Entry point: `Health.report`.
 
-Checks run side by side, each within a time limit, and what they said is kept for 5 s: a probe
-every second costs nothing, and of many at once one asks.
+Checks run concurrently, each with a time limit. A report is reused for 5 s, so a probe every second
+costs nothing, and concurrent requests share one check.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from aos.ports.telemetry import Telemetry
 Check: TypeAlias = Callable[[], Awaitable[None]]
 """Raises TransientError when its dependency does not answer."""
 
-KEPT_SECONDS = 5.0
+REPORT_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """Whether what the app depends on answers, as of `timestamp`.
+    """The state of each dependency at `timestamp`.
 
     `facts` are shown, but do not make the app unhealthy.
     """
@@ -42,7 +42,7 @@ class HealthReport:
 
 
 class Health:
-    """The use case behind `GET /api/health`, in all three apps."""
+    """The use case of `GET /api/health`, in all three apps."""
 
     def __init__(
         self,
@@ -56,22 +56,22 @@ class Health:
         self._facts = facts
         self._clock = clock
         self._telemetry = telemetry
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._report: HealthReport | None = None
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
     async def report(self) -> HealthReport:
-        """How things stand, at most 5 s old. Never raises for what is away."""
-        async with self._turn:
-            fresh = self._clock.monotonic() - self._looked_at < KEPT_SECONDS
+        """A report that is at most 5 s old. Does not raise when a dependency is away."""
+        async with self._lock:
+            fresh = self._clock.monotonic() - self._checked_at < REPORT_SECONDS
             if self._report is None or not fresh:
-                self._report = await self._look()
-                self._looked_at = self._clock.monotonic()
+                self._report = await self._check_all()
+                self._checked_at = self._clock.monotonic()
             return self._report
 
-    async def _look(self) -> HealthReport:
+    async def _check_all(self) -> HealthReport:
         names = list(self._checks)
-        answers = await asyncio.gather(*(self._try(name) for name in names))
+        answers = await asyncio.gather(*(self._check(name) for name in names))
         return HealthReport(
             status="healthy" if all(answers) else "unhealthy",
             timestamp=self._clock.now(),
@@ -82,7 +82,7 @@ class Health:
             facts={name: fact() for name, fact in self._facts.items()},
         )
 
-    async def _try(self, name: str) -> bool:
+    async def _check(self, name: str) -> bool:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._checks[name]()

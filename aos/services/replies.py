@@ -1,14 +1,15 @@
-"""How does main tell the world that a run has ended, once?
+"""Delivers the ends of runs and answers refused requests. Entry point: `Replies.deliver`.
 
-The parent of a delegated run is told first. The reply goes out unless `seen:<run_id>` stands; then
-that row and the usage are written together, the run is entered in the lists (its admission may have
-died before), the event is published (at least once, with one id), and the pending row goes last. So
-a reply goes out again only if its request comes again, or if main died between sending and
-recording it: with the same id and the same bytes.
+The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answers the parent of a
+delegated run, then sends the reply, then writes that row and the usage in one transaction. Then it
+adds the run to the lists (its admission may have died before), publishes the event (at least once,
+with one id), and drops the pending row last. A reply is sent again when its request comes again, or
+when main died before it wrote the row: with the same id and the same bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -25,23 +26,22 @@ from aos.domain.envelope import (
 )
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
-from aos.domain.tools.tool import shown
+from aos.domain.tools.tool import cut_for_model
 from aos.errors import ErrorInfo, StaleWrite, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore
-from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
 
 RECORD_TRIES = 8
 MAX_RUN_BYTES = 200 * 1024
-"""A larger run object goes out without its output, and says where that is."""
+"""A larger run object is sent without its output, and with a URL where the output is."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run)]
 
 
 class Replies:
-    """Main's use case: deliver the ends of runs, and answer what is refused on the queue."""
+    """Main's use case: deliver the ends of runs, and answer refused messages of the queue."""
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class Replies:
         index: RunIndex,
         pending: PendingStore,
         bus: Bus,
-        clock: Clock,
         telemetry: Telemetry,
         public_url: str = "",
     ) -> None:
@@ -58,23 +57,22 @@ class Replies:
         self._index = index
         self._pending = pending
         self._bus = bus
-        self._clock = clock
         self._telemetry = telemetry
         self._public_url = public_url
 
     async def deliver(self, ended: RunEnded) -> None:
-        """Deliver a run's end; safe to repeat. Raises TransientError when something is away."""
+        """Deliver a run's end; may be repeated. Raises TransientError when a service is away."""
         run = ended.run
-        await self._tell_once(ended)
+        await self._answer_once(ended)
         await self._index.add(IndexedRun.of(run, owner=ended.owner))
-        await self._bus.publish(self._event(ended))
+        await self._bus.publish(self._make_event(ended))
         await self._pending.drop(run.run_id)
 
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
-        """The same request came again after the end: the same reply, once more."""
+        """Send the same reply again, because the same request came again after the run's end."""
         if request.reply is not None:
             ended = RunEnded.of(request, run)
-            await self._bus.reply(self._reply(ended, request.reply))
+            await self._bus.reply(self._make_reply(ended, request.reply))
 
     async def refuse(
         self,
@@ -85,26 +83,26 @@ class Replies:
         body: dict[str, Any],
         entity: str = RESPONSES_QUEUE,
     ) -> None:
-        """Answer a queue message that was turned down: `run.refused`, what exists not null.
+        """Answer a refused queue message with `run.refused`; fields that it does not have are null.
 
-        `body` is the message as it was parsed (its ids and metadata are echoed), `entity` where
-        the answer goes.
+        `body` is the parsed message, whose ids and metadata are returned. `entity` is where the
+        answer goes.
         """
-        shown = {name: _text_or_none(body.get(name)) for name in ("agent_id", "conversation_id")}
+        ids = {name: _text_or_none(body.get(name)) for name in ("agent_id", "conversation_id")}
         metadata = body.get("metadata")
         fields = {
             "run_id": run_id,
             "status": "refused",
             "error": encode(error),
             "metadata": metadata if isinstance(metadata, dict) else None,
-            **shown,
+            **ids,
         }
         await self._bus.reply(
             Reply(
                 entity=entity,
                 message_id=f"{run_id}:refused:{message.sequence_number}",
                 correlation_id=message.correlation_id or message.message_id,
-                session_id=message.reply_to_session_id or shown["conversation_id"] or run_id,
+                session_id=message.reply_to_session_id or ids["conversation_id"] or run_id,
                 body={
                     "version": VERSION,
                     "type": "run.refused",
@@ -114,7 +112,7 @@ class Replies:
             )
         )
 
-    def _reply(self, ended: RunEnded, address: ReplyAddress) -> Reply:
+    def _make_reply(self, ended: RunEnded, address: ReplyAddress) -> Reply:
         run = ended.run
         return Reply(
             entity=address.entity,
@@ -124,12 +122,12 @@ class Replies:
             body={
                 "version": VERSION,
                 "type": f"run.{run.status.value}",
-                **self._shown(ended),
+                **self._describe_run(ended),
             },
             traceparent=ended.traceparent,
         )
 
-    def _event(self, ended: RunEnded) -> Event:
+    def _make_event(self, ended: RunEnded) -> Event:
         run = ended.run
         assert run.ended_at is not None
         return Event(
@@ -138,46 +136,42 @@ class Replies:
             type=f"run.{run.status.value}",
             source=f"aos/agents/{run.agent_id}",
             time=run.ended_at,
-            data=self._shown(ended),
+            data=self._describe_run(ended),
             traceparent=ended.traceparent,
         )
 
-    def _shown(self, ended: RunEnded) -> dict[str, Any]:
-        """The run object; where it is too large for the bus without output, saying where it is."""
+    def _describe_run(self, ended: RunEnded) -> dict[str, Any]:
+        """The run object; a URL in place of its output when it is too large for the bus."""
         run = encode(ended.run)
         if len(write_json(run)) <= MAX_RUN_BYTES:
             return run
         url = f"{self._public_url}/api/runs/{ended.run.run_id}"
         return {**run, "output": None, "output_parts": None, "details": {"url": url}}
 
-    async def _tell_once(self, ended: RunEnded) -> None:
-        """Tell who asked, and count, unless that is recorded; a record that raced is looked at
-        again.
+    async def _answer_once(self, ended: RunEnded) -> None:
+        """Answer the caller and count the usage, unless the ledger says that this was done.
 
-        The look comes first: while storage is away nothing is sent, however often this is tried.
+        The ledger is read first, so nothing is sent while storage is away.
         """
-        told = False
+        answered = False
         for _ in range(RECORD_TRIES):
-            entry = await self._ledger.look(ended.run)
-            if entry.seen:
+            if await self._ledger.is_recorded(ended.run):
                 return
-            if not told:
-                await self._tell(ended)
-                told = True
-            try:
-                await self._ledger.record(ended.run, entry)
-            except StaleWrite:
-                continue
-            self._report(ended)
-            return
+            if not answered:
+                await self._answer(ended)
+                answered = True
+            with contextlib.suppress(StaleWrite):
+                await self._ledger.record(ended.run)
+                self._report(ended)
+                return
         raise TransientError(f"the usage row of agent {ended.run.agent_id!r} is contended")
 
-    async def _tell(self, ended: RunEnded) -> None:
-        """The parent of a delegated run, and who wanted a reply."""
+    async def _answer(self, ended: RunEnded) -> None:
+        """Send the result to a delegated run's parent, and the reply to the caller."""
         if ended.parent is not None:
-            await self._bus.send(to_realm(_result(ended, ended.parent)))
+            await self._bus.send(to_realm(_make_tool_result(ended, ended.parent)))
         if ended.reply is not None:
-            await self._bus.reply(self._reply(ended, ended.reply))
+            await self._bus.reply(self._make_reply(ended, ended.reply))
 
     def _report(self, ended: RunEnded) -> None:
         run = ended.run
@@ -194,18 +188,18 @@ class Replies:
         )
 
 
-def _result(ended: RunEnded, parent: ParentRun) -> ToolResult:
+def _make_tool_result(ended: RunEnded, parent: ParentRun) -> ToolResult:
     """The end of a delegated run as the result of its parent's tool call."""
     run = ended.run
     done = run.status is RunStatus.COMPLETED
     why = "" if run.error is None else f": {run.error.message}"
-    said = run.output if done else f"the run of agent {run.agent_id!r} ended {run.status}{why}"
+    text = run.output if done else f"the run of agent {run.agent_id!r} ended {run.status}{why}"
     return ToolResult(
         run_id=parent.run_id,
         conversation_id=parent.conversation_id,
         tool_call_id=parent.tool_call_id,
         outcome="ok" if done else "error",
-        content=shown(said),
+        content=cut_for_model(text),
         tokens=run.usage.input_tokens + run.usage.output_tokens,
         traceparent=ended.traceparent,
     )

@@ -178,7 +178,7 @@ class MemoryWorld:
 
     async def waiting_approvals(self, *, owner: str = "local") -> Page[ApprovalRequest]:
         """The tool calls that wait for a decision of this owner."""
-        return await self.main.services.approvals.waiting(
+        return await self.main.services.approvals.list_waiting(
             Caller(owner=owner), after=None, limit=100
         )
 

@@ -83,7 +83,7 @@ class Main(App):
 
         return ToolRoutes(
             self._door,
-            listed=self.services.listed_tools,
+            catalog=self.world.tools,
             approvals=self.services.approvals,
             max_body_bytes=self.settings.bounds.http_body_bytes,
         )

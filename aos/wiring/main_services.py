@@ -14,12 +14,11 @@ from aos.errors import TransientError
 from aos.ports.telemetry import Telemetry
 from aos.services.admission import Admissions, Delegations
 from aos.services.approvals import Approvals
-from aos.services.catalog.announcing import Announcer
+from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.catalog.reader import CatalogReader
-from aos.services.listing_tools import ListedTools
-from aos.services.mending import Mender
+from aos.services.mender import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.settings import Settings
@@ -52,7 +51,7 @@ class MainServices:
 
     async def follow_publication(self, outcome: PublishOutcome) -> None:
         """Announce a publication of this process, and serve it at once."""
-        await self._announcer.tell(outcome)
+        await self._announcer.announce(outcome)
         if outcome.published or self.catalog.known is None:
             with contextlib.suppress(TransientError):
                 await self.catalog.at_least(outcome.version)
@@ -144,7 +143,6 @@ class MainServices:
             index=world.index,
             pending=world.pending,
             bus=world.bus,
-            clock=world.clock,
             telemetry=self._telemetry,
             public_url=self._settings.public_url,
         )
@@ -163,11 +161,6 @@ class MainServices:
             clock=world.clock,
             telemetry=self._telemetry,
         )
-
-    @cached_property
-    def listed_tools(self) -> ListedTools:
-        """Reads which tools the MCP servers list."""
-        return ListedTools(self._world.tools)
 
     @cached_property
     def _policy(self) -> CardPolicy:

@@ -67,10 +67,10 @@ class McpServices:
         servers = self._world.servers
         assert servers is not None, "the world of mcp has no MCP servers"
 
-        def hear(server_id: str, change: ServerChange, detail: str) -> None:
-            self.listing.hear(server_id, change, detail)  # made later: it needs the servers
+        def note(server_id: str, change: ServerChange, detail: str) -> None:
+            self.listing.note(server_id, change, detail)  # made later: it needs the servers
 
-        servers.watch(hear)
+        servers.watch(note)
         return servers
 
     @cached_property

@@ -189,16 +189,14 @@ class LedgerSuite:
 
     async def test_a_run_is_unseen_until_it_is_recorded(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        entry = await ledger.look(run)
-        assert entry.seen is False
-        await ledger.record(run, entry)
-        assert (await ledger.look(run)).seen is True
+        assert not await ledger.is_recorded(run)
+        await ledger.record(run)
+        assert await ledger.is_recorded(run)
 
     async def test_of_two_who_record_at_once_one_wins(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        entry = await ledger.look(run)
         answers = await asyncio.gather(
-            *(ledger.record(run, entry) for _ in range(3)), return_exceptions=True
+            *(ledger.record(run) for _ in range(3)), return_exceptions=True
         )
         assert sorted(type(answer).__name__ for answer in answers) == [
             "NoneType",
@@ -206,11 +204,11 @@ class LedgerSuite:
             "StaleWrite",
         ]
 
-    async def test_a_recorded_run_cannot_be_recorded_with_a_new_look(self, ledger: Ledger) -> None:
+    async def test_a_recorded_run_cannot_be_recorded_again(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        await ledger.record(run, await ledger.look(run))
+        await ledger.record(run)
         with pytest.raises(StaleWrite):
-            await ledger.record(run, await ledger.look(run))
+            await ledger.record(run)
 
     async def test_runs_of_one_agent_are_each_recorded_when_looked_at_again(
         self, ledger: Ledger
@@ -221,11 +219,11 @@ class LedgerSuite:
         async def record(run: Run) -> None:
             for _ in range(30):
                 try:
-                    await ledger.record(run, await ledger.look(run))
+                    await ledger.record(run)
                 except StaleWrite:
                     continue
                 return
             raise AssertionError("never recorded")
 
         await asyncio.gather(*map(record, runs))
-        assert [(await ledger.look(run)).seen for run in runs] == [True] * 20
+        assert [await ledger.is_recorded(run) for run in runs] == [True] * 20

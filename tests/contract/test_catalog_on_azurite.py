@@ -17,7 +17,7 @@ import pytest
 from aos.adapters.blobs import AzureBlobs, AzureBlobStore, BlobAccount
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from tests.contract.azurite import Azurite
@@ -66,7 +66,7 @@ async def test_a_thousand_cards_are_published_and_so_is_an_edit_among_them(
     async with asyncio.timeout(TIMEOUT_SECONDS):
         edit = await publisher.publish()
     assert [change.card_id for change in edit.changes] == ["a0007"]
-    blob = await config.read(layout.status(CardKind.AGENT, "a0007"))
+    blob = await config.read(storage.status(CardKind.AGENT, "a0007"))
     assert blob is not None
     status = json.loads(blob.body)
     assert (status["state"], status["source_etag"]) == ("active", etag)

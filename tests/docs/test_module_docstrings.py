@@ -14,14 +14,7 @@ from tests.docs.pages import ROOT
 
 UNFINISHED: tuple[str, ...] = (
     "aos/bootstrap",
-    "aos/domain/__init__.py",
-    "aos/domain/caller.py",
-    "aos/domain/envelope.py",
-    "aos/domain/runs",
-    "aos/domain/tools",
-    "aos/errors.py",
     "aos/ports",
-    "aos/services",
     "aos/testing",
     "devhost/functions/bus/",
     "devhost/amqp",

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from aos.domain.tools.tool import offered_name
+from aos.domain.tools.tool import make_tool_name
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
@@ -62,7 +62,7 @@ def a_server(road: Road, card: dict[str, Any]) -> str:
 
 def ask(road: Road, agent: str, server: str, tool: str, **arguments: Any) -> dict[str, Any]:
     """A run whose model calls this tool and repeats what it said."""
-    message = f"{offered_name(server, tool)} {json.dumps(arguments)}"
+    message = f"{make_tool_name(server, tool)} {json.dumps(arguments)}"
     answer = road.ask(agent, message)
     assert answer.status == 200, answer
     return dict(answer.body)
@@ -178,7 +178,7 @@ def test_mcp_is_killed_in_the_middle_of_calls_and_the_model_is_told_the_truth(
     agent = agent_with(road, careful, repeating)
     runs = {}
     for name in (careful, repeating):
-        text = f"{offered_name(name, 'mark')} {json.dumps({'text': 'x', 'seconds': 2})}"
+        text = f"{make_tool_name(name, 'mark')} {json.dumps({'text': 'x', 'seconds': 2})}"
         runs[name] = road.ask(agent, text, wait_seconds=0).body["run_id"]
     eventually(lambda: once.exists() and again.exists(), seconds=20, what="both effects")
     below = psutil.Process(road.laptop.child("mcp").pid or 0).children(recursive=True)
@@ -201,7 +201,7 @@ def test_mcp_is_down_when_a_tool_is_asked_for_and_the_call_waits(
     agent = agent_with(road, server)
     road.laptop.take_down("mcp")
     assert guards_of(tmp_path) == []
-    text = f"{offered_name(server, 'mark')} {{}}"
+    text = f"{make_tool_name(server, 'mark')} {{}}"
     run_id = road.ask(agent, text, wait_seconds=0).body["run_id"]
     road.laptop.bring_up("mcp")
     assert road.ended(run_id)["output"] == "the tool said: marked"

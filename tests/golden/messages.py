@@ -16,7 +16,6 @@ from aos.adapters.bus.messages import (
     build_reply_message,
 )
 from aos.adapters.memory import (
-    ManualClock,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRunIndex,
@@ -134,7 +133,6 @@ def replies_on(bus: RecordingBus) -> Replies:
         index=MemoryRunIndex(tables),
         pending=MemoryPendingStore(tables),
         bus=bus,
-        clock=ManualClock(),
         telemetry=MemoryTelemetry(),
         public_url="https://aos.example",
     )

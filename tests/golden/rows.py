@@ -23,7 +23,6 @@ from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
-from aos.ports.ledger import LedgerEntry
 from aos.ports.requests import PendingRun, StoredRequest
 from tests.golden.kinds import Kind
 from tests.golden.rows_only import RowsOnly
@@ -142,7 +141,7 @@ async def _read_index(recorded: Any) -> IndexedRun:
 
 async def _write_ledger(run: Run) -> Any:
     rows = RowsOnly()
-    await AzureLedger(_table(rows)).record(run, LedgerEntry(seen=False))
+    await AzureLedger(_table(rows)).record(run)
     return _kept(rows)
 
 

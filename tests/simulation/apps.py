@@ -34,7 +34,7 @@ from aos.services.approvals import Approvals
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, ToolOffers, TurnLimits, Turns
-from aos.services.mending import Mender
+from aos.services.mender import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.services.tool_calls import ToolCalls
@@ -153,7 +153,6 @@ class MainApp(App):
             index=self.index,
             pending=self.pending,
             bus=self.bus,
-            clock=clock,
             telemetry=self.telemetry,
         )
         self.runs = RunReader(

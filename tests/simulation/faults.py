@@ -40,7 +40,7 @@ READS = frozenset(
         "conversations.load",
         "conversations.history",
         "conversations.find_run",
-        "ledger.look",
+        "ledger.is_recorded",
         "decisions.find",
         "decisions.waiting",
         "tools.find",

@@ -25,7 +25,7 @@ from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
-from aos.services.mending import Mender
+from aos.services.mender import Mender
 from aos.services.replies import Replies
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 
@@ -142,27 +142,26 @@ def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:
     async def orphan(self: Mender, row: PendingRun) -> None:
         await self._pending.drop(row.run_id, etag=row.etag)
 
-    return patch.object(Mender, "_orphan", orphan)
+    return patch.object(Mender, "_check_orphan", orphan)
 
 
 def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     """Main replies to every RunEnded, whether or not the reply is recorded."""
 
-    async def tell_once(self: Replies, ended: RunEnded) -> None:
-        entry = await self._ledger.look(ended.run)
-        await self._tell(ended)
+    async def answer_once(self: Replies, ended: RunEnded) -> None:
+        await self._answer(ended)
         with contextlib.suppress(StaleWrite):
-            await self._ledger.record(ended.run, entry)
+            await self._ledger.record(ended.run)
 
-    return patch.object(Replies, "_tell_once", tell_once)
+    return patch.object(Replies, "_answer_once", answer_once)
 
 
 def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
     """What an admission died before, its run's end does not make up for."""
 
     async def deliver(self: Replies, ended: RunEnded) -> None:
-        await self._tell_once(ended)
-        await self._bus.publish(self._event(ended))
+        await self._answer_once(ended)
+        await self._bus.publish(self._make_event(ended))
         await self._pending.drop(ended.run.run_id)
 
     return patch.object(Replies, "deliver", deliver)

@@ -10,7 +10,7 @@ from aos.domain.cards.catalog_json import index_from_json
 from aos.domain.cards.identity import CardKind
 from aos.domain.codec import encode
 from aos.domain.runs.run import Run, RunStatus
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from tests.simulation.histories import delegated, history, tools
 from tests.simulation.queues import QUEUES
 
@@ -183,7 +183,7 @@ def _card_was_new_enough(world: World, run: Run) -> None:
 
 def _catalogs(world: World) -> list[CatalogIndex]:
     for published in world.catalog[len(world.indexes) :]:
-        body = world.data.body_of(layout.index(published.index))
+        body = world.data.body_of(storage.index(published.index))
         world.indexes.append(index_from_json(body))
     return world.indexes
 

@@ -24,7 +24,7 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
@@ -165,7 +165,7 @@ class World:
 
     def blob_done(self, operation: str, name: str) -> None:
         """A blob operation took effect: remember each published head."""
-        if operation == "write" and name == layout.HEAD:
+        if operation == "write" and name == storage.HEAD:
             head = json.loads(self.data.body_of(name))
             self.catalog.append(Published(self.loop.seconds, head["index"]))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.tools.tool import ToolOutcome, shown
+from aos.domain.tools.tool import ToolOutcome, cut_for_model
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -36,7 +36,7 @@ def read_outcome(result: types.CallToolResult, masker: Masker) -> ToolOutcome:
         texts.append(write_json(result.structured_content, ensure_ascii=False))
     return ToolOutcome(
         outcome="error" if result.is_error else "ok",
-        content=shown(masker.text("\n".join(texts))),
+        content=cut_for_model(masker.text("\n".join(texts))),
         parts=tuple(parts),
     )
 

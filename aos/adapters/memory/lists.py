@@ -17,7 +17,6 @@ from aos.domain.runs.run import Run
 from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
-from aos.ports.ledger import LedgerEntry
 from aos.ports.paging import Page
 
 USAGE_BUCKETS = 16
@@ -82,31 +81,35 @@ class MemoryLedger:
     def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
         self._tables = tables
         self._door = door
+        self._etags: dict[tuple[str, str, int], str] = {}
 
-    async def look(self, run: Run) -> LedgerEntry:
-        """Return whether `seen:<run_id>` exists, and the usage row of the run's day and bucket."""
+    async def is_recorded(self, run: Run) -> bool:
+        """Return whether `seen:<run_id>` exists."""
+        seen = self._tables.seen
+        return await self._door("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
-        def act() -> LedgerEntry:
-            day_row = self._tables.usage.get(_find_bucket(run))
-            return LedgerEntry(seen=run.run_id in self._tables.seen, day_row=day_row)
+    async def record(self, run: Run) -> None:
+        """Write `seen:<run_id>` and add the usage, in one transaction.
 
-        return await self._door("ledger.look", run.run_id, act)
-
-    async def record(self, run: Run, entry: LedgerEntry) -> None:
-        """Write `seen:<run_id>` and add the usage together. Raises StaleWrite; then look again."""
+        Like the store in Azure it remembers the ETag of a day's row from write to write, and fails
+        once when another instance has written the row meanwhile.
+        """
 
         def act() -> None:
             bucket = _find_bucket(run)
             current = self._tables.usage.get(bucket)
-            if run.run_id in self._tables.seen or current != entry.day_row:
+            etag = "" if current is None else current.etag
+            remembered = self._etags.pop(bucket, etag)
+            if run.run_id in self._tables.seen or remembered != etag:
                 raise StaleWrite(
                     f"run {run.run_id!r} was recorded, or the usage row of its day changed"
                 )
             day = current or DayUsage(etag="")
             self._tables.seen[run.run_id] = run
+            self._etags[bucket] = self._tables.new_etag()
             self._tables.usage[bucket] = replace(
                 day,
-                etag=self._tables.new_etag(),
+                etag=self._etags[bucket],
                 runs=day.runs + 1,
                 input_tokens=day.input_tokens + run.usage.input_tokens,
                 output_tokens=day.output_tokens + run.usage.output_tokens,

@@ -18,8 +18,6 @@ from aos.adapters.tables.pending import bucket_name, hash_bucket
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.runs.run import Run
 from aos.domain.wire_time import to_wire_time
-from aos.errors import StaleWrite
-from aos.ports.ledger import LedgerEntry
 
 DAYS_REMEMBERED = 1024
 
@@ -47,18 +45,16 @@ class AzureLedger:
         self._table = table
         self._days: OrderedDict[tuple[str, str], _Day] = OrderedDict()
 
-    async def look(self, run: Run) -> LedgerEntry:
+    async def is_recorded(self, run: Run) -> bool:
         """Return whether `seen:<run_id>` exists. One call."""
         entity = await self._table.get(run.agent_id, _seen_row(run), select=["schema"])
-        return LedgerEntry(seen=entity is not None)
+        return entity is not None
 
-    async def record(self, run: Run, entry: LedgerEntry) -> None:
-        """Write `seen:<run_id>` and add the usage. Raises StaleWrite; then look again.
+    async def record(self, run: Run) -> None:
+        """Write `seen:<run_id>` and add the usage. Raises StaleWrite if another wrote meanwhile.
 
         It takes one call, and one more if the row of the day is not cached.
         """
-        if entry.seen:
-            raise StaleWrite(f"run {run.run_id!r} was already recorded")
         row = _day_row(run)
         day = self._day(run.agent_id, row)
         async with day.lock:

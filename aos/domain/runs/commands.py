@@ -1,7 +1,7 @@
-"""What do the apps say to each other about runs?
+"""Defines the commands that start, continue, cancel and end a run. Entry points: `StartRun`,
+`RunEnded`.
 
-The commands that begin, continue, cancel and end a run; `aos.domain.envelope` reads and addresses
-them.
+`aos.domain.envelope` reads and addresses them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aos.domain.wire_time import to_wire_time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRun(RequestFields):
-    """Main to realm: begin this admitted run (or, to a run that is known, do what is owed)."""
+    """Main to realm: start this admitted run. If realm knows the run, it continues it."""
 
     type: Literal["StartRun"] = "StartRun"
     request: AdmittedRequest
@@ -25,7 +25,7 @@ class StartRun(RequestFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic: the same command has the same id however often it is sent."""
+        """The same for every copy of the command."""
         return f"{self.request.run_id}:start"
 
     @property
@@ -43,7 +43,7 @@ class StartRun(RequestFields):
 class CancelRun(RequestFields):
     """Main to realm: end this run as `cancelled`; holds the whole StartRun, so may come first.
 
-    `reason` is None when a caller asked for it, else the code of the error that the run ends with.
+    `reason` is None when a caller cancelled the run, else the code of the error of its end.
     """
 
     type: Literal["CancelRun"] = "CancelRun"
@@ -53,7 +53,7 @@ class CancelRun(RequestFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.request.run_id}:cancel"
 
     @property
@@ -69,7 +69,7 @@ class CancelRun(RequestFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinueRun(CommandFields):
-    """Realm to itself: do what this conversation still owes; `due` is when it was wanted for."""
+    """Realm to itself: continue this conversation; `due` is the time it was scheduled for."""
 
     type: Literal["ContinueRun"] = "ContinueRun"
     run_id: str
@@ -79,13 +79,13 @@ class ContinueRun(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic for a run and a moment."""
+        """The same for every copy of a run's command for one moment."""
         return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(CommandFields):
-    """Realm to main: this run has ended; holds all that main needs to answer."""
+    """Realm to main: this run has ended. It holds all that main needs for the reply."""
 
     type: Literal["RunEnded"] = "RunEnded"
     run: Run
@@ -97,7 +97,7 @@ class RunEnded(CommandFields):
 
     @classmethod
     def of(cls, request: AdmittedRequest, run: Run) -> RunEnded:
-        """The end of a run, with what its request says about who is told."""
+        """The end of a run, with the reply address and the parent of its request."""
         return cls(
             run=run,
             owner=request.owner,
@@ -108,7 +108,7 @@ class RunEnded(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.run.run_id}:ended"
 
     @property

@@ -1,1 +1,2 @@
-"""Tools and their calls. Entry points: `tool.ToolSchema`, `offer.make_offer`."""
+"""Tools, tool calls and approvals as pure rules. Entry points: `offer.make_offer`,
+`offer.plan_calls`."""

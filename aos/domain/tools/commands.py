@@ -1,6 +1,7 @@
-"""What do the apps say to each other about tools, approvals and delegated runs?
+"""Defines the commands about tool calls, approvals and delegated runs. Entry points: `CallTool`,
+`ToolResult`, `RequestRun`.
 
-The commands beside those of `aos.domain.envelope`, which reads and addresses them all.
+`aos.domain.envelope` reads and addresses them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from aos.domain.tools.tool import Outcome, ToolOutcome
 class CallTool(CommandFields):
     """Realm to mcp: call this tool, unless a result stands; past `deadline` call nothing.
 
-    The digests are those of the tool that a person approved: another tool is not called.
+    The digests are those of the tool that a person approved: a changed tool is not called.
     """
 
     type: Literal["CallTool"] = "CallTool"
@@ -38,7 +39,7 @@ class CallTool(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.run_id}:{self.tool_call_id}:call"
 
 
@@ -46,7 +47,7 @@ class CallTool(CommandFields):
 class ToolResult(CommandFields):
     """Mcp (of a delegated run: main) to realm: what the call came to.
 
-    `tokens`: what a delegated run spent, which counts against its parent's budget.
+    `tokens` is what a delegated run used; it counts against the parent's budget.
     """
 
     type: Literal["ToolResult"] = "ToolResult"
@@ -66,18 +67,18 @@ class ToolResult(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.run_id}:{self.tool_call_id}:result"
 
     @property
     def result(self) -> ToolOutcome:
-        """The outcome as state keeps it."""
+        """The outcome as the state holds it."""
         return ToolOutcome(outcome=self.outcome, content=self.content, parts=self.parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approve(CommandFields):
-    """Main to realm: a decision about this call stands. It only wakes: the row is what counts."""
+    """Main to realm: a decision about this call is stored. Realm reads the decision's row."""
 
     type: Literal["Approve"] = "Approve"
     run_id: str
@@ -87,13 +88,13 @@ class Approve(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.run_id}:{self.tool_call_id}:approve"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRun(CommandFields):
-    """Realm to main: admit a delegated run, whose end is the result of the parent's call."""
+    """Realm to main: admit a delegated run. Its end becomes the result of the parent's call."""
 
     type: Literal["RequestRun"] = "RequestRun"
     parent: ParentRun
@@ -106,7 +107,7 @@ class RequestRun(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic."""
+        """The same for every copy of the command."""
         return f"{self.parent.run_id}:{self.parent.tool_call_id}:delegate"
 
     @property
@@ -122,7 +123,7 @@ class RequestRun(CommandFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelChild(CommandFields):
-    """Realm to main: the parent has ended; so must the run that it delegated with this call."""
+    """Realm to main: the parent has ended, so cancel the run that it delegated with this call."""
 
     type: Literal["CancelChild"] = "CancelChild"
     run_id: str
@@ -140,7 +141,7 @@ class CancelChild(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """Deterministic; `run_id` is the parent's."""
+        """The same for every copy of the command; `run_id` is the parent's."""
         return f"{self.run_id}:{self.tool_call_id}:cancel-child"
 
 

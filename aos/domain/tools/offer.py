@@ -1,8 +1,8 @@
-"""Which tools is an agent offered, and what becomes of the calls that it asks for?
+"""Makes the offer of tools for a turn and plans the calls that the model asks for. Entry points:
+`make_offer`, `plan_calls`.
 
-Pure rules. An offer is made from the agent's card and from what its MCP servers listed; a call
-that names something else, or says nothing that can be called, gets an error as its result and is
-not made.
+The rules are pure. An offer comes from the agent's card and the tools that its MCP servers listed.
+A call of another tool, or with unusable arguments, gets an error as its result and is not made.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ from aos.domain.tools.tool import (
     ServerTools,
     ToolOutcome,
     ToolSchema,
-    offered_name,
-    tool_call_id,
+    make_tool_call_id,
+    make_tool_name,
 )
 
 MAX_DEPTH = 5
-"""Of delegation: a run at this depth delegates no further."""
+"""Levels of delegation: a run at this depth may not delegate."""
 MAX_ASKED = 64
-"""Calls of one turn that are answered at all; a turn's messages are saved together."""
+"""Calls of one turn that get an answer; a turn's messages are saved in one transaction."""
 MAX_OFFERED = 1024
 MAX_ARGUMENT_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What an offered name stands for; `server_id` None: the tool `delegate`. The digests say
-    which tool a person is asked about, None where nobody is asked."""
+    """The tool behind an offered name; `server_id` None: the tool `delegate`.
+
+    The digests are those of the tool that a person is asked about, None when nobody is asked.
+    """
 
     server_id: str | None
     tool: str
@@ -50,8 +52,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The tools of one turn. `unavailable` names each server whose tools are not
-    there; why is for admins."""
+    """The tools of one turn. `unavailable` has a sentence for each server that failed, without the
+    reason, which is for admins."""
 
     tools: tuple[OfferedTool, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
@@ -63,29 +65,31 @@ NOTHING = Offer()
 
 
 def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: int = 0) -> Offer:
-    """What the card grants of what the servers listed, and `delegate` for a leader's team."""
+    """The listed tools that the card grants, and `delegate` when the agent has a team."""
     tools: list[OfferedTool] = []
     targets: dict[str, Target] = {}
-    for grant, schema in _granted(card.mcp_tools, servers):
-        name = offered_name(grant.server_id, schema.name)
+    for grant, schema in _list_granted(card.mcp_tools, servers):
+        name = make_tool_name(grant.server_id, schema.name)
         known = targets.get(name)
         if known is not None and (known.server_id, known.tool) != (grant.server_id, schema.name):
-            name = offered_name(grant.server_id, schema.name, hashed=True)
+            name = make_tool_name(grant.server_id, schema.name, hashed=True)
         if name not in targets and len(tools) < MAX_OFFERED:
             tools.append(
                 OfferedTool(
                     name=name, description=schema.description, parameters=schema.input_schema
                 )
             )
-        approval = grant.approval if known is None else _stricter(known.approval, grant.approval)
-        targets[name] = _target(servers[grant.server_id], schema, approval)
-    if leads(card) and depth < MAX_DEPTH:
-        tools.append(_delegate(card.team))
+        approval = (
+            grant.approval if known is None else _choose_stricter(known.approval, grant.approval)
+        )
+        targets[name] = _make_target(servers[grant.server_id], schema, approval)
+    if can_delegate(card) and depth < MAX_DEPTH:
+        tools.append(_make_delegate_tool(card.team))
         targets[DELEGATE] = Target(server_id=None, tool=DELEGATE)
     return Offer(
         tools=tuple(tools),
         targets=targets,
-        team=card.team if leads(card) else (),
+        team=card.team if can_delegate(card) else (),
         unavailable=tuple(
             f"The tools of MCP server {server_id!r} are not available now."
             for server_id, seen in sorted(servers.items())
@@ -94,26 +98,28 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
     )
 
 
-def leads(card: AgentCard) -> bool:
-    """Has the agent a team that it may delegate to?"""
+def can_delegate(card: AgentCard) -> bool:
+    """True when the agent has a team that it may delegate to."""
     return card.agent_type == "LeadershipAgent" and bool(card.team)
 
 
 def plan_calls(
     calls: Sequence[AskedCall], offer: Offer, *, run_id: str, turn: int
 ) -> tuple[OpenCall, ...]:
-    """The calls of one answer under our ids: to be made, to be decided, or answered already."""
+    """The calls of one answer with our ids: to make, to approve, or answered with an error."""
     return tuple(
-        _planned(call, offer, index=index, call_id=tool_call_id(run_id, turn=turn, index=index))
+        _plan_call(
+            call, offer, index=index, call_id=make_tool_call_id(run_id, turn=turn, index=index)
+        )
         for index, call in enumerate(calls[:MAX_ASKED])
     )
 
 
-def json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that the model wrote (nothing at all is an empty one), or None.
+def read_json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that the model wrote, an empty one for an empty text; else None.
 
-    None too where it holds what JSON does not know (`NaN`, `1e999`, half a surrogate pair), or is
-    nested deeper than any text that AOS reads.
+    None also for values that JSON does not have (`NaN`, `1e999`, half a surrogate pair), and for a
+    text that is nested too deeply.
     """
     if not text.strip():
         return {}
@@ -127,13 +133,13 @@ def json_object(text: str) -> dict[str, Any] | None:
     return value if known and isinstance(value, dict) else None
 
 
-def _planned(call: AskedCall, offer: Offer, *, index: int, call_id: str) -> OpenCall:
+def _plan_call(call: AskedCall, offer: Offer, index: int, call_id: str) -> OpenCall:
     written = call.arguments
     if len(written.encode("utf-8", "replace")) > MAX_ARGUMENT_BYTES:
         written = ""
     target = offer.targets.get(call.name)
-    arguments = json_object(call.arguments)
-    problem = _problem(call, target, arguments, offer, index=index)
+    arguments = read_json_object(call.arguments)
+    problem = _find_problem(call, target, arguments, offer, index=index)
     if problem is not None or target is None or arguments is None:
         return OpenCall(
             tool_call_id=call_id,
@@ -155,7 +161,7 @@ def _planned(call: AskedCall, offer: Offer, *, index: int, call_id: str) -> Open
     )
 
 
-def _problem(
+def _find_problem(
     call: AskedCall,
     target: Target | None,
     arguments: dict[str, Any] | None,
@@ -163,7 +169,7 @@ def _problem(
     *,
     index: int,
 ) -> str | None:
-    """Why the call is not made, in words for the model; None when it is."""
+    """Why the call is not made, as a text for the model; None when it is made."""
     if index >= MAX_CALLS_A_TURN:
         return f"not made: a turn has at most {MAX_CALLS_A_TURN} tool calls; ask again in the next"
     if target is None and call.name == DELEGATE and offer.team:
@@ -174,11 +180,11 @@ def _problem(
     if size > MAX_ARGUMENT_BYTES:
         return f"the arguments have {size:,} bytes, the limit is {MAX_ARGUMENT_BYTES:,}"
     if arguments is None:
-        return "the arguments are no JSON object; write one that fits the tool's schema, such as {}"
-    return _delegation_problem(arguments, offer) if target.server_id is None else None
+        return "the arguments are not a JSON object; write one for the tool's schema, such as {}"
+    return _find_delegation_problem(arguments, offer) if target.server_id is None else None
 
 
-def _delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | None:
+def _find_delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | None:
     agent_id, message = arguments.get("agent_id"), arguments.get("message")
     if agent_id not in offer.team:
         return f"agent_id is {agent_id!r}; write one of your team: {', '.join(offer.team)}"
@@ -187,10 +193,10 @@ def _delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | Non
     return None
 
 
-def _granted(
+def _list_granted(
     grants: Iterable[ToolGrant], servers: Mapping[str, ServerTools]
 ) -> Iterable[tuple[ToolGrant, ToolSchema]]:
-    """Each grant with each tool that it lets the agent call."""
+    """Each grant with each listed tool that it allows."""
     for grant in grants:
         seen = servers.get(grant.server_id)
         if seen is None or seen.state == "failed":
@@ -200,7 +206,7 @@ def _granted(
                 yield grant, schema
 
 
-def _target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target:
+def _make_target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target:
     asks = approval == "always"
     return Target(
         server_id=seen.server_id,
@@ -211,11 +217,11 @@ def _target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target
     )
 
 
-def _stricter(one: Approval, other: Approval) -> Approval:
+def _choose_stricter(one: Approval, other: Approval) -> Approval:
     return "always" if "always" in (one, other) else "never"
 
 
-def _delegate(team: tuple[str, ...]) -> OfferedTool:
+def _make_delegate_tool(team: tuple[str, ...]) -> OfferedTool:
     return OfferedTool(
         name=DELEGATE,
         description=(

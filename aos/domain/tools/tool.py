@@ -1,8 +1,8 @@
-"""What is a tool, what does a call of one come to, and who may let it happen?
+"""Defines tools, tool calls, their outcomes and approvals. Entry points: `ToolSchema`,
+`ToolOutcome`, `Decision`.
 
-Values that realm, mcp and main share: tools as an MCP server lists them, tool calls under ids of
-ours, their outcomes, and the decisions of people. The names under which tools are offered to the
-model, and what the model is shown of a result, are made here, once.
+Realm, mcp and main share these values. This module also makes the names under which tools are
+offered to the model, and cuts results to the size that the model reads.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
 
 Outcome: TypeAlias = Literal["ok", "error", "outcome_unknown", "not_called", "denied"]
-"""What became of a tool call. `outcome_unknown`: it was begun, and nobody can tell how it ended.
-`not_called`: it was never begun. `denied`: a person, or the time-out, said no."""
+"""What a tool call came to. `outcome_unknown`: the call began, and how it ended is not known.
+`not_called`: the call did not begin. `denied`: a person or the time-out denied it."""
 ServerState: TypeAlias = Literal["starting", "ready", "failed", "stopped"]
 Verdict: TypeAlias = Literal["approve", "deny"]
 
 DELEGATE = "delegate"
-"""The tool that a LeadershipAgent gets for its team."""
+"""The tool with which a LeadershipAgent asks its team."""
 MAX_CALLS_A_TURN = 32
 MAX_NAME = 64
 MAX_SHOWN_BYTES = 64 * 1024
-"""What the model is shown of one result, in UTF-8, the note of what was cut included."""
+"""Bytes of UTF-8 that the model reads of one result, with the note about the cut."""
 DISABLED = "disabled by its card"
-"""The one error of a server that every caller may read as it is."""
+"""The only server error that every caller may read unchanged."""
 _HASH_DIGITS = 8
 _PREFIXES: Mapping[Outcome, str] = {
     "ok": "",
@@ -52,19 +52,18 @@ class ToolSchema:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all that it says, in hex: it changes when the tool does."""
+        """The SHA-256 (hex) of all fields: it changes when the tool changes."""
         text = write_json(encode(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTools:
-    """An MCP server as last seen: its state, since when and by which instance, and its tools.
+    """The row of an MCP server: its state, and the tools that it listed.
 
-    `listed_at` is when it listed them, None while it has not; `card_digest` is the card that it was
-    started from; `error` says what went wrong last. A server that
-    was stopped because nobody used it keeps its tools and starts again with the next call; one that
-    its card disables has none.
+    `listed_at` is when it listed them, None before the first time. `card_digest` is the card that
+    it was started from. `error` is the last error. A server that was stopped because it was idle
+    keeps its tools and starts with the next call; a disabled server has no tools.
     """
 
     server_id: str
@@ -77,7 +76,7 @@ class ServerTools:
     card_digest: str | None = None
 
     def error_for(self, *, is_admin: bool) -> str | None:
-        """What went wrong, for a caller: what the server printed is for admins."""
+        """The error for a caller; only admins see the server's output."""
         if self.error is None or is_admin or self.error == DISABLED:
             return self.error
         what = "failed" if self.state == "failed" else "ended"
@@ -86,7 +85,7 @@ class ServerTools:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutcome:
-    """What a tool call came to: `content` is what the model is told, `parts` the MCP content
+    """The outcome of a tool call. `content` is the text for the model, `parts` the MCP content
     blocks other than text."""
 
     outcome: Outcome
@@ -101,7 +100,7 @@ class ToolOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedTool:
-    """A tool as the model is told of it; `parameters` is its JSON Schema, untouched."""
+    """A tool as the model is offered it; `parameters` is the server's JSON Schema."""
 
     name: str
     description: str
@@ -110,8 +109,7 @@ class OfferedTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedCall:
-    """A call as the model asks for it: a name that it was offered (or not), and arguments that
-    may be no JSON at all."""
+    """A call as the model wrote it: the name may be unknown, the arguments may not be JSON."""
 
     name: str
     arguments: str
@@ -119,7 +117,7 @@ class AskedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageCall:
-    """A tool call in an assistant's message: under our id, as the model wrote it."""
+    """A tool call in an assistant's message: our id, and the model's name and arguments."""
 
     tool_call_id: str
     name: str
@@ -141,10 +139,10 @@ class EndpointFields:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallRow:
-    """A row of `aostoolcalls`: a call begun at `started_at`; until `until` nobody else begins it.
+    """A row of `aostoolcalls`: a call begun at `started_at` and held until `until`.
 
-    `holder` is the id of the handling that began it, by which that knows its own row again.
-    `etag` is None on a row not read from the store.
+    `holder` is the id of the handler that began it, so that the handler recognizes its own row.
+    `etag` is None on a row that was not read from the store.
     """
 
     run_id: str
@@ -161,9 +159,9 @@ class ToolCallRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What was decided about a tool call that needs a person's approval; it stands for ever.
+    """The decision about a tool call that needs approval. It never changes.
 
-    `decision_id` tells two decisions apart that say the same at the same moment.
+    `decision_id` distinguishes two equal decisions of the same moment.
     """
 
     decision: Verdict
@@ -175,10 +173,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
-    """A tool call that waits for a decision; `tool` as `<server_id>/<tool>`.
+    """A tool call that waits for a decision; `tool` is `<server_id>/<tool>`.
 
-    The decision holds for the tool as it is now: the server's card `server_digest` and the tool's
-    own `schema_digest`. None where a version before this one asked.
+    The decision is about this version of the tool: the card `server_digest` and the tool's own
+    `schema_digest`. The digests are None in rows that older versions wrote.
     """
 
     run_id: str
@@ -194,16 +192,16 @@ class ApprovalRequest:
     schema_digest: str | None = None
 
 
-def tool_call_id(run_id: str, *, turn: int, index: int) -> str:
-    """Our id of a call: models repeat theirs. `turn` and `index` count from 0."""
+def make_tool_call_id(run_id: str, *, turn: int, index: int) -> str:
+    """Our id of a call, because models repeat theirs. `turn` and `index` count from 0."""
     return f"call_{run_id.replace('-', '')[:8]}_{turn}_{index}"
 
 
-def offered_name(server_id: str, tool: str, *, hashed: bool = False) -> str:
+def make_tool_name(server_id: str, tool: str, *, hashed: bool = False) -> str:
     """The name under which a tool is offered: `<server_id>__<tool>`, at most 64 characters.
 
-    What is too long, holds characters that model endpoints refuse, or is `hashed` because two
-    tools would share a name, is cut and ends with a hash of the whole.
+    A name that is too long or has characters that model endpoints refuse is cut and ends with a
+    hash. `hashed` asks for that form, because another tool has the same name.
     """
     whole = f"{server_id}__{tool}"
     clean = re.sub(r"[^A-Za-z0-9_-]", "_", whole)
@@ -213,8 +211,8 @@ def offered_name(server_id: str, tool: str, *, hashed: bool = False) -> str:
     return f"{clean[: MAX_NAME - _HASH_DIGITS - 1]}_{digest}"
 
 
-def shown(text: str, *, limit: int = MAX_SHOWN_BYTES) -> str:
-    """The text as the model is shown it: at most `limit` bytes of UTF-8, with a note of the cut."""
+def cut_for_model(text: str, *, limit: int = MAX_SHOWN_BYTES) -> str:
+    """The text cut to `limit` bytes of UTF-8, with a note when it was cut."""
     body = text.encode("utf-8", "replace")
     if len(body) <= limit:
         return text

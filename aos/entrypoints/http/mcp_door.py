@@ -48,7 +48,7 @@ class McpRoutes:
         from aos.entrypoints.requests import take_object
 
         server_id = call.part("server_id")
-        tools = await self._exposed.tools(server_id)
+        tools = await self._exposed.list_tools(server_id)
         # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
         await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
         await asyncio.to_thread(_load)

@@ -11,18 +11,18 @@ from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.runs import read_media_type
 from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.errors import Refused
+from aos.ports.tools import ToolCatalog
 from aos.services.approvals import Approvals
-from aos.services.listing_tools import ListedTools
 
 
 class ToolRoutes:
     """The routes of tools and approvals."""
 
     def __init__(
-        self, door: Door, *, listed: ListedTools, approvals: Approvals, max_body_bytes: int
+        self, door: Door, *, catalog: ToolCatalog, approvals: Approvals, max_body_bytes: int
     ) -> None:
         self._door = door
-        self._listed = listed
+        self._catalog = catalog
         self._approvals = approvals
         self._max_body_bytes = max_body_bytes
 
@@ -40,14 +40,16 @@ class ToolRoutes:
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
-        page = await self._listed.servers(after=query.after(), limit=query.limit())
+        after, limit = query.after() or "", query.limit()
+        rows = [row for row in await self._catalog.servers() if row.server_id > after]
         is_admin = call.known_caller.is_admin
-        items = [encode(ServerAnswer.of(row, is_admin=is_admin)) for row in page.items]
-        return Answer(body={"items": items, "next": make_next(call, page.next)})
+        items = [encode(ServerAnswer.of(row, is_admin=is_admin)) for row in rows[:limit]]
+        last = rows[limit - 1].server_id if len(rows) > limit else None
+        return Answer(body={"items": items, "next": make_next(call, last)})
 
     async def _list_waiting(self, call: Call) -> Answer:
         query = Query(call.request)
-        page = await self._approvals.waiting(
+        page = await self._approvals.list_waiting(
             call.known_caller, after=query.after(), limit=query.limit()
         )
         items = [encode(item, without=NOT_OF_AN_APPROVAL) for item in page.items]

@@ -1,4 +1,4 @@
-"""How does main accept a request, once? `Admissions` for callers, `Delegations` for agents."""
+"""Admits runs in main. Entry points: `Admissions` for callers, `Delegations` for agents."""
 
 from aos.domain.caller import Caller
 from aos.services.admission.admissions import Admission, Admissions, RunRequest

@@ -1,8 +1,9 @@
-"""How does main accept a caller's request, once?
+"""Admits a caller's request exactly once. Entry point: `Admissions.admit`.
 
-The idempotency key, with its scope (door and owner), gives the run id; the request row under it is
-inserted once. Looking up comes before every refusal that depends on the moment; a refusal stores
-nothing. After the pending row and the request row stand, the run is owed whatever dies next.
+The idempotency key and its scope (door and owner) determine the run id, and the request row of that
+id is inserted once. An existing row is looked up before any check that depends on the moment. A
+refusal stores nothing. Once the pending row and the request row are written, the run will be
+executed, whatever crashes next.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ from aos.ports.telemetry import Telemetry
 from aos.services.runs import RunReader
 
 FIRST_CHECK = timedelta(seconds=30)
-"""How long after its admission the mender first looks at a run."""
+"""The time between a run's admission and the mender's first check."""
 MAX_TREE = 50
-"""Runs that a run may lead to by delegation, itself included."""
+"""Runs of one tree of delegations, the first run included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a caller asks for, parsed and checked by its door; `parent` when an agent asks."""
+    """A parsed and checked request for a run; `parent` is set when an agent delegates it."""
 
     agent_id: str
     message: str
@@ -58,7 +59,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """An accepted request and its run as it stands; `created` is False for a repeat."""
+    """An accepted request and its run as it is now; `created` is False for a repeat."""
 
     request: AdmittedRequest
     run: Run
@@ -105,25 +106,25 @@ class Admissions:
         caller: Caller,
         traceparent: str | None = None,
     ) -> Admission:
-        """Accept a request, or find the run that an earlier one with this key began.
+        """Accept a request, or find the run that an earlier request with this key started.
 
         `scope` is the door and the owner (`http:<owner>`, `queue:<entity>:<owner>`). Raises
-        Refused with the contract's code, and TransientError when storage is away; once this
-        returns, the run is owed.
+        Refused with the contract's code, and TransientError when storage is away. After the return
+        the run will be executed.
         """
         digest = _digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
             if stored is not None:
-                return await self._again(stored, digest)
+                return await self._find_repeat(stored, digest)
         try:
-            version = await self._judge(request, caller, run_id=run_id)
+            version = await self._check(request, caller, run_id=run_id)
         except Refused:
-            twin = None if key is None else await self._requests.find(run_id)
-            if twin is None:
+            stored = None if key is None else await self._requests.find(run_id)
+            if stored is None:
                 raise
-            return await self._again(twin, digest)
+            return await self._find_repeat(stored, digest)
         admitted = AdmittedRequest(
             run_id=run_id,
             conversation_id=request.conversation_id or run_id,
@@ -142,13 +143,13 @@ class Admissions:
         )
         return await self._store(admitted)
 
-    async def turn_down(
+    async def store_refusal(
         self, request: RunRequest, error: ErrorInfo, *, scope: str, key: str, caller: Caller
     ) -> Admission:
-        """Keep a refusal in the place of the delegated run's request row.
+        """Store a refusal as the delegated run's request row.
 
-        A twin of the command that is judged by another catalog then finds it; or this finds the
-        run that a twin began first, which is returned. Raises TransientError.
+        A repeated command that another catalog would accept then finds the refusal. If a repeated
+        command started the run first, that run is returned. Raises TransientError.
         """
         run_id = run_id_for(scope=scope, key=key)
         refused = AdmittedRequest(
@@ -168,25 +169,25 @@ class Admissions:
             await self._requests.insert(refused)
         stored = await self._requests.find(run_id)
         if stored is None:
-            raise TransientError("storage did not say whether the refusal was kept")
-        return await self._again(stored, refused.digest)
+            raise TransientError("storage did not say whether the refusal was stored")
+        return await self._find_repeat(stored, refused.digest)
 
     async def cancel(self, run_id: str, caller: Caller) -> Run:
-        """Ask for a run's cancellation; an ended run stays as it is. Returns the run as it is."""
+        """Ask for a run's cancellation and return the run as it is now. An ended run stays."""
         request, run = await self._runs.find(run_id, owner=caller.visible_owner)
         if not run.status.has_ended:
-            await self.end(request)
+            await self.cancel_request(request)
         return run
 
-    async def end(self, request: AdmittedRequest, *, reason: str | None = None) -> None:
-        """Have a run end as cancelled: for a `reason` of ours (an error code), or a caller."""
+    async def cancel_request(self, request: AdmittedRequest, *, reason: str | None = None) -> None:
+        """Store and send a cancellation; `reason` is an error code, None for a caller's wish."""
         await self._requests.ask_cancel(request.run_id, at=self._clock.now(), reason=reason)
         try:
             await self._bus.send(to_realm(CancelRun(request=request, reason=reason)))
         except TransientError:
-            await self._pending.put(self._pending_row(request, delay=timedelta()))
+            await self._pending.put(self._make_pending(request, delay=timedelta()))
 
-    async def _again(self, stored: StoredRequest, digest: str) -> Admission:
+    async def _find_repeat(self, stored: StoredRequest, digest: str) -> Admission:
         if stored.request.digest != digest:
             raise Refused(
                 "idempotency_conflict",
@@ -197,8 +198,8 @@ class Admissions:
         run = await self._runs.read(stored.request)
         return Admission(request=stored.request, run=run, created=False)
 
-    async def _judge(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
-        """Refuse what cannot run now; the catalog version that this was judged by."""
+    async def _check(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
+        """Refuse a request that cannot run now; returns the catalog version of the check."""
         version = await self._agents.version()
         live = await self._agents.find(request.agent_id)
         if live.state == "disabled":
@@ -213,26 +214,26 @@ class Admissions:
                 "no model is configured; the operator sets AOS_MODEL_ENDPOINT",
             )
         if request.conversation_id is not None:
-            await self._judge_conversation(request, caller, rejects=live.card.on_busy == "reject")
+            await self._check_conversation(request, caller, rejects=live.card.on_busy == "reject")
         if request.parent is not None:
-            await self._judge_tree(request.parent, run_id)
+            await self._check_tree(request.parent, run_id)
         return version
 
-    async def _judge_tree(self, parent: ParentRun, run_id: str) -> None:
-        """Bound what agents delegate to each other: how deep, and how many runs in all."""
+    async def _check_tree(self, parent: ParentRun, run_id: str) -> None:
+        """Limit the depth and the number of delegated runs."""
         if parent.depth > MAX_DEPTH:
             raise Refused("tree_limit", f"agents delegate at most {MAX_DEPTH} levels deep")
         if await self._requests.join_tree(parent.root_run_id, run_id) > MAX_TREE:
             raise Refused("tree_limit", f"one run may lead to at most {MAX_TREE} runs in all")
 
-    async def _judge_conversation(
+    async def _check_conversation(
         self, request: RunRequest, caller: Caller, *, rejects: bool
     ) -> None:
         assert request.conversation_id is not None
         head = (await self._conversations.load(request.conversation_id)).conversation
         name = request.conversation_id
         if head is None:
-            _judge_beginning(name, caller)
+            _check_home(name, caller)
             return
         if head.owner != caller.owner and not caller.is_admin:
             raise Refused(
@@ -259,8 +260,8 @@ class Admissions:
             )
 
     async def _store(self, admitted: AdmittedRequest) -> Admission:
-        """Write the pending row, then the request row; of two at once one insert wins."""
-        await self._pending.put(self._pending_row(admitted, delay=FIRST_CHECK))
+        """Write the pending row, then the request row; of two at once one insert succeeds."""
+        await self._pending.put(self._make_pending(admitted, delay=FIRST_CHECK))
         try:
             await self._requests.insert(admitted)
         except (StaleWrite, OutcomeUnknown):
@@ -271,11 +272,11 @@ class Admissions:
                     " same idempotency key"
                 ) from None
             if stored.request != admitted:
-                return await self._again(stored, admitted.digest)
-        await asyncio.gather(self._start(admitted), self._list(admitted))
+                return await self._find_repeat(stored, admitted.digest)
+        await asyncio.gather(self._send_start(admitted), self._add_to_index(admitted))
         return Admission(request=admitted, run=Run.from_request(admitted), created=True)
 
-    async def _start(self, admitted: AdmittedRequest) -> None:
+    async def _send_start(self, admitted: AdmittedRequest) -> None:
         try:
             await self._bus.send(to_realm(StartRun(request=admitted)))
         except TransientError as error:
@@ -288,12 +289,12 @@ class Admissions:
                 reason=str(error),
             )
 
-    async def _list(self, admitted: AdmittedRequest) -> None:
-        """Enter the run in the lists; whoever delivers its end does it again, lest this failed."""
+    async def _add_to_index(self, admitted: AdmittedRequest) -> None:
+        """Add the run to the lists; the delivery of its end does so again, in case this failed."""
         with contextlib.suppress(TransientError):
             await self._index.add(IndexedRun.of(admitted, owner=admitted.owner))
 
-    def _pending_row(self, request: AdmittedRequest, *, delay: timedelta) -> PendingRun:
+    def _make_pending(self, request: AdmittedRequest, *, delay: timedelta) -> PendingRun:
         return PendingRun(
             run_id=request.run_id,
             conversation_id=request.conversation_id,
@@ -302,8 +303,8 @@ class Admissions:
         )
 
 
-def _judge_beginning(conversation_id: str, caller: Caller) -> None:
-    """The home of an agent is begun by waking it: an admin who began it would own it."""
+def _check_home(conversation_id: str, caller: Caller) -> None:
+    """Refuse to start an agent's home conversation: the caller would own it."""
     owner = find_home_owner(conversation_id)
     if owner is not None and caller.owner != owner:
         raise Refused(

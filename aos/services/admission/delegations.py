@@ -1,7 +1,8 @@
-"""How does main admit the runs that agents delegate, and end those that nobody waits for?
+"""Admits the runs that agents delegate, and cancels those whose parent has ended. Entry point:
+`Delegations`.
 
-A delegated run is admitted like any other; what would be a refusal to a caller is the result of the
-parent's tool call. Of its end the parent is told by `aos.services.replies`.
+A delegated run is admitted like any other. A refusal becomes the result of the parent's tool call.
+`aos.services.replies` sends the result when the run ends.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PARENT_ENDED = "parent_ended"
 
 
 class Delegations:
-    """Main's use case: runs that agents ask for."""
+    """Main's use case: runs that agents delegate."""
 
     def __init__(
         self,
@@ -36,26 +37,25 @@ class Delegations:
         self._bus = bus
 
     async def request(self, command: RequestRun) -> None:
-        """Admit the run, or tell the parent why not; safe to repeat.
+        """Admit the run, or send the parent the refusal; may be repeated.
 
-        For a parent that has ended nothing is begun. One that has ended meanwhile is looked for
-        after the admission: its CancelChild may have come before there was anything to cancel.
-        Raises TransientError.
+        A run whose parent has ended is not admitted. The parent is read again after the admission:
+        its CancelChild may have come before there was a run to cancel. Raises TransientError.
         """
         parent = command.parent
         if await self._has_ended(parent) and await self._requests.find(command.run_id) is None:
             return
         admission = await self._admit(command)
         if admission.request.refusal is not None:
-            await self._bus.send(to_realm(_refused(command, admission.request.refusal)))
+            await self._bus.send(to_realm(_make_refusal(command, admission.request.refusal)))
             return
         if admission.run.status.has_ended:
             return
         if await self._has_ended(parent):
-            await self._admissions.end(admission.request, reason=PARENT_ENDED)
+            await self._admissions.cancel_request(admission.request, reason=PARENT_ENDED)
 
     async def _admit(self, command: RequestRun) -> Admission:
-        """Admit the run, or keep its refusal; of two deliveries the first to be kept stands."""
+        """Admit the run or store its refusal; of two deliveries the first one stored counts."""
         parent = command.parent
         request = RunRequest(agent_id=command.agent_id, message=command.message, parent=parent)
         scope, key = delegation_scope(command.owner), delegation_key(parent)
@@ -70,7 +70,7 @@ class Delegations:
                 traceparent=command.traceparent,
             )
         except Refused as refusal:
-            return await self._admissions.turn_down(
+            return await self._admissions.store_refusal(
                 request, refusal.info, scope=scope, key=key, caller=caller
             )
 
@@ -78,7 +78,7 @@ class Delegations:
         return await self._runs.has_ended(parent.conversation_id, parent.run_id)
 
     async def cancel(self, command: CancelChild) -> None:
-        """End the run that the parent delegated, if it was admitted; raises TransientError."""
+        """Cancel the run that the parent delegated, if it was admitted; raises TransientError."""
         stored = await self._requests.find(command.child_run_id)
         if stored is None:
             return
@@ -86,10 +86,10 @@ class Delegations:
         if child.refusal is not None:
             return
         if not await self._runs.has_ended(child.conversation_id, child.run_id):
-            await self._admissions.end(child, reason=PARENT_ENDED)
+            await self._admissions.cancel_request(child, reason=PARENT_ENDED)
 
 
-def _refused(command: RequestRun, refusal: ErrorInfo) -> ToolResult:
+def _make_refusal(command: RequestRun, refusal: ErrorInfo) -> ToolResult:
     parent = command.parent
     return ToolResult(
         run_id=parent.run_id,

@@ -1,7 +1,6 @@
-"""How do admins read and change cards over HTTP?
+"""Reads and changes cards for admins. Entry point: `CardEditor`.
 
-`CardEditor` writes the blob in `aos-config` and publishes at once, so blob and live card never
-disagree for longer than that takes. It gives plain values; the routes are the entry points'.
+A change writes the blob in `aos-config` and publishes the catalog at once.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from aos.domain.json_writer import write_json
 from aos.errors import OutcomeUnknown, Refused, StaleWrite
 from aos.ports.blobs import Blob, BlobMissing, BlobStore
 from aos.ports.system import Clock
-from aos.services.catalog import layout
-from aos.services.catalog.published import PublishedCatalog
+from aos.services.catalog import storage
+from aos.services.catalog.published_catalog import PublishedCatalog
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 
 
@@ -36,8 +35,8 @@ from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 class CardView:
     """A card as uploaded, its status, and the card that serves.
 
-    `card` None: the upload is no JSON object. `status` None: not listed yet. `serving` is the
-    card in force when that is another one than the upload.
+    `card` None: the upload is not a JSON object. `status` None: the publisher has not listed it
+    yet. `serving` is set when another card than the upload serves.
     """
 
     kind: CardKind
@@ -49,7 +48,7 @@ class CardView:
     serving: Mapping[str, Any] | None = None
 
     def make_answer(self) -> dict[str, Any]:
-        """The answer of GET: the status's fields, the card, and what serves instead of it."""
+        """The answer of GET: the status's fields, the card, and the card that serves instead."""
         return {
             self.kind.id_field: self.card_id,
             **(self.status or {"state": None, "errors": [], "warnings": []}),
@@ -114,8 +113,8 @@ class CardEditor:
         self._catalog = PublishedCatalog(data)
 
     async def list(self, kind: CardKind) -> list[CardSummary]:
-        """Every card that is there, by id; removed ones are left out."""
-        index = await self._index()
+        """Every card by id, without removed ones."""
+        index = await self._read_index()
         return [
             CardSummary(kind=kind, card_id=card_id, entry=entry)
             for card_id, entry in index.list_kind(kind)
@@ -124,10 +123,10 @@ class CardEditor:
 
     async def get(self, kind: CardKind, card_id: str) -> CardView:
         """One card. Refused: `agent_not_found`, `agent_removed`, `server_not_found`."""
-        blob = await self._read(kind, card_id)
-        entry = (await self._index()).entry(kind, card_id)
+        blob = await self._read_blob(kind, card_id)
+        entry = (await self._read_index()).entry(kind, card_id)
         if blob is None:
-            raise _absent(kind, card_id, entry)
+            raise _not_found_error(kind, card_id, entry)
         readable = len(blob.body) <= MAX_CARD_BYTES
         digest = digest_of(blob.body) if readable else None
         serving = entry.serving_digest if entry else None
@@ -136,9 +135,9 @@ class CardEditor:
             card_id=card_id,
             etag=blob.etag,
             digest=digest,
-            card=_object(blob.body),
+            card=_parse_object(blob.body),
             status=make_status(entry) if entry else None,
-            serving=await self._body(serving) if serving and serving != digest else None,
+            serving=await self._read_body(serving) if serving and serving != digest else None,
         )
 
     async def put(
@@ -158,11 +157,11 @@ class CardEditor:
         """
         assessment, _ = assess_card(body, kind=kind, card_id=card_id, policy=self._policy)
         if assessment.errors or assessment.digest is None:
-            raise _invalid(kind, card_id, assessment)
-        there = await self._read(kind, card_id)
-        condition = _condition(kind, card_id, there, if_match, create_only=create_only)
+            raise _invalid_error(kind, card_id, assessment)
+        there = await self._read_blob(kind, card_id)
+        condition = _choose_etag(kind, card_id, there, if_match, create_only=create_only)
         if dry_run:
-            index, now = await self._index(), self._clock.now()
+            index, now = await self._read_index(), self._clock.now()
             status = predict_status(index, (kind, card_id), assessment, now=now)
             return PutResult(kind=kind, card_id=card_id, digest=assessment.digest, status=status)
         etag = await self._write(kind, card_id, body, condition, create_only=create_only)
@@ -179,10 +178,10 @@ class CardEditor:
         )
 
     async def versions(self, kind: CardKind, card_id: str) -> tuple[CardVersion, ...]:
-        """The cards that served under this id, newest first, at most 20; removed ones too."""
-        entry = (await self._index()).entry(kind, card_id)
+        """The cards that served under this id, newest first, at most 20."""
+        entry = (await self._read_index()).entry(kind, card_id)
         if entry is None:
-            raise _absent(kind, card_id, entry)
+            raise _not_found_error(kind, card_id, entry)
         return entry.history
 
     async def rollback(
@@ -191,30 +190,30 @@ class CardEditor:
         """Upload an earlier version again. Refused: `card_version_not_found`, `invalid_card`."""
         history = await self.versions(kind, card_id)
         if all(version.digest != digest for version in history):
-            raise _no_version(kind, card_id, digest)
+            raise _no_version_error(kind, card_id, digest)
         try:
-            blob = await self._data.read(layout.card_body(digest))
+            blob = await self._data.read(storage.card_body(digest))
         except BlobMissing as error:
-            raise _no_version(kind, card_id, digest) from error
+            raise _no_version_error(kind, card_id, digest) from error
         return await self.put(kind, card_id, blob.body, if_match=if_match)
 
-    async def _index(self) -> CatalogIndex:
+    async def _read_index(self) -> CatalogIndex:
         return (await self._catalog.refresh()).index
 
-    async def _read(self, kind: CardKind, card_id: str) -> Blob | None:
-        """The blob, one byte longer than allowed at most; None: there is none."""
+    async def _read_blob(self, kind: CardKind, card_id: str) -> Blob | None:
+        """The blob, cut one byte after the allowed size; None when it is missing."""
         name = kind.blob_name(card_id)
         try:
             return await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
         except BlobMissing:
             return None
 
-    async def _body(self, digest: str) -> Mapping[str, Any] | None:
+    async def _read_body(self, digest: str) -> Mapping[str, Any] | None:
         try:
-            blob = await self._data.read(layout.card_body(digest))
+            blob = await self._data.read(storage.card_body(digest))
         except BlobMissing:
             return None
-        return _object(blob.body)
+        return _parse_object(blob.body)
 
     async def _write(
         self, kind: CardKind, card_id: str, body: bytes, etag: str | None, *, create_only: bool
@@ -223,29 +222,29 @@ class CardEditor:
         try:
             return await self._config.write(name, body, if_match=etag, create_only=create_only)
         except StaleWrite as error:
-            raise _stale(name) from error
+            raise _stale_error(name) from error
         except OutcomeUnknown:
-            now = await self._read(kind, card_id)
+            now = await self._read_blob(kind, card_id)
             if now is None or now.body != body:
                 raise
             return now.etag
 
 
-def _condition(
+def _choose_etag(
     kind: CardKind, card_id: str, there: Blob | None, if_match: str | None, *, create_only: bool
 ) -> str | None:
-    """The ETag to write at; StaleWrite if the caller's condition does not hold already."""
+    """The ETag for the write; raises StaleWrite when the caller's condition does not hold."""
     name = kind.blob_name(card_id)
     if create_only and there is not None:
-        raise _stale(name)
+        raise _stale_error(name)
     if if_match is None:
         return None
     if there is None or if_match not in ("*", there.etag):
-        raise _stale(name)
+        raise _stale_error(name)
     return there.etag
 
 
-def _object(body: bytes) -> Mapping[str, Any] | None:
+def _parse_object(body: bytes) -> Mapping[str, Any] | None:
     try:
         value = parse_json(body, max_bytes=MAX_CARD_BYTES)
     except JsonTextError:
@@ -253,13 +252,13 @@ def _object(body: bytes) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _stale(name: str) -> StaleWrite:
+def _stale_error(name: str) -> StaleWrite:
     return StaleWrite(
         f"{name!r} is not at the ETag you named; read it again and repeat your change"
     )
 
 
-def _invalid(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
+def _invalid_error(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
     errors = [encode(problem) for problem in assessment.errors]
     first = errors[0]
     message = f"{kind.blob_name(card_id)!r}: {first['path']}: {first['message']}; {first['hint']}"
@@ -268,7 +267,7 @@ def _invalid(kind: CardKind, card_id: str, assessment: Assessment) -> Refused:
     return Refused("invalid_card", message, errors=errors)
 
 
-def _absent(kind: CardKind, card_id: str, entry: CatalogEntry | None) -> Refused:
+def _not_found_error(kind: CardKind, card_id: str, entry: CatalogEntry | None) -> Refused:
     shown = write_json(card_id[:100], ensure_ascii=False)
     if kind is CardKind.MCP_SERVER:
         return Refused("server_not_found", f"there is no MCP server {shown}")
@@ -277,7 +276,7 @@ def _absent(kind: CardKind, card_id: str, entry: CatalogEntry | None) -> Refused
     return Refused("agent_not_found", f"there is no agent {shown}; upload its card")
 
 
-def _no_version(kind: CardKind, card_id: str, digest: str) -> Refused:
+def _no_version_error(kind: CardKind, card_id: str, digest: str) -> Refused:
     return Refused(
         "card_version_not_found",
         f"{kind.blob_name(card_id)!r} has no version {digest[:64]!r}; see its versions",

@@ -1,14 +1,13 @@
-"""How do uploaded cards go live?
+"""Publishes the card catalog. Entry point: `CatalogPublisher.publish`.
 
-`CatalogPublisher.publish` lists `aos-config` completely, reads and judges what is new, and
-publishes: bodies, index, head (If-Match), and then the status files. A crash at any point leaves
-the catalog as it was or as it will be; the next call finishes. Any number of publishers may run.
+A publication lists `aos-config` completely, checks new cards, and writes card bodies, index, head
+(with If-Match) and then the status files. After a crash the old or the new catalog serves, and the
+next call finishes. Any number of publishers may run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aos.domain.cards.assessment import Assessment
@@ -28,10 +27,10 @@ from aos.domain.cards.policy import CardPolicy
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.system import Clock
-from aos.services.catalog import layout
-from aos.services.catalog.published import PublishedCatalog, Snapshot
-from aos.services.catalog.side_by_side import for_each
-from aos.services.catalog.statuses import StatusWriter
+from aos.services.catalog import storage
+from aos.services.catalog.published_catalog import PublishedCatalog, Snapshot
+from aos.services.catalog.status_files import StatusWriter
+from aos.services.catalog.storage import for_each
 
 AT_ONCE = 16
 MAX_ATTEMPTS = 8
@@ -41,9 +40,9 @@ MAX_ATTEMPTS = 8
 class PublishOutcome:
     """What a publication did.
 
-    `published`: this call wrote a new head. `changes`: what is said anew about cards, for events
-    and telemetry; of several callers served by one listing, one gets them. `statuses_complete`
-    False: status files lag, and the next call writes them.
+    `published`: this call wrote a new head. `changes`: the cards whose state changed, for events
+    and telemetry; when several callers share one listing, one of them gets the changes.
+    `statuses_complete` False: the next call writes the missing status files.
     """
 
     index: CatalogIndex
@@ -59,7 +58,7 @@ class PublishOutcome:
 
 
 class CatalogPublisher:
-    """Makes `aos-config` live."""
+    """Publishes the cards of `aos-config`."""
 
     def __init__(
         self, *, config: BlobStore, data: BlobStore, clock: Clock, policy: CardPolicy
@@ -71,20 +70,20 @@ class CatalogPublisher:
         self._fingerprint = policy.fingerprint()
         self._catalog = PublishedCatalog(data)
         self._statuses = StatusWriter(config=config, data=data)
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._asked = 0
         self._served = 0
         self._outcome: PublishOutcome | None = None
 
     async def publish(self) -> PublishOutcome:
-        """Publish what `aos-config` says now.
+        """Publish the cards that are in `aos-config` now.
 
-        Calls that wait while another one works share the next listing, which begins after they
-        came. Raises TransientError when storage is away.
+        Calls that come during a publication share the next one. Raises TransientError when storage
+        is away.
         """
         self._asked += 1
         ticket = self._asked
-        async with self._turn:
+        async with self._lock:
             if self._served >= ticket and self._outcome is not None:
                 outcome = self._outcome
                 return PublishOutcome(
@@ -102,11 +101,11 @@ class CatalogPublisher:
             before = await self._catalog.refresh()
             plan = await self._plan(before)
             if plan.index is None:
-                return await self._tell(before, plan)
+                return await self._finish(before, plan)
             after = await self._write(before, plan.index)
             if after is not None:
-                return await self._tell(after, plan)
-        raise TransientError("others publish the catalog at the same time; try again")
+                return await self._finish(after, plan)
+        raise TransientError("other publishers write the catalog at the same time; try again")
 
     async def _plan(self, before: Snapshot) -> Publication:
         listing = await self._list()
@@ -129,7 +128,7 @@ class CatalogPublisher:
         )
 
     async def _list(self) -> list[SourceCard]:
-        """Every card blob, complete; other blobs are nobody's."""
+        """Every card blob; blobs with other names are ignored."""
         sources: list[SourceCard] = []
         for kind in CardKind:
             for blob in await self._config.list(f"{kind.value}/"):
@@ -143,7 +142,7 @@ class CatalogPublisher:
     async def _assess(
         self, source: SourceCard, index: CatalogIndex
     ) -> tuple[str, Assessment] | None:
-        """Read and judge one card, and keep its body if it may serve; None: it has vanished."""
+        """Check one card, and store its body if it may serve; None when it was deleted."""
         if source.size > MAX_CARD_BYTES:
             return source.etag, assess_oversized(source.size)
         name = source.kind.blob_name(source.card_id)
@@ -151,24 +150,26 @@ class CatalogPublisher:
             blob = await self._config.read(name, max_bytes=MAX_CARD_BYTES + 1)
         except BlobMissing:
             return None
-        if len(blob.body) > MAX_CARD_BYTES:  # it has grown since the listing
+        if len(blob.body) > MAX_CARD_BYTES:  # it grew after the listing
             return blob.etag, assess_oversized(len(blob.body))
         assessment, raw = assess_card(
             blob.body, kind=source.kind, card_id=source.card_id, policy=self._policy
         )
         if raw is not None and assessment.digest is not None:
-            await self._keep_body(source.key, assessment.digest, blob.body, index)
+            await self._store_body(source.key, assessment.digest, blob.body, index)
         return blob.etag, assessment
 
-    async def _keep_body(self, key: CardKey, digest: str, body: bytes, index: CatalogIndex) -> None:
+    async def _store_body(
+        self, key: CardKey, digest: str, body: bytes, index: CatalogIndex
+    ) -> None:
         entry = index.entries.get(key)
         if entry is None or all(version.digest != digest for version in entry.history):
-            await self._data.write(layout.card_body(digest), body)
+            await self._data.write(storage.card_body(digest), body)
 
     async def _write(self, before: Snapshot, index: CatalogIndex) -> Snapshot | None:
-        """Index, then head. None: somebody else published first."""
+        """Write the index, then the head; None when another publisher was first."""
         digest, body = index_to_json(index)
-        await self._data.write(layout.index(digest), body)
+        await self._data.write(storage.index(digest), body)
         head = CatalogHead(
             version=index.version,
             revision=index.revision,
@@ -178,15 +179,15 @@ class CatalogPublisher:
         etag = before.head_etag
         try:
             written = await self._data.write(
-                layout.HEAD, head_to_json(head), if_match=etag, create_only=etag is None
+                storage.HEAD, head_to_json(head), if_match=etag, create_only=etag is None
             )
-        except (StaleWrite, OutcomeUnknown):  # it may have been ours, whatever the answer
+        except (StaleWrite, OutcomeUnknown):  # our write may have taken effect
             now = await self._catalog.refresh()
             return now if now.digest == digest else None
         self._catalog.known = Snapshot(head_etag=written, digest=digest, index=index)
         return self._catalog.known
 
-    async def _tell(self, snapshot: Snapshot, plan: Publication) -> PublishOutcome:
+    async def _finish(self, snapshot: Snapshot, plan: Publication) -> PublishOutcome:
         new = frozenset((c.kind, c.card_id) for c in plan.changes if c.before is None)
         complete = await self._statuses.catch_up(snapshot, new=new)
         return PublishOutcome(
@@ -196,8 +197,3 @@ class CatalogPublisher:
             changes=plan.changes,
             statuses_complete=complete,
         )
-
-
-def changes_by_key(outcome: PublishOutcome) -> Mapping[CardKey, CardChange]:
-    """The changes of an outcome, by card."""
-    return {(change.kind, change.card_id): change for change in outcome.changes}

@@ -1,8 +1,8 @@
-"""Which agents and MCP servers are there now, and what do their cards say?
+"""Reads the published agents and MCP servers. Entry point: `CatalogReader`.
 
-What main, realm and mcp read of the published catalog; the `Agents` port is this. The head is
-checked at most every two seconds, at once when a command names a newer version; a card is fetched
-when it is first needed. While storage is away, what is known goes on serving.
+Main, realm and mcp use it, also as the ports `Agents` and `ServerCards`. It checks the head at most
+every two seconds, and at once when a command names a newer version. It fetches a card when the card
+is first needed. While storage is away, the known catalog serves.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from aos.ports.agents import LiveAgent
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.servers import LiveServer
 from aos.ports.system import Clock
-from aos.services.catalog import layout
-from aos.services.catalog.published import PublishedCatalog
+from aos.services.catalog import storage
+from aos.services.catalog.published_catalog import PublishedCatalog
 
 CHECK_EVERY_SECONDS = 2.0
-MAX_CARDS_KEPT = 1024
+MAX_CARDS_CACHED = 1024
 
 
 class CatalogReader:
@@ -40,21 +40,21 @@ class CatalogReader:
         *,
         bounds: LimitBounds | None = None,
         check_every_seconds: float = CHECK_EVERY_SECONDS,
-        max_cards_kept: int = MAX_CARDS_KEPT,
+        max_cards_cached: int = MAX_CARDS_CACHED,
     ) -> None:
         self._data = data
         self._clock = clock
         self._bounds = bounds or LimitBounds()
         self._check_every = check_every_seconds
-        self._max_cards = max_cards_kept
+        self._max_cards = max_cards_cached
         self._catalog = PublishedCatalog(data)
         self._checked_at: float | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
 
     @property
     def known(self) -> CatalogIndex | None:
-        """The catalog as last read, without asking; None before the first reading."""
+        """The catalog as last read; None before the first read. Does not read storage."""
         return None if self._catalog.known is None else self._catalog.known.index
 
     async def current(self) -> CatalogIndex:
@@ -63,36 +63,36 @@ class CatalogReader:
         Raises TransientError only when storage is away and no catalog is known.
         """
         if not self._is_fresh():
-            async with self._turn:
+            async with self._lock:
                 if not self._is_fresh():
-                    await self._check()
-        return self._known()
+                    await self._check_head()
+        return self._require_known()
 
     async def at_least(self, version: int) -> CatalogIndex:
         """The catalog, read again at once if the known one is older than `version`.
 
-        A catalog that was begun anew counts from 1 again: what is published now is returned.
+        After a reset versions count from 1 again; then the catalog of now is returned.
         Raises TransientError when storage is away and the known catalog is older.
         """
         known = await self.current()
         if known.version >= version:
             return known
-        async with self._turn:
-            if self._known().version < version:
+        async with self._lock:
+            if self._require_known().version < version:
                 snapshot = await self._catalog.refresh()
                 self._checked_at = self._clock.monotonic()
                 return snapshot.index
-        return self._known()
+        return self._require_known()
 
     async def version(self) -> int:
-        """The version of the catalog (0: nothing published yet)."""
+        """The version of the catalog; 0 when nothing is published."""
         return (await self.current()).version
 
     async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
         """The agent as the catalog has it now; Refused: `agent_not_found`, `agent_removed`."""
         index = await self.at_least(at_least)
         entry = index.entry(CardKind.AGENT, agent_id)
-        digest = serving_digest(entry, agent_id)
+        digest = find_agent_digest(entry, agent_id)
         card = await self.card(digest)
         return LiveAgent(
             agent_id=agent_id,
@@ -102,21 +102,21 @@ class CatalogReader:
         )
 
     async def card(self, digest: str) -> AgentCard:
-        """The agent card with this digest, published or not any more (pinned runs)."""
-        kept = self._kept(digest)
-        if isinstance(kept, AgentCard):
-            return kept
-        card = agent_card_from_dict(await self._body(digest), bounds=self._bounds)
-        self._keep(digest, card)
+        """The agent card with this digest, which may be an older one that a run has pinned."""
+        cached = self._find_cached(digest)
+        if isinstance(cached, AgentCard):
+            return cached
+        card = agent_card_from_dict(await self._read_body(digest), bounds=self._bounds)
+        self._cache(digest, card)
         return card
 
     async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
         """The MCP server that serves now; Refused: `server_not_found`."""
-        return await self.server_card(server_digest(await self.at_least(at_least), server_id))
+        return await self.server_card(find_server_digest(await self.at_least(at_least), server_id))
 
     async def live_server(self, server_id: str) -> LiveServer:
         """The MCP server that serves now, with its digest; Refused: `server_not_found`."""
-        digest = server_digest(await self.current(), server_id)
+        digest = find_server_digest(await self.current(), server_id)
         return LiveServer(server_id=server_id, digest=digest, card=await self.server_card(digest))
 
     async def live_servers(self, *, at_least: int = 0) -> list[LiveServer]:
@@ -133,7 +133,7 @@ class CatalogReader:
         ]
 
     async def approvals(self, server_id: str) -> tuple[ToolGrant, ...]:
-        """What agents that serve may call of the server only after a person's decision."""
+        """The grants of serving agents to this server that need a person's decision."""
         index = await self.current()
         reference = (CardKind.MCP_SERVER, server_id)
         found: list[ToolGrant] = []
@@ -146,7 +146,7 @@ class CatalogReader:
         )
 
     async def serves(self, server_id: str) -> bool:
-        """Is there an MCP server of this id that is enabled?"""
+        """True when an enabled MCP server with this id serves."""
         try:
             return (await self.server(server_id)).enabled
         except Refused:
@@ -154,11 +154,11 @@ class CatalogReader:
 
     async def server_card(self, digest: str) -> McpServerCard:
         """The MCP server card with this digest."""
-        kept = self._kept(digest)
-        if isinstance(kept, McpServerCard):
-            return kept
-        card = mcp_server_card_from_dict(await self._body(digest))
-        self._keep(digest, card)
+        cached = self._find_cached(digest)
+        if isinstance(cached, McpServerCard):
+            return cached
+        card = mcp_server_card_from_dict(await self._read_body(digest))
+        self._cache(digest, card)
         return card
 
     def _is_fresh(self) -> bool:
@@ -169,8 +169,8 @@ class CatalogReader:
             and self._catalog.known is not None
         )
 
-    async def _check(self) -> None:
-        """Look at the head. Where storage is away, what is known stands for the next while."""
+    async def _check_head(self) -> None:
+        """Read the head. While storage is away, the known catalog counts as checked."""
         try:
             await self._catalog.refresh()
         except TransientError:
@@ -178,24 +178,24 @@ class CatalogReader:
                 raise
         self._checked_at = self._clock.monotonic()
 
-    def _known(self) -> CatalogIndex:
+    def _require_known(self) -> CatalogIndex:
         known = self._catalog.known
         assert known is not None
         return known.index
 
-    def _kept(self, digest: str) -> AgentCard | McpServerCard | None:
+    def _find_cached(self, digest: str) -> AgentCard | McpServerCard | None:
         card = self._cards.get(digest)
         if card is not None:
             self._cards.move_to_end(digest)
         return card
 
-    def _keep(self, digest: str, card: AgentCard | McpServerCard) -> None:
+    def _cache(self, digest: str, card: AgentCard | McpServerCard) -> None:
         self._cards[digest] = card
         while len(self._cards) > self._max_cards:
             self._cards.popitem(last=False)
 
-    async def _body(self, digest: str) -> dict[str, Any]:
-        name = layout.card_body(digest)
+    async def _read_body(self, digest: str) -> dict[str, Any]:
+        name = storage.card_body(digest)
         try:
             blob = await self._data.read(name)
         except BlobMissing as error:
@@ -208,7 +208,7 @@ class CatalogReader:
         return value
 
 
-def server_digest(index: CatalogIndex, server_id: str) -> str:
+def find_server_digest(index: CatalogIndex, server_id: str) -> str:
     """The digest of the MCP server's card that serves; Refused: `server_not_found`."""
     entry = index.entry(CardKind.MCP_SERVER, server_id)
     if entry is None or entry.serving_digest is None:
@@ -219,8 +219,8 @@ def server_digest(index: CatalogIndex, server_id: str) -> str:
     return entry.serving_digest
 
 
-def serving_digest(entry: CatalogEntry | None, agent_id: str) -> str:
-    """The digest of the card that serves; Refused when there is none, saying why."""
+def find_agent_digest(entry: CatalogEntry | None, agent_id: str) -> str:
+    """The digest of the agent's card that serves; Refused `agent_not_found`, `agent_removed`."""
     if entry is None:
         raise Refused(
             "agent_not_found",
@@ -231,8 +231,8 @@ def serving_digest(entry: CatalogEntry | None, agent_id: str) -> str:
     if entry.state == "removed":
         raise Refused(
             "agent_removed",
-            f"the agent {agent_id!r} was removed; upload agents/{agent_id}.json again to have it"
-            " back",
+            f"the agent {agent_id!r} was removed; upload agents/{agent_id}.json again to restore"
+            " it",
         )
     raise Refused(
         "agent_not_found",

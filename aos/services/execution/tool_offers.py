@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import dataclass
 
 from aos.domain.cards.agent_card import AgentCard
-from aos.domain.tools.offer import NOTHING, Offer, leads, make_offer
+from aos.domain.tools.offer import NOTHING, Offer, can_delegate, make_offer
 from aos.domain.tools.tool import ServerTools
 from aos.ports.agents import Agents
 from aos.ports.system import Clock
@@ -41,7 +41,7 @@ class ToolOffers:
         Leaves out servers that do not exist or are disabled. The offer names servers that failed,
         so that the model knows. Raises TransientError when storage is away.
         """
-        if not card.mcp_tools and not leads(card):
+        if not card.mcp_tools and not can_delegate(card):
             return NOTHING
         wanted = sorted({grant.server_id for grant in card.mcp_tools})
         serving = [server_id for server_id in wanted if await self._agents.serves(server_id)]

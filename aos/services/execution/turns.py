@@ -10,7 +10,7 @@ from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
-from aos.domain.tools.offer import Offer, json_object
+from aos.domain.tools.offer import Offer, read_json_object
 from aos.domain.tools.tool import MessageCall
 from aos.errors import RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
@@ -189,6 +189,6 @@ def _replace_bad_arguments(call: MessageCall) -> MessageCall:
 
     The call's result tells the model about them.
     """
-    if call.arguments.strip() and json_object(call.arguments) is not None:
+    if call.arguments.strip() and read_json_object(call.arguments) is not None:
         return call
     return MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")

@@ -1,7 +1,8 @@
-"""How are tools called, each call once as far as that can be, and kept in view?"""
+"""Calls tools of MCP servers and lists them, in mcp. Entry points: `ToolCalls`, `ToolListing`,
+`ExposedTools`."""
 
-from aos.services.tool_calls.calling import CallLimits, ToolCalls
-from aos.services.tool_calls.exposing import ExposedTools
-from aos.services.tool_calls.listing import ToolListing
+from aos.services.tool_calls.calls import CallLimits, ToolCalls
+from aos.services.tool_calls.exposed_tools import ExposedTools
+from aos.services.tool_calls.tool_listing import ToolListing
 
 __all__ = ["CallLimits", "ExposedTools", "ToolCalls", "ToolListing"]

@@ -20,7 +20,7 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.telemetry.reporting import AppTelemetry, make_telemetry
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import RunFailed
-from aos.services.catalog.announcing import Announcer
+from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.testing import MemoryWorld, ScriptedModel
 from benchmarks.ingestion import Ingestion, run_ingestion
@@ -249,7 +249,7 @@ async def test_an_agent_that_is_new_is_told_in_the_plans_words(
     publisher = CatalogPublisher(config=config, data=data, clock=clock, policy=CardPolicy())
     bus = MemoryBus(MemoryBroker(clock=clock), clock=clock)
     announcer = Announcer(bus=bus, clock=clock, telemetry=telemetry)
-    await announcer.tell(await publisher.publish())
+    await announcer.announce(await publisher.publish())
     [line] = [line for line in lines(caplog) if line["event"] == "AgentInitialized"]
     assert (line["agent_id"], line["purpose"]) == ("ceo", "Strategic oversight")
     assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None

@@ -12,7 +12,7 @@ from aos.domain.cards.catalog import CatalogIndex, make_status
 from aos.domain.cards.catalog_json import head_from_json, index_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
@@ -98,18 +98,18 @@ class Cards:
 
     async def status(self, card_id: str, *, kind: CardKind = CardKind.AGENT) -> dict[str, Any]:
         """A status file."""
-        return dict(json.loads(await _body(self.config, layout.status(kind, card_id))))
+        return dict(json.loads(await _body(self.config, storage.status(kind, card_id))))
 
     async def published(self) -> CatalogIndex:
         """The index that the head names, its digest and its bodies checked."""
-        head = head_from_json(await _body(self.data, layout.HEAD))
-        body = await _body(self.data, layout.index(head.index))
+        head = head_from_json(await _body(self.data, storage.HEAD))
+        body = await _body(self.data, storage.index(head.index))
         assert digest_of(body) == head.index
         index = index_from_json(body)
         assert (index.version, index.revision) == (head.version, head.revision)
         for entry in index.entries.values():
             if entry.serving_digest is not None:
-                served = await _body(self.data, layout.card_body(entry.serving_digest))
+                served = await _body(self.data, storage.card_body(entry.serving_digest))
                 assert digest_of(served) == entry.serving_digest
         return index
 

@@ -14,7 +14,7 @@ from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.cards.catalog_json import marker_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.errors import AosError, OutcomeUnknown, TransientError
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from tests.unit.catalog.cards import Cards, Crash, FailAt, card
 
 MAX_CALLS = 60
@@ -95,7 +95,7 @@ async def test_the_same_publisher_goes_on_after_a_fault() -> None:
 async def test_a_head_whose_answer_was_lost_is_known_as_ours() -> None:
     cards = Cards()
     await cards.upload("ceo", card())
-    hook = FailAt(1, "after", OutcomeUnknown("no answer"), only=layout.HEAD)
+    hook = FailAt(1, "after", OutcomeUnknown("no answer"), only=storage.HEAD)
     hook.seen = -1  # the first call on the head is its reading
     outcome = await cards.hooked_publisher(hook).publish()
     assert (outcome.published, outcome.version, len(outcome.changes)) == (True, 1, 1)
@@ -110,7 +110,7 @@ async def test_of_two_publishers_the_loser_starts_over_on_the_winners_catalog() 
 
     async def race(operation: Operation, name: str, moment: Moment) -> None:
         nonlocal raced
-        if (operation, name, moment, raced) == ("write", layout.HEAD, "before", False):
+        if (operation, name, moment, raced) == ("write", storage.HEAD, "before", False):
             raced = True
             await cards.upload("coo", card("coo"))
             await cards.publisher().publish()
@@ -128,14 +128,14 @@ async def test_publishers_that_always_lose_give_up_with_a_transient_error() -> N
 
     async def race(operation: Operation, name: str, moment: Moment) -> None:
         nonlocal count
-        if (operation, name, moment) == ("write", layout.HEAD, "before"):
+        if (operation, name, moment) == ("write", storage.HEAD, "before"):
             count += 1
             await cards.upload(f"a{count}", card(f"a{count}"))
             await cards.publisher().publish()
             await cards.upload("ceo", card(purpose=f"Lead {count}"))
 
     await cards.upload("ceo", card())
-    with pytest.raises(TransientError, match="others publish the catalog at the same time"):
+    with pytest.raises(TransientError, match="other publishers write the catalog at the same time"):
         await cards.hooked_publisher(race).publish()
     assert count == 8
 
@@ -172,14 +172,14 @@ async def test_publishers_and_editors_at_once_lose_nothing_and_tell_everything(s
 
 async def test_a_marker_that_lags_has_the_status_files_written_again() -> None:
     cards = await _changed()
-    hook = FailAt(1, "before", Crash(), only=layout.MARKER)
+    hook = FailAt(1, "before", Crash(), only=storage.MARKER)
     with pytest.raises(Crash):
         await cards.hooked_publisher(hook).publish()
-    await cards.config.delete(layout.status(CardKind.AGENT, "ceo"))
+    await cards.config.delete(storage.status(CardKind.AGENT, "ceo"))
     outcome = await cards.publisher().publish()
     assert (outcome.published, outcome.statuses_complete) == (False, True)
     await cards.assert_told()
-    marker = await cards.data.read(layout.MARKER)
+    marker = await cards.data.read(storage.MARKER)
     assert marker is not None
     assert marker_from_json(marker.body) == (await cards.published()).revision
 
@@ -263,10 +263,10 @@ async def test_an_altered_index_is_an_error_that_says_how_to_begin_anew() -> Non
     await cards.upload("ceo", card())
     digest = (await cards.publisher().publish()).digest
     assert digest is not None
-    await cards.data.write(layout.index(digest), b'{"version": 9}')
+    await cards.data.write(storage.index(digest), b'{"version": 9}')
     with pytest.raises(AosError, match=r"delete 'catalog/head\.json' in aos-data"):
         await cards.publisher().publish()
-    await cards.data.delete(layout.HEAD)
+    await cards.data.delete(storage.HEAD)
     outcome = await cards.publisher().publish()
     assert (outcome.version, outcome.statuses_complete) == (1, True)
     await cards.assert_told()
@@ -276,10 +276,10 @@ async def test_a_lost_card_body_is_an_error_that_says_what_to_do() -> None:
     cards = Cards()
     await cards.upload("ceo", card())
     await cards.publisher().publish()
-    await cards.data.write(layout.card_body(digest_of(card())), card(purpose="Steal"))
+    await cards.data.write(storage.card_body(digest_of(card())), card(purpose="Steal"))
     with pytest.raises(AosError, match="was altered in aos-data; upload the card again"):
         await cards.reader().find("ceo")
-    await cards.data.delete(layout.card_body(digest_of(card())))
+    await cards.data.delete(storage.card_body(digest_of(card())))
     with pytest.raises(AosError, match="is missing in aos-data; upload the card again"):
         await cards.reader().find("ceo")
 
@@ -287,7 +287,7 @@ async def test_a_lost_card_body_is_an_error_that_says_what_to_do() -> None:
 async def test_a_status_file_that_somebody_writes_meanwhile_is_written_once_more() -> None:
     cards = Cards()
     await cards.upload("ceo", card())
-    name = layout.status(CardKind.AGENT, "ceo")
+    name = storage.status(CardKind.AGENT, "ceo")
     count = 0
 
     async def meddle(operation: Operation, blob: str, moment: Moment) -> None:

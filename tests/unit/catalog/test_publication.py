@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from aos.domain.cards.catalog import CardChange, CardKey
 from aos.domain.cards.catalog_json import head_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import Refused
-from aos.services.catalog import layout
-from aos.services.catalog.publisher import changes_by_key
+from aos.services.catalog import storage
+from aos.services.catalog.publisher import PublishOutcome
 from tests.unit.catalog.cards import Cards, card
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
 CEO = (CardKind.AGENT, "ceo")
+
+
+def changes_by_key(outcome: PublishOutcome) -> dict[CardKey, CardChange]:
+    """The changes of a publication, by card."""
+    return {(change.kind, change.card_id): change for change in outcome.changes}
 
 
 async def test_the_plans_two_cards_go_live_and_say_so() -> None:
@@ -42,7 +48,7 @@ async def test_the_plans_two_cards_go_live_and_say_so() -> None:
     live = await cards.reader().find("ceo")
     assert (live.card.adapter_name, live.digest) == ("ceo", digest_of(ceo))
     assert (await cards.reader().server("github")).command == "npx"
-    kept = await cards.data.read(layout.card_body(digest_of(ceo)))
+    kept = await cards.data.read(storage.card_body(digest_of(ceo)))
     assert kept is not None
     assert kept.body == ceo
 
@@ -220,12 +226,12 @@ async def test_indexes_are_a_chain_of_digests_back_to_the_first() -> None:
     for number in range(4):
         await cards.upload("ceo", card(purpose=f"Lead {number}"))
         await publisher.publish()
-    blob = await cards.data.read(layout.HEAD)
+    blob = await cards.data.read(storage.HEAD)
     assert blob is not None
     digest: str | None = head_from_json(blob.body).index
     versions = []
     while digest is not None:
-        found = await cards.data.read(layout.index(digest))
+        found = await cards.data.read(storage.index(digest))
         assert found is not None
         assert digest_of(found.body) == digest
         raw = json.loads(found.body)

@@ -10,7 +10,7 @@ from aos.adapters.memory.blobs import Moment, Operation
 from aos.domain.cards.identity import digest_of
 from aos.domain.cards.policy import LimitBounds
 from aos.errors import Refused, TransientError
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from aos.services.catalog.reader import CatalogReader
 from tests.unit.catalog.cards import Cards, card
 
@@ -50,7 +50,7 @@ async def test_a_catalog_that_was_begun_anew_serves_though_its_version_is_lower(
     cards = await _published()
     reader = cards.reader()
     await reader.version()
-    await cards.data.delete(layout.HEAD)
+    await cards.data.delete(storage.HEAD)
     await cards.publisher().publish()
     assert (await reader.find("ceo", at_least=7)).card.purpose == "Lead"
 
@@ -87,7 +87,7 @@ async def test_cards_that_are_not_used_are_forgotten_and_read_again() -> None:
     for number in range(3):
         await cards.upload(f"a{number}", card(f"a{number}"))
     await cards.publisher().publish()
-    reader = CatalogReader(cards.data, cards.clock, max_cards_kept=2)
+    reader = CatalogReader(cards.data, cards.clock, max_cards_cached=2)
     for number in (0, 1, 2):
         await reader.find(f"a{number}")
     cards.calls()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aos.domain.cards.identity import CardKind
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 from tests.unit.catalog.cards import Cards, card
 
 MANY = 10_000
@@ -39,7 +39,7 @@ async def test_ten_thousand_cards_cost_one_small_read_to_check_and_one_download_
         "data read": 2,  # the head, before and after
         "data write": 4,  # body, index, head, marker
     }
-    index = await cards.data.read(layout.index(str(edit.digest)))
+    index = await cards.data.read(storage.index(str(edit.digest)))
     assert index is not None
     assert len(index.body) < 600 * MANY
     assert (await cards.status("a00007"))["catalog_version"] == 2

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from aos.domain.cards.agent_card import AgentCard, agent_card_from_dict
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.window import select_window
-from aos.domain.tools.offer import Target, json_object, make_offer, plan_calls
+from aos.domain.tools.offer import Target, make_offer, plan_calls, read_json_object
 from aos.domain.tools.tool import (
     MAX_SHOWN_BYTES,
     AskedCall,
     ServerTools,
     ToolSchema,
-    offered_name,
-    shown,
-    tool_call_id,
+    cut_for_model,
+    make_tool_call_id,
+    make_tool_name,
 )
 from tests.texts import texts
 from tests.unit.domain.values import NOON
@@ -54,24 +54,24 @@ def a_message(sequence: int, role: str, run_id: str = RUN_ID) -> Message:
 
 @given(texts(min_size=1, max_size=80), texts(min_size=1, max_size=200))
 def test_an_offered_name_is_one_that_every_endpoint_takes(server_id: str, tool: str) -> None:
-    name = offered_name(server_id, tool)
+    name = make_tool_name(server_id, tool)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
-    assert offered_name(server_id, tool) == name
+    assert make_tool_name(server_id, tool) == name
 
 
 @pytest.mark.parametrize(("server_id", "tool"), [("github", "create_issue"), ("a" * 30, "b" * 32)])
 def test_a_name_that_fits_is_left_as_it_is(server_id: str, tool: str) -> None:
-    assert offered_name(server_id, tool) == f"{server_id}__{tool}"
+    assert make_tool_name(server_id, tool) == f"{server_id}__{tool}"
 
 
 def test_characters_that_endpoints_refuse_are_replaced_and_a_hash_tells_the_names_apart() -> None:
-    names = [offered_name("files", tool) for tool in ("read.file", "read/file")]
+    names = [make_tool_name("files", tool) for tool in ("read.file", "read/file")]
     assert [name.rpartition("_")[0] for name in names] == ["files__read_file"] * 2
     assert len(set(names)) == 2
 
 
 def test_long_names_that_begin_alike_stay_apart() -> None:
-    names = {offered_name("github", "x" * 100 + end) for end in ("a", "b")}
+    names = {make_tool_name("github", "x" * 100 + end) for end in ("a", "b")}
     assert len(names) == 2
     assert {len(name) for name in names} == {64}
 
@@ -115,7 +115,7 @@ def test_calls_get_our_ids_by_run_turn_and_index() -> None:
     calls = plan_calls([AskedCall(name="x", arguments="{}")] * 2, make_offer(a_card(), {}),
                        run_id=RUN_ID, turn=3)  # fmt: skip
     assert [call.tool_call_id for call in calls] == ["call_0123abcd_3_0", "call_0123abcd_3_1"]
-    assert calls[0].tool_call_id == tool_call_id(RUN_ID, turn=3, index=0)
+    assert calls[0].tool_call_id == make_tool_call_id(RUN_ID, turn=3, index=0)
 
 
 @pytest.mark.parametrize(
@@ -138,20 +138,20 @@ def test_calls_get_our_ids_by_run_turn_and_index() -> None:
     ],
 )
 def test_what_is_no_json_object_is_none(text: str) -> None:
-    assert json_object(text) is None
+    assert read_json_object(text) is None
 
 
 @given(texts(max_size=40), st.integers(80, 200))
 def test_a_result_is_shown_within_its_limit(text: str, limit: int) -> None:
     whole = text * 20
-    seen = shown(whole, limit=limit)
+    seen = cut_for_model(whole, limit=limit)
     assert len(seen.encode("utf-8", "replace")) <= limit or seen == whole
     if len(whole.encode("utf-8", "replace")) <= limit:
         assert seen == whole
 
 
 def test_a_result_that_is_too_large_says_what_was_cut() -> None:
-    seen = shown("ü" * MAX_SHOWN_BYTES)
+    seen = cut_for_model("ü" * MAX_SHOWN_BYTES)
     assert len(seen.encode()) <= MAX_SHOWN_BYTES
     assert seen.endswith("[cut: the whole result has 131,072 bytes]")
 
@@ -176,4 +176,4 @@ def test_a_window_leaves_out_results_whose_call_is_cut() -> None:
 
 
 def test_arguments_may_be_nested_as_deep_as_any_text_that_aos_reads() -> None:
-    assert json_object('{"a": ' + "[" * 31 + "]" * 31 + "}") is not None
+    assert read_json_object('{"a": ' + "[" * 31 + "]" * 31 + "}") is not None

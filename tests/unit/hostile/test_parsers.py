@@ -25,8 +25,8 @@ from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import parse_secret_reference
 from aos.domain.json_reader import parse_json
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.tools.offer import json_object
-from aos.domain.tools.tool import offered_name, shown
+from aos.domain.tools.offer import read_json_object
+from aos.domain.tools.tool import cut_for_model, make_tool_name
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.principals import read_principal
 from aos.entrypoints.http.queries import Query
@@ -155,7 +155,7 @@ JSON_READERS: dict[str, Callable[[str], Any]] = {
     "JSON": lambda text: parse_json(text.encode(), max_bytes=2 * LARGE),
     "a run's body": _run_body,
     "a card": _card,
-    "a model's arguments": json_object,
+    "a model's arguments": read_json_object,
     "a principal": _principal,
 }
 PLAIN_READERS: dict[str, Callable[[str], Any]] = {
@@ -168,8 +168,8 @@ PLAIN_READERS: dict[str, Callable[[str], Any]] = {
     "a command": lambda text: find_command_problem("npx", text.split(" "), CardPolicy()),
     "a card id": is_card_id,
     "a near name": lambda text: find_nearest(text, ("max_turns", "memory", "a" * 60), cutoff=0.0),
-    "an offered name": lambda text: offered_name("fs", text),
-    "a result": shown,
+    "an offered name": lambda text: make_tool_name("fs", text),
+    "a result": cut_for_model,
     "a JSON value": lambda text: write_json(known_json([text])),
     "a traceparent": read_traceparent,
     "a traceparent's child": make_child_traceparent,

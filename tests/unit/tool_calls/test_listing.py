@@ -110,11 +110,11 @@ async def test_a_server_that_another_instance_is_starting_is_left_to_it_for_a_wh
 async def test_tools_that_change_are_listed_again(world: McpWorld) -> None:
     await world.mcp.listing.follow()
     world.servers.add("books", ToolSchema(name="sell"), lambda a: said("sold"))
-    world.mcp.listing.hear("books", "tools")
-    world.mcp.listing.hear("books", "tools")
+    world.mcp.listing.note("books", "tools")
+    world.mcp.listing.note("books", "tools")
     await asyncio.sleep(0)  # it waits for more to come
     world.clock.advance(1.0)
-    await world.mcp.listing.heard()
+    await world.mcp.listing.wait_for_notes()
     assert row(world) == ("ready", None, ["count", "add", "sell"])
 
 
@@ -130,9 +130,9 @@ async def test_what_becomes_of_a_server_is_written_down_and_its_tools_are_kept(
     world: McpWorld, change: str, said_of_it: str, after: tuple[str, str | None]
 ) -> None:
     await world.mcp.listing.follow()
-    world.mcp.listing.hear("books", change, said_of_it)
-    await world.mcp.listing.heard()
+    world.mcp.listing.note("books", change, said_of_it)
+    await world.mcp.listing.wait_for_notes()
     assert row(world) == (*after, ["count", "add"])
-    world.mcp.listing.hear("books", "started")
-    await world.mcp.listing.heard()
+    world.mcp.listing.note("books", "started")
+    await world.mcp.listing.wait_for_notes()
     assert row(world) == ("ready", None, ["count", "add"])

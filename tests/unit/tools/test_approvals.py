@@ -192,7 +192,7 @@ async def test_a_decision_for_a_disabled_agent_ends_its_run() -> None:
 )
 async def test_the_owner_and_those_with_the_role_may_decide(caller: Caller, allowed: bool) -> None:
     world, run_id, call_id = await asking()
-    page = await world.main.services.approvals.waiting(caller, after=None, limit=10)
+    page = await world.main.services.approvals.list_waiting(caller, after=None, limit=10)
     assert len(page.items) == int(allowed)
     if allowed:
         await world.main.services.approvals.decide(run_id, call_id, "approve", "", caller=caller)

@@ -91,10 +91,10 @@ async def test_a_model_that_repeats_its_calls_every_turn_gets_another_id_each_ti
 @pytest.mark.parametrize(
     ("calls", "said"),
     [
-        (Calls(("clock__now", "{broken")), "error: the arguments are no JSON object"),
-        (Calls(("clock__now", "[1]")), "error: the arguments are no JSON object"),
-        (Calls(("clock__now", '{"a": NaN}')), "error: the arguments are no JSON object"),
-        (Calls(("clock__now", '{"a": 1e999}')), "error: the arguments are no JSON object"),
+        (Calls(("clock__now", "{broken")), "error: the arguments are not a JSON object"),
+        (Calls(("clock__now", "[1]")), "error: the arguments are not a JSON object"),
+        (Calls(("clock__now", '{"a": NaN}')), "error: the arguments are not a JSON object"),
+        (Calls(("clock__now", '{"a": 1e999}')), "error: the arguments are not a JSON object"),
         (Calls(("clock__halt", {})), "error: there is no tool 'clock__halt'"),
         (Calls(("delegate", {"agent_id": "ceo"})), "error: there is no tool 'delegate'"),
         (Calls(("clock__now", f'"{"x" * 70_000}"')), "error: the arguments have 70,002 bytes"),

@@ -1,8 +1,9 @@
-"""What may outsiders see and call of an MCP server whose card exposes it?
+"""Lists and calls the tools of exposed MCP servers for outside callers. Entry point:
+`ExposedTools`.
 
-The same tools under the same allow-list, called through the same ledger, limits and places as the
-calls of agents. A server whose card does not say `expose` is not there, nor is a tool that an agent
-may call only after a person's decision: here nobody is asked.
+The card's allow-list, the ledger and the limits are the same as for calls of agents. Hidden are
+servers whose cards do not set `expose`, and tools that need a person's decision: no person is asked
+here.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from typing import Any
 
 from aos.domain.cards.agent_card import ToolGrant
 from aos.domain.envelope import CallTool
-from aos.domain.tools.tool import ToolOutcome, ToolSchema, tool_call_id
+from aos.domain.tools.tool import ToolOutcome, ToolSchema, make_tool_call_id
 from aos.errors import Refused, TransientError
 from aos.ports.servers import ServerCards
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import ToolCatalog
-from aos.services.tool_calls.calling import ToolCalls
+from aos.services.tool_calls.calls import ToolCalls
 
 PATIENCE = timedelta(seconds=200)
-"""For one call: the platform cuts an HTTP request at 230 s."""
+"""The longest time of one call: the platform ends an HTTP request after 230 s."""
 OUTSIDER = "outsider"
 
 
 class ExposedTools:
-    """Exposed servers, as their callers use them."""
+    """The exposed servers."""
 
     def __init__(
         self,
@@ -43,9 +44,11 @@ class ExposedTools:
         self._clock = clock
         self._ids = ids
 
-    async def tools(self, server_id: str) -> tuple[ToolSchema, ...]:
-        """The tools of an exposed server. Raises Refused `server_not_found`, and TransientError
-        while they are not listed yet."""
+    async def list_tools(self, server_id: str) -> tuple[ToolSchema, ...]:
+        """The tools of an exposed server.
+
+        Raises Refused `server_not_found`, and TransientError while the tools are not listed yet.
+        """
         live = await self._cards.live_server(server_id)
         if not (live.card.expose and live.card.enabled):
             raise Refused(
@@ -66,15 +69,15 @@ class ExposedTools:
     async def call(
         self, server_id: str, tool: str, arguments: Mapping[str, Any], *, traceparent: str | None
     ) -> ToolOutcome:
-        """Call a tool of an exposed server; raises as `tools` does."""
-        if tool not in {schema.name for schema in await self.tools(server_id)}:
-            return await self._not_called(server_id, tool)
+        """Call a tool of an exposed server; raises as `list_tools` does."""
+        if tool not in {schema.name for schema in await self.list_tools(server_id)}:
+            return await self._explain_refusal(server_id, tool)
         run_id = self._ids.new_id()
         end = await self._calls.settle(
             CallTool(
                 run_id=run_id,
                 conversation_id=run_id,
-                tool_call_id=tool_call_id(run_id, turn=0, index=0),
+                tool_call_id=make_tool_call_id(run_id, turn=0, index=0),
                 agent_id=OUTSIDER,
                 server_id=server_id,
                 tool=tool,
@@ -83,19 +86,19 @@ class ExposedTools:
                 traceparent=traceparent,
             )
         )
-        if isinstance(end, datetime):  # nobody else knows the id
+        if isinstance(end, datetime):  # cannot happen: the id is new
             raise TransientError("the call is held by another; call again")
         return end
 
-    async def _not_called(self, server_id: str, tool: str) -> ToolOutcome:
+    async def _explain_refusal(self, server_id: str, tool: str) -> ToolOutcome:
         if _needs_approval(tool, await self._cards.approvals(server_id)):
-            said = (
+            text = (
                 f"the tool {tool[:200]!r} needs a person's decision, and nobody is asked here; have"
                 " an agent call it"
             )
         else:
-            said = f"there is no tool {tool[:200]!r} here"
-        return ToolOutcome(outcome="not_called", content=said)
+            text = f"there is no tool {tool[:200]!r} here"
+        return ToolOutcome(outcome="not_called", content=text)
 
 
 def _needs_approval(tool: str, guarded: tuple[ToolGrant, ...]) -> bool:

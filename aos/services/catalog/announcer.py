@@ -1,7 +1,5 @@
-"""Who is told that the catalog has changed?
-
-Operators, by telemetry under the plan's names, and whoever subscribed to `system-events`.
-"""
+"""Announces changes of the catalog in telemetry and on `system-events`. Entry point:
+`Announcer.announce`."""
 
 from __future__ import annotations
 
@@ -17,21 +15,21 @@ from aos.ports.telemetry import Telemetry
 from aos.services.catalog.publisher import PublishOutcome
 
 MAX_NAMED = 100
-"""So many cards an event names at most; the catalog says the rest."""
+"""Cards that one event names at most; the catalog holds the rest."""
 
 
 class Announcer:
-    """Tells of publications."""
+    """Announces publications."""
 
     def __init__(self, *, bus: Bus, clock: Clock, telemetry: Telemetry) -> None:
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
 
-    async def tell(self, outcome: PublishOutcome) -> None:
-        """Tell what this publication changed; nothing where it changed nothing.
+    async def announce(self, outcome: PublishOutcome) -> None:
+        """Announce what this publication changed.
 
-        The event is a courtesy: it is lost when the bus is away, as the catalog itself is not.
+        The event is lost when the bus is away; the catalog itself is published all the same.
         """
         if not outcome.published or not outcome.changes:
             return
@@ -39,11 +37,11 @@ class Announcer:
             "ConfigPublished", catalog_version=outcome.version, changes=len(outcome.changes)
         )
         for change in outcome.changes:
-            self._tell_of(change)
+            self._record(change)
         with contextlib.suppress(TransientError):
             await self._bus.publish(self._event(outcome))
 
-    def _tell_of(self, change: CardChange) -> None:
+    def _record(self, change: CardChange) -> None:
         if change.after.state == "rejected":
             self._telemetry.log(
                 "card_rejected",

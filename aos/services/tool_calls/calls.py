@@ -1,9 +1,10 @@
-"""What becomes of a CallTool, however often it comes?
+"""Makes each tool call once, as far as that is possible. Entry point: `ToolCalls.handle`.
 
-The call is entered as begun before it is made, and its result before it is sent. A CallTool that
-comes again finds the result and sends that; or finds the call held by another, and comes back when
-that is over; or finds one that was begun and never ended, which is made again only if that is safe.
-What nobody can know is told as it is: `outcome_unknown`. Past the run's deadline nothing is called.
+The call's row is written before the call, and its result before the result is sent. A repeated
+CallTool finds one of three rows. With a result: the result is sent again. Held by another handler:
+the command is scheduled for the end of that hold. Begun without a result: the call is repeated if
+its tool allows that; otherwise its outcome is `outcome_unknown`. After the run's deadline nothing
+is called.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
 
 MARGIN = timedelta(seconds=30)
-"""Beyond a call's time limit, before anybody else may begin it."""
-LOOKS = 8
-MAKINGS = 2
-QUICK_SECONDS = 30.0
-"""A repeatable call that was lost so soon is made once more by the same handler."""
-KEEP_TRIES = 8
-KEEP_SECONDS = 60.0
-LONGEST_KEEP_DELAY_SECONDS = 8.0
+"""Added to a call's time limit: until then no other handler may begin the call."""
+CONTENTION_TRIES = 8
+CALL_TRIES = 2
+RETRY_WITHIN_SECONDS = 30.0
+"""The handler repeats a repeatable call itself when the call was lost within this time."""
+SAVE_TRIES = 8
+SAVE_SECONDS = 60.0
+LONGEST_SAVE_DELAY_SECONDS = 8.0
 _CHANGED = (
     "changed since a person was asked about this call; if it is still needed, call the tool again,"
     " and a person is asked about it as it is now"
@@ -37,7 +38,7 @@ _CHANGED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallLimits:
-    """`timeout_seconds` of a call whose server's card names none."""
+    """The time limit of a call when the server's card sets none."""
 
     timeout_seconds: float = 60.0
 
@@ -69,9 +70,9 @@ class ToolCalls:
         self._limits = limits or CallLimits()
 
     async def handle(self, command: CallTool) -> None:
-        """Make the call unless it has been made, and send what it came to.
+        """Make the call unless it was made, and send its result.
 
-        Raises TransientError when that cannot be now; the command is then handled again.
+        Raises TransientError when that is not possible now; the command is then delivered again.
         """
         with self._telemetry.span(
             f"execute_tool {command.tool}",
@@ -93,11 +94,11 @@ class ToolCalls:
             await self._send(command, end, traceparent=span.traceparent)
 
     async def give_up(self, command: CallTool) -> None:
-        """End a call that breaks something of ours with every delivery, and say so."""
+        """End a call whose command failed at every delivery, and send that as its result."""
         row = await self._ledger.find(command.run_id, command.tool_call_id)
         why = "something is broken on our side; the operator finds the tool call's id in the logs"
         end = row.result if row is not None and row.result is not None else None
-        end = end or await self._end(command, row, _uncalled(row, why))
+        end = end or await self._end(command, row, _uncalled_outcome(row, why))
         await self._send(command, end, traceparent=command.traceparent)
 
     async def _send(self, command: CallTool, end: ToolOutcome, *, traceparent: str | None) -> None:
@@ -113,51 +114,51 @@ class ToolCalls:
         await self._bus.send(to_realm(result))
 
     async def settle(self, command: CallTool) -> ToolOutcome | datetime:
-        """What the call came to, made now if need be; or until when another holds it."""
-        for _ in range(LOOKS):
+        """The outcome of the call, made now if necessary, or when another handler's hold ends."""
+        for _ in range(CONTENTION_TRIES):
             row = await self._ledger.find(command.run_id, command.tool_call_id)
             if row is not None and row.result is not None:
                 return row.result
             now = self._clock.now()
             try:
                 if now >= command.deadline:
-                    return await self._end(command, row, _too_late(row))
+                    return await self._end(command, row, _too_late_outcome(row))
                 if row is not None and now < row.until:
                     return row.until
                 return await self._make(command, row)
             except StaleWrite:
-                continue  # another was faster: look what it did
+                continue  # another handler was first: read its row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} is contended")
 
     async def _make(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
-        """Make a call that nobody holds: a new one, or (`row`) one that was never ended."""
+        """Make a call that no handler holds: a new one, or (`row`) one that has no result."""
         try:
             live = await self._cards.live_server(command.server_id)
         except Refused as refused:
-            return await self._end(command, row, _uncalled(row, str(refused)))
-        why_not = _why_not(live, command)
-        if why_not is not None:
-            return await self._end(command, row, _uncalled(row, why_not))
-        changed = await self._what_changed(live, command)
+            return await self._end(command, row, _uncalled_outcome(row, str(refused)))
+        refusal = _find_card_refusal(live, command)
+        if refusal is not None:
+            return await self._end(command, row, _uncalled_outcome(row, refusal))
+        changed = await self._find_change(live, command)
         if changed is not None:
-            return await self._end(command, row, _uncalled(row, changed))
+            return await self._end(command, row, _uncalled_outcome(row, changed))
         repeatable = await self._may_repeat(live, command.tool)
         if row is not None and not repeatable:
-            return await self._end(command, row, _lost(command))
+            return await self._end(command, row, _lost_outcome(command))
         return await self._call(command, row, live, repeatable=repeatable)
 
     async def _call(
         self, command: CallTool, row: ToolCallRow | None, live: LiveServer, *, repeatable: bool
     ) -> ToolOutcome:
         began = self._clock.monotonic()
-        for making in range(1, MAKINGS + 1):
+        for attempt in range(1, CALL_TRIES + 1):
             try:
-                async with self._servers.hold(live.card, live.digest) as line:
-                    if self._clock.now() >= command.deadline:  # a server may take its time to start
-                        return await self._end(command, row, _too_late(row))
-                    limit = self._limit(live, command)
+                async with self._servers.hold(live.card, live.digest) as connection:
+                    if self._clock.now() >= command.deadline:  # the server may have started slowly
+                        return await self._end(command, row, _too_late_outcome(row))
+                    limit = self._limit_seconds(live, command)
                     row = await self._begin(command, row, seconds=limit)
-                    outcome = await line.call(
+                    outcome = await connection.call(
                         command.tool, command.arguments, timeout_seconds=limit
                     )
             except ServerFailed as failed:
@@ -169,10 +170,12 @@ class ToolCalls:
                     server=command.server_id,
                     reason=failed.brief,
                 )
-                return await self._end(command, row, _uncalled(row, _not_running(command)))
+                return await self._end(
+                    command, row, _uncalled_outcome(row, _unavailable_text(command))
+                )
             if outcome.outcome != "outcome_unknown" or not repeatable:
                 break
-            if making == MAKINGS or self._clock.monotonic() - began > QUICK_SECONDS:
+            if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
                 outcome = replace(outcome, outcome="error")
                 break
         return await self._end(command, row, outcome)
@@ -180,7 +183,7 @@ class ToolCalls:
     async def _begin(
         self, command: CallTool, row: ToolCallRow | None, *, seconds: float
     ) -> ToolCallRow:
-        """Enter the call as begun, by us. Raises StaleWrite when another was faster."""
+        """Write that this handler begins the call; raises StaleWrite when another was first."""
         now = self._clock.now()
         ours = ToolCallRow(
             run_id=command.run_id,
@@ -199,48 +202,48 @@ class ToolCalls:
             found = await self._ledger.find(command.run_id, command.tool_call_id)
             if found is not None and found.holder == ours.holder and found.result is None:
                 return found
-            raise StaleWrite(f"tool call {command.tool_call_id!r} was not entered") from error
+            raise StaleWrite(f"tool call {command.tool_call_id!r} was not written") from error
 
     async def _end(
         self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
     ) -> ToolOutcome:
-        """Keep the result; the one that stands.
+        """Save the outcome; returns the stored one.
 
-        That a call was not made can be said only by who holds it: raises StaleWrite when another
-        began it meanwhile.
+        Only the handler that holds a call may say that it was not made: raises StaleWrite when
+        another handler began the call meanwhile.
         """
         if row is None:
             row = await self._begin(command, None, seconds=0.0)
-        stands = await self._keep(row, outcome)
+        stored = await self._save(row, outcome)
         self._telemetry.custom_event(
             "MCPToolCall",
             tool=command.tool,
             server=command.server_id,
-            outcome=stands.outcome,
+            outcome=stored.outcome,
             run_id=command.run_id,
             conversation_id=command.conversation_id,
             agent_id=command.agent_id,
             tool_call_id=command.tool_call_id,
         )
-        return stands
+        return stored
 
-    async def _keep(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result, again and again: it is nowhere else. Raises TransientError."""
-        ends = self._clock.monotonic() + KEEP_SECONDS
-        for tried in range(KEEP_TRIES):
+    async def _save(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
+        """Write the result with retries: no other copy exists. Raises TransientError."""
+        ends = self._clock.monotonic() + SAVE_SECONDS
+        for tried in range(SAVE_TRIES):
             try:
                 return await self._ledger.finish(row, outcome)
             except TransientError:
-                if tried == KEEP_TRIES - 1 or self._clock.monotonic() >= ends:
+                if tried == SAVE_TRIES - 1 or self._clock.monotonic() >= ends:
                     raise
-            ceiling = min(LONGEST_KEEP_DELAY_SECONDS, 0.25 * 2.0**tried)
+            ceiling = min(LONGEST_SAVE_DELAY_SECONDS, 0.25 * 2.0**tried)
             await self._clock.sleep(self._ids.jitter() * ceiling)
         raise AssertionError("the last try returns or raises")
 
-    async def _what_changed(self, live: LiveServer, command: CallTool) -> str | None:
-        """What is other than when a person was asked about this call; None when nothing is.
+    async def _find_change(self, live: LiveServer, command: CallTool) -> str | None:
+        """What changed since a person was asked about this call; None when nothing changed.
 
-        The server itself is asked for its tools: the row may be older than the tool is.
+        The tools are listed again: the stored list may be older than the tool.
         """
         if command.server_digest is None:
             return None
@@ -252,33 +255,33 @@ class ToolCalls:
             return str(failed)
         if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
             return None
-        await self._enter_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))
+        await self._save_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))
         return f"the tool {command.tool!r} has {_CHANGED}"
 
-    async def _enter_tools(self, live: LiveServer, tools: tuple[ToolSchema, ...]) -> None:
-        """The next question to a person is about the tool as it is now."""
+    async def _save_tools(self, live: LiveServer, tools: tuple[ToolSchema, ...]) -> None:
+        """Save the tools as they are now, so that the next approval is about them."""
         seen = await self._catalog.find(live.server_id)
         if seen is not None and seen.card_digest == live.digest:
             now = self._clock.now()
             await self._catalog.put(replace(seen, tools=tools, listed_at=now, seen_at=now))
 
     async def _may_repeat(self, live: LiveServer, tool: str) -> bool:
-        """May this tool be called twice: by the card, or by what the server says of it?"""
+        """True when the card or the server's annotations allow to call this tool twice."""
         if live.card.may_repeat(tool):
             return True
         listed = await self._catalog.find(live.server_id)
         hints = [t.annotations for t in (listed.tools if listed else ()) if t.name == tool]
         return any(h.get("readOnlyHint") is True or h.get("idempotentHint") is True for h in hints)
 
-    def _limit(self, live: LiveServer, command: CallTool) -> float:
-        """The time limit of the call, in seconds: no longer than its run has."""
+    def _limit_seconds(self, live: LiveServer, command: CallTool) -> float:
+        """The time limit of the call, at most the rest of its run's time."""
         left = (command.deadline - self._clock.now()).total_seconds()
         wanted = live.card.timeout_seconds or self._limits.timeout_seconds
         return max(1.0, min(float(wanted), left))
 
 
-def _why_not(live: LiveServer, command: CallTool) -> str | None:
-    """Why the card forbids this call, if it does."""
+def _find_card_refusal(live: LiveServer, command: CallTool) -> str | None:
+    """Why the card forbids this call; None when it allows it."""
     if not live.card.enabled:
         return f"the MCP server {live.server_id!r} is disabled by its card"
     if not live.card.can_offer(command.tool):
@@ -286,8 +289,8 @@ def _why_not(live: LiveServer, command: CallTool) -> str | None:
     return None
 
 
-def _uncalled(row: ToolCallRow | None, why: str) -> ToolOutcome:
-    """The end of a call that is not made now; was it begun before, nobody knows what it did."""
+def _uncalled_outcome(row: ToolCallRow | None, why: str) -> ToolOutcome:
+    """The outcome of a call that is not made; unknown when it was begun before."""
     if row is None:
         return ToolOutcome(outcome="not_called", content=f"The tool was not called: {why}.")
     return ToolOutcome(
@@ -296,16 +299,16 @@ def _uncalled(row: ToolCallRow | None, why: str) -> ToolOutcome:
     )
 
 
-def _not_running(command: CallTool) -> str:
-    """Why, for the model: what a server prints holds paths, and is for admins."""
+def _unavailable_text(command: CallTool) -> str:
+    """The reason for the model. The server's own output may hold paths; only admins read it."""
     return f"the MCP server {command.server_id!r} is not available now"
 
 
-def _too_late(row: ToolCallRow | None) -> ToolOutcome:
-    return _uncalled(row, "the run's time was over")
+def _too_late_outcome(row: ToolCallRow | None) -> ToolOutcome:
+    return _uncalled_outcome(row, "the run's time was over")
 
 
-def _lost(command: CallTool) -> ToolOutcome:
+def _lost_outcome(command: CallTool) -> ToolOutcome:
     return ToolOutcome(
         outcome="outcome_unknown",
         content=(

@@ -1,8 +1,8 @@
-"""What does main do for runs whose next step somebody failed to take?
+"""Repeats steps of runs that a crash or an outage has skipped. Entry point: `Mender.mend`.
 
-A pending row stands until its run's end is fully delivered. The mender looks at the rows that are
-due and repeats what may be missing: the StartRun (to a known run a nudge), the CancelRun, the
-delivery of the end. All that it writes carries If-Match: a late twin may just be admitting.
+A pending row stands until its run's end is delivered. The mender reads the rows that are due and
+repeats what may be missing: the StartRun (a nudge to a run that realm knows), the CancelRun, the
+delivery of the end. Its writes carry If-Match: an admission of the same run may be under way.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROWS_A_TICK = 200
 
 
 class Mender:
-    """Main's use case: look after the pending rows."""
+    """Main's use case: follow up the pending rows."""
 
     def __init__(
         self,
@@ -53,19 +53,19 @@ class Mender:
         self._telemetry = telemetry
 
     async def mend(self) -> int:
-        """Look at what is due; how many rows that were. One row's trouble stops no other.
+        """Follow up the rows that are due and return their number.
 
-        Raises what is a bug of ours, when all rows have been looked at.
+        An error of one row does not stop the others. An unexpected error is raised at the end.
         """
         rows = await self._pending.due(self._clock.now(), limit=ROWS_A_TICK)
         broken: list[BaseException | None] = []
         for row in rows:
-            broken += await asyncio.gather(self._look(row), return_exceptions=True)
+            broken += await asyncio.gather(self._mend_safely(row), return_exceptions=True)
         for error in filter(None, broken):
             raise error
         return len(rows)
 
-    async def _look(self, row: PendingRun) -> None:
+    async def _mend_safely(self, row: PendingRun) -> None:
         try:
             await self._mend(row)
         except StaleWrite:
@@ -82,10 +82,10 @@ class Mender:
     async def _mend(self, row: PendingRun) -> None:
         stored = await self._requests.find(row.run_id)
         if stored is None:
-            await self._orphan(row)
+            await self._check_orphan(row)
             return
         request = stored.request
-        if request.refusal is not None:  # a twin of the command that lost to it left this row
+        if request.refusal is not None:  # a repeated command left this row
             await self._pending.drop(row.run_id, etag=row.etag)
             return
         run = await self._conversations.find_run(request.conversation_id, request.run_id)
@@ -98,8 +98,8 @@ class Mender:
                 await self._index.add(IndexedRun.of(request, owner=request.owner))
         await self._nudge(stored)
 
-    async def _orphan(self, row: PendingRun) -> None:
-        """An admission under way, or one that died: left alone for an hour."""
+    async def _check_orphan(self, row: PendingRun) -> None:
+        """Drop the row of an admission that died; after an hour, for it may be under way."""
         now = self._clock.now()
         if now - row.created_at >= ORPHAN_AGE:
             await self._pending.drop(row.run_id, etag=row.etag)

@@ -1,8 +1,5 @@
-"""Which catalog is published now?
-
-`PublishedCatalog` reads head and index, and reads again only what has changed. Publisher and
-reader both build on it.
-"""
+"""Reads the published catalog: the head, and the index when it has changed. Entry point:
+`PublishedCatalog.refresh`."""
 
 from __future__ import annotations
 
@@ -13,12 +10,15 @@ from aos.domain.cards.catalog import EMPTY_CATALOG, CatalogIndex
 from aos.domain.cards.catalog_json import head_from_json, index_from_json
 from aos.errors import AosError
 from aos.ports.blobs import Blob, BlobMissing, BlobStore, Unchanged
-from aos.services.catalog import layout
+from aos.services.catalog import storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A catalog as read: the head's ETag and the index's digest; both None before the first."""
+    """A catalog as read, with the head's ETag and the index's digest.
+
+    Both are None when nothing is published.
+    """
 
     head_etag: str | None
     digest: str | None
@@ -36,7 +36,10 @@ class PublishedCatalog:
         self.known: Snapshot | None = None
 
     async def refresh(self) -> Snapshot:
-        """Check the head, and read the index if it names another one. TransientError: away."""
+        """Read the head, and the index if the head names another one.
+
+        Raises TransientError when storage is away.
+        """
         known = self.known
         try:
             head = await self._read_head(known)
@@ -54,25 +57,25 @@ class PublishedCatalog:
         return self.known
 
     async def _read_head(self, known: Snapshot | None) -> Blob | Snapshot:
-        """The head's blob, or `known` while the head is at its ETag. Raises BlobMissing."""
+        """The head's blob, or `known` when the head has not changed. Raises BlobMissing."""
         if known is None or known.head_etag is None:
-            return await self._data.read(layout.HEAD)
-        head = await self._data.read_if_changed(layout.HEAD, etag=known.head_etag)
+            return await self._data.read(storage.HEAD)
+        head = await self._data.read_if_changed(storage.HEAD, etag=known.head_etag)
         return known if isinstance(head, Unchanged) else head
 
     async def _read_index(self, digest: str) -> CatalogIndex:
         try:
-            blob = await self._data.read(layout.index(digest))
+            blob = await self._data.read(storage.index(digest))
         except BlobMissing as error:
-            raise _broken(digest, "is missing") from error
+            raise _catalog_error(digest, "is missing") from error
         if hashlib.sha256(blob.body).hexdigest() != digest:
-            raise _broken(digest, "is not what its name says")
+            raise _catalog_error(digest, "does not have the content of its name")
         return index_from_json(blob.body)
 
 
-def _broken(digest: str, what: str) -> AosError:
+def _catalog_error(digest: str, what: str) -> AosError:
     return AosError(
         "internal_error",
-        f"the published catalog index {digest!r} {what}; delete {layout.HEAD!r} in aos-data to"
+        f"the published catalog index {digest!r} {what}; delete {storage.HEAD!r} in aos-data to"
         " have the catalog published anew",
     )

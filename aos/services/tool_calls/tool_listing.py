@@ -1,7 +1,7 @@
-"""Which tools are there, and how are the servers that have them?
+"""Keeps the state and the tools of MCP servers in `aostools`. Entry point: `ToolListing.follow`.
 
-What mcp writes into `aostools`: after a publication of the catalog, when a server says that its
-tools have changed, and when a server starts, stops or dies. Only what differs is looked at again.
+Mcp writes a row after a publication of the catalog, when a server says that its tools have changed,
+and when a server starts, stops or dies. It lists a server again only when something differs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from aos.ports.tools import ToolCatalog
 AT_ONCE = 4
 FOLLOW_SECONDS = 240.0
 STARTING_FOR = timedelta(seconds=180)
-"""So long a server may be listed as starting before another looks."""
+"""How long a row may say `starting` before another instance lists the server."""
 FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(minutes=15)
 QUIET_SECONDS = 0.25
-"""A server that says that its tools have changed often says so several times."""
-MOST_ERROR = 4_000
+"""A server often sends several notifications of one change."""
+MAX_ERROR = 4_000
 
 
 class ToolListing:
-    """Keeps `aostools` true."""
+    """Writes the rows of `aostools`."""
 
     def __init__(
         self,
@@ -50,12 +50,12 @@ class ToolListing:
         self._telemetry = telemetry
         self._instance = instance
         self._failures: dict[str, int] = {}
-        self._heard: dict[str, asyncio.Task[None]] = {}
+        self._notes: dict[str, asyncio.Task[None]] = {}
 
     async def follow(self, *, at_least: int = 0) -> None:
-        """List the tools of every server whose card is new or that failed a while ago.
+        """List the tools of every server whose card is new, or whose retry after a failure is due.
 
-        Raises TransientError when storage is away; what was done by then stays done.
+        Raises TransientError when storage is away; the rows written before stay.
         """
         live = await self._cards.live_servers(at_least=at_least)
         seen = {tools.server_id: tools for tools in await self._catalog.servers()}
@@ -65,40 +65,42 @@ class ToolListing:
         due = [server for server in live if self._is_due(server, seen.get(server.server_id))]
         places = asyncio.Semaphore(AT_ONCE)
 
-        async def one(server: LiveServer) -> None:
+        async def list_one(server: LiveServer) -> None:
             async with places:
-                await self._look(server, seen.get(server.server_id))
+                await self._relist(server, seen.get(server.server_id))
 
-        with contextlib.suppress(TimeoutError):  # the next call goes on
+        with contextlib.suppress(TimeoutError):  # the next call continues
             async with asyncio.timeout(FOLLOW_SECONDS), asyncio.TaskGroup() as group:
                 for server in due:
-                    group.create_task(_alone(one(server)))
+                    group.create_task(_ignore_outage(list_one(server)))
 
     async def list_again(self, server_id: str) -> None:
-        """List the tools of a running server that says they have changed."""
+        """List the tools of a running server again."""
         seen = await self._catalog.find(server_id)
         with contextlib.suppress(Refused):
             live = await self._cards.live_server(server_id)
             if live.card.enabled and seen is not None and seen.state != "starting":
                 await self._list(live, seen)
 
-    def hear(self, server_id: str, change: str, said: str = "") -> None:
-        """A server of this instance changed: `tools`, `started`, `stopped`, `died`, `failed`.
+    def note(self, server_id: str, change: str, reason: str = "") -> None:
+        """Note that a server changed: `tools`, `started`, `stopped`, `died`, `failed`.
 
-        Returns at once; the row follows.
+        Returns at once; the row is written in the background.
         """
-        running = self._heard.get(server_id)
+        running = self._notes.get(server_id)
         if change == "tools" and running is not None and not running.done():
             return
-        self._heard[server_id] = asyncio.create_task(self._note(server_id, change, said, running))
+        self._notes[server_id] = asyncio.create_task(
+            self._write_note(server_id, change, reason, running)
+        )
 
-    async def heard(self) -> None:
-        """Until every change that was told is written down."""
-        while tasks := [task for task in self._heard.values() if not task.done()]:
+    async def wait_for_notes(self) -> None:
+        """Wait until every noted change is written."""
+        while tasks := [task for task in self._notes.values() if not task.done()]:
             await asyncio.wait(tasks)
 
-    async def _note(
-        self, server_id: str, change: str, said: str, before: asyncio.Task[None] | None
+    async def _write_note(
+        self, server_id: str, change: str, reason: str, before: asyncio.Task[None] | None
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
@@ -107,16 +109,16 @@ class ToolListing:
                 await self._clock.sleep(QUIET_SECONDS)
                 await self.list_again(server_id)
             else:
-                await self._write_state(server_id, change, said)
+                await self._write_state(server_id, change, reason)
         except AosError as error:
             self._telemetry.log(
                 "mcp_server_not_noted", level="warning", server=server_id, reason=str(error)
             )
 
-    async def _write_state(self, server_id: str, change: str, said: str) -> None:
+    async def _write_state(self, server_id: str, change: str, reason: str) -> None:
         seen = await self._catalog.find(server_id)
         if seen is None or seen.state == "starting" or seen.listed_at is None:
-            return  # `follow` is at it
+            return  # `follow` writes this row
         match change:
             case "started":
                 now = replace(seen, state="ready", error=None)
@@ -124,7 +126,7 @@ class ToolListing:
                 now = replace(seen, state="stopped", error=None)
             case _:
                 state: ServerState = "failed" if change == "failed" else "stopped"
-                now = replace(seen, state=state, error=said[:MOST_ERROR])
+                now = replace(seen, state=state, error=reason[:MAX_ERROR])
         if now != seen:
             at = self._clock.now()
             await self._catalog.put(replace(now, instance=self._instance, seen_at=at))
@@ -143,17 +145,17 @@ class ToolListing:
             case _:
                 return False
 
-    async def _look(self, server: LiveServer, seen: ServerTools | None) -> None:
+    async def _relist(self, server: LiveServer, seen: ServerTools | None) -> None:
         if not server.card.enabled:
             await self._put(server, state="stopped", error=DISABLED, tools=())
             return
         if seen is not None and seen.card_digest != server.digest:
-            seen = None  # what another card listed is not what this one will
+            seen = None  # another card listed these tools
         await self._put(server, state="starting", before=seen)
         await self._list(server, seen)
 
     async def _list(self, server: LiveServer, seen: ServerTools | None) -> None:
-        """Ask the server, and write down what it says or why it does not."""
+        """List the server's tools and write its row, with the tools or with the error."""
         started = self._clock.monotonic()
         try:
             listed = await self._servers.list_tools(server.card, server.digest)
@@ -162,11 +164,14 @@ class ToolListing:
             await self._put(
                 server,
                 state="failed",
-                error=str(error)[:MOST_ERROR],
+                error=str(error)[:MAX_ERROR],
                 before=seen,
             )
             self._telemetry.log(
-                "mcp_server_failed", level="warning", server=server.server_id, reason=_brief(error)
+                "mcp_server_failed",
+                level="warning",
+                server=server.server_id,
+                reason=_describe_briefly(error),
             )
             return
         self._failures.pop(server.server_id, None)
@@ -190,7 +195,7 @@ class ToolListing:
         tools: Sequence[ToolSchema] | None = None,
         before: ServerTools | None = None,
     ) -> None:
-        """Write the row: with the tools just listed, or those that stood before."""
+        """Write the row: with the tools just listed, or those of the row before."""
         now = self._clock.now()
         if tools is None:
             tools = () if before is None else before.tools
@@ -211,12 +216,12 @@ class ToolListing:
         )
 
 
-def _brief(error: ServerFailed | TransientError) -> str:
-    """What went wrong, without what the server printed: that is in `aostools`, for admins."""
+def _describe_briefly(error: ServerFailed | TransientError) -> str:
+    """The error without the server's output; `aostools` holds that, for admins."""
     return error.brief if isinstance(error, ServerFailed) else str(error)
 
 
-async def _alone(work: Awaitable[None]) -> None:
-    """One server's trouble with storage leaves the others alone; the next look goes on."""
+async def _ignore_outage(listing: Awaitable[None]) -> None:
+    """Let one server's storage error not stop the others; the next call of `follow` retries."""
     with contextlib.suppress(TransientError):
-        await work
+        await listing

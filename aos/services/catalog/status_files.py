@@ -1,9 +1,10 @@
-"""How do the authors of cards learn what became of them?
+"""Writes the status files, which tell authors what became of their cards. Entry point:
+`StatusWriter.catch_up`.
 
-Status files in `aos-config`, written after the head. A marker in `aos-data` names the revision
-up to which they are complete; where it lags, whoever publishes next writes what is missing. A
-writer looks at the head between reading a status and replacing it with If-Match, so an older
-catalog never overwrites what a newer one said.
+Status files are in `aos-config` and are written after the head. A marker in `aos-data` names the
+revision up to which they are complete; the next publication writes the missing ones. A writer
+reads the head between reading a status and replacing it with If-Match, so an older catalog never
+overwrites the status of a newer one.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from aos.domain.cards.catalog_json import (
 )
 from aos.errors import StaleWrite, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
-from aos.services.catalog import layout
-from aos.services.catalog.published import Snapshot
-from aos.services.catalog.side_by_side import for_each
+from aos.services.catalog import storage
+from aos.services.catalog.published_catalog import Snapshot
+from aos.services.catalog.storage import for_each
 
 AT_ONCE = 16
 BATCH = 64
@@ -38,33 +39,33 @@ class StatusWriter:
         self._complete = NONE_WRITTEN
 
     async def catch_up(self, snapshot: Snapshot, *, new: frozenset[CardKey] = frozenset()) -> bool:
-        """Write the status files that lag; True when all say what this catalog says.
+        """Write the status files that differ from this catalog; True when none is left.
 
-        `new` are cards that had no entry before: their file is created without a look. False
-        when storage was away or a newer catalog came: the next publication goes on.
+        The files of `new` cards are created without reading them first. False when storage was
+        away or a newer catalog was published: the next publication continues.
         """
         index = snapshot.index
         if snapshot.digest is None or self._complete == index.revision:
             return True
         try:
-            done = await self._marker(index.revision)
+            done = await self._read_marker(index.revision)
             if done < index.revision:
                 lagging = [k for k, entry in index.entries.items() if entry.revision > done]
                 if not await self._write_all(snapshot, lagging, new):
                     return False
                 marker = marker_to_json(version=index.version, revision=index.revision)
-                await self._data.write(layout.MARKER, marker)
+                await self._data.write(storage.MARKER, marker)
         except TransientError:
             return False
         self._complete = index.revision
         return True
 
-    async def _marker(self, published: int) -> int:
-        """Up to which revision all is written; a marker from before a reset counts for nothing."""
+    async def _read_marker(self, published: int) -> int:
+        """The revision up to which all is written; a marker from before a reset is ignored."""
         if 0 <= self._complete <= published:
             return self._complete
         try:
-            blob = await self._data.read(layout.MARKER)
+            blob = await self._data.read(storage.MARKER)
         except BlobMissing:
             return NONE_WRITTEN
         done = marker_from_json(blob.body)
@@ -89,14 +90,14 @@ class StatusWriter:
     async def _write_batch(
         self, snapshot: Snapshot, keys: Iterable[CardKey], new: frozenset[CardKey]
     ) -> list[CardKey] | None:
-        """The cards whose file somebody else wrote meanwhile; None: a newer catalog is there."""
+        """The cards whose file another writer changed; None when a newer catalog is published."""
         etags: dict[CardKey, str | None] = {key: None for key in keys}
         bodies = {key: status_to_json(make_status(snapshot.index.entries[key])) for key in keys}
         missed: list[CardKey] = []
 
-        async def look(key: CardKey) -> None:
+        async def read(key: CardKey) -> None:
             try:
-                blob = await self._config.read(layout.status(*key))
+                blob = await self._config.read(storage.status(*key))
             except BlobMissing:
                 return
             if blob.body == bodies[key]:
@@ -108,20 +109,20 @@ class StatusWriter:
             etag = etags[key]
             try:
                 await self._config.write(
-                    layout.status(*key), bodies[key], if_match=etag, create_only=etag is None
+                    storage.status(*key), bodies[key], if_match=etag, create_only=etag is None
                 )
             except StaleWrite:
                 missed.append(key)
 
-        await for_each([key for key in keys if key not in new], look, at_once=AT_ONCE)
-        if not await self._still_published(snapshot):
+        await for_each([key for key in keys if key not in new], read, at_once=AT_ONCE)
+        if not await self._is_published(snapshot):
             return None
         await for_each(list(etags), write, at_once=AT_ONCE)
         return missed
 
-    async def _still_published(self, snapshot: Snapshot) -> bool:
+    async def _is_published(self, snapshot: Snapshot) -> bool:
         try:
-            head = await self._data.read(layout.HEAD)
+            head = await self._data.read(storage.HEAD)
         except BlobMissing:
             return False
         if head.etag == snapshot.head_etag:
