@@ -5,53 +5,26 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message, Step
-from aos.domain.runs.run import AdmittedRequest, ParentRun
-from aos.domain.tools.tool import ApprovalRequest, Decision, MessageCall, ToolOutcome
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.tools.tool import MessageCall, ToolOutcome
 from aos.errors import StaleWrite
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.tools import AskedApproval, Decisions
+from tests.samples import (
+    CALL_ID,
+    NOON,
+    a_decision,
+    a_delegated_request,
+    an_approval,
+)
 
-NOON = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-CALL = "call_00000001_0_0"
 LARGE = "ü" * 40_000
-
-
-def an_approval(**changes: Any) -> ApprovalRequest:
-    """A call that waits, of a run and an owner that nobody else has."""
-    whole: dict[str, Any] = {
-        "run_id": str(uuid.uuid4()),
-        "tool_call_id": CALL,
-        "agent_id": "ceo",
-        "conversation_id": "chat",
-        "owner": f"ann {uuid.uuid4()}",
-        "tool": "github/create_issue",
-        "arguments": {"title": "Grüße 🚀", "labels": ["a", None], "body": {"deep": 1.5}},
-        "requested_at": NOON,
-        "expires_at": NOON + timedelta(hours=24),
-        "server_digest": "d1",
-        "schema_digest": "d2",
-        **changes,
-    }
-    return ApprovalRequest(**whole)
-
-
-def a_decision(**changes: Any) -> Decision:
-    """Ann approves."""
-    whole: dict[str, Any] = {
-        "decision": "approve",
-        "reason": "Grüße",
-        "decided_by": "ann",
-        "decided_at": NOON,
-        "decision_id": str(uuid.uuid4()),
-        **changes,
-    }
-    return Decision(**whole)
 
 
 class DecisionsSuite:
@@ -60,7 +33,7 @@ class DecisionsSuite:
     async def test_what_was_asked_is_found_and_listed(self, decisions: Decisions) -> None:
         asked = an_approval()
         await decisions.ask(asked)
-        assert await decisions.find(asked.run_id, CALL) == AskedApproval(request=asked)
+        assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
         page = await decisions.waiting(owner=asked.owner, after=None, limit=10)
         assert (page.items, page.next) == ([asked], None)
 
@@ -72,12 +45,12 @@ class DecisionsSuite:
         assert page.items == [asked]
 
     async def test_what_nobody_asked_is_not_there(self, decisions: Decisions) -> None:
-        assert await decisions.find(str(uuid.uuid4()), CALL) is None
+        assert await decisions.find(str(uuid.uuid4()), CALL_ID) is None
 
     async def test_large_arguments_are_kept_whole(self, decisions: Decisions) -> None:
         asked = an_approval(arguments={"text": LARGE})
         await decisions.ask(asked)
-        found = await decisions.find(asked.run_id, CALL)
+        found = await decisions.find(asked.run_id, CALL_ID)
         assert found is not None
         assert found.request == asked
 
@@ -86,10 +59,11 @@ class DecisionsSuite:
         await decisions.ask(asked)
         both = [a_decision(), a_decision(decision="deny", decided_by="bob")]
         ends = await asyncio.gather(
-            *(decisions.decide(asked.run_id, CALL, one) for one in both), return_exceptions=True
+            *(decisions.decide(asked.run_id, CALL_ID, one) for one in both),
+            return_exceptions=True,
         )
         assert sorted(type(end) for end in ends if end is not None) == [StaleWrite]
-        found = await decisions.find(asked.run_id, CALL)
+        found = await decisions.find(asked.run_id, CALL_ID)
         assert found is not None
         assert found.decision == both[ends.index(None)]
 
@@ -102,7 +76,7 @@ class DecisionsSuite:
             await decisions.close(asked)
         page = await decisions.waiting(owner=asked.owner, after=None, limit=10)
         assert page.items == []
-        assert await decisions.find(asked.run_id, CALL) == AskedApproval(request=asked)
+        assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
 
     async def test_the_list_is_the_oldest_first_and_paged(self, decisions: Decisions) -> None:
         owner = f"ann {uuid.uuid4()}"
@@ -137,7 +111,7 @@ class TreeSuite:
     async def test_a_delegated_request_and_why_it_was_cancelled_are_kept(
         self, requests: RequestStore
     ) -> None:
-        request = a_request()
+        request = a_delegated_request()
         await requests.insert(request)
         await requests.join_tree(request.run_id, str(uuid.uuid4()))
         await requests.ask_cancel(request.run_id, at=NOON, reason="parent_ended")
@@ -154,7 +128,7 @@ class TurnsSuite:
     async def test_a_turn_with_32_large_calls_and_results_is_kept_whole(
         self, conversations: ConversationStore
     ) -> None:
-        request = a_request()
+        request = a_delegated_request()
         calls = tuple(
             OpenCall(
                 tool_call_id=f"call_00000001_0_{n}",
@@ -184,7 +158,7 @@ class TurnsSuite:
             replace(
                 _message(request, 1, "assistant", ""),
                 tool_calls=tuple(
-                    MessageCall(tool_call_id=c.tool_call_id, name=c.name, arguments=c.tell_watchers)
+                    MessageCall(tool_call_id=c.tool_call_id, name=c.name, arguments=c.written)
                     for c in calls
                 ),
             ),
@@ -202,31 +176,6 @@ class TurnsSuite:
         assert (await conversations.load(head.conversation_id)).conversation == head
         kept = await conversations.history(head.conversation_id, before=34, limit=34)
         assert kept == list(messages)
-
-
-def a_request() -> AdmittedRequest:
-    """A delegated request."""
-    run_id = str(uuid.uuid4())
-    return AdmittedRequest(
-        run_id=run_id,
-        conversation_id=run_id,
-        agent_id="ceo",
-        owner="ann",
-        door="delegation",
-        message="?",
-        digest="d",
-        admitted_at=NOON,
-        catalog_version=1,
-        parent=ParentRun(
-            run_id=str(uuid.uuid4()),
-            conversation_id="chat",
-            tool_call_id=CALL,
-            root_run_id=str(uuid.uuid4()),
-            depth=2,
-            deadline=NOON + timedelta(minutes=5),
-            tokens_left=7,
-        ),
-    )
 
 
 def _message(request: AdmittedRequest, sequence: int, role: Any, content: str) -> Message:

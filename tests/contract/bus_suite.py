@@ -26,7 +26,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.ports.bus import Bus, ReceivedMessage
-from tests.contract.samples import HARD_TEXT, NOON, TRACE, a_request, an_ended_run, an_id
+from tests.samples import HARD_TEXT, NOON, TRACE, a_request, an_ended_run, an_id
 
 
 class BusProbe(Protocol):

@@ -22,7 +22,7 @@ from aos.domain.runs.conversation import ActiveRun, Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.errors import ErrorInfo, StaleWrite
 from aos.ports.conversations import ConversationStore, Loaded
-from tests.contract.samples import NOON, a_head, a_request, an_ended_run, an_id, some_messages
+from tests.samples import NOON, a_head, a_request, an_ended_run, an_id, some_messages
 
 
 class ConversationStoreSuite:

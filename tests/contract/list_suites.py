@@ -15,7 +15,7 @@ from aos.domain.runs.run import Run
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
-from tests.contract.samples import NOON, a_listed, a_request, an_ended_run, an_id
+from tests.samples import NOON, a_listed, a_request, an_ended_run, an_id
 
 
 class RunIndexSuite:

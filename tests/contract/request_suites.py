@@ -14,7 +14,7 @@ import pytest
 
 from aos.errors import StaleWrite
 from aos.ports.requests import PendingStore, RequestStore, StoredRequest
-from tests.contract.samples import AWKWARD_TEXTS, NOON, a_pending, a_request, an_id, the_due
+from tests.samples import AWKWARD_TEXTS, NOON, a_pending, a_request, an_id, the_due
 
 
 class RequestStoreSuite:

@@ -17,7 +17,7 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.ports.blobs import BlobStore
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
-from tests.contract.samples import NOON
+from tests.samples import NOON
 
 
 class StoppedClock:

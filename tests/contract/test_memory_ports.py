@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aos.adapters.memory import (
+    ManualClock,
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
@@ -58,30 +59,23 @@ class TestMemoryLedger(LedgerSuite):
         return MemoryLedger(MemoryTables())
 
 
-class _RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
 class _Probe:
-    def __init__(self, broker: MemoryBroker) -> None:
+    """Takes messages; while it waits, the clock goes on."""
+
+    def __init__(self, broker: MemoryBroker, clock: ManualClock) -> None:
         self._broker = broker
+        self._clock = clock
 
     async def take(
         self, entity: str, *, session_id: str | None = None, seconds: float = 5.0
     ) -> ReceivedMessage | None:
-        deadline = asyncio.get_running_loop().time() + seconds
-        while asyncio.get_running_loop().time() < deadline:
+        deadline = self._clock.monotonic() + seconds
+        while self._clock.monotonic() < deadline:
             got = self._take(entity) if session_id is None else self._take_in(entity)
             if got is not None:
                 return got
-            await asyncio.sleep(0.02)
+            self._clock.advance(0.02)
+            await asyncio.sleep(0)
         return None
 
     def _take(self, entity: str) -> ReceivedMessage | None:
@@ -108,13 +102,17 @@ class _Probe:
 
 class TestMemoryBus(BusSuite):
     @pytest.fixture
-    def broker(self) -> MemoryBroker:
-        return MemoryBroker(clock=_RealClock())
+    def clock(self) -> ManualClock:
+        return ManualClock(start=datetime.now(UTC))
 
     @pytest.fixture
-    def bus(self, broker: MemoryBroker) -> Bus:
-        return MemoryBus(broker, clock=_RealClock())
+    def broker(self, clock: ManualClock) -> MemoryBroker:
+        return MemoryBroker(clock=clock)
 
     @pytest.fixture
-    def probe(self, broker: MemoryBroker) -> BusProbe:
-        return _Probe(broker)
+    def bus(self, broker: MemoryBroker, clock: ManualClock) -> Bus:
+        return MemoryBus(broker, clock=clock)
+
+    @pytest.fixture
+    def probe(self, broker: MemoryBroker, clock: ManualClock) -> BusProbe:
+        return _Probe(broker, clock)

@@ -38,7 +38,7 @@ from aos.errors import ConfigurationError, RunFailed, TransientError
 from aos.ports.bus import ReceivedMessage
 from tests.contract.bus_suite import BusSuite
 from tests.contract.local_bus import PROBE_SUBSCRIPTION, LocalBus, running_bus
-from tests.contract.samples import TRACE, a_request, an_ended_run, an_id
+from tests.samples import TRACE, a_request, an_ended_run, an_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -15,7 +15,9 @@ from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, Azurite
-from tests.contract.samples import (
+from tests.contract.table_account import opened, rows_of
+from tests.contract.table_stand_ins import CuttingProxy, Fault, answering
+from tests.samples import (
     NOON,
     a_head,
     a_listed,
@@ -25,8 +27,6 @@ from tests.contract.samples import (
     an_id,
     some_messages,
 )
-from tests.contract.table_account import opened, rows_of
-from tests.contract.table_stand_ins import CuttingProxy, Fault, answering
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ async def test_no_answer_in_time_is_unknown_for_a_write_and_transient_for_a_read
 
 
 async def test_a_call_of_the_sdk_that_hangs_is_ended() -> None:
-    with pytest.raises(OutcomeUnknown, match=r"0\.05 s about the row"):
+    with pytest.raises(OutcomeUnknown, match=r"within 0\.05 s \(the row\)"):
         async with errors.translated("the row", writing=True, timeout_seconds=0.05):
             await _never()
 

@@ -20,7 +20,8 @@ from aos.domain.runs.run import Run
 from aos.errors import StaleWrite, TransientError
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
-from tests.contract.samples import (
+from tests.contract.table_account import StoppedClock, opened, rows_of, set_row, with_payloads
+from tests.samples import (
     NOON,
     a_head,
     a_listed,
@@ -30,7 +31,6 @@ from tests.contract.samples import (
     an_id,
     some_messages,
 )
-from tests.contract.table_account import StoppedClock, opened, rows_of, set_row, with_payloads
 
 
 @pytest.fixture(scope="module")

@@ -15,25 +15,9 @@ import pytest
 from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import StaleWrite
 from aos.ports.tools import ToolCatalog, ToolLedger
-from tests.contract.samples import AWKWARD_TEXTS, HARD_TEXT, NOON, an_id
+from tests.samples import AWKWARD_TEXTS, HARD_TEXT, NOON, a_tool_call_row, an_id
 
 DONE = ToolOutcome(outcome="ok", content=HARD_TEXT)
-
-
-def a_row(**changes: Any) -> ToolCallRow:
-    """A call that has just begun."""
-    run_id = an_id()
-    whole: dict[str, Any] = {
-        "run_id": run_id,
-        "tool_call_id": f"call_{run_id[:8]}_0_0",
-        "conversation_id": run_id,
-        "server_id": "books",
-        "tool": "add",
-        "started_at": NOON,
-        "until": NOON + timedelta(seconds=90),
-        "holder": "h1",
-    }
-    return ToolCallRow(**{**whole, **changes})
 
 
 async def found(ledger: ToolLedger, row: ToolCallRow) -> ToolCallRow | None:
@@ -46,7 +30,7 @@ class ToolLedgerSuite:
     """`ToolLedger`."""
 
     async def test_a_call_is_entered_once(self, ledger: ToolLedger) -> None:
-        row = a_row()
+        row = a_tool_call_row()
         assert await found(ledger, row) is None
         started = await ledger.start(row)
         assert started.etag is not None
@@ -56,7 +40,7 @@ class ToolLedgerSuite:
         assert await found(ledger, row) == row
 
     async def test_a_call_is_held_anew_by_who_has_read_it_last(self, ledger: ToolLedger) -> None:
-        row = a_row()
+        row = a_tool_call_row()
         started = await ledger.start(row)
         again = replace(started, holder="h2", until=NOON + timedelta(seconds=180))
         held = await ledger.start(again)
@@ -65,13 +49,13 @@ class ToolLedgerSuite:
         assert await found(ledger, row) == replace(held, etag=None)
 
     async def test_of_two_at_once_one_holds_the_call(self, ledger: ToolLedger) -> None:
-        row = a_row()
+        row = a_tool_call_row()
         started = [ledger.start(replace(row, holder=f"h{number}")) for number in range(4)]
         ends = await asyncio.gather(*started, return_exceptions=True)
         assert sorted(type(end).__name__ for end in ends) == ["StaleWrite"] * 3 + ["ToolCallRow"]
 
     async def test_a_result_stands(self, ledger: ToolLedger) -> None:
-        row = a_row()
+        row = a_tool_call_row()
         started = await ledger.start(row)
         assert await ledger.finish(started, DONE) == DONE
         other = ToolOutcome(outcome="error", content="late")
@@ -82,12 +66,12 @@ class ToolLedgerSuite:
     async def test_a_result_is_kept_though_another_holds_the_call_by_now(
         self, ledger: ToolLedger
     ) -> None:
-        started = await ledger.start(a_row())
+        started = await ledger.start(a_tool_call_row())
         await ledger.start(replace(started, holder="h2"))
         assert await ledger.finish(started, DONE) == DONE
 
     async def test_the_end_of_a_call_that_was_never_made_is_kept(self, ledger: ToolLedger) -> None:
-        row = a_row()
+        row = a_tool_call_row()
         never = ToolOutcome(outcome="not_called", content="too late")
         assert await ledger.finish(row, never) == never
         assert await found(ledger, row) == replace(row, result=never)
@@ -96,7 +80,7 @@ class ToolLedgerSuite:
 
     @pytest.mark.parametrize("text", AWKWARD_TEXTS.values(), ids=AWKWARD_TEXTS.keys())
     async def test_whatever_a_tool_says_comes_back(self, ledger: ToolLedger, text: str) -> None:
-        started = await ledger.start(a_row())
+        started = await ledger.start(a_tool_call_row())
         said = ToolOutcome(outcome="ok", content=text, parts=({"type": "resource", "t": text},))
         await ledger.finish(started, said)
         there = await ledger.find(started.run_id, started.tool_call_id)
@@ -106,7 +90,7 @@ class ToolLedgerSuite:
     async def test_large_parts_come_back(self, ledger: ToolLedger) -> None:
         picture = {"type": "image", "data": "QUJD" * 500_000, "mimeType": "image/png"}
         large = ToolOutcome(outcome="ok", content="x" * 60_000, parts=(picture, picture))
-        started = await ledger.start(a_row())
+        started = await ledger.start(a_tool_call_row())
         assert await ledger.finish(started, large) == large
         there = await ledger.find(started.run_id, started.tool_call_id)
         assert there is not None
@@ -115,7 +99,7 @@ class ToolLedgerSuite:
     async def test_thousands_of_small_parts_come_back(self, ledger: ToolLedger) -> None:
         link = {"type": "resource_link", "name": "a", "uri": "file:///" + "a" * 80}
         many = ToolOutcome(outcome="ok", content="links", parts=(link,) * 10_000)
-        started = await ledger.start(a_row())
+        started = await ledger.start(a_tool_call_row())
         assert await ledger.finish(started, many) == many
         there = await ledger.find(started.run_id, started.tool_call_id)
         assert there is not None

@@ -15,11 +15,9 @@ PUBLIC = {
 """Names that begin with an underscore and are public all the same."""
 EXCEPTIONS = {
     "golden/rows_only.py": "the SDK has no public way to make a row as it reads one",
-    "infra/operations/test_commands.py": "the programs in infra show no parser of their options",
     "infra/test_settings.py": "the SDK shows nowhere else which settings it reads",
     "simulation/planted.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
-    "unit/entrypoints/test_mcp.py": "mcp makes its servers itself, and the test must end them",
 }
 """Modules that use private names, and why they must."""
 PATCHES = {"setattr", "delattr", "getattr", "object", "patch"}

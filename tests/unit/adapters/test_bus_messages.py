@@ -28,7 +28,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.ports.bus import ReceivedMessage
-from tests.contract.samples import TRACE, a_request, an_ended_run
+from tests.samples import TRACE, a_request, an_ended_run
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TRACED = {"traceparent": TRACE, "Diagnostic-Id": TRACE}

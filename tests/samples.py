@@ -1,4 +1,5 @@
-"""Makes the values that contract tests store and send. Entry points: `a_request`, `a_head`."""
+"""Makes the values that tests of stores and of the bus keep and send. Entry points: `a_request`,
+`a_head`."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ from aos.domain.envelope import (
     RESPONSES_QUEUE,
 )
 from aos.domain.runs.conversation import Conversation, Message
-from aos.domain.runs.run import AdmittedRequest, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tools.tool import ApprovalRequest, Decision, ToolCallRow
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, PendingStore
 
 NOON = datetime(2030, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+CALL_ID = "call_00000001_0_0"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HARD_TEXT = "Grüße, 世界 🚀 \"quoted\" \\ 'O''Brien' \t tab\nnew line é"
 
@@ -60,6 +63,24 @@ def a_request(**changes: Any) -> AdmittedRequest:
         **changes,
     }
     return AdmittedRequest(**whole)
+
+
+def a_delegated_request() -> AdmittedRequest:
+    """A request of another run, whose owner is ann."""
+    return a_request(
+        owner="ann",
+        door="delegation",
+        reply=None,
+        parent=ParentRun(
+            run_id=an_id(),
+            conversation_id="chat",
+            tool_call_id=CALL_ID,
+            root_run_id=an_id(),
+            depth=2,
+            deadline=NOON + timedelta(minutes=5),
+            tokens_left=7,
+        ),
+    )
 
 
 def an_ended_run(request: AdmittedRequest, **changes: Any) -> Run:
@@ -115,3 +136,51 @@ async def the_due(store: PendingStore, now: datetime, *wanted: PendingRun) -> li
     """The due rows of these runs."""
     ids = {row.run_id for row in wanted}
     return [row for row in await store.due(now, limit=500) if row.run_id in ids]
+
+
+def an_approval(**changes: Any) -> ApprovalRequest:
+    """A call that waits, of a run and an owner that nobody else has."""
+    whole: dict[str, Any] = {
+        "run_id": an_id(),
+        "tool_call_id": CALL_ID,
+        "agent_id": "ceo",
+        "conversation_id": "chat",
+        "owner": f"ann {an_id()}",
+        "tool": "github/create_issue",
+        "arguments": {"title": "Grüße 🚀", "labels": ["a", None], "body": {"deep": 1.5}},
+        "requested_at": NOON,
+        "expires_at": NOON + timedelta(hours=24),
+        "server_digest": "d1",
+        "schema_digest": "d2",
+        **changes,
+    }
+    return ApprovalRequest(**whole)
+
+
+def a_decision(**changes: Any) -> Decision:
+    """Ann approves."""
+    whole: dict[str, Any] = {
+        "decision": "approve",
+        "reason": "Grüße",
+        "decided_by": "ann",
+        "decided_at": NOON,
+        "decision_id": an_id(),
+        **changes,
+    }
+    return Decision(**whole)
+
+
+def a_tool_call_row(**changes: Any) -> ToolCallRow:
+    """A call that has just begun."""
+    run_id = an_id()
+    whole: dict[str, Any] = {
+        "run_id": run_id,
+        "tool_call_id": f"call_{run_id[:8]}_0_0",
+        "conversation_id": run_id,
+        "server_id": "books",
+        "tool": "add",
+        "started_at": NOON,
+        "until": NOON + timedelta(seconds=90),
+        "holder": "h1",
+    }
+    return ToolCallRow(**{**whole, **changes})
