@@ -15,7 +15,7 @@ host's client of it. It imports the standard library only. By layers:
   written with the field's own type. `composites`: `encode_composite`, `append_composite` and
   `decode_composite`, which read and write them all.
 - `frames`: `FrameReader.feed(data) -> [Frame | ProtocolHeader]`, `encode_frame`,
-  `transfer_frames` (cuts a payload into frames of the peer's size), `EMPTY_FRAME`, the headers.
+  `encode_transfer` (cuts a payload into frames of the peer's size), `EMPTY_FRAME`, the headers.
 - `message`: `slice_message(data) -> Sections` cuts a message into its sections without decoding
   them; `Header`, `Properties`, and functions that read and write one section.
 - `connection`, `session`, `link`, `receiver`, `sender`: the peer, for both roles (ADR 0031).

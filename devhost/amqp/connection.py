@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devhost.amqp import performatives as p
-from devhost.amqp.errors import AmqpError
+from devhost.amqp.errors import CONNECTION_FORCED, FRAMING_ERROR, NOT_ALLOWED, AmqpError
 from devhost.amqp.frames import (
     EMPTY_FRAME,
     MIN_MAX_FRAME_SIZE,
@@ -24,10 +24,8 @@ from devhost.amqp.frames import (
     encode_frame,
 )
 from devhost.amqp.link import Link, LinkRefused
-from devhost.amqp.session import NOT_ALLOWED, Session
+from devhost.amqp.session import Session
 
-FRAMING_ERROR = "amqp:connection:framing-error"
-CONNECTION_FORCED = "amqp:connection:forced"
 MAX_SENT_FRAME_SIZE = 1_048_576
 """The largest frame that is sent, whatever the peer would take."""
 CLOSE_TIMEOUT_SECONDS = 0.5

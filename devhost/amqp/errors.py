@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+NOT_ALLOWED = "amqp:not-allowed"
+CONNECTION_FORCED = "amqp:connection:forced"
+FRAMING_ERROR = "amqp:connection:framing-error"
+
 
 class AmqpError(Exception):
     """The base of all errors that this package raises."""

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from devhost.amqp import performatives as p
+from devhost.amqp.errors import NOT_ALLOWED
 from devhost.amqp.frames import encode_frame, encode_transfer
 from devhost.amqp.link import Link, LinkRefused
 
 WINDOW = 5_000
 """How many transfer frames either peer may send ahead."""
 HANDLE_MAX = 4_095
-NOT_ALLOWED = "amqp:not-allowed"
 SERIAL_MASK = 0xFFFFFFFF
 """Serial numbers have 32 bits."""
 

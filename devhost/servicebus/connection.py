@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from devhost.amqp import performatives as p
 from devhost.amqp.connection import Connection, Limits, encode_sasl
+from devhost.amqp.errors import CONNECTION_FORCED
 from devhost.amqp.frames import AMQP_HEADER, SASL_HEADER, ProtocolHeader
 from devhost.amqp.link import Link, LinkRefused
 from devhost.amqp.sasl import AUTHENTICATION_FAILED, OK, SaslInit, SaslMechanisms, SaslOutcome
 from devhost.amqp.session import Session
 from devhost.servicebus.broker import Broker
 from devhost.servicebus.claims import log_refusal
-from devhost.servicebus.errors import CONNECTION_FORCED, UNAUTHORIZED, BusError, TokenError
+from devhost.servicebus.errors import UNAUTHORIZED, BusError, TokenError
 from devhost.servicebus.grants import Grants
 from devhost.servicebus.links import open_link
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from devhost.amqp.errors import NOT_ALLOWED as NOT_ALLOWED
+
 NOT_FOUND = "amqp:not-found"
-NOT_ALLOWED = "amqp:not-allowed"
 NOT_IMPLEMENTED = "amqp:not-implemented"
 UNAUTHORIZED = "amqp:unauthorized-access"
 INTERNAL_ERROR = "amqp:internal-error"
 DECODE_ERROR = "amqp:decode-error"
-FRAMING_ERROR = "amqp:connection:framing-error"
-CONNECTION_FORCED = "amqp:connection:forced"
 MESSAGE_SIZE_EXCEEDED = "amqp:link:message-size-exceeded"
 MESSAGE_LOCK_LOST = "com.microsoft:message-lock-lost"
 SESSION_LOCK_LOST = "com.microsoft:session-lock-lost"

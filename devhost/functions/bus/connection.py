@@ -7,11 +7,11 @@ import uuid
 
 from devhost.amqp import performatives as p
 from devhost.amqp.connection import Connection, Limits, encode_sasl
-from devhost.amqp.errors import DecodeError
+from devhost.amqp.errors import CONNECTION_FORCED, DecodeError
 from devhost.amqp.frames import AMQP_HEADER, SASL_HEADER, ProtocolHeader
 from devhost.amqp.sasl import OK, SaslInit, SaslMechanisms, SaslOutcome
 from devhost.functions.bus.address import BusAddress
-from devhost.functions.bus.errors import FORCED, ConnectionLost
+from devhost.functions.bus.errors import ConnectionLost
 
 OPEN_TIMEOUT_SECONDS = 10.0
 LIMITS = Limits(max_frame_size=1_048_576, channel_max=255, idle_seconds=60, silence_seconds=120)
@@ -82,4 +82,4 @@ class BrokerConnection(Connection):
 
     def on_session_ended(self, error: p.Error | None) -> None:
         """Close the connection: without one of its sessions a pump would wait forever."""
-        self.close(error or p.Error(FORCED, "the broker ended the session"))
+        self.close(error or p.Error(CONNECTION_FORCED, "the broker ended the session"))

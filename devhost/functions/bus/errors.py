@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from devhost.amqp.errors import CONNECTION_FORCED
+
 if TYPE_CHECKING:
     # At load only addresses are read, and the protocol under them costs 30 ms.
     from devhost.amqp.performatives import Error
-
-FORCED = "amqp:connection:forced"
 
 
 class BusError(Exception):
@@ -22,7 +22,7 @@ class BusError(Exception):
     def of(cls, error: Error | None, otherwise: str) -> BusError:
         """From a frame's error, or from `otherwise` if the frame gives no reason."""
         if error is None:
-            return cls(FORCED, otherwise)
+            return cls(CONNECTION_FORCED, otherwise)
         return cls(error.condition, error.description or "")
 
 

@@ -35,11 +35,6 @@ class MessageHandler:
         self._binary = str(function.trigger.get("dataType", "")).upper() == "BINARY"
         self.entity = entity
 
-    @property
-    def function_name(self) -> str:
-        """For log lines."""
-        return self._function.name
-
     async def handle(self, delivery: Delivery, keep_lock: KeepLock | None = None) -> None:
         """Call the function and settle. Raises nothing but a cancellation, which abandons."""
         try:
