@@ -103,11 +103,10 @@ def encode_frame(
     channel: int, performative: tuple[Any, ...], payload: bytes = b"", *, type: int = AMQP_FRAME
 ) -> bytes:
     """The frame's bytes. Raises EncodeError."""
-    out = bytearray(8)
-    append_composite(out, performative)
-    out += payload
-    _HEAD.pack_into(out, 0, len(out), 2, type, channel)
-    return bytes(out)
+    body = bytearray()
+    append_composite(body, performative)
+    head = _HEAD.pack(8 + len(body) + len(payload), 2, type, channel)
+    return b"".join((head, body, payload))
 
 
 def encode_transfer(

@@ -165,10 +165,15 @@ class Session:
             link.is_detaching = True
             self.send(p.Detach(link.handle, True))
 
+    def has_link(self, link: Link) -> bool:
+        """Whether a link that the peer opened has not ended."""
+        return self._links.get(link.handle) is link
+
     def close_link(self, link: Link, error: p.Error) -> None:
-        """Detach a link because of an error, without waiting for the peer's Detach."""
-        if self._links.get(link.handle) is link:
-            del self._links[link.handle]
+        """Detach a link that the peer opened because of an error; its handle is free at once."""
+        if not self.has_link(link):
+            return
+        del self._links[link.handle]
         self._forget(link)
         self.send(p.Detach(link.handle, True, error))
 

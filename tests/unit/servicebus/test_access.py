@@ -295,6 +295,22 @@ async def test_when_a_token_ends_its_links_end_unless_it_was_renewed(peer: Peer)
     assert (await peer.hear(p.Disposition, role=True, first=peer.sent - 1)).state == p.Accepted()
 
 
+async def test_a_token_that_ends_leaves_the_next_link_on_the_handle_of_a_detached_one(
+    peer: Peer,
+) -> None:
+    short = token("root", "first", resource="sb://host/", seconds=2)
+    assert (await put(peer, short))[0] == 202
+    lasting = token("root", "first", resource="sb://host/t")
+    assert (await put(peer, lasting, audience="sb://host/t"))[0] == 202
+    for handle in (0, 1):
+        assert await opened(peer, peer.receiver(handle, "q")) is None
+    peer.say(p.Detach(1, True))
+    await peer.hear(p.Detach, handle=1)
+    assert await opened(peer, peer.sender(1, "t")) is None
+    await peer.hear(p.Detach, handle=0)
+    assert not any(isinstance(each, p.Detach) for each in await peer.quiet())
+
+
 async def test_a_connection_without_a_token_is_hung_up_on(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
