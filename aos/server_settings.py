@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
+from aos.domain.cards.policy import DEFAULT_MCP_ALLOWED
+from aos.domain.tools.server_limits import Isolation, ServerLimits
 from aos.environment import Environment
 
-DEFAULT_ALLOWED = "npx -y @modelcontextprotocol/"
 LOCAL_SECRETS = ".aos/secrets.json"
 SETTINGS_FILE = "local.settings.json"
-Isolation: TypeAlias = Literal["auto", "required", "user", "off"]
+LARGEST_LIMIT = 1_048_576
 ISOLATIONS: tuple[Isolation, ...] = get_args(Isolation)
 
 
@@ -22,10 +23,11 @@ class ServerSettings:
     `allowed`, `env_allowed` and `hosts`: what cards may contain. `home`: the folder of the servers'
     homes (None: a temporary folder). `folder`: the folder that servers start in (None: the app's).
     `path` and `lang`: passed on from the app's environment. `secrets_file`: replaces the vault on a
-    laptop. `isolation`: which walls a server must have. The others limit what a server may use.
+    laptop. `isolation`: which walls a server must have. `limits`: what a server
+    may use.
     """
 
-    allowed: tuple[str, ...] = (DEFAULT_ALLOWED,)
+    allowed: tuple[str, ...] = (DEFAULT_MCP_ALLOWED,)
     env_allowed: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
     key_vault_uri: str | None = None
@@ -36,11 +38,7 @@ class ServerSettings:
     temp: str | None = None
     lang: str = "C.UTF-8"
     isolation: Isolation = "auto"
-    memory_mb: int = 1024
-    processes: int = 512
-    open_files: int = 4096
-    file_mb: int = 1024
-    home_mb: int = 2048
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -60,7 +58,7 @@ class ServerSettings:
         default = cls()
         secrets_file = env.text("AOS_MCP_SECRETS_FILE", LOCAL_SECRETS)
         return cls(
-            allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_ALLOWED, separator=";"),
+            allowed=env.list("AOS_MCP_ALLOWED", DEFAULT_MCP_ALLOWED, separator=";"),
             env_allowed=frozenset(env.list("AOS_MCP_ENV_ALLOWED")),
             hosts=frozenset(host.lower() for host in env.list("AOS_MCP_HOSTS")),
             key_vault_uri=env.url("AOS_KEY_VAULT_URI"),
@@ -71,9 +69,16 @@ class ServerSettings:
             temp=env.optional("TMPDIR"),
             lang=env.text("LANG", default.lang),
             isolation=env.choice("AOS_MCP_ISOLATION", ISOLATIONS) or default.isolation,
-            memory_mb=env.count("AOS_MCP_MEMORY_MB", default.memory_mb, most=1_048_576),
-            processes=env.count("AOS_MCP_PROCESSES", default.processes, most=1_048_576),
-            open_files=env.count("AOS_MCP_OPEN_FILES", default.open_files, most=1_048_576),
-            file_mb=env.count("AOS_MCP_FILE_MB", default.file_mb, most=1_048_576),
-            home_mb=env.count("AOS_MCP_HOME_MB", default.home_mb, most=1_048_576),
+            limits=_read_limits(env),
         )
+
+
+def _read_limits(env: Environment) -> ServerLimits:
+    default = ServerLimits()
+    return ServerLimits(
+        memory_mb=env.count("AOS_MCP_MEMORY_MB", default.memory_mb, most=LARGEST_LIMIT),
+        processes=env.count("AOS_MCP_PROCESSES", default.processes, most=LARGEST_LIMIT),
+        files=env.count("AOS_MCP_OPEN_FILES", default.files, most=LARGEST_LIMIT),
+        file_mb=env.count("AOS_MCP_FILE_MB", default.file_mb, most=LARGEST_LIMIT),
+        home_mb=env.count("AOS_MCP_HOME_MB", default.home_mb, most=LARGEST_LIMIT),
+    )

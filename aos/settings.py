@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from aos.domain.cards.policy import CardPolicy, LimitBounds
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
@@ -79,10 +80,7 @@ class Bounds:
 
     http_body_bytes: int = 1024 * 1024
     message_bytes: int = 1024 * 1024
-    turns: int = 64
-    tool_calls: int = 128
-    run_timeout_seconds: int = 30 * 60
-    approval_timeout_seconds: int = 24 * 3600
+    cards: LimitBounds = field(default_factory=LimitBounds)
     model_timeout_seconds: int = 120
     tool_timeout_seconds: int = 60
     wait_seconds: int = 100
@@ -116,6 +114,19 @@ class Settings:
     servers: ServerSettings = field(default_factory=ServerSettings)
     timers: TimerSettings = field(default_factory=TimerSettings)
     bounds: Bounds = field(default_factory=Bounds)
+
+    @property
+    def card_policy(self) -> CardPolicy:
+        """What the operator allows cards to contain."""
+        return CardPolicy(
+            allowed_models=self.model.allowed,
+            bounds=self.bounds.cards,
+            mcp_allowed=self.servers.allowed,
+            mcp_env_allowed=self.servers.env_allowed,
+            expects_versions=not self.development,
+            listed_hosts=self.servers.hosts,
+            key_vault_uri=self.servers.key_vault_uri,
+        )
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -264,6 +275,20 @@ def _read_reply_to(env: Environment) -> tuple[str, ...]:
     return names
 
 
+def _read_limit_bounds(env: Environment) -> LimitBounds:
+    default = LimitBounds()
+    return LimitBounds(
+        max_turns=env.count("AOS_MAX_TURNS", default.max_turns, most=1000),
+        max_tool_calls=env.count("AOS_MAX_TOOL_CALLS", default.max_tool_calls, most=10_000),
+        run_timeout_seconds=env.count(
+            "AOS_RUN_TIMEOUT_SECONDS", default.run_timeout_seconds, most=48 * 3600
+        ),
+        approval_timeout_seconds=env.count(
+            "AOS_APPROVAL_TIMEOUT_SECONDS", default.approval_timeout_seconds, most=30 * 86_400
+        ),
+    )
+
+
 def _read_bounds(env: Environment) -> Bounds:
     default = Bounds()
     return Bounds(
@@ -273,14 +298,7 @@ def _read_bounds(env: Environment) -> Bounds:
         message_bytes=env.count(
             "AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=16 * 1024 * 1024
         ),
-        turns=env.count("AOS_MAX_TURNS", default.turns, most=1000),
-        tool_calls=env.count("AOS_MAX_TOOL_CALLS", default.tool_calls, most=10_000),
-        run_timeout_seconds=env.count(
-            "AOS_RUN_TIMEOUT_SECONDS", default.run_timeout_seconds, most=48 * 3600
-        ),
-        approval_timeout_seconds=env.count(
-            "AOS_APPROVAL_TIMEOUT_SECONDS", default.approval_timeout_seconds, most=30 * 86_400
-        ),
+        cards=_read_limit_bounds(env),
         model_timeout_seconds=env.count(
             "AOS_MODEL_TIMEOUT_SECONDS", default.model_timeout_seconds, most=230
         ),

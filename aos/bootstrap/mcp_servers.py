@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
-from aos.adapters.mcp.process import ServerLimits
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.secrets import FileSecrets, ServerSecrets, VaultSecrets
 from aos.settings import Settings
-from aos.wiring.card_catalog import read_card_policy
 
 
 def make_mcp_servers(settings: Settings) -> McpServers:
@@ -21,15 +19,9 @@ def make_mcp_servers(settings: Settings) -> McpServers:
         folder=servers.folder,
         hidden=servers.hidden,
         isolation=servers.isolation,
-        limits=ServerLimits(
-            memory_mb=servers.memory_mb,
-            processes=servers.processes,
-            files=servers.open_files,
-            file_mb=servers.file_mb,
-            home_mb=servers.home_mb,
-        ),
+        limits=servers.limits,
     )
-    policy, secrets = read_card_policy(settings), _make_secrets(settings)
+    policy, secrets = settings.card_policy, _make_secrets(settings)
     return McpServers(Launcher(place, policy=policy, secrets=secrets))
 
 

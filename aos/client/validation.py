@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aos.domain.cards.policy import CardPolicy, LimitBounds
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.json_writer import write_json
 from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path
@@ -40,21 +40,8 @@ def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[Fi
 def read_card_policy(environ: Mapping[str, str]) -> CardPolicy:
     """Read what these settings allow cards to contain, as main does. Raises ConfigurationError."""
     of_cards = {name: value for name, value in environ.items() if _OF_CARDS.match(name)}
-    settings = Settings.read(of_cards | {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
-    bounds = settings.bounds
-    return CardPolicy(
-        allowed_models=settings.model.allowed,
-        bounds=LimitBounds(
-            max_turns=bounds.turns,
-            max_tool_calls=bounds.tool_calls,
-            run_timeout_seconds=bounds.run_timeout_seconds,
-            approval_timeout_seconds=bounds.approval_timeout_seconds,
-        ),
-        mcp_allowed=settings.servers.allowed,
-        mcp_env_allowed=settings.servers.env_allowed,
-        listed_hosts=settings.servers.hosts,
-        key_vault_uri=settings.servers.key_vault_uri,
-    )
+    of_laptop = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
+    return Settings.read(of_cards | of_laptop).card_policy
 
 
 def write_json_reports(reports: Sequence[FileReport]) -> str:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import re
 import uuid
 
-CONVERSATION_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
-CONVERSATION_RULE = '1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-"'
-
 
 def parse_run_id(text: str) -> str | None:
     """Return the run id (a UUID) in its usual form, or None."""
@@ -19,11 +16,6 @@ def parse_run_id(text: str) -> str | None:
         return str(uuid.UUID(text))
     except ValueError:
         return None
-
-
-def is_conversation_id(text: str) -> bool:
-    """Whether this can be the id of a conversation."""
-    return re.fullmatch(CONVERSATION_PATTERN, text) is not None and not text.endswith("\n")
 
 
 def is_tool_call_id(text: str) -> bool:

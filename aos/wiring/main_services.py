@@ -22,7 +22,7 @@ from aos.services.mender import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.settings import Settings
-from aos.wiring.card_catalog import make_catalog_reader, read_card_policy
+from aos.wiring.card_catalog import make_catalog_reader
 from aos.wiring.world import World
 
 NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
@@ -164,4 +164,4 @@ class MainServices:
 
     @cached_property
     def _policy(self) -> CardPolicy:
-        return read_card_policy(self._settings)
+        return self._settings.card_policy

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from aos.adapters.memory import Kept
 from aos.domain.codec import encode
 from aos.domain.envelope import REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import ParentRun, Run, run_id_for
 from aos.domain.tools.commands import delegation_scope
-from aos.services.execution.handler import GIVE_UP_AT_DELIVERY
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

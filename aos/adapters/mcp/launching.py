@@ -20,7 +20,7 @@ from zlib import crc32
 
 from aos.adapters.mcp.connection import Connection
 from aos.adapters.mcp.masking import Masker, find_parts, find_secrets
-from aos.adapters.mcp.process import Isolation, LaunchPlan, ServerLimits
+from aos.adapters.mcp.process import LaunchPlan
 from aos.adapters.mcp.stdio import ServerHandle, run_server
 from aos.adapters.mcp.web import connect_to_server, is_listed
 from aos.domain.cards.operator_rules import (
@@ -30,6 +30,7 @@ from aos.domain.cards.operator_rules import (
 )
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import McpServerCard, is_secret_reference, parse_secret_reference
+from aos.domain.tools.server_limits import Isolation, ServerLimits
 from aos.errors import ConfigurationError, ServerFailed
 from aos.ports.servers import Secrets
 

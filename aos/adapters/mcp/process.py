@@ -17,9 +17,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from aos.domain.json_writer import write_json
+from aos.domain.tools.server_limits import Isolation, ServerLimits
 
 _LOG = logging.getLogger(__name__)
 GUARD = Path(__file__).with_name("guard.py")
@@ -33,41 +33,6 @@ GRACE_SECONDS = 2.0
 END_SECONDS = 6.0
 """How long the guard may take to end the remaining processes."""
 REAP_SECONDS = 2.0
-
-
-Isolation: TypeAlias = Literal["auto", "required", "user", "off"]
-MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits:
-    """The limits of a server.
-
-    Memory, processes and the size of the home hold for all its processes together; open files and
-    the size of a written file hold for each process.
-    """
-
-    memory_mb: int = 1024
-    processes: int = 512
-    files: int = 4096
-    file_mb: int = 1024
-    home_mb: int = 2048
-
-    def convert_to_bytes(self) -> dict[str, int]:
-        """Return the limits as the guard reads them.
-
-        The data segment of one process may be twice the memory limit, because runtimes reserve more
-        than they use.
-        """
-        memory = self.memory_mb * MIB
-        return {
-            "memory": memory,
-            "data": 2 * memory,
-            "processes": self.processes,
-            "files": self.files,
-            "file": self.file_mb * MIB,
-            "home": self.home_mb * MIB,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +52,7 @@ class LaunchPlan:
     hidden: Sequence[str] = ()
     isolation: Isolation = "auto"
     uid: int | None = None
-    limits: ServerLimits = ServerLimits()
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     def to_guard(self) -> bytes:
         """Write the line that the guard reads."""

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, find_nearest
 from aos.domain.cards.identity import ID_RULE, CardKind
 from aos.domain.cards.schema import KNOWN_FIELDS
+from aos.domain.conversation_ids import CONVERSATION_RULE
 from aos.domain.json_reader import ROOT, join_path
 from aos.domain.json_writer import write_json
 
@@ -28,7 +29,7 @@ _PATTERN_RULES = {
     "server_id": ID_RULE,
     "server": f'a server id ({ID_RULE}), or "<server>/<tool>"',
     "team": f"agent ids ({ID_RULE})",
-    "conversation": '"new", or 1 to 128 of A-Z, a-z, 0-9, ".", "_" and "-"',
+    "conversation": f'"new", or {CONVERSATION_RULE}',
     "tools": "tool names, each 1 to 128 of A-Z, a-z, 0-9, _, -, ., : and /",
     "command": "one program's name; put its arguments into args",
 }

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from aos.domain.json_writer import write_json
 
+DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
 RULES_VERSION = 4
 """Raise it when a rule for cards changes; all cards are then assessed again."""
 
@@ -39,7 +40,7 @@ class CardPolicy:
 
     allowed_models: frozenset[str] | None = None
     bounds: LimitBounds = field(default_factory=LimitBounds)
-    mcp_allowed: tuple[str, ...] = ("npx -y @modelcontextprotocol/",)
+    mcp_allowed: tuple[str, ...] = (DEFAULT_MCP_ALLOWED,)
     mcp_env_allowed: frozenset[str] = frozenset()
     expects_versions: bool = False
     listed_hosts: frozenset[str] = frozenset()

@@ -31,6 +31,7 @@ from aos.domain.cards.agent_card import (
 from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.identity import ID_PATTERN, CardKind
 from aos.domain.cards.policy import LimitBounds
+from aos.domain.conversation_ids import CONVERSATION_PATTERN
 
 _TOOL_PATTERN = r"[A-Za-z0-9_.\-/:]{1,128}"
 _BOUNDS = LimitBounds()
@@ -89,7 +90,7 @@ Name = Annotated[
     str, StringConstraints(min_length=1, max_length=256), AfterValidator(_reject_blank), NOT_BLANK
 ]
 ToolName = Annotated[str, StringConstraints(pattern=f"^{_TOOL_PATTERN}$")]
-Conversation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Conversation = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
 Labels = Annotated[dict[str, Any], Field(description="Free, for your own use.")]
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from aos.domain.retries import retry_pause
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import RunStatus
 from aos.errors import ErrorInfo
 
 OUTAGE_LIMIT = timedelta(hours=24)
-RETRY_MINUTES = (1, 2, 4, 8, 15)
-"""The waits between requests to an absent model; the last one repeats."""
 TOOLS_LIMIT = timedelta(minutes=10)
 """How long a run waits for MCP servers that have not listed their tools."""
 
@@ -36,8 +35,7 @@ def wait_for_model(
             message="the model did not answer for 24 h; see the model endpoint's health",
         )
         return conversation.end_active(RunStatus.FAILED, error=error, now=now)
-    minutes = RETRY_MINUTES[min(conversation.retries, len(RETRY_MINUTES) - 1)]
-    retry_at = now + max(timedelta(minutes=minutes), retry_after or timedelta())
+    retry_at = now + max(retry_pause(conversation.retries), retry_after or timedelta())
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
     waiting = replace(
         conversation,

@@ -56,7 +56,7 @@ class CardView:
 
     state: Literal["active", "disabled", "removed"]
     digest: str = ""
-    run_timeout_seconds: float = 1800.0
+    run_timeout_seconds: float = 0.0
     max_tokens: int | None = None
 
 

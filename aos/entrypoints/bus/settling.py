@@ -13,12 +13,12 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from typing import TypeAlias
 
 import azure.functions as func
 
 from aos.domain.envelope import EnvelopeError
+from aos.domain.retries import GIVE_UP_AT_DELIVERY, retry_pause
 from aos.entrypoints.bus.messages import Unreadable, received
 from aos.errors import SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
@@ -28,9 +28,7 @@ from aos.ports.telemetry import Span, Telemetry
 PATIENCE_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 10.0
-POSTPONE_MINUTES = (1, 2, 4, 8, 15)
 POSTPONE_TRIES = 4
-GIVE_UP_AT_DELIVERY = 6
 LONGEST_BREATH_SECONDS = 5.0
 
 Work: TypeAlias = Callable[[ReceivedMessage, Span], Awaitable[None]]
@@ -139,9 +137,9 @@ class Settling:
 
     async def _postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
         """Send a scheduled copy. Raises `cause` if the copy cannot be sent."""
-        minutes = POSTPONE_MINUTES[min(message.attempt, len(POSTPONE_MINUTES) - 1)]
+        pause = retry_pause(message.attempt)
         for tried in range(POSTPONE_TRIES):
-            at = self._clock.now() + timedelta(minutes=minutes)
+            at = self._clock.now() + pause
             try:
                 await self._bus.postpone(message, at=at, attempt=message.attempt + 1)
             except TransientError:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import azure.functions as func
 
 from aos.domain.codec import encode
+from aos.domain.conversation_ids import is_conversation_id
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, ConversationAnswer
 from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
-from aos.entrypoints.ids import is_conversation_id
 from aos.errors import Refused
 from aos.services.runs import RunReader
 

@@ -10,10 +10,11 @@ import azure.functions as func
 
 from aos.domain.cards.identity import is_card_id
 from aos.domain.codec import encode
+from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.entrypoints.http.calls import JSON, Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
-from aos.entrypoints.ids import CONVERSATION_RULE, is_conversation_id, parse_run_id
+from aos.entrypoints.ids import parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock

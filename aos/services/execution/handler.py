@@ -19,6 +19,7 @@ from aos.domain.envelope import (
     StartRun,
     ToolResult,
 )
+from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs import advance, tool_turns
 from aos.domain.runs.conversation import CardView, Step
 from aos.errors import Refused, TransientError
@@ -32,8 +33,6 @@ from aos.services.execution.approvals import RealmApprovals
 from aos.services.execution.turn_outcome import make_events, make_step
 from aos.services.execution.turns import Turns
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
-
-GIVE_UP_AT_DELIVERY = 6
 
 
 class Execution:

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 
 from aos.adapters.mcp.launching import Launcher, LaunchPlace
-from aos.adapters.mcp.process import Isolation, ServerLimits
 from aos.adapters.mcp.servers import McpServers
 from aos.adapters.memory import MemorySecrets
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.server_limits import Isolation, ServerLimits
 from aos.domain.tools.tool import ToolOutcome
 
 REPOSITORY = Path(__file__).parents[3]

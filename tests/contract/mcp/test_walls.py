@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aos.adapters.mcp.process import ServerLimits
 from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.server_limits import ServerLimits
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY, call, nasty, running, servers, until
 

@@ -23,6 +23,7 @@ from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.cards.operator_rules import find_command_problem, find_url_problem
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import parse_secret_reference
+from aos.domain.conversation_ids import is_conversation_id
 from aos.domain.json_reader import parse_json
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.offer import read_json_object
@@ -30,7 +31,7 @@ from aos.domain.tools.tool import cut_for_model, make_tool_name
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.principals import read_principal
 from aos.entrypoints.http.queries import Query
-from aos.entrypoints.ids import is_conversation_id, is_tool_call_id, parse_run_id
+from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.entrypoints.requests import RunBody, read_object, validate
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.entrypoints.tracing import read_traceparent

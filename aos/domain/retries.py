@@ -1,0 +1,17 @@
+"""Says how long work waits for its next try, and when it gives up. Entry points: `retry_pause`,
+`GIVE_UP_AT_DELIVERY`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+RETRY_MINUTES = (1, 2, 4, 8, 15)
+"""The pauses between tries while something is away; the last one repeats."""
+GIVE_UP_AT_DELIVERY = 6
+"""The delivery at which a handler ends what it cannot do. The broker's MaxDeliveryCount is larger,
+so that the message is not dead-lettered before."""
+
+
+def retry_pause(failures: int) -> timedelta:
+    """The pause after so many failures before this one."""
+    return timedelta(minutes=RETRY_MINUTES[min(failures, len(RETRY_MINUTES) - 1)])

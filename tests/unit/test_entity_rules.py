@@ -1,0 +1,54 @@
+"""The code and the broker's configuration say the same about queues and topics."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from aos.adapters.memory.entities import RULES, EntityRules
+from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.retries import GIVE_UP_AT_DELIVERY
+
+FILE = Path(__file__).parents[2] / "infra" / "servicebus.json"
+NAMESPACE = json.loads(FILE.read_text(encoding="utf-8"))["UserConfig"]["Namespaces"][0]
+SECONDS = {"D": 86400, "H": 3600, "M": 60, "S": 1}
+
+
+def seconds(duration: str) -> float:
+    """An ISO 8601 duration of one unit."""
+    match = re.fullmatch(r"PT?([0-9]+)([DHMS])", duration)
+    assert match is not None
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def rules_of(properties: dict[str, Any]) -> EntityRules:
+    """The rules as the memory broker has them."""
+    detects = properties["RequiresDuplicateDetection"]
+    window = seconds(properties["DuplicateDetectionHistoryTimeWindow"]) if detects else 0.0
+    return EntityRules(
+        sessions=properties["RequiresSession"],
+        duplicate_seconds=window,
+        lock_seconds=seconds(properties["LockDuration"]),
+        max_delivery_count=properties["MaxDeliveryCount"],
+        ttl_seconds=seconds(properties["DefaultMessageTimeToLive"]),
+    )
+
+
+def test_the_memory_broker_has_the_rules_of_the_configuration() -> None:
+    queues = {queue["Name"]: rules_of(queue["Properties"]) for queue in NAMESPACE["Queues"]}
+    topics = {topic["Name"]: topic["Properties"] for topic in NAMESPACE["Topics"]}
+    assert {name: RULES[name] for name in queues} == queues
+    assert queues.keys() | topics.keys() == RULES.keys()
+    for name, properties in topics.items():
+        assert seconds(properties["DefaultMessageTimeToLive"]) == RULES[name].ttl_seconds
+
+
+def test_a_handler_gives_up_before_the_broker_does() -> None:
+    ours = {REQUESTS_QUEUE, MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE}
+    counts = {
+        queue["Name"]: queue["Properties"]["MaxDeliveryCount"] for queue in NAMESPACE["Queues"]
+    }
+    assert ours <= counts.keys()
+    assert min(counts[name] for name in ours) > GIVE_UP_AT_DELIVERY
