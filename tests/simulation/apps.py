@@ -1,52 +1,45 @@
-"""What runs in one simulated app instance?
+"""Runs the apps of the product in simulated instances. Entry points: `MainApp`, `RealmApp`,
+`McpApp`.
 
-`MainApp` and `RealmApp` wire the real services to the in-memory world through the instance's own
-door, and hold what dies with the process: its tasks, its catalog cache, its locks.
+An instance gives the app's own wiring a world of adapters in memory that go through the instance's
+hook, and holds what dies with the process: its tasks and its locks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from aos.adapters.memory import (
-    Kept,
-    MemoryBus,
-    MemoryDecisions,
-    MemoryLedger,
-    MemoryPendingStore,
-    MemoryRequestStore,
-    MemoryRunIndex,
-    MemorySpan,
-    MemoryToolCatalog,
-    MemoryToolLedger,
-    Session,
-)
+import azure.functions as func
+
+from aos.adapters.memory import Kept, MemorySpan, Session
 from aos.adapters.memory.blobs import MemoryBlobStore
-from aos.domain.cards.policy import CardPolicy
-from aos.domain.envelope import CancelChild, RequestRun
+from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
-from aos.errors import TransientError
-from aos.services.admission import Admissions, Caller, Delegations
-from aos.services.approvals import Approvals
-from aos.services.catalog.publisher import CatalogPublisher
-from aos.services.catalog.reader import CatalogReader
-from aos.services.execution import Execution, ToolOffers, TurnLimits, Turns
-from aos.services.mender import Mender
-from aos.services.replies import Replies
-from aos.services.runs import RunReader
-from aos.services.tool_calls import ToolCalls
+from aos.services.admission import Caller
+from aos.settings import Settings
+from aos.testing.adapters import make_world
+from aos.testing.triggers import be_ready
+from aos.testing.world import DEVELOPMENT
+from aos.wiring import every_app
+from aos.wiring.main import Main
+from aos.wiring.mcp import Mcp
+from aos.wiring.realm import Realm
 from tests.simulation.faults import InstanceDoor
 from tests.simulation.loop import VirtualClock
-from tests.simulation.model import SimModel
 from tests.simulation.tools import SimServers
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
+A = TypeVar("A", bound=every_app.App)
+Handler: TypeAlias = Callable[[func.ServiceBusMessage], Awaitable[None]]
+SETTINGS = Settings.read(DEVELOPMENT)
+TIMER: Any = None
+"""What a timer trigger is given, which it does not look at."""
 
 
 class SilentTelemetry:
@@ -94,11 +87,30 @@ class App:
         self.door = InstanceDoor(self, loop=world.loop, weather=world.weather, story=world.story)
         self.clock = VirtualClock(world.loop, skew=world.scenario.skew * world.rng.uniform(-1, 1))
         self.telemetry = SilentTelemetry(self.note)
-        self.requests = MemoryRequestStore(world.tables, door=self.door)
-        self.conversations = world.conversation_store(world.tables, door=self.door)
-        self.bus = MemoryBus(world.broker, clock=self.clock, door=self.door)
-        self.data = self.blobs(world.data)
-        self.agents = CatalogReader(self.data, self.clock)
+        ports = make_world(
+            tables=world.tables,
+            broker=world.broker,
+            config=self.blobs(world.config),
+            data=self.blobs(world.data),
+            model=world.model_for(self),
+            clock=self.clock,
+            ids=world.ids,
+            servers=SimServers(self, world.box, world.rng),
+            door=self.door,
+        )
+        conversations = world.conversation_store(world.tables, door=self.door)
+        self.ports = replace(ports, conversations=conversations)
+        self.handlers: Mapping[str, Handler] = {}
+
+    def wire(self, kind: type[A]) -> A:
+        """The app of the product, on the ports of this instance."""
+        return kind(
+            SETTINGS,
+            open_world=lambda: self.ports,
+            telemetry=self.telemetry,
+            ids=self.world.ids,
+            ready=be_ready,
+        )
 
     def blobs(self, shared: MemoryBlobStore) -> MemoryBlobStore:
         """This instance's own way to a container."""
@@ -144,82 +156,26 @@ class MainApp(App):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        tables, clock = world.tables, self.clock
-        self.pending = MemoryPendingStore(tables, door=self.door)
-        self.index = MemoryRunIndex(tables, door=self.door)
-        self.ledger = MemoryLedger(tables, door=self.door)
-        self.replies = Replies(
-            ledger=self.ledger,
-            index=self.index,
-            pending=self.pending,
-            bus=self.bus,
-            telemetry=self.telemetry,
-        )
-        self.runs = RunReader(
-            requests=self.requests,
-            conversations=self.conversations,
-            index=self.index,
-            clock=clock,
-        )
-        self.admissions = Admissions(
-            runs=self.runs,
-            requests=self.requests,
-            pending=self.pending,
-            conversations=self.conversations,
-            index=self.index,
-            agents=self.agents,
-            model=world.model_for(self),
-            bus=self.bus,
-            clock=clock,
-            ids=world.ids,
-            telemetry=self.telemetry,
-        )
-        self.delegations = Delegations(
-            self.admissions, runs=self.runs, requests=self.requests, bus=self.bus
-        )
-        self.approvals = Approvals(
-            decisions=MemoryDecisions(tables, door=self.door),
-            runs=self.runs,
-            pending=self.pending,
-            bus=self.bus,
-            clock=clock,
-            ids=world.ids,
-        )
-        self.mender = Mender(
-            requests=self.requests,
-            pending=self.pending,
-            conversations=self.conversations,
-            index=self.index,
-            deliver=self.replies.deliver,
-            bus=self.bus,
-            clock=clock,
-            telemetry=self.telemetry,
-        )
-        self.config = self.blobs(world.config)
-        self.publisher = CatalogPublisher(
-            config=self.config, data=self.data, clock=clock, policy=CardPolicy()
-        )
+        self.main = self.wire(Main)
+        self.services = self.main.services
+        self.handlers = {
+            MAIN_QUEUE: self.main.commands.handle,
+            REQUESTS_QUEUE: self.main.requests.handle,
+        }
 
     async def decide(self, approval: ApprovalRequest, verdict: Verdict, caller: Caller) -> Decision:
         """A person decides about a tool call."""
         run_id, call_id = approval.run_id, approval.tool_call_id
-        return await self.approvals.decide(run_id, call_id, verdict, "so be it", caller=caller)
+        approvals = self.services.approvals
+        return await approvals.decide(run_id, call_id, verdict, "so be it", caller=caller)
 
     async def cancel(self, run_id: str, caller: Caller) -> None:
         """A caller asks for a run's cancellation."""
-        await self.admissions.cancel(run_id, caller)
-
-    async def delegated(self, command: RequestRun | CancelChild) -> None:
-        """What an agent delegated, or does not wait for any more."""
-        if isinstance(command, RequestRun):
-            await self.delegations.request(command)
-        else:
-            await self.delegations.cancel(command)
+        await self.services.admissions.cancel(run_id, caller)
 
     async def mend(self) -> None:
         """One tick of the mender's timer."""
-        with contextlib.suppress(TransientError):
-            await self.mender.mend()
+        await self.main.mender_timer.tick(TIMER)
 
 
 class McpApp(App):
@@ -227,16 +183,7 @@ class McpApp(App):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        self.tool_calls = ToolCalls(
-            ledger=MemoryToolLedger(world.tables, door=self.door),
-            catalog=MemoryToolCatalog(world.tables, door=self.door),
-            cards=self.agents,
-            servers=SimServers(self, world.box, world.rng),
-            bus=self.bus,
-            clock=self.clock,
-            ids=world.ids,
-            telemetry=self.telemetry,
-        )
+        self.handlers = {MCP_QUEUE: self.wire(Mcp).commands.handle}
 
 
 class RealmApp(App):
@@ -244,28 +191,4 @@ class RealmApp(App):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        tables = world.tables
-        self.model: SimModel = world.model_for(self)
-        self.execution = Execution(
-            conversations=self.conversations,
-            requests=self.requests,
-            agents=self.agents,
-            decisions=MemoryDecisions(tables, door=self.door),
-            turns=Turns(
-                model=self.model,
-                conversations=self.conversations,
-                requests=self.requests,
-                offers=ToolOffers(
-                    tools=MemoryToolCatalog(tables, door=self.door),
-                    agents=self.agents,
-                    clock=self.clock,
-                ),
-                clock=self.clock,
-                ids=world.ids,
-                telemetry=self.telemetry,
-                limits=TurnLimits(),
-            ),
-            bus=self.bus,
-            clock=self.clock,
-            ids=world.ids,
-        )
+        self.handlers = {REALM_QUEUE: self.wire(Realm).commands.handle}

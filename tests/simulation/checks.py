@@ -256,7 +256,7 @@ class Checks:
     def _request_completed(self, kept: Kept) -> None:
         run_id = self._world.parse_run_id(kept)
         key = kept.build_received().key
-        answered = run_id in self._world.tables.requests or key in self.refused
+        answered = run_id in self._world.tables.requests or run_id in self.refused
         if not answered and not any(
             other.build_received().key == key
             for other in self._world.broker.messages(REQUESTS_QUEUE)

@@ -17,10 +17,11 @@ from aos.domain.cards.identity import CardKind
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
 from aos.domain.tools.tool import ApprovalRequest, Verdict
+from aos.entrypoints.bus.requests import OWNERS
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation.apps import MainApp
-from tests.simulation.doors import Ask, over_http
+from tests.simulation.asks import Ask, over_http
 from tests.simulation.scenario import Edit, Planned
 from tests.simulation.tools import SERVER
 
@@ -84,9 +85,9 @@ class Clients:
 
         async def publish() -> None:
             for agent_id, card in self._cards.items():
-                await app.config.write(f"agents/{agent_id}.json", json.dumps(card).encode())
-            await app.config.write("mcp-servers/box.json", json.dumps(SERVER).encode())
-            await app.publisher.publish()
+                await app.ports.config.write(f"agents/{agent_id}.json", json.dumps(card).encode())
+            await app.ports.config.write("mcp-servers/box.json", json.dumps(SERVER).encode())
+            await app.services.publish()
 
         task = world.loop.create_task(publish())
         world.loop.run_to(60.0)
@@ -107,7 +108,7 @@ class Clients:
     def _ask(self, planned: Planned) -> Ask:
         return Ask(
             key=planned.name,
-            owner=planned.owner,
+            owner=f"{OWNERS}{planned.owner}",
             agent_id=planned.agent_id,
             question=f"{planned.name}? {planned.mood}",
             conversation_id=planned.conversation_id,
@@ -127,7 +128,7 @@ class Clients:
             ask.body,
             message_id=ask.key,
             correlation_id=f"c-{ask.key}",
-            properties={"aos_owner": ask.owner},
+            properties={"aos_owner": ask.owner.removeprefix(OWNERS)},
         )
 
     async def _call(self, ask: Ask, run_id: str) -> None:
@@ -211,10 +212,10 @@ class Clients:
 
         async def work(app: MainApp) -> None:
             if edit.what == "remove":
-                await app.config.delete(name)
+                await app.ports.config.delete(name)
             else:
-                await app.config.write(name, json.dumps(card).encode())
-            await app.publisher.publish()
+                await app.ports.config.write(name, json.dumps(card).encode())
+            await app.services.publish()
 
         self._cards[edit.agent_id] = card
         for number in range(TRIES):

@@ -28,6 +28,7 @@ from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 from aos.services.mender import Mender
 from aos.services.replies import Replies
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
+from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -217,5 +218,6 @@ PLANTED: dict[str, Planted] = {
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,
     **PLANTED_IN_TOOLS,
+    **PLANTED_IN_TRIGGERS,
 }
 """Every planted bug by its name on the command line."""

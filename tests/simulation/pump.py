@@ -1,7 +1,7 @@
-"""How does the Functions host hand messages to the apps and settle them?
+"""Hands messages to the apps and settles them as the Functions host does. Entry point: `Pump`.
 
-Complete on success, abandon on an exception; where the world is away, a copy is scheduled and the
-original completed. One message at a time in a session, many sessions and messages side by side.
+It completes what a trigger returns from and abandons what it raises at. One message at a time in a
+session, many sessions and messages side by side.
 """
 
 from __future__ import annotations
@@ -10,23 +10,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from aos.adapters.memory import Kept, Session
-from aos.domain.envelope import (
-    MAIN_QUEUE,
-    MCP_QUEUE,
-    REALM_QUEUE,
-    REQUESTS_QUEUE,
-    CallTool,
-    CancelChild,
-    EnvelopeError,
-    RealmCommand,
-    RequestRun,
-    RunEnded,
-    read_command,
-)
+from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
 from aos.errors import SessionLost, TransientError
 from aos.ports.bus import ReceivedMessage
+from aos.testing.triggers import make_trigger_message
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
-from tests.simulation.doors import from_the_queue
 from tests.simulation.queues import QUEUES
 
 if TYPE_CHECKING:
@@ -34,7 +22,6 @@ if TYPE_CHECKING:
 
 HELD = timedelta(days=300)
 """Locks are renewed as long as their holder lives."""
-POSTPONE_MINUTES = (1, 2, 4, 8, 15)
 Settlement: TypeAlias = str
 
 
@@ -138,52 +125,16 @@ class Pump:
         app.messages.pop(lock, None)
 
     async def _handle(self, app: App, message: ReceivedMessage) -> Settlement:
-        """What the entry points do: run the use case, and turn its end into a settlement."""
+        """Call the trigger; the host completes what returns and abandons what raises."""
         try:
-            await self._use(app, message)
-        except SessionLost:
+            await app.handlers[message.entity](make_trigger_message(message))
+        except (SessionLost, TransientError):
             return "abandon"
-        except TransientError as error:
-            app.note("postpones", f"{message.message_id}: {error}")
-            return await self._postpone(app, message)
         except Exception as error:  # noqa: BLE001 - as the host does; a bug unless it was planned
             app.note("raises", repr(error))
             self._world.raised(error)
             return "abandon"
         return "complete"
-
-    async def _postpone(self, app: App, message: ReceivedMessage) -> Settlement:
-        step = POSTPONE_MINUTES[min(message.attempt, len(POSTPONE_MINUTES) - 1)]
-        at = self._world.clock.now() + timedelta(minutes=step)
-        try:
-            await app.bus.postpone(message, at=at, attempt=message.attempt + 1)
-        except TransientError:
-            return "abandon"
-        return "complete"
-
-    async def _use(self, app: App, message: ReceivedMessage) -> None:
-        if message.entity == REQUESTS_QUEUE:
-            assert isinstance(app, MainApp)
-            await from_the_queue(app, message)
-            return
-        try:
-            command = read_command(message.body)
-        except EnvelopeError as error:
-            raise AssertionError(f"our own message cannot be read: {error}") from error
-        if isinstance(command, RunEnded):
-            assert isinstance(app, MainApp)
-            await app.replies.deliver(command)
-            app.runs.notify(command.run)
-        elif isinstance(command, RequestRun | CancelChild):
-            assert isinstance(app, MainApp)
-            await app.delegated(command)
-        elif isinstance(command, CallTool):
-            assert isinstance(app, McpApp)
-            await app.tool_calls.handle(command)
-        else:
-            assert isinstance(app, RealmApp)
-            assert isinstance(command, RealmCommand)
-            await app.execution.handle(command, delivery_count=message.delivery_count)
 
 
 def lock_of(kept: Kept) -> int:

@@ -15,7 +15,7 @@ from tests.simulation.histories import delegated, history, tools
 from tests.simulation.queues import QUEUES
 
 if TYPE_CHECKING:
-    from tests.simulation.doors import Ask
+    from tests.simulation.asks import Ask
     from tests.simulation.world import World
 
 DAY = 86400.0
@@ -194,7 +194,7 @@ def _accepted(world: World) -> None:
             world.checks.fail(f"{run_id} was accepted over HTTP and has no request row")
     for run_id, ask in world.asks.items():
         known = run_id in world.tables.requests
-        if ask.over_queue and not known and ask.key not in world.checks.refused:
+        if ask.over_queue and not known and run_id not in world.checks.refused:
             world.checks.fail(f"{run_id} came over the queue: no run, no refusal")
 
 

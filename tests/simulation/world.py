@@ -24,11 +24,12 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
+from aos.entrypoints.bus.requests import OWNERS
 from aos.services.catalog import storage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
+from tests.simulation.asks import Ask
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
-from tests.simulation.doors import Ask
 from tests.simulation.faults import Weather
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
@@ -152,7 +153,7 @@ class World:
     def parse_run_id(self, kept: Kept) -> str:
         """The run that a request message asks for."""
         message = kept.build_received()
-        owner = message.properties.get("aos_owner") or f"queue:{REQUESTS_QUEUE}"
+        owner = f"{OWNERS}{message.properties['aos_owner']}"
         return run_id_for(scope=f"queue:{REQUESTS_QUEUE}:{owner}", key=message.key)
 
     def requests_in(self, conversation_id: str) -> int:

@@ -1,7 +1,5 @@
-"""How do requests come in, in the simulation?
-
-What the entry points of main do for a request from the queue, and for a caller over HTTP.
-"""
+"""Asks for runs in the simulation: over the queue as a message, over HTTP at the services of main.
+Entry points: `Ask`, `over_http`."""
 
 from __future__ import annotations
 
@@ -11,15 +9,16 @@ from typing import Any
 
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.runs.run import ReplyAddress, Run
-from aos.errors import Refused
-from aos.ports.bus import ReceivedMessage
 from aos.services.admission import Admission, Caller, RunRequest
 from tests.simulation.apps import MainApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request as its client makes it; `key` is what makes a repeat the same."""
+    """One request as its client makes it; `key` is what makes a repeat the same.
+
+    `owner` is an owner of the queue over HTTP, too, so that conversations are shared.
+    """
 
     key: str
     owner: str
@@ -51,43 +50,12 @@ class Ask:
         ).encode()
 
 
-async def from_the_queue(app: MainApp, message: ReceivedMessage) -> None:
-    """Admit a queue request, answer again what has ended, refuse what cannot be."""
-    body = json.loads(message.body)
-    owner = str(message.properties.get("aos_owner") or f"queue:{REQUESTS_QUEUE}")
-    reply = ReplyAddress(
-        entity=RESPONSES_QUEUE,
-        session_id=message.reply_to_session_id,
-        correlation_id=message.correlation_id or message.message_id,
-    )
-    try:
-        admission = await app.admissions.admit(
-            RunRequest(
-                agent_id=body["agent_id"],
-                message=body["message"],
-                conversation_id=body["conversation_id"],
-                metadata=body["metadata"],
-                reply=reply,
-            ),
-            door="queue",
-            scope=f"queue:{REQUESTS_QUEUE}:{owner}",
-            key=message.key,
-            caller=Caller(owner=owner),
-            traceparent=message.traceparent,
-        )
-    except Refused as refusal:
-        await app.replies.refuse(message, refusal.info, run_id=message.key, body=body)
-        return
-    if not admission.created and admission.run.status.has_ended:
-        await app.replies.answer_again(admission.request, admission.run)
-
-
 async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
     """Admit, and wait as long as the caller wants to."""
     reply = (
         ReplyAddress(entity=RESPONSES_QUEUE, correlation_id=ask.key) if ask.wants_reply else None
     )
-    admission = await app.admissions.admit(
+    admission = await app.services.admissions.admit(
         RunRequest(
             agent_id=ask.agent_id,
             message=ask.question,
@@ -102,5 +70,5 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
     )
     run = admission.run
     if ask.wait_seconds and not run.status.has_ended:
-        run = await app.runs.wait(admission.request, seconds=ask.wait_seconds) or run
+        run = await app.services.runs.wait(admission.request, seconds=ask.wait_seconds) or run
     return admission, run
