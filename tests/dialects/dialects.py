@@ -16,6 +16,7 @@ from tests.dialects.checks import (
     call_id_fault,
     message_fault,
     order_fault,
+    reasoning_fault,
     tool_fault,
 )
 from tests.scripted_model import Request, Say, Script
@@ -161,6 +162,12 @@ DIALECTS: tuple[Dialect, ...] = (
         fault=_mistral,
         refusal=lambda fault: {"object": "error", "message": fault, "code": "3230"},
     ),
+    Dialect(
+        name="reasoning-comes-back",
+        fault=lambda body: reasoning_fault(body["messages"], "reasoning_content"),
+        shape=_reasons,
+    ),
+    Dialect(name="signatures-come-back", fault=_unsigned, shape=_signs),
     Dialect(
         name="nothing-blank",
         fault=lambda body: blank_fault(body["messages"]),

@@ -21,16 +21,21 @@ TOOLS_LIMIT = timedelta(minutes=10)
 
 
 def wait_for_model(
-    conversation: Conversation, *, now: datetime, retry_after: timedelta | None = None
+    conversation: Conversation,
+    *,
+    now: datetime,
+    retry_after: timedelta | None = None,
+    fault: ErrorInfo | None = None,
 ) -> Step:
     """Wait for a model that did not answer during the handler's retries.
 
-    The wait ends at `retry_at`. After OUTAGE_LIMIT the run ends as failed, `model_unavailable`.
+    The wait ends at `retry_at`. After OUTAGE_LIMIT the run ends as failed: with the `fault` that
+    an operator did not mend, or as `model_unavailable`.
     """
     since = conversation.retry_since or now
-    active = conversation.require_active()
+    active = replace(conversation.require_active(), tools_since=None, waiting_for=fault)
     if now - since >= OUTAGE_LIMIT:
-        error = ErrorInfo(
+        error = fault or ErrorInfo(
             code="model_unavailable",
             message="the model did not answer for 24 h; see the model endpoint's health",
         )
@@ -39,7 +44,7 @@ def wait_for_model(
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
     waiting = replace(
         conversation,
-        active=replace(active, tools_since=None),
+        active=active,
         retry_at=retry_at,
         retry_since=since,
         retries=conversation.retries + 1,

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
+from aos.domain.codec import OMITTED
+from aos.domain.runs.run import AdmittedRequest, FinishReason, Run, RunStatus, Usage
 from aos.domain.tools.tool import MessageCall, ToolOutcome
+from aos.errors import ErrorInfo
 
 WALL_LIMIT = timedelta(hours=48)
 CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
@@ -80,6 +82,9 @@ class ActiveRun:
     approval_seconds: float = 0.0
     wake_at: datetime | None = None
     tools_since: datetime | None = None
+    finish_reason: FinishReason | None = field(default=None, metadata=OMITTED)
+    waiting_for: ErrorInfo | None = field(default=None, metadata=OMITTED)
+    unavailable_servers: tuple[str, ...] = field(default=(), metadata=OMITTED)
 
     @property
     def run(self) -> Run:
@@ -92,6 +97,9 @@ class ActiveRun:
             started_at=self.started_at,
             usage=self.usage,
             model=self.model,
+            finish_reason=self.finish_reason,
+            waiting_for=self.waiting_for,
+            unavailable_servers=self.unavailable_servers,
         )
 
     @property
@@ -118,6 +126,7 @@ class ActiveRun:
             usage=self.usage + usage,
             model=model,
             tools_since=None,
+            waiting_for=None,
         )
 
     def read_clocks(self, now: datetime) -> ActiveRun:

@@ -16,8 +16,8 @@ from typing import Literal
 from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
-from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
-from aos.domain.tools.tool import MessageCall
+from aos.domain.runs.run import AdmittedRequest, FinishReason, Run, RunStatus, Usage
+from aos.domain.tools.tool import EndpointFields, MessageCall
 from aos.errors import ErrorInfo
 
 MAX_QUEUED_RUNS = 32
@@ -161,11 +161,15 @@ def complete(
     model: str,
     seconds: float,
     now: datetime,
+    finish_reason: FinishReason | None = None,
+    fields: EndpointFields | None = None,
 ) -> Step:
     """Apply the model's answer: add the turn to the history and complete the run."""
     active = conversation.require_active()
-    counted = active.count_turn(usage=usage, model=model, seconds=seconds)
-    messages = make_turn_messages(conversation, text=text, now=now)
+    counted = replace(
+        active.count_turn(usage=usage, model=model, seconds=seconds), finish_reason=finish_reason
+    )
+    messages = make_turn_messages(conversation, text=text, now=now, fields=fields)
     sequence = conversation.next_sequence + len(messages)
     state = replace(conversation, next_sequence=sequence, active=counted)
     end = state.end_active(RunStatus.COMPLETED, output=text, now=now)
@@ -178,6 +182,7 @@ def make_turn_messages(
     text: str,
     now: datetime,
     tool_calls: tuple[MessageCall, ...] = (),
+    fields: EndpointFields | None = None,
 ) -> tuple[Message, ...]:
     """The assistant's message of this turn; in the first turn, the user's message before it."""
     active = conversation.require_active()
@@ -197,6 +202,7 @@ def make_turn_messages(
         run_id=request.run_id,
         created_at=now,
         tool_calls=tool_calls,
+        fields=fields,
     )
     return (*before, answer)
 

@@ -16,9 +16,11 @@ from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
-from aos.domain.tools.tool import DELEGATE, MessageCall, ToolOutcome
+from aos.domain.tools.tool import DELEGATE, EndpointFields, MessageCall, ToolOutcome
 from aos.errors import ErrorInfo
 
+MAX_WITHHELD = 100
+"""Runs whose messages are not shown again; older ones have left every window."""
 Role: TypeAlias = Literal["user", "assistant", "tool"]
 NOT_DECIDED = ToolOutcome(
     outcome="not_called", content="the run ended before anybody had decided about this call"
@@ -33,7 +35,8 @@ class Message:
     """One item of a conversation's history; sequences count from 0 without a gap.
 
     The tool messages that follow an assistant's message answer its `tool_calls`, in their order.
-    Each names the `tool_call_id` that it answers; `parts` holds content other than text.
+    Each names the `tool_call_id` that it answers; `parts` holds content other than text. `fields`
+    is what the model's endpoint sent beside an assistant's message; it is shown to nobody else.
     """
 
     sequence: int
@@ -48,6 +51,7 @@ class Message:
     parts: Annotated[
         tuple[dict[str, Any], ...], ("description", "content other than text, as MCP's")
     ] = field(default=(), metadata=OMITTED)
+    fields: EndpointFields | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,8 @@ class Conversation:
     """The head row: the owner, the active run, the waiting runs, and the commands to send.
 
     `next_sequence` counts the history. `write_id` names the save that wrote this state: a writer
-    that got no answer reads the head and compares it.
+    that got no answer reads the head and compares it. `withheld_runs` are the last runs whose
+    messages an endpoint's content filter refused: models are not shown them again.
     """
 
     conversation_id: str
@@ -80,6 +85,7 @@ class Conversation:
     retry_since: datetime | None = None
     retries: int = 0
     write_id: str = ""
+    withheld_runs: tuple[str, ...] = field(default=(), metadata=OMITTED)
 
     @classmethod
     def create(cls, request: AdmittedRequest, *, now: datetime) -> Conversation:
@@ -155,6 +161,7 @@ class Conversation:
             retry_since=None,
             retries=0,
             next_sequence=self.next_sequence + len(messages),
+            withheld_runs=self._withhold(active, error),
         ).add_to_outbox(*_cancel_children(active))
         return replace(free._end_run(active.request, run), messages=messages)
 
@@ -226,6 +233,12 @@ class Conversation:
             )
             for place, call in enumerate(calls)
         )
+
+    def _withhold(self, active: ActiveRun, error: ErrorInfo | None) -> tuple[str, ...]:
+        """The withheld runs, with the active one when the content filter ends it."""
+        if error is None or error.code != "content_filtered":
+            return self.withheld_runs
+        return (*self.withheld_runs, active.request.run_id)[-MAX_WITHHELD:]
 
     def _end_run(self, request: AdmittedRequest, run: Run) -> Step:
         """Tell main of the ended run, and wake the next queued run."""

@@ -22,6 +22,10 @@ RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
 Door: TypeAlias = Literal["http", "queue", "schedule", "event", "delegation"]
 
 
+FinishReason: TypeAlias = Literal["length"]
+"""How an answer ended that did not end by itself: its token limit cut it."""
+
+
 class RunStatus(StrEnum):
     """The status of a run, in its wire values."""
 
@@ -141,7 +145,12 @@ class AdmittedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """The run object: the same in HTTP answers, replies and events."""
+    """The run object: the same in HTTP answers, replies and events.
+
+    `finish_reason` is `length` when the token limit cut the output.
+    `waiting_for` says what an operator must do before the run goes on. `unavailable_servers` are
+    the MCP servers whose tools the run had to do without.
+    """
 
     run_id: str
     agent_id: str
@@ -158,6 +167,9 @@ class Run:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     replay_of: str | None = None
+    finish_reason: FinishReason | None = field(default=None, metadata=OMITTED)
+    waiting_for: ErrorInfo | None = field(default=None, metadata=OMITTED)
+    unavailable_servers: tuple[str, ...] = field(default=(), metadata=OMITTED)
 
     @classmethod
     def from_request(cls, request: AdmittedRequest) -> Run:
@@ -180,4 +192,6 @@ class Run:
         self, status: RunStatus, *, at: datetime, error: ErrorInfo | None = None, output: str = ""
     ) -> Run:
         """This run with its final status."""
-        return replace(self, status=status, ended_at=at, error=error, output=output)
+        return replace(
+            self, status=status, ended_at=at, error=error, output=output, waiting_for=None
+        )

@@ -18,7 +18,7 @@ from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.advance import make_turn_messages
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import ParentRun, RunStatus, Usage
-from aos.domain.tools.tool import Decision, ToolOutcome
+from aos.domain.tools.tool import Decision, EndpointFields, ToolOutcome
 from aos.errors import ErrorInfo
 
 MAX_PARTS_BYTES = 2 * 1024 * 1024
@@ -35,6 +35,7 @@ def call_tools(
     seconds: float,
     limits: AgentLimits,
     now: datetime,
+    fields: EndpointFields | None = None,
 ) -> Step:
     """Apply an answer that asks for tools: add the turn to the history and make the calls.
 
@@ -47,7 +48,11 @@ def call_tools(
         counted = replace(conversation, active=active)
         return counted.end_active(RunStatus.FAILED, error=error, now=now)
     messages = make_turn_messages(
-        conversation, text=text, now=now, tool_calls=tuple(call.message_call for call in calls)
+        conversation,
+        text=text,
+        now=now,
+        tool_calls=tuple(call.message_call for call in calls),
+        fields=fields,
     )
     calls = tuple(_set_expiry(call, limits, now=now) for call in calls)
     active = replace(active, tool_calls=active.tool_calls + made).with_calls(calls, now=now)

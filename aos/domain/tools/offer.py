@@ -91,9 +91,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
         targets=targets,
         team=card.team if can_delegate(card) else (),
         unavailable=tuple(
-            f"The tools of MCP server {server_id!r} are not available now."
-            for server_id, seen in sorted(servers.items())
-            if seen.state == "failed"
+            server_id for server_id, seen in sorted(servers.items()) if seen.state == "failed"
         ),
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from aos.domain.runs.conversation import Conversation
 from aos.domain.tools.tool import ServerState, ServerTools, ToolSchema
 
-NOT_OF_A_MESSAGE = ("sequence",)
+NOT_OF_A_MESSAGE = ("sequence", "fields")
 """Fields of the domain's values that answers do not have."""
 NOT_OF_AN_APPROVAL = ("owner",)
 NOT_OF_A_DECISION = ("decision_id",)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.run import AdmittedRequest
-from aos.errors import RunFailed, TransientError
+from aos.errors import EmptyAnswer, OperatorFault, RunFailed, TransientError
 from aos.ports.model import ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
@@ -118,6 +118,8 @@ class ModelCaller:
                 return answer, seconds
             if failures == 0:
                 self._log_away(active.request, answer)
+            if isinstance(answer, OperatorFault):
+                return ModelAway(retry_after=_retry_after(answer), fault=answer.info)
             if seconds >= run_left:
                 return RunOutOfTime()
             delay = self._choose_delay(failures, answer)
@@ -129,11 +131,17 @@ class ModelCaller:
     async def _complete(
         self, call: ModelCall, request: AdmittedRequest
     ) -> tuple[ModelAnswer | TransientError, float]:
-        """Call once; the answer or the error, and the seconds that the call took."""
+        """Call the model; the answer or the error, and the seconds that it took.
+
+        A model that says nothing, as small ones do after a tool's result, is called once more.
+        """
         started = self._clock.monotonic()
         try:
             with self._open_span(call, request) as span:
-                answer = await self._model.complete(call)
+                try:
+                    answer = await self._model.complete(call)
+                except EmptyAnswer:
+                    answer = await self._model.complete(call)
                 span.set(
                     **{
                         "gen_ai.response.model": answer.model,

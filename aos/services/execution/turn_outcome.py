@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
@@ -33,9 +33,13 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAway:
-    """The model did not answer; `retry_after` is the wait that the endpoint asked for."""
+    """The model did not answer; `retry_after` is the wait that the endpoint asked for.
+
+    `fault` is what an operator must mend first; None for an outage.
+    """
 
     retry_after: timedelta | None
+    fault: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +90,10 @@ def make_step(
     match outcome:
         case Answered():
             return _apply_answer(conversation, active, card, outcome, now=now)
-        case ModelAway(retry_after=retry_after):
-            return absence.wait_for_model(conversation, now=now, retry_after=retry_after)
+        case ModelAway(retry_after=retry_after, fault=fault):
+            return absence.wait_for_model(
+                conversation, now=now, retry_after=retry_after, fault=fault
+            )
         case ToolsAway(servers=servers):
             return absence.wait_for_tools(conversation, servers=servers, now=now)
         case Failed(error=error):
@@ -120,6 +126,7 @@ def _apply_answer(
 ) -> Step:
     """Complete the run, or make the tool calls that the model asks for."""
     answer = outcome.answer
+    conversation = _note_unavailable(conversation, outcome.offer)
     if not answer.tool_calls:
         return advance.complete(
             conversation,
@@ -128,6 +135,8 @@ def _apply_answer(
             model=answer.model,
             seconds=outcome.seconds,
             now=now,
+            finish_reason="length" if answer.finish_reason == "length" else None,
+            fields=answer.fields,
         )
     run_id = active.request.run_id
     return tool_turns.call_tools(
@@ -139,7 +148,15 @@ def _apply_answer(
         seconds=outcome.seconds,
         limits=card.limits,
         now=now,
+        fields=answer.fields,
     )
+
+
+def _note_unavailable(conversation: Conversation, offer: Offer) -> Conversation:
+    """The conversation, its active run knowing each server that it had to do without."""
+    active = conversation.require_active()
+    servers = tuple(sorted({*active.unavailable_servers, *offer.unavailable}))
+    return replace(conversation, active=replace(active, unavailable_servers=servers))
 
 
 def _adapter_missing(active: ActiveRun, adapter: str, *, at: datetime) -> Event:

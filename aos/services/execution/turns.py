@@ -4,7 +4,7 @@ point: `Turns.take`."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
@@ -12,7 +12,7 @@ from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
 from aos.domain.tools.offer import Offer, read_json_object
 from aos.domain.tools.tool import MessageCall
-from aos.errors import RunFailed, TransientError
+from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
 from aos.ports.model import ChatMessage, ChatModel, ModelCall
 from aos.ports.requests import RequestStore
@@ -102,6 +102,8 @@ class Turns:
             outcome = await self._caller.ask(call, active, watch, deadline=deadline)
         except CancelAsked:
             return Cancelled(reason=await self._read_cancel_reason(active))
+        except EmptyAnswer as error:
+            return Failed(error=_describe_effects(error.info, messages))
         except RunFailed as error:
             return Failed(error=error.info)
         if not isinstance(outcome, tuple):
@@ -146,11 +148,28 @@ class Turns:
                 before=conversation.next_sequence,
                 limit=count_to_read(card.memory.window_messages, turns=active.turns),
             )
-        return _build_chat(history, active, card, offer)
+        return _build_chat(history, active, card, offer, conversation.withheld_runs)
+
+
+def _describe_effects(error: ErrorInfo, messages: Sequence[ChatMessage]) -> ErrorInfo:
+    """The error of a run without an answer, with the tools that it called before."""
+    names: list[str] = []
+    for message in reversed(messages):
+        if message.role == "user":
+            break
+        names = [*(call.name for call in message.tool_calls), *names]
+    if not names:
+        return error
+    text = f"{error.message}. The run had called {', '.join(names)}: what these did stays done"
+    return replace(error, message=text, details={**error.details, "called_tools": names})
 
 
 def _build_chat(
-    history: Sequence[Message], active: ActiveRun, card: AgentCard, offer: Offer
+    history: Sequence[Message],
+    active: ActiveRun,
+    card: AgentCard,
+    offer: Offer,
+    withheld: tuple[str, ...],
 ) -> tuple[ChatMessage, ...]:
     """The system prompt, the window of the history, and the run's question.
 
@@ -170,9 +189,14 @@ def _build_chat(
         recent = [*recent, question]
     elif not any(m.role == "user" and m.run_id == request.run_id for m in recent):
         recent = [question, *recent]
-    prompt = "\n\n".join((build_system_prompt(card), *offer.unavailable))
+    notes = (
+        f"The tools of MCP server {server_id!r} are not available now."
+        for server_id in offer.unavailable
+    )
+    prompt = "\n\n".join((build_system_prompt(card), *notes))
     system = ChatMessage(role="system", content=prompt)
-    return (system, *(_chat_message(message) for message in repair_history(recent)))
+    shown = repair_history(recent, withheld=withheld)
+    return (system, *(_chat_message(message) for message in shown))
 
 
 def _chat_message(message: Message) -> ChatMessage:
@@ -181,6 +205,7 @@ def _chat_message(message: Message) -> ChatMessage:
         content=message.content,
         tool_calls=tuple(_replace_bad_arguments(call) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
+        fields=message.fields,
     )
 
 

@@ -97,7 +97,7 @@ def test_a_tool_that_is_granted_twice_is_offered_once_and_the_stricter_grant_hol
 def test_a_server_that_failed_offers_nothing_and_the_model_is_not_told_what_it_printed() -> None:
     offer = make_offer(a_card("a"), {"a": a_server("a", "b", state="failed", error="boom")})
     assert offer.tools == ()
-    assert offer.unavailable == ("The tools of MCP server 'a' are not available now.",)
+    assert offer.unavailable == ("a",)
 
 
 def test_a_leader_at_the_deepest_level_delegates_no_further() -> None:
