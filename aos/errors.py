@@ -63,6 +63,7 @@ CODES: dict[str, Code] = {
     "model_unavailable": Code(type="retry"),
     "model_output_invalid": Code(type="model"),
     "adapter_unavailable": Code(type="operator"),
+    "too_many_tools": Code(type="operator"),
     "max_turns": Code(type="caller"),
     "max_tool_calls": Code(type="caller"),
     "max_tokens": Code(type="caller"),

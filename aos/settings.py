@@ -84,6 +84,8 @@ class Bounds:
     model_timeout_seconds: int = 120
     tool_timeout_seconds: int = 60
     wait_seconds: int = 100
+    model_tools: int = 128
+    tool_description_characters: int = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,4 +308,8 @@ def _read_bounds(env: Environment) -> Bounds:
             "AOS_TOOL_TIMEOUT_SECONDS", default.tool_timeout_seconds, most=240
         ),
         wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=220),
+        model_tools=env.count("AOS_MODEL_MAX_TOOLS", default.model_tools, most=1024),
+        tool_description_characters=env.count(
+            "AOS_TOOL_DESCRIPTION_CHARACTERS", default.tool_description_characters, most=65_536
+        ),
     )

@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from aos.domain.codec import encode
+from aos.domain.codec import OMITTED, encode
 from aos.domain.envelope import (
     AGENT_EVENTS,
     RESPONSES_QUEUE,
@@ -37,7 +37,7 @@ from aos.ports.telemetry import Telemetry
 RECORD_TRIES = 8
 MAX_RUN_BYTES = 200 * 1024
 """A larger run object is sent without its output, and with a URL where the output is."""
-RUN_FIELDS = [field.name for field in dataclasses.fields(Run)]
+RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.metadata != OMITTED]
 
 
 class Replies:

@@ -60,6 +60,7 @@ class McpServices:
             clock=world.clock,
             telemetry=self._telemetry,
             instance=world.ids.new_id(),
+            max_description=self._settings.bounds.tool_description_characters,
         )
 
     @cached_property

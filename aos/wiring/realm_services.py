@@ -41,7 +41,8 @@ class RealmServices:
     @cached_property
     def _turns(self) -> Turns:
         world = self._world
-        seconds = self._settings.bounds.model_timeout_seconds
+        bounds = self._settings.bounds
+        seconds = float(bounds.model_timeout_seconds)
         return Turns(
             model=world.model,
             conversations=world.conversations,
@@ -50,7 +51,7 @@ class RealmServices:
             clock=world.clock,
             ids=world.ids,
             telemetry=self._telemetry,
-            limits=TurnLimits(model_timeout_seconds=seconds),
+            limits=TurnLimits(model_timeout_seconds=seconds, max_tools=bounds.model_tools),
             identity=identify_model(self._settings),
         )
 

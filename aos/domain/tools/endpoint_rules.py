@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aos.domain.codec import OMITTED
+
 RULES_VERSION = 1
 """Raise it when a rule changes: every server's tools are then listed anew."""
 DESCRIPTION_CHARACTERS = 1024
@@ -62,12 +64,12 @@ _SILENT = frozenset({"$schema", "$id", "$comment", "$defs", "definitions", "stri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedTool:
-    """What is offered of a tool. `left_out` says why it is not offered at all."""
+    """What is offered of a tool: `notes` say what was changed, `left_out` why it is not offered."""
 
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    left_out: str | None = None
+    left_out: str | None = field(default=None, metadata=OMITTED)
 
 
 def fit_tool(

@@ -32,7 +32,6 @@ MAX_DEPTH = 5
 """Levels of delegation: a run at this depth may not delegate."""
 MAX_ASKED = 64
 """Calls of one turn that get an answer; a turn's messages are saved in one transaction."""
-MAX_OFFERED = 1024
 MAX_ARGUMENT_BYTES = 64 * 1024
 
 
@@ -73,12 +72,8 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
         known = targets.get(name)
         if known is not None and (known.server_id, known.tool) != (grant.server_id, schema.name):
             name = make_tool_name(grant.server_id, schema.name, hashed=True)
-        if name not in targets and len(tools) < MAX_OFFERED:
-            tools.append(
-                OfferedTool(
-                    name=name, description=schema.description, parameters=schema.input_schema
-                )
-            )
+        if name not in targets:
+            tools.append(_describe_for_model(name, schema))
         approval = (
             grant.approval if known is None else _choose_stricter(known.approval, grant.approval)
         )
@@ -200,8 +195,19 @@ def _list_granted(
         if seen is None or seen.state == "failed":
             continue
         for schema in seen.tools:
-            if grant.tools is None or schema.name in grant.tools:
+            is_left_out = schema.offered is not None and schema.offered.left_out is not None
+            if not is_left_out and (grant.tools is None or schema.name in grant.tools):
                 yield grant, schema
+
+
+def _describe_for_model(name: str, schema: ToolSchema) -> OfferedTool:
+    """The tool as models are told of it."""
+    fitted = schema.offered
+    return OfferedTool(
+        name=name,
+        description=schema.description if fitted is None else fitted.description,
+        parameters=schema.input_schema if fitted is None else fitted.parameters,
+    )
 
 
 def _make_target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> Target:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import encode
+from aos.domain.codec import OMITTED, encode
 from aos.domain.json_writer import write_json
+from aos.domain.tools.endpoint_rules import FittedTool
 
 Outcome: TypeAlias = Literal["ok", "error", "outcome_unknown", "not_called", "denied"]
 """What a tool call came to. `outcome_unknown`: the call began, and how it ended is not known.
@@ -43,17 +44,22 @@ _PREFIXES: Mapping[Outcome, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSchema:
-    """A tool as its MCP server lists it; `annotations` are MCP's (`readOnlyHint` …)."""
+    """A tool as its MCP server lists it; `annotations` are MCP's (`readOnlyHint` …).
+
+    `offered` is what models are told of it where that is not the same.
+    """
 
     name: str
     description: str = ""
     input_schema: Mapping[str, Any] = field(default_factory=dict)
     annotations: Mapping[str, Any] = field(default_factory=dict)
+    offered: FittedTool | None = field(default=None, metadata=OMITTED)
 
     @property
     def digest(self) -> str:
-        """The SHA-256 (hex) of all fields: it changes when the tool changes."""
-        text = write_json(encode(self), sort_keys=True, separators=(",", ":"))
+        """The SHA-256 (hex) of all that the server says: it changes when the tool changes."""
+        told = encode(self, without=("offered",))
+        text = write_json(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -63,7 +69,8 @@ class ServerTools:
 
     `listed_at` is when it listed them, None before the first time. `card_digest` is the card that
     it was started from. `error` is the last error. A server that was stopped because it was idle
-    keeps its tools and starts with the next call; a disabled server has no tools.
+    keeps its tools and starts with the next call; a disabled server has no tools. `offer_rules`
+    names the rules by which what models are told of the tools was made.
     """
 
     server_id: str
@@ -74,6 +81,7 @@ class ServerTools:
     seen_at: datetime | None = None
     instance: str | None = None
     card_digest: str | None = None
+    offer_rules: str = field(default="", metadata=OMITTED)
 
     def error_for(self, *, is_admin: bool) -> str | None:
         """The error for a caller; only admins see the server's output."""

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from aos.domain.codec import OMITTED
 from aos.domain.runs.conversation import Conversation
+from aos.domain.tools.endpoint_rules import FittedTool
 from aos.domain.tools.tool import ServerState, ServerTools, ToolSchema
 
 NOT_OF_A_MESSAGE = ("sequence", "fields")
@@ -53,11 +55,16 @@ class ToolAnswer:
     description: str
     inputSchema: Mapping[str, Any]
     annotations: Mapping[str, Any]
+    notes: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    left_out: str | None = field(default=None, metadata=OMITTED)
 
     @classmethod
     def of(cls, tool: ToolSchema) -> ToolAnswer:
-        """A tool under MCP's names."""
+        """A tool under MCP's names, with what models are told differently of it."""
+        fitted = tool.offered or FittedTool()
         return cls(
+            notes=fitted.notes,
+            left_out=fitted.left_out,
             name=tool.name,
             description=tool.description,
             inputSchema=tool.input_schema,

@@ -100,6 +100,10 @@ def _allow_null(schema: Schema) -> Schema:
 
 
 def _not_null(schema: Schema) -> Schema:
+    if "anyOf" in schema:
+        return {**schema["anyOf"][0], **{n: v for n, v in schema.items() if n != "anyOf"}}
+    if "enum" in schema:
+        return {**schema, "enum": [value for value in schema["enum"] if value is not None]}
     kind = schema["type"]
     return {**schema, "type": kind[0]} if isinstance(kind, list) else schema
 
@@ -139,6 +143,7 @@ ANSWERS: dict[str, Schema] = {
             **{name: _allow_null(_RUN["properties"][name]) for name in _MAY_LACK},
             "status": {"enum": [*_RUN["properties"]["status"]["enum"], "refused"]},
         },
+        omitted=_RUN["properties"].keys() - set(_RUN["required"]),
     ),
     "RunPage": _make_page(_ref("Run")),
     "Conversation": shape_of(ConversationAnswer),

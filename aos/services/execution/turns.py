@@ -31,11 +31,12 @@ from aos.services.execution.turn_outcome import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
-    """Bounds of a turn, in seconds."""
+    """Bounds of a turn, in seconds, and of the tools that a model may be offered."""
 
     model_timeout_seconds: float = 120.0
     turn_seconds: float = 240.0
     patience_seconds: float = 60.0
+    max_tools: int = 128
 
 
 class Turns:
@@ -87,6 +88,8 @@ class Turns:
         offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
         if isinstance(offer, ToolsAway):
             return offer
+        if len(offer.tools) > self._limits.max_tools:
+            return Failed(error=_too_many_tools(offer, self._limits.max_tools))
         messages = await self._read_messages(conversation, active, card, offer)
         deadline = min(handler_deadline, self._clock.monotonic() + self._limits.turn_seconds)
         watch = CancelWatch(self._requests, active.request.run_id, on_slow)
@@ -149,6 +152,17 @@ class Turns:
                 limit=count_to_read(card.memory.window_messages, turns=active.turns),
             )
         return _build_chat(history, active, card, offer, conversation.withheld_runs)
+
+
+def _too_many_tools(offer: Offer, bound: int) -> ErrorInfo:
+    return ErrorInfo(
+        code="too_many_tools",
+        message=(
+            f"the agent's card grants {len(offer.tools):,} tools, and the model takes {bound};"
+            ' grant fewer: {"server": …, "tools": […]} in mcp_tools'
+        ),
+        details={"tools": len(offer.tools), "bound": bound},
+    )
 
 
 def _describe_effects(error: ErrorInfo, messages: Sequence[ChatMessage]) -> ErrorInfo:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from aos.domain.tools.endpoint_rules import DESCRIPTION_CHARACTERS, RULES_VERSION, fit_tool
 from aos.domain.tools.tool import DISABLED, ServerState, ServerTools, ToolSchema
 from aos.errors import AosError, Refused, ServerFailed, TransientError
 from aos.ports.servers import LiveServer, ServerCards, ToolServers
@@ -42,6 +43,7 @@ class ToolListing:
         clock: Clock,
         telemetry: Telemetry,
         instance: str,
+        max_description: int = DESCRIPTION_CHARACTERS,
     ) -> None:
         self._cards = cards
         self._catalog = catalog
@@ -49,6 +51,8 @@ class ToolListing:
         self._clock = clock
         self._telemetry = telemetry
         self._instance = instance
+        self._max_description = max_description
+        self._offer_rules = f"{RULES_VERSION}:{max_description}"
         self._failures: dict[str, int] = {}
         self._notes: dict[str, asyncio.Task[None]] = {}
 
@@ -143,7 +147,7 @@ class ToolListing:
                 failures = self._failures.get(server.server_id, 0)
                 return age >= min(LONGEST_RETRY, FIRST_RETRY * 2.0 ** max(0, failures - 1))
             case _:
-                return False
+                return seen.offer_rules != self._offer_rules
 
     async def _relist(self, server: LiveServer, seen: ServerTools | None) -> None:
         if not server.card.enabled:
@@ -175,8 +179,9 @@ class ToolListing:
             )
             return
         self._failures.pop(server.server_id, None)
-        tools = tuple(tool for tool in listed if server.card.can_offer(tool.name))
-        if seen is not None and (seen.state, seen.tools) == ("ready", tools):
+        tools = tuple(self._fit(tool) for tool in listed if server.card.can_offer(tool.name))
+        as_before = ("ready", tools, self._offer_rules)
+        if seen is not None and (seen.state, seen.tools, seen.offer_rules) == as_before:
             return
         await self._put(server, state="ready", tools=tools)
         self._telemetry.log(
@@ -185,6 +190,23 @@ class ToolListing:
             tools=len(tools),
             seconds=round(self._clock.monotonic() - started, 3),
         )
+        for tool in tools:
+            if tool.offered is not None and tool.offered.left_out is not None:
+                self._telemetry.log(
+                    "mcp_tool_left_out",
+                    level="warning",
+                    server=server.server_id,
+                    tool=tool.name,
+                    reason=tool.offered.left_out,
+                )
+
+    def _fit(self, tool: ToolSchema) -> ToolSchema:
+        """The tool with what models are told of it, where they would refuse what it says."""
+        fitted = fit_tool(
+            tool.description, tool.input_schema, max_description=self._max_description
+        )
+        same = (fitted.description, fitted.parameters) == (tool.description, tool.input_schema)
+        return replace(tool, offered=None if same and not fitted.left_out else fitted)
 
     async def _put(
         self,
@@ -200,8 +222,9 @@ class ToolListing:
         if tools is None:
             tools = () if before is None else before.tools
             listed_at = None if before is None else before.listed_at
+            offer_rules = "" if before is None else before.offer_rules
         else:
-            listed_at = now
+            listed_at, offer_rules = now, self._offer_rules
         await self._catalog.put(
             ServerTools(
                 server_id=server.server_id,
@@ -212,6 +235,7 @@ class ToolListing:
                 seen_at=now,
                 instance=self._instance,
                 card_digest=server.digest,
+                offer_rules=offer_rules,
             )
         )
 

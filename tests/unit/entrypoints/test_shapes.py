@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,11 @@ from tests.golden.tool_values import APPROVALS
 from tests.golden.values import ERROR, FULL_HEAD, FULL_MESSAGE, FULL_RUN, MINIMAL_MESSAGE
 
 ENCODED: dict[str, dict[str, Any]] = {
-    "Run": encode(FULL_RUN),
+    "Run": encode(
+        replace(
+            FULL_RUN, finish_reason="length", waiting_for=ERROR, unavailable_servers=("github",)
+        )
+    ),
     "ErrorInfo": encode(ERROR),
     "Message": encode(FULL_MESSAGE, without=NOT_OF_A_MESSAGE),
     "Approval": encode(APPROVALS["full"], without=NOT_OF_AN_APPROVAL),

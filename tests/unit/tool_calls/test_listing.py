@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from aos.domain.tools.endpoint_rules import FittedTool
 from aos.domain.tools.tool import ServerTools, ToolSchema
 from tests.unit.tool_calls.mcp_in_memory import Mcp, McpWorld, said
 
@@ -23,6 +24,12 @@ def row(world: McpWorld, server_id: str = "books") -> tuple[str, str | None, lis
     return found.state, found.error, [tool.name for tool in found.tools]
 
 
+NO_ARGUMENTS = FittedTool(
+    parameters={"type": "object", "properties": {}},
+    notes=("the input schema was simplified: properties",),
+)
+
+
 async def test_a_published_server_is_listed(world: McpWorld) -> None:
     states: list[str] = []
     world.tables.watchers.append(
@@ -30,17 +37,19 @@ async def test_a_published_server_is_listed(world: McpWorld) -> None:
     )
     await world.mcp.listing.follow()
     assert states == ["starting", "ready"]
-    assert world.tables.tools["books"] == ServerTools(
+    listed = world.tables.tools["books"]
+    assert listed == ServerTools(
         server_id="books",
         state="ready",
         tools=(
-            ToolSchema(name="count", annotations={"readOnlyHint": True}),
-            ToolSchema(name="add"),
+            ToolSchema(name="count", annotations={"readOnlyHint": True}, offered=NO_ARGUMENTS),
+            ToolSchema(name="add", offered=NO_ARGUMENTS),
         ),
         listed_at=world.clock.now(),
         seen_at=world.clock.now(),
         instance="i1",
         card_digest="d1",
+        offer_rules=listed.offer_rules,
     )
     await world.mcp.listing.follow()
     assert states == ["starting", "ready"]
