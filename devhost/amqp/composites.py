@@ -42,7 +42,9 @@ class _Shape:
     make: Callable[..., Any]
     name: str
     head: bytes
-    kinds: tuple[_Kind, ...]
+    appenders: tuple[Appender, ...]
+    accepts: tuple[tuple[Any, ...], ...]
+    """The types of each field."""
     required: tuple[int, ...]
     nested: tuple[int, ...]
 
@@ -73,11 +75,11 @@ def append_composite(out: bytearray, value: Value) -> None:
         return
     body = bytearray()
     try:
-        for kind, field in zip(shape.kinds, value[:last], strict=False):
+        for append, field in zip(shape.appenders, value[:last], strict=False):
             if field is None:
                 body.append(0x40)
             else:
-                kind.append(body, field)
+                append(body, field)
     except (ValueError, TypeError, AttributeError) as error:
         raise EncodeError(f"{shape.name} with a field of the wrong type: {error}") from error
     except struct.error as error:
@@ -107,8 +109,8 @@ def read_described(value: Value) -> Value:
     if shape is None:
         return value
     fields = value.value
-    if type(fields) is not list or len(fields) > len(shape.kinds):
-        raise DecodeError(f"{shape.name} is a list of at most {len(shape.kinds)} fields")
+    if type(fields) is not list or len(fields) > len(shape.accepts):
+        raise DecodeError(f"{shape.name} is a list of at most {len(shape.accepts)} fields")
     return shape.make(*_check_fields(shape, fields))
 
 
@@ -120,9 +122,9 @@ def _check_fields(shape: _Shape, fields: list[Value]) -> list[Value]:
     for index in shape.required:
         if index >= count or fields[index] is None:
             raise DecodeError(f"{shape.name} lacks its field {index}")
-    for index, (kind, field) in enumerate(zip(shape.kinds, fields, strict=False)):
-        if field is not None and not isinstance(field, kind.accepts):
-            raise DecodeError(f"{shape.name}: field {index} is a {type(field).__name__}")
+    if not all(map(isinstance, fields, shape.accepts)):
+        index = list(map(isinstance, fields, shape.accepts)).index(False)
+        raise DecodeError(f"{shape.name}: field {index} is a {type(fields[index]).__name__}")
     return fields
 
 
@@ -134,7 +136,8 @@ def define(code: int, symbol: str, make: type[_Tuple], kinds: str) -> None:
         make,
         symbol,
         bytes((0x00, 0x53, code)),
-        tuple(_KINDS[name] for name in names),
+        tuple(_KINDS[name].append for name in names),
+        tuple((_KINDS[name].accepts, type(None)) for name in names),
         tuple(index for index, word in enumerate(words) if word.endswith("!")),
         tuple(index for index, name in enumerate(names) if name == "composite"),
     )
