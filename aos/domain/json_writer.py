@@ -26,21 +26,18 @@ def write_json(
 ) -> str:
     """The value as JSON; the options are those of `json.dumps`."""
 
-    def written(what: Any) -> str:
-        return json.dumps(
-            what,
-            allow_nan=False,
-            ensure_ascii=ensure_ascii,
-            indent=indent,
-            separators=separators,
-            sort_keys=sort_keys,
-            default=default,
-        )
-
+    options: dict[str, Any] = {
+        "allow_nan": False,
+        "ensure_ascii": ensure_ascii,
+        "indent": indent,
+        "separators": separators,
+        "sort_keys": sort_keys,
+        "default": default,
+    }
     try:
-        return written(value)
+        return json.dumps(value, **options)
     except ValueError:  # a number that JSON does not know, or an integer of thousands of digits
-        return written(known_json(value))
+        return json.dumps(known_json(value), **options)
 
 
 def known_json(value: Any) -> Any:

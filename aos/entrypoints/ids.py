@@ -1,5 +1,5 @@
-"""Decides which texts can be ids. Entry points: `parse_run_id`, `is_conversation_id`,
-`is_tool_call_id`.
+"""Decides which texts can be ids. Entry points: `parse_run_id`, `is_tool_call_id`,
+`parse_traceparent`.
 
 Ids become storage keys. An id that cannot exist is answered with 404, not 400.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import uuid
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def parse_run_id(text: str) -> str | None:
@@ -21,3 +23,10 @@ def parse_run_id(text: str) -> str | None:
 def is_tool_call_id(text: str) -> bool:
     """Whether this can be the id of a tool call."""
     return re.fullmatch(r"call_[0-9a-f]{8}_[0-9]{1,6}_[0-9]{1,6}", text, re.ASCII) is not None
+
+
+def parse_traceparent(value: object) -> str | None:
+    """Return the trace of a request, a W3C traceparent of version 00, or None."""
+    if isinstance(value, str) and _TRACEPARENT.fullmatch(value.strip()):
+        return value.strip()
+    return None

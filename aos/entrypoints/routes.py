@@ -8,7 +8,7 @@ and the trigger table of docs/ARCHITECTURE.md. Paths are without the prefix `api
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Access: TypeAlias = Literal["anyone", "caller", "admin"]
@@ -39,11 +39,11 @@ class Route:
     traced: bool = True
     """False for routes that probes call all day, because their spans would be most of the
     telemetry."""
+    title: str = field(init=False)
+    """The name in traces and logs: `GET /api/runs/{run_id}`."""
 
-    @property
-    def title(self) -> str:
-        """The name in traces and logs: `GET /api/runs/{run_id}`."""
-        return f"{self.method} /api/{self.path}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", f"{self.method} /api/{self.path}")
 
     @property
     def parameters(self) -> tuple[str, ...]:

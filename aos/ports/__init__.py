@@ -1,4 +1,5 @@
-"""Declares what the services need from the world: one module for each role.
+"""Declares what the services need from the world: one module for each role. Entry points:
+`conversations.ConversationStore`, `bus.Bus`, `model.ChatModel`.
 
 Role-named Protocols of at most five methods. The real ones are in `aos.adapters`, wired by
 `aos.bootstrap`; `aos.adapters.memory` has a fake of each, held to the same contract tests. A

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import azure.functions as func
 
-from aos.entrypoints.tracing import read_traceparent
+from aos.entrypoints.ids import parse_traceparent
 from aos.ports.bus import ReceivedMessage
 
 
@@ -33,7 +33,7 @@ def received(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMessage
         reply_to_session_id=message.reply_to_session_id or None,
         content_type=message.content_type or None,
         expires_at=_convert_to_utc(message.expires_at_utc),
-        traceparent=read_traceparent(traceparent),
+        traceparent=parse_traceparent(traceparent),
         properties=properties,
     )
 

@@ -19,8 +19,8 @@ from aos.domain.json_writer import write_json
 from aos.entrypoints.http.bodies import require_length
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.laptop import refuse_pages
+from aos.entrypoints.ids import parse_traceparent
 from aos.entrypoints.routes import Route
-from aos.entrypoints.tracing import read_traceparent
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
 
 if TYPE_CHECKING:  # the ports import the whole domain, which GET /api/status does not need
@@ -53,7 +53,8 @@ class Call:
     @property
     def owner(self) -> str | None:
         """The owner whose runs the caller may see; None (for an admin) means all owners."""
-        return self.known_caller.visible_owner
+        assert self.caller is not None
+        return self.caller.visible_owner
 
     def part(self, name: str) -> str:
         """Return a part of the path."""
@@ -111,55 +112,50 @@ class Door:
         `at_once`: the handler has no dependencies, so `ready` is not awaited.
         """
         route = self._routes[name]
-        traceparent = read_traceparent(request.headers.get("traceparent"))
-        make = self._handle_in_a_span if route.traced else self._handle_safely
+        traceparent = parse_traceparent(request.headers.get("traceparent"))
         call = Call(request=request, route=route, caller=None, traceparent=traceparent)
-        return _build_response(await make(call, handler, at_once=at_once))
-
-    async def _handle_in_a_span(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
-        route = call.route
+        if not route.traced:
+            return _build_response(await self._handle(call, handler, at_once=at_once))
         with self._telemetry.span(
             route.title,
             kind="server",
-            traceparent=call.traceparent,
+            traceparent=traceparent,
             **{
                 "entry": "http",
-                "http.request.method": call.request.method,
+                "http.request.method": request.method,
                 "http.route": f"/api/{route.path}",
             },
         ) as span:
-            inner = replace(call, traceparent=span.traceparent)
-            answer = await self._handle_safely(inner, handler, at_once=at_once)
+            call = replace(call, traceparent=span.traceparent)
+            answer = await self._handle(call, handler, at_once=at_once)
             span.set(**{"http.response.status_code": answer.status})
             if answer.status >= SERVER_ERROR:
                 span.set(**{"error.type": str(answer.status)})
-        return answer
-
-    async def _handle_safely(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
-        """Return the handler's answer, or the answer for its error."""
-        try:
-            return await self._handle(call, handler, at_once=at_once)
-        except AosError as error:
-            return self._answer_refusal(call.route, error)
-        except Exception as error:
-            return self._answer_failure(call.route, error)
+        return _build_response(answer)
 
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
+        """Return the handler's answer, or the answer for the error that was raised."""
         request, route = call.request, call.route
-        if self._auth.mode == "off":
-            refuse_pages(request)
-        caller = self._auth.identify_caller(request, route)
-        if route.method in _WITH_BODY:
-            require_length(request, body_needed=route.body is not None)
-        size = len(request.get_body())
-        if size > self._max_body_bytes:
-            raise Refused(
-                "too_large",
-                f"the body has {size:,} bytes, the limit is {self._max_body_bytes:,}; send less",
-            )
-        if not at_once:
-            await self._ready()
-        return await handler(replace(call, caller=caller))
+        try:
+            if self._auth.mode == "off":
+                refuse_pages(request)
+            caller = self._auth.identify_caller(request, route)
+            if route.method in _WITH_BODY:
+                require_length(request, body_needed=route.body is not None)
+            size = len(request.get_body())
+            if size > self._max_body_bytes:
+                raise Refused(
+                    "too_large",
+                    f"the body has {size:,} bytes, the limit is {self._max_body_bytes:,};"
+                    " send less",
+                )
+            if not at_once:
+                await self._ready()
+            return await handler(replace(call, caller=caller))
+        except AosError as error:
+            return self._answer_refusal(route, error)
+        except Exception as error:
+            return self._answer_failure(route, error)
 
     def _answer_refusal(self, route: Route, error: AosError) -> Answer:
         status = CODES[error.code].http_status or 500

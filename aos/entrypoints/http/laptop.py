@@ -62,15 +62,11 @@ def is_loopback(authority: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return _is_loopback_address(host)
+        if host.startswith("["):
+            return ipaddress.IPv6Address(host[1:-1]) == ipaddress.IPv6Address("::1")
+        return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
         return False
-
-
-def _is_loopback_address(host: str) -> bool:
-    if not host.startswith("["):
-        return ipaddress.IPv4Address(host).is_loopback
-    return ipaddress.IPv6Address(host[1:-1]) == ipaddress.IPv6Address("::1")
 
 
 def _is_loopback_origin(origin: str) -> bool:

@@ -31,10 +31,9 @@ from aos.domain.tools.tool import cut_for_model, make_tool_name
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.principals import read_principal
 from aos.entrypoints.http.queries import Query
-from aos.entrypoints.ids import is_tool_call_id, parse_run_id
+from aos.entrypoints.ids import is_tool_call_id, parse_run_id, parse_traceparent
 from aos.entrypoints.requests import RunBody, read_object, validate
 from aos.entrypoints.routes import MAIN_ROUTES
-from aos.entrypoints.tracing import read_traceparent
 from devhost.amqp.message import Properties
 from devhost.functions.ncrontab import parse_schedule
 from devhost.functions.settings import seconds
@@ -172,7 +171,7 @@ PLAIN_READERS: dict[str, Callable[[str], Any]] = {
     "an offered name": lambda text: make_tool_name("fs", text),
     "a result": cut_for_model,
     "a JSON value": lambda text: write_json(known_json([text])),
-    "a traceparent": read_traceparent,
+    "a traceparent": parse_traceparent,
     "a traceparent's child": make_child_traceparent,
     "a conversation id": is_conversation_id,
     "a tool call id": is_tool_call_id,
