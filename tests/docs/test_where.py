@@ -1,5 +1,5 @@
-"""Compares the tables "Where do I find" of ARCHITECTURE and the glossary with the code: every file
-and every class, function and constant in them exists."""
+"""Compares tables of ARCHITECTURE and the glossary with the code: every file, class, function and
+constant in them exists, and routes are described in the words of the route table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.trigger_table import ROUTES
 
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 GLOSSARY = ROOT / "docs" / "glossary.md"
@@ -71,3 +72,11 @@ def test_every_file_and_every_name_of_the_tables_exists(page: Path) -> None:
             f"{row[0]}: {word}" for word in words if not is_path(word) and word not in known
         ]
     assert missing == []
+
+
+def test_the_trigger_table_describes_routes_in_the_words_of_the_route_table() -> None:
+    table = ARCHITECTURE.read_text("utf-8").split("<!-- triggers -->")[1].split("<!-- /triggers")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if " | HTTP | " in line]
+    said = {(app, name.strip("`")): does.rstrip(" |") for app, name, _, _, does in rows}
+    routes = {(app, name): route for app, table in ROUTES.items() for name, route in table.items()}
+    assert said == {key: route.summary for key, route in routes.items()}
