@@ -106,10 +106,7 @@ class Az:
 
 
 def _wait_for_end(
-    child: subprocess.Popen[bytes],
-    seconds: float,
-    tick_seconds: float,
-    tick: Callable[[], None],
+    child: subprocess.Popen[bytes], seconds: float, tick_seconds: float, tick: Callable[[], None]
 ) -> bool:
     left = seconds
     while left > 0:

@@ -18,37 +18,17 @@ from infra.orchestrator.error_advice import find_advice
 
 WRAPPERS = frozenset(
     {
-        "badrequest",
-        "conflict",
-        "deploymentfailed",
-        "deploymentstackdeploymentfailed",
-        "invalidtemplatedeployment",
-        "multipleerrorsoccurred",
-        "preflightvalidationcheckfailed",
-        "resourcedeploymentfailure",
+        *("badrequest", "conflict", "deploymentfailed", "deploymentstackdeploymentfailed"),
+        *("invalidtemplatedeployment", "multipleerrorsoccurred"),
+        *("preflightvalidationcheckfailed", "resourcedeploymentfailure"),
     }
 )
 ENVIRONMENTAL = frozenset(
     {
-        "429",
-        "500",
-        "502",
-        "503",
-        "504",
-        "anotheroperationinprogress",
-        "badgateway",
-        "deploymentactive",
-        "gatewaytimeout",
-        "internalservererror",
-        "operationtimedout",
-        "operationtimeout",
-        "principalnotfound",
-        "requesttimeout",
-        "retryableerror",
-        "serverbusy",
-        "servertimeout",
-        "serviceunavailable",
-        "toomanyrequests",
+        *("429", "500", "502", "503", "504", "anotheroperationinprogress", "badgateway"),
+        *("deploymentactive", "gatewaytimeout", "internalservererror", "operationtimedout"),
+        *("operationtimeout", "principalnotfound", "requesttimeout", "retryableerror"),
+        *("serverbusy", "servertimeout", "serviceunavailable", "toomanyrequests"),
     }
 )
 # What az prints when Azure did not answer. Such a failure has no error code.

@@ -73,9 +73,7 @@ def make_deploy_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_shared_options(parser)
     parser.add_argument(
-        "--create-resource-group",
-        action="store_true",
-        help="create the resource group if it does not exist",
+        "--create-resource-group", action="store_true", help="create a missing resource group"
     )
     return parser
 
@@ -88,11 +86,7 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--git-sha", metavar="SHA", help="commit for the audit record; default: HEAD")
     _add_audit_dir(parser)
-    add(
-        "--allow-warnings",
-        action="store_true",
-        help="continue when lint warns; not allowed for prod",
-    )
+    add("--allow-warnings", action="store_true", help="continue after warnings; not for prod")
     add("-y", "--yes", action="store_true", help="confirm destructive changes without a question")
     add("--dry-run", "--what-if", action="store_true", help="stop after WHAT-IF")
     add(
@@ -109,8 +103,22 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
         "--audit-upload", action="store_true",
         help="copy the audit folder to aos-logs/audit/<id> of the deployment",
     )  # fmt: skip
-    add("--health-timeout", type=float, default=600.0, metavar="SECONDS", help="default 600")
-    add("--deploy-timeout", type=float, default=5400.0, metavar="SECONDS", help="default 5400")
+    add(
+        "--health-timeout",
+        dest="health_seconds",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="default 600",
+    )
+    add(
+        "--deploy-timeout",
+        dest="deploy_seconds",
+        type=float,
+        default=5400.0,
+        metavar="SECONDS",
+        help="default 5400",
+    )
 
 
 def _add_audit_dir(parser: argparse.ArgumentParser) -> None:
@@ -121,25 +129,13 @@ def _add_audit_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _make_request(args: argparse.Namespace) -> Request:
-    """Paths are seen from the current folder, as the shell sees them."""
-    return Request(
-        resource_group=args.resource_group,
-        location=args.location,
-        template=args.template.absolute(),
-        parameters=args.parameters.absolute(),
-        audit_dir=args.audit_dir.absolute(),
-        git_sha=args.git_sha,
-        allow_warnings=args.allow_warnings,
-        yes=args.yes,
-        dry_run=args.dry_run,
-        stack=args.stack,
-        require_apps=args.require_apps,
-        create_resource_group=getattr(args, "create_resource_group", False),
-        skip_rights=args.skip_rights,
-        audit_upload=args.audit_upload,
-        health_seconds=args.health_timeout,
-        deploy_seconds=args.deploy_timeout,
-    )
+    """Make the request of the options. Relative paths start at the current folder."""
+    options: dict[str, Any] = {
+        name: value.absolute() if isinstance(value, Path) else value
+        for name, value in vars(args).items()
+        if name in Request.__slots__
+    }
+    return Request(**options)
 
 
 def _list_history(argv: Sequence[str], console: Console) -> int:
@@ -148,13 +144,9 @@ def _list_history(argv: Sequence[str], console: Console) -> int:
     parser.add_argument("-g", "--resource-group", help="only runs of this resource group")
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="default 20")
     parser.add_argument("--json", action="store_true", help="print the whole records as JSON")
+    parser.add_argument("--verify", action="store_true", help="check the audit database")
     parser.add_argument(
-        "--verify", action="store_true", help="check the hashes of the audit database"
-    )
-    parser.add_argument(
-        "--azure",
-        action="store_true",
-        help="list the deployments stored in Azure; needs --resource-group",
+        "--azure", action="store_true", help="list deployments in Azure; needs --resource-group"
     )
     args = parser.parse_args(argv)
     if args.azure:
@@ -176,12 +168,7 @@ def _roll_back(argv: Sequence[str], replacements: dict[str, Any]) -> int:
         "deploy.py rollback",
         "Deploy the templates of an earlier run's commit with its parameters, in all phases.",
     )
-    parser.add_argument(
-        "--to",
-        required=True,
-        metavar="ID|SHA|last",
-        help="a run or a commit from deploy.py history",
-    )
+    parser.add_argument("--to", required=True, metavar="ID|SHA|last", help="see deploy.py history")
     parser.add_argument("-g", "--resource-group", help="default: that of the run")
     parser.add_argument("-l", "--location", help="default: that of the run")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Builds the az commands that deploy a template. Entry points: `GroupDeployment`, `Stack`.
+"""Builds the az commands of a deployment. Entry points: `use_group_deployment`, `use_stack`.
 
 A group deployment never deletes a resource. A stack (--stack) keeps a list of its resources and
 deletes those that the template no longer contains; its what-if shows them first.
@@ -6,142 +6,66 @@ deletes those that the template no longer contains; its what-if shows them first
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from infra.orchestrator.run_context import Request, Target
 from infra.orchestrator.what_if import WhatIf, read_group_what_if, read_stack_what_if
 
-
-class DeploymentMethod(Protocol):
-    """One way to deploy. Each property holds the arguments of an az command."""
-
-    @property
-    def what_if(self) -> tuple[str, ...]:
-        """Show what would change."""
-
-    @property
-    def create(self) -> tuple[str, ...]:
-        """Deploy the template."""
-
-    @property
-    def show(self) -> tuple[str, ...]:
-        """Show the state of the deployment."""
-
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """List the operations of the deployment. Empty when az has no such command."""
-
-    def read_what_if(self, document: Any) -> WhatIf:
-        """Read what the command `what_if` printed."""
+_JSON = ("-o", "json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupDeployment:
-    """Deploys with `az deployment group`, in incremental mode."""
+class DeploymentMethod:
+    """The arguments of the az commands of one way to deploy."""
 
-    group: str
-    name: str
-    template: Path
-    parameters: Path
-
-    @property
-    def _name_options(self) -> tuple[str, ...]:
-        return ("--resource-group", self.group, "--name", self.name)
-
-    @property
-    def _deploy_options(self) -> tuple[str, ...]:
-        files = ("--template-file", str(self.template), "--parameters", str(self.parameters))
-        # Without --no-prompt az asks for a missing parameter and blocks a pipeline.
-        return (*self._name_options, *files, "--mode", "Incremental", "--no-prompt", "true")
-
-    @property
-    def what_if(self) -> tuple[str, ...]:
-        """Show what would change, as JSON. The pretty text mixes changes with its legend."""
-        return (
-            "deployment",
-            "group",
-            "what-if",
-            *self._deploy_options,
-            "--no-pretty-print",
-            "-o",
-            "json",
-        )
-
-    @property
-    def create(self) -> tuple[str, ...]:
-        """Deploy the template."""
-        return ("deployment", "group", "create", *self._deploy_options, "-o", "json")
-
-    @property
-    def show(self) -> tuple[str, ...]:
-        """Show the state of the deployment."""
-        return ("deployment", "group", "show", *self._name_options, "-o", "json")
-
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """List the operations of the deployment."""
-        return ("deployment", "operation", "group", "list", *self._name_options, "-o", "json")
-
-    def read_what_if(self, document: Any) -> WhatIf:
-        """Read what the command `what_if` printed."""
-        return read_group_what_if(document)
+    what_if: tuple[str, ...]
+    read_what_if: Callable[[Any], WhatIf]
+    """Reads what the command `what_if` printed."""
+    create: tuple[str, ...]
+    show: tuple[str, ...]
+    operations: tuple[str, ...]
+    """Lists the operations of the deployment. Empty when az has no such command."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stack:
-    """Deploys with `az stack group`: one stack for each environment and resource group."""
+def use_group_deployment(request: Request, target: Target) -> DeploymentMethod:
+    """Deploy with `az deployment group`, in incremental mode."""
+    named = ("--resource-group", request.resource_group, "--name", target.deployment_name)
+    # Without --no-prompt az asks for a missing parameter and blocks a pipeline.
+    given = (*named, *_name_files(request, target), "--mode", "Incremental", "--no-prompt", "true")
+    return DeploymentMethod(
+        # The pretty text mixes changes with its legend, so it is switched off.
+        what_if=("deployment", "group", "what-if", *given, "--no-pretty-print", *_JSON),
+        read_what_if=read_group_what_if,
+        create=("deployment", "group", "create", *given, *_JSON),
+        show=("deployment", "group", "show", *named, *_JSON),
+        operations=("deployment", "operation", "group", "list", *named, *_JSON),
+    )
 
-    group: str
-    name: str
-    template: Path
-    parameters: Path
-    subscription_id: str
-    what_if_name: str
 
-    @property
-    def _deploy_options(self) -> tuple[str, ...]:
-        files = ("--template-file", str(self.template), "--parameters", str(self.parameters))
-        rules = ("--action-on-unmanage", "deleteResources", "--deny-settings-mode", "none")
-        return ("--resource-group", self.group, *files, *rules)
+def use_stack(request: Request, target: Target) -> DeploymentMethod:
+    """Deploy with `az stack group`: one stack for each environment and resource group."""
+    group, name = request.resource_group, f"aos-{target.environment}"
+    rules = ("--action-on-unmanage", "deleteResources", "--deny-settings-mode", "none")
+    given = ("--resource-group", group, *_name_files(request, target), *rules)
+    stack_id = (
+        f"/subscriptions/{target.subscription_id}/resourceGroups/{group}"
+        f"/providers/Microsoft.Resources/deploymentStacks/{name}"
+    )
+    result = ("--name", target.deployment_name, "--stack-id", stack_id)
+    return DeploymentMethod(
+        what_if=(
+            *("stack-whatif", "group", "create", *result, "--retention-interval", "P1D"),
+            *(*given, "--no-pretty-print", *_JSON),
+        ),
+        read_what_if=read_stack_what_if,
+        # --yes: the CONFIRM phase has asked already.
+        create=("stack", "group", "create", "--name", name, *given, "--yes", *_JSON),
+        show=("stack", "group", "show", "--resource-group", group, "--name", name, *_JSON),
+        operations=(),
+    )
 
-    @property
-    def what_if(self) -> tuple[str, ...]:
-        """Show what would change."""
-        stack = (
-            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.group}"
-            f"/providers/Microsoft.Resources/deploymentStacks/{self.name}"
-        )
-        result = ("--name", self.what_if_name, "--stack-id", stack, "--retention-interval", "P1D")
-        command = ("stack-whatif", "group", "create", *result, *self._deploy_options)
-        return (*command, "--no-pretty-print", "-o", "json")
 
-    @property
-    def create(self) -> tuple[str, ...]:
-        """Deploy the template. --yes is given because the CONFIRM phase has asked already."""
-        return (
-            "stack",
-            "group",
-            "create",
-            "--name",
-            self.name,
-            *self._deploy_options,
-            "--yes",
-            "-o",
-            "json",
-        )
-
-    @property
-    def show(self) -> tuple[str, ...]:
-        """Show the state of the deployment."""
-        named = ("--resource-group", self.group, "--name", self.name)
-        return ("stack", "group", "show", *named, "-o", "json")
-
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """Empty: az cannot list the operations of a stack."""
-        return ()
-
-    def read_what_if(self, document: Any) -> WhatIf:
-        """Read what the command `what_if` printed."""
-        return read_stack_what_if(document)
+def _name_files(request: Request, target: Target) -> tuple[str, ...]:
+    return ("--template-file", str(request.template), "--parameters", str(target.parameters))

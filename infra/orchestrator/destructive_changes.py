@@ -14,27 +14,16 @@ from dataclasses import dataclass
 from infra.orchestrator.what_if import KNOWN, QUIET, Change, Edit
 
 _STATEFUL = (
-    "microsoft.containerregistry/",
-    "microsoft.dataprotection/",
-    "microsoft.documentdb/",
-    "microsoft.insights/components",
-    "microsoft.keyvault/",
-    "microsoft.machinelearningservices/",
-    "microsoft.operationalinsights/",
-    "microsoft.servicebus/",
-    "microsoft.storage/",
+    *("microsoft.containerregistry/", "microsoft.dataprotection/", "microsoft.documentdb/"),
+    *("microsoft.insights/components", "microsoft.keyvault/"),
+    *("microsoft.machinelearningservices/", "microsoft.operationalinsights/"),
+    *("microsoft.servicebus/", "microsoft.storage/"),
 )
 _FIXED = frozenset(
     {
-        "enablepartitioning",
-        "ishnsenabled",
-        "kind",
-        "location",
-        "premiummessagingpartitions",
-        "requiresduplicatedetection",
-        "requiressession",
-        "reserved",
-        "tenantid",
+        *("enablepartitioning", "ishnsenabled", "kind", "location"),
+        *("premiummessagingpartitions", "requiresduplicatedetection", "requiressession"),
+        *("reserved", "tenantid"),
     }
 )
 _RANKS = {

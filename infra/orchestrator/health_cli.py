@@ -14,20 +14,10 @@ from infra.orchestrator.clock import Clock
 from infra.orchestrator.console import Console
 from infra.orchestrator.exit_codes import DONE, REFUSED, USAGE, Halt
 from infra.orchestrator.history import read_outputs
-from infra.orchestrator.resource_checks import (
-    Check,
-    check_platform_health,
-    check_resources,
-    wait_until_settled,
-)
+from infra.orchestrator.resource_checks import Check, check_platform_health
 from infra.orchestrator.role_checks import check_roles
 from infra.orchestrator.service_checks import check_service_bus, check_storage
-from infra.orchestrator.verification import (
-    describe_warnings,
-    find_unhealthy,
-    list_unsettled_states,
-    read_app_urls,
-)
+from infra.orchestrator.verification import check_until_settled, describe_warnings, find_unhealthy
 
 _CODES = """\
 exit codes:
@@ -98,18 +88,12 @@ def make_parser() -> argparse.ArgumentParser:
 def _check_all(args: argparse.Namespace, group: str, clock: Clock) -> tuple[list[Check], list[str]]:
     az = Az.find()
     outputs = read_outputs(az, group)
-    apps = read_app_urls(outputs)
-    app_checks = AppChecks(
-        az=az, group=group, version=args.app_version or read_repository_version(_INFRA)
-    )
-
-    def check_now() -> list[Check]:
-        found = check_resources(az, group)
-        return found + [app_checks.check(*it) for it in apps]
-
-    seen = wait_until_settled(
-        *(clock, args.timeout, _POLL_SECONDS, check_now),
-        unsettled=list_unsettled_states(require_apps=args.require_apps),
+    version = args.app_version or read_repository_version(_INFRA)
+    seen = check_until_settled(
+        *(AppChecks(az=az, group=group, version=version), outputs, clock),
+        seconds=args.timeout,
+        poll_seconds=_POLL_SECONDS,
+        require_apps=args.require_apps,
     )
     seen += check_service_bus(az, group, str(outputs.get("serviceBusName")))
     seen += check_storage(az, group, str(outputs.get("storageAccountName")))

@@ -123,11 +123,9 @@ def find_rollback_target(folder: Path, wanted: str, group: str | None) -> dict[s
 def _find_last_completed(folder: Path, ours: list[dict[str, Any]]) -> dict[str, Any]:
     if len({it.get("resource_group") for it in ours}) > 1:
         raise Halt(
-            USAGE,
-            "the audit folder has runs of several resource groups",
-            "pass --resource-group",
+            USAGE, "the audit folder has runs of several resource groups", "pass --resource-group"
         )
-    deployed = [it for it in ours if any(_is_deploying(phase) for phase in it["phases"])]
+    deployed = [it for it in ours if _has_deployed(it)]
     before = [it for it in deployed[:-1] if it["state"] == "COMPLETED"]
     if not before:
         raise Halt(
@@ -138,8 +136,9 @@ def _find_last_completed(folder: Path, ours: list[dict[str, Any]]) -> dict[str, 
     return before[-1]
 
 
-def _is_deploying(phase: Mapping[str, Any]) -> bool:
-    return bool(phase["phase"] == "DEPLOYING" and phase["result"] != "skipped")
+def _has_deployed(record: Mapping[str, Any]) -> bool:
+    results = {it["phase"]: it["result"] for it in record["phases"]}
+    return bool(results.get("DEPLOYING", "skipped") != "skipped")
 
 
 def extract_template(repository: Path, template: Path, sha: str, into: Path) -> Path:

@@ -73,9 +73,7 @@ def _read_bicepparam(az: Az, path: Path) -> ParameterValues:
         template = json.loads(built.get("templateJson") or "{}")
     except (KeyError, TypeError, ValueError) as error:
         raise Halt(
-            USAGE,
-            f"{path}: az bicep build-params printed an unknown format",
-            "az bicep upgrade",
+            USAGE, f"{path}: az bicep build-params printed an unknown format", "az bicep upgrade"
         ) from error
     return ParameterValues(
         values={name: it["value"] for name, it in parameters.items() if "value" in it},

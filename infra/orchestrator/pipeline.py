@@ -14,7 +14,7 @@ from infra.orchestrator.bicep_lint import lint
 from infra.orchestrator.clock import Clock
 from infra.orchestrator.console import Console, Terminal
 from infra.orchestrator.deployment import deploy
-from infra.orchestrator.deployment_methods import DeploymentMethod, GroupDeployment, Stack
+from infra.orchestrator.deployment_methods import DeploymentMethod, use_group_deployment, use_stack
 from infra.orchestrator.exit_codes import CANCELLED, CRASHED, DONE, UNCONFIRMED, Halt, Interrupted
 from infra.orchestrator.plan import Plan, make_plan
 from infra.orchestrator.preflight import run_preflight
@@ -92,7 +92,7 @@ def run(
 def _run_phases(context: RunContext, request: Request) -> Halt:
     """Run the phases in order. A phase raises Halt to stop the run; the last Halt says done."""
     target = _run_phase(context, "VALIDATING_PARAMETERS", lambda: run_preflight(context, request))
-    method = _choose_method(request, target)
+    method = (use_stack if request.stack else use_group_deployment)(request, target)
     _run_phase(context, "LINTING", lambda: lint(context, request, target))
     plan, vaults = _run_phase(context, "PLANNING", lambda: _plan(context, request, method))
     if request.dry_run:
@@ -118,24 +118,6 @@ def _run_phase(context: RunContext, name: str, work: Callable[[], Any]) -> Any:
     context.console.write_heading(f"{name}  {PHASES[name]}")
     with context.journal.record_phase(name):
         return work()
-
-
-def _choose_method(request: Request, target: Target) -> DeploymentMethod:
-    if request.stack:
-        return Stack(
-            group=request.resource_group,
-            name=f"aos-{target.environment}",
-            template=request.template,
-            parameters=target.parameters,
-            subscription_id=target.subscription_id,
-            what_if_name=target.deployment_name,
-        )
-    return GroupDeployment(
-        group=request.resource_group,
-        name=target.deployment_name,
-        template=request.template,
-        parameters=target.parameters,
-    )
 
 
 def _plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from infra.orchestrator.azure_cli import Az
@@ -82,11 +82,7 @@ def wait_until_settled(
     while any(it.state in unsettled for it in seen) and clock.seconds() < deadline:
         clock.sleep(poll_seconds)
         seen = check_all()
-    return [_mark_unhealthy(it) if it.state == "waiting" else it for it in seen]
-
-
-def _mark_unhealthy(check: Check) -> Check:
-    return Check(kind=check.kind, name=check.name, state="unhealthy", detail=check.detail)
+    return [replace(it, state="unhealthy") if it.state == "waiting" else it for it in seen]
 
 
 def _read_state(provisioning: object) -> State:

@@ -76,11 +76,8 @@ _OPTIONAL = frozenset({"Cognitive Services OpenAI User", "Cognitive Services Use
 
 def check_roles(az: Az, group: str, outputs: Mapping[str, Any]) -> list[Check]:
     """Compare the roles of every app with the table. Return one check for each app."""
-    return [_check_app(az, group, app, name, outputs) for app, name in _read_identities(outputs)]
-
-
-def _read_identities(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(str(app), str(name)) for app, name in (outputs.get("identityNames") or {}).items()]
+    identities: Mapping[str, Any] = outputs.get("identityNames") or {}
+    return [_check_app(az, group, app, str(name), outputs) for app, name in identities.items()]
 
 
 def _check_app(az: Az, group: str, app: str, identity: str, outputs: Mapping[str, Any]) -> Check:

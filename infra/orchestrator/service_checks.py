@@ -16,9 +16,12 @@ TOPICS = ("agent-events", "system-events")
 
 def check_service_bus(az: Az, group: str, namespace: str) -> list[Check]:
     """Check the namespace, and the queues and topics that the apps need."""
+    shown = az.run(
+        "servicebus", "namespace", "show", "-g", group, "--name", namespace, "-o", "json"
+    )
     named = ("--resource-group", group, "--namespace-name", namespace, "-o", "json")
     return [
-        *_check_namespace(az, group, namespace),
+        _check_provisioned("Service Bus", namespace, shown),
         *_check_entities("queue", az.run("servicebus", "queue", "list", *named), QUEUES),
         *_check_entities("topic", az.run("servicebus", "topic", "list", *named), TOPICS),
     ]
@@ -32,11 +35,6 @@ def check_storage(az: Az, group: str, account: str) -> list[Check]:
         _check_provisioned("storage account", account, shown),
         *_check_entities("container", found, CONTAINERS),
     ]
-
-
-def _check_namespace(az: Az, group: str, name: str) -> list[Check]:
-    shown = az.run("servicebus", "namespace", "show", "-g", group, "--name", name, "-o", "json")
-    return [_check_provisioned("Service Bus", name, shown)]
 
 
 def _check_provisioned(kind: str, name: str, answer: Answer) -> Check:

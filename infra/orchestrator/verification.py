@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from infra.orchestrator.app_checks import AppChecks, read_repository_version
+from infra.orchestrator.clock import Clock
+from infra.orchestrator.console import Console
 from infra.orchestrator.exit_codes import UNHEALTHY, Halt
 from infra.orchestrator.resource_checks import (
     NOT_REQUIRED,
@@ -18,60 +20,46 @@ from infra.orchestrator.resource_checks import (
 from infra.orchestrator.run_context import Request, RunContext
 
 WARNINGS = {
-    "azureMLDisabledDueToRegion": "Azure ML was not deployed: the region does not offer it",
-    "functionSkuDowngradedDueToRegion": (
-        "the apps run on Consumption: the region does not offer Premium"
-    ),
-    "serviceBusSkuDowngradedDueToRegion": (
-        "Service Bus is Standard: the region does not offer Premium"
-    ),
-    "networkDisabledDueToFunctionSku": (
-        "there is no virtual network: the plan does not support one"
-    ),
+    "azureMLDisabledDueToRegion": "Azure ML was not deployed: not in this region",
+    "functionSkuDowngradedDueToRegion": "the apps run on Consumption: no Premium in this region",
+    "serviceBusSkuDowngradedDueToRegion": "Service Bus is Standard: no Premium in this region",
+    "networkDisabledDueToFunctionSku": "there is no virtual network: the plan supports none",
     "serviceBusPublicDueToSku": "Service Bus is public: Standard has no private endpoint",
-    "stagingSlotDisabledDueToFunctionSku": (
-        "there is no staging slot: the plan does not support one"
-    ),
-    "signInDisabledDueToMissingIds": (
-        "users cannot sign in and callers need keys: the sign-in ids are missing"
-    ),
+    "stagingSlotDisabledDueToFunctionSku": "there is no staging slot: the plan supports none",
+    "signInDisabledDueToMissingIds": "users cannot sign in: ids are missing; callers need keys",
     "budgetDisabledDueToMissingStartDate": "there is no budget: budgetStartDate is missing",
 }
 
 
 def verify_deployment(
-    context: RunContext,
-    request: Request,
-    outputs: Mapping[str, Any],
-    *,
-    new_sites: Collection[str],
+    context: RunContext, request: Request, outputs: Mapping[str, Any], *, new_sites: Collection[str]
 ) -> list[Check]:
     """Check resources and apps until their states are final. `new_sites` did not exist before.
 
     Raises Halt (UNHEALTHY) that lists what is not healthy.
     """
-    _warn(context, outputs)
-    group, apps = request.resource_group, read_app_urls(outputs)
-    version = read_repository_version(request.template.parent)
-    app_checks = AppChecks(az=context.az, group=group, version=version, new_sites=new_sites)
-
-    def check_all() -> list[Check]:
-        found = check_resources(context.az, group)
-        return found + [app_checks.check(*it) for it in apps]
-
-    seen = wait_until_settled(
-        context.clock,
-        request.health_seconds,
-        context.waits.health_poll_seconds,
-        check_all,
-        unsettled=list_unsettled_states(require_apps=request.require_apps),
+    console = context.console
+    found = describe_warnings(outputs)
+    context.journal.set(warnings=found)
+    for line in found:
+        console.warn(line)
+    apps = AppChecks(
+        az=context.az,
+        group=request.resource_group,
+        version=read_repository_version(request.template.parent),
+        new_sites=new_sites,
     )
-    seen += check_platform_health(context.az, group)
-    context.journal.set(
-        health=[{"kind": it.kind, "name": it.name, "state": it.state} for it in seen]
+    seen = check_until_settled(
+        *(apps, outputs, context.clock),
+        seconds=request.health_seconds,
+        poll_seconds=context.waits.health_poll_seconds,
+        require_apps=request.require_apps,
     )
-    context.console.write_items(str(it) for it in seen if it.kind == "app" or it.state != "healthy")
-    _advise_publishing(context, request, outputs, seen)
+    seen += check_platform_health(context.az, request.resource_group)
+    health = [{"kind": it.kind, "name": it.name, "state": it.state} for it in seen]
+    context.journal.set(health=health)
+    console.write_items(str(it) for it in seen if it.kind == "app" or it.state != "healthy")
+    _advise_publishing(console, request, outputs, seen)
     bad = find_unhealthy(seen, require_apps=request.require_apps)
     if bad:
         raise Halt(
@@ -79,8 +67,33 @@ def verify_deployment(
             "not healthy:\n" + "\n".join(str(it) for it in bad),
             "see infra/README.md#troubleshooting; to go back: deploy.py rollback --to last",
         )
-    context.console.write_item(f"{sum(it.state == 'healthy' for it in seen)} checks are healthy")
+    console.write_item(f"{sum(it.state == 'healthy' for it in seen)} checks are healthy")
     return seen
+
+
+def check_until_settled(
+    app_checks: AppChecks,
+    outputs: Mapping[str, Any],
+    clock: Clock,
+    *,
+    seconds: float,
+    poll_seconds: float,
+    require_apps: bool,
+) -> list[Check]:
+    """Check the resources and the apps of a group until their states are final, or time is up.
+
+    With `require_apps` another version of an app is checked again, because the new version may
+    still be starting.
+    """
+    names, urls = outputs.get("functionAppNames") or {}, outputs.get("functionAppUrls") or {}
+    apps = [(str(names[app]), str(urls[app])) for app in names if app in urls]
+
+    def check_all() -> list[Check]:
+        found = check_resources(app_checks.az, app_checks.group)
+        return found + [app_checks.check(*it) for it in apps]
+
+    unsettled: set[State] = {"waiting", "mismatch"} if require_apps else {"waiting"}
+    return wait_until_settled(clock, seconds, poll_seconds, check_all, unsettled=unsettled)
 
 
 def find_unhealthy(seen: list[Check], *, require_apps: bool) -> list[Check]:
@@ -97,19 +110,6 @@ def find_unhealthy(seen: list[Check], *, require_apps: bool) -> list[Check]:
     ]
 
 
-def list_unsettled_states(*, require_apps: bool) -> set[State]:
-    """The states that are checked again. With `require_apps` a new version may still be starting,
-    so another version is checked again, too."""
-    return {"waiting", "mismatch"} if require_apps else {"waiting"}
-
-
-def read_app_urls(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Read the name and the URL of each app from the deployment's outputs."""
-    names = outputs.get("functionAppNames") or {}
-    urls = outputs.get("functionAppUrls") or {}
-    return [(str(names[app]), str(urls[app])) for app in names if app in urls]
-
-
 def describe_warnings(outputs: Mapping[str, Any]) -> list[str]:
     """Describe where the template deviated from its parameters."""
     raised = outputs.get("deploymentWarnings") or {}
@@ -118,24 +118,13 @@ def describe_warnings(outputs: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _warn(context: RunContext, outputs: Mapping[str, Any]) -> None:
-    found = describe_warnings(outputs)
-    context.journal.set(warnings=found)
-    for line in found:
-        context.console.warn(line)
-
-
 def _advise_publishing(
-    context: RunContext, request: Request, outputs: Mapping[str, Any], seen: list[Check]
+    console: Console, request: Request, outputs: Mapping[str, Any], seen: list[Check]
 ) -> None:
     """Print the command that publishes the apps which have no code or another version."""
     unpublished = {it.name for it in seen if it.state in {"no code", "mismatch"}}
     names: Mapping[str, Any] = outputs.get("functionAppNames") or {}
-    apps = [app for app, name in names.items() if name in unpublished]
+    apps = " ".join(app for app, name in names.items() if name in unpublished)
     if apps:
-        context.console.write_item(
-            "these apps have no code or another version; publish them from the repository's root:"
-        )
-        context.console.write_item(
-            f"  bash infra/publish.sh {request.resource_group} {' '.join(apps)}"
-        )
+        console.write_item("publish the apps without code or of another version, from the root:")
+        console.write_item(f"  bash infra/publish.sh {request.resource_group} {apps}")
