@@ -157,7 +157,7 @@ class ToolCalls:
                     if self._clock.now() >= command.deadline:  # the server may have started slowly
                         return await self._end(command, row, _too_late_outcome(row))
                     limit = self._limit_seconds(live, command)
-                    row = await self._begin(command, row, seconds=limit)
+                    row = await self._hold(command, row, seconds=limit)
                     outcome = await connection.call(
                         command.tool, command.arguments, timeout_seconds=limit
                     )
@@ -179,6 +179,20 @@ class ToolCalls:
                 outcome = replace(outcome, outcome="error")
                 break
         return await self._end(command, row, outcome)
+
+    async def _hold(
+        self, command: CallTool, row: ToolCallRow | None, *, seconds: float
+    ) -> ToolCallRow:
+        """Begin the call and hold it for as long as it may last.
+
+        Where the write itself took longer than the margin, another handler may begin the call
+        before ours has ended, so the row is written again. Raises StaleWrite when one did.
+        """
+        for _ in range(CONTENTION_TRIES):
+            row = await self._begin(command, row, seconds=seconds)
+            if self._clock.now() + timedelta(seconds=seconds) <= row.until:
+                return row
+        raise TransientError(f"the row of tool call {command.tool_call_id!r} is written too slowly")
 
     async def _begin(
         self, command: CallTool, row: ToolCallRow | None, *, seconds: float

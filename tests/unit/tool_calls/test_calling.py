@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -180,6 +181,23 @@ async def test_a_call_that_another_began_meanwhile_is_never_told_as_not_called(
     world.clock.advance(90.0)
     await world.mcp.calls.handle(world.command())
     assert [told.outcome for told in world.results] == ["outcome_unknown"]
+
+
+async def test_a_call_that_was_entered_slowly_is_held_anew_before_it_is_made(
+    world: McpWorld,
+) -> None:
+    """Else another handler begins the call while the first is at it."""
+    slow, held = [100.0], []
+
+    async def door(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "tool_calls.start" and slow:
+            world.clock.advance(slow.pop())
+        if operation == "servers.call":
+            held.append(world.tables.tool_calls[RUN, CALL].until - world.clock.now())
+        return act()
+
+    await Mcp(world, door=door).calls.handle(world.command())
+    assert (world.called, held) == (["add"], [timedelta(seconds=90)])
 
 
 async def test_a_server_that_started_too_late_is_not_called_any_more(world: McpWorld) -> None:
