@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aos.adapters.memory import (
-    Door,
+    Interceptor,
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
@@ -15,7 +15,7 @@ from aos.adapters.memory import (
     MemoryTables,
     MemoryToolCatalog,
     MemoryToolLedger,
-    open_door,
+    pass_through,
 )
 from aos.ports.blobs import BlobStore
 from aos.ports.model import ChatModel
@@ -34,21 +34,21 @@ def make_world(
     clock: Clock,
     ids: Ids,
     servers: ToolServers | None = None,
-    door: Door = open_door,
+    intercept: Interceptor = pass_through,
 ) -> World:
     """The adapters of one instance; instances share `tables`, `broker` and the blobs."""
     return World(
         config=config,
         data=data,
-        requests=MemoryRequestStore(tables, door=door),
-        pending=MemoryPendingStore(tables, door=door),
-        conversations=MemoryConversationStore(tables, door=door),
-        index=MemoryRunIndex(tables, door=door),
-        ledger=MemoryLedger(tables, door=door),
-        decisions=MemoryDecisions(tables, door=door),
-        tools=MemoryToolCatalog(tables, door=door),
-        tool_calls=MemoryToolLedger(tables, door=door),
-        bus=MemoryBus(broker, clock=clock, door=door),
+        requests=MemoryRequestStore(tables, intercept=intercept),
+        pending=MemoryPendingStore(tables, intercept=intercept),
+        conversations=MemoryConversationStore(tables, intercept=intercept),
+        index=MemoryRunIndex(tables, intercept=intercept),
+        ledger=MemoryLedger(tables, intercept=intercept),
+        decisions=MemoryDecisions(tables, intercept=intercept),
+        tools=MemoryToolCatalog(tables, intercept=intercept),
+        tool_calls=MemoryToolLedger(tables, intercept=intercept),
+        bus=MemoryBus(broker, clock=clock, intercept=intercept),
         model=model,
         clock=clock,
         ids=ids,

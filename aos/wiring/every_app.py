@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from aos.entrypoints.http.about import AboutRoutes
 from aos.entrypoints.http.callers import AuthPolicy, host_auth_level
-from aos.entrypoints.http.calls import Door
+from aos.entrypoints.http.responder import HttpResponder
 from aos.entrypoints.routes import Route
 from aos.settings import Settings
 
@@ -59,7 +59,7 @@ class App:
     def about(self) -> AboutRoutes:
         """Health and status."""
         return AboutRoutes(
-            self._door,
+            self._responder,
             health=lambda: self._health,
             environment=self.settings.environment,
             for_admins=self._describe_to_admins,
@@ -71,9 +71,9 @@ class App:
         return self._open_world()
 
     @cached_property
-    def _door(self) -> Door:
+    def _responder(self) -> HttpResponder:
         settings = self.settings
-        return Door(
+        return HttpResponder(
             routes=self.routes,
             auth=AuthPolicy(
                 mode=settings.auth,

@@ -57,7 +57,7 @@ class Main(App):
 
         bounds = self.settings.bounds
         return RunRoutes(
-            self._door,
+            self._responder,
             admissions=self.services.admissions,
             runs=self.services.runs,
             reply_entities=self._reply_entities,
@@ -74,7 +74,7 @@ class Main(App):
         """The routes of conversations."""
         from aos.entrypoints.http.conversations import ConversationRoutes
 
-        return ConversationRoutes(self._door, runs=self.services.runs)
+        return ConversationRoutes(self._responder, runs=self.services.runs)
 
     @cached_property
     def tools(self) -> ToolRoutes:
@@ -82,7 +82,7 @@ class Main(App):
         from aos.entrypoints.http.tools import ToolRoutes
 
         return ToolRoutes(
-            self._door,
+            self._responder,
             catalog=self.world.tools,
             approvals=self.services.approvals,
             max_body_bytes=self.settings.bounds.http_body_bytes,
@@ -108,7 +108,7 @@ class Main(App):
         from aos.entrypoints.http.about import ContractRoutes
 
         return ContractRoutes(
-            self._door, auth=self.settings.auth, reply_to=self._reply_entities.names
+            self._responder, auth=self.settings.auth, reply_to=self._reply_entities.names
         )
 
     @cached_property
@@ -177,7 +177,7 @@ class Main(App):
         from aos.entrypoints.http.cards import CardRoutes
 
         return CardRoutes(
-            self._door,
+            self._responder,
             kind=kind,
             editor=self.services.editor,
             published=self.services.follow_publication,

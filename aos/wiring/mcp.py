@@ -11,7 +11,7 @@ from aos.wiring.every_app import App
 
 if TYPE_CHECKING:
     from aos.entrypoints.bus.tools import McpQueue, SystemEvents
-    from aos.entrypoints.http.mcp_door import McpRoutes
+    from aos.entrypoints.http.exposed_servers import McpRoutes
     from aos.wiring.mcp_services import McpServices
 
 
@@ -23,7 +23,7 @@ class Mcp(App):
     modules = (
         "aos.wiring.mcp_services",
         "aos.entrypoints.bus.tools",
-        "aos.entrypoints.http.mcp_door",
+        "aos.entrypoints.http.exposed_servers",
     )
 
     @property
@@ -34,10 +34,10 @@ class Mcp(App):
     @cached_property
     def exposed(self) -> McpRoutes:
         """The MCP servers whose cards expose them."""
-        from aos.entrypoints.http.mcp_door import McpRoutes
+        from aos.entrypoints.http.exposed_servers import McpRoutes
 
         return McpRoutes(
-            self._door,
+            self._responder,
             exposed=self.services.exposed,
             max_body_bytes=self.settings.bounds.http_body_bytes,
         )

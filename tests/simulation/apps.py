@@ -27,7 +27,7 @@ from aos.wiring import every_app
 from aos.wiring.main import Main
 from aos.wiring.mcp import Mcp
 from aos.wiring.realm import Realm
-from tests.simulation.faults import InstanceDoor
+from tests.simulation.faults import FaultInjector
 from tests.simulation.loop import VirtualClock
 from tests.simulation.tools import SimServers
 
@@ -84,7 +84,9 @@ class App:
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in order: a seed is one story
         self.messages: dict[int, Kept] = {}
         self.sessions: list[Session] = []
-        self.door = InstanceDoor(self, loop=world.loop, weather=world.weather, story=world.story)
+        self.intercept = FaultInjector(
+            self, loop=world.loop, weather=world.weather, story=world.story
+        )
         self.clock = VirtualClock(world.loop, skew=world.scenario.skew * world.rng.uniform(-1, 1))
         self.telemetry = SilentTelemetry(self.note)
         ports = make_world(
@@ -96,9 +98,9 @@ class App:
             clock=self.clock,
             ids=world.ids,
             servers=SimServers(self, world.box, world.rng),
-            door=self.door,
+            intercept=self.intercept,
         )
-        conversations = world.conversation_store(world.tables, door=self.door)
+        conversations = world.conversation_store(world.tables, intercept=self.intercept)
         self.ports = replace(ports, conversations=conversations)
         self.handlers: Mapping[str, Handler] = {}
 
@@ -146,7 +148,7 @@ class App:
 
     async def _blob_hook(self, operation: str, name: str, moment: str) -> None:
         if moment == "before":
-            await self.door(f"blob.{operation}", name, lambda: None)
+            await self.intercept(f"blob.{operation}", name, lambda: None)
         else:
             self.world.blob_done(operation, name)
 

@@ -1,6 +1,6 @@
 """What goes wrong in a simulated world, and when?
 
-Every operation of every app instance goes through its `InstanceDoor`. The seed decides after how
+Every operation of every app instance goes through its `FaultInjector`. The seed decides after how
 many operations the next fault comes and of which kind: the instance dies before or after the
 operation took effect, the caller sees an error though it did or did not, it happens later than the
 caller thinks, it hangs, or the locks of the instance expire while it works. Beside that storage,
@@ -58,7 +58,7 @@ DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model"}
 
 
 class Instance(Protocol):
-    """What a door knows of the app instance that it belongs to."""
+    """What the injector knows of the app instance that it belongs to."""
 
     name: str
     alive: bool
@@ -124,8 +124,8 @@ class Weather:
             self.next_fault = self.operations + gap
 
 
-class InstanceDoor:
-    """The door of one app instance: time passes, things go wrong, and the dead do nothing."""
+class FaultInjector:
+    """Intercepts the operations of an instance: time passes, faults happen, the dead do nothing."""
 
     def __init__(
         self, instance: Instance, *, loop: VirtualLoop, weather: Weather, story: Story

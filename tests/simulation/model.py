@@ -15,7 +15,7 @@ from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall
 from aos.errors import RunFailed, TransientError
 from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
-from tests.simulation.faults import InstanceDoor, Weather
+from tests.simulation.faults import FaultInjector, Weather
 from tests.simulation.loop import VirtualLoop
 
 
@@ -44,13 +44,13 @@ class SimModel:
         self,
         *,
         record: Oracle,
-        door: InstanceDoor,
+        intercept: FaultInjector,
         loop: VirtualLoop,
         weather: Weather,
         rng: random.Random,
     ) -> None:
         self._record = record
-        self._door = door
+        self._intercept = intercept
         self._loop = loop
         self._weather = weather
         self._rng = rng
@@ -70,7 +70,7 @@ class SimModel:
         self._record.asked.append(asked)
         started = self._loop.seconds
         try:
-            await self._door("model.complete", question, lambda: None)
+            await self._intercept("model.complete", question, lambda: None)
             await self._take_time(question, call.timeout_seconds)
         finally:
             asked.seconds = self._loop.seconds - started

@@ -116,7 +116,7 @@ class Pump:
         how = await self._handle(app, message)
         settle = {"complete": world.broker.complete, "abandon": world.broker.abandon}[how]
         try:
-            await app.door(f"settle.{how}", str(kept.message_id), lambda: settle(kept, lock))
+            await app.intercept(f"settle.{how}", str(kept.message_id), lambda: settle(kept, lock))
         except TransientError:
             app.note("not settled", str(kept.message_id))
             if lock in app.messages:

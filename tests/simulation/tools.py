@@ -69,7 +69,7 @@ class SimServers:
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
         """The server; now and then it is slow to start, cannot be had, or does not start."""
-        await self._app.door("servers.hold", card.server_id, lambda: None)
+        await self._app.intercept("servers.hold", card.server_id, lambda: None)
         start = self._rng.random()
         if start < SLOW_START:
             await self._app.world.loop.pause(LONGEST_START * self._rng.random())
@@ -126,7 +126,7 @@ class _Line:
             return self._effect(tool, number)
 
         try:
-            return await self._app.door("servers.call", f"box/{tool} {number}", act)
+            return await self._app.intercept("servers.call", f"box/{tool} {number}", act)
         except TransientError as error:
             return ToolOutcome(outcome="outcome_unknown", content=str(error))
 

@@ -134,7 +134,7 @@ class World:
         """The model as an instance sees it."""
         return SimModel(
             record=self.oracle,
-            door=app.door,
+            intercept=app.intercept,
             loop=self.loop,
             weather=self.weather,
             rng=self.rng,

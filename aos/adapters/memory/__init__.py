@@ -9,8 +9,8 @@ from aos.adapters.memory.approvals import MemoryDecisions
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
-from aos.adapters.memory.door import Door, open_door
 from aos.adapters.memory.entities import EntityRules, Kept, Session
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
 from aos.adapters.memory.tables import (
     ConversationRows,
@@ -33,8 +33,8 @@ __all__ = [
     "CalledTool",
     "ConversationRows",
     "DayUsage",
-    "Door",
     "EntityRules",
+    "Interceptor",
     "Kept",
     "ManualClock",
     "MemoryBroker",
@@ -55,5 +55,5 @@ __all__ = [
     "MemoryToolServers",
     "SeededIds",
     "Session",
-    "open_door",
+    "pass_through",
 ]

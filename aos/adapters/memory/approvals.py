@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
 from aos.domain.tools.tool import ApprovalRequest, Decision
 from aos.domain.wire_time import to_wire_time
@@ -14,9 +14,9 @@ from aos.ports.tools import AskedApproval
 class MemoryDecisions:
     """The tool calls that wait for a decision, and the decisions, one for each call."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def ask(self, approval: ApprovalRequest) -> None:
         """Add a call to those that wait. Adding it again changes nothing."""
@@ -28,7 +28,7 @@ class MemoryDecisions:
                 self._tables.open_approvals.add(key)
                 self._tables.tell_watchers("decisions.ask", approval.run_id)
 
-        await self._door("decisions.ask", approval.run_id, act)
+        await self._intercept("decisions.ask", approval.run_id, act)
 
     async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
         """Return what was asked about a call and its decision, or None if nothing was asked."""
@@ -40,7 +40,7 @@ class MemoryDecisions:
                 return None
             return AskedApproval(request=asked, decision=self._tables.decisions.get(key))
 
-        return await self._door("decisions.find", run_id, act)
+        return await self._intercept("decisions.find", run_id, act)
 
     async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
         """Insert the decision. Raises StaleWrite if the call has a decision."""
@@ -54,7 +54,7 @@ class MemoryDecisions:
             self._tables.decisions[key] = decision
             self._tables.tell_watchers("decisions.decide", run_id)
 
-        await self._door("decisions.decide", run_id, act)
+        await self._intercept("decisions.decide", run_id, act)
 
     async def waiting(
         self, *, owner: str | None, after: str | None, limit: int
@@ -74,7 +74,7 @@ class MemoryDecisions:
                 next=rows[limit - 1][0] if more else None,
             )
 
-        return await self._door("decisions.waiting", owner or "", act)
+        return await self._intercept("decisions.waiting", owner or "", act)
 
     async def close(self, approval: ApprovalRequest) -> None:
         """Remove a call from the list. Removing it again changes nothing."""
@@ -82,7 +82,7 @@ class MemoryDecisions:
         def act() -> None:
             self._tables.open_approvals.discard((approval.run_id, approval.tool_call_id))
 
-        await self._door("decisions.close", approval.run_id, act)
+        await self._intercept("decisions.close", approval.run_id, act)
 
 
 def _make_token(asked: ApprovalRequest) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from aos.adapters.bus.messages import read_agent_and_trace
 from aos.adapters.memory.broker import MemoryBroker
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.domain.codec import encode
 from aos.domain.envelope import Event, Outgoing, Reply
 from aos.domain.json_writer import write_json
@@ -21,10 +21,12 @@ from aos.ports.system import Clock
 class MemoryBus:
     """The bus of one app instance."""
 
-    def __init__(self, broker: MemoryBroker, *, clock: Clock, door: Door = open_door) -> None:
+    def __init__(
+        self, broker: MemoryBroker, *, clock: Clock, intercept: Interceptor = pass_through
+    ) -> None:
         self._broker = broker
         self._clock = clock
-        self._door = door
+        self._intercept = intercept
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled if it has a time."""
@@ -43,7 +45,7 @@ class MemoryBus:
                 properties={"run_id": command.run_id},
             )
 
-        await self._door("bus.send", command.command_id, act)
+        await self._intercept("bus.send", command.command_id, act)
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply to its entity."""
@@ -60,7 +62,7 @@ class MemoryBus:
                 content_type="application/json",
             )
 
-        await self._door("bus.reply", reply.message_id, act)
+        await self._intercept("bus.reply", reply.message_id, act)
 
     async def publish(self, event: Event) -> None:
         """Publish a CloudEvent, with the property `aos_app` set."""
@@ -76,7 +78,7 @@ class MemoryBus:
                 properties={"aos_app": "aos"},
             )
 
-        await self._door("bus.publish", event.id, act)
+        await self._intercept("bus.publish", event.id, act)
 
     async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
         """Send a scheduled copy with session, properties, original key and expiry."""
@@ -98,7 +100,7 @@ class MemoryBus:
                 properties={**message.properties, "attempt": attempt, "aos_key": message.key},
             )
 
-        await self._door("bus.postpone", message.key, act)
+        await self._intercept("bus.postpone", message.key, act)
 
     async def whole_body(self, message: ReceivedMessage) -> bytes:
         """Return the body. No body is too large for the broker in memory."""

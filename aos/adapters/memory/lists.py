@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import DayUsage, MemoryTables
 from aos.domain.runs.run import Run
 from aos.domain.wire_time import to_wire_time
@@ -25,9 +25,9 @@ USAGE_BUCKETS = 16
 class MemoryRunIndex:
     """The lists, newest first."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def add(self, run: IndexedRun) -> None:
         """Add an admitted run. Adding it again changes nothing."""
@@ -35,7 +35,7 @@ class MemoryRunIndex:
         def act() -> None:
             self._tables.index[run.run_id] = run
 
-        await self._door("index.add", run.run_id, act)
+        await self._intercept("index.add", run.run_id, act)
 
     async def runs(
         self,
@@ -58,7 +58,7 @@ class MemoryRunIndex:
             )
             return _page(found, after=after, limit=limit)
 
-        return await self._door("index.runs", agent_id or owner or "", act)
+        return await self._intercept("index.runs", agent_id or owner or "", act)
 
     async def conversations(
         self, *, owner: str | None, after: str | None, limit: int
@@ -72,21 +72,21 @@ class MemoryRunIndex:
             found = (row for row in first.values() if owner in (None, row.owner))
             return _page(found, after=after, limit=limit)
 
-        return await self._door("index.conversations", owner or "", act)
+        return await self._intercept("index.conversations", owner or "", act)
 
 
 class MemoryLedger:
     """Records replies sent and usage counted, once for each run, in one transaction."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
         self._etags: dict[tuple[str, str, int], str] = {}
 
     async def is_recorded(self, run: Run) -> bool:
         """Return whether `seen:<run_id>` exists."""
         seen = self._tables.seen
-        return await self._door("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
+        return await self._intercept("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
     async def record(self, run: Run) -> None:
         """Write `seen:<run_id>` and add the usage, in one transaction.
@@ -116,7 +116,7 @@ class MemoryLedger:
             )
             self._tables.tell_watchers("ledger.record", run.run_id)
 
-        await self._door("ledger.record", run.run_id, act)
+        await self._intercept("ledger.record", run.run_id, act)
 
 
 def _find_bucket(run: Run) -> tuple[str, str, int]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import count
 from typing import TypeAlias
 
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
@@ -77,14 +77,14 @@ class DayUsage:
 class MemoryRequestStore:
     """The request rows."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def find(self, run_id: str) -> StoredRequest | None:
         """Return the row, or None."""
         rows = self._tables.requests
-        return await self._door("requests.find", run_id, lambda: rows.get(run_id))
+        return await self._intercept("requests.find", run_id, lambda: rows.get(run_id))
 
     async def insert(self, request: AdmittedRequest) -> None:
         """Write the row. Raises StaleWrite if it exists."""
@@ -95,7 +95,7 @@ class MemoryRequestStore:
             self._tables.requests[request.run_id] = StoredRequest(request=request)
             self._tables.tell_watchers("requests.insert", request.run_id)
 
-        await self._door("requests.insert", request.run_id, act)
+        await self._intercept("requests.insert", request.run_id, act)
 
     async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
         """Set `cancel_requested_at` and the reason. The first request stays; later ones change
@@ -108,7 +108,7 @@ class MemoryRequestStore:
                 self._tables.requests[run_id] = asked
                 self._tables.tell_watchers("requests.ask_cancel", run_id)
 
-        await self._door("requests.ask_cancel", run_id, act)
+        await self._intercept("requests.ask_cancel", run_id, act)
 
     async def cancel_asked(self, run_id: str) -> bool:
         """Return whether cancellation was requested."""
@@ -117,7 +117,7 @@ class MemoryRequestStore:
             row = self._tables.requests.get(run_id)
             return row is not None and row.cancel_requested_at is not None
 
-        return await self._door("requests.cancel_asked", run_id, act)
+        return await self._intercept("requests.cancel_asked", run_id, act)
 
     async def join_tree(self, root_run_id: str, run_id: str) -> int:
         """Add a delegated run to its tree; return the number of its runs, the root included."""
@@ -127,19 +127,19 @@ class MemoryRequestStore:
             tree.add(run_id)
             return len(tree) + 1
 
-        return await self._door("requests.join_tree", run_id, act)
+        return await self._intercept("requests.join_tree", run_id, act)
 
 
 class MemoryPendingStore:
     """The pending rows."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def put(self, pending: PendingRun) -> None:
         """Write the row, whether or not it exists."""
-        await self._door("pending.put", pending.run_id, lambda: self._write("put", pending))
+        await self._intercept("pending.put", pending.run_id, lambda: self._write("put", pending))
 
     async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
         """Return at most `limit` rows with `next_check` <= now, the longest overdue first."""
@@ -148,7 +148,7 @@ class MemoryPendingStore:
             rows = [row for row in self._tables.pending.values() if row.next_check <= now]
             return sorted(rows, key=lambda row: (row.next_check, row.run_id))[:limit]
 
-        return await self._door("pending.due", "", act)
+        return await self._intercept("pending.due", "", act)
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
         """Set the next check to `next_check`. Raises StaleWrite if the row changed."""
@@ -158,7 +158,7 @@ class MemoryPendingStore:
             moved = replace(pending, next_check=next_check, checks=pending.checks + 1)
             self._write("move", moved)
 
-        await self._door("pending.move", pending.run_id, act)
+        await self._intercept("pending.move", pending.run_id, act)
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`."""
@@ -171,7 +171,7 @@ class MemoryPendingStore:
             del self._tables.pending[run_id]
             self._tables.tell_watchers("pending.drop", run_id)
 
-        await self._door("pending.drop", run_id, act)
+        await self._intercept("pending.drop", run_id, act)
 
     def _write(self, method: str, pending: PendingRun) -> None:
         row = replace(pending, etag=self._tables.new_etag())
@@ -187,9 +187,9 @@ class MemoryPendingStore:
 class MemoryConversationStore:
     """The conversations: one transaction, one partition, guarded by the head's ETag."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
         """Return the head with its ETag and, if `run_id` is given, the row of that run."""
@@ -201,12 +201,12 @@ class MemoryConversationStore:
             run = None if run_id is None else rows.runs.get(run_id)
             return Loaded(conversation=rows.head, etag=rows.etag, run=run)
 
-        return await self._door("conversations.load", conversation_id, act)
+        return await self._intercept("conversations.load", conversation_id, act)
 
     async def save(self, step: Step, *, etag: str | None) -> str:
         """Write the step in one transaction. Raises StaleWrite if the head's ETag is not `etag`."""
         key = step.conversation.conversation_id
-        return await self._door("conversations.save", key, lambda: self._save(step, etag))
+        return await self._intercept("conversations.save", key, lambda: self._save(step, etag))
 
     async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
         """Return the messages with sequence in [before - limit, before), oldest first."""
@@ -217,7 +217,7 @@ class MemoryConversationStore:
             wanted = range(max(0, before - limit), before)
             return [kept[sequence] for sequence in wanted if sequence in kept]
 
-        return await self._door("conversations.history", conversation_id, act)
+        return await self._intercept("conversations.history", conversation_id, act)
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """Return the row of one run, or None."""
@@ -226,7 +226,7 @@ class MemoryConversationStore:
             rows = self._tables.conversations.get(conversation_id)
             return None if rows is None else rows.runs.get(run_id)
 
-        return await self._door("conversations.find_run", run_id, act)
+        return await self._intercept("conversations.find_run", run_id, act)
 
     def _save(self, step: Step, etag: str | None) -> str:
         key = step.conversation.conversation_id

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
 from aos.domain.cards.server_card import McpServerCard, SecretReference
 from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
@@ -21,18 +21,20 @@ MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]
 class MemoryToolCatalog:
     """The servers as they were last listed."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def servers(self) -> list[ServerTools]:
         """Return all servers, ordered by id."""
         rows = self._tables.tools
-        return await self._door("tools.servers", "", lambda: [rows[k] for k in sorted(rows)])
+        return await self._intercept("tools.servers", "", lambda: [rows[k] for k in sorted(rows)])
 
     async def find(self, server_id: str) -> ServerTools | None:
         """Return one server, or None."""
-        return await self._door("tools.find", server_id, lambda: self._tables.tools.get(server_id))
+        return await self._intercept(
+            "tools.find", server_id, lambda: self._tables.tools.get(server_id)
+        )
 
     async def put(self, tools: ServerTools) -> None:
         """Write what was listed."""
@@ -41,7 +43,7 @@ class MemoryToolCatalog:
             self._tables.tools[tools.server_id] = tools
             self._tables.tell_watchers("tools.put", tools.server_id)
 
-        await self._door("tools.put", tools.server_id, act)
+        await self._intercept("tools.put", tools.server_id, act)
 
     async def drop(self, server_id: str) -> None:
         """Remove a server."""
@@ -50,20 +52,22 @@ class MemoryToolCatalog:
             self._tables.tools.pop(server_id, None)
             self._tables.tell_watchers("tools.drop", server_id)
 
-        await self._door("tools.drop", server_id, act)
+        await self._intercept("tools.drop", server_id, act)
 
 
 class MemoryToolLedger:
     """The tool calls, each with one result."""
 
-    def __init__(self, tables: MemoryTables, *, door: Door = open_door) -> None:
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
-        self._door = door
+        self._intercept = intercept
 
     async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
         """Return the row, or None."""
         key = (run_id, tool_call_id)
-        return await self._door("tool_calls.find", run_id, lambda: self._tables.tool_calls.get(key))
+        return await self._intercept(
+            "tool_calls.find", run_id, lambda: self._tables.tool_calls.get(key)
+        )
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
         """Insert the row, or update it at its ETag. Raises StaleWrite if another row exists."""
@@ -71,7 +75,7 @@ class MemoryToolLedger:
         def act() -> ToolCallRow:
             return self._write(replace(row, result=None), "tool_calls.start")
 
-        return await self._door("tool_calls.start", row.run_id, act)
+        return await self._intercept("tool_calls.start", row.run_id, act)
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
         """Write the result unless the call has one; return the call's result."""
@@ -84,7 +88,7 @@ class MemoryToolLedger:
             self._write(replace(found or row, result=outcome, etag=etag), "tool_calls.finish")
             return outcome
 
-        return await self._door("tool_calls.finish", row.run_id, act)
+        return await self._intercept("tool_calls.finish", row.run_id, act)
 
     def _write(self, row: ToolCallRow, operation: str) -> ToolCallRow:
         key = (row.run_id, row.tool_call_id)
@@ -124,9 +128,9 @@ class MemoryServers:
 class MemoryToolServers:
     """The servers of one instance. Implements `ToolServers`; its calls reach `servers`."""
 
-    def __init__(self, servers: MemoryServers, *, door: Door = open_door) -> None:
+    def __init__(self, servers: MemoryServers, *, intercept: Interceptor = pass_through) -> None:
         self._servers = servers
-        self._door = door
+        self._intercept = intercept
 
     def watch(self, watcher: ServerWatcher) -> None:
         """Nothing runs, so nothing changes by itself."""
@@ -134,8 +138,8 @@ class MemoryToolServers:
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
         """Return the server, or raise if it is set to fail."""
-        await self._door("servers.hold", card.server_id, lambda: self._check(card.server_id))
-        yield _Line(card.server_id, self._servers, self._door)
+        await self._intercept("servers.hold", card.server_id, lambda: self._check(card.server_id))
+        yield _Line(card.server_id, self._servers, self._intercept)
 
     async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
         """List its tools."""
@@ -144,7 +148,7 @@ class MemoryToolServers:
             self._check(card.server_id)
             return list(self._servers.schemas.get(card.server_id, ()))
 
-        return await self._door("servers.list_tools", card.server_id, act)
+        return await self._intercept("servers.list_tools", card.server_id, act)
 
     async def keep_only(self, serving: Mapping[str, str]) -> None:
         """Do nothing, because no process runs."""
@@ -158,10 +162,10 @@ class MemoryToolServers:
 
 
 class _Line:
-    def __init__(self, server_id: str, servers: MemoryServers, door: Door) -> None:
+    def __init__(self, server_id: str, servers: MemoryServers, intercept: Interceptor) -> None:
         self._server_id = server_id
         self._servers = servers
-        self._door = door
+        self._intercept = intercept
 
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
@@ -176,7 +180,7 @@ class _Line:
                 return ToolOutcome(outcome="error", content=f"the tool {tool!r} does not exist")
             return does(arguments)
 
-        return await self._door("servers.call", f"{self._server_id}/{tool}", act)
+        return await self._intercept("servers.call", f"{self._server_id}/{tool}", act)
 
 
 class MemorySecrets:

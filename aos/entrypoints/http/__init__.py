@@ -1,2 +1,2 @@
 """Turns HTTP requests into answers: calls a service, writes the response. Entry points:
-`calls.Door`, `runs`, `cards`, `tools`."""
+`responder.HttpResponder`, `runs`, `cards`, `tools`."""

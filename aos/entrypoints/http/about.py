@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from aos.entrypoints.http.callers import AuthMode
-from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.errors import Refused
 from aos.version import __version__
 
@@ -26,24 +26,24 @@ class AboutRoutes:
 
     def __init__(
         self,
-        door: Door,
+        responder: HttpResponder,
         *,
         health: Callable[[], Health],
         environment: str,
         for_admins: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._door = door
+        self._responder = responder
         self._health = health
         self._environment = environment
         self._for_admins = for_admins
 
     async def health(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/health"""
-        return await self._door.answer("health", req, self._get_health)
+        return await self._responder.answer("health", req, self._get_health)
 
     async def status(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/status"""
-        return await self._door.answer("status", req, self._get_status, at_once=True)
+        return await self._responder.answer("status", req, self._get_status, at_once=True)
 
     async def _get_health(self, call: Call) -> Answer:
         report = await self._health().report()
@@ -60,22 +60,24 @@ class AboutRoutes:
 class ContractRoutes:
     """The contract as documents, and the answer for unknown paths."""
 
-    def __init__(self, door: Door, *, auth: AuthMode, reply_to: tuple[str, ...]) -> None:
-        self._door = door
+    def __init__(
+        self, responder: HttpResponder, *, auth: AuthMode, reply_to: tuple[str, ...]
+    ) -> None:
+        self._responder = responder
         self._auth = auth
         self._reply_to = reply_to
 
     async def openapi(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/openapi.json"""
-        return await self._door.answer("openapi", req, self._get_openapi, at_once=True)
+        return await self._responder.answer("openapi", req, self._get_openapi, at_once=True)
 
     async def schema(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/schemas/{name}.json"""
-        return await self._door.answer("get_schema", req, self._get_schema, at_once=True)
+        return await self._responder.answer("get_schema", req, self._get_schema, at_once=True)
 
     async def not_found(self, req: func.HttpRequest) -> func.HttpResponse:
         """Answer every request that no other route serves."""
-        return await self._door.answer("z_not_found", req, self._refuse_path, at_once=True)
+        return await self._responder.answer("z_not_found", req, self._refuse_path, at_once=True)
 
     async def _get_openapi(self, call: Call) -> Answer:
         from aos.entrypoints.http.openapi import build_openapi

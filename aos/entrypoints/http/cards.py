@@ -10,8 +10,8 @@ import azure.functions as func
 
 from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.codec import encode
-from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_media_type
 from aos.errors import Refused
 from aos.services.catalog.editor import CardEditor, PutResult
@@ -27,13 +27,13 @@ class CardRoutes:
 
     def __init__(
         self,
-        door: Door,
+        responder: HttpResponder,
         *,
         kind: CardKind,
         editor: CardEditor,
         published: Callable[[PublishOutcome], Awaitable[None]],
     ) -> None:
-        self._door = door
+        self._responder = responder
         self._kind = kind
         self._editor = editor
         self._published = published
@@ -41,23 +41,23 @@ class CardRoutes:
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/agents, /api/mcp-servers"""
-        return await self._door.answer(f"list_{self._one}s", req, self._list)
+        return await self._responder.answer(f"list_{self._one}s", req, self._list)
 
     async def get(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET …/{id}"""
-        return await self._door.answer(f"get_{self._one}", req, self._get)
+        return await self._responder.answer(f"get_{self._one}", req, self._get)
 
     async def put(self, req: func.HttpRequest) -> func.HttpResponse:
         """PUT …/{id}"""
-        return await self._door.answer(f"put_{self._one}", req, self._put)
+        return await self._responder.answer(f"put_{self._one}", req, self._put)
 
     async def versions(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET …/{id}/versions"""
-        return await self._door.answer(f"list_{self._one}_versions", req, self._list_versions)
+        return await self._responder.answer(f"list_{self._one}_versions", req, self._list_versions)
 
     async def rollback(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST …/{id}/rollback"""
-        return await self._door.answer(f"rollback_{self._one}", req, self._rollback)
+        return await self._responder.answer(f"rollback_{self._one}", req, self._rollback)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)

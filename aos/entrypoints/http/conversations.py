@@ -7,8 +7,8 @@ import azure.functions as func
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import is_conversation_id
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, ConversationAnswer
-from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.errors import Refused
 from aos.services.runs import RunReader
 
@@ -18,21 +18,21 @@ MESSAGES_A_PAGE = 100
 class ConversationRoutes:
     """The routes of conversations."""
 
-    def __init__(self, door: Door, *, runs: RunReader) -> None:
-        self._door = door
+    def __init__(self, responder: HttpResponder, *, runs: RunReader) -> None:
+        self._responder = responder
         self._runs = runs
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations"""
-        return await self._door.answer("list_conversations", req, self._list)
+        return await self._responder.answer("list_conversations", req, self._list)
 
     async def get(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations/{conversation_id}"""
-        return await self._door.answer("get_conversation", req, self._get)
+        return await self._responder.answer("get_conversation", req, self._get)
 
     async def messages(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations/{conversation_id}/messages"""
-        return await self._door.answer("list_messages", req, self._list_messages)
+        return await self._responder.answer("list_messages", req, self._list_messages)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)

@@ -18,7 +18,7 @@ import azure.functions as func
 
 from aos.domain.cards.identity import ID_PATTERN, ID_RULE
 from aos.domain.runs.run import RunStatus
-from aos.entrypoints.http.calls import Call
+from aos.entrypoints.http.responder import Call
 from aos.errors import Refused
 
 DEFAULT_LIMIT = 20

@@ -12,8 +12,8 @@ from aos.domain.cards.identity import is_card_id
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
-from aos.entrypoints.http.calls import JSON, Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
 from aos.entrypoints.ids import parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
@@ -51,7 +51,7 @@ class RunRoutes:
 
     def __init__(
         self,
-        door: Door,
+        responder: HttpResponder,
         *,
         admissions: Admissions,
         runs: RunReader,
@@ -59,7 +59,7 @@ class RunRoutes:
         bounds: RunBounds,
         clock: Clock,
     ) -> None:
-        self._door = door
+        self._responder = responder
         self._admissions = admissions
         self._runs = runs
         self._reply_entities = reply_entities
@@ -68,19 +68,19 @@ class RunRoutes:
 
     async def start(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/agents/{agent_id}/run"""
-        return await self._door.answer("run_agent", req, self._start)
+        return await self._responder.answer("run_agent", req, self._start)
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/runs"""
-        return await self._door.answer("list_runs", req, self._list)
+        return await self._responder.answer("list_runs", req, self._list)
 
     async def get(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/runs/{run_id}"""
-        return await self._door.answer("get_run", req, self._get)
+        return await self._responder.answer("get_run", req, self._get)
 
     async def cancel(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/runs/{run_id}/cancel"""
-        return await self._door.answer("cancel_run", req, self._cancel)
+        return await self._responder.answer("cancel_run", req, self._cancel)
 
     async def _start(self, call: Call) -> Answer:
         caller = call.known_caller

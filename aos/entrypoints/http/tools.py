@@ -6,8 +6,8 @@ import azure.functions as func
 
 from aos.domain.codec import encode
 from aos.entrypoints.http.answers import NOT_OF_A_DECISION, NOT_OF_AN_APPROVAL, ServerAnswer
-from aos.entrypoints.http.calls import Answer, Call, Door
 from aos.entrypoints.http.queries import Query, make_next
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_media_type
 from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.errors import Refused
@@ -19,24 +19,29 @@ class ToolRoutes:
     """The routes of tools and approvals."""
 
     def __init__(
-        self, door: Door, *, catalog: ToolCatalog, approvals: Approvals, max_body_bytes: int
+        self,
+        responder: HttpResponder,
+        *,
+        catalog: ToolCatalog,
+        approvals: Approvals,
+        max_body_bytes: int,
     ) -> None:
-        self._door = door
+        self._responder = responder
         self._catalog = catalog
         self._approvals = approvals
         self._max_body_bytes = max_body_bytes
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/tools"""
-        return await self._door.answer("list_tools", req, self._list)
+        return await self._responder.answer("list_tools", req, self._list)
 
     async def approvals(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/approvals"""
-        return await self._door.answer("list_approvals", req, self._list_waiting)
+        return await self._responder.answer("list_approvals", req, self._list_waiting)
 
     async def decide(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/runs/{run_id}/approvals/{tool_call_id}"""
-        return await self._door.answer("decide_approval", req, self._decide)
+        return await self._responder.answer("decide_approval", req, self._decide)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)

@@ -20,7 +20,7 @@ from aos.adapters.memory import (
     MemoryToolServers,
     SeededIds,
 )
-from aos.adapters.memory.door import Door, open_door
+from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.domain.cards.server_card import McpServerCard
 from aos.domain.envelope import MCP_QUEUE, REALM_QUEUE, CallTool, ToolResult, read_command
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
@@ -55,13 +55,13 @@ class Cards:
 
 
 class Mcp:
-    """One instance of mcp; `door` is where a test steps between it and the world."""
+    """One instance of mcp; `intercept` sees each operation of its adapters first."""
 
-    def __init__(self, world: McpWorld, *, door: Door = open_door) -> None:
-        servers = MemoryToolServers(world.servers, door=door)
-        catalog = MemoryToolCatalog(world.tables, door=door)
+    def __init__(self, world: McpWorld, *, intercept: Interceptor = pass_through) -> None:
+        servers = MemoryToolServers(world.servers, intercept=intercept)
+        catalog = MemoryToolCatalog(world.tables, intercept=intercept)
         self.calls = ToolCalls(
-            ledger=MemoryToolLedger(world.tables, door=door),
+            ledger=MemoryToolLedger(world.tables, intercept=intercept),
             catalog=catalog,
             cards=world.cards,
             servers=servers,

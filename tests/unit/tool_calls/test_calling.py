@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 
 class Breaking:
-    """A door that lets everything through until an operation, and there does as it is told."""
+    """Lets everything through until an operation, and raises there."""
 
     def __init__(self, operation: str, *, acts: bool, error: BaseException, times: int = 1) -> None:
         self._operation = operation
@@ -46,7 +46,7 @@ def world() -> McpWorld:
 
 async def killed(world: McpWorld, operation: str, *, acts: bool, tool: str = "add") -> None:
     """Handle the command on an instance that is killed at this operation."""
-    broken = Mcp(world, door=Breaking(operation, acts=acts, error=Killed()))
+    broken = Mcp(world, intercept=Breaking(operation, acts=acts, error=Killed()))
     with pytest.raises(Killed):
         await broken.calls.handle(world.command(tool))
 
@@ -129,8 +129,8 @@ async def test_killed_while_the_result_is_kept_a_result_that_stands_is_sent(
 
 
 async def test_a_result_is_kept_although_storage_is_away_for_a_while(world: McpWorld) -> None:
-    door = Breaking("tool_calls.finish", acts=False, error=TransientError("away"), times=3)
-    handling = asyncio.create_task(Mcp(world, door=door).calls.handle(world.command()))
+    intercept = Breaking("tool_calls.finish", acts=False, error=TransientError("away"), times=3)
+    handling = asyncio.create_task(Mcp(world, intercept=intercept).calls.handle(world.command()))
     while not handling.done():
         await asyncio.sleep(0)
         world.clock.advance(world.clock.next_wake or 0.0)
@@ -142,8 +142,8 @@ async def test_a_result_is_kept_although_storage_is_away_for_a_while(world: McpW
 async def test_a_start_whose_answer_was_lost_is_looked_up_and_the_call_is_made_once(
     world: McpWorld, took_effect: bool
 ) -> None:
-    door = Breaking("tool_calls.start", acts=took_effect, error=OutcomeUnknown("lost"))
-    await Mcp(world, door=door).calls.handle(world.command())
+    intercept = Breaking("tool_calls.start", acts=took_effect, error=OutcomeUnknown("lost"))
+    await Mcp(world, intercept=intercept).calls.handle(world.command())
     assert (world.called, world.results) == (["add"], [said("added Emma")])
 
 
@@ -154,7 +154,7 @@ async def test_of_two_at_once_one_calls_and_the_other_comes_back(world: McpWorld
 
 
 class Meanwhile:
-    """A door behind which something else happens before the first write of the ledger."""
+    """Does something else before the first write of the ledger."""
 
     def __init__(self, happens: Callable[[], Awaitable[None]]) -> None:
         self._happens: Callable[[], Awaitable[None]] | None = happens
@@ -176,7 +176,7 @@ async def test_a_call_that_another_began_meanwhile_is_never_told_as_not_called(
         world.cards.put()
         await killed(world, "servers.call", acts=True)
 
-    await Mcp(world, door=Meanwhile(another)).calls.handle(world.command())
+    await Mcp(world, intercept=Meanwhile(another)).calls.handle(world.command())
     assert (world.called, world.results, world.later) == (["add"], [], [90.0])
     world.clock.advance(90.0)
     await world.mcp.calls.handle(world.command())
@@ -189,14 +189,14 @@ async def test_a_call_that_was_entered_slowly_is_held_anew_before_it_is_made(
     """Else another handler begins the call while the first is at it."""
     slow, held = [100.0], []
 
-    async def door(operation: str, key: str, act: Callable[[], T]) -> T:
+    async def intercept(operation: str, key: str, act: Callable[[], T]) -> T:
         if operation == "tool_calls.start" and slow:
             world.clock.advance(slow.pop())
         if operation == "servers.call":
             held.append(world.tables.tool_calls[RUN, CALL].until - world.clock.now())
         return act()
 
-    await Mcp(world, door=door).calls.handle(world.command())
+    await Mcp(world, intercept=intercept).calls.handle(world.command())
     assert (world.called, held) == (["add"], [timedelta(seconds=90)])
 
 
@@ -206,7 +206,7 @@ async def test_a_server_that_started_too_late_is_not_called_any_more(world: McpW
             world.clock.advance(100.0)
         return act()
 
-    await Mcp(world, door=slow).calls.handle(world.command(seconds=60.0))
+    await Mcp(world, intercept=slow).calls.handle(world.command(seconds=60.0))
     assert world.called == []
     assert [told.outcome for told in world.results] == ["not_called"]
 
@@ -229,7 +229,7 @@ async def test_past_the_deadline_a_call_that_was_begun_has_an_unknown_outcome(
 
 
 async def test_a_call_has_no_more_time_than_its_run(world: McpWorld) -> None:
-    broken = Mcp(world, door=Breaking("servers.call", acts=True, error=Killed()))
+    broken = Mcp(world, intercept=Breaking("servers.call", acts=True, error=Killed()))
     with pytest.raises(Killed):
         await broken.calls.handle(world.command(seconds=10))
     row = world.tables.tool_calls[RUN, CALL]

@@ -1,7 +1,7 @@
-"""Handles what all HTTP requests have in common. Entry point: `Door.answer`.
+"""Handles what all HTTP requests have in common. Entry point: `HttpResponder.answer`.
 
-`Door` identifies the caller, limits the body, calls the route's handler, and turns the result or
-the error into a response.
+`HttpResponder` identifies the caller, limits the body, calls the route's handler, and turns the
+result or the error into a response.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Answer:
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 
-class Door:
+class HttpResponder:
     """Receives requests and sends answers for all routes of an app.
 
     `ready` is awaited before a handler that uses storage, the bus or the model.

@@ -3,7 +3,7 @@
 
 It uses Streamable HTTP without sessions and answers with JSON only: POST carries one message, every
 other method gets 405. The SDK speaks the protocol; each request becomes a call of its ASGI
-application. `Door` has already identified the caller.
+application. `HttpResponder` has already identified the caller.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import azure.functions as func
 
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.bodies import require_length
-from aos.entrypoints.http.calls import Answer, Call, Door
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.version import __version__
 
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ _NOT_OURS = frozenset({"content-length", "transfer-encoding", "content-type"})
 class McpRoutes:
     """The exposed servers."""
 
-    def __init__(self, door: Door, *, exposed: ExposedTools, max_body_bytes: int) -> None:
-        self._door = door
+    def __init__(
+        self, responder: HttpResponder, *, exposed: ExposedTools, max_body_bytes: int
+    ) -> None:
+        self._responder = responder
         self._exposed = exposed
         self._max_body_bytes = max_body_bytes
 
     async def serve(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/mcp/{server_id}"""
-        return await self._door.answer("mcp_door", req, self._serve)
+        return await self._responder.answer("mcp_door", req, self._serve)
 
     async def _serve(self, call: Call) -> Answer:
         if call.request.method.upper() != "POST":
@@ -88,7 +90,7 @@ async def _serve_request(
         app=server,
         json_response=True,
         stateless=True,
-        # The host names itself in every deployment; `Door` checks keys and sign-in.
+        # The host names itself in every deployment; `HttpResponder` checks keys and sign-in.
         security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         max_request_body_size=max_body_bytes,
     )
