@@ -8,6 +8,8 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Model
 from tests.e2e.road import PLAN_CARD, Road, eventually
 
@@ -280,4 +282,8 @@ def test_an_hour_of_an_absent_model_is_a_wait_and_not_a_failure(road: Road, mode
     rejected = road.ask(agent, "Hello").body
     assert (rejected["status"], rejected["error"]["code"]) == ("failed", "model_rejected")
     model.fails(401, times=1)
-    assert road.ask(agent, "Hello").body["status"] == "completed", "a wrong key is waited for"
+    held = road.ask(agent, "Hello", wait_seconds=0).body["run_id"]
+    with pytest.raises(AssertionError, match="did not happen within 3 s"):
+        road.ended(held, seconds=3)  # a wrong key is waited for, like an outage
+    road.call("POST", f"/api/runs/{held}/cancel")
+    assert road.ended(held)["status"] == "cancelled"
