@@ -93,7 +93,7 @@ def _validate(options: argparse.Namespace) -> int:
 
     found = check_files([Path(path) for path in options.paths], environ=os.environ)
     _say(write_json_reports(found) if options.json else write_text_reports(found))
-    return DONE if all(report.valid for report in found) else SAID_NO
+    return DONE if all(report.is_valid for report in found) else SAID_NO
 
 
 def _open_client(options: argparse.Namespace) -> Any:

@@ -41,7 +41,7 @@ class ServerCards(Protocol):
         ...
 
 
-class ToolLine(Protocol):
+class ToolConnection(Protocol):
     """A running MCP server, with a place kept for one call at a time."""
 
     async def call(
@@ -59,7 +59,7 @@ class ToolServers(Protocol):
         """Tell of servers whose tools changed, that started, did not, died, or were idle."""
         ...
 
-    def hold(self, card: McpServerCard, digest: str) -> AbstractAsyncContextManager[ToolLine]:
+    def hold(self, card: McpServerCard, digest: str) -> AbstractAsyncContextManager[ToolConnection]:
         """The server, started when it does not run, with a place among its concurrent calls.
 
         Entering raises ServerFailed when it cannot be started or reached, and TransientError when

@@ -34,7 +34,7 @@ class FileReport:
     status: Mapping[str, Any]
 
     @property
-    def valid(self) -> bool:
+    def is_valid(self) -> bool:
         """True when the card may be published."""
         return not self.status["errors"]
 
@@ -50,8 +50,8 @@ def validate_path(path: Path, *, policy: CardPolicy | None = None) -> list[FileR
     found = [(file, *_assess(file, rules)) for file in files]
     reports: list[FileReport] = []
     while found:
-        round_, found = _unique(found)
-        reports += _reports(round_)
+        round_, found = _split_by_id(found)
+        reports += _make_reports(round_)
     return sorted(reports, key=lambda report: report.path)
 
 
@@ -61,13 +61,13 @@ _Found = tuple[Path, CardKey, Assessment]
 def _assess(file: Path, policy: CardPolicy) -> tuple[CardKey, Assessment]:
     with file.open("rb") as stream:
         body = stream.read(MAX_CARD_BYTES + 1)
-    kind, card_id = _key(file, body)
+    kind, card_id = _find_key(file, body)
     if len(body) > MAX_CARD_BYTES:
         return (kind, card_id), assess_oversized(file.stat().st_size)
     return (kind, card_id), assess_card(body, kind=kind, card_id=card_id, policy=policy)[0]
 
 
-def _key(file: Path, body: bytes) -> CardKey:
+def _find_key(file: Path, body: bytes) -> CardKey:
     folders = file.absolute().parts[:-1]
     for kind in CardKind:
         if kind.value in folders:
@@ -78,7 +78,7 @@ def _key(file: Path, body: bytes) -> CardKey:
     return kind, file.name.removesuffix(".json")
 
 
-def _unique(found: list[_Found]) -> tuple[dict[CardKey, _Found], list[_Found]]:
+def _split_by_id(found: list[_Found]) -> tuple[dict[CardKey, _Found], list[_Found]]:
     """The first file of each id, and the rest: two files may have the same id."""
     first: dict[CardKey, _Found] = {}
     rest: list[_Found] = []
@@ -90,7 +90,7 @@ def _unique(found: list[_Found]) -> tuple[dict[CardKey, _Found], list[_Found]]:
     return first, rest
 
 
-def _reports(found: Mapping[CardKey, _Found]) -> list[FileReport]:
+def _make_reports(found: Mapping[CardKey, _Found]) -> list[FileReport]:
     plan = plan_publication(
         EMPTY_CATALOG,
         previous_digest=None,
@@ -101,13 +101,13 @@ def _reports(found: Mapping[CardKey, _Found]) -> list[FileReport]:
     )
     index = plan.index or EMPTY_CATALOG
     return [
-        FileReport(path=file, kind=kind, card_id=card_id, status=_status(index.entries[key]))
+        FileReport(path=file, kind=kind, card_id=card_id, status=_make_status(index.entries[key]))
         for key, (file, _, _) in found.items()
         for kind, card_id in [key]
     ]
 
 
-def _status(entry: Any) -> dict[str, Any]:
+def _make_status(entry: Any) -> dict[str, Any]:
     """The status without the fields that only an upload has."""
     status = make_status(entry)
     for name in ("source_etag", "catalog_version", "activated_at"):

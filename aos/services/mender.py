@@ -92,7 +92,7 @@ class Mender:
         if run is not None and run.status.has_ended:
             await self._deliver(stored, run)
             return
-        await self._pending.move(row, next_check=self._clock.now() + _pause(row))
+        await self._pending.move(row, next_check=self._clock.now() + _choose_pause(row))
         if row.checks == 0:
             with contextlib.suppress(TransientError):
                 await self._index.add(IndexedRun.of(request, owner=request.owner))
@@ -104,7 +104,7 @@ class Mender:
         if now - row.created_at >= ORPHAN_AGE:
             await self._pending.drop(row.run_id, etag=row.etag)
         else:
-            await self._pending.move(row, next_check=now + _pause(row))
+            await self._pending.move(row, next_check=now + _choose_pause(row))
 
     async def _nudge(self, stored: StoredRequest) -> None:
         request = stored.request
@@ -124,6 +124,6 @@ class Mender:
         await self._deliver_end(RunEnded.of(stored.request, run))
 
 
-def _pause(row: PendingRun) -> timedelta:
+def _choose_pause(row: PendingRun) -> timedelta:
     """30 s, then doubling to 15 min."""
     return min(FIRST_PAUSE * (1 << min(row.checks + 1, 10)), LONGEST_PAUSE)

@@ -54,7 +54,7 @@ class MainServices:
         await self._announcer.announce(outcome)
         if outcome.published or self.catalog.known is None:
             with contextlib.suppress(TransientError):
-                await self.catalog.at_least(outcome.version)
+                await self.catalog.read_at_least(outcome.version)
 
     @cached_property
     def catalog(self) -> CatalogReader:

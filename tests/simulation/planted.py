@@ -181,10 +181,10 @@ def owners_unchecked() -> contextlib.AbstractContextManager[Any]:
 def old_catalog() -> contextlib.AbstractContextManager[Any]:
     """Realm judges by the catalog that it has, though the command names a newer one."""
 
-    async def at_least(self: CatalogReader, version: int) -> CatalogIndex:
-        return await self.current()
+    async def read_at_least(self: CatalogReader, version: int) -> CatalogIndex:
+        return await self.read()
 
-    return patch.object(CatalogReader, "at_least", at_least)
+    return patch.object(CatalogReader, "read_at_least", read_at_least)
 
 
 def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:

@@ -16,7 +16,7 @@ PLAN = Path(__file__).resolve().parents[1] / "fixtures" / "plan"
 
 def test_the_plans_files_are_valid_wherever_they_lie() -> None:
     reports = validate_path(PLAN)
-    assert [(r.path.name, r.kind, r.card_id, r.valid) for r in reports] == [
+    assert [(r.path.name, r.kind, r.card_id, r.is_valid) for r in reports] == [
         ("ceo.json", CardKind.AGENT, "ceo", True),
         ("github.json", CardKind.MCP_SERVER, "github", True),
     ]
@@ -35,7 +35,7 @@ async def test_a_broken_file_is_told_as_its_status_file_would(tmp_path: Path) ->
         [report] = validate_path(folder / f"{name}.json")
         told = await cards.status(name)
         assert report.status["errors"] == told["errors"]
-        assert (report.status["state"], report.valid) == (told["state"], False)
+        assert (report.status["state"], report.is_valid) == (told["state"], False)
 
 
 def test_cards_of_one_folder_know_each_other(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_two_files_of_one_id_are_both_reported(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ceo.json").write_bytes(card() if folder == "a" else b"{")
-    assert [report.valid for report in validate_path(tmp_path)] == [True, False]
+    assert [report.is_valid for report in validate_path(tmp_path)] == [True, False]
 
 
 def test_the_operators_policy_holds_for_files_too(tmp_path: Path) -> None:

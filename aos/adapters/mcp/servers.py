@@ -241,7 +241,7 @@ class McpServers:
 
 
 class _Line:
-    """A running server that can be called. Implements `ToolLine`."""
+    """A running server that can be called. Implements `ToolConnection`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,9 +1,8 @@
-"""Makes of a history what every model endpoint accepts. Entry point: `repair_history`.
+"""Repairs a history so that every model endpoint accepts it. Entry point: `repair_history`.
 
-A conversation stays usable whatever happened in it: a run that was cancelled, timed out or failed
-between a call and its answer leaves questions without answers, calls without results and blank
-texts, and the strict endpoints refuse the whole request for one of them. The rules hold for all:
-the first message is a person's, roles alternate, each call has its result right after it.
+A run that was cancelled, timed out or failed leaves questions without answers, calls without
+results and blank texts. Strict endpoints refuse a whole request for one of them. After the repair
+the first message is a user's, roles alternate, and each call is followed by its result.
 """
 
 from __future__ import annotations
@@ -21,27 +20,29 @@ CUT_OFF = "(Earlier messages are left out.)"
 
 
 def repair_history(history: Sequence[Message], *, withheld: Collection[str] = ()) -> list[Message]:
-    """The history, the question in it, as it is shown to a model.
+    """The history, with the run's question, as a model may read it.
 
-    `withheld` are the runs whose texts the endpoint's content filter refused: each is shown as one
-    placeholder. Nothing is changed in what is kept; what is added says why it is there.
+    `withheld` are the runs whose texts the endpoint's content filter refused: one placeholder
+    replaces each. Other messages stay unchanged. An added message says why it was added.
     """
-    return list(_alternating(_begun(_answered(_without(history, withheld)))))
+    return list(
+        _alternate_roles(_start_with_user(_complete_results(_replace_withheld(history, withheld))))
+    )
 
 
-def _without(history: Sequence[Message], withheld: Collection[str]) -> list[Message]:
-    """The history with one placeholder for each run that is withheld."""
+def _replace_withheld(history: Sequence[Message], withheld: Collection[str]) -> list[Message]:
+    """Replace each withheld run by one placeholder."""
     kept: list[Message] = []
     for message in history:
         if message.run_id not in withheld:
             kept.append(message)
         elif not kept or kept[-1].run_id != message.run_id:
-            kept.append(_filler("user", WITHHELD, like=message))
+            kept.append(_make_filler("user", WITHHELD, like=message))
     return kept
 
 
-def _answered(history: Sequence[Message]) -> list[Message]:
-    """Each call followed by its result, and no result without its call."""
+def _complete_results(history: Sequence[Message]) -> list[Message]:
+    """Let each call be followed by its result, and drop results without their call."""
     shown: list[Message] = []
     place = 0
     while place < len(history):
@@ -56,36 +57,36 @@ def _answered(history: Sequence[Message]) -> list[Message]:
             place += 1
         for call in message.tool_calls:
             missing = replace(
-                _filler("tool", NO_RESULT, like=message), tool_call_id=call.tool_call_id
+                _make_filler("tool", NO_RESULT, like=message), tool_call_id=call.tool_call_id
             )
             shown.append(results.get(call.tool_call_id, missing))
     return shown
 
 
-def _begun(history: list[Message]) -> list[Message]:
-    """From the first question on; where that is the last message, what is before it stays."""
+def _start_with_user(history: list[Message]) -> list[Message]:
+    """Begin with the first user message, unless that is the last message."""
     for place, message in enumerate(history[:-1]):
         if message.role == "user":
             return history[place:]
     if not history or history[0].role == "user":
         return history
-    return [_filler("user", CUT_OFF, like=history[0]), *history]
+    return [_make_filler("user", CUT_OFF, like=history[0]), *history]
 
 
-def _alternating(history: Iterable[Message]) -> Iterable[Message]:
-    """With something said between two messages that no endpoint takes one after the other."""
+def _alternate_roles(history: Iterable[Message]) -> Iterable[Message]:
+    """Add a message between two messages that endpoints do not accept in sequence."""
     before: Message | None = None
     for message in history:
         if before is not None:
             if message.role == "user" and before.role in ("user", "tool"):
-                yield _filler("assistant", NO_ANSWER, like=before)
+                yield _make_filler("assistant", NO_ANSWER, like=before)
             elif message.role == "assistant" and before.role == "assistant":
-                yield _filler("user", GO_ON, like=before)
+                yield _make_filler("user", GO_ON, like=before)
         yield message
         before = message
 
 
-def _filler(role: Role, content: str, *, like: Message) -> Message:
+def _make_filler(role: Role, content: str, *, like: Message) -> Message:
     return Message(
         sequence=like.sequence,
         role=role,

@@ -97,7 +97,7 @@ class CardRoutes:
         return await self._answer_change(result)
 
     async def _list_versions(self, call: Call) -> Answer:
-        versions = await self._editor.versions(self._kind, self._read_card_id(call))
+        versions = await self._editor.list_versions(self._kind, self._read_card_id(call))
         return Answer(body={"items": [encode(version) for version in versions], "next": None})
 
     async def _rollback(self, call: Call) -> Answer:

@@ -112,7 +112,7 @@ class Admissions:
         Refused with the contract's code, and TransientError when storage is away. After the return
         the run will be executed.
         """
-        digest = _digest(request)
+        digest = _compute_digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
@@ -159,7 +159,7 @@ class Admissions:
             owner=caller.owner,
             door="delegation",
             message=request.message,
-            digest=_digest(request),
+            digest=_compute_digest(request),
             admitted_at=self._clock.now(),
             catalog_version=0,
             parent=request.parent,
@@ -314,7 +314,7 @@ def _check_home(conversation_id: str, caller: Caller) -> None:
         )
 
 
-def _digest(request: RunRequest) -> str:
+def _compute_digest(request: RunRequest) -> str:
     return request_digest(
         agent_id=request.agent_id,
         message=request.message,

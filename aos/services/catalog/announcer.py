@@ -39,7 +39,7 @@ class Announcer:
         for change in outcome.changes:
             self._record(change)
         with contextlib.suppress(TransientError):
-            await self._bus.publish(self._event(outcome))
+            await self._bus.publish(self._make_event(outcome))
 
     def _record(self, change: CardChange) -> None:
         if change.after.state == "rejected":
@@ -58,7 +58,7 @@ class Announcer:
         elif change.stopped:
             self._telemetry.custom_event("AgentStopped", **agent)
 
-    def _event(self, outcome: PublishOutcome) -> Event:
+    def _make_event(self, outcome: PublishOutcome) -> Event:
         return Event(
             topic=SYSTEM_EVENTS,
             id=f"config:{outcome.index.revision}:{(outcome.digest or '')[:16]}",

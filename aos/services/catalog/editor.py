@@ -177,7 +177,7 @@ class CardEditor:
             outcome=outcome,
         )
 
-    async def versions(self, kind: CardKind, card_id: str) -> tuple[CardVersion, ...]:
+    async def list_versions(self, kind: CardKind, card_id: str) -> tuple[CardVersion, ...]:
         """The cards that served under this id, newest first, at most 20."""
         entry = (await self._read_index()).entry(kind, card_id)
         if entry is None:
@@ -188,7 +188,7 @@ class CardEditor:
         self, kind: CardKind, card_id: str, digest: str, *, if_match: str | None = None
     ) -> PutResult:
         """Upload an earlier version again. Refused: `card_version_not_found`, `invalid_card`."""
-        history = await self.versions(kind, card_id)
+        history = await self.list_versions(kind, card_id)
         if all(version.digest != digest for version in history):
             raise _no_version_error(kind, card_id, digest)
         try:

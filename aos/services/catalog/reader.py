@@ -57,7 +57,7 @@ class CatalogReader:
         """The catalog as last read; None before the first read. Does not read storage."""
         return None if self._catalog.known is None else self._catalog.known.index
 
-    async def current(self) -> CatalogIndex:
+    async def read(self) -> CatalogIndex:
         """The catalog, at most two seconds old unless storage is away.
 
         Raises TransientError only when storage is away and no catalog is known.
@@ -68,13 +68,13 @@ class CatalogReader:
                     await self._check_head()
         return self._require_known()
 
-    async def at_least(self, version: int) -> CatalogIndex:
+    async def read_at_least(self, version: int) -> CatalogIndex:
         """The catalog, read again at once if the known one is older than `version`.
 
         After a reset versions count from 1 again; then the catalog of now is returned.
         Raises TransientError when storage is away and the known catalog is older.
         """
-        known = await self.current()
+        known = await self.read()
         if known.version >= version:
             return known
         async with self._lock:
@@ -86,11 +86,11 @@ class CatalogReader:
 
     async def version(self) -> int:
         """The version of the catalog; 0 when nothing is published."""
-        return (await self.current()).version
+        return (await self.read()).version
 
     async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
         """The agent as the catalog has it now; Refused: `agent_not_found`, `agent_removed`."""
-        index = await self.at_least(at_least)
+        index = await self.read_at_least(at_least)
         entry = index.entry(CardKind.AGENT, agent_id)
         digest = find_agent_digest(entry, agent_id)
         card = await self.card(digest)
@@ -112,16 +112,18 @@ class CatalogReader:
 
     async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
         """The MCP server that serves now; Refused: `server_not_found`."""
-        return await self.server_card(find_server_digest(await self.at_least(at_least), server_id))
+        return await self.server_card(
+            find_server_digest(await self.read_at_least(at_least), server_id)
+        )
 
     async def live_server(self, server_id: str) -> LiveServer:
         """The MCP server that serves now, with its digest; Refused: `server_not_found`."""
-        digest = find_server_digest(await self.current(), server_id)
+        digest = find_server_digest(await self.read(), server_id)
         return LiveServer(server_id=server_id, digest=digest, card=await self.server_card(digest))
 
     async def live_servers(self, *, at_least: int = 0) -> list[LiveServer]:
         """Every MCP server that serves now, by id."""
-        index = await self.at_least(at_least)
+        index = await self.read_at_least(at_least)
         return [
             LiveServer(
                 server_id=server_id,
@@ -134,7 +136,7 @@ class CatalogReader:
 
     async def approvals(self, server_id: str) -> tuple[ToolGrant, ...]:
         """The grants of serving agents to this server that need a person's decision."""
-        index = await self.current()
+        index = await self.read()
         reference = (CardKind.MCP_SERVER, server_id)
         found: list[ToolGrant] = []
         for _, entry in index.list_kind(CardKind.AGENT):

@@ -172,14 +172,14 @@ async def test_versions_are_what_served_newest_first_and_can_be_rolled_back_to()
         (await editor.put(AGENT, "ceo", card(purpose=purpose))).digest
         for purpose in ("One", "Two", "Three")
     ]
-    assert [v.digest for v in await editor.versions(AGENT, "ceo")] == digests[::-1]
+    assert [v.digest for v in await editor.list_versions(AGENT, "ceo")] == digests[::-1]
     back = await editor.rollback(AGENT, "ceo", digests[0])
     assert (back.digest, back.status["serving_digest"]) == (digests[0], digests[0])
     assert (await cards.reader().find("ceo")).card.purpose == "One"
     blob = await cards.config.read("agents/ceo.json")
     assert blob is not None
     assert blob.body == card(purpose="One")
-    assert [v.digest for v in await editor.versions(AGENT, "ceo")] == [
+    assert [v.digest for v in await editor.list_versions(AGENT, "ceo")] == [
         digests[0],
         *digests[::-1],
     ]
@@ -211,7 +211,7 @@ async def test_at_most_twenty_versions_are_kept() -> None:
         (await editor.put(AGENT, "ceo", card(purpose=f"Lead {number}"))).digest
         for number in range(25)
     ]
-    kept = [version.digest for version in await editor.versions(AGENT, "ceo")]
+    kept = [version.digest for version in await editor.list_versions(AGENT, "ceo")]
     assert kept == digests[:4:-1]
 
 

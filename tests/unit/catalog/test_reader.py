@@ -78,7 +78,7 @@ async def test_while_storage_is_away_what_is_known_goes_on_serving() -> None:
 async def test_many_callers_at_once_make_one_check() -> None:
     cards = await _published()
     reader = cards.reader(check_every_seconds=2.0)
-    await asyncio.gather(*(reader.current() for _ in range(50)))
+    await asyncio.gather(*(reader.read() for _ in range(50)))
     assert cards.calls() == {"data read": 2}
 
 

@@ -391,7 +391,7 @@ async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_a
 ) -> None:
     world = await a_world(Calls(("clock__now", {})), "It is noon.", card={"enabled": False})
     behind = CatalogReader(world.data, world.clock)
-    await behind.current()
+    await behind.read()
 
     def now(arguments: Mapping[str, Any]) -> str:
         for method in ("version", "find", "card", "serves"):  # the result comes to another instance
