@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from aos.client.errors import AosClientError, AosUnreachable
-from aos.client.http import RUN_SECONDS, AosClient
+from aos.client.http import AosClient
+from aos.client.waits import RUN_SECONDS
 from aos.domain.cards.agent_card import AgentType
 
 Json: TypeAlias = dict[str, Any]

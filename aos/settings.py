@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aos.domain.cards.policy import CardPolicy, LimitBounds
+from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
@@ -307,7 +308,7 @@ def _read_bounds(env: Environment) -> Bounds:
         tool_timeout_seconds=env.count(
             "AOS_TOOL_TIMEOUT_SECONDS", default.tool_timeout_seconds, most=240
         ),
-        wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=220),
+        wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=LONGEST_WAIT_SECONDS),
         model_tools=env.count("AOS_MODEL_MAX_TOOLS", default.model_tools, most=1024),
         tool_description_characters=env.count(
             "AOS_TOOL_DESCRIPTION_CHARACTERS", default.tool_description_characters, most=65_536

@@ -13,17 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aos.settings import AUTH_MODES, BUS, HOST_STORAGE, STORAGE
 from devhost import azurite, model
 from devhost.errors import LaptopError
 from devhost.ports import HOST, Ports
 
-STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
-HOST_STORAGE = "AzureWebJobsStorage"
-BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
 MODEL_ENDPOINT = "AOS_MODEL_ENDPOINT"
 DEVELOPMENT_STORAGE = "UseDevelopmentStorage=true"
 OF_THE_APPS = ("AOS_", "AZURE_", "AzureWebJobs", "APPLICATIONINSIGHTS_", "FUNCTIONS_")
-AUTH_MODES = ("off", "keys", "easyauth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

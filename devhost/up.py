@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from aos.settings import BUS, STORAGE
 from devhost import model
 from devhost.apps import APP_FOLDERS, Places
 from devhost.doors import LiveDoors
@@ -22,7 +23,7 @@ from devhost.errors import LaptopError, LaptopInterrupted
 from devhost.follow import LogFollower
 from devhost.laptop import REPOSITORY, Laptop, Step
 from devhost.ports import Ports
-from devhost.settings import BUS, MODEL_ENDPOINT, STORAGE, LaptopSettings
+from devhost.settings import MODEL_ENDPOINT, LaptopSettings
 from devhost.story import Story, curl
 
 __all__ = ["Laptop", "up"]

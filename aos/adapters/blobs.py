@@ -14,6 +14,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aos.adapters.storage_calls import (
+    CONNECT_TIMEOUT_SECONDS,
+    READ_RETRIES,
+    READ_TIMEOUT_SECONDS,
+    read_retry_after,
+)
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.blobs import Blob, BlobInfo, BlobMissing, Unchanged
 
@@ -21,11 +27,8 @@ if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
     from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 15
 OPERATION_TIMEOUT_SECONDS = 30.0
 LISTING_TIMEOUT_SECONDS = 60.0
-READ_RETRIES = 2
 LISTING_PAGE = 5000
 PIECE_BYTES = 1024 * 1024
 
@@ -266,10 +269,4 @@ def _translate_status(
     if writing and status >= 500 and status != 503:
         return OutcomeUnknown(f"storage failed on {what} ({status} {code})")
     message = f"storage failed on {what} ({status} {code})"
-    return TransientError(message, retry_after_seconds=_retry_after(error))
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", None) or {}
-    text = str(headers.get("Retry-After", ""))
-    return float(text) if text.isdigit() else None
+    return TransientError(message, retry_after_seconds=read_retry_after(error))

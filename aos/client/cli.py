@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from aos.client.address import DEFAULT_URL
 from aos.client.errors import AosClientError, AosUnreachable
+from aos.client.waits import RUN_SECONDS
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
 from aos.domain.wire_time import to_wire_time
@@ -24,7 +25,6 @@ from aos.errors import ConfigurationError
 from aos.version import __version__
 
 DONE, SAID_NO, CANNOT = 0, 1, 2
-ANSWER_SECONDS = 30 * 60.0
 DEFAULT_LIMIT = 50
 _SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -147,8 +147,8 @@ def _add_ask(commands: Any) -> None:
         "--timeout",
         metavar="SECONDS",
         type=_parse_seconds,
-        default=ANSWER_SECONDS,
-        help=f"seconds to wait (default {ANSWER_SECONDS:g}); the run continues after that",
+        default=RUN_SECONDS,
+        help=f"seconds to wait (default {RUN_SECONDS:g}); the run continues after that",
     )
     _add_address(ask)
     ask.set_defaults(command=_ask)

@@ -18,13 +18,13 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from aos.client.address import find_address
-from aos.client.transport import CALL_SECONDS, RETRY_SECONDS, Answer, Call, Transport
+from aos.client.transport import RETRY_SECONDS, Answer, Call, Transport
+from aos.client.waits import CALL_SECONDS, RUN_SECONDS
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
 
 Json: TypeAlias = dict[str, Any]
 
-RUN_SECONDS = 30 * 60.0
 SERVER_WAIT_SECONDS = 100
 FIRST_POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 2.0

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from aos.client.errors import AosClientError, AosUnreachable
+from aos.client.waits import CALL_SECONDS
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.json_writer import write_json
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from azure.servicebus import ServiceBusClient, ServiceBusReceivedMessage, ServiceBusReceiver
 
 REPLY_SECONDS = 120.0
-CALL_SECONDS = 30.0
 FIRST_NUMBER = 1
 LOOK_EVERY_SECONDS = 0.2
 PAGE = 100

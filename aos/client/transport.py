@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 
 from aos.client.address import Address
 from aos.client.errors import AosClientError, AosUnreachable, explain_not_running
+from aos.client.waits import CALL_SECONDS
 
-CALL_SECONDS = 30.0
 RETRY_SECONDS = 30.0
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0

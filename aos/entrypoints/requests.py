@@ -24,19 +24,18 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from aos.domain.conversation_ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
+from aos.domain.waits import MOST_ASKED_SECONDS
 from aos.errors import Refused
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_PARTS = 256
 LARGEST_READ_AT_ONCE = 32 * 1024
 BLANK_RULE = r"\S"
-MOST_WAIT_SECONDS = 230
-"""Azure ends a request then; the wait itself ends a little before."""
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
-WaitSeconds = Annotated[float, Field(ge=0, le=MOST_WAIT_SECONDS)]
+WaitSeconds = Annotated[float, Field(ge=0, le=MOST_ASKED_SECONDS)]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -234,7 +233,7 @@ _WANTED = {
     "conversation_id": f"{CONVERSATION_RULE}, or leave it out",
     "sessionId": f"{CONVERSATION_RULE}, or leave it out",
     "metadata": "an object, or leave it out",
-    "wait_seconds": f"a number from 0 to {MOST_WAIT_SECONDS}, without quotes",
+    "wait_seconds": f"a number from 0 to {MOST_ASKED_SECONDS}, without quotes",
     "waitForResponse": "true or false, without quotes",
     "reply_to": "the name of a queue, or leave it out",
     "reply_to_session_id": "1 to 128 characters, or leave it out",

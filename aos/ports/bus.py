@@ -10,6 +10,9 @@ from typing import Protocol
 
 from aos.domain.envelope import Event, Outgoing, Reply
 
+LARGEST_BODY_BYTES = 200 * 1024
+"""The largest body of a message: Service Bus (Standard) accepts 256 KiB with all its properties."""
+
 
 class Bus(Protocol):
     """The way out: commands between the apps, replies and events to the outside."""

@@ -28,15 +28,13 @@ from aos.domain.json_writer import write_json
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
 from aos.domain.tools.tool import cut_for_model
 from aos.errors import ErrorInfo, StaleWrite, TransientError
-from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore
 from aos.ports.telemetry import Telemetry
 
 RECORD_TRIES = 8
-MAX_RUN_BYTES = 200 * 1024
-"""A larger run object is sent without its output, and with a URL where the output is."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.metadata != OMITTED]
 
 
@@ -143,7 +141,7 @@ class Replies:
     def _describe_run(self, ended: RunEnded) -> dict[str, Any]:
         """The run object; a URL in place of its output when it is too large for the bus."""
         run = encode(ended.run)
-        if len(write_json(run)) <= MAX_RUN_BYTES:
+        if len(write_json(run)) <= LARGEST_BODY_BYTES:
             return run
         url = f"{self._public_url}/api/runs/{ended.run.run_id}"
         return {**run, "output": None, "output_parts": None, "details": {"url": url}}

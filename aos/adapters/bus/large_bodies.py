@@ -15,10 +15,8 @@ from aos.adapters.bus.messages import BusMessage
 from aos.adapters.tables.payloads import FOLDER, payload_name
 from aos.errors import OutcomeUnknown, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
-from aos.ports.bus import ReceivedMessage
+from aos.ports.bus import LARGEST_BODY_BYTES, ReceivedMessage
 
-LARGEST_BODY_BYTES = 200 * 1024
-"""Service Bus (Standard) accepts 256 KiB, including headers and properties."""
 PROPERTY = "aos_payload"
 
 

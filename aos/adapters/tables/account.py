@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
 from aos.adapters.tables.errors import is_missing_row, translated
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient, TableServiceClient
 
 Entity: TypeAlias = Mapping[str, Any]
-CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 15
-READ_RETRIES = 2
+MOST_ROWS = 90
+"""The most rows of a transaction. The service allows 100."""
 QUERY_TIMEOUT_SECONDS = 60.0
 LARGEST_PAGE = 1000
 """The most rows that the service returns in one answer."""

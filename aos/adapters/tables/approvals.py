@@ -8,14 +8,12 @@ time, so that the list takes one query.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, check_schema, pack
 from aos.domain.codec import decode, encode
 from aos.domain.tools.tool import ApprovalRequest, Decision
-from aos.domain.wire_time import required_time
+from aos.domain.wire_time import count_milliseconds
 from aos.ports.paging import Page
 from aos.ports.tools import AskedApproval
 
@@ -23,8 +21,6 @@ WAITING = "approvals"
 LAST = "A"
 """A key after every row of the list, because their keys begin with digits."""
 LONGEST_TOKEN = 200
-_MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = required_time("1970-01-01T00:00:00.000Z")
 
 
 class AzureDecisions:
@@ -99,7 +95,7 @@ class AzureDecisions:
 
 def _place(approval: ApprovalRequest) -> str:
     """Return the key of the row in the list: first the time, then the call."""
-    moment = (approval.requested_at - _EPOCH) // _MILLISECOND
+    moment = count_milliseconds(approval.requested_at)
     return f"{moment:015d}-{approval.run_id}-{approval.tool_call_id}"
 
 

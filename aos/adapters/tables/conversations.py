@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from aos.adapters.tables.account import Entity, Table, Write, etag_of
+from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, etag_of
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack, spilled_of
 from aos.domain.codec import decode, encode
@@ -20,8 +20,6 @@ from aos.ports.conversations import Loaded
 
 HEAD = "head"
 LOAD_TRIES = 8
-MOST_ROWS = 90
-"""The most rows of a transaction. The service allows 100."""
 HEADS_REMEMBERED = 1024
 
 

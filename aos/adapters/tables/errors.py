@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from aos.adapters.storage_calls import read_retry_after
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exceptio
     if status in _THROTTLED:
         return TransientError(
             f"the tables are busy: {what} ({status} {code})",
-            retry_after_seconds=_retry_after(error),
+            retry_after_seconds=read_retry_after(error),
         )
     if writing and status in _CONFLICTS:
         return StaleWrite(f"{what} was changed by another writer ({status} {code})")
@@ -85,12 +86,6 @@ def _code(error: HttpResponseError) -> str:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             code = json.loads(error.response.text())["odata.error"]["code"]
     return str(getattr(code, "value", code or error.reason))
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", None) or {}
-    text = str(headers.get("Retry-After", ""))
-    return float(text) if text.isdigit() else None
 
 
 def _never_sent(error: AzureError) -> bool:

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aos.adapters.tables.account import Table, Write
+from aos.adapters.tables.account import MOST_ROWS, Table, Write
 from aos.errors import AosError, OutcomeUnknown
-
-MOST_ROWS = 90
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,7 @@ from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
 from aos.domain.codec import decode, encode
-from aos.domain.wire_time import required_time
+from aos.domain.wire_time import count_milliseconds
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
 from aos.ports.paging import Page
@@ -31,8 +31,6 @@ FIRSTS_REMEMBERED = 4096
 RUNS_REMEMBERED = 4096
 LONGEST_TOKEN = 100
 UUID_LENGTH = 36
-_MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = required_time("1970-01-01T00:00:00.000Z")
 
 
 class AzureRunIndex:
@@ -163,7 +161,7 @@ def _key(run: IndexedRun) -> str:
 
 def _inverted(moment: datetime, *, later: int = 0) -> str:
     """Invert a time in milliseconds, so that a later time sorts first."""
-    return f"{END - (moment - _EPOCH) // _MILLISECOND + later:015d}"
+    return f"{END - count_milliseconds(moment) + later:015d}"
 
 
 def _columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:

@@ -14,13 +14,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from aos.domain.cards.assessment import MAX_PROBLEMS, CardProblem, find_nearest
-from aos.domain.cards.identity import ID_RULE, CardKind
+from aos.domain.cards.identity import ID_RULE, SECRET_FIELDS, CardKind
 from aos.domain.cards.schema import KNOWN_FIELDS
 from aos.domain.conversation_ids import CONVERSATION_RULE
 from aos.domain.json_reader import ROOT, join_path
 from aos.domain.json_writer import write_json
 
-_SECRET_FIELDS = ("env", "headers")
 Location = tuple[int | str, ...]
 Text = tuple[str, str]
 
@@ -62,7 +61,7 @@ def _write_text(reason: str, location: Location, given: Any, context: Any, kind:
     name = str(location[-1]) if location else ROOT
     if reason in _TYPES:
         wanted, hint = _TYPES[reason]
-        secret = bool(location) and location[0] in _SECRET_FIELDS
+        secret = bool(location) and location[0] in SECRET_FIELDS
         return f"must be {wanted}, not {_describe(given, secret=secret)}", hint
     if reason == "missing":
         return f"{name} is missing", f'add "{name}"'

@@ -6,6 +6,8 @@ import hashlib
 import re
 from enum import StrEnum
 
+SECRET_FIELDS = ("env", "headers")
+"""Fields of an MCP server card whose values may be secret."""
 MAX_CARD_BYTES = 64 * 1024
 ID_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 ID_RULE = "1 to 63 of a-z, 0-9, _ and -, beginning with a letter or a digit"

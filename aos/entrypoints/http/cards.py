@@ -8,7 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
-from aos.domain.cards.identity import CardKind, is_card_id
+from aos.domain.cards.identity import SECRET_FIELDS, CardKind, is_card_id
 from aos.domain.codec import encode
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
@@ -19,7 +19,6 @@ from aos.services.catalog.publisher import PublishOutcome
 
 MAX_ROLLBACK_BYTES = 16 * 1024
 MASK = "***"
-_SECRET_FIELDS = ("env", "headers")
 
 
 class CardRoutes:
@@ -144,7 +143,7 @@ def _mask(card: Any) -> Any:
         return card
     return {
         name: {key: MASK for key in value}
-        if name in _SECRET_FIELDS and isinstance(value, dict)
+        if name in SECRET_FIELDS and isinstance(value, dict)
         else value
         for name, value in card.items()
     }

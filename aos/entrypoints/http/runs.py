@@ -12,6 +12,7 @@ from aos.domain.cards.identity import is_card_id
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
+from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
 from aos.entrypoints.ids import parse_run_id
@@ -21,8 +22,6 @@ from aos.ports.system import Clock
 from aos.services.admission import Admissions, RunRequest
 from aos.services.runs import RunReader
 
-LONGEST_WAIT_SECONDS = 220.0
-"""The platform ends an HTTP request after 230 s, so the answer must be sent before."""
 POLL_SECONDS = 1
 _KEY = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _TEXT = "text/plain"

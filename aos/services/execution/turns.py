@@ -33,7 +33,7 @@ from aos.services.execution.turn_outcome import (
 class TurnLimits:
     """Bounds of a turn, in seconds, and of the tools that a model may be offered."""
 
-    model_timeout_seconds: float = 120.0
+    model_timeout_seconds: float
     turn_seconds: float = 240.0
     patience_seconds: float = 60.0
     max_tools: int = 128

@@ -40,7 +40,7 @@ _CHANGED = (
 class CallLimits:
     """The time limit of a call when the server's card sets none."""
 
-    timeout_seconds: float = 60.0
+    timeout_seconds: float
 
 
 class ToolCalls:
@@ -57,7 +57,7 @@ class ToolCalls:
         clock: Clock,
         ids: Ids,
         telemetry: Telemetry,
-        limits: CallLimits | None = None,
+        limits: CallLimits,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
@@ -67,7 +67,7 @@ class ToolCalls:
         self._clock = clock
         self._ids = ids
         self._telemetry = telemetry
-        self._limits = limits or CallLimits()
+        self._limits = limits
 
     async def handle(self, command: CallTool) -> None:
         """Make the call unless it was made, and send its result.

@@ -26,7 +26,7 @@ from aos.domain.envelope import MCP_QUEUE, REALM_QUEUE, CallTool, ToolResult, re
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import Refused
 from aos.ports.servers import LiveServer
-from aos.services.tool_calls import ToolCalls, ToolListing
+from aos.services.tool_calls import CallLimits, ToolCalls, ToolListing
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CALL = "call_0f8fad5b_0_0"
@@ -69,6 +69,7 @@ class Mcp:
             clock=world.clock,
             ids=world.ids,
             telemetry=world.telemetry,
+            limits=CallLimits(timeout_seconds=60.0),
         )
         self.listing = ToolListing(
             cards=world.cards,
