@@ -19,10 +19,7 @@ def get_storage_token(context: RunContext) -> None:
     """
     answer = context.az.run("account", "get-access-token", "--scope", _STORAGE, "-o", "none")
     if not answer.succeeded:
-        context.console.warn(
-            f"az got no token for storage, so the upload of the audit folder may fail:"
-            f" {answer.err.strip()[:300]}"
-        )
+        context.console.warn(f"the upload of the audit folder may fail: {answer.err.strip()[:300]}")
 
 
 def upload_audit(context: RunContext, outputs: Mapping[str, Any]) -> None:

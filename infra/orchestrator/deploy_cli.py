@@ -6,6 +6,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,52 +80,29 @@ def make_deploy_parser() -> argparse.ArgumentParser:
 
 
 def _add_shared_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+    add, add_flag = parser.add_argument, partial(parser.add_argument, action="store_true")
     add(
         "-t", "--template", type=Path, metavar="FILE", default=INFRA / "main-modular.bicep",
         help="template; default: main-modular.bicep beside deploy.py",
     )  # fmt: skip
     add("--git-sha", metavar="SHA", help="commit for the audit record; default: HEAD")
     _add_audit_dir(parser)
-    add("--allow-warnings", action="store_true", help="continue after warnings; not for prod")
-    add("-y", "--yes", action="store_true", help="confirm destructive changes without a question")
-    add("--dry-run", "--what-if", action="store_true", help="stop after WHAT-IF")
-    add(
-        "--stack", action="store_true",
-        help="deploy as a deployment stack: resources that the template no longer has are deleted",
-    )  # fmt: skip
-    add(
-        "--require-apps",
-        action="store_true",
-        help="fail when an app has no code or another version",
-    )
-    add("--skip-rights", action="store_true", help="do not check your roles, such as Contributor")
-    add(
-        "--audit-upload", action="store_true",
-        help="copy the audit folder to aos-logs/audit/<id> of the deployment",
-    )  # fmt: skip
-    add(
-        "--health-timeout",
-        dest="health_seconds",
-        type=float,
-        default=600.0,
-        metavar="SECONDS",
-        help="default 600",
-    )
-    add(
-        "--deploy-timeout",
-        dest="deploy_seconds",
-        type=float,
-        default=5400.0,
-        metavar="SECONDS",
-        help="default 5400",
-    )
+    add_flag("--allow-warnings", help="continue when lint warns; not allowed for prod")
+    add_flag("-y", "--yes", help="confirm destructive changes without a question")
+    add_flag("--dry-run", "--what-if", help="stop after WHAT-IF")
+    add_flag("--stack", help="use a deployment stack: delete what the template no longer has")
+    add_flag("--require-apps", help="fail when an app has no code or another version")
+    add_flag("--skip-rights", help="do not check your roles, such as Contributor")
+    add_flag("--audit-upload", help="copy the audit folder to aos-logs/audit/<id>")
+    add_seconds = partial(add, type=float, metavar="SECONDS")
+    add_seconds("--health-timeout", dest="health_seconds", default=600.0, help="default 600")
+    add_seconds("--deploy-timeout", dest="deploy_seconds", default=5400.0, help="default 5400")
 
 
 def _add_audit_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audit-dir", type=Path, metavar="FOLDER", default=INFRA / "audit",
-        help="where audit.db and the records are; by default audit/ beside deploy.py",
+        help="where audit.db and the records are; default: audit/ beside deploy.py",
     )  # fmt: skip
 
 

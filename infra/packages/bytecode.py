@@ -14,8 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.packages.errors import PackageError
-from infra.packages.stage import DEPENDENCIES, PRODUCT, set_modes
+from infra.packages.stage import DEPENDENCIES, PRODUCT, PackageError, set_modes
 
 ROOT_IN_AZURE = "/home/site/wwwroot"
 """Where a site mounts its package. The paths in .pyc files and in tracebacks begin with it."""

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.packages import bytecode, dependencies, servers
-from infra.packages.errors import PackageError
-from infra.packages.stage import APP_FOLDERS, hash_files, make_zip, measure_size, stage
+from infra.packages.stage import (
+    APP_FOLDERS,
+    PackageError,
+    hash_files,
+    make_zip,
+    measure_size,
+    stage,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000

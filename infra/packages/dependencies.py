@@ -13,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.packages.errors import PackageError
-from infra.packages.stage import DEPENDENCIES, set_modes
+from infra.packages.stage import DEPENDENCIES, PackageError, set_modes
 
 PYTHON_VERSION = "3.12"
 """The Python version of the function apps (`pythonVersion` in Bicep)."""

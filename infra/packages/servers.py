@@ -12,8 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from infra.packages.errors import PackageError
-from infra.packages.stage import RUNNABLE_MODE, set_modes
+from infra.packages.stage import RUNNABLE_MODE, PackageError, set_modes
 
 APP = "mcp"
 NAMES = ("package.json", "package-lock.json")

@@ -14,8 +14,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.packages.errors import PackageError
-
 APP_FOLDERS = {"main": ".", "mcp": "mcp_app", "realm": "realm_app"}
 """The folder of each app's own files. The plan's commands expect those of main at the root."""
 OWN_FILES = ("function_app.py", "host.json", "requirements.txt")
@@ -25,6 +23,10 @@ DEPENDENCIES = Path(".python_packages", "lib", "site-packages")
 FILE_MODE, RUNNABLE_MODE, FOLDER_MODE = 0o644, 0o755, 0o755
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 _UNIX = 3
+
+
+class PackageError(Exception):
+    """A package cannot be built. The message says what to do."""
 
 
 def stage(app: str, *, repository: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What does the real Bicep CLI say of the templates?
+"""Runs the real Bicep CLI on the templates.
 
 `python -m tests.infra.bicep_cli` writes the committed snapshots anew. The CLI is found through
 AOS_BICEP or PATH. All snapshots, here and for people, are made with the options of

@@ -1,4 +1,4 @@
-"""Where do the tests of the templates get the Bicep CLI and what it makes, once a session?"""
+"""Fixtures of the template tests: the Bicep CLI, and what it builds, once for each session."""
 
 from __future__ import annotations
 

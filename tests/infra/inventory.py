@@ -1,4 +1,4 @@
-"""What is in a snapshot: its resources by type and name, the settings, roles and alerts?"""
+"""Reads a snapshot: its resources by type and name, the settings, roles and alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do alerts and queries name only what exists: routes, pages, tables, metrics, events, tiles?"""
+"""Alerts and queries name only routes, pages, tables, metrics, events and tiles that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is somebody called when the deployment plan says so, and shown what it says?"""
+"""Alerts and the workbook are those of the deployment plan."""
 
 from __future__ import annotations
 

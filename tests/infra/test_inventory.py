@@ -1,4 +1,4 @@
-"""Does each environment hold what the deployment plan says?"""
+"""Each environment has the resources of the deployment plan."""
 
 from __future__ import annotations
 

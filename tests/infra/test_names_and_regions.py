@@ -1,4 +1,4 @@
-"""Do names fit the services, and does the region table say the same everywhere?"""
+"""Names are valid for their services, and the region table is the same everywhere."""
 
 from __future__ import annotations
 

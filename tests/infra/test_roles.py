@@ -1,4 +1,4 @@
-"""Does each app have the roles that its part of the road needs, and none besides?"""
+"""Each app has the roles that it needs, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each app get the settings that it reads, and no secret that it does not need?"""
+"""Each app gets the settings that it reads, and no secret that it does not need."""
 
 from __future__ import annotations
 

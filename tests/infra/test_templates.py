@@ -1,4 +1,4 @@
-"""Do the templates build without a word, and are the committed snapshots what they would deploy?"""
+"""The templates build without diagnostics, and the committed snapshots are what they deploy."""
 
 from __future__ import annotations
 

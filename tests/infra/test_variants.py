@@ -1,4 +1,4 @@
-"""Do the switches do what they say, alone and together?"""
+"""Each switch works alone and together with others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which combinations of parameters are tried beside the four environments?"""
+"""The combinations of parameters that are tested besides the four environments."""
 
 from __future__ import annotations
 

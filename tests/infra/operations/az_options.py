@@ -1,4 +1,4 @@
-"""Which options does each command of az have that the pages and scripts use?
+"""Records the options of each az command that the pages and scripts use.
 
 `python -m tests.infra.operations.az_options` asks the real az on PATH (2 s a command) and writes
 az_options.json, which the tests compare with. Run it when a page uses a new command.

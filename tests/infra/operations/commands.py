@@ -1,4 +1,4 @@
-"""Which commands stand in the pages, pipelines and scripts of operating?
+"""Finds the commands in the pages, pipelines and scripts of operations.
 
 A block of shell becomes its simple commands, each a list of words: continued lines joined,
 subshells opened, redirections and what follows a pipe left aside.

@@ -1,4 +1,4 @@
-"""How do tests run a program of ours that measures, and read its figures?"""
+"""Runs a program that measures and reads its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do tests run backup.py, and see what is in a storage account?"""
+"""Runs backup.py and reads what is in a storage account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""backup.py on a real Azurite, with a stand-in az for Key Vault: saved, lost, brought back."""
+"""backup.py on a real Azurite, with a stand-in az for Key Vault: save, lose, restore."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sums of docs/COST.md, reckoned again from what the committed snapshots deploy."""
+"""The sums of docs/COST.md are computed again from the committed snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deploy in README, and docs/MODELS.md: every variable, parameter and name in them is one that is.
+"""The section Deploy of README, and docs/MODELS.md: every variable, parameter and name exists.
 
 Held against the parameter files, the template's names and the examples, so that whoever follows the
 pages meets no name that has moved. Nothing is run against Azure.

@@ -1,4 +1,4 @@
-"""The calls of an idle system, counted again and held against docs/COST.md."""
+"""The calls of an idle system are counted again and compared with docs/COST.md."""
 
 from __future__ import annotations
 

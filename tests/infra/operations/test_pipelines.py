@@ -1,4 +1,4 @@
-"""The workflows and the Azure DevOps pipeline: well formed, and as the deployment needs them.
+"""The workflows and the Azure DevOps pipeline are well formed and do what the deployment needs.
 
 Well formed: by actionlint where one is found (AOS_ACTIONLINT or PATH; the CI workflow installs it),
 by a strict schema of what the DevOps file uses always. The CI workflow also holds the latter

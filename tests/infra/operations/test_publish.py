@@ -1,4 +1,4 @@
-"""publish.sh with an az and a func that write down what they were asked: it publishes all three.
+"""publish.sh publishes all three apps. The az and the func record their arguments.
 
 The stand-ins prove what the script does, never what Azure does.
 """

@@ -1,4 +1,4 @@
-"""Does the benchmark of telemetry count what is posted, with what is deployed?"""
+"""The benchmark of telemetry counts what is posted, with the deployed settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for Azure Key Vault? A script named az that keeps secrets as files.
+"""Stands in for Azure Key Vault: a script named az that stores secrets as files.
 
 It answers `az keyvault secret list|show|set` in the form of az 2.91 and writes down every argument
 that it was given. It proves what backup.py does, never what Key Vault does.

@@ -1,1 +1,1 @@
-"""Does the orchestrator do what the deployment plan says, whatever az answers?"""
+"""Tests that deploy.py does what the deployment plan says, whatever az answers."""

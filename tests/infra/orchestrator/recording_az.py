@@ -1,4 +1,4 @@
-"""What does the recording az write down, and what does it answer?
+"""The recording az: a script that records its arguments and prints prepared answers.
 
 It is a bash script named az: it appends its arguments to a file and prints what a folder holds
 for that command, on the stream and with the exit code that the real az 2.91 was seen to use.

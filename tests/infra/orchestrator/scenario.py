@@ -1,4 +1,4 @@
-"""What is one row of the tables: what az answers, how deploy.py is called, how it must end?"""
+"""One row of a test table: what az answers, how deploy.py is called, and how it must end."""
 
 from __future__ import annotations
 

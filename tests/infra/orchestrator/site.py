@@ -1,4 +1,4 @@
-"""What do apps answer at /api/health and /api/status in the tests?"""
+"""A server that answers /api/health and /api/status for the apps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a destructive change never applied unasked, and noise never asked about?"""
+"""A destructive change is applied only after a confirmation; other changes need none."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra.orchestrator import said
-from tests.infra.orchestrator.said import change, edit
+from tests.infra.orchestrator import az_output
+from tests.infra.orchestrator.az_output import change, edit
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import FakeTerminal, World
 
@@ -110,7 +110,7 @@ NOISE: dict[str, dict[str, Any]] = {
         "Unsupported", "Microsoft.Authorization/roleAssignments", "r", reason="reference()"
     ),
 }
-A_LOSS = said.what_if(change("Delete", STORAGE, "st"))
+A_LOSS = az_output.what_if(change("Delete", STORAGE, "st"))
 
 
 def _foresees(document: dict[str, Any]) -> Any:
@@ -132,7 +132,7 @@ CONFIRMATIONS = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_recorded_az_a_loss_is_asked_about(world: World, name: str) -> None:
     foreseen, shown = LOSSES[name]
-    world.az.answers("deployment group what-if", said.what_if(foreseen))
+    world.az.answers("deployment group what-if", az_output.what_if(foreseen))
     assert world.deploy() == 3
     assert world.az.calls("deployment group create") == []
     assert "DESTRUCTIVE (1)" in world.said
@@ -143,7 +143,7 @@ def test_recorded_az_a_loss_is_asked_about(world: World, name: str) -> None:
 
 @pytest.mark.parametrize("name", NOISE)
 def test_recorded_az_noise_is_not_asked_about(world: World, name: str) -> None:
-    world.az.answers("deployment group what-if", said.what_if(NOISE[name]))
+    world.az.answers("deployment group what-if", az_output.what_if(NOISE[name]))
     assert world.deploy() == 0
     assert "DESTRUCTIVE" not in world.said
 
@@ -156,7 +156,7 @@ def test_recorded_az_destructive_changes_need_a_yes(world: World, row: Scenario)
 def test_a_possible_loss_is_asked_about_too(world: World) -> None:
     world.az.answers(
         "deployment group what-if",
-        said.what_if(potentialChanges=[change("Delete", STORAGE, "st")]),
+        az_output.what_if(potentialChanges=[change("Delete", STORAGE, "st")]),
     )
     assert world.deploy() == 3
     assert "is deleted (possibly)" in world.said
@@ -174,9 +174,9 @@ def test_who_confirmed_is_recorded(world: World) -> None:
 
 def test_recorded_az_a_stack_asks_before_it_deletes_and_deploys_as_one(world: World) -> None:
     world.az.answers(
-        "stack-whatif group create", said.stack_what_if(change("Delete", STORAGE, "st"))
+        "stack-whatif group create", az_output.stack_what_if(change("Delete", STORAGE, "st"))
     )
-    done = said.deployed(world.outputs({}))["properties"]
+    done = az_output.deployed(world.outputs({}))["properties"]
     world.az.answers("stack group create", {**done, "provisioningState": "succeeded"})
     assert world.deploy("--stack") == 3
     assert world.az.calls("stack group create") == []
@@ -189,7 +189,7 @@ def test_recorded_az_a_stack_asks_before_it_deletes_and_deploys_as_one(world: Wo
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"properties": {}}, said.stack_what_if(provisioningState="failed"), "text"]
+    "answer", [{}, {"properties": {}}, az_output.stack_what_if(provisioningState="failed"), "text"]
 )
 def test_recorded_az_what_if_of_a_stack_that_failed_never_deploys(
     world: World, answer: Any

@@ -1,4 +1,4 @@
-"""Is there an audit record after every ending: refusal, Ctrl-C, SIGTERM, crash, kill -9?"""
+"""There is an audit record after every end: refusal, Ctrl-C, SIGTERM, crash, kill -9."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from infra.orchestrator.clock import Clock
 from infra.orchestrator.exit_codes import MEANINGS, Halt, Interrupted
 from infra.orchestrator.pipeline import Crash
 from infra.orchestrator.signals import hold_signals, raise_interrupts
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
+from tests.infra.orchestrator.az_output import change
 from tests.infra.orchestrator.conftest import INFRA
-from tests.infra.orchestrator.said import change
 from tests.infra.orchestrator.world import World
 
 HANGS = "exec sleep 60\n"
@@ -48,7 +48,7 @@ WITHIN = {
 def _command(world: World) -> list[str]:
     return [
         *(sys.executable, str(INFRA / "deploy.py")),
-        *("-g", said.GROUP, "-l", "eastus", "--git-sha", "0123456789abcdef"),
+        *("-g", az_output.GROUP, "-l", "eastus", "--git-sha", "0123456789abcdef"),
         *("-t", str(world.infra / "main-modular.bicep")),
         *("-p", str(world.infra / "parameters" / "dev.bicepparam")),
         *("--audit-dir", str(world.audit)),
@@ -197,7 +197,7 @@ def test_recorded_az_a_person_at_a_terminal(
     world: World, terminal: tuple[int, int], typed: bytes, code: int, state: str
 ) -> None:
     lost = change("Delete", "Microsoft.Storage/storageAccounts", "st")
-    world.az.answers("deployment group what-if", said.what_if(lost))
+    world.az.answers("deployment group what-if", az_output.what_if(lost))
     ours, theirs = terminal
     with subprocess.Popen(
         _command(world), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -212,7 +212,7 @@ def test_recorded_az_a_person_at_a_terminal(
 
 def test_recorded_az_without_a_terminal_nothing_hangs(world: World) -> None:
     lost = change("Delete", "Microsoft.Storage/storageAccounts", "st")
-    world.az.answers("deployment group what-if", said.what_if(lost))
+    world.az.answers("deployment group what-if", az_output.what_if(lost))
     done = subprocess.run(
         _command(world), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
     )
@@ -230,7 +230,7 @@ def test_without_a_place_for_the_record_nothing_is_asked_of_azure(world: World) 
 
 def test_recorded_az_record_that_can_no_longer_be_kept_stops_before_deploying(world: World) -> None:
     breaks = f"rm {world.audit}/audit.db; mkdir {world.audit}/audit.db\n"
-    world.az.answers("deployment group what-if", said.what_if(), script=breaks)
+    world.az.answers("deployment group what-if", az_output.what_if(), script=breaks)
     assert world.deploy() == 7
     assert "it was: {" in world.said
     assert world.az.calls("deployment group create") == []
@@ -257,7 +257,7 @@ def test_second_ctrl_c_does_not_interrupt_the_record_of_the_first(handler: Any) 
 
 
 def test_recorded_az_deployment_under_nohup_outlives_its_terminal(world: World) -> None:
-    world.az.answers(WITHIN["PLANNING"], said.what_if(), script="kill -HUP $PPID\n")
+    world.az.answers(WITHIN["PLANNING"], az_output.what_if(), script="kill -HUP $PPID\n")
     with having(signal.SIGHUP, signal.SIG_IGN):
         assert world.deploy() == 0
     assert (world.record()["state"], world.record()["exit_code"]) == ("COMPLETED", 0)

@@ -1,4 +1,4 @@
-"""Does health_check.py find what is not healthy, and name it?"""
+"""health_check.py finds and names what is not healthy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.orchestrator import health_cli, role_checks
 from infra.orchestrator.console import Console
 from tests.infra.bicep_cli import committed
 from tests.infra.inventory import Inventory
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.conftest import INFRA
 from tests.infra.orchestrator.site import Site
 from tests.infra.orchestrator.world import APPS, World
@@ -34,7 +34,9 @@ QUEUES = ["aos-requests", "aos-main", "aos-realm", "aos-mcp", "businessinfinity-
 def standing(world: World, site: Site) -> World:
     """An environment that was deployed and whose apps run."""
     outputs = world.outputs(site.urls(), **NAMES)
-    world.az.answers("deployment group list", [said.deployed({"id": "x"}), said.deployed(outputs)])
+    world.az.answers(
+        "deployment group list", [az_output.deployed({"id": "x"}), az_output.deployed(outputs)]
+    )
     world.az.answers("functionapp function list", [{"name": "health"}])
     good = {"provisioningState": "Succeeded"}
     for command in ("servicebus namespace show", "storage account show"):
@@ -111,7 +113,7 @@ def test_recorded_az_what_is_not_healthy_is_named(
     ],
 )
 def test_recorded_az_what_cannot_be_asked_is_not_healthy(standing: World, command: str) -> None:
-    standing.az.answers(command, err=said.service_error("ResourceNotFound"), code=3)
+    standing.az.answers(command, err=az_output.service_error("ResourceNotFound"), code=3)
     assert _check(standing) == 1
     assert "ResourceNotFound" in standing.said
 
@@ -136,12 +138,12 @@ def test_recorded_az_apps_without_code_fail_only_when_required(standing: World) 
     [
         ({"out": []}, 2, "AOS was not deployed to the resource group rg-aos-dev"),
         (
-            {"err": said.service_error("ResourceGroupNotFound"), "code": 3},
+            {"err": az_output.service_error("ResourceGroupNotFound"), "code": 3},
             2,
             "ResourceGroupNotFound",
         ),
-        ({"err": said.NOT_LOGGED_IN, "code": 1}, 2, "az login"),
-        ({"err": said.NO_NETWORK, "code": 1}, 5, "no connection"),
+        ({"err": az_output.NOT_LOGGED_IN, "code": 1}, 2, "az login"),
+        ({"err": az_output.NO_NETWORK, "code": 1}, 5, "no connection"),
         ({"out": "no JSON"}, 2, "did not print JSON"),
     ],
 )
@@ -182,12 +184,12 @@ def _scope(place: str, app: str) -> str:
         "insights": ("Microsoft.Insights/components", "appi-aos-dev"),
     }
     if word in kinds:
-        return said.resource(*kinds[word])
+        return az_output.resource(*kinds[word])
     if word == "data":
-        account = said.resource("Microsoft.Storage/storageAccounts", "staosdatadevabc123")
+        account = az_output.resource("Microsoft.Storage/storageAccounts", "staosdatadevabc123")
         kind = "blobServices/default/containers" if "-" in inner else "tableServices/default/tables"
         return f"{account}/{kind}/{inner}" if inner else account
-    bus = said.resource("Microsoft.ServiceBus/namespaces", "sb-aos-dev-abc123")
+    bus = az_output.resource("Microsoft.ServiceBus/namespaces", "sb-aos-dev-abc123")
     if inner:
         return f"{bus}/topics/{word}/subscriptions/{inner}"
     return f"{bus}/{'topics' if word.endswith('-events') else 'queues'}/{word}"
@@ -216,7 +218,7 @@ def test_recorded_az_with_cosmos_no_role_on_tables_of_the_account_is_missed(
 ) -> None:
     endpoint = "https://cosmos-aos-dev-abc123.table.cosmos.azure.com:443/"
     outputs = standing.outputs(site.urls(), **NAMES, tableEndpoint=endpoint)
-    standing.az.answers("deployment group list", [said.deployed(outputs)])
+    standing.az.answers("deployment group list", [az_output.deployed(outputs)])
     without = {
         app: {it for it in roles if not (it[1].startswith("data") and "Table" in it[0])}
         for app, roles in role_checks.EXPECTED.items()
@@ -239,10 +241,10 @@ def test_recorded_az_missing_and_surplus_roles_are_named(standing: World) -> Non
 def test_recorded_az_role_on_a_whole_group_is_surplus(standing: World) -> None:
     _grant(standing)
     standing.az.answers(
-        "role assignment list", [{"roleDefinitionName": "Owner", "scope": said.GROUP_ID}]
+        "role assignment list", [{"roleDefinitionName": "Owner", "scope": az_output.GROUP_ID}]
     )
     assert _check(standing, "--rbac") == 1
-    assert f"also has Owner on {said.GROUP_ID}" in standing.said
+    assert f"also has Owner on {az_output.GROUP_ID}" in standing.said
 
 
 @pytest.mark.parametrize("app", APPS)

@@ -1,4 +1,4 @@
-"""Can one see what was deployed, and go back to it: commit and parameters?"""
+"""history lists the runs, and rollback deploys the commit and the parameters of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.world import DEV, World
 
 # As `az deployment group show --query properties.parameters` prints it.
@@ -47,7 +47,7 @@ def test_history_lists_the_newest_first_with_state_and_commit(world: World) -> N
 
 def test_history_of_one_group_as_json(world: World) -> None:
     _given(world)
-    assert world.run("history", "--json", "-g", said.GROUP, "--limit", "1") == 0
+    assert world.run("history", "--json", "-g", az_output.GROUP, "--limit", "1") == 0
     (record,) = json.loads(world.said)
     assert record["parameter_values"] == DEV
     assert world.run("history", "--json", "-g", "rg-other") == 0
@@ -61,10 +61,10 @@ def test_history_says_that_the_chain_is_whole(world: World) -> None:
 
 
 def test_recorded_az_history_of_azure_leaves_modules_out(world: World) -> None:
-    whole = {**said.deployed(world.outputs({})), "name": "aos-dev-1"}
-    module = {**said.deployed({"id": "x"}), "name": "storage-abc"}
+    whole = {**az_output.deployed(world.outputs({})), "name": "aos-dev-1"}
+    module = {**az_output.deployed({"id": "x"}), "name": "storage-abc"}
     world.az.answers("deployment group list", [module, whole])
-    assert world.run("history", "--azure", "-g", said.GROUP) == 0
+    assert world.run("history", "--azure", "-g", az_output.GROUP) == 0
     assert world.said == "2026-02-13T10:00:00+00:00  Succeeded  aos-dev-1\n"
 
 
@@ -76,7 +76,7 @@ def test_recorded_az_rollback_deploys_the_commit_and_the_parameters_of_then(worl
     )
     first = _given(world)
     _second(world)
-    done = said.deployed(world.outputs({}))
+    done = az_output.deployed(world.outputs({}))
     world.az.answers("deployment group create", done, script=copies)
     assert world.rollback(first) == 0, world.said
     text = seen.read_text()
@@ -86,16 +86,16 @@ def test_recorded_az_rollback_deploys_the_commit_and_the_parameters_of_then(worl
     assert parameters["parameters"]["functionAppSku"] == {"value": "Y1"}
     record = world.record()
     assert (record["action"], record["rollback_of"]) == ("rollback", first)
-    assert (record["resource_group"], record["location"]) == (said.GROUP, "eastus")
+    assert (record["resource_group"], record["location"]) == (az_output.GROUP, "eastus")
 
 
 def test_recorded_az_rollback_passes_all_gates(world: World) -> None:
     first = _given(world)
     _second(world)
-    lost = said.change("Delete", "Microsoft.Storage/storageAccounts", "st")
-    world.az.answers("deployment group what-if", said.what_if(lost))
+    lost = az_output.change("Delete", "Microsoft.Storage/storageAccounts", "st")
+    world.az.answers("deployment group what-if", az_output.what_if(lost))
     assert world.rollback(first) == 3
-    world.az.answers("bicep build", {}, err=said.LINT_WARNING)
+    world.az.answers("bicep build", {}, err=az_output.LINT_WARNING)
     assert world.rollback(first) == 1
 
 
@@ -111,7 +111,7 @@ def test_recorded_az_rollback_finds_the_run(world: World, by: str) -> None:
 
 def test_last_is_the_completed_run_before_a_failed_one(world: World) -> None:
     first = _given(world)
-    world.az.answers("deployment group create", err=said.failed("QuotaExceeded"), code=1)
+    world.az.answers("deployment group create", err=az_output.failed("QuotaExceeded"), code=1)
     assert world.deploy() == 1
     assert world.deploy(location="nowhere") == 2
     assert world.rollback("last", "--dry-run") == 0, world.said
@@ -146,7 +146,7 @@ def _deploy_json(world: World, document: dict[str, Any]) -> list[str]:
     path.write_text(json.dumps(document))
     world.az.answers(
         "deployment group create",
-        said.deployed(world.outputs({})),
+        az_output.deployed(world.outputs({})),
         script='for a in "$@"; do [[ $a == *.json ]] && cat "$a"; done > "$RECORDING_AZ/seen"\n',
     )
     assert world.deploy(parameters=str(path)) == 0, world.said

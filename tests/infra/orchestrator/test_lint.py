@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import World
 
 LINT = {"last": "LINTING", "creates": 0, "code": 1}
 LINTS = {
     "a warning, though az ends with 0": Scenario(
-        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_WARNING),
+        given=lambda w: w.az.answers("bicep build", {}, err=az_output.LINT_WARNING),
         says=("no-unused-params",),
         **LINT,
     ),
     "a warning of the compiler": Scenario(
-        given=lambda w: w.az.answers("bicep build", {}, err=said.COMPILER_WARNING),
+        given=lambda w: w.az.answers("bicep build", {}, err=az_output.COMPILER_WARNING),
         says=("BCP081",),
         **LINT,
     ),
@@ -24,19 +24,19 @@ LINTS = {
         given=lambda w: w.az.answers(
             "bicep build-params",
             {"parametersJson": json.dumps({"parameters": {"environment": {"value": "dev"}}})},
-            err=said.LINT_WARNING,
+            err=az_output.LINT_WARNING,
         ),
         says=("no-unused-params",),
         **LINT,
     ),
     "an error, also where warnings are allowed": Scenario(
-        given=lambda w: w.az.answers("bicep build", err=said.LINT_ERROR, code=1),
+        given=lambda w: w.az.answers("bicep build", err=az_output.LINT_ERROR, code=1),
         flags=("--allow-warnings",),
         says=("BCP057",),
         **LINT,
     ),
     "an error that az ends with 0 for": Scenario(
-        given=lambda w: w.az.answers("bicep build", err=said.LINT_ERROR), **LINT
+        given=lambda w: w.az.answers("bicep build", err=az_output.LINT_ERROR), **LINT
     ),
     "a failure without a diagnostic": Scenario(
         given=lambda w: w.az.answers("bicep build", err="ERROR: Killed\n", code=1),
@@ -46,13 +46,13 @@ LINTS = {
 }
 LINT_PASSES = {
     "a notice of az is no warning of lint": Scenario(
-        given=lambda w: w.az.answers("bicep build", {}, err=said.NEWER_BICEP)
+        given=lambda w: w.az.answers("bicep build", {}, err=az_output.NEWER_BICEP)
     ),
     "an information of lint is no warning": Scenario(
-        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_INFO)
+        given=lambda w: w.az.answers("bicep build", {}, err=az_output.LINT_INFO)
     ),
     "a warning of lint that is allowed": Scenario(
-        given=lambda w: w.az.answers("bicep build", {}, err=said.LINT_WARNING),
+        given=lambda w: w.az.answers("bicep build", {}, err=az_output.LINT_WARNING),
         flags=("--allow-warnings",),
         says=("1 warnings allowed",),
     ),

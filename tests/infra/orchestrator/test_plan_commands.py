@@ -1,4 +1,4 @@
-"""Do the deployment plan's commands for our own tools run as typed, after `cd infra`?
+"""The commands of the deployment plan run as they are written, after `cd infra`.
 
 fixtures/plan-commands.sh holds them word for word; shell and pipeline variables are filled in as
 a shell or a pipeline would.

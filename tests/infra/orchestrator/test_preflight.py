@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import DEV, World
 
@@ -43,7 +43,7 @@ PREFLIGHTS = {
         changed={"parameters": __file__}, says=("is not a .bicepparam or .json file",), **PREFLIGHT
     ),
     "a parameter file with an error names file and line": Scenario(
-        given=lambda w: w.az.answers("bicep build-params", err=said.PARAM_ERROR, code=1),
+        given=lambda w: w.az.answers("bicep build-params", err=az_output.PARAM_ERROR, code=1),
         says=("dev.bicepparam:4", "BCP259"),
         **PREFLIGHT,
     ),
@@ -61,12 +61,12 @@ PREFLIGHTS = {
         **PREFLIGHT,
     ),
     "nobody logged in": Scenario(
-        given=lambda w: w.az.answers("account show", err=said.NOT_LOGGED_IN, code=1),
+        given=lambda w: w.az.answers("account show", err=az_output.NOT_LOGGED_IN, code=1),
         says=("az login",),
         **PREFLIGHT,
     ),
     "no network is environmental and was tried again": Scenario(
-        given=lambda w: w.az.answers("account show", err=said.NO_NETWORK, code=1),
+        given=lambda w: w.az.answers("account show", err=az_output.NO_NETWORK, code=1),
         code=5,
         creates=0,
         last="VALIDATING_PARAMETERS",
@@ -202,7 +202,9 @@ PASSES = {
     ),
     "roles that cannot be read only warn": Scenario(
         given=lambda w: w.az.answers(
-            "role assignment list", err=said.service_error("Authorization_RequestDenied"), code=1
+            "role assignment list",
+            err=az_output.service_error("Authorization_RequestDenied"),
+            code=1,
         ),
         says=("your roles could not be read",),
     ),
@@ -222,7 +224,7 @@ PASSES = {
     "a region written as people do": Scenario(changed={"location": "East US"}),
     "throttled while it asks for the group": Scenario(
         given=lambda w: (
-            w.az.answers("group exists", err=said.service_error("TooManyRequests"), code=1),
+            w.az.answers("group exists", err=az_output.service_error("TooManyRequests"), code=1),
             w.az.then("group exists", "true\n"),
         ),
         waits=[15.0],
@@ -276,7 +278,7 @@ def test_paths_are_seen_from_the_current_folder(
 
 def test_commit_is_head_and_a_dirty_tree_is_recorded(world: World) -> None:
     sha = world.commit()
-    given = ("-g", said.GROUP, "-l", "eastus", "-t", str(world.infra / "main-modular.bicep"))
+    given = ("-g", az_output.GROUP, "-l", "eastus", "-t", str(world.infra / "main-modular.bicep"))
     parameters = ("-p", str(world.infra / "parameters" / "dev.bicepparam"))
     assert world.run(*given, *parameters) == 0
     assert world.record()["git"] == {"head": sha, "dirty": False}

@@ -1,4 +1,4 @@
-"""Do references to the vault that a new site could not resolve get resolved after a deployment?
+"""Unresolved references to the vault are refreshed after a deployment.
 
 Under an az that records and answers from fixtures: it shows what deploy.py asks for, not that
 Azure does it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from infra.orchestrator.vault_references import ROUNDS
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.world import APPS, World
 
 LOOKS_FOR_EVERY_SITE = 3
@@ -52,7 +52,7 @@ def test_recorded_az_reference_that_the_first_deployment_left_unresolved_is_refr
     assert world.record()["refreshed_references"] == [APPS["main"]]
     assert "is not resolved" not in world.said
     assert _refreshes(world) == [
-        f"/subscriptions/{{subscriptionId}}/resourceGroups/{said.GROUP}/providers/Microsoft.Web"
+        f"/subscriptions/{{subscriptionId}}/resourceGroups/{az_output.GROUP}/providers/Microsoft.Web"
         f"/sites/{APPS['main']}/config/configreferences/appsettings/refresh"
         "?api-version=2025-03-01"
     ]
@@ -67,7 +67,7 @@ def test_recorded_az_references_that_are_resolved_are_left_alone(world: World) -
 
 def test_recorded_az_slot_resolves_its_references_apart_from_its_site(world: World) -> None:
     outputs = world.outputs({}, stagingSlotName="staging")
-    world.az.answers("deployment group create", said.deployed(outputs))
+    world.az.answers("deployment group create", az_output.deployed(outputs))
     world.az.answers("rest@appsettings", {"value": [_reference("MSINotEnabled")]})
     for _ in range(2 * len(APPS) - 1):
         world.az.then("rest@appsettings", {"value": [_reference("MSINotEnabled")]})
@@ -98,7 +98,7 @@ def test_recorded_az_secret_that_nobody_put_in_is_named_and_not_waited_for(world
 
 
 def test_recorded_az_references_that_cannot_be_read_only_warn(world: World) -> None:
-    world.az.answers("rest@appsettings", err=said.service_error("AuthorizationFailed"), code=1)
+    world.az.answers("rest@appsettings", err=az_output.service_error("AuthorizationFailed"), code=1)
     assert world.deploy() == 0
     assert "its references to the vault could not be read" in world.said
     assert _refreshed(world) == []
@@ -106,6 +106,6 @@ def test_recorded_az_references_that_cannot_be_read_only_warn(world: World) -> N
 
 def test_recorded_az_refresh_that_is_refused_only_warns(world: World) -> None:
     _statuses(world, [_reference("Initialized")], [_reference("Resolved")])
-    world.az.answers("rest@refresh", err=said.service_error("Forbidden"), code=1)
+    world.az.answers("rest@refresh", err=az_output.service_error("Forbidden"), code=1)
     assert world.deploy() == 0
     assert "were not refreshed" in world.said

@@ -1,4 +1,4 @@
-"""Is an app whose health is good, but whose other routes are shadowed, called healthy?"""
+"""An app whose health is good, but whose other routes are shadowed, is not healthy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from infra.orchestrator import health_cli
 from infra.orchestrator.app_checks import read_repository_version
 from infra.orchestrator.console import Console
 from infra.orchestrator.shadowed_routes import describe_shadowed_routes
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.conftest import INFRA
 from tests.infra.orchestrator.site import Site
 from tests.infra.orchestrator.world import APPS, World
@@ -54,8 +54,8 @@ TAKES_ALL = of_table(MAIN_ROUTES, z_not_found="not_found")
 def _published(world: World, site: Site, functions: list[dict[str, Any]]) -> None:
     outputs = world.outputs(site.urls())
     world.az.answers("functionapp function list", functions)
-    world.az.answers("deployment group create", said.deployed(outputs))
-    world.az.answers("deployment group list", [said.deployed(outputs)])
+    world.az.answers("deployment group create", az_output.deployed(outputs))
+    world.az.answers("deployment group list", [az_output.deployed(outputs)])
     for command in ("servicebus namespace show", "storage account show"):
         world.az.answers(command, {"provisioningState": "Succeeded"})
     queues = ("aos-requests", "aos-main", "aos-realm", "aos-mcp")

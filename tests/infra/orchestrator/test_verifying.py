@@ -1,4 +1,4 @@
-"""Does a deployment end well only when all is healthy? Apps answer on a real port."""
+"""A deployment succeeds only when everything is healthy. Apps answer on a real port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.orchestrator.audit import find_faults, read_records
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.site import Site
 from tests.infra.orchestrator.world import World
@@ -26,7 +26,7 @@ def _resources(*states: Any) -> list[dict[str, Any]]:
 
 
 def _availability(state: str) -> dict[str, Any]:
-    where = said.resource("Microsoft.Web/sites", "aos-dev-func")
+    where = az_output.resource("Microsoft.Web/sites", "aos-dev-func")
     identity = f"{where}/providers/Microsoft.ResourceHealth/availabilityStatuses/current"
     return {
         "value": [{"id": identity, "properties": {"availabilityState": state, "summary": "why"}}]
@@ -60,13 +60,13 @@ RESOURCES = {
         **BAD,
     ),
     "resources that cannot be listed": Scenario(
-        given=lambda w: w.az.answers("resource list", err=said.NO_NETWORK, code=1),
+        given=lambda w: w.az.answers("resource list", err=az_output.NO_NETWORK, code=1),
         flags=("--health-timeout", "5"),
         **BAD,
     ),
     "resources that nobody may list are not waited for": Scenario(
         given=lambda w: w.az.answers(
-            "resource list", err=said.service_error("AuthorizationFailed"), code=1
+            "resource list", err=az_output.service_error("AuthorizationFailed"), code=1
         ),
         waits=[],
         says=("AuthorizationFailed",),
@@ -81,7 +81,7 @@ RESOURCES = {
         given=lambda w: w.az.answers("rest", _availability("Unknown"))
     ),
     "the platform cannot be asked": Scenario(
-        given=lambda w: w.az.answers("rest", err=said.service_error("Forbidden"), code=1),
+        given=lambda w: w.az.answers("rest", err=az_output.service_error("Forbidden"), code=1),
         says=("unknown   resource health",),
     ),
     "no code yet is no failure and says what to do": Scenario(
@@ -101,7 +101,7 @@ def test_recorded_az_resources(world: World, row: Scenario) -> None:
 def _published(world: World, site: Site, **outputs: Any) -> None:
     world.az.answers("functionapp function list", [{"name": "health"}])
     world.az.answers(
-        "deployment group create", said.deployed(world.outputs(site.urls(), **outputs))
+        "deployment group create", az_output.deployed(world.outputs(site.urls(), **outputs))
     )
 
 
@@ -129,7 +129,7 @@ def test_recorded_az_app_with_code(
 
 
 NO_HOST = "ERROR: Encountered an error (ServiceUnavailable) from host runtime.\n"
-NEW_SITE = said.change("Create", "Microsoft.Web/sites", "aos-dev-func")
+NEW_SITE = az_output.change("Create", "Microsoft.Web/sites", "aos-dev-func")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_recorded_az_new_app_whose_host_cannot_start_has_no_code_yet(
 ) -> None:
     """Without code a host may not run, and then az cannot list the functions either."""
     _published(world, site)
-    world.az.answers("deployment group what-if", said.what_if(*changes))
+    world.az.answers("deployment group what-if", az_output.what_if(*changes))
     world.az.answers("functionapp function list", err=NO_HOST, code=1)
     site.answers("main", answer)
     assert world.deploy("--health-timeout", "5") == code, world.said
@@ -157,7 +157,7 @@ def test_recorded_az_app_that_does_not_answer_is_unhealthy(world: World) -> None
     with Site() as gone:
         urls = gone.urls()
     world.az.answers("functionapp function list", [{"name": "health"}])
-    world.az.answers("deployment group create", said.deployed(world.outputs(urls)))
+    world.az.answers("deployment group create", az_output.deployed(world.outputs(urls)))
     assert world.deploy("--health-timeout", "5") == 6
     assert "does not answer" in world.said
 
@@ -165,7 +165,7 @@ def test_recorded_az_app_that_does_not_answer_is_unhealthy(world: World) -> None
 def test_warnings_of_the_template_are_said_and_recorded(world: World) -> None:
     raised = {"azureMLDisabledDueToRegion": True, "serviceBusSkuDowngradedDueToRegion": False}
     world.az.answers(
-        "deployment group create", said.deployed(world.outputs({}, deploymentWarnings=raised))
+        "deployment group create", az_output.deployed(world.outputs({}, deploymentWarnings=raised))
     )
     assert world.deploy() == 0
     assert "azureMLDisabledDueToRegion: Azure ML was not deployed" in world.said

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.infra.orchestrator import said
-from tests.infra.orchestrator.said import change, edit
+from tests.infra.orchestrator import az_output
+from tests.infra.orchestrator.az_output import change, edit
 from tests.infra.orchestrator.scenario import Scenario, play, table
 from tests.infra.orchestrator.world import World
 
@@ -11,7 +11,7 @@ PLAN = {"last": "PLANNING", "creates": 0, "code": 1}
 
 
 def _foresees(*changes: object, **more: object) -> object:
-    return lambda w: w.az.answers("deployment group what-if", said.what_if(*changes, **more))
+    return lambda w: w.az.answers("deployment group what-if", az_output.what_if(*changes, **more))
 
 
 PLANS = {
@@ -45,7 +45,7 @@ PLANS = {
     ),
     "what-if that Azure cannot answer today": Scenario(
         given=lambda w: w.az.answers(
-            "deployment group what-if", err=said.service_error("ServiceUnavailable"), code=1
+            "deployment group what-if", err=az_output.service_error("ServiceUnavailable"), code=1
         ),
         last="PLANNING",
         creates=0,
@@ -101,7 +101,7 @@ def test_recorded_az_gets_template_and_parameters_alike_in_what_if_and_create(wo
 def test_recorded_az_recovers_a_vault_that_was_deleted_here(world: World) -> None:
     world.az.answers(
         "deployment group what-if",
-        said.what_if(change("Create", "Microsoft.KeyVault/vaults", "kv-aos-dev-x")),
+        az_output.what_if(change("Create", "Microsoft.KeyVault/vaults", "kv-aos-dev-x")),
     )
     world.az.answers("rest@kv-aos-dev-x", {"nameAvailable": False, "reason": "AlreadyExists"})
     world.az.answers("keyvault list-deleted", [_deleted_vault("RG-AOS-dev")])
@@ -123,7 +123,7 @@ def test_recorded_az_dry_run_ends_after_what_if(world: World) -> None:
 def test_plan_is_grouped_counted_and_without_values(world: World) -> None:
     world.az.answers(
         "deployment group what-if",
-        said.what_if(
+        az_output.what_if(
             change("Create", "Microsoft.ServiceBus/namespaces/queues", "sb-aos/aos-requests"),
             change(
                 "Modify",
@@ -162,7 +162,7 @@ def test_plan_is_grouped_counted_and_without_values(world: World) -> None:
 def test_templates_that_change_after_what_if_are_not_deployed(world: World) -> None:
     late = world.infra / "modules" / "late.bicep"
     world.az.answers(
-        "deployment group what-if", said.what_if(), script=f"echo '// late' > {late}\n"
+        "deployment group what-if", az_output.what_if(), script=f"echo '// late' > {late}\n"
     )
     assert world.deploy() == 1
     assert "changed after WHAT-IF" in world.said

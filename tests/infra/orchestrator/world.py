@@ -1,4 +1,4 @@
-"""What is around the orchestrator in a test: a repository, az, a clock, a terminal?"""
+"""The surroundings of deploy.py in a test: a repository, az, a clock and a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.orchestrator.audit import read_records
 from infra.orchestrator.clock import Clock
 from infra.orchestrator.console import Console, Terminal
 from infra.orchestrator.run_context import WaitTimes
-from tests.infra.orchestrator import said
+from tests.infra.orchestrator import az_output
 from tests.infra.orchestrator.recording_az import RecordingAz, path_with
 
 APPS = {"main": "aos-dev-func", "mcp": "aos-dev-mcp-func", "realm": "aos-dev-realm-func"}
@@ -89,13 +89,13 @@ class World:
         az = self.az
         az.answers("version", {"azure-cli": "2.91.0", "extensions": {}})
         az.answers("bicep version", "Bicep CLI version 0.49.2 (b34271ac51)\n")
-        az.answers("account show", said.ACCOUNT)
+        az.answers("account show", az_output.ACCOUNT)
         az.answers("account list-locations", ["eastus", "eastus2", "westus", "newregion"])
         az.answers("group exists", "true\n")
         az.answers("role assignment list", [{"roleDefinitionName": "Owner"}])
-        az.answers("bicep build", {"parameters": {}}, err=said.NEWER_BICEP)
-        az.answers("deployment group what-if", said.what_if())
-        az.answers("deployment group create", said.deployed(self.outputs({})))
+        az.answers("bicep build", {"parameters": {}}, err=az_output.NEWER_BICEP)
+        az.answers("deployment group what-if", az_output.what_if())
+        az.answers("deployment group create", az_output.deployed(self.outputs({})))
         az.answers("deployment operation group list", [])
         az.answers("resource list", [])
         az.answers("functionapp function list", [])
@@ -141,7 +141,7 @@ class World:
     def deploy(self, *flags: str, **changed: str) -> int:
         """Run deploy.py as the plan does; a flag given anew takes the place of the old one."""
         given = {
-            "resource-group": said.GROUP,
+            "resource-group": az_output.GROUP,
             "location": "eastus",
             "template": str(self.infra / "main-modular.bicep"),
             "parameters": str(self.infra / "parameters" / "dev.bicepparam"),

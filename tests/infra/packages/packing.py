@@ -1,4 +1,4 @@
-"""How do tests run infra/package.py, and a Python that sees the requirements of one app alone?"""
+"""Runs infra/package.py, and a Python that sees only the requirements of one app."""
 
 from __future__ import annotations
 

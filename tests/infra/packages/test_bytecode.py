@@ -1,4 +1,4 @@
-"""Packages are compiled for the Python of their sites, and a start from one compiles nothing."""
+"""Packages are compiled for the Python of their sites, and a start compiles nothing."""
 
 from __future__ import annotations
 

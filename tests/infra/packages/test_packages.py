@@ -1,4 +1,4 @@
-"""The packages of the three apps: what is in them, and that they are the same every time."""
+"""The packages of the three apps: their content, and that equal sources give equal packages."""
 
 from __future__ import annotations
 

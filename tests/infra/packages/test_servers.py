@@ -1,4 +1,4 @@
-"""The package of mcp brings its MCP servers along: they start from it without a network."""
+"""The package of mcp contains its MCP servers, and they start from it without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each app starts from its package on the local host, seeing only what its requirements.txt brings.
+"""Each app starts from its package on the local host, with only its requirements.txt installed.
 
 The Python that runs it has no site-packages: it sees links to the distributions that the lock of
 this app names, the local host, and the package. What is imported beyond that fails. Azurite and the

@@ -1,1 +1,1 @@
-"""Does deploy.py understand the real Azure CLI? An optional check, for az is 700 MB."""
+"""An optional check that deploy.py understands the real Azure CLI, which has 700 MB."""

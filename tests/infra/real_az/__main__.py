@@ -1,4 +1,4 @@
-"""Does deploy.py understand what the real az prints? `python -m tests.infra.real_az --az PATH`
+"""Checks deploy.py with the real az: `python -m tests.infra.real_az --az PATH`.
 
 Needs az (`pip install azure-cli` in a venv of its own), openssl, and bicep on PATH. It logs in to
 a stand-in for Azure Resource Manager on this machine, and nowhere else; takes a few minutes.

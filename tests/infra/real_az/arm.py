@@ -1,4 +1,4 @@
-"""What does a small stand-in for Azure Resource Manager answer to the real az?
+"""A small stand-in for Azure Resource Manager that answers the real az.
 
 It knows one subscription and one resource group, and answers a deployment as it is told to: it
 shows how az speaks and fails, never what Azure would do with a template.

@@ -1,4 +1,4 @@
-"""What does the real az print? Taken from az 2.91: the streams, the prefixes, the exit codes."""
+"""What the real az 2.91 prints: the streams, the prefixes, the exit codes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,0 @@
-"""Defines the error of this package. Entry point: `PackageError`."""
-
-from __future__ import annotations
-
-
-class PackageError(Exception):
-    """A package cannot be built. The message says what to do."""
