@@ -1,6 +1,7 @@
-"""Makes the app objects of the three `function_app.py`, on the adapters for Azure.
+"""Makes the app objects of the three `function_app.py`, on the adapters for Azure. Entry points:
+`main_app`, `realm_app`, `mcp_app`.
 
-Entry points: `main_app`, `realm_app`, `mcp_app`. An app object is made when `function_app.py` is
+An app object is made when `function_app.py` is
 imported: it reads the settings and refuses to start when one is wrong. Everything else is imported
 and made on first use.
 """
@@ -58,7 +59,7 @@ def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
 
 
 def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
-    if environ is None:  # an app of its own: nobody else may read what it was given
+    if environ is None:  # this process is the app: no other may read its environment
         hide()
     settings = Settings.read(os.environ if environ is None else environ)
     if settings.app not in (None, kind.name):

@@ -1,9 +1,9 @@
-"""When are the SDKs imported, and the slow connections opened?
+"""Imports the SDKs and opens slow connections ahead of their first use. Entry point: `Warmup`.
 
-One daemon thread imports the SDKs: a moment after the start, so that `GET /api/status` comes
-first, or at once when something needs them. Whoever needs them awaits `ready`: no import then
-blocks the event loop, and no two threads import the same packages at once. What is slow to open
-is opened in the background after the first `ready`.
+One daemon thread imports the modules: a moment after the start, so that `GET /api/status` comes
+first, or at once when something needs them. What needs them awaits `ready`. Imports then do not
+block the event loop, and two threads do not import the same packages at once. Connections are
+opened in the background after the first `ready`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEAD_START_SECONDS = 0.5
 
 
 class Warmup:
-    """The warming up of one app; `modules` are imported, then `opened` is awaited once."""
+    """The warm-up of one app: imports `modules`, then awaits `then` once, in the background."""
 
     def __init__(
         self,
@@ -62,6 +62,6 @@ class Warmup:
             self._imported.set_result(None)
 
     async def _open(self) -> None:
-        """What does not open now is opened by who needs it, who then sees the error."""
+        """Open what opens now; the first use of the rest opens it, and gets the error."""
         with contextlib.suppress(AosError):
             await self._then()

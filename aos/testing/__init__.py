@@ -1,8 +1,9 @@
-"""Tests agents, and what is built around them, without a cloud, a model or a wait.
+"""Tests agents, and what is built around them, without a cloud, a model or a wait. Entry points:
+`MemoryWorld`, `ScriptedModel`, `Calls`.
 
-Entry points: `MemoryWorld`, the real apps on storage and bus in memory, with a clock that moves
-when the test moves it; `ScriptedModel`, which answers what the test wrote down; `Calls`, an answer
-that asks for tools.
+`MemoryWorld` is the real apps on storage and bus in memory, with a clock that moves when the test
+moves it. `ScriptedModel` gives the answers that the test wrote down. `Calls` is an answer that asks
+for tools.
 
     world = MemoryWorld(model=ScriptedModel("Sell.", "Buy."))
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})

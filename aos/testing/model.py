@@ -1,4 +1,4 @@
-"""What does a model say that a test has written down?"""
+"""Answers model calls from a script that a test wrote. Entry points: `ScriptedModel`, `Calls`."""
 
 from __future__ import annotations
 

@@ -13,9 +13,7 @@ from tests.docs.module_map import read_summary
 from tests.docs.pages import ROOT
 
 UNFINISHED: tuple[str, ...] = (
-    "aos/bootstrap",
     "aos/ports",
-    "aos/testing",
     "devhost/functions/bus/",
     "devhost/amqp",
     "devhost/servicebus",
