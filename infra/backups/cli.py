@@ -1,4 +1,4 @@
-"""Is the command line of backup.py. Entry point: `main`."""
+"""Reads the command line of backup.py and runs the command. Entry point: `main`."""
 
 from __future__ import annotations
 

@@ -86,9 +86,9 @@ class Journal:
 
     @contextmanager
     def record_phase(self, name: str) -> Iterator[None]:
-        """Record the begin and the end of a phase.
+        """Record the start and the end of a phase.
 
-        The begin is written at once, so the record of a killed run shows the phase it was in.
+        The start is written at once, so the record of a killed run shows the phase it was in.
         """
         entry: dict[str, Any] = {"phase": name, "started_at": self._clock.now(), "result": "begun"}
         self.record["phases"].append(entry)

@@ -13,7 +13,7 @@ class Console:
     """Writes lines to standard output and flushes each one, so that a pipeline shows it at once.
 
     When the reader is gone (`| head`, a closed terminal), the lines are dropped and the deployment
-    goes on.
+    continues.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Is the command line of deploy.py. Entry point: `main`."""
+"""Reads the command line of deploy.py and runs the command. Entry point: `main`."""
 
 from __future__ import annotations
 
@@ -95,8 +95,12 @@ def _add_shared_options(parser: argparse.ArgumentParser) -> None:
     add_flag("--skip-rights", help="do not check your roles, such as Contributor")
     add_flag("--audit-upload", help="copy the audit folder to aos-logs/audit/<id>")
     add_seconds = partial(add, type=float, metavar="SECONDS")
-    add_seconds("--health-timeout", dest="health_seconds", default=600.0, help="default 600")
-    add_seconds("--deploy-timeout", dest="deploy_seconds", default=5400.0, help="default 5400")
+    add_seconds(
+        "--health-timeout", dest="health_seconds", default=600.0, help="for VERIFY; default 600"
+    )
+    add_seconds(
+        "--deploy-timeout", dest="deploy_seconds", default=5400.0, help="for DEPLOY; default 5400"
+    )
 
 
 def _add_audit_dir(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +124,9 @@ def _list_history(argv: Sequence[str], console: Console) -> int:
     parser = _make_parser("deploy.py history", "List the runs, newest first.")
     _add_audit_dir(parser)
     parser.add_argument("-g", "--resource-group", help="only runs of this resource group")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="at most N runs; default 20"
+    )
     parser.add_argument("--json", action="store_true", help="print the whole records as JSON")
     parser.add_argument("--verify", action="store_true", help="check the audit database")
     parser.add_argument(

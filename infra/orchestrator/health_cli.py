@@ -1,4 +1,4 @@
-"""Is the command line of health_check.py. Entry point: `main`."""
+"""Reads the command line of health_check.py and runs the command. Entry point: `main`."""
 
 from __future__ import annotations
 

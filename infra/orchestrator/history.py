@@ -95,7 +95,7 @@ def format_run(record: Mapping[str, Any]) -> str:
 
 
 def find_rollback_target(folder: Path, wanted: str, group: str | None) -> dict[str, Any]:
-    """Find the completed run that `--to` names: an id or its begin, a commit, or `last`.
+    """Find the completed run that `--to` names: an id or its beginning, a commit, or `last`.
 
     `last` is the newest completed run before the newest run that deployed. Raises Halt.
     """

@@ -1,7 +1,7 @@
 """Formats the changes of a what-if for people and for the record. Entry point: `make_plan`.
 
-Values of settings are neither shown nor recorded, because readers of a pipeline's log may not know
-them.
+Values of settings are neither shown nor recorded, because not every reader of a pipeline's log
+may see them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the changes that Azure's what-if prints. Entry point: `WhatIf`."""
+"""Reads the changes that Azure's what-if prints. Entry point: `read_group_what_if`."""
 
 from __future__ import annotations
 

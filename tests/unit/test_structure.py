@@ -70,6 +70,14 @@ def test_what_a_checkout_repeats_is_counted_from_its_text(tmp_path: Path) -> Non
     assert found.lines == {"aos": 17, "devhost": 5, "infra": 2}
 
 
+def test_this_checkout_wires_each_service_once_and_writes_no_codec_by_hand() -> None:
+    found = count_source(REPOSITORY)
+    assert {name: places for name, places in found.wired.items() if len(places) != 1} == {}
+    assert len(found.wired) > 10
+    assert found.codecs == []
+    assert found.lone["infra"] == []
+
+
 def test_circles_are_found_apart_and_a_chain_is_none() -> None:
     edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"f"}, "f": {"e"}}
     assert find_circles(edges) == [["e", "f"], ["a", "b", "c"]]
