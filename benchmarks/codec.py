@@ -81,7 +81,7 @@ BAD: dict[str, Callable[[dict[str, Any]], object]] = {
 
 
 def complaint(spoil: Callable[[dict[str, Any]], object]) -> str:
-    """What decoding says about a spoilt request."""
+    """Return the error of decoding a broken request."""
     raw = encode(FULL_REQUEST)
     spoil(raw)
     try:

@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.cold import HELLO
 from benchmarks.figures import Report, median
 from benchmarks.ingestion import run_ingestion
-from benchmarks.telemetry import CONNECTION_STRING, deployed_settings
+from benchmarks.telemetry import CONNECTION_STRING, make_deployed_settings
 from devhost.laptop import REPOSITORY
 from devhost.ports import HOST
 from devhost.worker.client import Worker
@@ -72,13 +72,13 @@ class Site:
             environment["PYTHONPROFILEIMPORTTIME"] = "1"
         with tempfile.TemporaryFile("w+b") as log:
             worker = Worker.start(self.python, self.package, environment, log=log)
-            answered = asyncio.run(_answered(worker))
+            answered = asyncio.run(_wait_for_answer(worker))
             log.seek(0)
             said = log.read().decode("utf-8", "replace")
         return Start(
             total=(answered - worker.marks["started"]) * 1000,
-            phases=dict(_phases(said, worker.marks, answered)),
-            imports=_imports(said),
+            phases=dict(_list_phases(said, worker.marks, answered)),
+            imports=_read_imports(said),
         )
 
 
@@ -89,22 +89,22 @@ def measure(report: Report, root: Path, python: Path) -> None:
         make_packages(root / bytecode, bytecode=bytecode, version=version)
     with run_ingestion() as ingestion:
         telemetry = {
-            **deployed_settings(),
+            **make_deployed_settings(),
             CONNECTION_STRING: ingestion.connection_string,
             **NOT_ELSEWHERE,
         }
         for packed, bytecode in BYTECODE.items():
             for title, settings in (("no telemetry", {}), ("telemetry as in prod", telemetry)):
                 sites = {app: site(root / bytecode / app, python, settings) for app in APPS}
-                found = _starts(sites)
+                found = _measure_starts(sites)
                 report.say(f"  {packed}, {title}")
                 for app, starts in found.items():
-                    report.figure(f"    {app}", _described(starts))
+                    report.figure(f"    {app}", _describe(starts))
         # The last one is what a site has: bytecode and telemetry.
         for app in APPS[1:]:
-            added = _added(found[app], found["hello"])
+            added = _compute_added(found[app], found["hello"])
             report.held(f"what {app} adds to hello world", added, most=MOST_ADDED_MS, unit="ms")
-            report.figure("    of it imports, profiled", _added_imports(sites, app))
+            report.figure("    of it imports, profiled", _find_added_imports(sites, app))
 
 
 def python_version(python: Path) -> str:
@@ -121,7 +121,7 @@ def site(package: Path, python: Path, settings: Mapping[str, str]) -> Site:
     return Site(package=package, python=python, settings={**own, **settings})
 
 
-def _starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
+def _measure_starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
     """Measure starts in alternating rounds, after one start of each that fills the file cache."""
     found: dict[str, list[Start]] = {app: [] for app in sites}
     for turn in range(ROUNDS + 1):
@@ -132,14 +132,14 @@ def _starts(sites: Mapping[str, Site]) -> dict[str, list[Start]]:
     return found
 
 
-def _added(ours: list[Start], theirs: list[Start]) -> float:
+def _compute_added(ours: list[Start], theirs: list[Start]) -> float:
     """Return the additional milliseconds as the median over rounds; both starts of a round ran
     under the same conditions."""
     pairs = zip(ours, theirs, strict=True)
     return median([mine.total - other.total for mine, other in pairs])
 
 
-def _described(starts: list[Start]) -> str:
+def _describe(starts: list[Start]) -> str:
     parts = ", ".join(
         f"{name} {median([start.phases[name] for start in starts]):.0f}"
         for name in starts[0].phases
@@ -147,7 +147,7 @@ def _described(starts: list[Start]) -> str:
     return f"{median([start.total for start in starts]):.0f} ms: {parts}"
 
 
-def _added_imports(sites: Mapping[str, Site], app: str) -> str:
+def _find_added_imports(sites: Mapping[str, Site], app: str) -> str:
     """Return what an app imports beyond hello world, the largest first."""
     plain, full = sites["hello"].start(profile=True), sites[app].start(profile=True)
     added: Counter[str] = Counter()
@@ -176,7 +176,7 @@ def make_packages(out: Path, *, bytecode: str, version: str) -> None:
     (hello / "function_app.py").write_text(HELLO, "utf-8")
 
 
-async def _answered(worker: Worker) -> float:
+async def _wait_for_answer(worker: Worker) -> float:
     """Wait until the first call was answered; kill the process before it exports anything."""
     (status,) = (one for one in worker.functions if one.name == "status")
     http = messages.RpcHttp(method="GET", url=f"http://{HOST}/api/status")
@@ -198,12 +198,14 @@ async def _answered(worker: Worker) -> float:
     return at
 
 
-def _phases(said: str, marks: Mapping[str, float], answered: float) -> Iterator[tuple[str, float]]:
+def _list_phases(
+    said: str, marks: Mapping[str, float], answered: float
+) -> Iterator[tuple[str, float]]:
     """Return the phases of the time, in order."""
     at = marks["started"]
     points: list[tuple[str, float | None]] = [
-        ("Python and the worker", _moment(said, UP)),
-        ("telemetry", _moment(said, CONFIGURED)),
+        ("Python and the worker", _read_moment(said, UP)),
+        ("telemetry", _read_moment(said, CONFIGURED)),
         ("index", marks["indexed"]),
         ("load", marks["loaded"]),
         ("first answer", answered),
@@ -214,11 +216,11 @@ def _phases(said: str, marks: Mapping[str, float], answered: float) -> Iterator[
             at = moment
 
 
-def _moment(said: str, text: str) -> float | None:
+def _read_moment(said: str, text: str) -> float | None:
     found = re.search(rf"^(\d+\.\d+) .*{re.escape(text)}", said, re.MULTILINE)
     return float(found[1]) if found else None
 
 
-def _imports(said: str) -> dict[str, int]:
+def _read_imports(said: str) -> dict[str, int]:
     """Return the microseconds of each module's own import."""
     return {module: int(spent) for spent, module in _IMPORT.findall(said)}

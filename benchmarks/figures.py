@@ -38,13 +38,13 @@ class Report:
 
     def held(self, name: str, value: float, *, most: float, unit: str) -> None:
         """Print a figure that must not exceed `most`."""
-        self._judged(name, value, f"at most {most:.4g} {unit}", value <= most, unit)
+        self._judge(name, value, f"at most {most:.4g} {unit}", value <= most, unit)
 
     def reached(self, name: str, value: float, *, least: float, unit: str) -> None:
         """Print a figure that must reach `least`."""
-        self._judged(name, value, f"at least {least:.4g} {unit}", value >= least, unit)
+        self._judge(name, value, f"at least {least:.4g} {unit}", value >= least, unit)
 
-    def _judged(self, name: str, value: float, wanted: str, good: bool, unit: str) -> None:
+    def _judge(self, name: str, value: float, wanted: str, good: bool, unit: str) -> None:
         self.say(f"  {name:<52} {value:8.4g} {unit:<8} {wanted}: {'yes' if good else 'NO'}")
         if not good:
             self.missed.append(f"{name}: {value:.4g} {unit}, wanted {wanted}")

@@ -46,7 +46,7 @@ class Idle:
     def per_tick(self) -> dict[str, float]:
         """Return the calls of each kind for one tick of the timer that makes them."""
         return {
-            call: count * LAPTOP_PERIOD_SECONDS[_timer(call)] / self.seconds
+            call: count * LAPTOP_PERIOD_SECONDS[_find_timer(call)] / self.seconds
             for call, count in sorted(self.calls.items())
             if call != BUS
         }
@@ -69,18 +69,18 @@ def counted(*, root: Path, model: str, seconds: float) -> Idle:
         return Idle(seconds=time.monotonic() - began, calls=Counter(proxy.calls) - before)
 
 
-def per_day_in_azure(per_tick: Mapping[str, float], environment: str) -> dict[str, int]:
+def compute_per_day(per_tick: Mapping[str, float], environment: str) -> dict[str, int]:
     """Return the calls of each kind in a day with the timers of Azure, in whole calls for each
     tick."""
     periods = AZURE_PERIOD_SECONDS[environment]
     return {
-        call: round(count) * int(DAY_SECONDS / periods[_timer(call)])
+        call: round(count) * int(DAY_SECONDS / periods[_find_timer(call)])
         for call, count in per_tick.items()
         if round(count)
     }
 
 
-def _timer(call: str) -> str:
+def _find_timer(call: str) -> str:
     return "mender" if call.endswith(MENDER_READS) else "catalog"
 
 
@@ -93,7 +93,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="aos-idle-") as folder, parts.instant_model() as model:
         idle = counted(root=Path(folder), model=model, seconds=options.seconds)
     ticks = idle.per_tick()
-    days = {name: per_day_in_azure(ticks, name) for name in AZURE_PERIOD_SECONDS}
+    days = {name: compute_per_day(ticks, name) for name in AZURE_PERIOD_SECONDS}
     say = sys.stdout.write
     say(f"{idle.seconds:.0f} idle seconds, {idle.bus_messages()} bus messages\n")
     for call, count in ticks.items():

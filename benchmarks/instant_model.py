@@ -31,7 +31,7 @@ BODY = {
 MODELS = {"object": "list", "data": [{"id": "instant", "object": "model"}]}
 
 
-def _response(payload: dict[str, object]) -> bytes:
+def _build_response(payload: dict[str, object]) -> bytes:
     body = json.dumps(payload).encode()
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -39,11 +39,11 @@ def _response(payload: dict[str, object]) -> bytes:
     return head.encode() + body
 
 
-COMPLETION, LISTING = _response(BODY), _response(MODELS)
+COMPLETION, LISTING = _build_response(BODY), _build_response(MODELS)
 _OFFERED = re.compile(rb'"tools":.*?"name": ?"([^"]+)"')
 
 
-def _tool_call(request: bytes) -> bytes | None:
+def _build_tool_call(request: bytes) -> bytes | None:
     """Return the answer that calls the first offered tool, unless the request has a tool result."""
     offered = _OFFERED.search(request)
     if offered is None or re.search(rb'"role": ?"tool"', request):
@@ -55,7 +55,7 @@ def _tool_call(request: bytes) -> bytes | None:
         "tool_calls": [{"id": "call_0", "type": "function", "function": call}],
     }
     choices = [{"index": 0, "finish_reason": "tool_calls", "message": message}]
-    return _response({**BODY, "choices": choices})
+    return _build_response({**BODY, "choices": choices})
 
 
 class _Connection(asyncio.Protocol):
@@ -82,7 +82,9 @@ class _Connection(asyncio.Protocol):
                 return
             body = self._buffer[end + 4 : end + 4 + length]
             self._buffer = self._buffer[end + 4 + length :]
-            self._answer(LISTING if head.startswith(b"get ") else _tool_call(body) or COMPLETION)
+            self._answer(
+                LISTING if head.startswith(b"get ") else _build_tool_call(body) or COMPLETION
+            )
 
     def _answer(self, answer: bytes) -> None:
         if answer is LISTING or not self._delay:

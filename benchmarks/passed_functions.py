@@ -80,7 +80,7 @@ def _make_world() -> Any:
 
 
 def _trigger(root: Path, name: str, main: Any) -> Callable[[func.HttpRequest], Awaitable[Any]]:
-    """What the trigger of function_app.py awaits, on this main instead of the one on Azure."""
+    """Return what the trigger of function_app.py awaits, run on this main."""
     tree = ast.parse((root / "function_app.py").read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.AsyncFunctionDef) and node.name == name:

@@ -15,8 +15,8 @@ import psutil
 from azure.storage.blob import ContainerClient
 
 from benchmarks import cold, deployed, parts
-from benchmarks import telemetry as counted
-from benchmarks import turns as measured
+from benchmarks import telemetry as telemetry_measures
+from benchmarks import turns as turn_measures
 from benchmarks.budget import Budget, count_turns
 from benchmarks.ceiling import count_calls_of_turn, measure_ceiling
 from benchmarks.figures import Report, median, percentile
@@ -42,9 +42,9 @@ def turns(report: Report, root: Path) -> None:
         parts.laptop(root=root / "aos", model=model) as laptop,
     ):
         urls = {"floor": floor_url, "AOS": laptop.urls["main"]}
-        asyncio.run(measured.side_by_side(urls, rounds=1, each=WARM_UP))
+        asyncio.run(turn_measures.side_by_side(urls, rounds=1, each=WARM_UP))
         with _processor_time(laptop) as spent:
-            found = asyncio.run(measured.side_by_side(urls, rounds=10, each=20))
+            found = asyncio.run(turn_measures.side_by_side(urls, rounds=10, each=20))
         floor = [turn.milliseconds for turn in found["floor"]]
         ours = [turn.milliseconds for turn in found["AOS"]]
         report.figure("floor, p50 / p95", f"{median(floor):.1f} / {percentile(floor, 0.95):.1f} ms")
@@ -53,13 +53,13 @@ def turns(report: Report, root: Path) -> None:
         )
         report.held("AOS over HTTP, p50", median(ours), most=12 * median(floor), unit="ms")
         report.held("AOS over HTTP, p95", percentile(ours, 0.95), most=2 * median(ours), unit="ms")
-        for stage, values in measured.stages(found["AOS"]).items():
+        for stage, values in turn_measures.stages(found["AOS"]).items():
             report.figure(f"  {stage}", f"{median(values):.1f} ms")
         cpu = spent()
         report.held(
             "processor time a turn, without Azurite", cpu / len(ours) * 1000, most=50, unit="ms"
         )
-        queue = measured.over_the_queue(laptop.servicebus_connection_string, count=100)
+        queue = turn_measures.over_the_queue(laptop.servicebus_connection_string, count=100)
         report.held("AOS over the queue, p50", median(queue), most=12 * median(floor), unit="ms")
         report.held(
             "AOS over the queue, p95", percentile(queue, 0.95), most=2 * median(queue), unit="ms"
@@ -80,8 +80,8 @@ def tools(report: Report, root: Path) -> None:
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         url = laptop.urls["main"]
         parts.put_agent_with_a_tool(url)
-        asyncio.run(measured.with_a_tool(url, rounds=2, each=WARM_UP // 2))
-        found = asyncio.run(measured.with_a_tool(url, rounds=10, each=15))
+        asyncio.run(turn_measures.with_a_tool(url, rounds=2, each=WARM_UP // 2))
+        found = asyncio.run(turn_measures.with_a_tool(url, rounds=10, each=15))
     plain = median(found["without"])
     added = [milliseconds - plain for milliseconds in found["with"]]
     report.figure(
@@ -96,9 +96,9 @@ def history(report: Report, root: Path) -> None:
     report.head("A turn with 1,000 messages of history, beside one with 10")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         url = laptop.urls["main"]
-        long = asyncio.run(measured.grown(url, messages=1000))
-        short = asyncio.run(measured.grown(url, messages=10))
-        found = asyncio.run(measured.by_history(url, {10: short, 1000: long}, each=15))
+        long = asyncio.run(turn_measures.grown(url, messages=1000))
+        short = asyncio.run(turn_measures.grown(url, messages=10))
+        found = asyncio.run(turn_measures.by_history(url, {10: short, 1000: long}, each=15))
     ten, thousand = median(found[10]), median(found[1000])
     report.figure("10 messages / 1,000 messages, p50", f"{ten:.1f} / {thousand:.1f} ms")
     report.held("1,000 messages over 10", thousand / ten, most=1.3, unit="times")
@@ -114,7 +114,7 @@ def load(report: Report, root: Path) -> None:
     for clients, delay in ((8, 0.0), (32, MODEL_SECONDS)):
         for cores in sorted({machine, 1}, reverse=True):
             folder = root / f"aos-{clients}-{cores}"
-            found = _loaded(folder, clients=clients, delay=delay, cores=cores)
+            found = _measure_load(folder, clients=clients, delay=delay, cores=cores)
             _say_load(report, found, clients=clients, delay=delay)
             name = f"  {clients} clients, {cores} core{'s' if cores > 1 else ''} a host"
             if cores == machine:
@@ -139,16 +139,16 @@ class Load:
         return self.rate / self.ceiling
 
 
-def _loaded(root: Path, *, clients: int, delay: float, cores: int) -> Load:
+def _measure_load(root: Path, *, clients: int, delay: float, cores: int) -> Load:
     with (
         parts.instant_model(delay=delay) as model,
         parts.laptop(root=root, model=model, settings={CORES: str(cores)}) as laptop,
     ):
         url, storage = laptop.urls["main"], laptop.storage_connection_string
-        asyncio.run(measured.at_once(url, clients=clients, seconds=3))
+        asyncio.run(turn_measures.at_once(url, clients=clients, seconds=3))
         rates, latencies, ceilings = [], [], []
         for _ in range(3):
-            rate, some = asyncio.run(measured.at_once(url, clients=clients, seconds=6))
+            rate, some = asyncio.run(turn_measures.at_once(url, clients=clients, seconds=6))
             rates.append(rate)
             latencies += some
             ceilings.append(measure_ceiling(storage, seconds=5))
@@ -198,7 +198,7 @@ def cold_start(report: Report, root: Path) -> None:
         for name in ("main", "realm"):
             report.held(name, median(found[name]), most=1.5 * hello, unit="s")
         report.held(
-            "both apps anew, to the end of a first run", _first_run(laptop), most=4, unit="s"
+            "both apps restarted, to the end of a first run", _first_run(laptop), most=4, unit="s"
         )
 
 
@@ -251,7 +251,7 @@ def memory(report: Report, root: Path) -> None:
     """Measure the resident memory of each idle app."""
     report.head("Memory of an idle app, after 100 turns")
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
-        asyncio.run(measured.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=100))
+        asyncio.run(turn_measures.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=100))
         for name in ("main", "mcp", "realm"):
             used = psutil.Process(laptop.child(name).pid).memory_info().rss / MEGABYTE
             report.held(name, used, most=150, unit="MB")
@@ -265,12 +265,16 @@ def telemetry(report: Report, root: Path) -> None:
     In both, the apps themselves quiet the loggers of the Azure SDKs.
     """
     report.head("Telemetry of the apps under the worker (the host's own rows apart)")
-    deployed = counted.deployed_settings()
+    deployed = telemetry_measures.make_deployed_settings()
     with parts.instant_model() as model:
-        before = counted.measured(
-            root=root / "before", model=model, settings=counted.unquieted(deployed)
+        before = telemetry_measures.measure_telemetry(
+            root=root / "before",
+            model=model,
+            settings=telemetry_measures.make_loud_settings(deployed),
         )
-        after = counted.measured(root=root / "after", model=model, settings=deployed)
+        after = telemetry_measures.measure_telemetry(
+            root=root / "after", model=model, settings=deployed
+        )
     _say_telemetry(report, "before, without the settings of Bicep", before)
     _say_telemetry(report, "after, with them", after)
     report.held("rows a run", after.rows_a_run, most=5, unit="rows")
@@ -280,12 +284,12 @@ def telemetry(report: Report, root: Path) -> None:
     )
 
 
-def _say_telemetry(report: Report, name: str, found: counted.Telemetry) -> None:
+def _say_telemetry(report: Report, name: str, found: telemetry_measures.Telemetry) -> None:
     report.figure(
         f"{name}: a run", f"{found.rows_a_run:.1f} rows, {found.bytes_a_run / KILOBYTE:.1f} KB"
     )
     for table, rows in found.tables_a_run.items():
-        report.figure(f"  {table} a run, what is sent meanwhile included", f"{rows:.1f}")
+        report.figure(f"  {table} for each run, including idle traffic", f"{rows:.1f}")
     for app, rows_of_app in sorted(found.busy.rows.items()):
         size = found.busy.size[app] / found.runs / KILOBYTE
         report.figure(f"  {app} a run", f"{rows_of_app / found.runs:.1f} rows, {size:.1f} KB")
@@ -328,7 +332,7 @@ def _first_run(laptop: Laptop) -> float:
     began = time.perf_counter()
     for name in ("main", "realm"):
         laptop.bring_up(name)
-    asyncio.run(measured.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=1))
+    asyncio.run(turn_measures.side_by_side({"AOS": laptop.urls["main"]}, rounds=1, each=1))
     return time.perf_counter() - began
 
 

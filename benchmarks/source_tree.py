@@ -112,13 +112,13 @@ class SourceTree:
         """The module in which the imported name is defined, through the packages between."""
         target = self.target_of(it)
         while target is not None and it.name is not None:
-            taken = [deeper for deeper in self._taken_over(target) if deeper.name == it.name]
+            taken = [deeper for deeper in self._list_taken_over(target) if deeper.name == it.name]
             if not taken:
                 return target
             target = self.target_of(taken[0])
         return target
 
-    def _taken_over(self, package: str) -> list[Import]:
+    def _list_taken_over(self, package: str) -> list[Import]:
         module = self.modules[package]
         return module.imports if module.path.name == "__init__.py" else []
 

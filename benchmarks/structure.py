@@ -72,8 +72,8 @@ def count_source(root: Path) -> Structure:
         },
         codecs=[name for name, _ in codecs],
         codec_lines=sum(lines for _, lines in codecs),
-        circles=_circles(product, for_types=False),
-        circles_with_types=_circles(product, for_types=True),
+        circles=_find_circles(product, for_types=False),
+        circles_with_types=_find_circles(product, for_types=True),
         lone={package: find_lone_modules(product, package) for package in PACKAGES},
         lines={package: sum(it.lines for it in tree.below(package)) for package in PACKAGES},
     )
@@ -111,7 +111,7 @@ def find_lone_modules(tree: SourceTree, package: str) -> list[str]:
     ]
 
 
-def _circles(tree: SourceTree, *, for_types: bool) -> list[list[str]]:
+def _find_circles(tree: SourceTree, *, for_types: bool) -> list[list[str]]:
     edges = tree.edges(for_types=for_types)
     return find_circles({name: edges[name] for name in edges if is_below(name, *PACKAGES)})
 
@@ -157,24 +157,26 @@ def _find_codecs(tree: SourceTree) -> Iterator[tuple[str, int]]:
 
 def _print(found: Structure, passed: dict[str, Any], *, names: bool) -> None:
     most = max((len(places) for places in found.wired.values()), default=0)
-    _section(f"wiring: a service is wired in at most {most} modules")
+    _print_section(f"wiring: a service is wired in at most {most} modules")
     for name, places in sorted(found.wired.items(), key=lambda it: (-len(it[1]), it[0])):
         unit = found.unit_wired.get(name, 0)
         print(f"  {len(places)}  {name} ({unit} unit test modules): {', '.join(places)}")
-    _section(f"hand-written codecs: {len(found.codecs)} methods, {found.codec_lines} lines")
+    _print_section(f"hand-written codecs: {len(found.codecs)} methods, {found.codec_lines} lines")
     _list(found.codecs, wanted=names)
-    _section(f"import circles at module level, without TYPE_CHECKING: {len(found.circles)}")
+    _print_section(f"import circles at module level, without TYPE_CHECKING: {len(found.circles)}")
     _list([" <-> ".join(it) for it in found.circles])
-    _section(f"import circles at module level, with TYPE_CHECKING: {len(found.circles_with_types)}")
+    _print_section(
+        f"import circles at module level, with TYPE_CHECKING: {len(found.circles_with_types)}"
+    )
     _list([" <-> ".join(it) for it in found.circles_with_types])
     for package, modules in found.lone.items():
-        _section(
+        _print_section(
             f"modules of {package} under {SHORT_LINES} lines with one importer: {len(modules)}"
         )
         _list(modules, wanted=names)
-    _section("lines of Python")
+    _print_section("lines of Python")
     _list([f"{package} {lines}" for package, lines in found.lines.items()])
-    _section(
+    _print_section(
         f"a warm GET /api/runs/{{run_id}} passes {passed['functions']} functions in"
         f" {passed['files']} files of aos; without adapters"
         f" {passed['functions_without_adapters']} in {passed['files_without_adapters']}"
@@ -182,7 +184,7 @@ def _print(found: Structure, passed: dict[str, Any], *, names: bool) -> None:
     _list(passed["names"], wanted=names)
 
 
-def _section(title: str) -> None:
+def _print_section(title: str) -> None:
     print(f"\n{title}")
 
 

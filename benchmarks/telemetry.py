@@ -1,4 +1,5 @@
-"""Counts the telemetry of the apps with the settings that Bicep writes. Entry point: `measured`.
+"""Counts the apps' telemetry with the settings that Bicep writes. Entry point:
+`measure_telemetry`.
 
 The apps export as under Azure's worker, to an ingestion endpoint on this machine. The host's own
 rows, which Azure adds, are not counted.
@@ -52,8 +53,8 @@ class Sent:
         return cls(
             at=time.monotonic(),
             tables=ingestion.by_table(),
-            rows=_named(ingestion.rows_by_app()),
-            size=_named(ingestion.bytes_by_app()),
+            rows=_count_by_name(ingestion.rows_by_app()),
+            size=_count_by_name(ingestion.bytes_by_app()),
         )
 
     def since(self, before: Sent) -> Sent:
@@ -77,12 +78,12 @@ class Telemetry:
     @property
     def rows_a_run(self) -> float:
         """Return the rows that a run adds to those of idle seconds."""
-        return self._a_run(self.busy.rows, self.idle.rows)
+        return self._compute_per_run(self.busy.rows, self.idle.rows)
 
     @property
     def bytes_a_run(self) -> float:
         """Return the bytes that a run adds to those of idle seconds."""
-        return self._a_run(self.busy.size, self.idle.size)
+        return self._compute_per_run(self.busy.size, self.idle.size)
 
     @property
     def tables_a_run(self) -> dict[str, float]:
@@ -94,15 +95,17 @@ class Telemetry:
         """Return the bytes in IDLE_SECONDS."""
         return self.idle.size.total() * IDLE_SECONDS / self.idle.at
 
-    def _a_run(self, busy: Counter[str], idle: Counter[str]) -> float:
+    def _compute_per_run(self, busy: Counter[str], idle: Counter[str]) -> float:
         alone = idle.total() * self.busy.at / self.idle.at
         return (busy.total() - alone) / self.runs
 
 
-def deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[str, str]:
+def make_deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[str, str]:
     """Return the telemetry settings of a deployed app, without destination and identity."""
     resources = json.loads(snapshot.read_text("utf-8"))["predictedResources"]
-    (settings,) = [found for found in map(_app_settings, resources) if found.get("AOS_APP") == app]
+    (settings,) = [
+        found for found in map(_read_app_settings, resources) if found.get("AOS_APP") == app
+    ]
     return {
         name: value
         for name, value in settings.items()
@@ -110,7 +113,7 @@ def deployed_settings(snapshot: Path = SNAPSHOT, *, app: str = "main") -> dict[s
     }
 
 
-def unquieted(settings: Mapping[str, str]) -> dict[str, str]:
+def make_loud_settings(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the least settings with which the worker exports.
 
     They include the sampler, because one that drops traces would make the figures look better than
@@ -123,7 +126,7 @@ def unquieted(settings: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def measured(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetry:
+def measure_telemetry(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetry:
     """Let a laptop idle and then run, and count what its apps export."""
     with run_ingestion() as ingestion:
         given = {**settings, CONNECTION_STRING: ingestion.connection_string}
@@ -140,7 +143,7 @@ def measured(*, root: Path, model: str, settings: Mapping[str, str]) -> Telemetr
     return Telemetry(idle=second.since(first), busy=third.since(second), runs=RUNS)
 
 
-def _named(by_folder: Counter[str]) -> Counter[str]:
+def _count_by_name(by_folder: Counter[str]) -> Counter[str]:
     """Count by the app's name; the local host reports its folder."""
     names = {(REPOSITORY / folder).resolve().name: app for app, folder in APP_FOLDERS.items()}
     return Counter({names.get(folder, folder): count for folder, count in by_folder.items()})
@@ -152,7 +155,7 @@ async def _run(url: str, count: int) -> None:
             await one(client)
 
 
-def _app_settings(resource: Mapping[str, Any]) -> Mapping[str, str]:
+def _read_app_settings(resource: Mapping[str, Any]) -> Mapping[str, str]:
     kind, name = str(resource["type"]), str(resource["name"])
     if kind != "Microsoft.Web/sites/config" or not name.endswith("/appsettings"):
         return {}

@@ -138,7 +138,7 @@ def stages(turns: list[Turn]) -> dict[str, list[float]]:
     """Return the milliseconds of each stage of a turn, from the run's own times (in whole
     milliseconds)."""
     found: dict[str, list[float]] = {
-        "at the door, until admitted": [],
+        "received, until admitted": [],
         "stored, sent, accepted and loaded, until started": [],
         "model asked and end decided, until ended": [],
         "saved, sent to main, caller answered": [],

@@ -30,15 +30,15 @@ async def compare(home: Path, *, rounds: int) -> dict[Isolation, tuple[list[floa
     found: dict[Isolation, tuple[list[float], list[float]]] = {side: ([], []) for side in SIDES}
     for number in range(rounds + 1):
         for side in SIDES if number % 2 else reversed(SIDES):
-            start, call = await _once(home, side)
+            start, call = await _measure_once(home, side)
             if number:  # the first round fills the caches
                 found[side][0].append(start)
                 found[side][1].append(call)
     return found
 
 
-async def _once(home: Path, isolation: Isolation) -> tuple[float, float]:
-    async with _servers(home, isolation) as servers:
+async def _measure_once(home: Path, isolation: Isolation) -> tuple[float, float]:
+    async with _open_servers(home, isolation) as servers:
         began = time.perf_counter()
         await servers.list_tools(EVERYTHING, "d1")
         started = time.perf_counter()
@@ -49,7 +49,7 @@ async def _once(home: Path, isolation: Isolation) -> tuple[float, float]:
 
 
 @contextlib.asynccontextmanager
-async def _servers(home: Path, isolation: Isolation) -> AsyncIterator[McpServers]:
+async def _open_servers(home: Path, isolation: Isolation) -> AsyncIterator[McpServers]:
     place = LaunchPlace(
         path=os.environ["PATH"], home=str(home), folder=str(REPOSITORY), isolation=isolation
     )

@@ -1,1 +1,2 @@
-"""Deploys AOS to Azure and operates it. The scripts of this folder are the ways in."""
+"""Deploys AOS to Azure and operates it. Entry points: the scripts `deploy`, `package`, `backup`,
+`drill` and `health_check`."""

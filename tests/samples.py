@@ -135,7 +135,7 @@ def a_pending(*, next_check: datetime = NOON, **changes: Any) -> PendingRun:
 async def the_due(store: PendingStore, now: datetime, *wanted: PendingRun) -> list[PendingRun]:
     """The due rows of these runs."""
     ids = {row.run_id for row in wanted}
-    return [row for row in await store.due(now, limit=500) if row.run_id in ids]
+    return [row for row in await store.list_due(now, limit=500) if row.run_id in ids]
 
 
 def an_approval(**changes: Any) -> ApprovalRequest:

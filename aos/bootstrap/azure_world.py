@@ -1,4 +1,5 @@
-"""Makes the adapters for Azure, or for its stand-ins on a laptop. Entry point: `AzureAdapters`."""
+"""Makes the adapters for Azure, or for its local replacements on a laptop. Entry point:
+`AzureAdapters`."""
 
 from __future__ import annotations
 
@@ -29,66 +30,67 @@ SENDS_TO: Mapping[AppName, tuple[str, ...]] = {
     "realm": (MAIN_QUEUE, REALM_QUEUE),
     "mcp": (REALM_QUEUE,),
 }
-"""The entities that each app sends to all the time: opened ahead of time."""
+"""The entities that each app sends to often. Their senders are opened in advance."""
 
 HEALTH_TABLE: Mapping[AppName, str] = {"main": "aosruns", "realm": "aosruns", "mcp": "aostools"}
-"""The table that each app's health reads: mcp may read its own two alone."""
+"""The table that each app's health check reads. mcp may read only its own two tables."""
 
 
 class AzureAdapters:
-    """One app's adapters, as its `world`. Nothing is opened by making them."""
+    """The adapters of one app, in `world`. Making them opens no connection."""
 
     def __init__(self, settings: Settings, *, app: AppName) -> None:
-        blobs = _blobs(settings)
+        blobs = _make_blobs(settings)
         self._app = app
         self._data = blobs.container("aos-data")
-        self._tables = _tables(settings, payloads=self._data)
-        self._bus = _bus(settings, payloads=self._data)
-        self._model = _model(settings)
+        self._make_tables = _make_tables(settings, payloads=self._data)
+        self._make_bus = _make_bus(settings, payloads=self._data)
+        self._make_model = _make_model(settings)
         self.world = World(
             config=blobs.container("aos-config"),
             data=self._data,
-            requests=self._tables.requests(),
-            pending=self._tables.pending(),
-            conversations=self._tables.conversations(),
-            index=self._tables.index(),
-            ledger=self._tables.ledger(),
-            decisions=self._tables.decisions(),
-            tools=self._tables.tools(),
-            tool_calls=self._tables.tool_calls(),
-            bus=self._bus,
-            model=self._model,
+            requests=self._make_tables.requests(),
+            pending=self._make_tables.pending(),
+            conversations=self._make_tables.conversations(),
+            index=self._make_tables.index(),
+            ledger=self._make_tables.ledger(),
+            decisions=self._make_tables.decisions(),
+            tools=self._make_tables.tools(),
+            tool_calls=self._make_tables.tool_calls(),
+            bus=self._make_bus,
+            model=self._make_model,
             clock=SystemClock(),
             ids=RandomIds(),
-            servers=_servers(settings) if app == "mcp" else None,
-            checks={"servicebus": self._bus.check, "storage": self._check_storage},
+            servers=_make_servers(settings) if app == "mcp" else None,
+            checks={"servicebus": self._make_bus.check, "storage": self._check_storage},
         )
 
     async def open(self) -> None:
-        """Open the connections that are slow to open."""
-        opening = [self._bus.warm(SENDS_TO[self._app])]
+        """Open the connections that open slowly."""
+        opening = [self._make_bus.warm(SENDS_TO[self._app])]
         if self._app == "realm":
-            opening.append(self._model.warm())
+            opening.append(self._make_model.warm())
         await asyncio.gather(*opening)
 
     async def _check_storage(self) -> None:
         table = HEALTH_TABLE[self._app]
-        await asyncio.gather(self._tables.check(table), _look_at(self._data))
+        await asyncio.gather(self._make_tables.check(table), _look_at(self._data))
 
 
-def _servers(settings: Settings) -> ToolServers:
-    from aos.bootstrap.mcp_servers import make_mcp_servers  # of no use to the other two apps
+def _make_servers(settings: Settings) -> ToolServers:
+    # the other two apps do not need this import
+    from aos.bootstrap.mcp_servers import make_mcp_servers
 
     return make_mcp_servers(settings)
 
 
 async def _look_at(data: BlobStore) -> None:
-    """Read a little; that nothing is published yet is not a fault."""
+    """Read a little. An empty catalog is not a fault."""
     with contextlib.suppress(BlobMissing):
         await data.read(HEAD, max_bytes=1)
 
 
-def _blobs(settings: Settings) -> AzureBlobs:
+def _make_blobs(settings: Settings) -> AzureBlobs:
     storage = settings.storage
     return AzureBlobs(
         BlobAccount(
@@ -100,7 +102,7 @@ def _blobs(settings: Settings) -> AzureBlobs:
     )
 
 
-def _tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
+def _make_tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
     storage = settings.storage
     account = TableAccount(
         connection_string=storage.connection_string,
@@ -111,7 +113,7 @@ def _tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
     return AzureTables(account, payloads=payloads)
 
 
-def _bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
+def _make_bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
     bus = settings.bus
     return AzureBus(
         BusAccount(
@@ -123,7 +125,7 @@ def _bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
     )
 
 
-def _model(settings: Settings) -> OpenAIChatModel:
+def _make_model(settings: Settings) -> OpenAIChatModel:
     model = settings.model
     return OpenAIChatModel(
         ModelEndpoint(

@@ -9,7 +9,7 @@ from aos.settings import Settings
 
 
 def make_mcp_servers(settings: Settings) -> McpServers:
-    """The servers, none of which runs yet."""
+    """Make the servers. None of them is running yet."""
     servers = settings.servers
     place = LaunchPlace(
         path=servers.path,

@@ -38,12 +38,12 @@ class Warmup:
         self._opening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the warm-up and return at once."""
         self._imported.set_running_or_notify_cancel()
         threading.Thread(target=self._import, name="warmup", daemon=True).start()
 
     async def ready(self) -> None:
-        """Wait until the SDKs are imported; raises ImportError where one is missing."""
+        """Wait until the SDKs are imported. Raises ImportError if one is missing."""
         if not self._imported.done():
             self._wanted.set()
             await asyncio.wrap_future(self._imported)

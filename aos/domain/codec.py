@@ -137,7 +137,7 @@ def _object_encoder(kind: Any, hints: dict[str, Any]) -> Step:
     fields = dataclasses.fields(kind)
     steps = {f"_{f.name}": _codec(hints[f.name])[0] for f in fields}
     members = [_member(f.name, plain=steps[f"_{f.name}"] is _same) for f in fields]
-    write = _compiled(f"lambda value: {{{', '.join(members)}}}", steps)
+    write = _compile(f"lambda value: {{{', '.join(members)}}}", steps)
     omitted = [(f.name, f.default) for f in fields if f.metadata == OMITTED]
     after = getattr(kind, "after_encode", None)
 
@@ -161,7 +161,7 @@ def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
     readers = {f"_{f.name}": _field_reader(f, _codec(hints[f.name])[1]) for f in fields}
     arguments = ", ".join(_argument(f, _AT_ONCE.get(hints[f.name])) for f in fields)
     names = {**readers, "kind": kind, "absent": _ABSENT}
-    make = _compiled(f"lambda get: kind({arguments})", names)
+    make = _compile(f"lambda get: kind({arguments})", names)
     before = getattr(kind, "before_decode", None)
 
     def read(raw: Any) -> Any:
@@ -206,6 +206,6 @@ def _field_reader(field: dataclasses.Field[Any], step: Step) -> Step:
     return read
 
 
-def _compiled(source: str, names: dict[str, Any]) -> Step:
+def _compile(source: str, names: dict[str, Any]) -> Step:
     """A function with all fields written out, as `dataclasses` does it; a loop takes longer."""
     return typing.cast(Step, eval(source, names))

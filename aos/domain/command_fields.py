@@ -9,7 +9,7 @@ from aos.domain.codec import ShapeError
 
 VERSION = 1
 BESIDE_REQUEST = ("owner", "admitted_at", "catalog_version")
-"""Fields of a request that the contract puts beside it."""
+"""The fields of a request that the contract puts beside it in the envelope."""
 
 
 class _Command(Protocol):
@@ -26,12 +26,12 @@ class _Command(Protocol):
 
 
 class CommandFields:
-    """The common fields come first, then the command's own."""
+    """Writes the common fields first, then the command's own."""
 
     __slots__ = ()
 
     def after_encode(self: _Command, raw: dict[str, Any]) -> dict[str, Any]:
-        """The envelope."""
+        """Return the object as an envelope."""
         return {
             "version": VERSION,
             "type": self.type,
@@ -44,26 +44,26 @@ class CommandFields:
 
     @classmethod
     def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        """The envelope, if this version can read it."""
+        """Return the fields of an envelope. Raises ValueError if this version cannot read it."""
         if raw.get("version", VERSION) != VERSION:
             raise ShapeError(f": envelope version {raw['version']!r} is not {VERSION}")
         return raw
 
 
 class RequestFields(CommandFields):
-    """`request` without the fields that stand beside it."""
+    """Writes `request` without the fields that the envelope holds beside it."""
 
     __slots__ = ()
 
     def after_encode(self: Any, raw: dict[str, Any]) -> dict[str, Any]:
-        """The envelope."""
+        """Return the object as an envelope."""
         request = raw.pop("request")
         beside = {name: request.pop(name) for name in BESIDE_REQUEST}
         return CommandFields.after_encode(self, {"request": request, **beside, **raw})
 
     @classmethod
     def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        """The envelope with the whole request."""
+        """Return the fields of an envelope with the whole request."""
         raw = super().before_decode(raw)
         request = raw.get("request")
         if not isinstance(request, dict):

@@ -45,7 +45,7 @@ RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun | ToolResult | Appr
 MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild
 Command: TypeAlias = RealmCommand | MainCommand | CallTool
 COMMANDS: Mapping[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
-"""By their `type`."""
+"""The commands by their `type`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A CloudEvent that AOS publishes; `topic` is `agent-events` or `system-events`."""
+    """A CloudEvent that AOS publishes on the topic `agent-events` or `system-events`."""
 
     topic: str
     id: str
@@ -104,7 +104,7 @@ def to_mcp(command: CallTool) -> Outgoing:
 
 
 def read_command(body: bytes) -> Command:
-    """Read a command from a message body; raises EnvelopeError."""
+    """Read a command from a message body. Raises EnvelopeError."""
     try:
         raw = json.loads(body)
         known = known_json(raw) == raw

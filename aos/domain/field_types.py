@@ -1,6 +1,7 @@
-"""Names types of fields that say more in a JSON Schema than in Python. Entry point: `Digest`.
+"""Defines types of fields that have a narrower JSON Schema than their Python type. Entry point:
+`Digest`.
 
-What stands behind the type is a keyword of JSON Schema and its value.
+The annotation of a type is a keyword of JSON Schema and its value.
 """
 
 from __future__ import annotations

@@ -70,11 +70,11 @@ def parse_json(
         raise JsonTextError("the text is empty", hint='write a JSON object, beginning with "{"')
     _check_shape(text, max_depth)
     raw = _load(text)
-    return _plain(raw, (), allow_control_characters)
+    return _convert(raw, (), allow_control_characters)
 
 
 def is_within_depth(text: str, max_depth: int = MAX_DEPTH) -> bool:
-    """Is the JSON text nested no deeper, with no more values than AOS reads anywhere?"""
+    """Whether the JSON text is nested no deeper than allowed and has at most MAX_VALUES values."""
     try:
         _check_shape(text, max_depth)
     except JsonTextError:
@@ -142,7 +142,8 @@ def _place(text: str, position: int) -> str:
 
 
 def _explain(error: json.JSONDecodeError) -> tuple[str, str]:
-    """What a person should read, from the reader's error and the character it stopped at."""
+    """Return the message and the hint for a person, from the reader's error and the character at
+    which it stopped."""
     rest = error.doc[error.pos :].lstrip()
     before = error.doc[: error.pos].rstrip()
     if error.msg.startswith("Invalid control character"):
@@ -180,35 +181,35 @@ _Way: TypeAlias = tuple["_Way", str | int] | tuple[()]
 """The steps to a member, last first, so that a step costs the same at any depth."""
 
 
-def _plain(value: Any, way: _Way, allow_control: bool) -> Any:
+def _convert(value: Any, way: _Way, allow_control: bool) -> Any:
     """The value without `_Object`s, each string and number checked on the way."""
     if isinstance(value, _Object):
-        return _plain_object(value, way, allow_control)
+        return _convert_object(value, way, allow_control)
     if isinstance(value, list):
-        return [_plain(v, (way, i), allow_control) for i, v in enumerate(value)]
+        return [_convert(v, (way, i), allow_control) for i, v in enumerate(value)]
     if isinstance(value, _Constant):
         hint = "write a number, or null if there is none"
-        raise JsonTextError(f"{value} is not JSON", hint=hint, path=_path(way))
+        raise JsonTextError(f"{value} is not JSON", hint=hint, path=_write_path(way))
     if isinstance(value, str):
         _check_string(value, way, allow_control)
     elif isinstance(value, int | float) and not is_known_number(value):
         hint = "write a smaller one"
-        raise JsonTextError("the number is too large", hint=hint, path=_path(way))
+        raise JsonTextError("the number is too large", hint=hint, path=_write_path(way))
     return value
 
 
-def _plain_object(members: _Object, way: _Way, allow_control: bool) -> dict[str, Any]:
+def _convert_object(members: _Object, way: _Way, allow_control: bool) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, value in members:
         _check_string(key, way, allow_control)
         inner = (way, key)
         if key in plain:
             raise JsonTextError(
-                f"the name {_shortened(key)!r} appears twice in one object",
+                f"the name {_shorten(key)!r} appears twice in one object",
                 hint="keep one of them",
-                path=_path(inner),
+                path=_write_path(inner),
             )
-        plain[key] = _plain(value, inner, allow_control)
+        plain[key] = _convert(value, inner, allow_control)
     return plain
 
 
@@ -219,7 +220,7 @@ def _check_string(text: str, way: _Way, allow_control: bool) -> None:
         raise JsonTextError(
             "half of a surrogate pair (\\ud800 to \\udfff)",
             hint="write the character itself, in UTF-8",
-            path=_path(way),
+            path=_write_path(way),
         )
     if allow_control:
         return
@@ -227,20 +228,20 @@ def _check_string(text: str, way: _Way, allow_control: bool) -> None:
         raise JsonTextError(
             f"the control character U+{ord(control[0]):04X}",
             hint="remove it; of these only tab and newlines are allowed",
-            path=_path(way),
+            path=_write_path(way),
         )
 
 
-def _path(way: _Way) -> str:
+def _write_path(way: _Way) -> str:
     steps: list[str | int] = []
     while way:
         way, step = way
-        steps.append(_shortened(step) if isinstance(step, str) else step)
+        steps.append(_shorten(step) if isinstance(step, str) else step)
     path = ROOT
     for step in reversed(steps):
         path = join_path(path, step)
     return path
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"

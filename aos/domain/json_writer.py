@@ -1,8 +1,8 @@
-"""Writes JSON that every reader knows. Entry point: `write_json`; `known_json` is the same value
-with text in place of what JSON cannot say.
+"""Writes JSON that every reader accepts. Entry points: `write_json`, `known_json`.
 
-Python writes `Infinity` and `NaN` for numbers, and integers of any length; Node and most other
+Python writes `Infinity` and `NaN` for numbers, and integers of any length. Node and most other
 readers refuse the first or read the second as infinite. Such a number is written as a text.
+`known_json` converts a value in the same way without writing it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def write_json(
     sort_keys: bool = False,
     default: Callable[[Any], Any] | None = None,
 ) -> str:
-    """The value as JSON; the options are those of `json.dumps`."""
+    """Write the value as JSON. The options are those of `json.dumps`."""
 
     options: dict[str, Any] = {
         "allow_nan": False,
@@ -36,12 +36,12 @@ def write_json(
     }
     try:
         return json.dumps(value, **options)
-    except ValueError:  # a number that JSON does not know, or an integer of thousands of digits
+    except ValueError:  # a number that JSON does not allow, or an integer of thousands of digits
         return json.dumps(known_json(value), **options)
 
 
 def known_json(value: Any) -> Any:
-    """The same JSON value; numbers that JSON does not know and half surrogate pairs are texts."""
+    """Convert numbers that JSON does not allow, and lone surrogates, to texts."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -49,23 +49,23 @@ def known_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [known_json(item) for item in value]
     if isinstance(value, int | float) and not is_known_number(value):
-        return _shown(value)
+        return _write_number(value)
     return value
 
 
 def is_known_number(value: float) -> bool:
-    """Is this a number that every reader of JSON can hold?"""
+    """Whether every reader of JSON can hold this number."""
     try:
         return math.isfinite(value)
     except OverflowError:  # an integer larger than any double
         return False
 
 
-def _shown(value: float) -> str:
+def _write_number(value: float) -> str:
     if isinstance(value, float):
         return json.dumps(value)  # Infinity, -Infinity or NaN
     try:
         text = str(value)
-    except ValueError:  # Python writes no integer of over 4,300 digits
+    except ValueError:  # Python does not write integers of more than 4,300 digits
         return "a number with thousands of digits"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}… ({len(text)} digits)"

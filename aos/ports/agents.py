@@ -10,7 +10,7 @@ from aos.domain.cards.agent_card import AgentCard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveAgent:
-    """An agent as the catalog has it now: may it run, and on which card."""
+    """An agent in the current catalog: whether it may run, and its card."""
 
     agent_id: str
     state: Literal["active", "disabled"]
@@ -19,23 +19,24 @@ class LiveAgent:
 
 
 class Agents(Protocol):
-    """The published catalog, as far as runs need it."""
+    """The published catalog, for runs."""
 
     async def version(self) -> int:
-        """The catalog version that `find` judges by (0: nothing published yet)."""
+        """Return the catalog version that `find` uses (0: nothing is published yet)."""
         ...
 
     async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
-        """The agent; an older catalog than `at_least` is re-read first.
+        """Return the agent; first read the catalog again if it is older than `at_least`.
 
         Raises Refused `agent_not_found` or `agent_removed`.
         """
         ...
 
     async def card(self, digest: str) -> AgentCard:
-        """The card with this digest, published or not any more: what a run has pinned."""
+        """Return the card with this digest, also if it is not published any more. Runs pin their
+        card."""
         ...
 
     async def serves(self, server_id: str) -> bool:
-        """Is there an MCP server of this id that is enabled?"""
+        """Whether an enabled MCP server with this id exists."""
         ...

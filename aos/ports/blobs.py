@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobInfo:
-    """One row of a listing: the name inside the container, its ETag, size in bytes, time."""
+    """One row of a listing: the name in the container, the ETag, the size in bytes, the time."""
 
     name: str
     etag: str
@@ -19,7 +19,7 @@ class BlobInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """A blob's body with the ETag it was read at."""
+    """The body of a blob with the ETag at which it was read."""
 
     name: str
     etag: str
@@ -27,7 +27,7 @@ class Blob:
 
 
 class BlobMissing(KeyError):
-    """There is no blob of this name."""
+    """The blob does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class BlobStore(Protocol):
     """One blob container."""
 
     async def list(self, prefix: str) -> list[BlobInfo]:
-        """Every blob whose name begins with `prefix`, complete, by name."""
+        """List all blobs whose name begins with `prefix`, ordered by name."""
         ...
 
     async def read(self, name: str, *, max_bytes: int | None = None) -> Blob:
-        """The blob; with `max_bytes` only that many leading bytes of it. Raises BlobMissing."""
+        """Read the blob, or its first `max_bytes` bytes. Raises BlobMissing."""
         ...
 
     async def read_if_changed(self, name: str, *, etag: str) -> Blob | Unchanged:
-        """The blob, or Unchanged while it is at `etag`. Raises BlobMissing."""
+        """Read the blob, or return Unchanged if its ETag is still `etag`. Raises BlobMissing."""
         ...
 
     async def write(
@@ -55,11 +55,11 @@ class BlobStore(Protocol):
     ) -> str:
         """Write the whole blob and return its new ETag.
 
-        Raises StaleWrite when `if_match` is not the current ETag, or when `create_only` and the
-        blob exists.
+        Raises StaleWrite if `if_match` is not the current ETag, or if the blob exists and
+        `create_only` is set.
         """
         ...
 
     async def delete(self, name: str, *, if_match: str | None = None) -> None:
-        """Delete the blob; an absent one is no error."""
+        """Delete the blob if it exists."""
         ...

@@ -15,10 +15,10 @@ LARGEST_BODY_BYTES = 200 * 1024
 
 
 class Bus(Protocol):
-    """The way out: commands between the apps, replies and events to the outside."""
+    """Sends commands between the apps, and replies and events to the outside."""
 
     async def send(self, outgoing: Outgoing) -> None:
-        """Send a command, scheduled when it says so; message_id = its command_id."""
+        """Send a command, scheduled if it has a time. Its `message_id` is the `command_id`."""
         ...
 
     async def reply(self, reply: Reply) -> None:
@@ -30,20 +30,25 @@ class Bus(Protocol):
         ...
 
     async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
-        """Send a copy of a received message, scheduled, with session, properties, its original
-        key and expiry; the original is then completed by its handler."""
+        """Send a scheduled copy of a received message with its session, properties, original key
+        and expiry.
+
+        The handler completes the original afterwards.
+        """
         ...
 
-    async def whole_body(self, message: ReceivedMessage) -> bytes:
-        """The body of a command as it was sent: one too large for the bus lies in storage."""
+    async def read_whole_body(self, message: ReceivedMessage) -> bytes:
+        """Return the body of a command as it was sent, from storage if it was too large for the
+        bus."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedMessage:
-    """A Service Bus message as a trigger got it: the body in bytes, properties from the broker.
+    """A Service Bus message as a trigger received it: the body in bytes, properties from the
+    broker.
 
-    `key` is the idempotency key: the first message's id, kept across postponed copies, else
+    `key` is the idempotency key: the id of the first message, kept across postponed copies, else
     `<entity>:<sequence_number>`. `attempt` counts postponed copies.
     """
 
@@ -63,7 +68,7 @@ class ReceivedMessage:
 
     @property
     def key(self) -> str:
-        """What makes a repeat of this message the same request."""
+        """The key that identifies repeats of this message."""
         kept = self.properties.get("aos_key")
         if isinstance(kept, str) and kept:
             return kept
@@ -71,6 +76,6 @@ class ReceivedMessage:
 
     @property
     def attempt(self) -> int:
-        """How many postponed copies came before this one."""
+        """The number of postponed copies before this one."""
         value = self.properties.get("attempt")
         return value if isinstance(value, int) else 0

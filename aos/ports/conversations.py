@@ -11,7 +11,8 @@ from aos.domain.runs.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A conversation's head with its ETag (both None: there is none), and one run's row."""
+    """A conversation's head with its ETag (both None if it does not exist), and the row of one
+    run."""
 
     conversation: Conversation | None = None
     etag: str | None = None
@@ -19,29 +20,29 @@ class Loaded:
 
 
 class ConversationStore(Protocol):
-    """The conversations, table `aosconversations`. Realm alone writes."""
+    """The conversations, table `aosconversations`. Only realm writes them."""
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head and, when `run_id` is given, that run's row, as both stood at one moment.
+        """Return the head and, if `run_id` is given, the row of that run, both of the same moment.
 
-        A row older than the head makes an ended run look new; a head older than the row makes a
-        conversation look idle that owes the run's end. (Where the two are read one after the
-        other: the head first, and again when there is a row, until its ETag stands still.)
+        With a row older than the head, an ended run looks new. With a head older than the row, a
+        conversation that owes the run's end looks idle. (If they are read one after the other, read
+        the head first, and again after the row, until its ETag does not change.)
         """
         ...
 
     async def save(self, step: Step, *, etag: str | None) -> str:
-        """Write the step in one transaction, guarded by the head's ETag (None: no head yet).
+        """Write the step in one transaction, guarded by the head's ETag (None: no head exists).
 
-        Returns the head's new ETag. Raises StaleWrite when the head is not at `etag`, and
-        OutcomeUnknown when the answer was lost.
+        Returns the head's new ETag. Raises StaleWrite if the head's ETag is not `etag`, and
+        OutcomeUnknown if the answer was lost.
         """
         ...
 
-    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
-        """The messages with sequence in [before - limit, before), oldest first."""
+    async def read_history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+        """Return the messages with sequence in [before - limit, before), oldest first."""
         ...
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
-        """One run's row, or None while realm has not seen the run."""
+        """Return the row of one run, or None while realm has not started it."""
         ...

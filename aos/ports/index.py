@@ -12,7 +12,7 @@ from aos.ports.paging import Page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedRun:
-    """What the lists know of a run: ids and when it was admitted."""
+    """The entry of a run in the lists: its ids and the time of its admission."""
 
     run_id: str
     conversation_id: str
@@ -22,7 +22,7 @@ class IndexedRun:
 
     @classmethod
     def of(cls, run: AdmittedRequest | Run, *, owner: str) -> IndexedRun:
-        """What the lists know of this run."""
+        """Make the entry of this run."""
         admitted = run.created_at if isinstance(run, Run) else run.admitted_at
         return cls(
             run_id=run.run_id,
@@ -37,10 +37,10 @@ class RunIndex(Protocol):
     """The lists, table `aosindex`: runs by agent and by owner, newest first."""
 
     async def add(self, run: IndexedRun) -> None:
-        """Enter an admitted run; entering it again changes nothing."""
+        """Add an admitted run. Adding it again changes nothing."""
         ...
 
-    async def runs(
+    async def list_runs(
         self,
         *,
         agent_id: str | None,
@@ -49,11 +49,12 @@ class RunIndex(Protocol):
         after: str | None,
         limit: int,
     ) -> Page[IndexedRun]:
-        """Runs of an agent, of an owner, of both, or (both None) of everybody, newest first."""
+        """List runs of an agent, of an owner, of both, or (both None) of everybody, newest
+        first."""
         ...
 
-    async def conversations(
+    async def list_conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
-        """One item a conversation (its first run), newest first."""
+        """List one item (the first run) for each conversation, newest first."""
         ...

@@ -8,7 +8,8 @@ from aos.domain.runs.run import Run
 
 
 class Ledger(Protocol):
-    """Replies sent and usage counted, table `aosusage`: once a run, in one transaction."""
+    """The replies sent and the usage counted, table `aosusage`: once for each run, in one
+    transaction."""
 
     async def is_recorded(self, run: Run) -> bool:
         """True when `seen:<run_id>` exists."""

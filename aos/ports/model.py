@@ -1,4 +1,4 @@
-"""What does a run need from the model behind it?"""
+"""Asks a model. Entry point: `ChatModel`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
-"""Why a model stopped: it was done, its token limit was spent, it asks for tools, or the
-endpoint's content filter stepped in."""
+"""Why a model stopped: it finished, reached its token limit, asks for tools, or was stopped by the
+endpoint's content filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message for the model. An assistant's `tool_calls` and a tool's `tool_call_id` have our
-    ids."""
+    """One message for the model. `tool_calls` and `tool_call_id` hold AOS's own ids."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
@@ -28,7 +27,8 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call of the model: `model` is a name the endpoint serves, or None for its default."""
+    """One call of the model. `model` is a name that the endpoint serves, or None for its
+    default."""
 
     model: str | None
     messages: Sequence[ChatMessage]
@@ -39,9 +39,9 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswer:
-    """What the model said, with the tokens it took and the name it answered under.
+    """The model's answer, its tokens, and the name of the model that answered.
 
-    `tool_calls` are those that it asks for; `text` may then be empty.
+    `tool_calls` are the tools that it asks for; `text` may then be empty.
     """
 
     text: str
@@ -55,12 +55,12 @@ class ModelAnswer:
 class ChatModel(Protocol):
     """The model behind an OpenAI-compatible endpoint."""
 
-    def configured(self) -> bool:
-        """Whether an endpoint is set at all."""
+    def is_configured(self) -> bool:
+        """Whether an endpoint is set."""
         ...
 
-    async def served(self) -> frozenset[str]:
-        """The names that the endpoint lists, at most 30 s old; empty when it lists none."""
+    async def list_served(self) -> frozenset[str]:
+        """Return the names that the endpoint lists, at most 30 s old; empty if it lists none."""
         ...
 
     async def complete(self, call: ModelCall) -> ModelAnswer:

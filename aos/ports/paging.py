@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
-    """One page of a list; `next` resumes after it, None at the end."""
+    """One page of a list. `next` gets the next page; None means that this is the last."""
 
     items: list[T]
     next: str | None = None

@@ -12,8 +12,10 @@ from aos.domain.runs.run import AdmittedRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRequest:
-    """A request row: the request as admitted, when its cancellation was asked for, and why
-    (an error code; None: a caller wanted it)."""
+    """A request row: the admitted request, when its cancellation was requested, and why.
+
+    The reason is an error code; None means that a caller requested it.
+    """
 
     request: AdmittedRequest
     cancel_requested_at: datetime | None = None
@@ -21,36 +23,43 @@ class StoredRequest:
 
 
 class RequestStore(Protocol):
-    """The request rows, table `aosruns`: what was accepted, inserted once, never changed."""
+    """The request rows, table `aosruns`: accepted requests, inserted once and never changed."""
 
     async def find(self, run_id: str) -> StoredRequest | None:
-        """The row, or None."""
+        """Return the row, or None."""
         ...
 
     async def insert(self, request: AdmittedRequest) -> None:
-        """Write the row; raises StaleWrite when it exists (also when an earlier try of this
-        very call took effect: look it up)."""
+        """Write the row. Raises StaleWrite if it exists.
+
+        It may exist because an earlier attempt of the same call took effect, so look it up.
+        """
         ...
 
     async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
-        """Set `cancel_requested_at` and why; a later ask leaves the first one standing."""
+        """Set `cancel_requested_at` and the reason. The first request stays; later ones change
+        nothing."""
         ...
 
-    async def cancel_asked(self, run_id: str) -> bool:
-        """True once cancellation was asked for; reads nothing but that."""
+    async def is_cancel_requested(self, run_id: str) -> bool:
+        """Return whether cancellation was requested, reading nothing else."""
         ...
 
     async def join_tree(self, root_run_id: str, run_id: str) -> int:
-        """Enter a delegated run in the tree of its root (again: no change); how many runs the
-        tree has now, the root included."""
+        """Add a delegated run to the tree of its root; return the number of its runs, the root
+        included.
+
+        Adding it again changes nothing.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingRun:
-    """A pending row: an admitted run (or an admission under way) that the mender looks at.
+    """A pending row: an admitted run, or an admission in progress, that the mender checks.
 
-    `checks` counts the mender's looks so far. `etag` is None on a row not read from the store.
+    `checks` counts the mender's checks so far. `etag` is None on a row that was not read from the
+    store.
     """
 
     run_id: str
@@ -62,20 +71,21 @@ class PendingRun:
 
 
 class PendingStore(Protocol):
-    """The pending rows, table `aospending`: what has not been fully delivered yet."""
+    """The pending rows, table `aospending`: what is not fully delivered yet."""
 
     async def put(self, pending: PendingRun) -> None:
-        """Write the row, whether or not it exists (a repeated admission makes it due anew)."""
+        """Write the row, whether or not it exists. A repeated admission makes it due again."""
         ...
 
-    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
-        """At most `limit` rows with `next_check` <= now, with their ETags."""
+    async def list_due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+        """Return at most `limit` rows with `next_check` <= now, with their ETags."""
         ...
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
-        """Look again at `next_check`, one more check counted; StaleWrite when the row changed."""
+        """Set the next check to `next_check` and count one check. Raises StaleWrite if the row
+        changed."""
         ...
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
-        """Delete the row; an absent one is no error; StaleWrite when `etag` is given and old."""
+        """Delete the row if it exists. Raises StaleWrite if `etag` is given and not current."""
         ...

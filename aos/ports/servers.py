@@ -1,4 +1,5 @@
-"""What does mcp need of MCP servers: a running one to call, its tools, its secrets?"""
+"""Runs MCP servers, calls their tools and reads their secrets, for mcp. Entry points:
+`ToolServers`, `ServerCards`, `Secrets`."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ from aos.domain.tools.tool import ToolOutcome, ToolSchema
 
 ServerChange: TypeAlias = Literal["tools", "started", "failed", "stopped", "died"]
 ServerWatcher: TypeAlias = Callable[[str, ServerChange, str], None]
-"""Takes the server's id, what changed, and the details: the reason of a failure, or nothing."""
+"""Takes the server's id, the kind of change, and the details: the reason of a failure, or
+nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveServer:
-    """An MCP server as the catalog has it now: the card that serves, and its digest."""
+    """An MCP server in the current catalog: the card that serves, and its digest."""
 
     server_id: str
     digest: str
@@ -26,49 +28,53 @@ class LiveServer:
 
 
 class ServerCards(Protocol):
-    """The published catalog, as far as tools need it."""
+    """The published catalog, for tools."""
 
     async def live_server(self, server_id: str) -> LiveServer:
-        """The server; raises Refused `server_not_found`."""
+        """Return the server. Raises Refused `server_not_found`."""
         ...
 
     async def live_servers(self, *, at_least: int = 0) -> list[LiveServer]:
-        """Every server, disabled ones too; an older catalog than `at_least` is read again first."""
+        """List every server, also disabled ones; first read the catalog again if it is older than
+        `at_least`."""
         ...
 
     async def approvals(self, server_id: str) -> tuple[ToolGrant, ...]:
-        """What agents that serve may call of the server only after a person's decision."""
+        """Return which tools of the server agents may call only after a person's decision."""
         ...
 
 
 class ToolConnection(Protocol):
-    """A running MCP server, with a place kept for one call at a time."""
+    """A running MCP server with a place reserved for one call at a time."""
 
     async def call(
         self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
     ) -> ToolOutcome:
-        """Call a tool and wait for what it comes to: `ok`, `error`, or `outcome_unknown` where
-        the server did not answer in time or ended meanwhile. Nothing is raised for those."""
+        """Call a tool and wait for its outcome: `ok`, `error` or `outcome_unknown`.
+
+        The last means that the server did not answer in time or ended. None of these raises.
+        """
         ...
 
 
 class ToolServers(Protocol):
-    """The MCP servers that run in this process, or are reached by URL."""
+    """The MCP servers that run in this process or are reached by URL."""
 
     def watch(self, watcher: ServerWatcher) -> None:
-        """Tell of servers whose tools changed, that started, did not, died, or were idle."""
+        """Report servers whose tools changed, that started, failed to start, died, or became
+        idle."""
         ...
 
     def hold(self, card: McpServerCard, digest: str) -> AbstractAsyncContextManager[ToolConnection]:
-        """The server, started when it does not run, with a place among its concurrent calls.
+        """Return the server with a place among its concurrent calls; start it if it does not run.
 
-        Entering raises ServerFailed when it cannot be started or reached, and TransientError when
-        no place becomes free in time: nothing was called then.
+        Entering raises ServerFailed if it cannot be started or reached, and TransientError if no
+        place becomes free in time. In both cases nothing was called.
         """
         ...
 
     async def list_tools(self, card: McpServerCard, digest: str) -> list[ToolSchema]:
-        """The tools that the server lists now; raises as entering `hold` does."""
+        """List the tools that the server has now. Raises like entering `hold`."""
         ...
 
     async def keep_only(self, serving: Mapping[str, str]) -> None:
@@ -81,9 +87,12 @@ class ToolServers(Protocol):
 
 
 class Secrets(Protocol):
-    """Where the values of secret references come from."""
+    """The values of secret references."""
 
     async def resolve(self, reference: SecretReference) -> str:
-        """The value now. Raises ConfigurationError that says which rule the reference breaks or
-        where the secret is missing, TransientError when the vault is away."""
+        """Return the current value.
+
+        Raises ConfigurationError with the rule that the reference breaks, or with the place where
+        the secret is missing, and TransientError if the vault does not answer.
+        """
         ...

@@ -8,28 +8,29 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time, as a port so that tests and the simulation own it."""
+    """Time. As a port, so that tests and the simulation control it."""
 
     def now(self) -> datetime:
-        """The time in UTC, timezone-aware, in whole milliseconds: what rows and wire can hold."""
+        """Return the UTC time, timezone-aware, in whole milliseconds, which rows and messages can
+        hold."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return the seconds of a clock that never goes back."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for this many seconds."""
         ...
 
 
 class Ids(Protocol):
-    """Randomness, as a port so that tests and the simulation own it."""
+    """Randomness. As a port, so that tests and the simulation control it."""
 
     def new_id(self) -> str:
-        """A fresh UUID in its text form."""
+        """Return a new UUID as text."""
         ...
 
     def jitter(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         ...

@@ -11,7 +11,7 @@ class Span(Protocol):
 
     @property
     def traceparent(self) -> str | None:
-        """The W3C traceparent that work caused by this span carries on."""
+        """The W3C traceparent for the work that this span causes."""
         ...
 
     def set(self, **attributes: object) -> None:
@@ -20,12 +20,12 @@ class Span(Protocol):
 
 
 SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
-"""OpenTelemetry's kinds: `server` and `consumer` answer a call and take a message, `client` and
-`producer` make one, `internal` is what a process does within itself."""
+"""OpenTelemetry's kinds: `server` answers a call and `consumer` handles a message; `client` and
+`producer` make a call or a message; `internal` is work within a process."""
 
 
 class Telemetry(Protocol):
-    """What operators see: log lines, custom events, spans (docs/contracts/telemetry.md)."""
+    """What operators see: log lines, custom events and spans (docs/contracts/telemetry.md)."""
 
     def log(
         self,
@@ -34,12 +34,14 @@ class Telemetry(Protocol):
         level: Literal["debug", "info", "warning", "error"] = "info",
         **fields: object,
     ) -> None:
-        """One JSON line: `event`, `timestamp`, and the fields (ids, never message content)."""
+        """Write one JSON line: `event`, `timestamp` and the fields (ids, never message content)."""
         ...
 
     def custom_event(self, name: str, **attributes: object) -> None:
-        """A row of customEvents, under the plan's names, and a log line; a line alone where there
-        is no such table, a row alone for what comes with every run."""
+        """Write a row of customEvents under the plan's names, and a log line.
+
+        Without such a table only the line is written; for events of every run, only the row.
+        """
         ...
 
     def span(

@@ -1,4 +1,5 @@
-"""What do runs need of tools: where they are listed, recorded and decided about?"""
+"""Keeps the tools, the tool calls and the decisions about them, for runs. Entry points:
+`ToolCatalog`, `ToolLedger`, `Decisions`."""
 
 from __future__ import annotations
 
@@ -10,76 +11,85 @@ from aos.ports.paging import Page
 
 
 class ToolCatalog(Protocol):
-    """The MCP servers as last seen, table `aostools`: mcp writes, main and realm read."""
+    """The MCP servers as last seen, table `aostools`. mcp writes them; main and realm read them."""
 
-    async def servers(self) -> list[ServerTools]:
-        """Every server, by id."""
+    async def list_servers(self) -> list[ServerTools]:
+        """List all servers, ordered by id."""
         ...
 
     async def find(self, server_id: str) -> ServerTools | None:
-        """One server, or None while mcp has not seen it."""
+        """Return one server, or None while mcp has not seen it."""
         ...
 
     async def put(self, tools: ServerTools) -> None:
-        """Write what was seen, over what was there."""
+        """Write the server's state over the one before."""
         ...
 
     async def drop(self, server_id: str) -> None:
-        """Forget a server; an absent one is no error."""
+        """Remove a server if it exists."""
         ...
 
 
 class ToolLedger(Protocol):
-    """The tool calls, table `aostoolcalls`: what was begun, until when it is held, its result."""
+    """The tool calls, table `aostoolcalls`: what was begun, who holds it until when, and its
+    result."""
 
     async def find(self, run_id: str, tool_call_id: str) -> ToolCallRow | None:
-        """The row, or None."""
+        """Return the row, or None."""
         ...
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
-        """Insert the row (its `etag` is None), or hold a call that is made again until the row's
-        new `until`; the row with its new `etag`. StaleWrite when another row stands."""
+        """Insert the row if its `etag` is None; else hold a repeated call until the row's new
+        `until`.
+
+        Returns the row with its new `etag`. Raises StaleWrite if another row exists.
+        """
         ...
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result of a call that was begun, or (`etag` None) of one that never was,
-        unless one stands; the one that stands."""
+        """Write the result of a call unless it has one; return the call's result.
+
+        `etag` None means that the call was never begun.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedApproval:
-    """What was asked about a tool call, and the decision that stands (None: none yet)."""
+    """What was asked about a tool call, and its decision (None: none yet)."""
 
     request: ApprovalRequest
     decision: Decision | None = None
 
 
 class Decisions(Protocol):
-    """What waits for a person, and what was decided, table `aostoolcalls`.
+    """The tool calls that wait for a person, and the decisions, table `aostoolcalls`.
 
-    Realm asks and closes; main lists; whoever comes first decides.
+    Realm asks and closes, main lists, and the first decision counts.
     """
 
     async def ask(self, approval: ApprovalRequest) -> None:
-        """Enter a call among those that wait; entering it again changes nothing."""
+        """Add a call to those that wait. Adding it again changes nothing."""
         ...
 
     async def find(self, run_id: str, tool_call_id: str) -> AskedApproval | None:
-        """What was asked about a call and what was decided; None when nothing was asked."""
+        """Return what was asked about a call and its decision, or None if nothing was asked."""
         ...
 
     async def decide(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
-        """Insert the decision once; StaleWrite when one stands (also when an earlier try of this
-        very call took effect: look it up)."""
+        """Insert the decision. Raises StaleWrite if the call has one.
+
+        It may be that of an earlier attempt of the same call, so look it up.
+        """
         ...
 
-    async def waiting(
+    async def list_waiting(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
-        """Those that nobody has closed, of an owner or (None) of everybody, oldest first."""
+        """List the open requests of an owner, or of all owners (None), oldest first."""
         ...
 
     async def close(self, approval: ApprovalRequest) -> None:
-        """Take a call off the list, decided or not needed any more; again changes nothing."""
+        """Remove a call from the list, because it is decided or not needed any more. Removing it
+        again changes nothing."""
         ...

@@ -49,7 +49,7 @@ class Approvals:
         Removes calls from the list that were decided or whose run has ended.
         """
         owner = _owner_of_decisions(caller)
-        page = await self._decisions.waiting(owner=owner, after=after, limit=limit)
+        page = await self._decisions.list_waiting(owner=owner, after=after, limit=limit)
         items = [item for item in page.items if await self._still_waits(item)]
         return Page(items=items, next=page.next)
 

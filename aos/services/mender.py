@@ -57,7 +57,7 @@ class Mender:
 
         An error of one row does not stop the others. An unexpected error is raised at the end.
         """
-        rows = await self._pending.due(self._clock.now(), limit=ROWS_A_TICK)
+        rows = await self._pending.list_due(self._clock.now(), limit=ROWS_A_TICK)
         broken: list[BaseException | None] = []
         for row in rows:
             broken += await asyncio.gather(self._mend_safely(row), return_exceptions=True)

@@ -98,7 +98,7 @@ class RunReader:
         """Runs, newest first. A page may be shorter than `limit`."""
         found: list[Run] = []
         for _ in range(PAGES_SEARCHED):
-            page = await self._index.runs(
+            page = await self._index.list_runs(
                 agent_id=agent_id, owner=owner, since=since, after=after, limit=limit - len(found)
             )
             runs = await asyncio.gather(*(self._read_listed(item) for item in page.items))
@@ -115,7 +115,7 @@ class RunReader:
 
         When two owners raced for one id, the index may hold it for both; the head decides.
         """
-        page = await self._index.conversations(owner=owner, after=after, limit=limit)
+        page = await self._index.list_conversations(owner=owner, after=after, limit=limit)
         loaded = await asyncio.gather(
             *(self._conversations.load(item.conversation_id) for item in page.items)
         )
@@ -142,7 +142,9 @@ class RunReader:
         end = min(start + limit, head.next_sequence)
         if end <= start:
             return Page(items=[])
-        read = await self._conversations.history(conversation_id, before=end, limit=end - start)
+        read = await self._conversations.read_history(
+            conversation_id, before=end, limit=end - start
+        )
         items = _cut_to_size(read, PAGE_BYTES)
         end = start + len(items)
         return Page(items=items, next=str(end) if end < head.next_sequence else None)

@@ -36,7 +36,7 @@ def make_world(
     servers: ToolServers | None = None,
     intercept: Interceptor = pass_through,
 ) -> World:
-    """The adapters of one instance; instances share `tables`, `broker` and the blobs."""
+    """Make the adapters of one instance. Instances share `tables`, `broker` and the blobs."""
     return World(
         config=config,
         data=data,

@@ -12,8 +12,8 @@ from aos.ports.model import ModelAnswer, ModelCall
 
 
 class Calls:
-    """An answer that asks for tools: each a name, as offered, with its arguments (an object, or a
-    text as a model might write it)."""
+    """An answer that asks for tools: the name of each with its arguments, as an object or as
+    text."""
 
     def __init__(self, *calls: tuple[str, Mapping[str, Any] | str], text: str = "") -> None:
         self.text = text
@@ -31,11 +31,11 @@ Answer: TypeAlias = Said | Exception | Callable[[ModelCall], Said]
 
 
 class ScriptedModel:
-    """A model that gives the answers of a script, one a call, and keeps the calls.
+    """A model that gives the answers of a script, one for each call, and keeps the calls.
 
     An answer is a text, tool calls (`Calls`), an exception to raise (`TransientError`,
-    `RunFailed`), or a function of the call that returns one of them. When the script is at its end
-    it answers `answer 1`, `answer 2` …
+    `RunFailed`), or a function of the call that returns one of these. After the script's end it
+    answers `answer 1`, `answer 2` …
     """
 
     def __init__(self, *answers: Answer, served: Sequence[str] = ("scripted",)) -> None:
@@ -44,19 +44,19 @@ class ScriptedModel:
         self._served = frozenset(served)
 
     def then(self, *answers: Answer) -> None:
-        """Append to the script."""
+        """Append answers to the script."""
         self._answers.extend(answers)
 
-    def configured(self) -> bool:
-        """Always."""
+    def is_configured(self) -> bool:
+        """Always return True."""
         return True
 
-    async def served(self) -> frozenset[str]:
-        """The names given at its making."""
+    async def list_served(self) -> frozenset[str]:
+        """Return the names given to the constructor."""
         return self._served
 
     async def complete(self, call: ModelCall) -> ModelAnswer:
-        """The next answer of the script."""
+        """Return the next answer of the script."""
         self.calls.append(call)
         answer = self._answers.pop(0) if self._answers else f"answer {len(self.calls)}"
         if isinstance(answer, Exception):

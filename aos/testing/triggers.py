@@ -1,4 +1,4 @@
-"""Makes the messages that triggers get of those that a broker keeps. Entry point:
+"""Converts messages of the broker in memory to those that triggers get. Entry point:
 `make_trigger_message`."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from aos.ports.bus import ReceivedMessage
 
 
 def make_trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
-    """The message as the worker hands it to a function."""
+    """Convert a message to the form in which the worker passes it to a function."""
     properties = dict(message.properties)
     if message.traceparent is not None:
         properties.setdefault("Diagnostic-Id", message.traceparent)
@@ -31,4 +31,4 @@ def make_trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
 
 
 async def be_ready() -> None:
-    """What an app awaits before it works: in memory everything is imported already."""
+    """Return at once: in memory, everything an app waits for is imported already."""

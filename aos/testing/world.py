@@ -57,16 +57,16 @@ T = TypeVar("T")
 Handler = Callable[[func.ServiceBusMessage], Awaitable[None]]
 DEVELOPMENT = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "AOS_MODEL_ENDPOINT": "http://m/v1"}
 MAX_MESSAGES = 10_000
-"""A world that does not come to rest within so many messages is going round in circles."""
+"""A world that handles more messages without coming to rest is in an endless loop."""
 IDLE_TURNS = 20
 MEND_SECONDS = 30.0
 
 
 class MemoryWorld:
-    """main, realm and mcp in this process, on storage and bus in memory.
+    """main, realm and mcp in this process, with storage and bus in memory.
 
-    Nothing happens by itself: `ask`, `settle` and `advance` let it happen. The apps are those of
-    Azure, on other adapters. They are public, as is what they work on, for what the methods do not
+    Nothing happens by itself: `ask`, `settle` and `advance` make it happen. The apps are those of
+    Azure, with other adapters. The apps and their data are public, for what the methods do not
     offer.
     """
 
@@ -112,16 +112,16 @@ class MemoryWorld:
         )
 
     async def put_agent(self, card: dict[str, Any]) -> dict[str, Any]:
-        """Upload an agent card and publish it; its status file (`state`, `errors` …)."""
+        """Upload an agent card and publish it; return its status file (`state`, `errors` …)."""
         return await self._put(CardKind.AGENT, card)
 
     async def put_mcp_server(
         self, card: dict[str, Any], tools: Mapping[str, Callable[[Mapping[str, Any]], str]]
     ) -> dict[str, Any]:
-        """Upload the card of an MCP server that has these tools, list them, and publish it.
+        """Upload the card of an MCP server with these tools, list them, and publish it.
 
-        A tool takes the arguments and returns its text; `servers` offers more (schemas with
-        annotations, other outcomes, servers that fail) and knows the calls that were made.
+        A tool takes the arguments and returns its text. `servers` offers more (schemas with
+        annotations, other outcomes, servers that fail) and keeps the calls that were made.
         """
         for name, tool in tools.items():
             self.servers.add(card["server_id"], ToolSchema(name=name), _as_outcome(tool))
@@ -133,7 +133,7 @@ class MemoryWorld:
         await self.main.services.publish()
         while await self._deliver_one_of(SYSTEM_EVENTS, self.mcp.events.handle):
             pass
-        self.clock.advance(CHECK_EVERY_SECONDS)  # realm and mcp look at the catalog as often
+        self.clock.advance(CHECK_EVERY_SECONDS)  # realm and mcp check the catalog at this interval
         blob = await self.config.read(f"status/{kind.blob_name(card_id)}")
         status: dict[str, Any] = json.loads(blob.body)
         return status
@@ -149,10 +149,10 @@ class MemoryWorld:
         metadata: dict[str, Any] | None = None,
         reply_to: str | None = None,
     ) -> Run:
-        """Ask an agent and let everything happen; the run as it then stands.
+        """Ask an agent and let everything happen; return the run in its state after that.
 
-        Raises Refused as the routes do. A run that waits (for an absent model) is not ended:
-        `advance` the clock, then read `run(run_id)`.
+        Raises Refused as the routes do. A run that waits, for example for an absent model, has not
+        ended: `advance` the clock, then read `run(run_id)`.
         """
         address = None if reply_to is None else ReplyAddress(entity=reply_to, correlation_id=key)
         admission = await self.main.services.admissions.admit(
@@ -172,12 +172,12 @@ class MemoryWorld:
         return await self.run(admission.request.run_id, owner=owner)
 
     async def run(self, run_id: str, *, owner: str = "local") -> Run:
-        """A run as it stands; raises Refused `run_not_found`."""
+        """Return a run in its current state. Raises Refused `run_not_found`."""
         _, run = await self.main.services.runs.find(run_id, owner=owner)
         return run
 
     async def waiting_approvals(self, *, owner: str = "local") -> Page[ApprovalRequest]:
-        """The tool calls that wait for a decision of this owner."""
+        """List the tool calls that wait for a decision of this owner."""
         return await self.main.services.approvals.list_waiting(
             Caller(owner=owner), after=None, limit=100
         )
@@ -191,7 +191,7 @@ class MemoryWorld:
         *,
         owner: str = "local",
     ) -> Run:
-        """Decide about a tool call and let everything happen; raises Refused as the routes do."""
+        """Decide about a tool call and let everything happen. Raises Refused as the routes do."""
         caller = Caller(owner=owner)
         await self.main.services.approvals.decide(
             run_id, tool_call_id, verdict, reason, caller=caller
@@ -200,31 +200,31 @@ class MemoryWorld:
         return await self.run(run_id, owner=owner)
 
     async def cancel(self, run_id: str, *, owner: str = "local") -> Run:
-        """Ask for a run's cancellation and let everything happen; an ended run stays ended."""
+        """Request a run's cancellation and let everything happen. An ended run does not change."""
         await self.main.services.admissions.cancel(run_id, Caller(owner=owner))
         await self.settle()
         return await self.run(run_id, owner=owner)
 
     async def history(self, conversation_id: str) -> list[Message]:
-        """A conversation's messages; raises Refused `conversation_not_found`."""
+        """Return a conversation's messages. Raises Refused `conversation_not_found`."""
         page = await self.main.services.runs.list_messages(
             conversation_id, owner=None, limit=1_000_000
         )
         return page.items
 
     def replies(self, entity: str = RESPONSES_QUEUE) -> list[dict[str, Any]]:
-        """The bodies of the replies sent so far."""
+        """Return the bodies of the replies sent so far."""
         return [json.loads(kept.body) for kept in self.broker.messages(entity)]
 
     async def settle(self) -> None:
-        """Deliver every message that can be delivered now, and what follows from it."""
+        """Deliver every message that can be delivered now, and those that follow from it."""
         for _ in range(MAX_MESSAGES):
             if not await self._deliver_one():
                 return
         raise AssertionError(f"the world did not come to rest within {MAX_MESSAGES} messages")
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass: what is scheduled is delivered at its moment, the mender looks."""
+        """Let time pass: scheduled messages are delivered at their time, and the mender runs."""
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
             self.clock.advance(min(left, MEND_SECONDS))
@@ -260,7 +260,7 @@ class MemoryWorld:
         return True
 
     async def _deliver(self, kept: Kept, handle: Handler) -> None:
-        """Handle and settle one message as the host does; raises what is a bug."""
+        """Handle and settle one message as the host does. Raises unexpected errors."""
         lock = kept.lock
         assert lock is not None
         try:
@@ -271,7 +271,7 @@ class MemoryWorld:
             self.broker.complete(kept, lock)
 
     async def _moving_clock(self, work: Awaitable[T]) -> T:
-        """Await work; when all it does is sleep, the clock moves to the end of the sleep."""
+        """Await work. When all of it sleeps, move the clock to the end of the sleep."""
         task = asyncio.ensure_future(work)
         idle = 0
         while not task.done():
@@ -285,5 +285,5 @@ class MemoryWorld:
 
 
 def _as_outcome(tool: Callable[[Mapping[str, Any]], str]) -> MemoryTool:
-    """The tool as the servers in memory have it."""
+    """Convert a tool to the form of the servers in memory."""
     return lambda arguments: ToolOutcome(outcome="ok", content=tool(arguments))

@@ -37,7 +37,7 @@ class App:
     name: ClassVar[AppName]
     routes: ClassVar[Mapping[str, Route]]
     modules: ClassVar[tuple[str, ...]]
-    """What the methods of this app import, so that it can be imported before they are called."""
+    """The modules that the methods of this app import, so that they can be imported in advance."""
 
     def __init__(
         self,
@@ -112,12 +112,12 @@ class App:
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:
-        """What health says beside its checks."""
+        """The facts that health shows beside its checks."""
         return {}
 
     def _describe_to_admins(self) -> Mapping[str, Any]:
-        """What status says to admins beside version and environment."""
+        """Return what status adds for admins to version and environment."""
         return {}
 
     def _describe_model(self) -> str:
-        return "configured" if self.world.model.configured() else "not_configured"
+        return "configured" if self.world.model.is_configured() else "not_configured"

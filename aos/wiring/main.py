@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Main(App):
-    """What the triggers of `function_app.py` call."""
+    """The app main; the triggers of `function_app.py` call it."""
 
     name = "main"
     routes = MAIN_ROUTES
@@ -42,7 +42,7 @@ class Main(App):
 
     @property
     def catalog_schedule(self) -> str:
-        """When to list the cards for changes that no event told of."""
+        """The schedule for listing the cards, which finds changes without an event."""
         return schedule_every(self.settings.timers.catalog_seconds)
 
     @property
@@ -162,7 +162,7 @@ class Main(App):
 
     @cached_property
     def services(self) -> MainServices:
-        """What stands behind the entry points."""
+        """The services of main."""
         from aos.wiring.main_services import MainServices
 
         return MainServices(self.settings, world=self.world, telemetry=self._telemetry)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Mcp(App):
-    """What the triggers of `mcp_app/function_app.py` call."""
+    """The app mcp; the triggers of `mcp_app/function_app.py` call it."""
 
     name = "mcp"
     routes = MCP_ROUTES
@@ -28,7 +28,7 @@ class Mcp(App):
 
     @property
     def listing_schedule(self) -> str:
-        """When to look at the servers for changes that no event told of."""
+        """The schedule for listing the servers' tools, which finds changes without an event."""
         return schedule_every(self.settings.timers.listing_seconds)
 
     @cached_property
@@ -70,7 +70,7 @@ class Mcp(App):
 
     @cached_property
     def services(self) -> McpServices:
-        """What stands behind the entry points."""
+        """The services of mcp."""
         from aos.wiring.mcp_services import McpServices
 
         return McpServices(self.settings, world=self.world, telemetry=self._telemetry)

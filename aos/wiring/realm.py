@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Realm(App):
-    """What the triggers of `realm_app/function_app.py` call."""
+    """The app realm; the triggers of `realm_app/function_app.py` call it."""
 
     name = "realm"
     routes = REALM_ROUTES
@@ -30,7 +30,7 @@ class Realm(App):
 
     @cached_property
     def services(self) -> RealmServices:
-        """What stands behind the queue."""
+        """The services of realm."""
         from aos.wiring.realm_services import RealmServices
 
         return RealmServices(self.settings, world=self.world, telemetry=self._telemetry)

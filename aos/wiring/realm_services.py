@@ -62,7 +62,8 @@ class RealmServices:
 
 
 def identify_model(settings: Settings) -> ModelIdentity:
-    """What traces call the model; whatever speaks OpenAI's protocol counts as `openai`."""
+    """Return the model's provider and default name for traces. An endpoint with OpenAI's protocol
+    counts as `openai`."""
     host = urlsplit(settings.model.endpoint or "").hostname or ""
     provider = "azure.ai.openai" if host.endswith(AZURE_OPENAI) else "openai"
     return ModelIdentity(provider=provider, default_model=settings.model.model)

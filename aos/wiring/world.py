@@ -20,7 +20,7 @@ from aos.services.health import Check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What an app needs from outside."""
+    """The adapters that an app needs."""
 
     config: BlobStore
     data: BlobStore
@@ -39,4 +39,4 @@ class World:
     servers: ToolServers | None = None
     """The MCP servers of this instance: mcp alone has them."""
     checks: Mapping[str, Check] = field(default_factory=dict)
-    """What the health of the app asks, by name."""
+    """The checks of the app's health, by name."""

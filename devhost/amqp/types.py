@@ -1,4 +1,4 @@
-"""Defines Python types that keep the AMQP type of a value. Entry point: each class.
+"""Defines Python types that keep the AMQP type of a value. Entry point: `Described`.
 
 Types of AMQP 1.0, part 1. One with an exact equivalent in Python has no class here; the package's
 docstring lists those.

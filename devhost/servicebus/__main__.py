@@ -1,4 +1,5 @@
-"""Runs the local Service Bus from a shell: `python -m devhost.servicebus`."""
+"""Runs the local Service Bus from a shell: `python -m devhost.servicebus`. Entry point:
+`main`."""
 
 from __future__ import annotations
 

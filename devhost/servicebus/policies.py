@@ -1,8 +1,8 @@
-"""Reads shared access policies and checks keys and tokens against them.
+"""Reads shared access policies and checks keys and tokens against them. Entry points:
+`parse_policies`, `Policies`.
 
-Entry points: `parse_policies` for what Config.json says, `Policies.check_token` for what `$cbs`
-receives, `Policies.check_key` for SASL PLAIN. A policy is one of the namespace or of one queue or
-topic, as in Azure.
+`Policies.check_token` checks a token that `$cbs` received, `Policies.check_key` a key of SASL
+PLAIN. As in Azure, a policy belongs to the namespace or to one queue or topic.
 """
 
 from __future__ import annotations

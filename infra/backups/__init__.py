@@ -1,1 +1,2 @@
-"""Saves the state of an environment and restores it: blobs, tables and secrets."""
+"""Saves the state of an environment and restores it: blobs, tables and secrets. Entry
+point: `cli`."""

@@ -1,1 +1,1 @@
-"""Builds the deployment packages of the three apps."""
+"""Builds the deployment packages of the three apps. Entry point: `cli`."""

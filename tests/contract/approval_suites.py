@@ -34,14 +34,14 @@ class DecisionsSuite:
         asked = an_approval()
         await decisions.ask(asked)
         assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
-        page = await decisions.waiting(owner=asked.owner, after=None, limit=10)
+        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
         assert (page.items, page.next) == ([asked], None)
 
     async def test_asking_again_changes_nothing(self, decisions: Decisions) -> None:
         asked = an_approval()
         for _ in range(2):
             await decisions.ask(asked)
-        page = await decisions.waiting(owner=asked.owner, after=None, limit=10)
+        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
         assert page.items == [asked]
 
     async def test_what_nobody_asked_is_not_there(self, decisions: Decisions) -> None:
@@ -74,7 +74,7 @@ class DecisionsSuite:
         await decisions.ask(asked)
         for _ in range(2):
             await decisions.close(asked)
-        page = await decisions.waiting(owner=asked.owner, after=None, limit=10)
+        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
         assert page.items == []
         assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
 
@@ -85,16 +85,16 @@ class DecisionsSuite:
         ]
         for call in calls:
             await decisions.ask(call)
-        first = await decisions.waiting(owner=owner, after=None, limit=2)
+        first = await decisions.list_waiting(owner=owner, after=None, limit=2)
         assert first.items == [calls[1], calls[2]]
-        rest = await decisions.waiting(owner=owner, after=first.next, limit=2)
+        rest = await decisions.list_waiting(owner=owner, after=first.next, limit=2)
         assert (rest.items, rest.next) == ([calls[0]], None)
 
     async def test_everybodys_list_holds_them_all(self, decisions: Decisions) -> None:
         mine, theirs = an_approval(), an_approval()
         await decisions.ask(mine)
         await decisions.ask(theirs)
-        page = await decisions.waiting(owner=None, after=None, limit=1000)
+        page = await decisions.list_waiting(owner=None, after=None, limit=1000)
         assert {mine.run_id, theirs.run_id} <= {item.run_id for item in page.items}
 
 
@@ -174,7 +174,7 @@ class TurnsSuite:
         head = replace(head, active=active, next_sequence=len(messages))
         await conversations.save(Step(conversation=head, messages=messages), etag=None)
         assert (await conversations.load(head.conversation_id)).conversation == head
-        kept = await conversations.history(head.conversation_id, before=34, limit=34)
+        kept = await conversations.read_history(head.conversation_id, before=34, limit=34)
         assert kept == list(messages)
 
 

@@ -31,7 +31,7 @@ class ConversationStoreSuite:
     async def test_an_unknown_conversation_is_empty(self, store: ConversationStore) -> None:
         assert await store.load(an_id()) == Loaded()
         assert await store.load(an_id(), run_id=an_id()) == Loaded()
-        assert await store.history(an_id(), before=10, limit=10) == []
+        assert await store.read_history(an_id(), before=10, limit=10) == []
         assert await store.find_run(an_id(), an_id()) is None
 
     async def test_a_whole_step_is_read_back(self, store: ConversationStore) -> None:
@@ -75,7 +75,7 @@ class ConversationStoreSuite:
         )
         assert await store.load(name, run_id=an_id()) == Loaded(conversation=head, etag=etag)
         assert await store.find_run(name, ended.run_id) == ended
-        assert await store.history(name, before=2, limit=40) == list(messages)
+        assert await store.read_history(name, before=2, limit=40) == list(messages)
 
     async def test_of_two_first_saves_one_wins(self, store: ConversationStore) -> None:
         request = a_request()
@@ -110,7 +110,7 @@ class ConversationStoreSuite:
         assert await store.load(request.conversation_id, run_id=request.run_id) == Loaded(
             conversation=later, etag=new
         )
-        assert await store.history(request.conversation_id, before=10, limit=10) == []
+        assert await store.read_history(request.conversation_id, before=10, limit=10) == []
 
     async def test_a_save_at_an_etag_needs_the_head(self, store: ConversationStore) -> None:
         request, other = a_request(), a_request()
@@ -174,7 +174,7 @@ class ConversationStoreSuite:
             etag = await store.save(step, etag=etag)
 
         async def window(before: int, limit: int) -> list[int]:
-            return [m.sequence for m in await store.history(name, before=before, limit=limit)]
+            return [m.sequence for m in await store.read_history(name, before=before, limit=limit)]
 
         assert await window(24, 10) == list(range(14, 24))
         assert await window(20, 3) == [17, 18, 19]
@@ -193,7 +193,9 @@ class ConversationStoreSuite:
         await store.save(Step(conversation=head, messages=messages, runs=(ended,)), etag=None)
         loaded = await store.load(request.conversation_id, run_id=request.run_id)
         assert (loaded.conversation, loaded.run) == (head, ended)
-        assert await store.history(request.conversation_id, before=2, limit=2) == list(messages)
+        assert await store.read_history(request.conversation_id, before=2, limit=2) == list(
+            messages
+        )
 
     async def test_a_full_queue_of_waiting_runs_fits_the_head(
         self, store: ConversationStore

@@ -56,7 +56,7 @@ class RunIndexSuite:
     async def test_an_item_says_what_is_known(self, index: RunIndex) -> None:
         request = a_request(owner=an_id())
         await index.add(a_listed(request))
-        page = await index.runs(
+        page = await index.list_runs(
             agent_id=None, owner=request.owner, since=None, after=None, limit=10
         )
         assert page.items == [
@@ -85,7 +85,9 @@ class RunIndexSuite:
         found: list[str] = []
         after: str | None = None
         for _ in range(8):
-            page = await index.runs(agent_id=None, owner=owner, since=None, after=after, limit=3)
+            page = await index.list_runs(
+                agent_id=None, owner=owner, since=None, after=after, limit=3
+            )
             assert len(page.items) <= 3
             found += [item.run_id for item in page.items]
             after = page.next
@@ -105,10 +107,10 @@ class RunIndexSuite:
         alone = a_request(owner=owner, admitted_at=NOON + timedelta(seconds=5))
         for request in (first, alone, second):
             await index.add(a_listed(request))
-        page = await index.conversations(owner=owner, after=None, limit=10)
+        page = await index.list_conversations(owner=owner, after=None, limit=10)
         assert [item.conversation_id for item in page.items] == [alone.conversation_id, chat]
         assert page.next is None
-        assert (await index.conversations(owner=an_id(), after=None, limit=10)).items == []
+        assert (await index.list_conversations(owner=an_id(), after=None, limit=10)).items == []
 
     async def test_a_conversation_keeps_its_place_when_a_run_is_entered_again(
         self, index: RunIndex
@@ -122,7 +124,7 @@ class RunIndexSuite:
         )
         for request in (first, second, first, second):
             await index.add(a_listed(request))
-        page = await index.conversations(owner=owner, after=None, limit=10)
+        page = await index.list_conversations(owner=owner, after=None, limit=10)
         assert [item.run_id for item in page.items] == [first.run_id]
 
     async def test_an_admins_run_in_anothers_conversation_makes_it_not_the_admins(
@@ -135,7 +137,7 @@ class RunIndexSuite:
         )
         for request in (mine, theirs):
             await index.add(a_listed(request))
-        assert (await index.conversations(owner=admin, after=None, limit=10)).items == []
+        assert (await index.list_conversations(owner=admin, after=None, limit=10)).items == []
         assert await self._ids(index, owner=admin) == [theirs.run_id]
 
     async def test_an_admin_lists_everybodys_conversations(self, index: RunIndex) -> None:
@@ -143,7 +145,7 @@ class RunIndexSuite:
         begun = [a_request(owner=an_id(), admitted_at=later) for _ in range(2)]
         for request in begun:
             await index.add(a_listed(request))
-        page = await index.conversations(owner=None, after=None, limit=2)
+        page = await index.list_conversations(owner=None, after=None, limit=2)
         assert {item.run_id for item in page.items} == {request.run_id for request in begun}
 
     async def test_many_runs_entered_at_once_are_all_listed(self, index: RunIndex) -> None:
@@ -157,8 +159,8 @@ class RunIndexSuite:
         runs = [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(5)]
         for request in runs:
             await index.add(a_listed(request))
-        first = await index.conversations(owner=owner, after=None, limit=3)
-        rest = await index.conversations(owner=owner, after=first.next, limit=3)
+        first = await index.list_conversations(owner=owner, after=None, limit=3)
+        rest = await index.list_conversations(owner=owner, after=first.next, limit=3)
         found = [item.conversation_id for item in (*first.items, *rest.items)]
         assert found == [request.conversation_id for request in reversed(runs)]
         assert rest.next is None
@@ -174,7 +176,7 @@ class RunIndexSuite:
         found: list[str] = []
         after: str | None = None
         for _ in range(20):
-            page = await index.runs(
+            page = await index.list_runs(
                 agent_id=agent_id, owner=owner, since=since, after=after, limit=50
             )
             found += [item.run_id for item in page.items]

@@ -22,7 +22,7 @@ class RequestStoreSuite:
 
     async def test_an_unknown_run_is_not_found(self, store: RequestStore) -> None:
         assert await store.find(an_id()) is None
-        assert await store.cancel_asked(an_id()) is False
+        assert await store.is_cancel_requested(an_id()) is False
 
     async def test_what_was_inserted_is_found_whole(self, store: RequestStore) -> None:
         full, bare = a_request(), a_request(reply=None, traceparent=None, metadata={})
@@ -84,10 +84,10 @@ class RequestStoreSuite:
     async def test_the_first_ask_to_cancel_stands(self, store: RequestStore) -> None:
         request = a_request()
         await store.insert(request)
-        assert await store.cancel_asked(request.run_id) is False
+        assert await store.is_cancel_requested(request.run_id) is False
         await store.ask_cancel(request.run_id, at=NOON)
         await store.ask_cancel(request.run_id, at=NOON + timedelta(hours=1))
-        assert await store.cancel_asked(request.run_id) is True
+        assert await store.is_cancel_requested(request.run_id) is True
         assert await store.find(request.run_id) == StoredRequest(
             request=request, cancel_requested_at=NOON
         )
@@ -119,7 +119,7 @@ class PendingStoreSuite:
         assert {row.run_id for row in await the_due(store, NOON, *rows)} == {
             row.run_id for row in rows
         }
-        assert len(await store.due(NOON, limit=7)) == 7
+        assert len(await store.list_due(NOON, limit=7)) == 7
 
     async def test_a_moved_row_is_due_later_and_counts_its_checks(
         self, store: PendingStore

@@ -143,7 +143,7 @@ async def test_a_command_larger_than_the_bus_takes_travels_through_storage(
     got = await probe.take(REALM_QUEUE, session_id=start.conversation_id)
     assert got is not None
     assert len(got.body) < 1000
-    assert read_command(await bus.whole_body(got)) == start
+    assert read_command(await bus.read_whole_body(got)) == start
     (blob,) = await payloads.list(f"payloads/{start.conversation_id}/")
     assert blob.size > 900_000
     await bus.close()

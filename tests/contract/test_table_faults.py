@@ -67,8 +67,10 @@ WRITES: dict[str, Callable[[AzureTables], Awaitable[object]]] = {
 READS: dict[str, Callable[[AzureTables], Awaitable[object]]] = {
     "find a request": lambda tables: tables.requests().find(an_id()),
     "load a head": lambda tables: tables.conversations().load(an_id()),
-    "read a history": lambda tables: tables.conversations().history(an_id(), before=9, limit=9),
-    "look for due rows": lambda tables: tables.pending().due(NOON, limit=9),
+    "read a history": lambda tables: tables.conversations().read_history(
+        an_id(), before=9, limit=9
+    ),
+    "look for due rows": lambda tables: tables.pending().list_due(NOON, limit=9),
     "look into the ledger": lambda tables: tables.ledger().is_recorded(an_ended_run(a_request())),
     "check": lambda tables: tables.check(),
 }
@@ -179,7 +181,7 @@ async def test_no_answer_in_time_is_unknown_for_a_write_and_transient_for_a_read
 
 async def test_a_call_of_the_sdk_that_hangs_is_ended() -> None:
     with pytest.raises(OutcomeUnknown, match=r"within 0\.05 s \(the row\)"):
-        async with errors.translated("the row", writing=True, timeout_seconds=0.05):
+        async with errors.translate_errors("the row", writing=True, timeout_seconds=0.05):
             await _never()
 
 

@@ -222,7 +222,7 @@ async def test_a_pending_row_of_a_newer_version_stops_no_other(
     await tables.pending().put(newer)
     (row,) = rows_of(provisioned, "aospending", f"RowKey eq '{newer.run_id}'")
     set_row(provisioned, "aospending", {**row, "schema": 2})
-    found = {item.run_id for item in await tables.pending().due(NOON, limit=1000)}
+    found = {item.run_id for item in await tables.pending().list_due(NOON, limit=1000)}
     assert ours.run_id in found
     assert newer.run_id not in found
 
@@ -235,7 +235,7 @@ async def test_full_looks_at_pending_rows_come_round_to_all(tables: AzureTables)
         await tables.pending().put(row)
     looked: set[str] = set()
     for _ in range(40):
-        looked |= {item.run_id for item in await tables.pending().due(long_ago, limit=12)}
+        looked |= {item.run_id for item in await tables.pending().list_due(long_ago, limit=12)}
         if looked >= {row.run_id for row in rows}:
             return
     raise AssertionError("some rows were never looked at")
@@ -245,7 +245,7 @@ async def test_a_key_from_outside_cannot_leave_its_filter(tables: AzureTables) -
     owner, token = an_id(), "x' or PartitionKey gt 'a"
     await tables.index().add(a_listed(a_request(owner=owner)))
     for after in (token, "'", "''", "\x00", "ü", "z" * 5000):
-        page = await tables.index().runs(
+        page = await tables.index().list_runs(
             agent_id=None, owner=owner, since=None, after=after, limit=5
         )
         assert {item.owner for item in page.items} <= {owner}

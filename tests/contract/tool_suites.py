@@ -142,7 +142,7 @@ class ToolCatalogSuite:
         servers = sorted((a_server() for _ in range(3)), key=lambda server: server.server_id)
         for server in reversed(servers):
             await catalog.put(server)
-        listed = await catalog.servers()
+        listed = await catalog.list_servers()
         assert [server for server in listed if server in servers] == servers
         assert listed == sorted(listed, key=lambda server: server.server_id)
 
@@ -152,7 +152,7 @@ class ToolCatalogSuite:
         many = a_server(tools=tools)
         await catalog.put(many)
         assert await catalog.find(many.server_id) == many
-        assert many in await catalog.servers()
+        assert many in await catalog.list_servers()
 
     async def test_a_server_is_forgotten(self, catalog: ToolCatalog) -> None:
         server = a_server()

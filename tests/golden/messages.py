@@ -83,7 +83,7 @@ class RecordingBus:
         """Keep a postponed copy."""
         self.sent.append(as_recorded(build_postponed_message(message, at=at, attempt=attempt)))
 
-    async def whole_body(self, message: ReceivedMessage) -> bytes:
+    async def read_whole_body(self, message: ReceivedMessage) -> bytes:
         """The body."""
         return message.body
 

@@ -112,7 +112,7 @@ async def _write_message(message: Message) -> Any:
 
 
 async def _read_message(recorded: Any) -> Message:
-    (read,) = await _conversations(RowsOnly(recorded)).history("board", before=9, limit=9)
+    (read,) = await _conversations(RowsOnly(recorded)).read_history("board", before=9, limit=9)
     return read
 
 
@@ -123,7 +123,7 @@ async def _write_pending(pending: PendingRun) -> Any:
 
 
 async def _read_pending(recorded: Any) -> PendingRun:
-    (read,) = await AzurePendingStore(_table(RowsOnly(recorded))).due(LATER, limit=100)
+    (read,) = await AzurePendingStore(_table(RowsOnly(recorded))).list_due(LATER, limit=100)
     return replace(read, etag=None)
 
 
@@ -135,7 +135,7 @@ async def _write_index(run: IndexedRun) -> Any:
 
 async def _read_index(recorded: Any) -> IndexedRun:
     index = AzureRunIndex(_table(RowsOnly(recorded)), requests=_table(RowsOnly()))
-    page = await index.runs(agent_id="ceo", owner=None, since=None, after=None, limit=100)
+    page = await index.list_runs(agent_id="ceo", owner=None, since=None, after=None, limit=100)
     return page.items[0]
 
 
@@ -158,7 +158,7 @@ async def _write_approval(approval: ApprovalRequest) -> Any:
 async def _read_approval(recorded: Any) -> ApprovalRequest:
     store = _decisions(RowsOnly(recorded))
     found = await store.find(RUN_ID, CALL_ID)
-    (listed,) = (await store.waiting(owner=None, after=None, limit=9)).items
+    (listed,) = (await store.list_waiting(owner=None, after=None, limit=9)).items
     assert found is not None
     assert found.request == listed
     return listed

@@ -35,14 +35,14 @@ KINDS = (
 READS = frozenset(
     {
         "requests.find",
-        "requests.cancel_asked",
-        "pending.due",
+        "requests.is_cancel_requested",
+        "pending.list_due",
         "conversations.load",
-        "conversations.history",
+        "conversations.read_history",
         "conversations.find_run",
         "ledger.is_recorded",
         "decisions.find",
-        "decisions.waiting",
+        "decisions.list_waiting",
         "tools.find",
         "tool_calls.find",
         "servers.hold",

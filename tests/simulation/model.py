@@ -55,11 +55,11 @@ class SimModel:
         self._weather = weather
         self._rng = rng
 
-    def configured(self) -> bool:
+    def is_configured(self) -> bool:
         """Always."""
         return True
 
-    async def served(self) -> frozenset[str]:
+    async def list_served(self) -> frozenset[str]:
         """One model, no adapters."""
         return frozenset({"m"})
 

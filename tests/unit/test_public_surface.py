@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "infra/test_settings.py": "the SDK shows nowhere else which settings it reads",
     "simulation/planted.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
+    "simulation/planted_triggers.py": "a planted bug breaks the product from within",
 }
 """Modules that use private names, and why they must."""
 PATCHES = {"setattr", "delattr", "getattr", "object", "patch"}

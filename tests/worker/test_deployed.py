@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cold import write_hello_world
 from benchmarks.deployed import NOT_ELSEWHERE, site
 from benchmarks.ingestion import run_ingestion
-from benchmarks.telemetry import CONNECTION_STRING, deployed_settings
+from benchmarks.telemetry import CONNECTION_STRING, make_deployed_settings
 from tests.infra.packages.packing import tree
 
 
@@ -30,7 +30,7 @@ def test_with_the_telemetry_of_prod_the_worker_configures_it_before_it_indexes(
 ) -> None:
     with run_ingestion() as ingestion:
         telemetry = {CONNECTION_STRING: ingestion.connection_string, **NOT_ELSEWHERE}
-        settings = {**deployed_settings(), **telemetry}
+        settings = {**make_deployed_settings(), **telemetry}
         phases = site(build / "main", worker_python, settings).start().phases
     assert list(phases)[:3] == ["Python and the worker", "telemetry", "index"]
     assert phases["telemetry"] > 0

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 
 from aos.adapters.bus.messages import BusMessage
-from aos.adapters.tables.payloads import FOLDER, payload_name
+from aos.adapters.tables.payloads import FOLDER, make_payload_name
 from aos.errors import OutcomeUnknown, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.bus import LARGEST_BODY_BYTES, ReceivedMessage
@@ -33,7 +33,7 @@ class LargeBodies:
         """
         if len(message.body) <= LARGEST_BODY_BYTES:
             return message
-        name = payload_name(conversation_id, hashlib.sha256(message.body).hexdigest())
+        name = make_payload_name(conversation_id, hashlib.sha256(message.body).hexdigest())
         try:
             await self._payloads.write(name, message.body)
         except OutcomeUnknown as error:

@@ -103,7 +103,7 @@ class AzureBus:
         """
         await self._send(build_postponed_message(message, at=at, attempt=attempt))
 
-    async def whole_body(self, message: ReceivedMessage) -> bytes:
+    async def read_whole_body(self, message: ReceivedMessage) -> bytes:
         """Return the body of a command as it was sent, from storage if it was too large for the
         bus."""
         return await self._large.read_body(message)

@@ -56,7 +56,7 @@ class MemoryDecisions:
 
         await self._intercept("decisions.decide", run_id, act)
 
-    async def waiting(
+    async def list_waiting(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
         """List the open requests of an owner, or of all owners (None), oldest first."""
@@ -74,7 +74,7 @@ class MemoryDecisions:
                 next=rows[limit - 1][0] if more else None,
             )
 
-        return await self._intercept("decisions.waiting", owner or "", act)
+        return await self._intercept("decisions.list_waiting", owner or "", act)
 
     async def close(self, approval: ApprovalRequest) -> None:
         """Remove a call from the list. Removing it again changes nothing."""

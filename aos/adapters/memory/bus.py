@@ -102,7 +102,7 @@ class MemoryBus:
 
         await self._intercept("bus.postpone", message.key, act)
 
-    async def whole_body(self, message: ReceivedMessage) -> bytes:
+    async def read_whole_body(self, message: ReceivedMessage) -> bytes:
         """Return the body. No body is too large for the broker in memory."""
         return message.body
 

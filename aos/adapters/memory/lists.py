@@ -37,7 +37,7 @@ class MemoryRunIndex:
 
         await self._intercept("index.add", run.run_id, act)
 
-    async def runs(
+    async def list_runs(
         self,
         *,
         agent_id: str | None,
@@ -58,9 +58,9 @@ class MemoryRunIndex:
             )
             return _page(found, after=after, limit=limit)
 
-        return await self._intercept("index.runs", agent_id or owner or "", act)
+        return await self._intercept("index.list_runs", agent_id or owner or "", act)
 
-    async def conversations(
+    async def list_conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
         """List one item (the first run) for each conversation, newest first."""
@@ -72,7 +72,7 @@ class MemoryRunIndex:
             found = (row for row in first.values() if owner in (None, row.owner))
             return _page(found, after=after, limit=limit)
 
-        return await self._intercept("index.conversations", owner or "", act)
+        return await self._intercept("index.list_conversations", owner or "", act)
 
 
 class MemoryLedger:

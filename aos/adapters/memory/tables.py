@@ -110,14 +110,14 @@ class MemoryRequestStore:
 
         await self._intercept("requests.ask_cancel", run_id, act)
 
-    async def cancel_asked(self, run_id: str) -> bool:
+    async def is_cancel_requested(self, run_id: str) -> bool:
         """Return whether cancellation was requested."""
 
         def act() -> bool:
             row = self._tables.requests.get(run_id)
             return row is not None and row.cancel_requested_at is not None
 
-        return await self._intercept("requests.cancel_asked", run_id, act)
+        return await self._intercept("requests.is_cancel_requested", run_id, act)
 
     async def join_tree(self, root_run_id: str, run_id: str) -> int:
         """Add a delegated run to its tree; return the number of its runs, the root included."""
@@ -141,14 +141,14 @@ class MemoryPendingStore:
         """Write the row, whether or not it exists."""
         await self._intercept("pending.put", pending.run_id, lambda: self._write("put", pending))
 
-    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+    async def list_due(self, now: datetime, *, limit: int) -> list[PendingRun]:
         """Return at most `limit` rows with `next_check` <= now, the longest overdue first."""
 
         def act() -> list[PendingRun]:
             rows = [row for row in self._tables.pending.values() if row.next_check <= now]
             return sorted(rows, key=lambda row: (row.next_check, row.run_id))[:limit]
 
-        return await self._intercept("pending.due", "", act)
+        return await self._intercept("pending.list_due", "", act)
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
         """Set the next check to `next_check`. Raises StaleWrite if the row changed."""
@@ -208,7 +208,7 @@ class MemoryConversationStore:
         key = step.conversation.conversation_id
         return await self._intercept("conversations.save", key, lambda: self._save(step, etag))
 
-    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+    async def read_history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
         """Return the messages with sequence in [before - limit, before), oldest first."""
 
         def act() -> list[Message]:
@@ -217,7 +217,7 @@ class MemoryConversationStore:
             wanted = range(max(0, before - limit), before)
             return [kept[sequence] for sequence in wanted if sequence in kept]
 
-        return await self._intercept("conversations.history", conversation_id, act)
+        return await self._intercept("conversations.read_history", conversation_id, act)
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """Return the row of one run, or None."""

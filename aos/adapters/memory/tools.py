@@ -25,10 +25,12 @@ class MemoryToolCatalog:
         self._tables = tables
         self._intercept = intercept
 
-    async def servers(self) -> list[ServerTools]:
+    async def list_servers(self) -> list[ServerTools]:
         """Return all servers, ordered by id."""
         rows = self._tables.tools
-        return await self._intercept("tools.servers", "", lambda: [rows[k] for k in sorted(rows)])
+        return await self._intercept(
+            "tools.list_servers", "", lambda: [rows[k] for k in sorted(rows)]
+        )
 
     async def find(self, server_id: str) -> ServerTools | None:
         """Return one server, or None."""

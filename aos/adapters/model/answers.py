@@ -1,8 +1,8 @@
 """Reads an answer of an OpenAI-compatible endpoint. Entry points: `read_answer`, `read_models`.
 
-Pure rules: bytes in, `ModelAnswer` or one of our errors out (docs/contracts/model-and-laptop.md).
-Endpoints differ in what they send: content as a text or as parts, arguments as a text or as an
-object, ids missing or repeated, usage missing, fields of their own that they want back.
+The rules are pure: bytes in, `ModelAnswer` or an error out (docs/contracts/model-and-laptop.md).
+Endpoints differ: content is a text or parts, arguments are a text or an object, ids are missing or
+repeated, usage is missing, and some send extra fields that they want back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from aos.adapters.model.faults import content_filtered, fault_of, has_error
+from aos.adapters.model.faults import content_filtered, has_error, make_fault
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields
@@ -21,28 +21,28 @@ from aos.ports.model import FinishReason, ModelAnswer
 
 LONGEST_MODEL_NAME = 256
 MAX_EXTRA_BYTES = 64 * 1024
-"""Of the fields of an endpoint's own that one answer may leave in the history."""
+"""The most bytes of an endpoint's extra fields that one answer may add to the history."""
 _OURS = frozenset({"role", "content", "tool_calls", "refusal", "annotations", "audio"})
 _OURS_IN_CALLS = frozenset({"id", "type", "function", "index"})
 
 
 def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> ModelAnswer:
-    """The model's text from a chat completion, or the tool calls that it asks for.
+    """Return the model's text, or the tool calls that it asks for.
 
-    `asked` is the model's name in the request, `endpoint` the key of who answered: its own fields
-    go back to it alone. Raises TransientError (broken JSON, no choices), what `fault_of` makes of
-    an error that came with a success, EmptyAnswer, and RunFailed `content_filtered` or
-    `model_output_invalid`.
+    `asked` is the model's name in the request. `endpoint` is the key of the endpoint, which alone
+    gets its extra fields back. Raises TransientError (broken JSON, no choices), the error of
+    `make_fault` for a fault under a successful status, EmptyAnswer, and RunFailed
+    `content_filtered` or `model_output_invalid`.
     """
     raw = _parse_object(body)
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if has_error(raw):
-            raise fault_of(200, body, {}, model=asked, now=now)
+            raise make_fault(200, body, {}, model=asked, now=now)
         raise TransientError("the model endpoint answered without choices")
     choice = choices[0]
     if choice.get("error"):
-        raise fault_of(200, write_json(choice).encode(), {}, model=asked, now=now)
+        raise make_fault(200, write_json(choice).encode(), {}, model=asked, now=now)
     message = choice["message"] if isinstance(choice.get("message"), dict) else {}
     text, calls = _read_text(message), _read_calls(message)
     reason = _finish_reason(choice, calls)
@@ -58,7 +58,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
         model=str(name) if known else asked,
         tool_calls=calls,
         finish_reason=reason,
-        fields=_endpoint_fields(message, endpoint),
+        fields=_read_endpoint_fields(message, endpoint),
     )
 
 
@@ -72,7 +72,8 @@ def read_models(body: bytes) -> tuple[str, ...]:
 
 
 def _finish_reason(choice: Mapping[str, Any], calls: tuple[AskedCall, ...]) -> FinishReason:
-    """Why the model stopped; calls count for more than what the endpoint calls it."""
+    """Return why the model stopped. Tool calls count for more than the reason that the endpoint
+    gives."""
     said = choice.get("finish_reason")
     if said == "content_filter":
         return "content_filter"
@@ -85,40 +86,40 @@ def _fail_without_text(reason: FinishReason) -> RunFailed:
     if reason == "length":
         return RunFailed(
             "model_output_invalid",
-            "the model answered without a text; its token limit was spent before the first word:"
+            "the model's answer has no text: its token limit was reached before the first word;"
             " raise max_tokens in parameters",
         )
-    return EmptyAnswer("the model answered without a text; ask again, or choose another model")
+    return EmptyAnswer("the model's answer has no text: ask again, or choose another model")
 
 
 def _read_text(message: Mapping[str, Any]) -> str | None:
     """Return the text of a message, or the text of its refusal, or None."""
     content = message.get("content")
     if isinstance(content, list):
-        content = "".join(_part_text(part) for part in content)
+        content = "".join(_read_part(part) for part in content)
     for text in (content, message.get("refusal")):
         if isinstance(text, str) and text.strip():
-            return text.encode("utf-8", "replace").decode()  # half a surrogate pair is not text
+            return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
     return None
 
 
-def _part_text(part: object) -> str:
+def _read_part(part: object) -> str:
     text = part.get("text") if isinstance(part, dict) else part
     return text if isinstance(text, str) else ""
 
 
 def _read_calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
-    """The calls that a message asks for. Their ids are not used: models repeat theirs."""
+    """Return the tool calls of a message. Their ids are ignored, because models repeat ids."""
     return tuple(
         AskedCall(
             name=_read_words(call.get("name")), arguments=_read_arguments(call.get("arguments"))
         )
-        for call in (raw.get("function") for raw in _raw_calls(message))
+        for call in (raw.get("function") for raw in _list_raw_calls(message))
         if isinstance(call, dict)
     )
 
 
-def _raw_calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _list_raw_calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     raw = message.get("tool_calls")
     calls = raw if isinstance(raw, list) else []
     return [call for call in calls if isinstance(call, dict) and _is_call(call)]
@@ -128,12 +129,12 @@ def _is_call(call: Mapping[str, Any]) -> bool:
     return isinstance(call.get("function"), dict)
 
 
-def _endpoint_fields(message: Mapping[str, Any], endpoint: str) -> EndpointFields | None:
-    """What the endpoint sent beside text and calls, to be shown to it again, within bounds."""
-    own = {n: v for n, v in message.items() if n not in _OURS and _says_something(v)}
+def _read_endpoint_fields(message: Mapping[str, Any], endpoint: str) -> EndpointFields | None:
+    """Return the extra fields of an answer, within limits, to send them back to the endpoint."""
+    own = {n: v for n, v in message.items() if n not in _OURS and _is_meaningful(v)}
     calls = tuple(
-        {n: v for n, v in call.items() if n not in _OURS_IN_CALLS and _says_something(v)}
-        for call in _raw_calls(message)
+        {n: v for n, v in call.items() if n not in _OURS_IN_CALLS and _is_meaningful(v)}
+        for call in _list_raw_calls(message)
     )
     if not own and not any(calls):
         return None
@@ -154,7 +155,7 @@ def _endpoint_fields(message: Mapping[str, Any], endpoint: str) -> EndpointField
     return EndpointFields(endpoint=endpoint, message=kept, calls=known_json(calls))
 
 
-def _says_something(value: object) -> bool:
+def _is_meaningful(value: object) -> bool:
     return value not in (None, [], {})
 
 
@@ -173,12 +174,12 @@ def _read_usage(raw: object) -> Usage:
     return Usage(
         input_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_detail_count(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_detail_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        cached_tokens=_read_count(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning_tokens=_read_count(usage, "completion_tokens_details", "reasoning_tokens"),
     )
 
 
-def _detail_count(usage: Mapping[str, Any], group: str, name: str) -> int:
+def _read_count(usage: Mapping[str, Any], group: str, name: str) -> int:
     details = usage.get(group)
     return _count(details.get(name)) if isinstance(details, dict) else 0
 

@@ -1,9 +1,8 @@
-"""Turns an endpoint's refusal into one of our errors, by who must act. Entry point:
-`fault_of`.
+"""Turns an endpoint's refusal into an error of AOS, by who must act. Entry point: `make_fault`.
 
-Endpoints say what is wrong by a status, by a code in the body (also under status 200), or by both,
-and the body is an object, a list or a text. The code decides where it is known, else the status.
-The endpoint's own words are in every message; a key never is.
+Endpoints report a fault by a status, by a code in the body (also under status 200), or by both. The
+body is an object, a list or a text. A known code decides, else the status. Every message contains
+the endpoint's own words, and never a key.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _FILTERED = frozenset(
 _MARKUP = re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 
 
-def fault_of(
+def make_fault(
     status: int,
     body: bytes,
     headers: Mapping[str, str],
@@ -64,17 +63,18 @@ def fault_of(
     model: str | None,
     now: datetime,
 ) -> AosError:
-    """Our error for a refusal; `model` as asked for (None: the list of models).
+    """Return the error for a refusal. `model` is the name in the request (None: the list of
+    models).
 
-    TransientError: ask again. OperatorFault: it waits for the operator, `model_misconfigured` or
-    `model_quota`. RunFailed: `model_rejected` or `content_filtered`.
+    TransientError: ask again. OperatorFault `model_misconfigured` or `model_quota`: the run waits
+    for the operator. RunFailed: `model_rejected` or `content_filtered`.
     """
     what = "the list of models" if model is None else f"model {model!r}"
-    error = _error_of(_parsed(body))
-    said = _detail(error, body)
-    codes = _codes(error)
+    error = _find_error(_parse(body))
+    said = _read_detail(error, body)
+    codes = _list_codes(error)
     if status < 300:
-        status = _status_in(error, codes)
+        status = _find_status(error, codes)
     if codes & _QUOTA or status == 402:
         return OperatorFault(
             "model_quota",
@@ -99,46 +99,49 @@ def fault_of(
         )
     return OperatorFault(
         "model_misconfigured",
-        f"the model endpoint answered {status} for {what}{said}; {_advice(status)}",
+        f"the model endpoint answered {status} for {what}{said}; {_advise(status)}",
         status=status,
     )
 
 
 def content_filtered(said: str = "", **details: Any) -> RunFailed:
-    """The error of a run whose text the endpoint's content filter refused."""
+    """Return the error of a run whose text the endpoint's content filter refused."""
     return RunFailed(
         "content_filtered",
-        f"the model endpoint's content filter refused this run{said}; the question or a tool's"
-        " result tripped it. Later runs of the conversation are not shown this run's messages",
+        f"the model endpoint's content filter refused this run{said}; the cause is the question or"
+        " a tool's result. Later runs of the conversation do not get this run's messages",
         **details,
     )
 
 
 def has_error(raw: Mapping[str, Any]) -> bool:
-    """Does a body that came with a success say that there was none?"""
+    """Whether the body of a successful status reports a fault."""
     return bool(raw.get("error")) or raw.get("object") == "error"
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds to wait as the endpoint wishes: `retry-after-ms`, or `retry-after` in seconds or as
-    an HTTP date; None when there is none (or nonsense), at most a day."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    """Return how many seconds the endpoint asks to wait, at most a day, or None.
+
+    The header is `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. An unreadable
+    value counts as None.
+    """
+    milliseconds = _parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return _bounded(milliseconds / 1000)
+        return _limit_wait(milliseconds / 1000)
     text = headers.get("retry-after")
-    seconds = _number(text)
+    seconds = _parse_number(text)
     if seconds is not None:
-        return _bounded(seconds)
+        return _limit_wait(seconds)
     try:
         moment = parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return _bounded((moment - now).total_seconds())
+    return _limit_wait((moment - now).total_seconds())
 
 
-def _advice(status: int) -> str:
+def _advise(status: int) -> str:
     if status == 401:
         return "set AOS_MODEL_API_KEY to a valid key, or give the app's identity access"
     if status == 403:
@@ -153,15 +156,15 @@ def _advice(status: int) -> str:
     return "check AOS_MODEL_ENDPOINT"
 
 
-def _parsed(body: bytes) -> Any:
+def _parse(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _error_of(raw: Any) -> Mapping[str, Any]:
-    """The object that says what is wrong, from any of the shapes in which it comes."""
+def _find_error(raw: Any) -> Mapping[str, Any]:
+    """Return the object that describes the fault, from any of the shapes in which it comes."""
     for _ in range(4):
         if isinstance(raw, list):
             raw = raw[0] if raw else None
@@ -177,16 +180,16 @@ def _error_of(raw: Any) -> Mapping[str, Any]:
     return raw if isinstance(raw, Mapping) else {}
 
 
-def _codes(error: Mapping[str, Any]) -> set[str]:
-    """Every word by which the body names the fault, in lower case."""
+def _list_codes(error: Mapping[str, Any]) -> set[str]:
+    """Return all words by which the body names the fault, in lower case."""
     inner = error.get("innererror")
     named = [error.get("code"), error.get("type"), error.get("status")]
     named.append(inner.get("code") if isinstance(inner, Mapping) else None)
     return {value.casefold() for value in named if isinstance(value, str)}
 
 
-def _status_in(error: Mapping[str, Any], codes: set[str]) -> int:
-    """The status that a body stands for that came with a success; 502 when it names none."""
+def _find_status(error: Mapping[str, Any], codes: set[str]) -> int:
+    """Return the status that the body of a successful answer means, or 502 if it names none."""
     for value in (error.get("code"), error.get("status")):
         number = int(value) if isinstance(value, str) and value.isdecimal() else value
         if isinstance(number, int) and not isinstance(number, bool) and 400 <= number < 600:
@@ -195,10 +198,10 @@ def _status_in(error: Mapping[str, Any], codes: set[str]) -> int:
     return max(known, default=502)
 
 
-def _detail(error: Mapping[str, Any], body: bytes) -> str:
-    """The endpoint's own words, shortened, to follow ours."""
+def _read_detail(error: Mapping[str, Any], body: bytes) -> str:
+    """Return the endpoint's own words, shortened."""
     said = [error.get(name) for name in ("message", "detail", "error_description", "msg")]
-    text = next((_words(value) for value in said if _words(value)), "")
+    text = next((_read_words(value) for value in said if _read_words(value)), "")
     if not text and not error:
         plain = body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace")
         text = "" if _MARKUP.match(plain) or "\x00" in plain or _is_json(plain) else plain
@@ -212,17 +215,19 @@ def _is_json(text: str) -> bool:
     return text.lstrip()[:1] in ("{", "[") or not text.strip()
 
 
-def _words(value: Any) -> str:
-    """A text, or the messages in a list of what is wrong (as FastAPI's validation answers)."""
+def _read_words(value: Any) -> str:
+    """Return a text, or the messages in a list of faults (as in FastAPI's validation answers)."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list):
-        texts = [_words(item.get("msg") if isinstance(item, Mapping) else item) for item in value]
+        texts = [
+            _read_words(item.get("msg") if isinstance(item, Mapping) else item) for item in value
+        ]
         return "; ".join(text for text in texts if text)
     return ""
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         number = float(text or "")
     except ValueError:
@@ -230,5 +235,5 @@ def _number(text: str | None) -> float | None:
     return number if number == number and number >= 0 else None  # NaN is not a number
 
 
-def _bounded(seconds: float) -> float:
+def _limit_wait(seconds: float) -> float:
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
-from aos.adapters.model.faults import fault_of
+from aos.adapters.model.faults import make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
     load_response_type,
@@ -96,18 +96,18 @@ class OpenAIChatModel:
         self._listing: _Listing | None = None
         self._lock = asyncio.Lock()
 
-    def configured(self) -> bool:
+    def is_configured(self) -> bool:
         """Whether an endpoint is set."""
         return bool(self._endpoint.base_url)
 
     async def warm(self) -> None:
         """Import the SDK in a thread and open the client, so that the first run need not wait for
         it."""
-        if self.configured():
+        if self.is_configured():
             await asyncio.to_thread(_load)
             self._open_client()
 
-    async def served(self) -> frozenset[str]:
+    async def list_served(self) -> frozenset[str]:
         """Return the names that the endpoint lists, at most 30 s old; empty if it lists none.
 
         Raises TransientError if they cannot be read, also if the key may not list them.
@@ -191,7 +191,7 @@ class OpenAIChatModel:
         timeout_seconds: float,
     ) -> bytes:
         """Return the body of a successful answer; raise all other answers as AosErrors."""
-        if not self.configured():
+        if not self.is_configured():
             raise OperatorFault(
                 "model_misconfigured", "the model endpoint is missing: set AOS_MODEL_ENDPOINT"
             )
@@ -203,7 +203,7 @@ class OpenAIChatModel:
             return response.content
         except openai.APIStatusError as error:
             body, headers = error.response.content, error.response.headers
-            raise fault_of(
+            raise make_fault(
                 error.status_code, body, headers, model=model, now=self._clock.now()
             ) from error
         except openai.APITimeoutError as error:

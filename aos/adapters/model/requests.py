@@ -1,8 +1,8 @@
 """Writes a turn as the body of a chat completion. Entry point: `build_request_body`.
 
-The body is one that the strictest endpoints accept: ids of tool calls have nine letters and digits
-(Mistral), no message is blank (Bedrock, Gemini), and what an endpoint sent beside its text goes
-back to it (DeepSeek's `reasoning_content`, Gemini's signatures).
+The strictest endpoints accept the body: ids of tool calls have nine letters and digits (Mistral),
+no message is blank (Bedrock, Gemini), and extra fields that an endpoint sent are sent back to it
+(DeepSeek's `reasoning_content`, Gemini's signatures).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _ID_LENGTH = 9
 
 
 def build_request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[str, Any]:
-    """The body of a chat completion; `endpoint` is the key of who will read it.
+    """Build the body of a chat completion. `endpoint` is the key of the endpoint that will read it.
 
-    Tools are named only where there are some, since endpoints refuse an empty list.
+    `tools` is left out if there are none, because endpoints refuse an empty list.
     """
-    wanted = _wanted_fields(call, endpoint)
+    wanted = _list_wanted_fields(call, endpoint)
     body: dict[str, Any] = {
         **call.parameters,
         "model": model,
@@ -37,8 +37,9 @@ def build_request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[st
     return body
 
 
-def short_call_id(tool_call_id: str) -> str:
-    """Our id of a tool call as nine letters and digits, always the same for the same id."""
+def shorten_call_id(tool_call_id: str) -> str:
+    """Shorten AOS's id of a tool call to nine letters and digits, always the same for the same
+    id."""
     number = int.from_bytes(hashlib.sha256(tool_call_id.encode()).digest()[:8], "big")
     letters = []
     for _ in range(_ID_LENGTH):
@@ -47,9 +48,12 @@ def short_call_id(tool_call_id: str) -> str:
     return "".join(letters)
 
 
-def _wanted_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
-    """The text fields that this endpoint sent beside its own messages: one that demands a field
-    back demands it in every message of an assistant, if only empty."""
+def _list_wanted_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
+    """Return the names of extra text fields that this endpoint has sent.
+
+    An endpoint that requires such a field requires it in every assistant message, even if it is
+    empty.
+    """
     return frozenset(
         name
         for message in call.messages
@@ -64,7 +68,7 @@ def _write_message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) 
     if message.tool_call_id is not None:
         return {
             "role": message.role,
-            "tool_call_id": short_call_id(message.tool_call_id),
+            "tool_call_id": shorten_call_id(message.tool_call_id),
             "content": text or NO_RESULT,
         }
     if message.role != "assistant":
@@ -82,7 +86,7 @@ def _write_message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) 
         written["tool_calls"] = [
             {
                 **(extras[place] if place < len(extras) else {}),
-                "id": short_call_id(call.tool_call_id),
+                "id": shorten_call_id(call.tool_call_id),
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments},
             }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
-from aos.adapters.tables.errors import is_missing_row, translated
+from aos.adapters.tables.errors import is_missing_row, translate_errors
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient, TableServiceClient
@@ -114,7 +114,7 @@ class Table:
         """Return the row, or only the properties in `select`; None if it does not exist."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        async with translated(self._what(partition, row)):
+        async with translate_errors(self._what(partition, row)):
             try:
                 return await self._client().get_entity(
                     partition, row, select=None if select is None else list(select)
@@ -126,7 +126,7 @@ class Table:
 
     async def insert(self, entity: Entity) -> str:
         """Insert the row and return its ETag. Raises StaleWrite if it exists."""
-        async with translated(self._what_of(entity), writing=True):
+        async with translate_errors(self._what_of(entity), writing=True):
             answer = await self._client().create_entity(dict(entity), **_ONCE, **_NO_ECHO)
         return str(answer["etag"])
 
@@ -134,7 +134,7 @@ class Table:
         """Write the row, whether or not it exists; return its ETag."""
         from azure.data.tables import UpdateMode
 
-        async with translated(self._what_of(entity), writing=True):
+        async with translate_errors(self._what_of(entity), writing=True):
             answer = await self._client().upsert_entity(
                 dict(entity), mode=UpdateMode.REPLACE, **_ONCE
             )
@@ -145,7 +145,7 @@ class Table:
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
-        async with translated(self._what_of(entity), writing=True):
+        async with translate_errors(self._what_of(entity), writing=True):
             answer = await self._client().update_entity(
                 dict(entity),
                 mode=UpdateMode.REPLACE,
@@ -161,7 +161,7 @@ class Table:
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
-        async with translated(self._what_of(entity), writing=True):
+        async with translate_errors(self._what_of(entity), writing=True):
             await self._client().update_entity(
                 dict(entity),
                 mode=UpdateMode.MERGE,
@@ -177,14 +177,14 @@ class Table:
         condition: dict[str, Any] = {}
         if etag is not None:
             condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-        async with translated(self._what(partition, row), writing=True):
+        async with translate_errors(self._what(partition, row), writing=True):
             await self._client().delete_entity(partition, row, **condition, **_ONCE)
 
     async def transact(self, writes: Sequence[Write]) -> list[str]:
         """Write all rows of one partition, or none; return their ETags. Raises StaleWrite."""
         first = writes[0].entity
         what = f"{len(writes)} rows with {self._what_of(first)}"
-        async with translated(what, writing=True):
+        async with translate_errors(what, writing=True):
             answers = await self._client().submit_transaction(
                 [_operation(write) for write in writes], **_ONCE
             )
@@ -202,7 +202,7 @@ class Table:
             options["results_per_page"] = min(limit, LARGEST_PAGE)
         found: list[Entity] = []
         what = f"rows of table {self._name!r}"
-        async with translated(what, timeout_seconds=QUERY_TIMEOUT_SECONDS):
+        async with translate_errors(what, timeout_seconds=QUERY_TIMEOUT_SECONDS):
             rows = self._client().query_entities(condition, parameters=parameters, **options)
             async for row in rows:
                 found.append(row)
@@ -220,7 +220,7 @@ class Table:
         return self._what(entity["PartitionKey"], entity["RowKey"])
 
 
-def etag_of(entity: Entity) -> str:
+def read_etag(entity: Entity) -> str:
     """Return the ETag of a row that was read."""
     return str(entity.metadata["etag"])  # type: ignore[attr-defined]  # the SDK's TableEntity
 

@@ -64,7 +64,7 @@ class AzureDecisions:
             }
         )
 
-    async def waiting(
+    async def list_waiting(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[ApprovalRequest]:
         """List the open requests, oldest first. One call."""

@@ -29,14 +29,16 @@ class AzureTables:
     def __init__(self, account: TableAccount, *, payloads: BlobStore) -> None:
         self._clients = TableClients(account)
         kept = Payloads(payloads)
-        self._requests = AzureRequestStore(self._table("aosruns"), kept)
-        self._pending = AzurePendingStore(self._table("aospending"))
-        self._conversations = AzureConversationStore(self._table("aosconversations"), kept)
-        self._index = AzureRunIndex(self._table("aosindex"), requests=self._table("aosruns"))
-        self._ledger = AzureLedger(self._table("aosusage"))
-        self._decisions = AzureDecisions(self._table("aostoolcalls"), kept)
-        self._tool_calls = AzureToolLedger(self._table("aostoolcalls"), kept)
-        self._tools = AzureToolCatalog(self._table("aostools"), kept)
+        self._requests = AzureRequestStore(self._open_table("aosruns"), kept)
+        self._pending = AzurePendingStore(self._open_table("aospending"))
+        self._conversations = AzureConversationStore(self._open_table("aosconversations"), kept)
+        self._index = AzureRunIndex(
+            self._open_table("aosindex"), requests=self._open_table("aosruns")
+        )
+        self._ledger = AzureLedger(self._open_table("aosusage"))
+        self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
+        self._tool_calls = AzureToolLedger(self._open_table("aostoolcalls"), kept)
+        self._tools = AzureToolCatalog(self._open_table("aostools"), kept)
 
     def requests(self) -> RequestStore:
         """Return the store of request rows."""
@@ -75,11 +77,11 @@ class AzureTables:
 
         Each app reads a `table` that it may read.
         """
-        await self._table(table).get("health", "none", select=["schema"])
+        await self._open_table(table).get("health", "none", select=["schema"])
 
     async def close(self) -> None:
         """Close the client. The next call opens another."""
         await self._clients.close()
 
-    def _table(self, name: str) -> Table:
+    def _open_table(self, name: str) -> Table:
         return Table(self._clients, name)

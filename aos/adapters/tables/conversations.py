@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, etag_of
+from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, read_etag
 from aos.adapters.tables.payloads import Payloads
-from aos.adapters.tables.rows import pack, spilled_of
+from aos.adapters.tables.rows import list_spilled, pack
 from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
@@ -42,13 +42,13 @@ class AzureConversationStore:
         head = await self._table.get(conversation_id, HEAD)
         for _ in range(LOAD_TRIES):
             if head is None or run_id is None:
-                return await self._loaded(conversation_id, head, None)
-            row = await self._table.get(conversation_id, _run_row(run_id))
+                return await self._make_loaded(conversation_id, head, None)
+            row = await self._table.get(conversation_id, _name_run_row(run_id))
             if row is None:
-                return await self._loaded(conversation_id, head, None)
+                return await self._make_loaded(conversation_id, head, None)
             again = await self._table.get(conversation_id, HEAD)
-            if again is not None and etag_of(again) == etag_of(head):
-                return await self._loaded(conversation_id, head, row)
+            if again is not None and read_etag(again) == read_etag(head):
+                return await self._make_loaded(conversation_id, head, row)
             head = again
         raise TransientError(
             f"conversation {conversation_id!r} changes too often to be read; try again"
@@ -62,8 +62,8 @@ class AzureConversationStore:
         name = step.conversation.conversation_id
         keys = [
             HEAD,
-            *(_message_row(message.sequence) for message in step.messages),
-            *(_run_row(run.run_id) for run in step.runs),
+            *(_name_message_row(message.sequence) for message in step.messages),
+            *(_name_run_row(run.run_id) for run in step.runs),
         ]
         if len(keys) > MOST_ROWS:
             raise AosError(
@@ -85,7 +85,7 @@ class AzureConversationStore:
         self._standing.note(name, new, frozenset(packed[0].payloads))
         return new
 
-    async def history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
+    async def read_history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
         """Return the messages with sequence in [before - limit, before), oldest first. One call."""
         start = max(0, before - limit)
         if start >= before:
@@ -93,8 +93,8 @@ class AzureConversationStore:
         rows = await self._table.query(
             "PartitionKey eq @name and RowKey ge @start and RowKey lt @end",
             name=conversation_id,
-            start=_message_row(start),
-            end=_message_row(before),
+            start=_name_message_row(start),
+            end=_name_message_row(before),
         )
         return [
             decode(Message, read) for read in await self._payloads.wholes(conversation_id, rows)
@@ -102,22 +102,22 @@ class AzureConversationStore:
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """Return the row of one run, or None. One call."""
-        row = await self._table.get(conversation_id, _run_row(run_id))
-        return None if row is None else await self._run(conversation_id, row)
+        row = await self._table.get(conversation_id, _name_run_row(run_id))
+        return None if row is None else await self._read_run(conversation_id, row)
 
-    async def _loaded(self, name: str, head: Entity | None, row: Entity | None) -> Loaded:
+    async def _make_loaded(self, name: str, head: Entity | None, row: Entity | None) -> Loaded:
         if head is None:
             return Loaded()
-        etag = etag_of(head)
+        etag = read_etag(head)
         read = await self._payloads.whole(name, head)
-        self._standing.note(name, etag, frozenset(item.digest for item in spilled_of(head)))
+        self._standing.note(name, etag, frozenset(item.digest for item in list_spilled(head)))
         return Loaded(
             conversation=decode(Conversation, read),
             etag=etag,
-            run=None if row is None else await self._run(name, row),
+            run=None if row is None else await self._read_run(name, row),
         )
 
-    async def _run(self, name: str, row: Entity) -> Run:
+    async def _read_run(self, name: str, row: Entity) -> Run:
         return decode(Run, await self._payloads.whole(name, row))
 
     async def _write(self, rows: list[dict[str, Any]], *, etag: str | None) -> str:
@@ -156,9 +156,9 @@ class _Standing:
             self._heads.popitem(last=False)
 
 
-def _run_row(run_id: str) -> str:
+def _name_run_row(run_id: str) -> str:
     return f"run:{run_id}"
 
 
-def _message_row(sequence: int) -> str:
+def _name_message_row(sequence: int) -> str:
     return f"msg:{sequence:010d}"

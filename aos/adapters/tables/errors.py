@@ -1,4 +1,4 @@
-"""Limits the time of a table call and translates its errors. Entry point: `translated`.
+"""Limits the time of a table call and translates its errors. Entry point: `translate_errors`.
 
 The errors are `StaleWrite` (a condition did not hold), `OutcomeUnknown` (a write without an
 answer), `TransientError` (the tables are away, throttle or refuse), and `AosError` `internal_error`
@@ -25,7 +25,7 @@ _THROTTLED = (429, 503)
 
 
 @contextlib.asynccontextmanager
-async def translated(
+async def translate_errors(
     what: str, *, writing: bool = False, timeout_seconds: float = OPERATION_TIMEOUT_SECONDS
 ) -> AsyncIterator[None]:
     """Run one call of the SDK about `what` with a time limit, and translate its errors."""
@@ -40,22 +40,22 @@ async def translated(
             f"the tables did not answer within {timeout_seconds:g} s ({what})"
         ) from error
     except HttpResponseError as error:
-        raise _answered(error, what, writing=writing) from error
+        raise _translate_answer(error, what, writing=writing) from error
     except AzureError as error:
-        kind = TransientError if _never_sent(error) else unanswered
+        kind = TransientError if _is_never_sent(error) else unanswered
         raise kind(f"the tables did not answer ({what}): {error.message}") from error
 
 
 def is_missing_row(error: HttpResponseError) -> bool:
     """Whether this is the 404 of a row, not that of a table or another error."""
-    return error.status_code == 404 and _code(error) != "TableNotFound"
+    return error.status_code == 404 and _read_code(error) != "TableNotFound"
 
 
-def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exception:
+def _translate_answer(error: HttpResponseError, what: str, *, writing: bool) -> Exception:
     """Return the AosError for an error status."""
     from azure.core.exceptions import ClientAuthenticationError
 
-    code, status = _code(error), error.status_code or 0
+    code, status = _read_code(error), error.status_code or 0
     if code in ("TableNotFound", "TableBeingDeleted"):
         return TransientError(f"the table of {what} does not exist; create it ({code})")
     if status in (401, 403) or isinstance(error, ClientAuthenticationError):
@@ -79,7 +79,7 @@ def _answered(error: HttpResponseError, what: str, *, writing: bool) -> Exceptio
     )
 
 
-def _code(error: HttpResponseError) -> str:
+def _read_code(error: HttpResponseError) -> str:
     """Return the service's error code. Some errors of inserts have it only in the body."""
     code = getattr(error, "error_code", None)
     if code is None and error.response is not None:
@@ -88,7 +88,7 @@ def _code(error: HttpResponseError) -> str:
     return str(getattr(code, "value", code or error.reason))
 
 
-def _never_sent(error: AzureError) -> bool:
+def _is_never_sent(error: AzureError) -> bool:
     """Whether no connection was made, so that no write can have happened."""
     import aiohttp
     from azure.core.exceptions import ServiceRequestTimeoutError

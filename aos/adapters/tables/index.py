@@ -53,15 +53,15 @@ class AzureRunIndex:
         """
         if run.run_id in self._entered:
             return
-        first = await self._first_run(run)
-        rows = {_key(run): _columns(run, first=first == run.run_id)}
-        partitions = (f"agent:{run.agent_id}", _owner(run.owner), EVERYBODY)
+        first = await self._find_first(run)
+        rows = {_make_key(run): _make_columns(run, first=first == run.run_id)}
+        partitions = (f"agent:{run.agent_id}", _hash_owner(run.owner), EVERYBODY)
         await asyncio.gather(*(self._writes.put(partition, rows) for partition in partitions))
         self._entered[run.run_id] = None
         while len(self._entered) > RUNS_REMEMBERED:
             self._entered.popitem(last=False)
 
-    async def runs(
+    async def list_runs(
         self,
         *,
         agent_id: str | None,
@@ -73,20 +73,20 @@ class AzureRunIndex:
         """List runs of an agent, of an owner, of both, or (both None) of everybody."""
         end = AFTER_DIGITS
         if since is not None:
-            end = _inverted(since + timedelta(microseconds=999), later=1)
+            end = _invert(since + timedelta(microseconds=999), later=1)
         if owner is None:
             partition = EVERYBODY if agent_id is None else f"agent:{agent_id}"
             return await self._page(partition, after=after, end=end, limit=limit)
         if agent_id is None:
-            return await self._page(_owner(owner), after=after, end=end, limit=limit)
+            return await self._page(_hash_owner(owner), after=after, end=end, limit=limit)
         both = {"extra": " and agent_id eq @agent", "agent": agent_id}
-        return await self._page(_owner(owner), after=after, end=end, limit=limit, **both)
+        return await self._page(_hash_owner(owner), after=after, end=end, limit=limit, **both)
 
-    async def conversations(
+    async def list_conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
         """List one item (the first run) for each conversation, newest first."""
-        partition = EVERYBODY if owner is None else _owner(owner)
+        partition = EVERYBODY if owner is None else _hash_owner(owner)
         return await self._page(
             partition, after=after, end=AFTER_DIGITS, limit=limit, extra=" and first eq true"
         )
@@ -113,11 +113,11 @@ class AzureRunIndex:
         )
         items = rows[:limit]
         return Page(
-            items=[_indexed(row) for row in items],
+            items=[_read_entry(row) for row in items],
             next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
 
-    async def _first_run(self, run: IndexedRun) -> str:
+    async def _find_first(self, run: IndexedRun) -> str:
         """Return the first run of the run's conversation."""
         conversation_id = run.conversation_id
         first = self._firsts.get(conversation_id)
@@ -142,7 +142,7 @@ class AzureRunIndex:
         found = await self._table.get(EVERYBODY, row)
         if found is not None:
             return str(found["run_id"])
-        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_columns(run, first=True)}
+        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_make_columns(run, first=True)}
         try:
             await self._table.insert(marker)
         # another writer added the row just now; after OutcomeUnknown, the run's end adds it again
@@ -151,23 +151,23 @@ class AzureRunIndex:
         return run.run_id if found is None else str(found["run_id"])
 
 
-def _owner(owner: str) -> str:
+def _hash_owner(owner: str) -> str:
     return f"owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _key(run: IndexedRun) -> str:
-    return f"{_inverted(run.created_at)}-{run.run_id}"
+def _make_key(run: IndexedRun) -> str:
+    return f"{_invert(run.created_at)}-{run.run_id}"
 
 
-def _inverted(moment: datetime, *, later: int = 0) -> str:
+def _invert(moment: datetime, *, later: int = 0) -> str:
     """Invert a time in milliseconds, so that a later time sorts first."""
     return f"{END - count_milliseconds(moment) + later:015d}"
 
 
-def _columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
+def _make_columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
     return {"schema": SCHEMA, **encode(run), "first": first}
 
 
-def _indexed(entity: Entity) -> IndexedRun:
+def _read_entry(entity: Entity) -> IndexedRun:
     check_schema(entity)
     return decode(IndexedRun, entity)

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from aos.adapters.tables.account import Entity, Table, Write, etag_of
-from aos.adapters.tables.pending import bucket_name, hash_bucket
+from aos.adapters.tables.account import Entity, Table, Write, read_etag
+from aos.adapters.tables.pending import hash_bucket, make_bucket_name
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.runs.run import Run
 from aos.domain.wire_time import to_wire_time
@@ -47,7 +47,7 @@ class AzureLedger:
 
     async def is_recorded(self, run: Run) -> bool:
         """Return whether `seen:<run_id>` exists. One call."""
-        entity = await self._table.get(run.agent_id, _seen_row(run), select=["schema"])
+        entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["schema"])
         return entity is not None
 
     async def record(self, run: Run) -> None:
@@ -55,8 +55,8 @@ class AzureLedger:
 
         It takes one call, and one more if the row of the day is not cached.
         """
-        row = _day_row(run)
-        day = self._day(run.agent_id, row)
+        row = _name_day_row(run)
+        day = self._get_day(run.agent_id, row)
         async with day.lock:
             if not day.known:
                 _read(day, await self._table.get(run.agent_id, row))
@@ -70,7 +70,7 @@ class AzureLedger:
     async def _write(self, run: Run, row: str, day: _Day) -> str:
         seen = {
             "PartitionKey": run.agent_id,
-            "RowKey": _seen_row(run),
+            "RowKey": _name_seen_row(run),
             "schema": SCHEMA,
             "status": run.status.value,
             "ended_at": to_wire_time(run.ended_at),
@@ -79,9 +79,9 @@ class AzureLedger:
             "PartitionKey": run.agent_id,
             "RowKey": row,
             "schema": SCHEMA,
-            "runs": _number(day.runs + 1),
-            "input_tokens": _number(day.input_tokens + run.usage.input_tokens),
-            "output_tokens": _number(day.output_tokens + run.usage.output_tokens),
+            "runs": _write_number(day.runs + 1),
+            "input_tokens": _write_number(day.input_tokens + run.usage.input_tokens),
+            "output_tokens": _write_number(day.output_tokens + run.usage.output_tokens),
         }
         etags = await self._table.transact(
             [
@@ -91,7 +91,7 @@ class AzureLedger:
         )
         return etags[0]
 
-    def _day(self, agent_id: str, row: str) -> _Day:
+    def _get_day(self, agent_id: str, row: str) -> _Day:
         key = (agent_id, row)
         day = self._days.pop(key, None) or _Day()
         self._days[key] = day
@@ -106,23 +106,23 @@ def _read(day: _Day, entity: Entity | None) -> None:
         day.etag, day.runs, day.input_tokens, day.output_tokens = None, 0, 0, 0
         return
     check_schema(entity)
-    day.etag = etag_of(entity)
+    day.etag = read_etag(entity)
     day.runs = entity["runs"].value
     day.input_tokens = entity["input_tokens"].value
     day.output_tokens = entity["output_tokens"].value
 
 
-def _number(value: int) -> tuple[int, Any]:
+def _write_number(value: int) -> tuple[int, Any]:
     """Return a number that may exceed 2^31 in the SDK's form."""
     from azure.data.tables import EdmType
 
     return value, EdmType.INT64
 
 
-def _seen_row(run: Run) -> str:
+def _name_seen_row(run: Run) -> str:
     return f"seen:{run.run_id}"
 
 
-def _day_row(run: Run) -> str:
+def _name_day_row(run: Run) -> str:
     day = (to_wire_time(run.ended_at) or "")[:10]
-    return f"day:{day}:{bucket_name(hash_bucket(run.run_id))}"
+    return f"day:{day}:{make_bucket_name(hash_bucket(run.run_id))}"

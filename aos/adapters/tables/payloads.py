@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aos.adapters.tables.account import Entity
-from aos.adapters.tables.rows import check_schema, document, restore, spilled_of
+from aos.adapters.tables.rows import check_schema, document, list_spilled, restore
 from aos.errors import OutcomeUnknown, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
 
@@ -56,15 +56,19 @@ class Payloads:
         """Return the documents of several rows, like `whole`."""
         for entity in entities:
             check_schema(entity)
-        spilled = [spilled_of(entity) for entity in entities]
-        bodies = await self._bodies(conversation_id, {s.digest for row in spilled for s in row})
+        spilled = [list_spilled(entity) for entity in entities]
+        bodies = await self._read_bodies(
+            conversation_id, {s.digest for row in spilled for s in row}
+        )
         read = [document(entity) for entity in entities]
         for target, row in zip(read, spilled, strict=True):
             for item in row:
                 restore(target, item, bodies[item.digest])
         return read
 
-    async def _bodies(self, conversation_id: str, digests: Collection[str]) -> dict[str, bytes]:
+    async def _read_bodies(
+        self, conversation_id: str, digests: Collection[str]
+    ) -> dict[str, bytes]:
         if not digests:
             return {}
         wanted = list(digests)
@@ -74,7 +78,7 @@ class Payloads:
     async def _write(self, conversation_id: str, digest: str, body: bytes) -> None:
         try:
             async with self._calls:
-                await self._blobs.write(payload_name(conversation_id, digest), body)
+                await self._blobs.write(make_payload_name(conversation_id, digest), body)
         except OutcomeUnknown as error:
             raise TransientError(
                 f"a text of {conversation_id!r} was not stored: {error}"
@@ -85,7 +89,7 @@ class Payloads:
         if digest in self._recent:
             self._recent.move_to_end(digest)
             return self._recent[digest]
-        name = payload_name(conversation_id, digest)
+        name = make_payload_name(conversation_id, digest)
         try:
             async with self._calls:
                 blob = await self._blobs.read(name)
@@ -106,7 +110,7 @@ class Payloads:
             self._recent_bytes -= len(dropped)
 
 
-def payload_name(conversation_id: str, digest: str) -> str:
+def make_payload_name(conversation_id: str, digest: str) -> str:
     """Return the name of a payload's blob. A part of the path must not end in a dot, because `..`
     would lead to another folder."""
     folder = conversation_id.rstrip(".")

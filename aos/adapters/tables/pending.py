@@ -11,7 +11,7 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from aos.adapters.tables.account import Entity, Table, etag_of
+from aos.adapters.tables.account import Entity, Table, read_etag
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.codec import decode, encode
 from aos.domain.wire_time import to_wire_time
@@ -26,13 +26,13 @@ class AzurePendingStore:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._begin = bucket_name(0)
+        self._begin = make_bucket_name(0)
 
     async def put(self, pending: PendingRun) -> None:
         """Write the row, whether or not it exists. One call."""
-        await self._table.put(_entity(pending))
+        await self._table.put(_write_entity(pending))
 
-    async def due(self, now: datetime, *, limit: int) -> list[PendingRun]:
+    async def list_due(self, now: datetime, *, limit: int) -> list[PendingRun]:
         """Return at most `limit` rows with `next_check` <= now, the longest overdue first.
 
         It takes one call if the last query was not full, else two. Rows that only a newer version
@@ -42,7 +42,7 @@ class AzurePendingStore:
         found = await self._table.query(
             f"{DUE} and PartitionKey ge @begin", limit=limit, now=moment, begin=begin
         )
-        if begin != bucket_name(0) and len(found) < limit:
+        if begin != make_bucket_name(0) and len(found) < limit:
             found += await self._table.query(
                 f"{DUE} and PartitionKey lt @begin",
                 limit=limit - len(found),
@@ -50,14 +50,14 @@ class AzurePendingStore:
                 begin=begin,
             )
         full = len(found) >= limit and found
-        self._begin = found[-1]["PartitionKey"] if full else bucket_name(0)
-        rows = [_pending(entity) for entity in found]
+        self._begin = found[-1]["PartitionKey"] if full else make_bucket_name(0)
+        rows = [_read_pending(entity) for entity in found]
         return sorted(rows, key=lambda row: (row.next_check, row.run_id))
 
     async def move(self, pending: PendingRun, *, next_check: datetime) -> None:
         """Set the next check to `next_check`. Raises StaleWrite if the row changed. One call."""
         moved = {
-            **_entity(pending),
+            **_write_entity(pending),
             "next_check": to_wire_time(next_check),
             "checks": pending.checks + 1,
         }
@@ -65,10 +65,10 @@ class AzurePendingStore:
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`. One call."""
-        await self._table.delete(_bucket(run_id), run_id, etag=etag)
+        await self._table.delete(_name_bucket(run_id), run_id, etag=etag)
 
 
-def bucket_name(number: int) -> str:
+def make_bucket_name(number: int) -> str:
     """Return the partition of a bucket, `00` to `15`."""
     return f"{number:02d}"
 
@@ -78,20 +78,20 @@ def hash_bucket(run_id: str) -> int:
     return hashlib.sha256(run_id.encode()).digest()[0] % BUCKETS
 
 
-def _bucket(run_id: str) -> str:
-    return bucket_name(hash_bucket(run_id))
+def _name_bucket(run_id: str) -> str:
+    return make_bucket_name(hash_bucket(run_id))
 
 
-def _entity(pending: PendingRun) -> dict[str, Any]:
+def _write_entity(pending: PendingRun) -> dict[str, Any]:
     return {
-        "PartitionKey": _bucket(pending.run_id),
+        "PartitionKey": _name_bucket(pending.run_id),
         "RowKey": pending.run_id,
         "schema": SCHEMA,
         **encode(pending, without=("run_id", "etag")),
     }
 
 
-def _pending(entity: Entity) -> PendingRun:
+def _read_pending(entity: Entity) -> PendingRun:
     check_schema(entity)
-    names = {"run_id": entity["RowKey"], "etag": etag_of(entity)}
+    names = {"run_id": entity["RowKey"], "etag": read_etag(entity)}
     return decode(PendingRun, {**entity, **names})

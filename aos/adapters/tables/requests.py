@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from aos.adapters.tables.account import Table, etag_of
+from aos.adapters.tables.account import Table, read_etag
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, document, pack
 from aos.domain.codec import decode, encode
@@ -65,13 +65,13 @@ class AzureRequestStore:
             if reason is not None:
                 change[WHY] = reason
             try:
-                await self._table.merge(change, etag=etag_of(entity))
+                await self._table.merge(change, etag=read_etag(entity))
             except StaleWrite:
                 continue
             return
         raise TransientError(f"the request row of run {run_id!r} changes too often; try again")
 
-    async def cancel_asked(self, run_id: str) -> bool:
+    async def is_cancel_requested(self, run_id: str) -> bool:
         """Return whether cancellation was requested. One call that reads one property."""
         entity = await self._table.get(run_id, ROW, select=[CANCEL])
         return entity is not None and entity.get(CANCEL) is not None

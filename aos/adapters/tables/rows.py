@@ -20,8 +20,8 @@ from aos.errors import AosError, TransientError
 
 SCHEMA = 1
 READABLE = (SCHEMA - 1, SCHEMA)
-"""Each version reads its own rows and those of the previous version. A rollback meets newer
-rows."""
+"""The row versions that this version of AOS reads: its own and the previous one. It waits with rows
+of a newer version, which a rollback may meet."""
 
 SPILL_BYTES = (32 * 1024, 8 * 1024, 2 * 1024, 512)
 """The largest text in a row, in UTF-8 bytes. Smaller limits are used only if a step is too
@@ -61,9 +61,11 @@ class PackedRow:
         # in code points, each of which takes up to two units
         step = 30_000 if self.text.isascii() else 15_000
         for number, start in enumerate(range(0, len(self.text), step)):
-            entity[_chunk(number)] = self.text[start : start + step]
+            entity[_name_chunk(number)] = self.text[start : start + step]
         if self.spilled:
-            entity["spilled"] = _json([[list(s.path), s.digest, s.kind] for s in self.spilled])
+            entity["spilled"] = _write_json(
+                [[list(s.path), s.digest, s.kind] for s in self.spilled]
+            )
         return entity
 
 
@@ -94,13 +96,13 @@ def check_schema(entity: Mapping[str, Any]) -> None:
 def document(entity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON document of a row, with None in the place of each payload."""
     parts: list[str] = []
-    while (part := entity.get(_chunk(len(parts)))) is not None:
+    while (part := entity.get(_name_chunk(len(parts)))) is not None:
         parts.append(part)
     read: dict[str, Any] = json.loads("".join(parts))
     return read
 
 
-def spilled_of(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
+def list_spilled(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
     """List the payloads of a row."""
     text = entity.get("spilled")
     if not text:
@@ -122,11 +124,11 @@ def restore(target: dict[str, Any], spilled: Spilled, body: bytes) -> None:
 
 
 def _pack(document: dict[str, Any], limit: int) -> PackedRow:
-    text, size = _sized(document)
+    text, size = _measure(document)
     if size <= limit:  # then no text in it is larger
         return PackedRow(text=text, size=size)
     spill = _Spill(limit)
-    text, size = _sized(spill.without(document, ()))
+    text, size = _measure(spill.without(document, ()))
     return PackedRow(
         text=text, size=size, spilled=tuple(spill.spilled), payloads=dict(spill.payloads)
     )
@@ -152,7 +154,7 @@ class _Spill:
 
     def _field(self, name: str, value: Any, path: Path) -> Any:
         if name in FREE_FIELDS and value:
-            return self._keep(value, _json(value), (*path, name), kind="json")
+            return self._keep(value, _write_json(value), (*path, name), kind="json")
         return self.without(value, (*path, name))
 
     def _keep(self, value: Any, text: str, path: Path, *, kind: Kind) -> Any:
@@ -169,9 +171,9 @@ class _Spill:
         return None
 
 
-def _sized(value: Any) -> tuple[str, int]:
+def _measure(value: Any) -> tuple[str, int]:
     """Return the JSON of a value and its size in UTF-8 bytes; lone surrogates are escaped."""
-    text = _json(value)
+    text = _write_json(value)
     try:
         return text, len(text.encode())
     except UnicodeEncodeError:
@@ -179,9 +181,9 @@ def _sized(value: Any) -> tuple[str, int]:
         return text, len(text)
 
 
-def _json(value: Any) -> str:
+def _write_json(value: Any) -> str:
     return write_json(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _chunk(number: int) -> str:
+def _name_chunk(number: int) -> str:
     return f"doc{number or ''}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aos.adapters.tables.account import Table, etag_of
+from aos.adapters.tables.account import Table, read_etag
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
 from aos.domain.codec import decode, encode
@@ -31,7 +31,7 @@ class AzureToolLedger:
         if entity is None:
             return None
         read = await self._payloads.whole(str(entity["conversation_id"]), entity)
-        return decode(ToolCallRow, {**read, "etag": etag_of(entity)})
+        return decode(ToolCallRow, {**read, "etag": read_etag(entity)})
 
     async def start(self, row: ToolCallRow) -> ToolCallRow:
         """Insert the row, or replace it at its ETag; return it with the new ETag. One call."""

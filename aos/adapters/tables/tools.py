@@ -30,12 +30,12 @@ class AzureToolCatalog:
         self._table = table
         self._payloads = payloads
 
-    async def servers(self) -> list[ServerTools]:
+    async def list_servers(self) -> list[ServerTools]:
         """List all servers, ordered by id. One call, and one for each large listing that is not
         cached."""
         rows = await self._table.query("PartitionKey eq @partition", partition=PARTITION)
         read = await self._payloads.wholes(FOLDER, rows)
-        return [_server(document) for document in read]
+        return [_read_server(document) for document in read]
 
     async def find(self, server_id: str) -> ServerTools | None:
         """Return one server, or None. One call."""
@@ -44,7 +44,7 @@ class AzureToolCatalog:
 
     async def put(self, tools: ServerTools) -> None:
         """Write the server's state. One call, and one if its listing is large."""
-        (packed,) = pack([_document(tools)])
+        (packed,) = pack([_write_document(tools)])
         await self._payloads.keep(FOLDER, packed.payloads)
         await self._table.put(packed.entity(PARTITION, tools.server_id))
 
@@ -53,10 +53,10 @@ class AzureToolCatalog:
         await self._table.delete(PARTITION, server_id)
 
     async def _read(self, entity: Entity) -> ServerTools:
-        return _server(await self._payloads.whole(FOLDER, entity))
+        return _read_server(await self._payloads.whole(FOLDER, entity))
 
 
-def _document(tools: ServerTools) -> dict[str, Any]:
+def _write_document(tools: ServerTools) -> dict[str, Any]:
     """Return the stored form: the tools in texts of fifty each; large ones become payloads."""
     document = encode(tools)
     schemas = document["tools"]
@@ -67,6 +67,6 @@ def _document(tools: ServerTools) -> dict[str, Any]:
     return {**document, "tools": texts}
 
 
-def _server(document: Mapping[str, Any]) -> ServerTools:
+def _read_server(document: Mapping[str, Any]) -> ServerTools:
     schemas = [schema for text in document["tools"] for schema in json.loads(text)]
     return decode(ServerTools, {**document, "tools": schemas})

@@ -66,14 +66,14 @@ class CatalogEntry:
         return self.history[0].activated_at if self.serving_digest else None
 
     @property
-    def runs(self) -> bool:
+    def can_run(self) -> bool:
         """Whether a version serves and is enabled."""
         return self.serving_digest is not None and self.enabled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardStatus:
-    """What became of an upload."""
+    """The status of an upload."""
 
     state: CardState
     digest: Digest | None
@@ -143,14 +143,14 @@ class CardChange:
         return self.after.serving_digest != before
 
     @property
-    def started(self) -> bool:
+    def has_started(self) -> bool:
         """Whether the card may run now and might not run before (event `AgentInitialized`)."""
-        return self.after.runs and not (self.before is not None and self.before.runs)
+        return self.after.can_run and not (self.before is not None and self.before.can_run)
 
     @property
-    def stopped(self) -> bool:
+    def has_stopped(self) -> bool:
         """Whether the card might run before and may not run now (event `AgentStopped`)."""
-        return self.before is not None and self.before.runs and not self.after.runs
+        return self.before is not None and self.before.can_run and not self.after.can_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

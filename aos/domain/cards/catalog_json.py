@@ -25,7 +25,7 @@ _AS_LISTS = {
     "references": [field.name for field in fields(CardReference)],
     "history": [field.name for field in fields(CardVersion)],
 }
-"""What an entry holds many of is written without the names of its fields."""
+"""The values of which an entry holds many; they are written as lists without field names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ def parse_secret_reference(text: str, *, server_id: str, name: str) -> SecretRef
     """
     match = _REFERENCE.fullmatch(text.strip())
     if match is None:
-        raise ValueError("the Key Vault reference is not the whole value")
+        raise ValueError("the value holds other text beside the Key Vault reference")
     inside = match[1].strip()
     if inside == "...":
         secret = f"mcp-{server_id}-{name.lower()}".replace("_", "-")

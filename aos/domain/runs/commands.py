@@ -30,12 +30,12 @@ class StartRun(RequestFields):
 
     @property
     def run_id(self) -> str:
-        """The run it is about."""
+        """The run that the command is about."""
         return self.request.run_id
 
     @property
     def conversation_id(self) -> str:
-        """The session it belongs to."""
+        """The session of the command."""
         return self.request.conversation_id
 
 
@@ -58,12 +58,12 @@ class CancelRun(RequestFields):
 
     @property
     def run_id(self) -> str:
-        """The run it is about."""
+        """The run that the command is about."""
         return self.request.run_id
 
     @property
     def conversation_id(self) -> str:
-        """The session it belongs to."""
+        """The session of the command."""
         return self.request.conversation_id
 
 
@@ -113,10 +113,10 @@ class RunEnded(CommandFields):
 
     @property
     def run_id(self) -> str:
-        """The run it is about."""
+        """The run that the command is about."""
         return self.run.run_id
 
     @property
     def conversation_id(self) -> str:
-        """The conversation the run belongs to."""
+        """The conversation of the run."""
         return self.run.conversation_id

@@ -59,7 +59,7 @@ class MainQueue:
         if _is_about_blobs(message.body):
             await self._publish()
             return
-        command = read_command(await self._bus.whole_body(message))
+        command = read_command(await self._bus.read_whole_body(message))
         match command:
             case RunEnded():
                 span.set(
@@ -90,7 +90,7 @@ class RealmQueue:
         await self._settling.handle(msg, self._take, entity=REALM_QUEUE, operation=OPERATION)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        command = read_command(await self._bus.whole_body(message))
+        command = read_command(await self._bus.read_whole_body(message))
         if not isinstance(command, RealmCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)

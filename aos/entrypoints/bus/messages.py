@@ -1,4 +1,4 @@
-"""Reads the message that a trigger passes to a function. Entry point: `received`.
+"""Reads the message that a trigger passes to a function. Entry point: `read_message`.
 
 AOS parses the body itself. Properties come from the broker only.
 """
@@ -17,7 +17,7 @@ class Unreadable(Exception):
     """A message that cannot be parsed. It is abandoned until the broker dead-letters it."""
 
 
-def received(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMessage:
+def read_message(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMessage:
     """Return the message for the services. `entity` is the queue that the trigger reads."""
     properties = dict(message.application_properties or {})
     traceparent = properties.get("traceparent") or properties.get("Diagnostic-Id")

@@ -19,7 +19,7 @@ import azure.functions as func
 
 from aos.domain.envelope import EnvelopeError
 from aos.domain.retries import GIVE_UP_AT_DELIVERY, retry_pause
-from aos.entrypoints.bus.messages import Unreadable, received
+from aos.entrypoints.bus.messages import Unreadable, read_message
 from aos.errors import SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.system import Clock, Ids
@@ -72,7 +72,7 @@ class Settling:
         delivery on, what the handler cannot. `later` runs instead of sending a scheduled copy,
         which cannot be sent to a subscription.
         """
-        got = received(message, entity=entity)
+        got = read_message(message, entity=entity)
         with self._span(got, operation or f"process {entity}") as span:
             inner = replace(got, traceparent=span.traceparent)
             await self._settle(inner, lambda again: work(again, span), give_up, later)

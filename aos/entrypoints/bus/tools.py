@@ -46,7 +46,7 @@ class McpQueue:
         await self._calls.give_up(await self._read_command(message))
 
     async def _read_command(self, message: ReceivedMessage) -> CallTool:
-        command = read_command(await self._bus.whole_body(message))
+        command = read_command(await self._bus.read_whole_body(message))
         if not isinstance(command, CallTool):
             raise EnvelopeError(f"a {command.type} does not belong on {MCP_QUEUE}")
         return command

@@ -14,7 +14,7 @@ from aos.domain.tools.endpoint_rules import FittedTool
 from aos.domain.tools.tool import ServerState, ServerTools, ToolSchema
 
 NOT_OF_A_MESSAGE = ("sequence", "fields")
-"""Fields of the domain's values that answers do not have."""
+"""The fields of the domain's values that answers leave out."""
 NOT_OF_AN_APPROVAL = ("owner",)
 NOT_OF_A_DECISION = ("decision_id",)
 
@@ -34,7 +34,7 @@ class ConversationAnswer:
 
     @classmethod
     def of(cls, head: Conversation) -> ConversationAnswer:
-        """What is shown of a head."""
+        """Build the answer from a conversation's head."""
         return cls(
             conversation_id=head.conversation_id,
             agent_id=head.agent_id,
@@ -84,7 +84,7 @@ class ServerAnswer:
 
     @classmethod
     def of(cls, row: ServerTools, *, is_admin: bool) -> ServerAnswer:
-        """What the caller may read of a server."""
+        """Build the answer from a server's row, with what the caller may read."""
         return cls(
             server_id=row.server_id,
             state=row.state,

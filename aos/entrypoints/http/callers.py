@@ -24,7 +24,7 @@ LOCAL_OWNER = "local"
 
 
 def host_auth_level(mode: AuthMode) -> func.AuthLevel:
-    """What the host asks of callers before it lets a request in."""
+    """What the host requires of callers before it passes a request on."""
     return func.AuthLevel.FUNCTION if mode == "keys" else func.AuthLevel.ANONYMOUS
 
 

@@ -1,7 +1,7 @@
-"""Makes JSON Schemas of answers and replies from their dataclasses. Entry point: `ANSWERS`.
+"""Makes the JSON Schemas of answers and replies from their dataclasses. Entry point: `ANSWERS`.
 
-What AOS is told is described by the pydantic models of `aos.entrypoints.requests` and by the
-schemas of cards. Tests hold real answers against these.
+The pydantic models of `aos.entrypoints.requests` and the schemas of cards describe requests. Tests
+check real answers against these schemas.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TEXT: Schema = {"type": "string"}
 ANY_OBJECT: Schema = {"type": "object"}
 _REPLY_TYPES = ("completed", "failed", "cancelled", "timed_out", "refused")
 _NAMED: dict[Any, str] = {ErrorInfo: "ErrorInfo", Usage: "Usage", CardProblem: "CardProblem"}
-"""What is referred to by name where another shape holds it."""
+"""The dataclasses that other shapes refer to by name."""
 _JSON: dict[Any, Schema] = {
     str: TEXT,
     bool: {"type": "boolean"},
@@ -46,17 +46,18 @@ _JSON: dict[Any, Schema] = {
     dict: ANY_OBJECT,
     Mapping: ANY_OBJECT,
 }
-"""Numbers in answers are counts."""
+"""The JSON types of simple Python types. All numbers in answers are counts."""
 
 
 def shape_of(kind: Any, /, *, without: tuple[str, ...] = (), **changed: Schema) -> Schema:
-    """The object that the codec makes of a dataclass, with fields changed, added or left out."""
+    """Build the schema of the object that the codec makes of a dataclass, with fields changed,
+    added or left out."""
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = [field for field in dataclasses.fields(kind) if field.name not in without]
-    described = {f.name: changed.get(f.name) or _schema(hints[f.name]) for f in fields}
+    described = {f.name: changed.get(f.name) or _make_schema(hints[f.name]) for f in fields}
     omitted = {field.name for field in fields if field.metadata == OMITTED}
     for name in omitted:
-        described[name] = _not_null(described[name])
+        described[name] = _drop_null(described[name])
     summary = " ".join(kind.__doc__.partition("\n\n")[0].split())
     return _make_object(summary.rstrip("."), {**described, **changed}, omitted)
 
@@ -64,7 +65,7 @@ def shape_of(kind: Any, /, *, without: tuple[str, ...] = (), **changed: Schema) 
 def _make_object(
     summary: str, properties: Mapping[str, Schema], omitted: Set[str] = frozenset()
 ) -> Schema:
-    """An object that has all of these fields but `omitted`, and may have more."""
+    """Build an object that has all of these fields except `omitted`, and may have more."""
     return {
         "type": "object",
         "description": summary,
@@ -73,21 +74,21 @@ def _make_object(
     }
 
 
-def _schema(kind: Any) -> Schema:
-    """The schema of a field's type."""
+def _make_schema(kind: Any) -> Schema:
+    """Build the schema of a field's type."""
     origin, arms = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return _schema(arms[0]) | dict(arms[1:])
+        return _make_schema(arms[0]) | dict(arms[1:])
     if origin in (types.UnionType, typing.Union):
-        return _allow_null(_schema(arms[0]))
+        return _allow_null(_make_schema(arms[0]))
     if origin is tuple:
-        return {"type": "array", "items": _schema(arms[0])}
+        return {"type": "array", "items": _make_schema(arms[0])}
     if origin is typing.Literal:
         return {"enum": list(arms)}
     if isinstance(kind, type) and issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     if kind in _NAMED:
-        return _ref(_NAMED[kind])
+        return _make_ref(_NAMED[kind])
     return shape_of(kind) if dataclasses.is_dataclass(kind) else _JSON[origin or kind]
 
 
@@ -99,7 +100,7 @@ def _allow_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def _not_null(schema: Schema) -> Schema:
+def _drop_null(schema: Schema) -> Schema:
     if "anyOf" in schema:
         return {**schema["anyOf"][0], **{n: v for n, v in schema.items() if n != "anyOf"}}
     if "enum" in schema:
@@ -108,7 +109,7 @@ def _not_null(schema: Schema) -> Schema:
     return {**schema, "type": kind[0]} if isinstance(kind, list) else schema
 
 
-def _ref(name: str) -> Schema:
+def _make_ref(name: str) -> Schema:
     return {"$ref": f"{SHAPES}{name}"}
 
 
@@ -124,14 +125,14 @@ def _make_page(item: Schema) -> Schema:
 
 _RUN = shape_of(Run)
 _MAY_LACK = ("agent_id", "conversation_id", "output", "usage", "metadata", "created_at")
-"""What a refusal of a request may not know."""
+"""The fields that the refusal of a request may lack."""
 _CARD_STATUS = shape_of(CardStatus)
 _OBJECT_OR_NULL = _allow_null(ANY_OBJECT)
 
 ANSWERS: dict[str, Schema] = {
     "Object": ANY_OBJECT,
     "ErrorInfo": shape_of(ErrorInfo, code={"enum": sorted(CODES)}),
-    "Error": _make_object("An error", {"error": _ref("ErrorInfo")}),
+    "Error": _make_object("An error", {"error": _make_ref("ErrorInfo")}),
     "Usage": shape_of(Usage),
     "Run": _RUN,
     "Reply": _make_object(
@@ -145,18 +146,18 @@ ANSWERS: dict[str, Schema] = {
         },
         omitted=_RUN["properties"].keys() - set(_RUN["required"]),
     ),
-    "RunPage": _make_page(_ref("Run")),
+    "RunPage": _make_page(_make_ref("Run")),
     "Conversation": shape_of(ConversationAnswer),
-    "ConversationPage": _make_page(_ref("Conversation")),
+    "ConversationPage": _make_page(_make_ref("Conversation")),
     "Message": shape_of(Message, without=NOT_OF_A_MESSAGE),
-    "MessagePage": _make_page(_ref("Message")),
+    "MessagePage": _make_page(_make_ref("Message")),
     "ToolPage": _make_page(shape_of(ServerAnswer)),
     "Approval": shape_of(ApprovalRequest, without=NOT_OF_AN_APPROVAL),
-    "ApprovalPage": _make_page(_ref("Approval")),
+    "ApprovalPage": _make_page(_make_ref("Approval")),
     "Decision": shape_of(Decision, without=NOT_OF_A_DECISION, run_id=TEXT, tool_call_id=TEXT),
     "CardProblem": shape_of(CardProblem),
     "CardStatus": _CARD_STATUS,
-    "CardPage": _make_page(_ref("CardStatus")),
+    "CardPage": _make_page(_make_ref("CardStatus")),
     "CardView": {
         **_make_object(
             "The uploaded card, its status, and the version that serves if it is another",

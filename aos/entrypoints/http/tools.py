@@ -46,7 +46,7 @@ class ToolRoutes:
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
         after, limit = query.after() or "", query.limit()
-        rows = [row for row in await self._catalog.servers() if row.server_id > after]
+        rows = [row for row in await self._catalog.list_servers() if row.server_id > after]
         is_admin = call.known_caller.is_admin
         items = [encode(ServerAnswer.of(row, is_admin=is_admin)) for row in rows[:limit]]
         last = rows[limit - 1].server_id if len(rows) > limit else None

@@ -208,7 +208,7 @@ class Admissions:
                 f"agent {request.agent_id!r} is disabled; its admin sets enabled to true in"
                 f" agents/{request.agent_id}.json",
             )
-        if not self._model.configured():
+        if not self._model.is_configured():
             raise Refused(
                 "model_not_configured",
                 "no model is configured; the operator sets AOS_MODEL_ENDPOINT",

@@ -52,10 +52,10 @@ class Announcer:
         if change.kind is not CardKind.AGENT:
             return
         agent = {"agentId": change.card_id, "agent_id": change.card_id}
-        if change.started:
+        if change.has_started:
             self._telemetry.custom_event("AgentInitialized", **agent, purpose=change.purpose)
             self._telemetry.custom_event("AgentStarted", **agent)
-        elif change.stopped:
+        elif change.has_stopped:
             self._telemetry.custom_event("AgentStopped", **agent)
 
     def _make_event(self, outcome: PublishOutcome) -> Event:

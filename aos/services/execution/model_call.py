@@ -73,7 +73,7 @@ class CancelWatch:
             self._slow = True
             await self._on_slow()
         with contextlib.suppress(TransientError):
-            if await self._requests.cancel_asked(self._run_id):
+            if await self._requests.is_cancel_requested(self._run_id):
                 raise CancelAsked
 
 

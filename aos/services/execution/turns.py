@@ -121,7 +121,7 @@ class Turns:
         if card.adapter_name is None:
             return card.model, None
         try:
-            served = await self._model.served()
+            served = await self._model.list_served()
         except TransientError:
             served = frozenset()
         if card.adapter_name in served:
@@ -146,7 +146,7 @@ class Turns:
     ) -> tuple[ChatMessage, ...]:
         history = []
         if conversation.next_sequence:
-            history = await self._conversations.history(
+            history = await self._conversations.read_history(
                 conversation.conversation_id,
                 before=conversation.next_sequence,
                 limit=count_to_read(card.memory.window_messages, turns=active.turns),

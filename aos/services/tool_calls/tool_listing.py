@@ -62,7 +62,7 @@ class ToolListing:
         Raises TransientError when storage is away; the rows written before stay.
         """
         live = await self._cards.live_servers(at_least=at_least)
-        seen = {tools.server_id: tools for tools in await self._catalog.servers()}
+        seen = {tools.server_id: tools for tools in await self._catalog.list_servers()}
         await self._servers.keep_only({s.server_id: s.digest for s in live if s.card.enabled})
         for gone in seen.keys() - {server.server_id for server in live}:
             await self._catalog.drop(gone)

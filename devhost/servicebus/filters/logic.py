@@ -1,4 +1,5 @@
-"""Evaluates SQL's operators when some values are unknown. Entry point: each function.
+"""Evaluates SQL's operators when some values are unknown. Entry points: `and_`, `or_`,
+`not_`, `compare`.
 
 Three values: true, false and unknown, which is None. Each function here makes an evaluator, a
 function of the message, out of others.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.ingestion import Ingestion, run_ingestion
-from benchmarks.telemetry import CONNECTION_STRING, deployed_settings, unquieted
+from benchmarks.telemetry import CONNECTION_STRING, make_deployed_settings, make_loud_settings
 from tests.contract.functions.hosting import Running, running_app, start_host, until
 from tests.unit.functions.conftest import write_app
 
@@ -35,7 +35,11 @@ def greet(app: Running) -> None:
 
 def test_with_the_deployed_settings_only_our_lines_and_spans_are_exported(tmp_path: Path) -> None:
     with run_ingestion() as ingestion:
-        settings = {**deployed_settings(), **QUICK, CONNECTION_STRING: ingestion.connection_string}
+        settings = {
+            **make_deployed_settings(),
+            **QUICK,
+            CONNECTION_STRING: ingestion.connection_string,
+        }
         with running_app(tmp_path / "app", APP, environment=settings) as app:
             greet(app)
             until(lambda: len(ingestion.items) >= 2)
@@ -48,7 +52,11 @@ def test_with_the_deployed_settings_only_our_lines_and_spans_are_exported(tmp_pa
 
 def test_a_span_lies_below_the_hosts_which_lies_in_the_callers_trace(tmp_path: Path) -> None:
     with run_ingestion() as ingestion:
-        settings = {**deployed_settings(), **QUICK, CONNECTION_STRING: ingestion.connection_string}
+        settings = {
+            **make_deployed_settings(),
+            **QUICK,
+            CONNECTION_STRING: ingestion.connection_string,
+        }
         with running_app(tmp_path / "app", APP, environment=settings) as app:
             greet(app)
             until(lambda: bool(ingestion.rows("RemoteDependencyData")))
@@ -65,7 +73,7 @@ def test_without_the_other_settings_every_library_and_the_exporter_itself_are_ex
     tmp_path: Path,
 ) -> None:
     """As under Azure's worker: each export is told of, and that is the next export."""
-    least = unquieted(deployed_settings())
+    least = make_loud_settings(make_deployed_settings())
     with run_ingestion() as ingestion:
         settings = {**least, **QUICK, CONNECTION_STRING: ingestion.connection_string}
         with running_app(tmp_path / "app", APP, environment=settings) as app:
@@ -78,7 +86,9 @@ def test_without_the_other_settings_every_library_and_the_exporter_itself_are_ex
 
 def test_telemetry_that_cannot_start_is_said_in_one_line(tmp_path: Path) -> None:
     folder = write_app(tmp_path / "app", APP)
-    process = start_host(folder, environment={**deployed_settings(), CONNECTION_STRING: "nonsense"})
+    process = start_host(
+        folder, environment={**make_deployed_settings(), CONNECTION_STRING: "nonsense"}
+    )
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY is set" in said.splitlines()[-1]

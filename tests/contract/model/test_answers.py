@@ -72,7 +72,7 @@ async def test_texts_come_in_several_shapes(
 
 async def test_without_an_endpoint_nothing_is_configured() -> None:
     model = OpenAIChatModel(ModelEndpoint(base_url=None))
-    assert not model.configured()
+    assert not model.is_configured()
     assert "AOS_MODEL_ENDPOINT" in str(await fault(model))
 
 
@@ -113,7 +113,7 @@ def test_importing_the_adapter_loads_no_sdk() -> None:
     """The first call loads openai, which costs about a second."""
     code = (
         "import sys; import aos.adapters.model.openai_chat as m;"
-        " m.OpenAIChatModel(m.ModelEndpoint(base_url='http://x/v1')).configured();"
+        " m.OpenAIChatModel(m.ModelEndpoint(base_url='http://x/v1')).is_configured();"
         " print([n for n in ('openai', 'httpx2', 'azure', 'aiohttp') if n in sys.modules])"
     )
     run = subprocess.run(

@@ -17,7 +17,7 @@ async def test_the_list_is_read_once_for_many_and_never_by_an_idle_app(
 ) -> None:
     await model.complete(a_call())
     assert endpoint.listings == [], "AOS_MODEL says which model: no list is needed"
-    lists = await asyncio.gather(*(model.served() for _ in range(20)))
+    lists = await asyncio.gather(*(model.list_served() for _ in range(20)))
     assert set(lists) == {frozenset({"base", "ceo-lora"})}
     assert len(endpoint.listings) == 1
 
@@ -25,9 +25,9 @@ async def test_the_list_is_read_once_for_many_and_never_by_an_idle_app(
 async def test_a_list_is_used_for_thirty_seconds(
     endpoint: ScriptedModel, model: OpenAIChatModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await model.served()
+    await model.list_served()
     monkeypatch.setattr("aos.adapters.model.openai_chat.LISTING_AGE_SECONDS", 0.0)
-    await model.served()
+    await model.list_served()
     assert len(endpoint.listings) == 2
 
 
@@ -40,16 +40,16 @@ async def test_a_list_that_cannot_be_read_is_transient_and_asked_for_again(
 ) -> None:
     endpoint.list_with(listing)
     with pytest.raises(TransientError):
-        await model.served()
+        await model.list_served()
     endpoint.list_with(None)
-    assert "base" in await model.served()
+    assert "base" in await model.list_served()
 
 
 async def test_an_endpoint_without_a_list_serves_no_names(
     endpoint: ScriptedModel, model: OpenAIChatModel
 ) -> None:
     endpoint.list_with(Say(status=404, body=b""))
-    assert await model.served() == frozenset()
+    assert await model.list_served() == frozenset()
 
 
 async def test_without_a_base_model_the_first_of_the_list_is_asked(

@@ -33,7 +33,7 @@ def test_the_calls_of_a_day_follow_from_the_ticks(environment: str) -> None:
     documented, days = table_of_the_page()
     documented.pop("bus messages")
     said = {call: days[environment][call] for call in documented}
-    assert idle.per_day_in_azure(documented, environment) == said
+    assert idle.compute_per_day(documented, environment) == said
     together = sum(said.values())
     line = f"{environment}: {together:,} storage calls a day, {together * 730 // 24:,} a month"
     assert line in PAGE

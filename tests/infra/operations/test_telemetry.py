@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.ingestion import Ingestion, run_ingestion
-from benchmarks.telemetry import IDLE_SECONDS, OF_AZURE, Sent, Telemetry, deployed_settings
+from benchmarks.telemetry import IDLE_SECONDS, OF_AZURE, Sent, Telemetry, make_deployed_settings
 from tests.infra.bicep_cli import committed
 from tests.infra.inventory import APPS, Inventory
 
@@ -68,6 +68,6 @@ def test_it_measures_with_all_that_a_deployed_app_is_told_about_telemetry(app: s
     about = {
         name for name in settings if "OTEL" in name or "INSIGHTS" in name or name == "AOS_LOG_LEVEL"
     }
-    assert about - OF_AZURE == set(deployed_settings(app=app))
-    assert deployed_settings(app=app).items() <= settings.items()
+    assert about - OF_AZURE == set(make_deployed_settings(app=app))
+    assert make_deployed_settings(app=app).items() <= settings.items()
     assert "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS" in about

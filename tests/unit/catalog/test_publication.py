@@ -74,7 +74,7 @@ async def test_a_broken_upload_leaves_its_predecessor_serving_and_says_what_is_w
     assert status["activated_at"] == "2030-01-01T00:00:00.000Z"
     assert (await cards.reader().find("ceo")).digest == digest_of(good)
     change = changes_by_key(outcome)[CEO]
-    assert (change.has_new_version, change.started, change.stopped) == (False, False, False)
+    assert (change.has_new_version, change.has_started, change.has_stopped) == (False, False, False)
 
 
 async def test_a_broken_first_upload_serves_nothing() -> None:
@@ -109,7 +109,12 @@ async def test_a_disabled_agent_stops_and_starts_again() -> None:
         change = changes_by_key(await publisher.publish())[CEO]
         state = (await cards.status("ceo"))["state"]
         seen.append(
-            (state, (await cards.reader().find("ceo")).state, change.started, change.stopped)
+            (
+                state,
+                (await cards.reader().find("ceo")).state,
+                change.has_started,
+                change.has_stopped,
+            )
         )
     assert seen == [
         ("active", "active", True, False),
@@ -125,7 +130,7 @@ async def test_a_broken_upload_over_a_disabled_agent_does_not_wake_it() -> None:
     await publisher.publish()
     await cards.upload("ceo", b"{")
     outcome = await publisher.publish()
-    assert not changes_by_key(outcome)[CEO].started
+    assert not changes_by_key(outcome)[CEO].has_started
     assert (await cards.reader().find("ceo")).state == "disabled"
 
 
@@ -142,13 +147,13 @@ async def test_a_card_that_is_gone_is_removed_and_its_return_serves_again() -> N
         None,
         None,
     )
-    assert changes_by_key(outcome)[CEO].stopped
+    assert changes_by_key(outcome)[CEO].has_stopped
     with pytest.raises(Refused) as refusal:
         await cards.reader().find("ceo")
     assert refusal.value.code == "agent_removed"
     assert (await cards.reader().card(digest_of(card()))).purpose == "Lead"  # pinned runs
     await cards.upload("ceo", card())
-    assert changes_by_key(await publisher.publish())[CEO].started
+    assert changes_by_key(await publisher.publish())[CEO].has_started
     assert (await cards.status("ceo"))["state"] == "active"
 
 

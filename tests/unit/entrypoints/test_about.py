@@ -82,7 +82,7 @@ async def test_a_check_that_hangs_is_unavailable(
 
 
 async def test_no_model_is_said_but_stays_200(apps: InMemory) -> None:
-    apps.model.configured = lambda: False  # type: ignore[method-assign]
+    apps.model.is_configured = lambda: False  # type: ignore[method-assign]
     reply = await call(Checks(apps).main.about.health)
     assert (reply.status, reply.body["model"]) == (200, "not_configured")
 

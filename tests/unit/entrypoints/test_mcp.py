@@ -184,9 +184,9 @@ async def test_an_event_that_storage_was_away_for_is_left_to_the_timer(mcp: Mcp)
     async def away() -> list[ServerTools]:
         raise TransientError("storage is away")
 
-    servers, listed.servers = listed.servers, away  # type: ignore[method-assign]
+    list_servers, listed.list_servers = listed.list_servers, away  # type: ignore[method-assign]
     await mcp.publish()
-    listed.servers = servers  # type: ignore[method-assign]
+    listed.list_servers = list_servers  # type: ignore[method-assign]
     await mcp.app.listing_timer.tick(None)  # type: ignore[arg-type]
     assert mcp.laptop.tables.tools["nasty"].state == "ready"
 

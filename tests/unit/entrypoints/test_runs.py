@@ -188,7 +188,7 @@ async def test_an_unknown_field_is_passed_over(apps: InMemory) -> None:
 
 
 async def test_no_model_is_503_and_names_the_setting(apps: InMemory) -> None:
-    apps.model.configured = lambda: False  # type: ignore[method-assign]
+    apps.model.is_configured = lambda: False  # type: ignore[method-assign]
     reply = await apps.ask({"message": "Hello"})
     assert (reply.status, reply.code) == (503, "model_not_configured")
     assert "AOS_MODEL_ENDPOINT" in reply.message
@@ -239,7 +239,7 @@ async def test_cancelling_is_202_and_changes_no_ended_run(apps: InMemory) -> Non
     run_id = waiting.body["run_id"]
     cancelled = await call(apps.main.runs.cancel, "POST", parts={"run_id": run_id})
     assert cancelled.status == 202
-    assert await apps.world.requests.cancel_asked(run_id)
+    assert await apps.world.requests.is_cancel_requested(run_id)
 
 
 @pytest.mark.parametrize(

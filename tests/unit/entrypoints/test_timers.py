@@ -60,7 +60,7 @@ async def test_storage_away_fails_a_tick_and_the_next_one_works(
 
     with monkeypatch.context() as patch:
         patch.setattr(MemoryBlobStore, "list", away)
-        patch.setattr(apps.world.pending, "due", away)
+        patch.setattr(apps.world.pending, "list_due", away)
         await apps.main.catalog_timer.tick(TIMER)
         await apps.main.mender_timer.tick(TIMER)
     failed = [line["timer"] for line in apps.telemetry.lines if line["event"] == "tick_failed"]
@@ -74,7 +74,7 @@ async def test_a_bug_in_a_tick_is_logged_and_raised(
     async def broken(*given: Any, **more: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(apps.world.pending, "due", broken)
+    monkeypatch.setattr(apps.world.pending, "list_due", broken)
     with pytest.raises(ZeroDivisionError):
         await apps.main.mender_timer.tick(TIMER)
     assert apps.telemetry.lines[-1]["event"] == "tick_broken"
