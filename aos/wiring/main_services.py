@@ -11,30 +11,21 @@ from typing import Any
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import TransientError
-from aos.ports.telemetry import Telemetry
 from aos.services.admission import Admissions, Delegations
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
-from aos.services.catalog.reader import CatalogReader
 from aos.services.mender import Mender
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
-from aos.settings import Settings
-from aos.wiring.card_catalog import make_catalog_reader
-from aos.wiring.world import World
+from aos.wiring.app_services import AppServices
 
 NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
 
 
-class MainServices:
+class MainServices(AppServices):
     """The services of main, each made when it is first used."""
-
-    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
-        self._settings = settings
-        self._world = world
-        self._telemetry = telemetry
 
     def describe_catalog(self) -> Mapping[str, Any]:
         """The catalog as this process last saw it, without asking."""
@@ -55,11 +46,6 @@ class MainServices:
         if outcome.published or self.catalog.known is None:
             with contextlib.suppress(TransientError):
                 await self.catalog.read_at_least(outcome.version)
-
-    @cached_property
-    def catalog(self) -> CatalogReader:
-        """The published catalog."""
-        return make_catalog_reader(self._settings, self._world)
 
     @cached_property
     def publisher(self) -> CatalogPublisher:

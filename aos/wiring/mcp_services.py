@@ -5,21 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 
 from aos.ports.servers import ServerChange, ToolServers
-from aos.ports.telemetry import Telemetry
-from aos.services.catalog.reader import CatalogReader
 from aos.services.tool_calls import CallLimits, ExposedTools, ToolCalls, ToolListing
-from aos.settings import Settings
-from aos.wiring.card_catalog import make_catalog_reader
-from aos.wiring.world import World
+from aos.wiring.app_services import AppServices
 
 
-class McpServices:
+class McpServices(AppServices):
     """The services of mcp, each made when it is first used."""
-
-    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
-        self._settings = settings
-        self._world = world
-        self._telemetry = telemetry
 
     @cached_property
     def calls(self) -> ToolCalls:
@@ -73,8 +64,3 @@ class McpServices:
 
         servers.watch(note)
         return servers
-
-    @cached_property
-    def catalog(self) -> CatalogReader:
-        """The published catalog."""
-        return make_catalog_reader(self._settings, self._world)

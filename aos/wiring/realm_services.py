@@ -5,23 +5,15 @@ from __future__ import annotations
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from aos.ports.telemetry import Telemetry
-from aos.services.catalog.reader import CatalogReader
 from aos.services.execution import Execution, ModelIdentity, ToolOffers, TurnLimits, Turns
 from aos.settings import Settings
-from aos.wiring.card_catalog import make_catalog_reader
-from aos.wiring.world import World
+from aos.wiring.app_services import AppServices
 
 AZURE_OPENAI = (".openai.azure.com", ".openai.azure.us", ".cognitiveservices.azure.com")
 
 
-class RealmServices:
+class RealmServices(AppServices):
     """The services of realm, each made when it is first used."""
-
-    def __init__(self, settings: Settings, *, world: World, telemetry: Telemetry) -> None:
-        self._settings = settings
-        self._world = world
-        self._telemetry = telemetry
 
     @cached_property
     def execution(self) -> Execution:
@@ -54,11 +46,6 @@ class RealmServices:
             limits=TurnLimits(model_timeout_seconds=seconds, max_tools=bounds.model_tools),
             identity=identify_model(self._settings),
         )
-
-    @cached_property
-    def catalog(self) -> CatalogReader:
-        """The published catalog."""
-        return make_catalog_reader(self._settings, self._world)
 
 
 def identify_model(settings: Settings) -> ModelIdentity:
