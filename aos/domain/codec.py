@@ -134,34 +134,32 @@ def _union_decoder(kinds: list[Any]) -> Step:
 
 
 def _object_encoder(kind: Any, hints: dict[str, Any]) -> Step:
-    fields = dataclasses.fields(kind)
-    steps = {f"_{f.name}": _codec(hints[f.name])[0] for f in fields}
-    members = [_member(f.name, plain=steps[f"_{f.name}"] is _same) for f in fields]
-    write = _compile(f"lambda value: {{{', '.join(members)}}}", steps)
-    omitted = [(f.name, f.default) for f in fields if f.metadata == OMITTED]
+    names: dict[str, Any] = {"nothing": {}}
+    members = []
+    for field in dataclasses.fields(kind):
+        name, value = field.name, f"value.{field.name}"
+        step = names[f"_{name}"] = _codec(hints[name])[0]
+        written = value if step is _same else f"None if {value} is None else _{name}({value})"
+        member = f"{name!r}: {written}"
+        if field.metadata == OMITTED:
+            names[f"default_{name}"] = field.default
+            member = f"**(nothing if {value} == default_{name} else {{{member}}})"
+        members.append(member)
+    write = _compile(f"lambda value: {{{', '.join(members)}}}", names)
     after = getattr(kind, "after_encode", None)
-
-    def write_present(value: Any) -> Any:
-        raw = write(value)
-        for name, default in omitted:
-            if getattr(value, name) == default:
-                del raw[name]
-        return raw if after is None else after(value, raw)
-
-    return write_present if omitted or after else write
-
-
-def _member(name: str, *, plain: bool) -> str:
-    value = f"value.{name}"
-    return f"{name!r}: {value if plain else f'None if {value} is None else _{name}({value})'}"
+    return write if after is None else lambda value: after(value, write(value))
 
 
 def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
-    fields = [field for field in dataclasses.fields(kind) if field.init]
-    readers = {f"_{f.name}": _field_reader(f, _codec(hints[f.name])[1]) for f in fields}
-    arguments = ", ".join(_argument(f, _AT_ONCE.get(hints[f.name])) for f in fields)
-    names = {**readers, "kind": kind, "absent": _ABSENT}
-    make = _compile(f"lambda get: kind({arguments})", names)
+    names: dict[str, Any] = {"kind": kind, "absent": _ABSENT}
+    arguments = []
+    for field in dataclasses.fields(kind):
+        if field.init:
+            names[f"_{field.name}"] = _field_reader(field.name, _codec(hints[field.name])[1])
+            names[f"default_{field.name}"] = field.default
+            names[f"make_{field.name}"] = field.default_factory
+            arguments.append(_argument(field, _AT_ONCE.get(hints[field.name])))
+    make = _compile(f"lambda get: kind({', '.join(arguments)})", names)
     before = getattr(kind, "before_decode", None)
 
     def read(raw: Any) -> Any:
@@ -178,30 +176,24 @@ def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
 
 
 def _argument(field: dataclasses.Field[Any], exact: type | None) -> str:
-    """The argument of the constructor: most values need no reader."""
-    name = field.name
-    if field.default is None:
-        fits = f" or type(found) is {exact.__name__}" if exact else ""
-        return f"{name}=found if (found := get({name!r})) is None{fits} else _{name}(found)"
-    if exact:
-        test = f"type(found := get({name!r}, absent)) is {exact.__name__}"
-        return f"{name}=found if {test} else _{name}(found)"
-    return f"{name}=_{name}(get({name!r}, absent))"
+    """The argument of the constructor: a value of the exact type needs no reader."""
+    name, read = field.name, f"_{field.name}(found)"
+    fit = f"found if type(found) is {exact.__name__} else {read}" if exact else read
+    if field.default is not dataclasses.MISSING:
+        return f"{name}=default_{name} if (found := get({name!r})) is None else {fit}"
+    if field.default_factory is not dataclasses.MISSING:
+        return f"{name}=make_{name}() if (found := get({name!r})) is None else {fit}"
+    return f"{name}=_{name}(absent) if (found := get({name!r}, absent)) is absent else {fit}"
 
 
-def _field_reader(field: dataclasses.Field[Any], step: Step) -> Step:
-    has_default = field.default is not dataclasses.MISSING
-    make = field.default_factory if not has_default else lambda: field.default
-
+def _field_reader(name: str, step: Step) -> Step:
     def read(raw: Any) -> Any:
-        if (raw is None or raw is _ABSENT) and make is not dataclasses.MISSING:
-            return make()
         if raw is _ABSENT:
-            raise ShapeError(f" lacks {field.name}")
+            raise ShapeError(f" lacks {name}")
         try:
             return step(raw)
         except ShapeError as error:
-            raise ShapeError(f".{field.name}{error}") from error
+            raise ShapeError(f".{name}{error}") from error
 
     return read
 
