@@ -1,4 +1,4 @@
-"""Defines the version of AOS. Entry point: `VERSION`."""
+"""Defines the version of AOS: `__version__`."""
 
 from __future__ import annotations
 

@@ -104,7 +104,9 @@ def measure(report: Report, root: Path, python: Path) -> None:
         for app in APPS[1:]:
             added = _compute_added(found[app], found["hello"])
             report.held(f"what {app} adds to hello world", added, most=MOST_ADDED_MS, unit="ms")
-            report.figure("    of it imports, profiled", _find_added_imports(sites, app))
+            report.figure(
+                "    share of imports (measured with a profiler)", _find_added_imports(sites, app)
+            )
 
 
 def python_version(python: Path) -> str:

@@ -27,7 +27,8 @@ CARD = {"agent_id": "ceo", "purpose": "Answer."}
 
 
 async def count(root: Path) -> dict[str, Any]:
-    """The functions, without those that only define others, and the files that they are in."""
+    """Count the functions that a request passes, and their files. A function that only defines
+    others does not count."""
     world = _make_world()
     put = getattr(world, "put", None) or world.put_agent
     await put(CARD)

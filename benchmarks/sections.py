@@ -1,4 +1,4 @@
-"""Measures what `make bench` reports. Entry point: `SECTIONS`, one function for each section."""
+"""Measures what `make bench` reports. One function measures one section."""
 
 from __future__ import annotations
 

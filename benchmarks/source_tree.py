@@ -100,7 +100,7 @@ class SourceTree:
         return found
 
     def target_of(self, it: Import) -> str | None:
-        """The module that an import names; None for a module of others."""
+        """Return the module of this checkout that an import names, or None."""
         for prefix in ("", *(f"{folder}." for folder in SCRIPT_FOLDERS)):
             if it.name is not None and f"{prefix}{it.module}.{it.name}" in self.modules:
                 return f"{prefix}{it.module}.{it.name}"

@@ -87,7 +87,7 @@ class Health:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._checks[name]()
         except (AosError, TimeoutError) as error:
-            reason = str(error) or f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
+            reason = str(error) or f"it did not answer within {CHECK_TIMEOUT_SECONDS:g} s"
             self._telemetry.log("dependency_away", level="warning", check=name, reason=reason)
             return False
         return True

@@ -106,8 +106,8 @@ def _check_parameter(
         raise LoadError(
             name,
             f"binding {parameter!r} is an output of type {kind!r}",
-            remedy="this host serves triggers; send with the SDK, which Azure needs "
-            "for session ids and properties anyway",
+            remedy="remove it and send with the SDK, which Azure needs anyway "
+            "for session ids and properties",
         )
     if parameter not in annotations:
         return kind

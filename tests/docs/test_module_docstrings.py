@@ -12,20 +12,10 @@ import pytest
 from tests.docs.module_map import read_summary
 from tests.docs.pages import ROOT
 
-UNFINISHED: tuple[str, ...] = (
-    "aos/ports",
-    "devhost/functions/bus/",
-    "devhost/amqp",
-    "devhost/servicebus",
-    "infra",
-)
-"""Folders and modules whose docstrings are not rewritten yet. Remove an entry with its rewrite."""
-
 MODULES = tuple(
     path
     for package in ("aos", "devhost", "infra")
     for path in sorted((ROOT / package).rglob("*.py"))
-    if not str(path.relative_to(ROOT)).startswith(UNFINISHED)
 )
 
 

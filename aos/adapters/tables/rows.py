@@ -78,7 +78,7 @@ def pack(documents: Sequence[dict[str, Any]]) -> list[PackedRow]:
             return packed
     raise AosError(
         "internal_error",
-        f"{len(documents)} rows of {sum(sizes)} bytes do not fit one transaction; the bounds on"
+        f"{len(documents)} rows of {sum(sizes)} bytes do not fit one transaction; the limits on"
         " ids and queued runs should keep them smaller",
     )
 

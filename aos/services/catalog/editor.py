@@ -254,7 +254,7 @@ def _parse_object(body: bytes) -> Mapping[str, Any] | None:
 
 def _stale_error(name: str) -> StaleWrite:
     return StaleWrite(
-        f"{name!r} is not at the ETag you named; read it again and repeat your change"
+        f"{name!r} no longer has the ETag you gave; read it again and repeat your change"
     )
 
 

@@ -96,7 +96,7 @@ class ToolCalls:
     async def give_up(self, command: CallTool) -> None:
         """End a call whose command failed at every delivery, and send that as its result."""
         row = await self._ledger.find(command.run_id, command.tool_call_id)
-        why = "something is broken on our side; the operator finds the tool call's id in the logs"
+        why = "AOS failed on its own side; the operator finds the tool call's id in the logs"
         end = row.result if row is not None and row.result is not None else None
         end = end or await self._end(command, row, _uncalled_outcome(row, why))
         await self._send(command, end, traceparent=command.traceparent)
