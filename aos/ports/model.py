@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
@@ -27,21 +27,27 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """One call of the model. `model` is a name that the endpoint serves, or None for its
-    default."""
+    """One call of the model: `model` is a name the endpoint serves, or None for its default.
+
+    `fallbacks` are asked in their order while `model` is away. `response_schema` is the JSON Schema
+    that the endpoint is asked to hold the text to, where it can.
+    """
 
     model: str | None
     messages: Sequence[ChatMessage]
     parameters: Mapping[str, object]
     timeout_seconds: float
     tools: Sequence[OfferedTool] = ()
+    fallbacks: tuple[str, ...] = ()
+    response_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswer:
     """The model's answer, its tokens, and the name of the model that answered.
 
-    `tool_calls` are the tools that it asks for; `text` may then be empty.
+    `tool_calls` are those that it asks for; `text` may then be empty. `output` is the object in the
+    text, where a schema asks for one.
     """
 
     text: str
@@ -50,6 +56,7 @@ class ModelAnswer:
     tool_calls: tuple[AskedCall, ...] = ()
     finish_reason: FinishReason = "stop"
     fields: EndpointFields | None = None
+    output: dict[str, Any] | None = None
 
 
 class ChatModel(Protocol):

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -95,6 +95,7 @@ class OpenAIChatModel:
         self._credential: DefaultAzureCredential | None = None
         self._listing: _Listing | None = None
         self._lock = asyncio.Lock()
+        self._without_schemas: set[str] = set()
 
     def is_configured(self) -> bool:
         """Whether an endpoint is set."""
@@ -125,14 +126,28 @@ class OpenAIChatModel:
         async with _time_limit(call.timeout_seconds):
             model = call.model or await self._find_default_model()
             endpoint = self._key_of(model)
-            body = build_request_body(call, model=model, endpoint=endpoint)
-            answer = await self._request(
-                lambda client, options: client.post(
-                    "/chat/completions", body=body, cast_to=load_response_type(), options=options
-                ),
-                model=model,
-                timeout_seconds=call.timeout_seconds,
-            )
+            if endpoint in self._without_schemas:
+                call = replace(call, response_schema=None)
+            try:
+                return await self._ask(call, model=model, endpoint=endpoint)
+            except RunFailed as error:
+                if call.response_schema is None or error.code != "model_rejected":
+                    raise
+                answer = await self._ask(
+                    replace(call, response_schema=None), model=model, endpoint=endpoint
+                )
+            self._without_schemas.add(endpoint)  # it takes the same request without a schema
+            return answer
+
+    async def _ask(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
+        body = build_request_body(call, model=model, endpoint=endpoint)
+        answer = await self._request(
+            lambda client, options: client.post(
+                "/chat/completions", body=body, cast_to=load_response_type(), options=options
+            ),
+            model=model,
+            timeout_seconds=call.timeout_seconds,
+        )
         return read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
 
     async def close(self) -> None:

@@ -34,6 +34,9 @@ def build_request_body(call: ModelCall, *, model: str, endpoint: str) -> dict[st
     }
     if call.tools:
         body["tools"] = [_write_tool(tool) for tool in call.tools]
+    if call.response_schema is not None:
+        schema = {"name": "output", "schema": dict(call.response_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from aos.domain.cards.assessment import CardReference
 from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.cards.policy import LimitBounds
+from aos.domain.output_schema import describe_schema
 
 AgentType: TypeAlias = Literal["PurposeDrivenAgent", "LeadershipAgent"]
 AGENT_TYPES: tuple[str, ...] = get_args(AgentType)
@@ -90,7 +91,11 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCard:
-    """The description of one agent."""
+    """The description of one agent.
+
+    `fallback_models` are asked in their order while `model` is away. `output_schema` is the JSON
+    Schema that the output must fit.
+    """
 
     agent_id: str
     purpose: str
@@ -103,6 +108,8 @@ class AgentCard:
     mcp_tools: tuple[ToolGrant, ...] = ()
     enabled: bool = True
     model: str | None = None
+    fallback_models: tuple[str, ...] = ()
+    output_schema: Mapping[str, Any] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     team: tuple[str, ...] = ()
     schedules: tuple[Schedule, ...] = ()
@@ -132,6 +139,7 @@ def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None =
     """
     agent_id = raw["agent_id"]
     wake = raw.get("wake", {})
+    models = list_models(raw)
     return AgentCard(
         agent_id=agent_id,
         purpose=raw["purpose"],
@@ -143,7 +151,9 @@ def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None =
         adapter_required=raw.get("adapter_required", False),
         mcp_tools=tuple(parse_tool_grant(grant) for grant in raw.get("mcp_tools", ())),
         enabled=raw.get("enabled", True),
-        model=raw.get("model"),
+        model=models[0] if models else None,
+        fallback_models=models[1:],
+        output_schema=raw.get("output_schema"),
         parameters=dict(raw.get("parameters", {})),
         team=tuple(raw.get("team", ())),
         schedules=tuple(_build_schedule(s, agent_id) for s in wake.get("schedules", ())),
@@ -152,6 +162,14 @@ def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None =
         on_busy=raw.get("on_busy", "enqueue"),
         labels=dict(raw.get("labels", {})),
     )
+
+
+def list_models(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the models that a checked agent card names, the first one first."""
+    model = raw.get("model")
+    if model is None:
+        return ()
+    return (model,) if isinstance(model, str) else tuple(model)
 
 
 def parse_tool_grant(raw: str | Mapping[str, Any]) -> ToolGrant:
@@ -193,6 +211,8 @@ def build_system_prompt(card: AgentCard) -> str:
         parts.append(behaviour)
     if instructions := card.instructions.strip():
         parts.append(instructions)
+    if card.output_schema is not None:
+        parts.append(describe_schema(card.output_schema))
     return "\n\n".join(parts)
 
 

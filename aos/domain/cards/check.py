@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aos.domain.cards.agent_card import list_references
+from aos.domain.cards.agent_card import list_models, list_references
 from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, find_nearest
 from aos.domain.cards.effects import find_effect_warnings
 from aos.domain.cards.identity import ID_RULE, MAX_CARD_BYTES, CardKind, digest_of, is_card_id
@@ -137,13 +137,21 @@ def _find_limit_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[Car
 
 
 def _find_model_problems(raw: Mapping[str, Any], policy: CardPolicy) -> list[CardProblem]:
-    model, allowed = raw.get("model"), policy.allowed_models
-    if model is None or allowed is None or model in allowed:
+    if policy.allowed_models is None:
         return []
+    is_list = isinstance(raw.get("model"), list)
+    return [
+        _explain_model(model, policy.allowed_models, path=f"model[{i}]" if is_list else "model")
+        for i, model in enumerate(list_models(raw))
+        if model not in policy.allowed_models
+    ]
+
+
+def _explain_model(model: str, allowed: frozenset[str], *, path: str) -> CardProblem:
     near = find_nearest(model, allowed, cutoff=0.0)
     message = f"the model {model!r} is not in AOS_MODELS"
     if near is not None:
         message += f"; the nearest there is {near!r}"
     names = ", ".join(sorted(allowed)) or "nothing"
     hint = f"leave model out, or write one of: {names}"
-    return [CardProblem(path="model", message=message, hint=hint)]
+    return CardProblem(path=path, message=message, hint=hint)

@@ -128,6 +128,11 @@ def _describe_custom(reason: str, name: str, context: dict[str, Any]) -> Text:
         case "refused_parameter":
             names = context["refused"]
             return f"{context['name']!r} is set by AOS itself", f"remove it; not allowed: {names}"
+        case "output_schema":
+            return (
+                f"is not a usable JSON Schema: {context['fault']}",
+                'write a schema of an object: {"type": "object", "properties": {…}}',
+            )
         case "repeatable":
             return "must be true, false or a list of tool names", 'write true, or ["tool"]'
         case _:

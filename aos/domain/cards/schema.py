@@ -32,6 +32,7 @@ from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.identity import ID_PATTERN, CardKind
 from aos.domain.cards.policy import LimitBounds
 from aos.domain.conversation_ids import CONVERSATION_PATTERN
+from aos.domain.output_schema import find_schema_fault
 
 _TOOL_PATTERN = r"[A-Za-z0-9_.\-/:]{1,128}"
 _BOUNDS = LimitBounds()
@@ -65,6 +66,13 @@ def _check_parameters(given: dict[str, Any]) -> dict[str, Any]:
         if name in REFUSED_PARAMETERS:
             context = {"name": name, "refused": ", ".join(sorted(REFUSED_PARAMETERS))}
             raise PydanticCustomError("refused_parameter", "{name!r} is set by AOS itself", context)
+    return given
+
+
+def _check_output_schema(given: dict[str, Any]) -> dict[str, Any]:
+    fault = find_schema_fault(given)
+    if fault is not None:
+        raise PydanticCustomError("output_schema", "{fault}", {"fault": fault})
     return given
 
 
@@ -199,7 +207,8 @@ class AgentCardModel(_Strict):
     adapter_required: bool = False
     mcp_tools: Annotated[list[ToolGrant], Field(max_length=256)] = []
     enabled: bool = True
-    model: Name | None = None
+    model: Name | Annotated[list[Name], Field(min_length=1, max_length=8)] | None = None
+    output_schema: Annotated[dict[str, Any], AfterValidator(_check_output_schema)] | None = None
     parameters: Annotated[dict[str, Any], AfterValidator(_check_parameters)] = {}
     limits: LimitsModel = LimitsModel()
     team: Annotated[list[Id], Field(max_length=256)] = []

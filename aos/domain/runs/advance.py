@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.runs.active_run import ActiveRun
@@ -163,6 +163,7 @@ def complete(
     now: datetime,
     finish_reason: FinishReason | None = None,
     fields: EndpointFields | None = None,
+    output: dict[str, Any] | None = None,
 ) -> Step:
     """Apply the model's answer: add the turn to the history and complete the run."""
     active = conversation.require_active()
@@ -172,7 +173,8 @@ def complete(
     messages = make_turn_messages(conversation, text=text, now=now, fields=fields)
     sequence = conversation.next_sequence + len(messages)
     state = replace(conversation, next_sequence=sequence, active=counted)
-    end = state.end_active(RunStatus.COMPLETED, output=text, now=now)
+    parts = None if output is None else ({"type": "data", "data": output},)
+    end = state.end_active(RunStatus.COMPLETED, output=text, output_parts=parts, now=now)
     return replace(end, messages=messages)
 
 

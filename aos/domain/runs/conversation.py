@@ -145,6 +145,7 @@ class Conversation:
         now: datetime,
         error: ErrorInfo | None = None,
         output: str = "",
+        output_parts: tuple[dict[str, Any], ...] | None = None,
     ) -> Step:
         """End the active run, tell main, and leave a ContinueRun when another run is queued.
 
@@ -153,6 +154,7 @@ class Conversation:
         """
         active = self.require_active()
         run = active.run.end(status, at=now, error=error, output=output)
+        run = replace(run, output_parts=output_parts)
         messages = self.make_tool_messages(active.calls, now=now)
         free = replace(
             self,

@@ -131,17 +131,11 @@ class ModelCaller:
     async def _complete(
         self, call: ModelCall, request: AdmittedRequest
     ) -> tuple[ModelAnswer | TransientError, float]:
-        """Call the model; the answer or the error, and the seconds that it took.
-
-        A model that says nothing, as small ones do after a tool's result, is called once more.
-        """
+        """Call the model; the answer or the error, and the seconds that it took."""
         started = self._clock.monotonic()
         try:
             with self._open_span(call, request) as span:
-                try:
-                    answer = await self._model.complete(call)
-                except EmptyAnswer:
-                    answer = await self._model.complete(call)
+                answer = await self._complete_by_any(call)
                 span.set(
                     **{
                         "gen_ai.response.model": answer.model,
@@ -152,6 +146,24 @@ class ModelCaller:
         except TransientError as error:
             return error, self._clock.monotonic() - started
         return answer, self._clock.monotonic() - started
+
+    async def _complete_by_any(self, call: ModelCall) -> ModelAnswer:
+        """The answer of the first model that is not away; raises the first one's error.
+
+        A model that says nothing, as small ones do after a tool's result, is called once more.
+        """
+        away: TransientError | None = None
+        for model in (call.model, *call.fallbacks):
+            asked = replace(call, model=model, fallbacks=())
+            try:
+                try:
+                    return await self._model.complete(asked)
+                except EmptyAnswer:
+                    return await self._model.complete(asked)
+            except TransientError as error:
+                away = away or error
+        assert away is not None  # there is a first model
+        raise away
 
     def _open_span(self, call: ModelCall, request: AdmittedRequest) -> AbstractContextManager[Span]:
         """The span of one call, in the run's trace."""

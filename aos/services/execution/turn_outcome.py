@@ -137,6 +137,7 @@ def _apply_answer(
             now=now,
             finish_reason="length" if answer.finish_reason == "length" else None,
             fields=answer.fields,
+            output=answer.output,
         )
     run_id = active.request.run_id
     return tool_turns.call_tools(

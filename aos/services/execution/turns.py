@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
+from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_output
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
@@ -14,7 +15,7 @@ from aos.domain.tools.offer import Offer, read_json_object
 from aos.domain.tools.tool import MessageCall
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
-from aos.ports.model import ChatMessage, ChatModel, ModelCall
+from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
@@ -24,9 +25,15 @@ from aos.services.execution.turn_outcome import (
     Answered,
     Cancelled,
     Failed,
+    HandlerOutOfTime,
+    ModelAway,
+    RunOutOfTime,
     ToolsAway,
     TurnOutcome,
 )
+
+MAX_SHOWN_OUTPUT = 2_000
+"""Characters of an output that does not fit, in the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +108,12 @@ class Turns:
                 parameters=card.parameters,
                 timeout_seconds=self._limits.model_timeout_seconds,
                 tools=offer.tools,
+                fallbacks=card.fallback_models,
+                response_schema=card.output_schema,
             )
             outcome = await self._caller.ask(call, active, watch, deadline=deadline)
+            if isinstance(outcome, tuple) and card.output_schema is not None:
+                outcome = await self._repair(call, outcome, active, watch, deadline=deadline)
         except CancelAsked:
             return Cancelled(reason=await self._read_cancel_reason(active))
         except EmptyAnswer as error:
@@ -115,6 +126,43 @@ class Turns:
         return Answered(
             answer=answer, seconds=seconds, offer=offer, missing_adapter=missing_adapter
         )
+
+    async def _repair(
+        self,
+        call: ModelCall,
+        answered: tuple[ModelAnswer, float],
+        active: ActiveRun,
+        watch: CancelWatch,
+        *,
+        deadline: float,
+    ) -> tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime:
+        """The answer with an output that fits the card's schema, asked for anew where it does not.
+
+        Raises RunFailed `model_output_invalid` when the model's last repair does not fit either.
+        """
+        answer, seconds = answered
+        assert call.response_schema is not None
+        for tries in range(REPAIRS + 1):
+            if answer.tool_calls:
+                return answer, seconds
+            output = read_output(answer.text, call.response_schema)
+            if not isinstance(output, OutputFault):
+                return replace(answer, output=output), seconds
+            if tries == REPAIRS:
+                raise RunFailed(
+                    "model_output_invalid",
+                    f"the output does not fit the card's output_schema: {output.message}",
+                    output=answer.text[:MAX_SHOWN_OUTPUT],
+                )
+            said = ChatMessage(role="assistant", content=answer.text, fields=answer.fields)
+            wish = ChatMessage(role="user", content=ask_for_repair(output))
+            call = replace(call, messages=(*call.messages, said, wish))
+            again = await self._caller.ask(call, active, watch, deadline=deadline)
+            if not isinstance(again, tuple):
+                return again
+            answer = replace(again[0], usage=answer.usage + again[0].usage)
+            seconds += again[1]
+        raise AssertionError("the loop returns or raises")
 
     async def _choose_model(self, card: AgentCard) -> tuple[str | None, str | None]:
         """The model or adapter to ask for, and the adapter that the endpoint does not serve."""
