@@ -21,19 +21,21 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from aos.domain.bus_limits import MAX_ID, is_bus_id
 from aos.domain.conversation_ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
+from aos.domain.runs.run import MAX_METADATA_BYTES, measure_metadata
 from aos.domain.waits import MOST_ASKED_SECONDS
 from aos.errors import Refused
 
-MAX_METADATA_BYTES = 16 * 1024
 MAX_PARTS = 256
+MAX_PATH = 200
 LARGEST_READ_AT_ONCE = 32 * 1024
 BLANK_RULE = r"\S"
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
 WaitSeconds = Annotated[float, Field(ge=0, le=MOST_ASKED_SECONDS)]
 M = TypeVar("M", bound=BaseModel)
@@ -140,7 +142,7 @@ def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
     try:
         value = parse_json(body, max_bytes=max_bytes, allow_control_characters=True)
     except JsonTextError as error:
-        where = "" if error.path == "$" else f"{error.path}: "
+        where = "" if error.path == "$" else f"{error.path[:MAX_PATH]}: "
         raise Refused(
             "invalid_request", f"the body cannot be read: {where}{error.message}; {error.hint}"
         ) from error
@@ -179,9 +181,21 @@ def join_text(message: str | list[TextPart]) -> str:
     return message if isinstance(message, str) else "\n\n".join(part.text for part in message)
 
 
+def check_bus_ids(**given: str | None) -> None:
+    """Refuse ids that Service Bus could not carry back. Raises Refused `invalid_request`."""
+    for name, text in given.items():
+        if text and not is_bus_id(text):
+            raise Refused(
+                "invalid_request",
+                f"{name} has {len(text)} characters; Service Bus takes {MAX_ID} (a character"
+                " outside the Unicode base plane, such as an emoji, counts as two)",
+                field=name,
+            )
+
+
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
     """Limit what is stored and sent for every run. Raises Refused `too_large`."""
-    described = len(write_json(metadata, ensure_ascii=False).encode())
+    described = measure_metadata(metadata)
     if described > MAX_METADATA_BYTES:
         raise Refused(
             "too_large",

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from aos.domain.bus_limits import is_bus_id
 from aos.domain.envelope import Event, Outgoing, Reply
 
 LARGEST_BODY_BYTES = 200 * 1024
 """The largest body of a message: Service Bus (Standard) accepts 256 KiB with all its properties."""
+MAX_ATTEMPTS = 1_000_000
+"""A sender can write the property `attempt` too; a number above this is not one of ours."""
 
 
 class Bus(Protocol):
@@ -70,7 +73,7 @@ class ReceivedMessage:
     def key(self) -> str:
         """The key that identifies repeats of this message."""
         kept = self.properties.get("aos_key")
-        if isinstance(kept, str) and kept:
+        if isinstance(kept, str) and is_bus_id(kept):
             return kept
         return self.message_id or f"{self.entity}:{self.sequence_number}"
 
@@ -78,4 +81,6 @@ class ReceivedMessage:
     def attempt(self) -> int:
         """The number of postponed copies before this one."""
         value = self.properties.get("attempt")
-        return value if isinstance(value, int) else 0
+        if isinstance(value, int) and 0 <= value <= MAX_ATTEMPTS:
+            return int(value)
+        return 0

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 from typing import Any
 
+from aos.domain.bus_limits import is_bus_id
 from aos.domain.codec import OMITTED, encode
 from aos.domain.envelope import (
     AGENT_EVENTS,
@@ -25,7 +26,15 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.domain.json_writer import write_json
-from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus
+from aos.domain.runs.run import (
+    MAX_METADATA_BYTES,
+    AdmittedRequest,
+    ParentRun,
+    ReplyAddress,
+    Run,
+    RunStatus,
+    measure_metadata,
+)
 from aos.domain.tools.tool import cut_for_model
 from aos.errors import ErrorInfo, StaleWrite, TransientError
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
@@ -35,6 +44,8 @@ from aos.ports.requests import PendingStore
 from aos.ports.telemetry import Telemetry
 
 RECORD_TRIES = 8
+MAX_REFUSAL = 2000
+"""Characters of a refusal's message."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.metadata != OMITTED]
 
 
@@ -83,24 +94,25 @@ class Replies:
     ) -> None:
         """Answer a refused queue message with `run.refused`; fields that it does not have are null.
 
-        `body` is the parsed message, whose ids and metadata are returned. `entity` is where the
-        answer goes.
+        `body` is the parsed message, whose ids and metadata are returned if they are not too large.
+        `entity` is where the answer goes.
         """
-        ids = {name: _text_or_none(body.get(name)) for name in ("agent_id", "conversation_id")}
-        metadata = body.get("metadata")
+        ids = {name: _read_id(body.get(name)) for name in ("agent_id", "conversation_id")}
+        sessions = (_read_id(message.reply_to_session_id), ids["conversation_id"])
+        correlations = (_read_id(message.correlation_id), _read_id(message.message_id))
         fields = {
             "run_id": run_id,
             "status": "refused",
-            "error": encode(error),
-            "metadata": metadata if isinstance(metadata, dict) else None,
+            "error": encode(dataclasses.replace(error, message=error.message[:MAX_REFUSAL])),
+            "metadata": _read_metadata(body.get("metadata")),
             **ids,
         }
         await self._bus.reply(
             Reply(
                 entity=entity,
                 message_id=f"{run_id}:refused:{message.sequence_number}",
-                correlation_id=message.correlation_id or message.message_id,
-                session_id=message.reply_to_session_id or ids["conversation_id"] or run_id,
+                correlation_id=next(filter(None, correlations), None),
+                session_id=next(filter(None, sessions), run_id),
                 body={
                     "version": VERSION,
                     "type": "run.refused",
@@ -203,5 +215,13 @@ def _make_tool_result(ended: RunEnded, parent: ParentRun) -> ToolResult:
     )
 
 
-def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _read_id(value: object) -> str | None:
+    """Return an id that a reply can carry, or None."""
+    return value if isinstance(value, str) and is_bus_id(value) else None
+
+
+def _read_metadata(value: object) -> dict[str, Any] | None:
+    """Return the metadata that a reply can carry, or None."""
+    if isinstance(value, dict) and measure_metadata(value) <= MAX_METADATA_BYTES:
+        return value
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,22 @@ def test_an_entity_that_does_not_exist_is_named_with_those_that_do(broker: Memor
         ValueError, match=r"the entity 'aos-mian' does not exist; known: .*aos-main"
     ):
         broker.send("aos-mian", b"1", message_id="a")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"message_id": "x" * 129},
+        {"message_id": "m", "session_id": "x" * 129},
+        {"message_id": "m", "correlation_id": "\N{ROCKET}" * 65},
+        {"message_id": "m", "reply_to_session_id": "x" * 129},
+        {"message_id": "m", "properties": {"a": "x" * 65_000}},
+    ],
+    ids=",".join,
+)
+def test_ids_and_properties_that_service_bus_refuses_are_refused(
+    broker: MemoryBroker, given: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="Service Bus refuses"):
+        broker.send(PLAIN, b"", **given)
+    assert not broker.messages(PLAIN)

@@ -1,5 +1,5 @@
 """Turns commands, replies and events into Service Bus messages. Entry points: `BusMessage`,
-`build_command_message`.
+`build_command_message`, `fit_message`.
 
 The functions are pure; `aos.adapters.bus.service_bus` passes the result to the SDK. Bodies are JSON
 in UTF-8. The trace context travels as `traceparent` (W3C) and as `Diagnostic-Id`, which Azure's own
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from aos.domain.bus_limits import fit_properties, shorten_id
 from aos.domain.codec import encode
 from aos.domain.envelope import (
     Approve,
@@ -153,6 +154,25 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
         | kept
         | {"attempt": attempt, "aos_key": message.key},
     )
+
+
+def fit_message(message: BusMessage) -> BusMessage:
+    """Return the message as Service Bus takes it, whatever a caller had put into it.
+
+    Ids that are too long become their SHA-256. Properties that are too large together are left out.
+    """
+    return replace(
+        message,
+        message_id=_shorten(message.message_id),
+        correlation_id=_shorten(message.correlation_id),
+        session_id=_shorten(message.session_id),
+        reply_to_session_id=_shorten(message.reply_to_session_id),
+        properties=fit_properties(message.properties),
+    )
+
+
+def _shorten(text: str | None) -> str | None:
+    return shorten_id(text) if text else None
 
 
 def _write_body(value: Mapping[str, object]) -> bytes:

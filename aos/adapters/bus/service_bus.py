@@ -24,6 +24,7 @@ from aos.adapters.bus.messages import (
     build_event_message,
     build_postponed_message,
     build_reply_message,
+    fit_message,
 )
 from aos.adapters.bus.shared_sender import SharedSender
 from aos.domain.envelope import (
@@ -152,7 +153,8 @@ class AzureBus:
             await credential.close()
 
     async def _send(self, message: BusMessage) -> None:
-        await self._get_sender(message.entity).send(_build_sdk_message(message))
+        sender = self._get_sender(message.entity)
+        await sender.send(_build_sdk_message(fit_message(message)))
 
     def _get_sender(self, entity: str) -> SharedSender:
         sender = self._senders.get(entity)

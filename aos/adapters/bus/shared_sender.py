@@ -27,8 +27,8 @@ ATTEMPT_SECONDS = 8.0
 CLOSE_SECONDS = 3.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
-# for example a message without a session where sessions are required
-_FORBIDDEN = "amqp:not-allowed"
+# a message without a session where sessions are required; properties that are too large
+_FORBIDDEN = ("amqp:not-allowed", "com.microsoft:argument-error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,9 @@ def _translate_error(error: Exception, entity: str) -> AosError:
     what = f"{entity!r} on Service Bus"
     if isinstance(error, sdk.MessageSizeExceededError):
         return RunFailed("too_large", f"a message for {what} is larger than the bus accepts")
-    if isinstance(error, ValueError | TypeError) or _FORBIDDEN in str(error):
+    if isinstance(error, ValueError | TypeError) or any(
+        condition in str(error) for condition in _FORBIDDEN
+    ):
         return AosError("internal_error", f"{what} cannot accept this message: {error}")
     return TransientError(f"{what}: {_advise(error)}")
 

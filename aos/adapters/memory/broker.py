@@ -14,6 +14,7 @@ from itertools import count
 from typing import TypeAlias
 
 from aos.adapters.memory.entities import RULES, EntityRules, Kept, Session
+from aos.domain.bus_limits import fit_properties, is_bus_id
 from aos.errors import TransientError
 from aos.ports.system import Clock
 
@@ -53,9 +54,11 @@ class MemoryBroker:
         """Add a message; return None if duplicate detection dropped it.
 
         `annotations` are the other broker properties of a message (`session_id`, `correlation_id`,
-        `properties` …). Raises ValueError if a queue with sessions gets no session id.
+        `properties` …). Raises ValueError if a queue with sessions gets no session id, and for ids
+        and properties that Service Bus refuses.
         """
         queue, now = self._find_entity(entity), self._clock.now()
+        _check_limits({"message_id": message_id, **annotations})
         if queue.rules.sessions and not annotations.get("session_id"):
             raise ValueError(f"{entity!r} requires a session id")
         visible_at = max(now, scheduled_at or now)
@@ -247,3 +250,13 @@ class MemoryBroker:
     def _tell(self, what: str, kept: Kept) -> None:
         for watcher in self.watchers:
             watcher(what, kept)
+
+
+def _check_limits(given: Mapping[str, object]) -> None:
+    for name in ("message_id", "correlation_id", "session_id", "reply_to_session_id"):
+        text = given.get(name)
+        if isinstance(text, str) and text and not is_bus_id(text):
+            raise ValueError(f"Service Bus refuses {name}: it has {len(text)} characters")
+    properties = given.get("properties")
+    if isinstance(properties, Mapping) and fit_properties(properties) is not properties:
+        raise ValueError("Service Bus refuses the properties: they are too large together")

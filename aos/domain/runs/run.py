@@ -19,6 +19,7 @@ from aos.domain.json_writer import write_json
 from aos.errors import ErrorInfo
 
 RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
+MAX_METADATA_BYTES = 16 * 1024
 Door: TypeAlias = Literal["http", "queue", "schedule", "event", "delegation"]
 
 
@@ -64,6 +65,11 @@ def request_digest(
     body = [agent_id, message, conversation_id, metadata]
     text = write_json(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def measure_metadata(metadata: dict[str, Any]) -> int:
+    """The size of a request's metadata, as bytes of JSON."""
+    return len(write_json(metadata, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

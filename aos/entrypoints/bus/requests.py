@@ -75,8 +75,13 @@ class RequestQueue:
             await self._refuse(message, error.info, lenient)
 
     async def _serve(self, message: ReceivedMessage, span: Span) -> None:
-        from aos.entrypoints.requests import take_object
+        from aos.entrypoints.requests import check_bus_ids, take_object
 
+        check_bus_ids(
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            reply_to_session_id=message.reply_to_session_id,
+        )
         raw = await take_object(message.body, max_bytes=MAX_BODY_BYTES)
         kind = raw.get("type", "run.request")
         if message.expires_at is not None and message.expires_at <= self._clock.now():

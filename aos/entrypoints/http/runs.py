@@ -158,8 +158,13 @@ class RunRoutes:
         return validate(RunBody, await take_object(raw, max_bytes=self._bounds.body_bytes))
 
     def _read_reply(self, body: Any) -> ReplyAddress | None:
+        from aos.entrypoints.requests import check_bus_ids
+
         if body.reply_to is None:
             return None
+        check_bus_ids(
+            correlation_id=body.correlation_id, reply_to_session_id=body.reply_to_session_id
+        )
         return ReplyAddress(
             entity=self._reply_entities.require_allowed(body.reply_to),
             session_id=body.reply_to_session_id,

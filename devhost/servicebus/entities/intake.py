@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.message import Content, Message, State
 from devhost.servicebus.entities.records import CounterMoved, IdSeen, Journal
-from devhost.servicebus.errors import NOT_ALLOWED, BusError
+from devhost.servicebus.errors import ARGUMENT_ERROR, NOT_ALLOWED, BusError
 
 MAX_TIME_TO_LIVE_MS = 100 * 365 * 86_400_000
+MAX_ID = 128
+"""Characters of an id, in UTF-16 as .NET counts them."""
+MAX_PROPERTY_BYTES = 64 * 1024
 MAX_SEEN_IDS = 500_000
 """How many message ids one entity remembers; the oldest are dropped first."""
 
@@ -40,6 +43,7 @@ class Intake:
 
     def check(self, content: Content) -> None:
         """Raise BusError if the entity does not accept the message."""
+        check_limits(content)
         session_id = content.properties.group_id
         if self.rules.requires_session and not isinstance(session_id, str):
             raise BusError(
@@ -118,6 +122,25 @@ class Intake:
             if self._seen[oldest] > now_ms and len(self._seen) < MAX_SEEN_IDS:
                 return
             del self._seen[oldest]
+
+
+def check_limits(content: Content) -> None:
+    """Raise BusError if no entity accepts the message's properties."""
+    given = content.properties
+    ids = {
+        "message id": given.message_id,
+        "session id": given.group_id,
+        "correlation id": given.correlation_id,
+        "reply-to session id": given.reply_to_group_id,
+    }
+    for name, value in ids.items():
+        if isinstance(value, str) and len(value.encode("utf-16-le")) // 2 > MAX_ID:
+            text = f"The {name} has {len(value)} characters, the limit is {MAX_ID}."
+            raise BusError(ARGUMENT_ERROR, text)
+    size = len(content.properties_section) + len(content.application_section)
+    if size > MAX_PROPERTY_BYTES:
+        text = f"The properties have {size} bytes, the limit is {MAX_PROPERTY_BYTES}."
+        raise BusError(ARGUMENT_ERROR, text)
 
 
 def _choose_earlier(one: int | None, other: int | None) -> int | None:

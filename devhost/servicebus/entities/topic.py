@@ -8,7 +8,7 @@ from dataclasses import replace
 from devhost.amqp.errors import EncodeError
 from devhost.servicebus.agenda import Agenda
 from devhost.servicebus.entities.backlog import Held
-from devhost.servicebus.entities.intake import Intake, IntakeRules
+from devhost.servicebus.entities.intake import Intake, IntakeRules, check_limits
 from devhost.servicebus.entities.message import Content, Message, State
 from devhost.servicebus.entities.queue import RETRY_MS, Queue
 from devhost.servicebus.entities.records import Journal, MessageRemoved, MessageStored, RulesChanged
@@ -105,6 +105,7 @@ class Topic:
     def send(self, contents: Sequence[Content]) -> list[int]:
         """Take messages in, all or none. Returns their numbers. Raises BusError."""
         for content in contents:
+            check_limits(content)
             for subscription in self.subscriptions:
                 if subscription.queue.rules.requires_session:
                     subscription.queue.intake.check(content)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from devhost.servicebus.entities import browse
@@ -312,3 +314,24 @@ def test_peeking_sees_every_state_and_takes_nothing() -> None:
     seen = browse.peek(bus.queue("q"), from_sequence=1, limit=3, session_id=None)
     assert [message.sequence for message, _ in seen] == [1, 2, 3]
     assert [lock is None for _, lock in seen] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"message_id": "x" * 129},
+        {"group_id": "x" * 129},
+        {"correlation_id": "\N{ROCKET}" * 65},
+        {"reply_to_group_id": "x" * 129},
+        {"own": {"a": "x" * 66_000}},
+    ],
+    ids=",".join,
+)
+@pytest.mark.parametrize("entity", ["q", "t"])
+def test_ids_and_properties_that_service_bus_refuses_are_refused(
+    given: dict[str, Any], entity: str
+) -> None:
+    bus = World(queues={"q": {}}, topics={"t": {}})
+    with pytest.raises(BusError) as caught:
+        bus.send(entity, content("1", **given))
+    assert caught.value.condition == "com.microsoft:argument-error"

@@ -144,7 +144,7 @@ def test_a_commit_that_fails_keeps_none_of_it(tmp_path: Path) -> None:
     bus.send("q", content("before"))
     told: list[bool] = []
     with full_disk(tmp_path / "bus.db"):
-        bus.queue("q").send([content("small"), content("x" * 200_000)])
+        bus.queue("q").send([content("small"), content("x" * 200_000, message_id="large")])
         bus.commit.after(told.append)
         bus.commit.flush()
     assert told == [False]
