@@ -117,7 +117,7 @@ def read_command(body: bytes) -> Command:
     name = raw.get("type")
     kind: Any = COMMANDS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise EnvelopeError(f"unknown command type {str(name)[:80]!r}")
+        raise EnvelopeError(f"unknown command type {repr(name)[:80]}")
     try:
         command: Command = decode(kind, raw)
     except ShapeError as error:
