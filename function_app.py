@@ -124,12 +124,12 @@ async def rollback_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
 # Operations and the contract
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("health", auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     return await main.about.health(req)
 
 
-@app.route("status", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("status", auth_level=func.AuthLevel.ANONYMOUS)
 async def status(req: func.HttpRequest) -> func.HttpResponse:
     return await main.about.status(req)
 

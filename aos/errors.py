@@ -38,6 +38,7 @@ CODES: dict[str, Code] = {
     "server_not_found": Code(type="caller", http_status=404),
     "schema_not_found": Code(type="caller", http_status=404),
     "not_found": Code(type="caller", http_status=404),
+    "method_not_allowed": Code(type="caller", http_status=405),
     "agent_disabled": Code(type="operator", http_status=409),
     "agent_mismatch": Code(type="caller", http_status=409),
     "conversation_busy": Code(type="retry", http_status=409),

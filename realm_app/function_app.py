@@ -9,12 +9,12 @@ realm = realm_app()
 app = func.FunctionApp(http_auth_level=realm.caller_level)
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("health", auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     return await realm.about.health(req)
 
 
-@app.route("status", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("status", auth_level=func.AuthLevel.ANONYMOUS)
 async def status(req: func.HttpRequest) -> func.HttpResponse:
     return await realm.about.status(req)
 

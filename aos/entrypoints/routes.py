@@ -39,11 +39,24 @@ class Route:
     traced: bool = True
     """False for routes that probes call all day, because their spans would be most of the
     telemetry."""
+    any_method: bool = False
+    """The function gets requests of every method, so that it answers HEAD and refuses the rest."""
     title: str = field(init=False)
     """The name in traces and logs: `GET /api/runs/{run_id}`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", f"{self.method} /api/{self.path}")
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods that are served."""
+        return (self.method, "HEAD") if self.any_method else (self.method,)
+
+    def has_path(self, path: str) -> bool:
+        """Whether the path (without the prefix `api/`) matches the route's."""
+        pieces = re.split(r"\{\w+\}", self.path)
+        pattern = "[^/]+?".join(map(re.escape, pieces))
+        return re.fullmatch(pattern, path.removesuffix("/"), re.IGNORECASE) is not None
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -268,6 +281,7 @@ HEALTH = Route(
     access="anyone",
     answers={200: "Health", 503: "Health"},
     traced=False,
+    any_method=True,
 )
 STATUS = Route(
     name="status",
@@ -278,6 +292,7 @@ STATUS = Route(
     access="anyone",
     answers={200: "Status"},
     traced=False,
+    any_method=True,
 )
 
 _REST = (

@@ -36,6 +36,11 @@ MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
 LARGEST_LENIENT_AT_ONCE = 32 * 1024
 
+_QUOTED = (
+    "the body is a text in quotes, not a JSON object; send the object itself. The JavaScript SDK"
+    " writes body as JSON: give it { agent_id: ..., message: ... }, not JSON.stringify(...)"
+)
+
 
 class RequestQueue:
     """Handles requests from services."""
@@ -253,8 +258,10 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         value = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"the body is not JSON in UTF-8: {error}") from error
+    if isinstance(value, str):
+        raise Unreadable(_QUOTED)
     if not isinstance(value, dict):
-        raise Unreadable("the body is not a JSON object")
+        raise Unreadable('the body is not a JSON object; send one, such as {"agent_id": "ceo"}')
     return {name: item for name, item in value.items() if _is_encodable(item)}
 
 

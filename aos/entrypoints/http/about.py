@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from aos.entrypoints.http.callers import AuthMode
-from aos.entrypoints.http.responder import Answer, Call, HttpResponder
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder, refuse_method
+from aos.entrypoints.routes import MAIN_ROUTES
 from aos.errors import Refused
 from aos.version import __version__
 
@@ -96,8 +97,11 @@ class ContractRoutes:
         return Answer(body=schemas[name])
 
     async def _refuse_path(self, call: Call) -> Answer:
+        path = call.part("path")
+        allowed = {r.method for r in MAIN_ROUTES.values() if r.documented and r.has_path(path)}
+        if allowed and call.request.method.upper() not in allowed:
+            raise refuse_method(call.request, allowed)
         raise Refused(
             "not_found",
-            f"no route serves {call.request.method} /api/{call.part('path')[:200]}; see"
-            " GET /api/openapi.json",
+            f"no route serves {call.request.method} /api/{path[:200]}; see GET /api/openapi.json",
         )

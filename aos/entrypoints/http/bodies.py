@@ -1,4 +1,5 @@
-"""Refuses a request whose body the Functions host did not pass on. Entry point: `require_length`.
+"""Refuses a body that the Functions host did not pass on, or that is encoded. Entry points:
+`require_length`, `refuse_encoding`.
 
 Azure's host passes a body on only if the request has a Content-Length. A chunked request arrives
 with its headers and an empty body.
@@ -14,6 +15,16 @@ _HOW = (
     "send the body with Content-Length (in .NET: await content.LoadIntoBufferAsync() before the"
     " request, or StringContent instead of JsonContent)"
 )
+
+
+def refuse_encoding(request: func.HttpRequest) -> None:
+    """Raise Refused `unsupported_media_type` for a compressed body."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Refused(
+            "unsupported_media_type",
+            f"Content-Encoding is {encoding[:80]!r}; send the body plain, without Content-Encoding",
+        )
 
 
 def require_length(request: func.HttpRequest, *, body_needed: bool) -> None:

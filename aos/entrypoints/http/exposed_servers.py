@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import azure.functions as func
 
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
-from aos.entrypoints.http.bodies import require_length
+from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.version import __version__
 
@@ -46,6 +46,7 @@ class McpRoutes:
     async def _serve(self, call: Call) -> Answer:
         if call.request.method.upper() != "POST":
             return Answer(status=405, body=None, headers={"Allow": "POST"})
+        refuse_encoding(call.request)
         require_length(call.request, body_needed=True)
         from aos.entrypoints.requests import take_object
 

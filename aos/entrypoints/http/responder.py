@@ -7,7 +7,7 @@ result or the error into a response.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,7 +16,7 @@ import azure.functions as func
 from aos.domain.caller import Caller
 from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
-from aos.entrypoints.http.bodies import require_length
+from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.laptop import refuse_pages
 from aos.entrypoints.ids import parse_traceparent
@@ -115,7 +115,7 @@ class HttpResponder:
         traceparent = parse_traceparent(request.headers.get("traceparent"))
         call = Call(request=request, route=route, caller=None, traceparent=traceparent)
         if not route.traced:
-            return _build_response(await self._handle(call, handler, at_once=at_once))
+            return _build_response(call, await self._handle(call, handler, at_once=at_once))
         with self._telemetry.span(
             route.title,
             kind="server",
@@ -131,7 +131,7 @@ class HttpResponder:
             span.set(**{"http.response.status_code": answer.status})
             if answer.status >= SERVER_ERROR:
                 span.set(**{"error.type": str(answer.status)})
-        return _build_response(answer)
+        return _build_response(call, answer)
 
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         """Return the handler's answer, or the answer for the error that was raised."""
@@ -140,7 +140,10 @@ class HttpResponder:
             if self._auth.mode == "off":
                 refuse_pages(request)
             caller = self._auth.identify_caller(request, route)
+            if route.any_method and request.method.upper() not in route.allowed:
+                raise refuse_method(request, route.allowed)
             if route.method in _WITH_BODY:
+                refuse_encoding(request)
                 require_length(request, body_needed=route.body is not None)
             size = len(request.get_body())
             if size > self._max_body_bytes:
@@ -171,6 +174,8 @@ class HttpResponder:
         headers: dict[str, str] = {}
         if status in _WITH_RETRY_AFTER:
             headers["Retry-After"] = str(_retry_after(error))
+        if "allow" in error.info.details:
+            headers["Allow"] = str(error.info.details["allow"])
         return Answer(status=status, body={"error": encode(error.info)}, headers=headers)
 
     def _answer_failure(self, route: Route, error: Exception) -> Answer:
@@ -192,6 +197,16 @@ class HttpResponder:
         return Answer(status=500, body={"error": encode(info)})
 
 
+def refuse_method(request: func.HttpRequest, allowed: Collection[str]) -> Refused:
+    """Return the refusal of a method that a known path does not serve."""
+    allow = ", ".join(sorted(allowed))
+    return Refused(
+        "method_not_allowed",
+        f"this path does not serve {request.method[:20]}; use {allow}",
+        allow=allow,
+    )
+
+
 def _retry_after(error: AosError) -> int:
     """Return whole seconds, at least one."""
     wanted = error.retry_after_seconds if isinstance(error, TransientError) else None
@@ -200,8 +215,8 @@ def _retry_after(error: AosError) -> int:
     return max(1, min(LONGEST_RETRY_AFTER_SECONDS, round(wanted)))
 
 
-def _build_response(answer: Answer) -> func.HttpResponse:
-    raw = answer.raw
+def _build_response(call: Call, answer: Answer) -> func.HttpResponse:
+    raw = b"" if call.request.method.upper() == "HEAD" else answer.raw
     if raw is None:
         text = write_json(answer.body, ensure_ascii=False, separators=(",", ":"))
         raw = text.encode("utf-8", "replace")

@@ -13,7 +13,7 @@ from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.openapi import build_openapi, build_schemas
 from aos.entrypoints.routes import MAIN_ROUTES, Route
 from aos.errors import TransientError
-from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
+from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call, request
 
 DOCUMENT = build_openapi(auth="keys", reply_to=("businessinfinity-responses",))
 
@@ -107,8 +107,58 @@ async def test_status_tells_admins_what_is_known_without_asking(
 
 async def test_whatever_has_no_route_is_404_as_json(apps: InMemory) -> None:
     for method in ("GET", "POST", "PUT", "DELETE", "PATCH"):
-        reply = await call(apps.main.contract.not_found, method, parts={"path": "tools"})
+        reply = await call(apps.main.contract.not_found, method, parts={"path": "nothing"})
         assert (reply.status, reply.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize("app", ["main", "realm"])
+@pytest.mark.parametrize("name", ["health", "status"])
+async def test_head_answers_as_get_without_a_body(apps: InMemory, app: str, name: str) -> None:
+    route = getattr(getattr(apps, app).about, name)
+    got, head = await route(request("GET")), await route(request("HEAD"))
+    assert (head.status_code, head.mimetype) == (got.status_code, got.mimetype)
+    assert (head.get_body(), len(got.get_body()) > 0) == (b"", True)
+
+
+async def test_head_tells_of_a_dependency_that_is_away(apps: InMemory) -> None:
+    checks = Checks(apps)
+    checks.error = TransientError("gone")
+    assert (await checks.main.about.health(request("HEAD"))).status_code == 503
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post"])
+@pytest.mark.parametrize("name", ["health", "status"])
+async def test_health_and_status_take_no_other_method(
+    apps: InMemory, name: str, method: str
+) -> None:
+    reply = await call(getattr(apps.realm.about, name), method)
+    assert (reply.status, reply.code) == (405, "method_not_allowed")
+    assert reply.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "tools", "GET"),
+        ("DELETE", "agents/ceo", "GET, PUT"),
+        ("GET", "agents/ceo/run", "POST"),
+        ("GET", "Agents/ceo/RUN/", "POST"),
+        ("PATCH", "runs/r/approvals/call_1", "POST"),
+        ("HEAD", "schemas/run.json", "GET"),
+        ("POST", "openapi.json", "GET"),
+    ],
+)
+async def test_a_known_path_with_another_method_is_405_and_says_what_it_takes(
+    apps: InMemory, method: str, path: str, allow: str
+) -> None:
+    response = await apps.main.contract.not_found(request(method, parts={"path": path}))
+    assert (response.status_code, response.headers["Allow"]) == (405, allow)
+
+
+@pytest.mark.parametrize("path", ["openapixjson", "agents/a/b", "runs//cancel", "tools/x", ""])
+async def test_a_path_that_only_looks_like_a_known_one_is_404(apps: InMemory, path: str) -> None:
+    reply = await call(apps.main.contract.not_found, "DELETE", parts={"path": path})
+    assert (reply.status, reply.code) == (404, "not_found")
 
 
 async def test_schemas_are_served_by_name(apps: InMemory) -> None:

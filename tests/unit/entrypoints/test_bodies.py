@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +52,7 @@ async def send(
     )
     response = await route(asked)
     raw = response.get_body()
-    return response.status_code, (json.loads(raw) or {}).get("error", {})
+    return response.status_code, (json.loads(raw or b"null") or {}).get("error", {})
 
 
 def test_every_route_that_takes_a_body_is_looked_at_here(apps: InMemory) -> None:
@@ -118,3 +119,17 @@ async def test_the_exposed_mcp_door_asks_for_a_length_too() -> None:
         assert "Content-Length" in error["message"]
     assert (await send(serve, "PUT", CHUNKED))[0] == 405
     assert (await send(serve, "POST", {"content-length": "0"}))[1]["code"] == "server_not_found"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZip", "br", "deflate, gzip"])
+async def test_an_encoded_body_is_415_and_names_the_header(apps: InMemory, encoding: str) -> None:
+    body = gzip.compress(b'{"message": "Hello"}')
+    reply = await apps.ask(body, headers={"content-encoding": encoding})
+    assert (reply.status, reply.code) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in reply.message
+    assert "plain" in reply.message
+
+
+async def test_a_body_that_is_said_to_be_plain_is_read(apps: InMemory) -> None:
+    body = {"message": "Hello", "wait_seconds": 0}
+    assert (await apps.ask(body, headers={"content-encoding": "identity"})).status == 202

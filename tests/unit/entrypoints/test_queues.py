@@ -180,6 +180,25 @@ async def test_what_is_no_json_object_is_dead_lettered_without_a_reply(
     assert body_of(apps)["type"] == "run.completed"
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (json.dumps(json.dumps(ASK)).encode(), "not JSON.stringify"),
+        (b'"hello"', "not JSON.stringify"),
+        (b"[1]", "not a JSON object"),
+    ],
+)
+async def test_the_log_says_what_to_send_instead(apps: InMemory, body: bytes, says: str) -> None:
+    """The JavaScript SDK writes a text as a JSON string."""
+    apps.send(body)
+    await apps.settle()
+    reasons = {
+        line["reason"] for line in apps.telemetry.lines if line["event"] == "message_unreadable"
+    }
+    (reason,) = reasons
+    assert says in reason
+
+
 async def test_another_owners_run_and_conversation_are_not_found(apps: InMemory) -> None:
     apps.send({**ASK, "conversation_id": "board"}, properties={"aos_owner": "sales"})
     await apps.settle()
