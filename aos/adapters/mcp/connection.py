@@ -1,8 +1,8 @@
 """Talks to one running MCP server. Entry point: `Connection.call`.
 
-A `Connection` keeps a session of the `mcp` SDK open in its own task. A fault of the server becomes
-an outcome or an error that names the server. Every wait has a time limit. The first connection
-imports the SDK, which takes about a second.
+A `Connection` keeps a session open in its own task. A fault of the server becomes an outcome or an
+error that names the server. Every wait has a time limit. The first connection imports the `mcp`
+SDK, which takes about a second.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aos.adapters.mcp.masking import Masker
-from aos.adapters.mcp.results import read_outcome
+from aos.adapters.mcp.results import NotReadable, read_outcome
 from aos.adapters.mcp.tool_list import NotListable, list_all_tools
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
 
 if TYPE_CHECKING:
-    from mcp.client.session import ClientSession
+    from mcp.shared.exceptions import MCPError
 
+    from aos.adapters.mcp.session import Session
     from aos.adapters.mcp.stdio import ServerHandle, Streams
 
 LIST_SECONDS = 30.0
@@ -30,8 +31,13 @@ PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
 MOST_SAID = 2_000
 """The most characters of a server's own error output that one error repeats."""
-COURTESY_SECONDS = 6.0
-"""How long to wait while telling the server that a call was given up."""
+LOST = "Connection closed"
+"""The SDK's text for a connection that ended; a server may use the same words."""
+CUT_OFF = "SSE stream"
+"""How the SDK's texts for an answer that was cut off begin."""
+METHOD_NOT_FOUND = -32_601
+AWAY = ("HTTP 404", "HTTP 5")
+"""How the errors of a URL begin that has no server, or none that works."""
 _QUIET = ("mcp", "client", "mcp.client.streamable_http")
 Transport: TypeAlias = Callable[[], "AbstractAsyncContextManager[Streams]"]
 
@@ -53,7 +59,7 @@ class Connection:
         self._handle = handle
         self._masker = masker
         self._on_tools_changed = on_tools_changed
-        self._session: ClientSession | None = None
+        self._session: Session | None = None
         self._runner: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._doubtful = False
@@ -133,29 +139,45 @@ class Connection:
     ) -> ToolOutcome:
         """Call a tool. A failure is reported in the outcome."""
         from mcp.shared.exceptions import MCPError
-        from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, CallToolResult
 
         try:
-            async with asyncio.timeout(timeout_seconds + COURTESY_SECONDS):
-                result = await self._get_session().call_tool(
-                    tool, dict(arguments), read_timeout_seconds=timeout_seconds
-                )
+            async with asyncio.timeout(timeout_seconds):
+                result = await self._send_call(tool, arguments)
         except TimeoutError:
-            self._doubtful = True  # the server does not even read what is sent to it
+            await self._check()
             return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
         except MCPError as error:
-            if error.code == REQUEST_TIMEOUT:
-                await self._check()
-                return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
-            if error.code == CONNECTION_CLOSED or not await self._is_answering():
-                self._doubtful = True
-                return self._make_unknown(f"ended while {tool!r} was being called")
-            return self._make_error(f"answered with an error: {error}")
-        except (ValueError, RuntimeError) as error:
-            return self._make_error(f"gave an answer that is not valid MCP: {error}")
-        if not isinstance(result, CallToolResult):
-            return self._make_error("sent a request back, which AOS does not support")
-        return read_outcome(result, self._masker)
+            return await self._read_refusal(error, tool)
+        try:
+            return read_outcome(result, self._masker)
+        except NotReadable as error:
+            return self._make_error(str(error))
+
+    async def _send_call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a tool. A server that refuses the headers did nothing: list the tools, call again.
+
+        Raises MCPError.
+        """
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import HEADER_MISMATCH
+
+        try:
+            return await self._get_session().call(tool, arguments)
+        except MCPError as error:
+            if error.code != HEADER_MISMATCH:
+                raise
+            with contextlib.suppress(NotListable):
+                await list_all_tools(self._get_session(), self._masker)
+            return await self._get_session().call(tool, arguments)
+
+    async def _read_refusal(self, error: MCPError, tool: str) -> ToolOutcome:
+        """Build the outcome of a call that ended with an error: the server's, or a lost line."""
+        if self._handle is None or error.message == LOST:
+            await self._check()
+        if not self.alive or (self._handle is None and error.message.startswith(CUT_OFF)):
+            self._doubtful = True
+            return self._make_unknown(f"ended while {tool!r} was being called")
+        return self._make_error(f"answered with an error: {error}")
 
     def watch_end(self, tell: Callable[[], None]) -> None:
         """Call `tell` when the session ends, for any reason."""
@@ -180,24 +202,12 @@ class Connection:
         """Run the session. The SDK requires that it is opened and closed in the same task."""
         await asyncio.to_thread(_load)
         try:
-            async with (
-                self._transport() as (read, write),
-                self._make_session(read, write) as session,
-            ):
-                opening = asyncio.create_task(session.initialize())
-                closing = asyncio.create_task(self._closing.wait())
-                opening.add_done_callback(_ignore_result)
-                try:
-                    await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
-                    if opening.done():
-                        opening.result()
-                        self._session = session
-                        if not ready.done():
-                            ready.set_result(None)
-                        await self._wait_for_end(closing)
-                finally:
-                    opening.cancel()
-                    closing.cancel()
+            try:
+                await self._hold_session(ready, newest=True)
+            except BaseException as error:
+                if ready.done() or not self._has_hung_up(error):
+                    raise
+                await self._hold_session(ready, newest=False)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -205,6 +215,41 @@ class Connection:
             if ready.done():
                 return  # calls in progress notice the end; the next caller starts another server
             raise failed from error
+
+    def _has_hung_up(self, error: BaseException) -> bool:
+        """Whether a process ended at its first message, as some do that know only the old one."""
+        known = self._handle is not None and not self._closing.is_set()
+        return known and str(_find_cause(error)) == LOST
+
+    async def _hold_session(self, ready: asyncio.Future[None], *, newest: bool) -> None:
+        """Open the session, and keep it open until `close` or its end."""
+        from aos.adapters.mcp.session import Session
+
+        async with (
+            self._transport() as (read, write),
+            Session(read, write, on_tools_changed=self._on_tools_changed) as session,
+        ):
+            opening = asyncio.create_task(session.negotiate(newest=newest))
+            closing = asyncio.create_task(self._closing.wait())
+            opening.add_done_callback(_ignore_result)
+            following: asyncio.Task[None] | None = None
+            try:
+                await asyncio.wait([opening, closing], return_when=asyncio.FIRST_COMPLETED)
+                if opening.done():
+                    opening.result()
+                    self._session = session
+                    if self._handle is not None:  # a URL would hold a request open for it
+                        following = asyncio.create_task(session.follow_changes())
+                        following.add_done_callback(_ignore_result)
+                    if not ready.done():
+                        ready.set_result(None)
+                    await self._wait_for_end(closing)
+            finally:
+                opening.cancel()
+                closing.cancel()
+                if following is not None:
+                    following.cancel()
+                    await asyncio.wait([following])
 
     async def _wait_for_end(self, closing: asyncio.Task[bool]) -> None:
         """Wait until `close` is called or the server's process ends."""
@@ -217,43 +262,23 @@ class Connection:
         ended.cancel()
         await asyncio.wait([ended])
 
-    def _make_session(self, read: Any, write: Any) -> ClientSession:
-        import mcp_types as types
-        from mcp.client.session import ClientSession
-
-        from aos.version import __version__
-
-        async def handle_message(message: object) -> None:
-            if isinstance(message, types.ToolListChangedNotification):
-                self._on_tools_changed()
-
-        return ClientSession(
-            read,
-            write,
-            message_handler=handle_message,
-            client_info=types.Implementation(name="aos", version=__version__),
-        )
-
-    async def _is_answering(self) -> bool:
-        """After an error, check whether the server still answers.
-
-        A process that ended is noticed anyway; a server with a URL must be asked.
-        """
-        if self._handle is None:
-            await self._check()
-        return self.alive
-
     async def _check(self) -> None:
-        """After a call without an answer, check whether the server answers at all."""
+        """Check whether the server answers at all. An error is an answer, too."""
         from mcp.shared.exceptions import MCPError
 
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await self._get_session().send_ping()
-        except (TimeoutError, MCPError, ValueError):
+                await self._get_session().ping()
+        except MCPError as error:
+            is_away = self._handle is None and error.message.startswith((CUT_OFF, *AWAY))
+            if error.message == LOST or (is_away and error.code != METHOD_NOT_FOUND):
+                self._doubtful = True
+        except TimeoutError:
             self._doubtful = True
+        except ValueError:
+            """The answer has another form than the SDK expects; it is an answer."""
 
-    def _get_session(self) -> ClientSession:
+    def _get_session(self) -> Session:
         assert self._session is not None  # `open` has returned
         return self._session
 
@@ -281,20 +306,29 @@ def _ignore_result(task: asyncio.Task[Any]) -> None:
 
 def _explain(error: BaseException) -> str:
     """Describe an error by its innermost cause."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    from mcp.shared.exceptions import MCPError
+
+    error = _find_cause(error)
     if isinstance(error, FileNotFoundError):
         return f"cannot be started: {error.strerror}: {error.filename}"
     text = str(error)
-    if text == "Connection closed":
+    if text == LOST:
         return "ended, or closed its output, before it had answered"
+    if isinstance(error, MCPError):
+        return f"refused the connection: {text}"
     return f"cannot be reached: {text or type(error).__name__}"
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _load() -> None:
     """Import the SDK and silence its log, which contains contents of calls."""
-    import mcp.client.session
-    import mcp.client.streamable_http  # noqa: F401
+
+    import aos.adapters.mcp.session  # noqa: F401
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

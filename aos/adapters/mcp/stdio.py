@@ -3,18 +3,18 @@
 It is the transport of the SDK's `ClientSession` over a `ServerProcess`. The SDK's own transport
 accepts lines of any length, passes on the app's environment, and logs what it cannot read. This one
 limits lines, passes on only the given environment, and keeps unreadable lines in the tail. A line
-that is too long becomes the error answer of its request, if its beginning or end shows which
-request that is.
+that is too long, or an answer that is not JSON, becomes the error answer of its request, if its
+beginning or end shows which request that is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from aos.adapters.mcp.messages import find_answered_id, read_message
 from aos.adapters.mcp.process import LaunchPlan, LongLine, ServerProcess
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
         MemoryObjectSendStream[SessionMessage],
     ]
 
-_ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18})\s*,')
-_ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,18})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 TOO_LONG = -32_099
 """AOS's JSON-RPC error code for an answer that is too long."""
 
@@ -103,16 +101,14 @@ async def _write(
 
 def _parse_message(line: bytes | LongLine, process: ServerProcess) -> SessionMessage | None:
     """Parse the message in a line; return None for other text."""
-    import mcp_types as types
     from mcp.shared.message import SessionMessage
 
     if isinstance(line, LongLine):
         return _answer_too_long(line, process)
     if not line.strip():
         return None
-    try:
-        message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-    except ValueError:
+    message = read_message(line)
+    if message is None:
         process.note(f"(on stdout) {line[:200].decode('utf-8', 'replace')}")
         return None
     return SessionMessage(message)
@@ -124,8 +120,8 @@ def _answer_too_long(line: LongLine, process: ServerProcess) -> SessionMessage |
 
     said = f"an answer of {line.size:,} bytes, over the limit of 16 MiB"
     process.note(f"(on stdout) {said}")
-    found = _ID_FIRST.match(line.head) or _ID_LAST.search(line.tail)
-    if found is None:
+    number = find_answered_id(line.head, line.tail)
+    if number is None:
         return None
     error = types.ErrorData(code=TOO_LONG, message=said)
-    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=int(found[1]), error=error))
+    return SessionMessage(types.JSONRPCError(jsonrpc="2.0", id=number, error=error))

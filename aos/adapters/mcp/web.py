@@ -2,7 +2,8 @@
 
 It uses Streamable HTTP through the SDK. The HTTP client follows no redirect, accepts no answer over
 16 MiB, and uses no proxy. Unless the operator listed the host, it connects only to public
-addresses, whatever the host name resolves to.
+addresses, whatever the host name resolves to. Answers are changed before the SDK reads them by
+`web_answers`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from aos.adapters.mcp.messages import replace_half_surrogates
+from aos.adapters.mcp.web_answers import explain_status
 from aos.domain.cards.hosts import is_listed_host, is_public_address
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from aos.adapters.mcp.stdio import Streams
 
 LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
+FIRST_ERROR = 400
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 300.0
 
@@ -62,7 +66,7 @@ def _make_client(headers: Mapping[str, str], *, public_only: bool) -> httpx2.Asy
         follow_redirects=False,
         max_redirects=0,
         trust_env=False,
-        event_hooks={"response": [_bound_answer]},
+        event_hooks={"response": [_mend_answer]},
     )
 
 
@@ -102,27 +106,64 @@ async def _find_public_address(host: str, port: int | None) -> str:
     return addresses[0]
 
 
-async def _bound_answer(response: httpx2.Response) -> None:
-    """Limit a JSON answer to LONGEST_ANSWER_BYTES. The SDK limits SSE events."""
+async def _mend_answer(response: httpx2.Response) -> None:
+    """Limit an answer's size, and let its text be what the SDK can read.
+
+    An error status becomes a JSON-RPC error that says what to do. The SDK limits SSE events.
+    """
     import httpx2
 
-    if "text/event-stream" in response.headers.get("content-type", ""):
-        return
+    kind = response.headers.get("content-type", "").lower()
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise httpx2.RemoteProtocolError("the answer is compressed, which AOS did not ask for")
     assert isinstance(response.stream, httpx2.AsyncByteStream)
     inner: httpx2.AsyncByteStream = response.stream
+    is_refusal = response.status_code >= FIRST_ERROR and response.request.method == "POST"
+    is_stream = "text/event-stream" in kind and not is_refusal
 
-    class Bounded(httpx2.AsyncByteStream):
+    class Mended(httpx2.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for chunk in inner:
-                size += len(chunk)
-                if size > LONGEST_ANSWER_BYTES:
-                    raise httpx2.ReadError("an answer over the limit of 16 MiB")
-                yield chunk
+            if is_stream:
+                async for line in _split_lines(inner):
+                    yield replace_half_surrogates(line)
+                return
+            body = await _read_whole(inner)
+            if is_refusal:
+                yield explain_status(response.status_code, body, kind)
+            else:
+                yield replace_half_surrogates(body)
 
         async def aclose(self) -> None:
             await inner.aclose()
 
-    response.stream = Bounded()
+    if is_refusal:
+        response.headers["content-type"] = "application/json"
+    response.stream = Mended()
+
+
+async def _read_whole(stream: httpx2.AsyncByteStream) -> bytes:
+    import httpx2
+
+    body = bytearray()
+    async for chunk in stream:
+        body += chunk
+        if len(body) > LONGEST_ANSWER_BYTES:
+            raise httpx2.ReadError("an answer over the limit of 16 MiB")
+    return bytes(body)
+
+
+async def _split_lines(stream: httpx2.AsyncByteStream) -> AsyncIterator[bytes]:
+    """Yield whole lines, and pieces of a line that is over the limit."""
+    rest = bytearray()
+    async for chunk in stream:
+        rest += chunk
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        if end >= 0:
+            end += len(rest) - len(chunk) + 1
+        elif len(rest) > LONGEST_ANSWER_BYTES:
+            end = len(rest)
+        if end > 0:
+            yield bytes(rest[:end])
+            del rest[:end]
+    if rest:
+        yield bytes(rest)

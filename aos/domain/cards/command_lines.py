@@ -199,6 +199,10 @@ class _Reader:
         self._at += 1
         if self._at >= len(self._words):
             return None
+        if not self._is_spelled and name in runner.environment:
+            variable = self._words[self._at].partition("=")[0]
+            self._at += 1
+            return self._check_variable(variable)
         if not self._is_spelled:
             return _refuse(
                 f"{self._words[self._at]!r} may be the value of {word!r}",

@@ -29,7 +29,7 @@ _PATTERN_RULES = {
     "server": f'a server id ({ID_RULE}), or "<server>/<tool>"',
     "team": f"agent ids ({ID_RULE})",
     "conversation": f'"new", or {CONVERSATION_RULE}',
-    "tools": "tool names, each 1 to 128 of A-Z, a-z, 0-9, _, -, ., : and /",
+    "tools": "tool names as the server writes them, each 1 to 128 characters without line breaks",
     "command": "one program's name; put its arguments into args",
 }
 _TYPES = {

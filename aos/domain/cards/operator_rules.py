@@ -25,6 +25,9 @@ from aos.domain.cards.server_card import (
 from aos.domain.json_reader import join_path
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLACEHOLDER = re.compile(
+    r"\$\{\s*(?:(?:env|input|secret|secrets|user_config)[:.])?([A-Za-z_][\w.-]{0,63})"
+)
 _REFUSED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
@@ -42,6 +45,7 @@ def find_server_warnings(raw: Mapping[str, Any], policy: CardPolicy) -> list[Car
     """List warnings for the author; they do not keep the card from going live."""
     return [
         *_warn_unpinned(raw, policy),
+        *_warn_placeholders(raw),
         *(problem for problem, fatal in _check_references(raw, policy) if not fatal),
     ]
 
@@ -155,6 +159,30 @@ def _warn_unpinned(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardP
                     hint=f"{hint}; otherwise a later release would run without a review",
                 )
                 return
+
+
+def _warn_placeholders(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
+    """Warn about `${NAME}` of a published mcp.json, which the server would get as it is written."""
+    named = [
+        (join_path(field, name), value)
+        for field in ("env", "headers")
+        for name, value in raw.get(field, {}).items()
+    ]
+    listed = [(f"args[{place}]", value) for place, value in enumerate(raw.get("args", ()))]
+    for path, value in (*named, *listed, ("url", raw.get("url") or "")):
+        found = _PLACEHOLDER.search(value)
+        if found is None:
+            continue
+        hint = "write the value itself"
+        if path.startswith(("env", "headers")):
+            hint += (
+                '; for a secret write "@Microsoft.KeyVault(...)" as the whole value, and put the'
+                " secret into the vault, or into .aos/secrets.json on a laptop"
+            )
+        elif raw.get("command") is not None:
+            hint += "; a secret belongs into env"
+        message = f"AOS does not replace ${{{found[1]}}}: the server gets it as it is written"
+        yield CardProblem(path=path, message=message, hint=hint)
 
 
 def _find_header_problems(headers: Mapping[str, str]) -> Iterator[CardProblem]:

@@ -34,7 +34,8 @@ from aos.domain.cards.policy import LimitBounds
 from aos.domain.conversation_ids import CONVERSATION_PATTERN
 from aos.domain.output_schema import find_schema_fault
 
-_TOOL_PATTERN = r"[A-Za-z0-9_.\-/:]{1,128}"
+_TOOL_PATTERN = r"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,126}[^\x00-\x20\x7f])?"
+"""Any name that a server gives: up to 128 characters, in any script, with blanks inside."""
 _BOUNDS = LimitBounds()
 
 

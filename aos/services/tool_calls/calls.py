@@ -265,8 +265,8 @@ class ToolCalls:
             return f"the card of the MCP server {live.server_id!r} has {_CHANGED}"
         try:
             listed = await self._servers.list_tools(live.card, live.digest)
-        except ServerFailed as failed:
-            return str(failed)
+        except ServerFailed:
+            return _unavailable_text(command)
         if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
             return None
         await self._save_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))

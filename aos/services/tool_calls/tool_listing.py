@@ -201,7 +201,12 @@ class ToolListing:
                 )
 
     def _fit(self, tool: ToolSchema) -> ToolSchema:
-        """The tool with what models are told of it, where they would refuse what it says."""
+        """The tool with what models are told of it, where they would refuse what it says.
+
+        A tool that cannot even be called says so already.
+        """
+        if tool.offered is not None:
+            return tool
         fitted = fit_tool(
             tool.description, tool.input_schema, max_description=self._max_description
         )

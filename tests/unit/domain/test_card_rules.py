@@ -27,6 +27,7 @@ GOOD: dict[str, Any] = {
     "command": "npx",
     "args": ["-y", "@modelcontextprotocol/server-github"],
 }
+SERVER = GOOD["args"][1]
 
 
 def problems(raw: dict[str, Any], policy: CardPolicy | None = None) -> list[tuple[str, str, str]]:
@@ -297,6 +298,41 @@ def test_a_reference_without_a_vault_goes_live_with_a_warning() -> None:
     for policy, warned in ((CardPolicy(), True), (VAULT, False)):
         found, _ = assess_card(body, kind=CardKind.MCP_SERVER, card_id="github", policy=policy)
         assert (found.errors, bool(found.warnings)) == ((), warned)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "hint"),
+    [
+        ({"env": {"TOKEN": "${GITHUB_TOKEN}"}}, "env.TOKEN", "@Microsoft.KeyVault(...)"),
+        ({"env": {"TOKEN": "${TOKEN:-hush}"}}, "env.TOKEN", "@Microsoft.KeyVault(...)"),
+        ({"env": {"TOKEN": "Bearer ${env:TOKEN}"}}, "env.TOKEN", "as the whole value"),
+        ({"args": ["-y", SERVER, "--key=${input:key}"]}, "args[2]", "a secret belongs into env"),
+        ({"args": ["-y", SERVER, "${HOME}/x"]}, "args[2]", "write the value itself"),
+    ],
+)
+def test_a_placeholder_of_a_published_file_is_told_with_what_to_write(
+    fields: dict[str, Any], path: str, hint: str
+) -> None:
+    body = json.dumps(GOOD | fields).encode()
+    found, _ = assess_card(body, kind=CardKind.MCP_SERVER, card_id="github", policy=VAULT)
+    assert found.errors == ()
+    (warning,) = found.warnings
+    assert warning.path == path
+    assert warning.message.startswith("AOS does not replace ${")
+    assert hint in warning.hint
+    assert "hush" not in warning.message
+
+
+def test_a_placeholder_in_headers_or_a_url_is_told_too() -> None:
+    raw = {
+        "server_id": "web",
+        "url": "https://mcp.example.com/${TENANT}/mcp",
+        "headers": {"Authorization": "Bearer ${API_KEY}", "X-Plain": "$5 {x}"},
+    }
+    body = json.dumps(raw).encode()
+    found, _ = assess_card(body, kind=CardKind.MCP_SERVER, card_id="web", policy=VAULT)
+    assert found.errors == ()
+    assert [w.path for w in found.warnings] == ["headers.Authorization", "url"]
 
 
 def test_secrets_are_in_no_repr() -> None:

@@ -70,6 +70,15 @@ def test_characters_that_endpoints_refuse_are_replaced_and_a_hash_tells_the_name
     assert len(set(names)) == 2
 
 
+@pytest.mark.parametrize("tool", ["list the files", "天気を調べる", "Ünïcode: a/b"])
+def test_a_tool_is_granted_and_guarded_by_its_own_name_in_any_script(tool: str) -> None:
+    guarded = {"server": "s", "tools": [tool], "approval": "always"}
+    (target,) = make_offer(a_card(guarded), {"s": a_server("s", tool, "other")}).targets.values()
+    assert (target.tool, target.approval) == (tool, "always")
+    (offered,) = make_offer(a_card(f"s/{tool}"), {"s": a_server("s", tool, "x")}).tools
+    assert re.fullmatch(r"s__[A-Za-z0-9_-]{1,61}", offered.name)
+
+
 def test_long_names_that_begin_alike_stay_apart() -> None:
     names = {make_tool_name("github", "x" * 100 + end) for end in ("a", "b")}
     assert len(names) == 2

@@ -127,6 +127,32 @@ async def test_tools_that_change_are_listed_again(world: McpWorld) -> None:
     assert row(world) == ("ready", None, ["count", "add", "sell"])
 
 
+async def test_a_tool_that_its_server_describes_wrongly_is_named_and_costs_no_other(
+    world: McpWorld,
+) -> None:
+    left_out = FittedTool(left_out="it has no name")
+    world.servers.add("books", ToolSchema(name="(tool 3)", offered=left_out), lambda a: said(""))
+    await world.mcp.listing.follow()
+    assert row(world) == ("ready", None, ["count", "add", "(tool 3)"])
+    listed = world.tables.tools["books"].tools
+    assert [tool.offered for tool in listed] == [NO_ARGUMENTS, NO_ARGUMENTS, left_out]
+    (line,) = (n for n in world.telemetry.lines if n["event"] == "mcp_tool_left_out")
+    assert (line["server"], line["tool"]) == ("books", "(tool 3)")
+    assert line["reason"] == "it has no name"
+
+
+async def test_a_server_without_tools_is_ready_and_is_not_listed_again(world: McpWorld) -> None:
+    world.servers.schemas["books"].clear()
+    await world.mcp.listing.follow()
+    assert row(world) == ("ready", None, [])
+    writes: list[str] = []
+    world.tables.watchers.append(lambda operation, key: writes.append(key))
+    for _ in range(20):
+        world.clock.advance(600.0)
+        await world.mcp.listing.follow()
+    assert writes == []
+
+
 @pytest.mark.parametrize(
     ("change", "said_of_it", "after"),
     [

@@ -74,3 +74,14 @@ async def test_a_model_that_calls_the_changed_tool_again_is_a_new_question_to_a_
     run = await world.decide(run_id, item.tool_call_id, "approve")
     assert run.output == "Done."
     assert [call.tool for call in world.servers.calls] == ["set"]
+
+
+async def test_a_server_that_cannot_say_what_the_tool_is_now_is_unavailable_and_no_more() -> None:
+    world, run_id, call_id = await asking()
+    world.servers.failing["clock"] = "ended; last output: cannot read /home/ops/.secrets"
+    await world.decide(run_id, call_id, "approve")
+    assert world.servers.calls == []
+    _, text = told(await world.history("c"))[2]
+    assert text == (
+        "not called: The tool was not called: the MCP server 'clock' is not available now."
+    )
