@@ -37,4 +37,11 @@ class Realm(App):
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:
-        return {"model": self._describe_model}
+        return {"model": self._describe_fault}
+
+    def _describe_fault(self) -> str:
+        """Return the code of what an operator must mend, or whether a model is configured."""
+        if "services" not in self.__dict__:  # no run was advanced here yet
+            return self._describe_model()
+        fault = self.services.turns.model_fault
+        return self._describe_model() if fault is None else fault.code

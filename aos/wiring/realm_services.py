@@ -24,14 +24,15 @@ class RealmServices(AppServices):
             requests=world.requests,
             agents=self.catalog,
             decisions=world.decisions,
-            turns=self._turns,
+            turns=self.turns,
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,
         )
 
     @cached_property
-    def _turns(self) -> Turns:
+    def turns(self) -> Turns:
+        """Takes the turns of runs."""
         world = self._world
         bounds = self._settings.bounds
         seconds = float(bounds.model_timeout_seconds)

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import azure.functions as func
 import pytest
 
 from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
@@ -45,6 +46,13 @@ async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
 
 def texts(server: ScriptedModel, place: int) -> str:
     return json.dumps(server.requests[place].messages)
+
+
+async def model_in_health(world: MemoryWorld) -> str:
+    """What realm's health says of the model."""
+    request = func.HttpRequest(method="GET", url="http://127.0.0.1/api/health", body=b"")
+    answer = await world.realm.about.health(request)
+    return str(json.loads(answer.get_body())["model"])
 
 
 async def test_an_answer_that_the_token_limit_cut_says_so(
@@ -126,10 +134,12 @@ async def test_an_operators_mistake_costs_no_run_and_is_on_it_at_once(
     assert [line["reason"] for line in world.telemetry.lines if line["event"] == "model_away"] == [
         run.waiting_for.message
     ]
+    assert await model_in_health(world) == code
     server.always(Say("Hello."))
     await world.advance(120)
     run = await world.run(run.run_id)
     assert (run.output, run.waiting_for) == ("Hello.", None)
+    assert await model_in_health(world) == "configured"
 
 
 async def test_a_mistake_that_nobody_mends_in_a_day_ends_the_run_under_its_own_code(

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.run import AdmittedRequest
-from aos.errors import EmptyAnswer, OperatorFault, RunFailed, TransientError
+from aos.errors import EmptyAnswer, ErrorInfo, OperatorFault, RunFailed, TransientError
 from aos.ports.model import ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
@@ -96,6 +96,8 @@ class ModelCaller:
         self._telemetry = telemetry
         self._identity = identity
         self._patience_seconds = patience_seconds
+        self.fault: ErrorInfo | None = None
+        """What an operator must mend before the model answers; None once it has answered."""
 
     async def ask(
         self, call: ModelCall, active: ActiveRun, watch: CancelWatch, *, deadline: float
@@ -115,10 +117,12 @@ class ModelCaller:
                 self._complete(replace(call, timeout_seconds=limit), active.request)
             )
             if isinstance(answer, ModelAnswer):
+                self.fault = None
                 return answer, seconds
             if failures == 0:
                 self._log_away(active.request, answer)
             if isinstance(answer, OperatorFault):
+                self.fault = answer.info
                 return ModelAway(retry_after=_retry_after(answer), fault=answer.info)
             if seconds >= run_left:
                 return RunOutOfTime()

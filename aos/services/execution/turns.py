@@ -77,6 +77,11 @@ class Turns:
             patience_seconds=limits.patience_seconds,
         )
 
+    @property
+    def model_fault(self) -> ErrorInfo | None:
+        """What an operator must mend before the model answers, as last seen here."""
+        return self._caller.fault
+
     async def take(
         self,
         conversation: Conversation,
