@@ -20,6 +20,8 @@ from aos.server_settings import ServerSettings
 from aos.timer_settings import TimerSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
+ModelApi: TypeAlias = Literal["chat", "responses"]
+MODEL_APIS: tuple[ModelApi, ...] = ("chat", "responses")
 AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
@@ -73,6 +75,7 @@ class ModelSettings:
     allowed: frozenset[str] | None = None
     api_key: str | None = field(default=None, repr=False)
     client_id: str | None = None
+    api: ModelApi = "chat"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,7 @@ def _read_model(env: Environment) -> ModelSettings:
         allowed=frozenset(named) if named else None,
         api_key=env.optional("AOS_MODEL_API_KEY"),
         client_id=env.optional("AOS_MODEL_CLIENT_ID"),
+        api=env.choice("AOS_MODEL_API", MODEL_APIS) or "chat",
     )
 
 

@@ -1,10 +1,10 @@
 """Which OpenAI-compatible model does exactly what a test tells it?
 
-`running_model()` serves `/v1/models` and `/v1/chat/completions` from a thread of its own, standard
-library only, keep-alive included. Unscripted, it answers with what it saw: the number of messages,
-and the last one (`2 messages, last: hi`), so that a test can tell answers apart and sees which
-history the model was shown. A script is a list of `Say`, one for each next request, or a function
-from the request to a `Say`.
+`running_model()` serves `/v1/models`, `/v1/chat/completions` and `/v1/responses` from a thread of
+its own, standard library only, keep-alive included. Unscripted, it answers with what it saw: the
+number of messages, and the last one (`2 messages, last: hi`), so that a test can tell answers apart
+and sees which history the model was shown. A script is a list of `Say`, one for each next request,
+or a function from the request to a `Say`.
 
     with running_model() as model:
         model.script(Say(status=429, headers={"Retry-After": "1"}), Say("hello"))
@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from tests.responses_api import read_messages, write_response
+
 START_SECONDS = 10.0
 
 
@@ -37,7 +39,9 @@ class Request:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The messages of a chat completion."""
+        """The messages of a chat completion, also where a request to /responses has items."""
+        if "input" in self.body:
+            return read_messages(self.body)
         found: list[dict[str, Any]] = self.body.get("messages", [])
         return found
 
@@ -49,7 +53,8 @@ class Say:
     `delay` seconds go by before it; `pieces` > 1 sends the body in as many parts, `pause` seconds
     apart; `cut` closes the connection after so many bytes of the body (0: without any answer).
     `calls` are tool calls, each a name and its arguments (an object, or a text as it is); all have
-    the same id in every answer, as with models that repeat theirs.
+    the same id in every answer, as with models that repeat theirs. `finish` is why the model
+    stopped, as a chat completion names it, where that is not the text's end or the calls.
     """
 
     text: str | None = None
@@ -61,8 +66,9 @@ class Say:
     pause: float = 0.0
     cut: int | None = None
     model: str | None = None
-    usage: Mapping[str, int] | None = None
+    usage: Mapping[str, Any] | None = None
     calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
+    finish: str | None = None
 
 
 Script: TypeAlias = Callable[[Request], Say]
@@ -131,7 +137,7 @@ class ScriptedModel:
             self.listings.append(request)
             rows = [{"id": name, "object": "model"} for name in self.models]
             return self._listing or Say(body={"object": "list", "data": rows})
-        if not request.path.endswith("/chat/completions"):
+        if not request.path.endswith(("/chat/completions", "/responses")):
             return Say(status=404, body={"error": {"message": f"no route {request.path}"}})
         with self._asked:
             self.requests.append(request)
@@ -233,11 +239,20 @@ def _body(said: Say, request: Request) -> bytes:
 
 
 def _completion(said: Say, request: Request) -> dict[str, Any]:
+    if request.path.endswith("/responses"):
+        return write_response(
+            request.body,
+            text=said.text,
+            calls=said.calls,
+            finish=said.finish,
+            model=said.model,
+            usage=said.usage,
+        )
     usage = said.usage or {"prompt_tokens": len(request.messages), "completion_tokens": 1}
     message: dict[str, Any] = {"role": "assistant", "content": said.text}
     if said.calls:
         message["tool_calls"] = [_call(name, arguments) for name, arguments in said.calls]
-    reason = "tool_calls" if said.calls else "stop"
+    reason = said.finish or ("tool_calls" if said.calls else "stop")
     return {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",

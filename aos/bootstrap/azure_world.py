@@ -133,5 +133,6 @@ def _make_model(settings: Settings) -> OpenAIChatModel:
             model=model.model,
             api_key=model.api_key,
             client_id=model.client_id,
+            api=model.api,
         )
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from aos.ports.model import ModelApi
 from tests.dialects.checks import (
     blank_fault,
     call_id_fault,
@@ -19,6 +20,7 @@ from tests.dialects.checks import (
     reasoning_fault,
     tool_fault,
 )
+from tests.dialects.responses_checks import responses_fault
 from tests.scripted_model import Request, Say, Script
 
 Body = Mapping[str, Any]
@@ -30,6 +32,7 @@ class Dialect:
     """One kind of endpoint: what it refuses, how it answers, and in which form it refuses."""
 
     name: str
+    api: ModelApi = "chat"
     fault: Callable[[Body], str | None]
     shape: Callable[[Answer], Answer] = field(default=lambda answer: answer)
     refusal: Callable[[str], Any] = field(
@@ -41,11 +44,12 @@ def speaking(dialect: Dialect, script: Script) -> Script:
     """A script that answers as an endpoint of this dialect does, refusals included."""
 
     def answer(request: Request) -> Say:
-        fault = common_fault(request.body) or dialect.fault(request.body)
+        fault = common_fault(request.body) if dialect.api == "chat" else None
+        fault = fault or dialect.fault(request.body)
         if fault is not None:
             return Say(status=400, body=json.dumps(dialect.refusal(fault)).encode())
         said = script(request)
-        if said.body is not None or said.status != 200:
+        if said.body is not None or said.status != 200 or dialect.api == "responses":
             return said
         return Say(body=dialect.shape(_completion(said)))
 
@@ -53,7 +57,8 @@ def speaking(dialect: Dialect, script: Script) -> Script:
 
 
 def common_fault(body: Body) -> str | None:
-    """What every endpoint refuses: wrong tools, and calls that are not answered in their place."""
+    """What every endpoint of chat completions refuses: wrong tools, and calls that are not
+    answered in their place."""
     return tool_fault(body) or message_fault(body["messages"])
 
 
@@ -183,4 +188,5 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
     Dialect(name="repeated-ids", fault=_nothing, shape=_same_ids),
     Dialect(name="no-usage", fault=_nothing, shape=_without_usage),
+    Dialect(name="responses", api="responses", fault=responses_fault),
 )

@@ -12,13 +12,25 @@ import pytest
 from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.domain.codec import encode
 from aos.domain.runs.run import RunStatus
+from aos.ports.model import ModelApi
 from aos.testing import MemoryWorld
 from tests.scripted_model import Say, ScriptedModel, running_model
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
 CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
 CALL = Say(calls=[("clock__now", {})])
-NOTHING = Say(body={"choices": [{"finish_reason": "stop", "message": {"content": ""}}]})
+NOTHING = Say("")
+OWN: dict[ModelApi, dict[str, Any]] = {
+    "chat": {
+        "choices": [{"message": {"content": "Hi.", "reasoning_content": "a private thought"}}]
+    },
+    "responses": {
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "encrypted_content": "a private thought"},
+            {"type": "message", "content": [{"type": "output_text", "text": "Hi."}]},
+        ]
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +46,16 @@ def server(running: ScriptedModel) -> ScriptedModel:
     return running
 
 
+@pytest.fixture(params=["chat", "responses"])
+def api(request: pytest.FixtureRequest) -> ModelApi:
+    chosen: ModelApi = request.param
+    return chosen
+
+
 @pytest.fixture
-async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
+async def world(server: ScriptedModel, api: ModelApi) -> AsyncIterator[MemoryWorld]:
+    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api=api)
+    adapter = OpenAIChatModel(endpoint)
     memory = MemoryWorld(model=adapter)
     await memory.put_mcp_server(CLOCK, {"now": lambda _: "noon, says the forbidden word"})
     await memory.put_agent(AGENT)
@@ -45,7 +64,8 @@ async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
 
 
 def texts(server: ScriptedModel, place: int) -> str:
-    return json.dumps(server.requests[place].messages)
+    body = server.requests[place].body
+    return json.dumps(body.get("input") or body["messages"])
 
 
 async def model_in_health(world: MemoryWorld) -> str:
@@ -58,8 +78,7 @@ async def model_in_health(world: MemoryWorld) -> str:
 async def test_an_answer_that_the_token_limit_cut_says_so(
     world: MemoryWorld, server: ScriptedModel
 ) -> None:
-    choice = {"finish_reason": "length", "message": {"content": "Once upon"}}
-    server.script(Say(body={"choices": [choice]}), Say("Whole."))
+    server.script(Say("Once upon", finish="length"), Say("Whole."))
     cut, whole = await world.ask("ceo", "Tell."), await world.ask("ceo", "Tell.")
     assert (cut.status, cut.output, cut.finish_reason) == (
         RunStatus.COMPLETED,
@@ -74,7 +93,7 @@ async def test_an_answer_that_the_token_limit_cut_says_so(
     "refusal",
     [
         Say(status=400, body={"error": {"code": "content_filter", "message": "filtered"}}),
-        Say(body={"choices": [{"finish_reason": "content_filter", "message": {"content": None}}]}),
+        Say(finish="content_filter"),
         Say(status=400, body={"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
     ],
 )
@@ -177,10 +196,9 @@ async def test_calls_when_no_tool_is_offered_are_answered_as_calls_of_any_unknow
 
 
 async def test_what_an_endpoint_sends_of_its_own_is_shown_to_no_reader(
-    world: MemoryWorld, server: ScriptedModel
+    world: MemoryWorld, server: ScriptedModel, api: ModelApi
 ) -> None:
-    message = {"content": "Hi.", "reasoning_content": "a private thought"}
-    server.script(Say(body={"choices": [{"message": message}]}))
+    server.script(Say(body=OWN[api]))
     await world.ask("ceo", "Hello?", conversation_id="c")
     await world.ask("ceo", "Again?", conversation_id="c")
     assert "a private thought" in texts(server, 1)

@@ -38,7 +38,8 @@ def dialect(request: pytest.FixtureRequest, server: ScriptedModel) -> Dialect:
 
 @pytest.fixture
 async def world(server: ScriptedModel, dialect: Dialect) -> AsyncIterator[MemoryWorld]:
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
+    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api=dialect.api)
+    adapter = OpenAIChatModel(endpoint)
     memory = MemoryWorld(model=adapter)
     await memory.put_mcp_server(CLOCK, {"now": lambda _: "noon", "blank": lambda _: " \n"})
     for card in (AGENT, ASKING, SHORT):

@@ -156,10 +156,18 @@ def test_the_models_a_card_may_name_are_the_list_and_the_base_model() -> None:
     assert allowed(AOS_MODEL="a", AOS_MODELS="b") == {"a", "b"}
 
 
+def test_the_api_of_the_model_endpoint_is_chat_completions_unless_the_operator_says_otherwise() -> (
+    None
+):
+    assert Settings.read(DEVELOPMENT).model.api == "chat"
+    assert Settings.read({**DEVELOPMENT, "AOS_MODEL_API": "Responses"}).model.api == "responses"
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
         ({"AOS_AUTH": "none"}, ["AOS_AUTH", "off, keys or easyauth"]),
+        ({"AOS_MODEL_API": "completions"}, ["AOS_MODEL_API", "chat or responses"]),
         ({"AOS_LOG_LEVEL": "LOUD"}, ["AOS_LOG_LEVEL", "DEBUG"]),
         ({"AOS_APP": "realms"}, ["AOS_APP", "realm"]),
         ({"AOS_MODEL_ENDPOINT": "localhost:8091"}, ["AOS_MODEL_ENDPOINT", "https://"]),

@@ -34,7 +34,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     `make_fault` for a fault under a successful status, EmptyAnswer, and RunFailed
     `content_filtered` or `model_output_invalid`.
     """
-    raw = _parse_object(body)
+    raw = parse_object(body)
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if has_error(raw):
@@ -49,13 +49,11 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     if reason == "content_filter":
         raise content_filtered()
     if text is None and not calls:
-        raise _fail_without_text(reason)
-    name = raw.get("model")
-    known = isinstance(name, str) and 0 < len(name) <= LONGEST_MODEL_NAME
+        raise fail_without_text(reason)
     return ModelAnswer(
         text=text or "",
         usage=_read_usage(raw.get("usage")),
-        model=str(name) if known else asked,
+        model=choose_name(raw.get("model"), asked),
         tool_calls=calls,
         finish_reason=reason,
         fields=_read_endpoint_fields(message, endpoint),
@@ -64,11 +62,17 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
 
 def read_models(body: bytes) -> tuple[str, ...]:
     """Return the names in an answer of GET /models, in its order. Raises TransientError."""
-    rows = _parse_object(body).get("data")
+    rows = parse_object(body).get("data")
     if not isinstance(rows, list):
         raise TransientError("the model endpoint's list of models has no 'data'")
     names = (row.get("id") for row in rows if isinstance(row, dict))
     return tuple(name for name in names if isinstance(name, str) and name)
+
+
+def choose_name(said: object, asked: str) -> str:
+    """Return the name under which the model answered, or else the name that was asked for."""
+    known = isinstance(said, str) and 0 < len(said) <= LONGEST_MODEL_NAME
+    return str(said) if known else asked
 
 
 def _finish_reason(choice: Mapping[str, Any], calls: tuple[AskedCall, ...]) -> FinishReason:
@@ -82,7 +86,8 @@ def _finish_reason(choice: Mapping[str, Any], calls: tuple[AskedCall, ...]) -> F
     return "length" if said in ("length", "max_tokens") else "stop"
 
 
-def _fail_without_text(reason: FinishReason) -> RunFailed:
+def fail_without_text(reason: FinishReason) -> RunFailed:
+    """Return the error of an answer with neither a text nor a call."""
     if reason == "length":
         return RunFailed(
             "model_output_invalid",
@@ -112,7 +117,7 @@ def _read_calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
     """Return the tool calls of a message. Their ids are ignored, because models repeat ids."""
     return tuple(
         AskedCall(
-            name=_read_words(call.get("name")), arguments=_read_arguments(call.get("arguments"))
+            name=read_words(call.get("name")), arguments=read_arguments(call.get("arguments"))
         )
         for call in (raw.get("function") for raw in _list_raw_calls(message))
         if isinstance(call, dict)
@@ -159,12 +164,13 @@ def _is_meaningful(value: object) -> bool:
     return value not in (None, [], {})
 
 
-def _read_arguments(value: object) -> str:
+def read_arguments(value: object) -> str:
     """Return the arguments as text; some endpoints send an object."""
-    return _read_words(value) if isinstance(value, str | None) else write_json(value)
+    return read_words(value) if isinstance(value, str | None) else write_json(value)
 
 
-def _read_words(value: object) -> str:
+def read_words(value: object) -> str:
+    """Return a text as valid Unicode; what is not a text is empty."""
     text = value if isinstance(value, str) else ""
     return text.encode("utf-8", "replace").decode()
 
@@ -172,24 +178,27 @@ def _read_words(value: object) -> str:
 def _read_usage(raw: object) -> Usage:
     usage = raw if isinstance(raw, dict) else {}
     return Usage(
-        input_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_read_count(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=_read_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_tokens=read_count(usage.get("prompt_tokens")),
+        output_tokens=read_count(usage.get("completion_tokens")),
+        cached_tokens=read_detail_count(usage, "prompt_tokens_details", "cached_tokens"),
+        reasoning_tokens=read_detail_count(usage, "completion_tokens_details", "reasoning_tokens"),
     )
 
 
-def _read_count(usage: Mapping[str, Any], group: str, name: str) -> int:
+def read_detail_count(usage: Mapping[str, Any], group: str, name: str) -> int:
+    """Return a count of tokens from a group of the usage, or 0."""
     details = usage.get(group)
-    return _count(details.get(name)) if isinstance(details, dict) else 0
+    return read_count(details.get(name)) if isinstance(details, dict) else 0
 
 
-def _count(value: object) -> int:
+def read_count(value: object) -> int:
+    """Return a count of tokens; what is not a count is 0."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value < 2**53 else 0  # type: ignore[operator,return-value]
 
 
-def _parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the object that an answer is. Raises TransientError."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:

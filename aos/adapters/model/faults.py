@@ -39,6 +39,13 @@ _STATUS_OF_CODE = {
     "rate_limit_error": 429,
     "resource_exhausted": 429,
     "too_many_requests": 429,
+    "failed_to_download_image": 400,
+    "invalid_image": 400,
+    "invalid_image_format": 400,
+    "unsupported_image_media_type": 400,
+    "image_parse_error": 400,
+    "image_too_large": 400,
+    "image_file_too_large": 400,
 }
 _QUOTA = frozenset(
     {
@@ -50,7 +57,16 @@ _QUOTA = frozenset(
     }
 )
 _FILTERED = frozenset(
-    {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation"}
+    {
+        "content_filter",
+        "content_policy_violation",
+        "responsibleaipolicyviolation",
+        "moderation",
+        "invalid_prompt",  # OpenAI's code for a prompt that its usage policy refuses
+        "bio_policy",
+        "misalignment_policy_violation",
+        "image_content_policy_violation",
+    }
 )
 _MARKUP = re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 
@@ -114,6 +130,11 @@ def content_filtered(said: str = "", **details: Any) -> RunFailed:
     )
 
 
+def is_about_encryption(error: AosError) -> bool:
+    """Whether a request was rejected because of the encrypted reasoning in it or asked for."""
+    return error.code == "model_rejected" and "encrypted" in str(error).casefold()
+
+
 def has_error(raw: Mapping[str, Any]) -> bool:
     """Whether the body of a successful status reports a fault."""
     return bool(raw.get("error")) or raw.get("object") == "error"
@@ -148,8 +169,9 @@ def _advise(status: int) -> str:
         return "give AOS_MODEL_API_KEY, or the app's identity, the right to use this model"
     if status == 404:
         return (
-            "check that AOS_MODEL_ENDPOINT ends with /v1 and that AOS_MODEL (or the card's model)"
-            " is one that the endpoint serves"
+            "check that AOS_MODEL_ENDPOINT ends with /v1, that AOS_MODEL (or the card's model)"
+            " is one that the endpoint serves, and that it speaks the API that AOS_MODEL_API names"
+            " (chat or responses)"
         )
     if 300 <= status < 400:
         return "redirects are not followed: set AOS_MODEL_ENDPOINT to the final address"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
-from aos.adapters.model.faults import make_fault
+from aos.adapters.model.faults import is_about_encryption, make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
     load_response_type,
@@ -27,9 +27,11 @@ from aos.adapters.model.http_client import (
     open_token_provider,
 )
 from aos.adapters.model.requests import build_request_body
+from aos.adapters.model.responses_answers import read_response
+from aos.adapters.model.responses_requests import build_responses_body, leave_out_reasoning
 from aos.adapters.system import SystemClock
 from aos.errors import OperatorFault, RunFailed, TransientError
-from aos.ports.model import ModelAnswer, ModelCall
+from aos.ports.model import ModelAnswer, ModelApi, ModelCall
 from aos.ports.system import Clock
 
 if TYPE_CHECKING:
@@ -51,9 +53,27 @@ _IDENTITY_SCOPES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Api:
+    """The path of one API, and the functions that write its requests and read its answers."""
+
+    path: str
+    build_body: Callable[..., dict[str, Any]]
+    read_answer: Callable[..., ModelAnswer]
+
+
+_APIS: dict[ModelApi, _Api] = {
+    "chat": _Api(path="/chat/completions", build_body=build_request_body, read_answer=read_answer),
+    "responses": _Api(
+        path="/responses", build_body=build_responses_body, read_answer=read_response
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEndpoint:
     """The model endpoint: `base_url` ends with `/v1` (None: no endpoint is set).
 
+    `api` is what it speaks: Chat Completions or Responses.
     `model` is the base model (None: the first that the endpoint lists). Without `api_key`, an Azure
     endpoint gets a token of the app's identity (`client_id` names a user-assigned one). Other hosts
     never get such a token; they are called without credentials.
@@ -63,6 +83,7 @@ class ModelEndpoint:
     model: str | None = None
     api_key: str | None = field(default=None, repr=False)
     client_id: str | None = None
+    api: ModelApi = "chat"
 
     @property
     def identity_scope(self) -> str | None:
@@ -96,6 +117,7 @@ class OpenAIChatModel:
         self._listing: _Listing | None = None
         self._lock = asyncio.Lock()
         self._without_schemas: set[str] = set()
+        self._without_reasoning: set[str] = set()
 
     def is_configured(self) -> bool:
         """Whether an endpoint is set."""
@@ -140,15 +162,10 @@ class OpenAIChatModel:
             return answer
 
     async def _ask(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
-        body = build_request_body(call, model=model, endpoint=endpoint)
-        answer = await self._request(
-            lambda client, options: client.post(
-                "/chat/completions", body=body, cast_to=load_response_type(), options=options
-            ),
-            model=model,
-            timeout_seconds=call.timeout_seconds,
-        )
-        return read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
+        api = _APIS[self._endpoint.api]
+        body = api.build_body(call, model=model, endpoint=endpoint)
+        answer = await self._post_readable(body, timeout_seconds=call.timeout_seconds)
+        return api.read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
 
     async def close(self) -> None:
         """Close the client. The next call opens another."""
@@ -158,6 +175,34 @@ class OpenAIChatModel:
             await client.close()
         if credential is not None:
             await credential.close()
+
+    async def _post_readable(self, body: dict[str, Any], *, timeout_seconds: float) -> bytes:
+        """Post the body, and once more without encrypted reasoning if the endpoint refuses that.
+
+        Another deployment or another key may have encrypted it, or the model has none.
+        """
+        model = body["model"]
+        if model in self._without_reasoning:
+            body = leave_out_reasoning(body) or body
+        try:
+            return await self._post(body, timeout_seconds=timeout_seconds)
+        except RunFailed as error:
+            shorter = leave_out_reasoning(body)
+            if shorter is None or not is_about_encryption(error):
+                raise
+            if shorter["input"] == body["input"]:  # the model has none to encrypt
+                self._without_reasoning.add(model)
+        return await self._post(shorter, timeout_seconds=timeout_seconds)
+
+    async def _post(self, body: dict[str, Any], *, timeout_seconds: float) -> bytes:
+        path = _APIS[self._endpoint.api].path
+        return await self._request(
+            lambda client, options: client.post(
+                path, body=body, cast_to=load_response_type(), options=options
+            ),
+            model=body["model"],
+            timeout_seconds=timeout_seconds,
+        )
 
     async def _find_default_model(self) -> str:
         if self._endpoint.model:
@@ -234,6 +279,8 @@ class OpenAIChatModel:
     def _key_of(self, model: str) -> str:
         """Names who answers: what this model sent at this address goes back to it alone."""
         text = f"{self._endpoint.base_url}\n{model}"
+        if self._endpoint.api != "chat":
+            text += f"\n{self._endpoint.api}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def _open_client(self) -> AsyncOpenAI:
