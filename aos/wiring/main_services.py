@@ -41,9 +41,13 @@ class MainServices(AppServices):
         await self.follow_publication(await self.publisher.publish())
 
     async def follow_publication(self, outcome: PublishOutcome) -> None:
-        """Announce a publication of this process, and serve it at once."""
+        """Announce a publication of this process, and serve it at once.
+
+        Callers that shared the publication wait for the reading too, before they answer.
+        """
         await self._announcer.announce(outcome)
-        if outcome.published or self.catalog.known is None:
+        known = self.catalog.known
+        if known is None or known.version < outcome.version:
             with contextlib.suppress(TransientError):
                 await self.catalog.read_at_least(outcome.version)
 

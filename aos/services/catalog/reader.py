@@ -49,6 +49,7 @@ class CatalogReader:
         self._max_cards = max_cards_cached
         self._catalog = PublishedCatalog(data)
         self._checked_at: float | None = None
+        self._checks = 0
         self._lock = asyncio.Lock()
         self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
 
@@ -79,6 +80,7 @@ class CatalogReader:
             return known
         async with self._lock:
             if self._require_known().version < version:
+                self._checks += 1
                 snapshot = await self._catalog.refresh()
                 self._checked_at = self._clock.monotonic()
                 return snapshot.index
@@ -89,10 +91,23 @@ class CatalogReader:
         return (await self.read()).version
 
     async def find(self, agent_id: str, *, at_least: int = 0) -> LiveAgent:
-        """The agent as the catalog has it now; Refused: `agent_not_found`, `agent_removed`."""
-        index = await self.read_at_least(at_least)
-        entry = index.entry(CardKind.AGENT, agent_id)
-        digest = find_agent_digest(entry, agent_id)
+        """The agent as the catalog has it now; Refused: `agent_not_found`, `agent_removed`.
+
+        An agent that is missing or disabled is looked up in a catalog that was read after the call:
+        another process may have answered a moment ago that it is active.
+        """
+        checks = self._checks
+        try:
+            live = await self._find(await self.read_at_least(at_least), agent_id)
+            if live.state == "active":
+                return live
+        except Refused:
+            if self._checks > checks:
+                raise
+        return await self._find(await self._read_after(checks), agent_id)
+
+    async def _find(self, index: CatalogIndex, agent_id: str) -> LiveAgent:
+        digest = find_agent_digest(index.entry(CardKind.AGENT, agent_id), agent_id)
         card = await self.card(digest)
         return LiveAgent(
             agent_id=agent_id,
@@ -171,8 +186,16 @@ class CatalogReader:
             and self._catalog.known is not None
         )
 
+    async def _read_after(self, checks: int) -> CatalogIndex:
+        """The catalog by a check that began after the first `checks` checks."""
+        async with self._lock:
+            if self._checks <= checks:
+                await self._check_head()
+        return self._require_known()
+
     async def _check_head(self) -> None:
         """Read the head. While storage is away, the known catalog counts as checked."""
+        self._checks += 1
         try:
             await self._catalog.refresh()
         except TransientError:

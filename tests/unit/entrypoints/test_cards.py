@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -33,6 +34,45 @@ async def test_a_card_that_was_put_is_live_at_once(apps: InMemory) -> None:
     blob = await apps.config.read("agents/cfo.json")
     assert blob is not None
     assert json.loads(blob.body) == CARD
+
+
+async def test_each_of_several_cards_that_were_put_at_once_is_live_when_its_put_is_answered(
+    apps: InMemory,
+) -> None:
+    """They share a publication; the storage answers late."""
+
+    async def lag(operation: str, name: str, moment: str) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    apps.data.hook = lag
+
+    async def put_and_ask(name: str) -> tuple[str, int]:
+        parts = {"agent_id": name}
+        put = await call(apps.main.agents.put, "PUT", body={**CARD, **parts}, parts=parts)
+        asked = await apps.ask({"message": "Hello", "wait_seconds": 0}, parts=parts)
+        return put.body["state"], asked.status
+
+    answers = await asyncio.gather(*(put_and_ask(f"cfo-{number}") for number in range(9)))
+    assert answers == [("active", 202)] * 9
+
+
+@pytest.mark.parametrize("before", ["missing", "disabled", "removed"])
+async def test_an_agent_that_is_active_serves_at_once_on_other_instances_too(
+    apps: InMemory, before: str
+) -> None:
+    if before == "disabled":
+        await put(apps, {**CARD, "enabled": False})
+    if before == "removed":
+        await put(apps)
+        await apps.config.delete("agents/cfo.json")
+        await apps.main.catalog_timer.tick(None)  # type: ignore[arg-type]
+    apps.main, other = apps.new_main(), apps.main
+    ask = {"message": "Hello", "wait_seconds": 0}
+    assert (await apps.ask(ask, parts=PARTS)).status in (404, 409)
+    reply = await call(other.agents.put, "PUT", body=CARD, parts=PARTS)
+    assert reply.body["state"] == "active"
+    assert (await apps.ask(ask, parts=PARTS)).status == 202
 
 
 async def test_an_edit_serves_the_next_run(apps: InMemory) -> None:
