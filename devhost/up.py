@@ -98,7 +98,7 @@ class _Session:
             return
         why_not = self._explain_no_story()
         if why_not:
-            self.say(f"(no story: {why_not})")
+            self.say(f"(the demonstration is left out: {why_not})")
             return
         story = Story(
             doors=LiveDoors(

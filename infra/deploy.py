@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Deploys an environment of AOS, with checks before and after.
+"""Deploys an environment of AOS, with checks before and after. The code is in `infra/orchestrator`.
 
 `python3 deploy.py --help` lists the options and exit codes; infra/README.md explains the phases. It
 needs Python 3.10, the Azure CLI with Bicep, and nothing else.

@@ -204,7 +204,7 @@ def main() -> int:
         report = drill(Path(folder), model=model, runs=options.runs)
     write = sys.stdout.write
     write(f"backup {report.backup:.1f} s, restore {report.restore:.1f} s\n")
-    write(f"second region from start to answer {report.start:.1f} s\n")
+    write(f"second region {report.start:.1f} s, from its start to its first answer\n")
     write(f"RTO {report.rto:.1f} s: from the loss to an answer that continues a conversation\n")
     write(
         f"RPO {report.rpo:.1f} s: {report.runs_lost} of {report.runs_after_backup} runs after the"

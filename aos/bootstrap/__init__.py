@@ -44,17 +44,17 @@ MODULES: Mapping[AppName, tuple[str, ...]] = {
 
 
 def main_app(environ: Mapping[str, str] | None = None) -> Main:
-    """main; raises ConfigurationError when a setting is missing or wrong."""
+    """Make the app main. Raises ConfigurationError for a missing or wrong setting."""
     return _make_app(Main, environ)
 
 
 def realm_app(environ: Mapping[str, str] | None = None) -> Realm:
-    """realm; raises ConfigurationError when a setting is missing or wrong."""
+    """Make the app realm. Raises ConfigurationError for a missing or wrong setting."""
     return _make_app(Realm, environ)
 
 
 def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
-    """mcp; raises ConfigurationError when a setting is missing or wrong."""
+    """Make the app mcp. Raises ConfigurationError for a missing or wrong setting."""
     return _make_app(Mcp, environ)
 
 

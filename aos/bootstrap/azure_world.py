@@ -85,7 +85,7 @@ def _make_servers(settings: Settings) -> ToolServers:
 
 
 async def _look_at(data: BlobStore) -> None:
-    """Read a little. An empty catalog is not a fault."""
+    """Read one byte of the catalog's head. A catalog that does not exist is not a fault."""
     with contextlib.suppress(BlobMissing):
         await data.read(HEAD, max_bytes=1)
 

@@ -62,6 +62,6 @@ class Warmup:
             self._imported.set_result(None)
 
     async def _open(self) -> None:
-        """Open what opens now; the first use of the rest opens it, and gets the error."""
+        """Open the connections. One that fails is opened by its first use, which gets the error."""
         with contextlib.suppress(AosError):
             await self._then()

@@ -18,5 +18,5 @@ class Caller:
 
     @property
     def visible_owner(self) -> str | None:
-        """Whose runs the caller sees: its own, or (None, for an admin) everybody's."""
+        """The owner whose runs the caller sees; None for an admin, who sees all runs."""
         return None if self.is_admin else self.owner

@@ -111,7 +111,7 @@ def read_command(body: bytes) -> Command:
     except (ValueError, RecursionError) as error:
         raise EnvelopeError(f"not JSON: {error}") from error
     if not known:
-        raise EnvelopeError("not JSON: it holds a number or half a character that JSON lacks")
+        raise EnvelopeError("not JSON: it has a number or a lone surrogate that JSON lacks")
     if not isinstance(raw, dict):
         raise EnvelopeError("not a JSON object")
     name = raw.get("type")

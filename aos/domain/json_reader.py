@@ -102,7 +102,10 @@ def _decode(body: bytes) -> str:
 
 
 def _check_shape(text: str, max_depth: int) -> None:
-    """Is it too deep, or has it too many values? Looked at closely only where it may be."""
+    """Refuse a text that is nested too deeply or has too many values.
+
+    A count of all brackets and commas is enough for most texts.
+    """
     if text.count("[") + text.count("{") <= max_depth and text.count(",") <= MAX_VALUES:
         return
     depth = values = 0
@@ -182,7 +185,7 @@ _Way: TypeAlias = tuple["_Way", str | int] | tuple[()]
 
 
 def _convert(value: Any, way: _Way, allow_control: bool) -> Any:
-    """The value without `_Object`s, each string and number checked on the way."""
+    """Return the value without `_Object`s. Checks each string and number."""
     if isinstance(value, _Object):
         return _convert_object(value, way, allow_control)
     if isinstance(value, list):

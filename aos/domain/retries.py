@@ -13,5 +13,5 @@ so that the message is not dead-lettered before."""
 
 
 def retry_pause(failures: int) -> timedelta:
-    """The pause after so many failures before this one."""
+    """Return the pause before the next try; `failures` is the number of earlier failures."""
     return timedelta(minutes=RETRY_MINUTES[min(failures, len(RETRY_MINUTES) - 1)])

@@ -174,7 +174,7 @@ class Replies:
                 await self._ledger.record(ended.run)
                 self._report(ended)
                 return
-        raise TransientError(f"the usage row of agent {ended.run.agent_id!r} is contended")
+        raise TransientError(f"the usage row of agent {ended.run.agent_id!r} changes too often")
 
     async def _answer(self, ended: RunEnded) -> None:
         """Send the result to a delegated run's parent, and the reply to the caller."""

@@ -221,7 +221,7 @@ class MemoryWorld:
         for _ in range(MAX_MESSAGES):
             if not await self._deliver_one():
                 return
-        raise AssertionError(f"the world did not come to rest within {MAX_MESSAGES} messages")
+        raise AssertionError(f"the apps still send messages after {MAX_MESSAGES} deliveries")
 
     async def advance(self, seconds: float) -> None:
         """Let time pass: scheduled messages are delivered at their time, and the mender runs."""

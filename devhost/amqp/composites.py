@@ -61,7 +61,7 @@ def encode_composite(value: tuple[Any, ...]) -> bytes:
 
 
 def append_composite(out: bytearray, value: Value) -> None:
-    """Append the composite, absent fields at its end cut off. Raises EncodeError."""
+    """Append the composite, without absent fields at its end. Raises EncodeError."""
     shape = _BY_TYPE.get(type(value))
     if shape is None:
         append_value(out, value)

@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         self.hang_up()
 
     async def close_politely(self) -> None:
-        """Send Close, wait for the peer's a moment, and hang up."""
+        """Send Close, wait briefly for the Close of the peer, and hang up."""
         if self.is_open and not self.is_closing:
             self._send_close(None)
             with contextlib.suppress(TimeoutError):
@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
             self.send(0, p.Close(error))
 
     def _watch(self) -> None:
-        """Beat as often as the peer asks, and close the connection to a peer that is silent."""
+        """Send heartbeats as often as the peer asks; close the connection if the peer is silent."""
         if self._transport is None or self.is_closing:
             return
         now, limits = self._loop.time(), self._limits

@@ -81,7 +81,7 @@ def _skip(data: bytes, position: int, depth: int) -> int:
     if width == _SIZE_IN_FOUR_BYTES:
         size: int = _U32(data, position)[0]
         return position + 4 + size
-    raise DecodeError(f"0x{code:02x} is no AMQP constructor")
+    raise DecodeError(f"0x{code:02x} is not an AMQP constructor")
 
 
 _SIZE_IN_ONE_BYTE, _SIZE_IN_FOUR_BYTES, _NO_TYPE = -1, -4, -9
@@ -90,7 +90,7 @@ _WIDTHS = (_NO_TYPE,) * 4 + (0, 1, 2, 4, 8, 16) + (_SIZE_IN_ONE_BYTE, _SIZE_IN_F
 
 
 def _refuse_code(data: bytes, position: int, depth: int) -> tuple[Value, int]:
-    raise DecodeError("a byte that is no AMQP constructor")
+    raise DecodeError("a byte is not an AMQP constructor")
 
 
 def _make_constant(value: Value) -> _Decoder:
@@ -139,7 +139,7 @@ def _make_decimal(code: int, width: int) -> _Decoder:
 def _slice(data: bytes, position: int, size: int) -> bytes:
     end = position + size
     if end > len(data):
-        raise DecodeError(f"{size} bytes are announced, {len(data) - position} are there")
+        raise DecodeError(f"{size} bytes are announced, only {len(data) - position} follow")
     return data[position:end]
 
 
@@ -172,7 +172,7 @@ def _read_head(data: bytes, position: int, wide: bool) -> tuple[int, int, int]:
         size, count, first = data[position], data[position + 1], position + 2
         end = position + 1 + size
     if end > len(data) or first > end:
-        raise DecodeError(f"{size} bytes are announced, {len(data) - position} are there")
+        raise DecodeError(f"{size} bytes are announced, only {len(data) - position} follow")
     return count, first, end
 
 

@@ -146,7 +146,7 @@ def _make_fixed(code: int, layout: str) -> Appender:
 
 
 def _make_small_or(short: int, wide: Appender) -> Appender:
-    """A signed number: one byte where it fits."""
+    """Make an encoder of a signed number, which uses one byte if the number fits."""
 
     def append(out: bytearray, value: int) -> None:
         if -128 <= value < 128:
@@ -180,7 +180,7 @@ def _append_described(out: bytearray, value: Described) -> None:
 
 
 def _make_wide_body(constructor: int) -> Appender:
-    """An element of an array of strings, lists or maps, always in the long form."""
+    """Make an encoder of an array's string, list or map, always in the long form."""
 
     def append(out: bytearray, value: Value) -> None:
         whole = encode_value(value)

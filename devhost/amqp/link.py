@@ -38,7 +38,7 @@ class Link:
         """The peer sends a delivery or a part of one."""
 
     def on_settled(self, delivery_id: int, delivery: Any, disposition: p.Disposition) -> None:
-        """The peer settles a delivery; `delivery` is what the session was given with it."""
+        """The peer settles a delivery; `delivery` is the object that was sent with it."""
 
     def on_ended(self, error: p.Error | None) -> None:
         """The link, its session or its connection has ended."""

@@ -105,7 +105,7 @@ def slice_message(data: bytes) -> Sections:
         if slot is None:
             raise DecodeError(f"section 0x{code:02x} is unknown")
         if parts[slot] and not (code == body_code and code in (DATA, SEQUENCE)):
-            raise DecodeError(f"section 0x{code:02x} is repeated, or one body too many")
+            raise DecodeError(f"section 0x{code:02x} is repeated, or a second kind of body")
         after = skip_value(data, position)
         parts[slot] += data[position:after]
         position = after

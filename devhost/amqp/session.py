@@ -240,7 +240,9 @@ class Session:
             old.on_ended(None)
         try:
             if attach.handle > HANDLE_MAX:
-                raise LinkRefused(p.Error(NOT_ALLOWED, f"Handles end at {HANDLE_MAX}.", {}))
+                raise LinkRefused(
+                    p.Error(NOT_ALLOWED, f"The handle {attach.handle} is above {HANDLE_MAX}.", {})
+                )
             self._links[attach.handle] = self._open_link(self, attach)
         except LinkRefused as refusal:
             self.refuse(attach, refusal.error)
@@ -300,7 +302,7 @@ class Session:
             waiter.set_result(None)
 
     def _forget(self, link: Link) -> None:
-        """A late disposition of a link that has ended must find nothing."""
+        """Forget the deliveries of a link that has ended, because a disposition may come late."""
         for pending in (self._sent, self._settling):
             for number in [number for number, (owner, _) in pending.items() if owner is link]:
                 del pending[number]

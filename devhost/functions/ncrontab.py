@@ -67,7 +67,7 @@ def parse_schedule(text: str) -> Schedule:
     if ":" in text:
         interval = timedelta(seconds=seconds(text))
         if interval <= timedelta(0):
-            raise HostError(f"the schedule {text!r} must be longer than nothing")
+            raise HostError(f"the schedule {text!r} must be longer than 0 seconds")
         return Schedule(interval=interval)
     words = text.split()
     if len(words) == 5:

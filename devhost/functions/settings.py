@@ -96,7 +96,10 @@ def read_cores(environment: Mapping[str, str]) -> int:
 
 
 def read_host_json(folder: Path, *, cores: int | None = None) -> HostOptions:
-    """Read `folder/host.json`. `cores` None means the machine's. Raises HostError."""
+    """Read `folder/host.json`. Raises HostError.
+
+    `cores` is the number of cores of an instance; None counts the cores of this machine.
+    """
     document = _read_json(folder / "host.json", what="host.json")
     if document.get("version") != "2.0":
         raise HostError(f'{folder / "host.json"}: "version" must be "2.0"')

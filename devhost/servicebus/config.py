@@ -92,7 +92,7 @@ def read_config(path: Path) -> NamespaceConfig:
 
 
 def parse_config(document: Any) -> NamespaceConfig:
-    """Read them from the parsed JSON. Raises ConfigError."""
+    """Read the entities from the parsed JSON. Raises ConfigError."""
     namespaces = _read_entries(
         _check_mapping(document, "the file").get("UserConfig", {}), "Namespaces"
     )
@@ -155,7 +155,7 @@ def _read_queue_rules(properties: dict[str, Any]) -> QueueRules:
             raise ConfigError(f"{name} {properties[name]!r}: forwarding is not supported yet")
     count = properties.get("MaxDeliveryCount", 3)
     if type(count) is not int or count < 1:
-        raise ConfigError(f"MaxDeliveryCount {count!r} is no whole number from 1 on")
+        raise ConfigError(f"MaxDeliveryCount {count!r} is not a whole number of at least 1")
     return QueueRules(
         lock_ms=_read_duration(properties, "LockDuration", "PT1M"),
         max_delivery_count=count,
@@ -188,7 +188,7 @@ def _read_action(properties: dict[str, Any]) -> SqlAction | None:
     if expression is None or expression == "":
         return None
     if not isinstance(expression, str):
-        raise ConfigError("the SqlExpression of Action is no text")
+        raise ConfigError("the SqlExpression of Action is not a text")
     return SqlAction(expression)
 
 
@@ -211,11 +211,11 @@ def _read_filter(properties: dict[str, Any]) -> Filter:
 
 
 def _read_duration(properties: dict[str, Any], name: str, default: str) -> int:
-    """Milliseconds."""
+    """Read a duration in milliseconds. Raises ConfigError."""
     text = properties.get(name) or default
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None or not any(match.groups()):
-        raise ConfigError(f"{name} {text!r} is no duration such as PT1M or P14D")
+        raise ConfigError(f"{name} {text!r} is not a duration such as PT1M or P14D")
     total = sum(float(value) * _MS[unit] for unit, value in match.groupdict().items() if value)
     if total < 1:
         raise ConfigError(f"{name} {text!r} is too short")
@@ -232,7 +232,7 @@ def _read_flag(properties: dict[str, Any], name: str) -> bool:
 def _read_name(entry: dict[str, Any]) -> str:
     name = entry.get("Name")
     if not isinstance(name, str) or not 0 < len(name) <= 260:
-        raise ConfigError(f"an entity has the name {name!r}")
+        raise ConfigError(f"an entity has the name {name!r}; write 1 to 260 characters")
     return name
 
 
@@ -243,11 +243,11 @@ def _read_properties(entry: dict[str, Any]) -> dict[str, Any]:
 def _read_entries(parent: Any, key: str) -> list[dict[str, Any]]:
     entries = _check_mapping(parent, f"what holds {key}").get(key) or []
     if not isinstance(entries, list):
-        raise ConfigError(f"{key} is no list")
+        raise ConfigError(f"{key} is not a list")
     return [_check_mapping(entry, f"an entry of {key}") for entry in entries]
 
 
 def _check_mapping(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{what} is no JSON object")
+        raise ConfigError(f"{what} is not a JSON object")
     return value

@@ -19,7 +19,7 @@ class InboundLink(Receiver):
 
     def __init__(self, session: Session, attach: p.Attach, place: Place, broker: Broker) -> None:
         if place.subscription is not None or "/$" in place.entity.path:
-            raise BusError(NOT_ALLOWED, f"{place.entity.path!r} cannot be sent to.")
+            raise BusError(NOT_ALLOWED, f"{place.entity.path!r} accepts no messages from clients.")
         super().__init__(
             session, attach.name, attach.handle, refill=CREDIT, max_message_size=MAX_MESSAGE_SIZE
         )

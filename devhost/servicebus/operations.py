@@ -72,14 +72,14 @@ class Call(NamedTuple):
         """Read the lock tokens as delivery tags. Raises BusError."""
         tokens = self.get("lock-tokens", list)
         if not all(isinstance(token, uuid.UUID) for token in tokens):
-            raise BusError(ARGUMENT_ERROR, "Lock tokens are UUIDs.")
+            raise BusError(ARGUMENT_ERROR, "Lock tokens must be UUIDs.")
         return [token.bytes_le for token in tokens]
 
     def read_numbers(self) -> list[int]:
         """Read the sequence numbers. Raises BusError."""
         numbers = self.get("sequence-numbers", list)
         if not all(isinstance(number, int) for number in numbers):
-            raise BusError(ARGUMENT_ERROR, "Sequence numbers are numbers.")
+            raise BusError(ARGUMENT_ERROR, "Sequence numbers must be integers.")
         return list(numbers)
 
 
@@ -155,7 +155,7 @@ def _schedule(call: Call) -> tuple[int, Any]:
     for entry in call.get("messages", list):
         message = entry.get("message") if isinstance(entry, dict) else None
         if not isinstance(message, bytes):
-            raise BusError(ARGUMENT_ERROR, "Each of the messages has a binary 'message'.")
+            raise BusError(ARGUMENT_ERROR, "Each of the messages must have a binary 'message'.")
         contents.append(read_content(message))
     return 200, {"sequence-numbers": Array(call.place.entity.send(contents), of=int)}
 

@@ -98,7 +98,7 @@ class OutboundLink(Sender):
         elif isinstance(session_id, str):
             self._queue.sessions.accept(self._receiver, session_id)
         else:
-            raise BusError(NOT_ALLOWED, "A session id is a string.")
+            raise BusError(NOT_ALLOWED, "A session id must be a string.")
 
     def _timeout_ms(self) -> int:
         given = (self._attach.properties or {}).get("com.microsoft:timeout")

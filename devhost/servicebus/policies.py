@@ -125,16 +125,18 @@ def parse_policies(entries: Iterable[Mapping[str, Any]], path: str) -> tuple[Pol
     names = [policy.name for policy in policies]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"AuthorizationRules name {twice!r} twice")
+        raise ConfigError(f"two AuthorizationRules have the name {twice!r}")
     if len(policies) > MAX_POLICIES:
-        raise ConfigError(f"AuthorizationRules has {len(policies)} entries, of {MAX_POLICIES}")
+        raise ConfigError(
+            f"AuthorizationRules has {len(policies)} entries, the limit is {MAX_POLICIES}"
+        )
     return policies
 
 
 def _parse_policy(entry: Mapping[str, Any], path: str) -> Policy:
     name, properties = entry.get("Name"), entry.get("Properties")
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"an entry of AuthorizationRules has the name {name!r}")
+        raise ConfigError(f"AuthorizationRules: the name {name!r} must be a text that is not empty")
     if not isinstance(properties, dict):
         raise ConfigError(f"AuthorizationRules {name!r} has no Properties with Rights and a key")
     unknown = properties.keys() - {"Rights", "PrimaryKey", "SecondaryKey"}

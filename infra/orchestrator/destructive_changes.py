@@ -1,9 +1,9 @@
 """Finds the changes that a person must confirm. Entry point: `find_losses`.
 
-An incremental deployment does not delete resources, but it can lose data or service: it removes a
-property of a stateful resource or an application setting, chooses a smaller SKU or a shorter
-retention, switches off a protection, or changes what Azure cannot change in place, so that somebody
-deletes the resource.
+An incremental deployment does not delete resources, but it can lose data or service. It may remove
+a property of a stateful resource or an application setting, choose a smaller SKU or a shorter
+retention, or switch off a protection. It may also change a property that Azure cannot change in
+place: somebody must then delete the resource.
 """
 
 from __future__ import annotations

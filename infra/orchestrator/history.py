@@ -108,7 +108,7 @@ def find_rollback_target(folder: Path, wanted: str, group: str | None) -> dict[s
     if len(named) > 1:
         raise Halt(
             USAGE,
-            f"{wanted!r} begins the id of {len(named)} runs",
+            f"the ids of {len(named)} runs begin with {wanted!r}",
             "give more characters of the id",
         )
     if not named and not of_commit:

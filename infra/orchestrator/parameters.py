@@ -107,7 +107,7 @@ def _read_json(path: Path, secure: frozenset[str] | None) -> ParameterValues:
         raise Halt(USAGE, f"{path} has no parameters", "check the name of the deployment")
     entries = document.get("parameters", document)
     if not isinstance(entries, dict) or not all(isinstance(it, dict) for it in entries.values()):
-        raise Halt(USAGE, f'{path}: a parameter is not {{"value": ...}}', "correct the file")
+        raise Halt(USAGE, f'{path}: a parameter has no {{"value": ...}}', "correct the file")
     values = {name: it["value"] for name, it in entries.items() if it.get("value") is not None}
     # The template does not build, and LINT will report why. Until then all values count as secret.
     hidden = frozenset(values) - {"environment", "location"} if secure is None else secure

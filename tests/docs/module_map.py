@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.docs.pages import ROOT
 
 MAP = ROOT / "docs" / "MODULES.md"
-PACKAGES = ("aos", "devhost")
+PACKAGES = ("aos", "devhost", "infra")
 HEAD = """\
 # Modules
 

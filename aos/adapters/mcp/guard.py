@@ -87,9 +87,10 @@ def main() -> int:
 
 
 def _choose_user(spec: dict[str, Any], *, isolation: str, separate: bool) -> int | None:
-    """Choose the user that the server runs as.
+    """Choose the user that the server runs as; None means the guard's own user.
 
-    Only root can change it, and needs to only if no other wall is available.
+    Only root can start a process as another user. If `isolation` does not require that, root does
+    so only if neither a namespace nor Landlock keeps the server from other processes.
     """
     wanted = isolation == "user" or not (isolation == "off" or separate or walls.has_landlock())
     if sys.platform != "linux" or not wanted or os.geteuid() != 0 or spec["uid"] is None:

@@ -277,7 +277,7 @@ class OpenAIChatModel:
             raise RunFailed("model_output_invalid", str(error)) from error
 
     def _key_of(self, model: str) -> str:
-        """Names who answers: what this model sent at this address goes back to it alone."""
+        """Return the key of a model at this address; only it gets its extra fields back."""
         text = f"{self._endpoint.base_url}\n{model}"
         if self._endpoint.api != "chat":
             text += f"\n{self._endpoint.api}"

@@ -137,7 +137,8 @@ class AppTelemetry:
 class _StandardOutput(logging.Handler):
     """Writes lines to standard output, unless the process has other log handlers.
 
-    The Functions worker has some: it would forward the line and also capture standard output.
+    The Functions worker has such handlers. It sends each line to the host, and captures standard
+    output too, so each line would appear twice.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -87,7 +87,7 @@ class Runner:
 
 
 def find_runner(command: str) -> Runner | None:
-    """Return the rules for the program that a command starts, or None if it runs its own code."""
+    """Return the rules for the program of a command; None if it runs no code but its own."""
     return _RUNNERS.get(parse_program_name(command))
 
 

@@ -140,7 +140,7 @@ class ActiveRun:
         )
 
     def with_calls(self, calls: tuple[OpenCall, ...], *, now: datetime) -> ActiveRun:
-        """The run with these calls; its clocks are read, and run for what it waits for now."""
+        """Return the run with these calls. Its clocks are read, and then set for the new wait."""
         return replace(
             self.read_clocks(now),
             calls=calls,

@@ -127,7 +127,7 @@ def _is_out_of_time(active: ActiveRun, *, now: datetime) -> bool:
 
 
 def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> Step:
-    """Make the first queued run active on the card of now; end it when its agent may not run."""
+    """Make the first queued run active with the current card; end it if its agent may not run."""
     request, *_ = conversation.queued
     if card.state != "active":
         return conversation.end_waiting(

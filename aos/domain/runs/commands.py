@@ -1,7 +1,8 @@
 """Defines the commands that start, continue, cancel and end a run. Entry points: `StartRun`,
 `RunEnded`.
 
-`aos.domain.envelope` reads and addresses them.
+The fields of a class are the fields of its JSON object, in their order. `aos.domain.command_fields`
+adds those that all commands have; `aos.domain.envelope` reads and addresses commands.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class StartRun(RequestFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.request.run_id}:start"
 
     @property
@@ -53,7 +54,7 @@ class CancelRun(RequestFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.request.run_id}:cancel"
 
     @property
@@ -79,7 +80,7 @@ class ContinueRun(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of a run's command for one moment."""
+        """The id of the command, which every copy of it for the same time has."""
         return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
 
 
@@ -108,7 +109,7 @@ class RunEnded(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.run.run_id}:ended"
 
     @property

@@ -104,7 +104,7 @@ class Conversation:
 
     @property
     def has_continuation(self) -> bool:
-        """True when the outbox holds a ContinueRun for now: the rest is left to it."""
+        """True when the outbox holds a ContinueRun for now, which will do the rest."""
         return any(
             isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at is None
             for outgoing in self.outbox
@@ -122,20 +122,20 @@ class Conversation:
         return self.active
 
     def add_to_outbox(self, *outgoing: Outgoing) -> Conversation:
-        """Leave commands to be sent after the next save."""
+        """Add commands to the outbox; they are sent after the next save."""
         return replace(self, outbox=(*self.outbox, *outgoing))
 
     def clear_outbox(self) -> Conversation:
-        """Forget the commands that were sent."""
+        """Empty the outbox, because its commands were sent."""
         return replace(self, outbox=())
 
     def schedule_continue(self, run_id: str, *, due: datetime | None = None) -> Conversation:
-        """Leave a ContinueRun for this conversation's session, for `due` or for now."""
+        """Add a ContinueRun to the outbox, to be delivered at `due` or at once."""
         command = ContinueRun(run_id=run_id, conversation_id=self.conversation_id, due=due)
         return self.add_to_outbox(to_realm(command, scheduled_at=due))
 
     def continue_later(self) -> Step:
-        """The handler runs out of time: leave a ContinueRun for now."""
+        """Add a ContinueRun to the outbox, because the handler has no time left."""
         return Step(conversation=self.schedule_continue(self.require_active().request.run_id))
 
     def end_active(
@@ -147,7 +147,7 @@ class Conversation:
         output: str = "",
         output_parts: tuple[dict[str, Any], ...] | None = None,
     ) -> Step:
-        """End the active run, tell main, and leave a ContinueRun when another run is queued.
+        """End the active run, tell main, and add a ContinueRun when another run is queued.
 
         Models refuse a history in which calls have no results, so the open calls get theirs here.
         The runs that it delegated are cancelled.
@@ -209,7 +209,7 @@ class Conversation:
         error = ErrorInfo(
             code="internal_error",
             message=(
-                "AOS failed on this run again and again and gave it up; see the logs of its run_id"
+                "AOS failed on this run at every delivery and ended it; see the logs of its run_id"
             ),
         )
         if self.active is not None:
@@ -259,7 +259,7 @@ class Step:
     runs: tuple[Run, ...] = ()
 
     def then(self, later: Step) -> Step:
-        """Both steps in one transaction: the later head, all messages, the later row of a run."""
+        """Join two steps into one: the later head, all messages, and the later row of each run."""
         runs = {run.run_id: run for run in (*self.runs, *later.runs)}
         return Step(
             conversation=later.conversation,

@@ -134,7 +134,7 @@ def end_if_out_of_tokens(conversation: Conversation, *, now: datetime) -> Step |
 
 
 def schedule_deadline(conversation: Conversation) -> Step:
-    """Leave a ContinueRun for the earliest deadline of what the run waits for.
+    """Schedule a ContinueRun for the earliest deadline of what the run waits for.
 
     A ContinueRun that is already scheduled for an earlier or the same time is enough.
     """
@@ -268,5 +268,5 @@ def _token_error(active: ActiveRun) -> ErrorInfo:
 
 
 def _cut_to_milliseconds(moment: datetime) -> datetime:
-    """The moment as the wire can hold it, so that it comes back equal."""
+    """Cut a time to the milliseconds of the wire, so that it is equal when read back."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

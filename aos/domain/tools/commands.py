@@ -1,7 +1,8 @@
 """Defines the commands about tool calls, approvals and delegated runs. Entry points: `CallTool`,
 `ToolResult`, `RequestRun`.
 
-`aos.domain.envelope` reads and addresses them.
+The fields of a class are the fields of its JSON object, in their order. `aos.domain.command_fields`
+adds those that all commands have; `aos.domain.envelope` reads and addresses commands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aos.domain.tools.tool import Outcome, ToolOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTool(CommandFields):
-    """Realm to mcp: call this tool, unless a result stands; past `deadline` call nothing.
+    """Realm to mcp: call this tool, unless its row has a result or `deadline` has passed.
 
     The digests are those of the tool that a person approved: a changed tool is not called.
     """
@@ -39,13 +40,13 @@ class CallTool(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.run_id}:{self.tool_call_id}:call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult(CommandFields):
-    """Mcp (of a delegated run: main) to realm: what the call came to.
+    """Mcp to realm, or main to realm for a delegated run: the outcome of a tool call.
 
     `tokens` is what a delegated run used; it counts against the parent's budget.
     """
@@ -67,7 +68,7 @@ class ToolResult(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.run_id}:{self.tool_call_id}:result"
 
     @property
@@ -88,7 +89,7 @@ class Approve(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.run_id}:{self.tool_call_id}:approve"
 
 
@@ -107,7 +108,7 @@ class RequestRun(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command."""
+        """The id of the command, which every copy of it has."""
         return f"{self.parent.run_id}:{self.parent.tool_call_id}:delegate"
 
     @property
@@ -141,7 +142,7 @@ class CancelChild(CommandFields):
 
     @property
     def command_id(self) -> str:
-        """The same for every copy of the command; `run_id` is the parent's."""
+        """The id of the command, which every copy of it has; it contains the parent's run id."""
         return f"{self.run_id}:{self.tool_call_id}:cancel-child"
 
 

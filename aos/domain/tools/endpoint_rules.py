@@ -316,7 +316,7 @@ class _SchemaMender:
         ]
         objects = [b for b in branches if b.get("type", "object") == "object"]
         if branches and not objects and "properties" not in rest:
-            raise _CannotMend("its input schema offers a choice without an object")
+            raise _CannotMend("its input schema is a choice in which no branch is an object")
         merged: Mapping[str, Any] = objects[0] if objects else {}
         for branch in objects[1:]:
             merged = _join_schemas(branch, merged, both=False)

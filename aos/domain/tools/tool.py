@@ -46,7 +46,7 @@ _PREFIXES: Mapping[Outcome, str] = {
 class ToolSchema:
     """A tool as its MCP server lists it; `annotations` are MCP's (`readOnlyHint` …).
 
-    `offered` is what models are told of it where that is not the same.
+    `offered` is set if models get another description or schema than the server's.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ToolSchema:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 (hex) of all that the server says: it changes when the tool changes."""
+        """The SHA-256 (hex) of what the server lists; it changes when the tool changes."""
         told = encode(self, without=("offered",))
         text = write_json(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -70,7 +70,7 @@ class ServerTools:
     `listed_at` is when it listed them, None before the first time. `card_digest` is the card that
     it was started from. `error` is the last error. A server that was stopped because it was idle
     keeps its tools and starts with the next call; a disabled server has no tools. `offer_rules`
-    names the rules by which what models are told of the tools was made.
+    names the rules that made the `offered` of the tools.
     """
 
     server_id: str

@@ -1,7 +1,7 @@
 """Asks people about tool calls and applies their decisions. Entry point: `RealmApprovals`.
 
-The stored row is what counts. A time-out is a decision too, which realm inserts. When two decide
-at once, the first row stands and both obey it.
+The stored row is what counts. A time-out is a decision too, which realm inserts. If
+two decisions are made at once, the first row counts for both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DECIDED_BY_TIME = "aos"
 
 
 class RealmApprovals:
-    """Approvals, as realm handles them."""
+    """Asks people about tool calls, and applies decisions to a unit of work."""
 
     def __init__(self, *, decisions: Decisions, bus: Bus) -> None:
         self._decisions = decisions

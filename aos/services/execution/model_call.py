@@ -1,9 +1,10 @@
 """Calls the model with retries and traces, and stops when the run is cancelled. Entry point:
 `ModelCaller.ask`.
 
-Retries use full jitter, last up to a minute, and honour Retry-After. During the call and the waits
-a cancellation is looked for every second. Spans follow OpenTelemetry's GenAI conventions and never
-hold the text of a conversation.
+Retries use full jitter and follow Retry-After. They last `patience_seconds`, which is a minute
+(`turns.TurnLimits`). After that the run itself waits (`aos.domain.runs.absence`). During the call
+and the waits a cancellation is looked for every second. Spans follow OpenTelemetry's GenAI
+conventions and never hold the text of a conversation.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class CancelWatch:
 
 
 class ModelCaller:
-    """Calls the model until it answers or the caller's patience ends."""
+    """Calls the model until it answers, at most for `patience_seconds`."""
 
     def __init__(
         self,
@@ -199,7 +200,7 @@ class ModelCaller:
         )
 
     def _choose_delay(self, failures: int, error: TransientError) -> float:
-        """Full jitter, or longer when the endpoint asked for it."""
+        """Return the seconds to wait: full jitter, or longer if the endpoint asks for it."""
         ceiling = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0**failures)
         return max(self._ids.jitter() * ceiling, error.retry_after_seconds or 0.0)
 

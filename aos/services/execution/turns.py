@@ -38,7 +38,7 @@ MAX_SHOWN_OUTPUT = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
-    """Bounds of a turn, in seconds, and of the tools that a model may be offered."""
+    """Limits of one turn. A failed model call is retried for `patience_seconds`."""
 
     model_timeout_seconds: float
     turn_seconds: float = 240.0

@@ -53,7 +53,7 @@ class UnitOfWork:
         return max(versions, default=0)
 
     def add(self, step: Step) -> None:
-        """Add a step of the rules; a step without changes leaves nothing to save."""
+        """Apply a step to the conversation. A step that changes nothing is not saved."""
         if step.conversation == self.conversation and not step.runs and not step.messages:
             return
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
@@ -151,14 +151,14 @@ def _replace_request(
     if stored is None or stored.request.conversation_id != command.conversation_id:
         raise EnvelopeError(
             f"main admitted no run {command.run_id!r} in conversation "
-            f"{command.conversation_id!r}, so the {command.type} is not obeyed; find out who may "
+            f"{command.conversation_id!r}, so the {command.type} is ignored; find out who may "
             "send to aos-realm"
         )
     if isinstance(command, StartRun):
         return replace(command, request=stored.request)
     if stored.cancel_requested_at is None:
         raise EnvelopeError(
-            f"nobody asked main to cancel run {command.run_id!r}, so the CancelRun is not obeyed; "
+            f"nobody asked main to cancel run {command.run_id!r}, so the CancelRun is ignored; "
             "find out who may send to aos-realm"
         )
     return replace(command, request=stored.request, reason=stored.cancel_reason)

@@ -128,7 +128,7 @@ class ToolCalls:
                 return await self._make(command, row)
             except StaleWrite:
                 continue  # another handler was first: read its row
-        raise TransientError(f"the row of tool call {command.tool_call_id!r} is contended")
+        raise TransientError(f"the row of tool call {command.tool_call_id!r} changes too often")
 
     async def _make(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
         """Make a call that no handler holds: a new one, or (`row`) one that has no result."""

@@ -87,7 +87,7 @@ class ExposedTools:
             )
         )
         if isinstance(end, datetime):  # cannot happen: the id is new
-            raise TransientError("the call is held by another; call again")
+            raise TransientError("another handler makes this call; call again")
         return end
 
     async def _explain_refusal(self, server_id: str, tool: str) -> ToolOutcome:

@@ -20,7 +20,7 @@ class BusError(Exception):
 
     @classmethod
     def of(cls, error: Error | None, otherwise: str) -> BusError:
-        """From a frame's error, or from `otherwise` if the frame gives no reason."""
+        """Make the error from that of a frame, or from `otherwise` if the frame has none."""
         if error is None:
             return cls(CONNECTION_FORCED, otherwise)
         return cls(error.condition, error.description or "")
@@ -34,5 +34,5 @@ class ConnectionLost(BusError):
 
     @classmethod
     def because(cls, error: Error | None) -> ConnectionLost:
-        """From the error with which the connection ended."""
+        """Make the error from the one with which the connection ended."""
         return cls(str(BusError.of(error, "the broker ended it")))

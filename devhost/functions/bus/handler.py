@@ -36,7 +36,7 @@ class MessageHandler:
         self.entity = entity
 
     async def handle(self, delivery: Delivery, keep_lock: KeepLock | None = None) -> None:
-        """Call the function and settle. Raises nothing but a cancellation, which abandons."""
+        """Call the function and settle the message. A cancellation is raised and abandons it."""
         try:
             message = BusMessage.read(delivery.payload, delivery.tag)
         except DecodeError as error:

@@ -36,7 +36,7 @@ class Backlog:
         heapq.heappush(self._ready, (held.message.sequence, held))
 
     def first(self) -> Held | None:
-        """The next message, which stays."""
+        """Return the next message without taking it."""
         while self._ready:
             held = self._ready[0][1]
             if held.ready:

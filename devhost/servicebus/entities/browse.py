@@ -1,6 +1,7 @@
 """Reads and takes messages without waiting. Entry points: `peek`, `receive_deferred`.
 
-Also settles and renews by lock token: what `$management` offers.
+It also settles messages and renews their locks by lock token. The node `$management` calls these
+functions.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _find_deferred(queue: Queue, sequence: int, session_id: str | None) -> Held:
 
 
 def settle_by_token(queue: Queue, tags: Sequence[bytes], outcome: Outcome) -> None:
-    """Settle messages by the tags of their locks, all or none. Raises BusError."""
+    """Settle the messages whose locks have these tags, all or none. Raises BusError."""
     for held, lock in [_find_locked(queue, tag) for tag in tags]:
         settle(queue, held, lock, outcome)
 

@@ -78,7 +78,7 @@ class Intake:
     ) -> Message:
         """Make the message that enters: active, or scheduled if its time is in the future.
 
-        `origin` and `expires_ms`: its number and last moment in the topic it comes from.
+        `origin` and `expires_ms`: its number and its expiry in the topic that it comes from.
         """
         now_ms = self._agenda.now_ms()
         self.last_sequence += 1

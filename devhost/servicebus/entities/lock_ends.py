@@ -1,4 +1,8 @@
-"""Finds the locks on messages that end. Entry point: `LockEnds.take_due`."""
+"""Finds the locks on messages that have expired. Entry point: `LockEnds.take_due`.
+
+`queue.Queue` then counts a delivery of each message. Locks on sessions expire in
+`sessions.SessionDesk.end_overdue`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from devhost.servicebus.entities.backlog import Held, Lock
 
 
 class LockEnds:
-    """The locks of one queue. All last equally long, so that their ends are in order."""
+    """The locks of one queue. All last equally long, so they expire in the order of adding."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[int, Held, Lock]] = deque()
@@ -19,7 +23,7 @@ class LockEnds:
         self._ends.append((lock.until_ms, held, lock))
 
     def take_due(self, now_ms: int) -> list[Held]:
-        """The messages whose lock ends now, except those whose settlement is being stored."""
+        """Return the messages whose lock has expired, except those that are being settled."""
         due = []
         while self._ends and (self._ends[0][0] <= now_ms or not _is_current(self._ends[0])):
             end = self._ends.popleft()

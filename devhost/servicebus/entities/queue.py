@@ -1,7 +1,7 @@
 """Takes messages in and hands them to receivers. Entry points: `Queue.send`, `Queue.want`.
 
 The same class is a queue, a subscription and a dead-letter queue. `settlement`, `sessions` and
-`browse` hold the rules of those names.
+`browse` hold the rules of those names. `_tick` runs when a lock or a time to live ends.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Queue(QueueState):
         return numbers
 
     def send_copy(self, content: Content, *, origin: int, expires_ms: int | None) -> None:
-        """Take in a topic's message, which has the number `origin` and this last moment there."""
+        """Take in a copy of a topic's message; `origin` is its number in the topic."""
         message = self.intake.stamp(content, origin=origin, expires_ms=expires_ms)
         self.journal.write(MessageStored(self.path, message))
         self.journal.after(lambda stored: self.take_in([message]) if stored else None)
@@ -137,7 +137,7 @@ class Queue(QueueState):
                 receiver.deliver(held.message, held, lock)
 
     def lock(self, held: Held, receiver: Receiver | None) -> Lock:
-        """Lock a message for the receiver; None when it was asked for by number."""
+        """Lock a message. `receiver` is None if the message was requested by its number."""
         if self.rules.requires_session:
             lock = Lock(os.urandom(16), held.backlog.locked_until_ms, receiver)
         else:

@@ -1,5 +1,5 @@
-"""Gives each session of a queue to one receiver at a time. Entry points: `SessionDesk.accept`,
-`accept_next`.
+"""Gives each session of a queue to one receiver at a time, until its lock expires. Entry points:
+`SessionDesk.accept`, `end_overdue`.
 
 A session is one backlog of a queue. The receiver that accepts it gets its messages alone and in
 order, until it leaves or the lock ends.
@@ -132,7 +132,7 @@ class SessionDesk:
         return min(ends) + GRACE_MS if ends else None
 
     def end_overdue(self, now_ms: int) -> None:
-        """End the locks that were not renewed; a delivery of their messages is counted."""
+        """End the session locks that have expired, and count a delivery of their messages."""
         overdue = [
             backlog
             for backlog in self._owned.values()

@@ -58,14 +58,14 @@ Outcome: TypeAlias = Completed | Abandoned | Deferred | DeadLettered | Released
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What becomes of a message: None, or the changed message here or in the dead letters."""
+    """A message after its settlement: removed (None), changed here, or a dead letter."""
 
     message: Message | None
     dead: bool = False
 
 
 def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
-    """Settle a message, with effect when it is stored. Raises BusError: the lock is lost."""
+    """Settle a message; it counts when it is stored. Raises BusError if the lock is lost."""
     check_lock(queue, held, lock)
     if isinstance(outcome, Released):
         queue.unlock(held)

@@ -149,7 +149,7 @@ def _set_system(field: str, value: Evaluator) -> Statement:
     def change(draft: Draft) -> None:
         found = value(View(draft))
         if found is None and field == "message_id":
-            raise ActionError("sys.MessageId would be unknown.")
+            raise ActionError("The action sets sys.MessageId to NULL: each message needs an id.")
         changed: dict[str, Any] = {field: None if found is None else _format(found)}
         draft.properties = draft.properties._replace(**changed)
 

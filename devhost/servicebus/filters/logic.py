@@ -79,7 +79,7 @@ def not_(inner: Evaluator) -> Evaluator:
 
 
 def compare(comparison: Callable[[Any, Any], Any], left: Evaluator, right: Evaluator) -> Evaluator:
-    """A comparison; unknown where one side is, or where they are of different kinds."""
+    """Make a comparison: unknown if a side is unknown or the sides are of different kinds."""
 
     def evaluate(view: View) -> bool | None:
         one, other = left(view), right(view)

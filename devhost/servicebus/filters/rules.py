@@ -94,7 +94,7 @@ def _read_action(given: Any) -> SqlAction | None:
     if not expression:
         return None
     if not isinstance(expression, str):
-        raise BusError(ARGUMENT_ERROR, "The action of a rule has a string as its expression.")
+        raise BusError(ARGUMENT_ERROR, "The expression of a rule's action must be a string.")
     return SqlAction(expression)
 
 
@@ -114,7 +114,7 @@ def _read_filter(description: Mapping[str, Any]) -> Filter:
         return TrueFilter()
     if "false-filter" in description:
         return FalseFilter()
-    raise BusError(ARGUMENT_ERROR, "The rule has no filter that is known here.")
+    raise BusError(ARGUMENT_ERROR, "The rule has no filter of a known type.")
 
 
 def describe_rule(rule: Rule) -> Described:

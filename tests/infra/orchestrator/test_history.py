@@ -120,7 +120,7 @@ def test_last_is_the_completed_run_before_a_failed_one(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("wanted", "reason"),
-    [("nothing-like-it", "no completed run"), ("last", "no completed run"), ("2026", "begins")],
+    [("nothing-like-it", "no completed run"), ("last", "no completed run"), ("2026", "begin with")],
 )
 def test_rollback_that_means_no_one_run_changes_nothing(
     world: World, wanted: str, reason: str

@@ -125,7 +125,7 @@ def test_a_schema_that_is_fine_is_offered_as_it_is() -> None:
     ("given", "says"),
     [
         ({"type": "string"}, "describes 'string', not an object"),
-        ({"anyOf": [STRING, {"type": "number"}]}, "a choice without an object"),
+        ({"anyOf": [STRING, {"type": "number"}]}, "a choice in which no branch is an object"),
     ],
 )
 def test_a_tool_that_takes_no_object_is_left_out_with_the_reason(given: Any, says: str) -> None:

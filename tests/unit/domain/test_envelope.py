@@ -134,7 +134,7 @@ A_RESULT = {
     [
         ("content", "5", "content is not a text"),
         ("content", "null", "content is not a text"),
-        ("content", r'"\ud800"', "half a character"),
+        ("content", r'"\ud800"', "lone surrogate"),
         ("outcome", '"maybe"', "outcome is not one"),
         ("outcome", '["ok"]', "outcome is not one"),
         ("parts", "[1]", r"parts\[0\] is not an object"),

@@ -53,7 +53,7 @@ def test_a_schedule_holds_in_its_own_time_zone() -> None:
         ("0 0 0 * Foo *", "'Foo' is not a valid month"),
         ("*/0 * * * * *", "is not a valid second"),
         ("0 0 0 5-2 * *", "is not a valid day"),
-        ("00:00:00", "longer than nothing"),
+        ("00:00:00", "longer than 0 seconds"),
     ],
 )
 def test_a_wrong_schedule_says_which_field_is_wrong(schedule: str, message: str) -> None:

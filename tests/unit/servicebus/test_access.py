@@ -358,7 +358,7 @@ def test_wrong_policies_are_named(given: Any, part: str) -> None:
 
 
 def test_names_are_single_and_not_too_many() -> None:
-    with pytest.raises(ConfigError, match="'a' twice"):
+    with pytest.raises(ConfigError, match="two AuthorizationRules have the name 'a'"):
         parse_config(namespace(rule("a", "Send"), rule("a", "Listen")))
-    with pytest.raises(ConfigError, match="13 entries, of 12"):
+    with pytest.raises(ConfigError, match="13 entries, the limit is 12"):
         parse_config(namespace(*(rule(f"r{n}", "Send") for n in range(13))))

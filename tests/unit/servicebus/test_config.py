@@ -80,7 +80,7 @@ def test_what_is_wrong_is_named(document: Any, part: str) -> None:
             {"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": "SET a"}},
             "rule 'r'.*The action is wrong at character 5: = expected",
         ),
-        ({"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": 5}}, "no text"),
+        ({"SqlFilter": {"SqlExpression": "1=1"}, "Action": {"SqlExpression": 5}}, "not a text"),
     ],
 )
 def test_wrong_rules_are_named(properties: Any, part: str) -> None:
