@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.bootstrap.azure_world import AzureAdapters
@@ -18,6 +19,7 @@ from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
 from aos.settings import Settings
 from tests.contract.model.calls import KEY, a_call, fault
 from tests.dialects.responses_checks import items_fault, responses_fault
+from tests.responses_api import write_response
 from tests.scripted_model import Request, Say, ScriptedModel
 
 SCHEMA = {"type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}}}
@@ -201,6 +203,23 @@ async def chat_with(endpoint: ScriptedModel, call: ModelCall) -> None:
     chat = OpenAIChatModel(ModelEndpoint(base_url=endpoint.endpoint, model="base", api_key=KEY))
     await chat.complete(call)
     await chat.close()
+
+
+async def test_the_sdks_own_types_allow_the_request_and_the_answer(
+    endpoint: ScriptedModel, model: OpenAIChatModel
+) -> None:
+    from openai.types.responses import Response
+    from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
+
+    endpoint.script(Say("I look.", calls=[("time__now", {})]))
+    answer = await model.complete(a_turn(response_schema=SCHEMA))
+    await model.complete(a_turn(*called(answer), parameters={"max_tokens": 9}))
+    allowed = TypeAdapter(ResponseCreateParamsNonStreaming)
+    for request in endpoint.requests:
+        allowed.validate_python(request.body)
+    unused = {"created_at": 0, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    body = write_response(endpoint.requests[0].body, text="I look.", calls=[("time__now", {})])
+    Response.model_validate({**body, **unused, "usage": None})
 
 
 async def test_several_reasoning_items_and_phases_keep_their_places(
