@@ -6,7 +6,7 @@ export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types sim e2e worker bench real-az lock lock-check clean python setup
+.PHONY: help run demo test check lint types sim e2e worker servers bench real-az lock lock-check clean python setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,12 @@ e2e: setup ## the three processes end to end
 worker: setup ## the packages under Microsoft's own Python worker (needs a Python 3.13 or 3.14)
 	$(BIN)/python -m devhost.worker
 	AOS_WORKER_REQUIRED=1 $(BIN)/python -m pytest tests/worker
+
+servers: setup ## fourteen MCP servers that people use: installed, listed, offered, called (npm and PyPI, 300 MB)
+	cd tests/servers && npm ci --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m venv .aos/servers
+	.aos/servers/bin/python -m pip install -q --require-hashes -r tests/servers/requirements.txt
+	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest tests/contract/mcp/test_popular_servers.py
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks
