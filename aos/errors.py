@@ -96,7 +96,10 @@ class ErrorInfo:
 
     @classmethod
     def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
-        """After a rollback a code may be a newer version's: then the text says which it was."""
+        """Read a code that only a newer version knows as `internal_error`; the message names it.
+
+        Such a code may be in a row after a rollback of AOS.
+        """
         code = raw.get("code")
         if not isinstance(code, str) or code in CODES:
             return raw

@@ -143,7 +143,7 @@ def _is_same_decision(
 
 
 def _owner_of_decisions(caller: Caller) -> str | None:
-    """In whose runs the caller may decide: its own, or (None) everybody's."""
+    """The owner in whose runs the caller may decide; None means all owners."""
     return None if caller.is_approver else caller.visible_owner
 
 

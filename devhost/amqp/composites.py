@@ -94,23 +94,23 @@ def decode_composite(data: bytes, position: int = 0) -> tuple[Value, int]:
     """
     value, end = decode_value(data, position)
     if type(value) is not Described:
-        raise DecodeError("a described list is expected here")
+        raise DecodeError("the value must be a described list")
     return read_described(value), end
 
 
 def read_described(value: Value) -> Value:
-    """The named tuple of a known described list; anything else unchanged."""
+    """Return the named tuple of a described list that is known; other values unchanged."""
     if type(value) is not Described:
         return value
     try:
         shape = _BY_DESCRIPTOR.get(value.descriptor)
     except TypeError as error:
-        raise DecodeError("a descriptor is a symbol or an unsigned long") from error
+        raise DecodeError("a descriptor must be a symbol or an unsigned long") from error
     if shape is None:
         return value
     fields = value.value
     if type(fields) is not list or len(fields) > len(shape.accepts):
-        raise DecodeError(f"{shape.name} is a list of at most {len(shape.accepts)} fields")
+        raise DecodeError(f"{shape.name} must be a list of at most {len(shape.accepts)} fields")
     return shape.make(*_check_fields(shape, fields))
 
 
@@ -157,7 +157,7 @@ def _append_timestamp(out: bytearray, value: int) -> None:
 
 
 def _append_symbols(out: bytearray, value: Value) -> None:
-    """One symbol, or an array of them from any list or tuple of strings."""
+    """Append a symbol, or an array of symbols from a list or tuple of strings."""
     if isinstance(value, str):
         append_symbol(out, value)
     else:

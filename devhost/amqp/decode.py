@@ -117,7 +117,7 @@ def _decode_small_signed(make: type[int] | None) -> _Decoder:
 
 def _decode_bool(data: bytes, position: int, depth: int) -> tuple[Value, int]:
     if data[position] > 1:
-        raise DecodeError("a boolean is 0 or 1")
+        raise DecodeError("a boolean must be 0 or 1")
     return data[position] == 1, position + 1
 
 

@@ -129,7 +129,7 @@ _SYMBOLS = {
 def _section_code(data: bytes, position: int) -> tuple[int, int]:
     """The section's number, and the position of its value."""
     if data[position] != 0:
-        raise DecodeError("a message is made of described sections")
+        raise DecodeError("a message must consist of described sections")
     if data[position + 1 : position + 2] == b"\x53" and position + 2 < len(data):
         return data[position + 2], position + 3
     descriptor, start = decode_value(data, position + 1)
@@ -169,7 +169,7 @@ def read_map(section: bytes) -> dict[Any, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise DecodeError("this section of a message is a map")
+        raise DecodeError("this section of a message must be a map")
     return value
 
 
@@ -189,7 +189,7 @@ def read_body(section: bytes) -> Body:
         if (kind == DATA and type(value) is not bytes) or (
             kind == SEQUENCE and type(value) is not list
         ):
-            raise DecodeError("data is binary, a sequence is a list")
+            raise DecodeError("a data section must be binary, a sequence section a list")
         values.append(value)
     return Body(kind, values)
 

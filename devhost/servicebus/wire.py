@@ -96,7 +96,7 @@ def read_sent(payload: bytes, message_format: int | None) -> list[Content]:
     except DecodeError as error:
         raise BusError(DECODE_ERROR, f"The batch cannot be read: {error}.") from error
     if body.kind != DATA or len(body.values) > MAX_BATCH:
-        raise BusError(DECODE_ERROR, f"A batch is made of 1 to {MAX_BATCH} data sections.")
+        raise BusError(DECODE_ERROR, f"A batch must have 1 to {MAX_BATCH} data sections.")
     return [read_content(data) for data in body.values]
 
 

@@ -185,7 +185,7 @@ class MemoryPendingStore:
 
 
 class MemoryConversationStore:
-    """The conversations: one transaction, one partition, guarded by the head's ETag."""
+    """Keeps the conversations. A save is one transaction, guarded by the head's ETag."""
 
     def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables

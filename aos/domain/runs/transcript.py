@@ -42,7 +42,7 @@ def _replace_withheld(history: Sequence[Message], withheld: Collection[str]) -> 
 
 
 def _complete_results(history: Sequence[Message]) -> list[Message]:
-    """Let each call be followed by its result, and drop results without their call."""
+    """Put a result after each call, a filler if it is missing; drop results without a call."""
     shown: list[Message] = []
     place = 0
     while place < len(history):

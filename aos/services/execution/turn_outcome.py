@@ -154,7 +154,7 @@ def _apply_answer(
 
 
 def _note_unavailable(conversation: Conversation, offer: Offer) -> Conversation:
-    """The conversation, its active run knowing each server that it had to do without."""
+    """Note in the active run the MCP servers whose tools it had to do without."""
     active = conversation.require_active()
     servers = tuple(sorted({*active.unavailable_servers, *offer.unavailable}))
     return replace(conversation, active=replace(active, unavailable_servers=servers))

@@ -141,7 +141,7 @@ class Turns:
         *,
         deadline: float,
     ) -> tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime:
-        """The answer with an output that fits the card's schema, asked for anew where it does not.
+        """Return an answer whose output fits the card's schema; ask again if it does not fit.
 
         Raises RunFailed `model_output_invalid` when the model's last repair does not fit either.
         """
@@ -277,7 +277,7 @@ def _chat_message(message: Message) -> ChatMessage:
 
 
 def _replace_bad_arguments(call: MessageCall) -> MessageCall:
-    """Endpoints parse the arguments of earlier calls, so arguments that are not an object go.
+    """Replace arguments that are not a JSON object by `{}`, because endpoints parse them.
 
     The call's result tells the model about them.
     """

@@ -43,7 +43,11 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What the sender gave. `annotations` are encoded keys and values, `annotation_count` both."""
+    """The content of a message as its sender gave it.
+
+    `annotations` are the encoded keys and values of the message annotations. `annotation_count` is
+    the number of keys and values together.
+    """
 
     header: Header
     annotation_count: int

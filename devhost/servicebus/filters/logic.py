@@ -25,11 +25,11 @@ class View:
         self._own: dict[str, Any] | None = None
 
     def system(self, name: str) -> Any:
-        """A standard property by the name of its field."""
+        """Return the standard property of this name, or None if the message has none."""
         return getattr(self._seen.properties, name)
 
     def own(self, name: str) -> Any:
-        """An application property; None when there is none."""
+        """Return the application property of this name, or None if the message has none."""
         if self._own is None:
             self._own = casefold_names(self._seen.application_properties)
         return self._own.get(name)
