@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aos.domain.cards.policy import CardPolicy, LimitBounds
+from aos.domain.vision import Vision
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.environment import Environment
 from aos.errors import ConfigurationError
@@ -68,14 +69,21 @@ class BusSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """The model endpoint. `endpoint=None`: none is set. `allowed=None`: any model name."""
+    """The model endpoint. `endpoint=None`: none is set. `allowed=None`: any model name.
+
+    `seeing` names the models that can see images and PDF files; `*` means all.
+    """
 
     endpoint: str | None = None
     model: str | None = None
     allowed: frozenset[str] | None = None
     api_key: str | None = field(default=None, repr=False)
     client_id: str | None = None
+<<<<<<< HEAD
     api: ModelApi = "chat"
+=======
+    seeing: frozenset[str] = frozenset()
+>>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +92,7 @@ class Bounds:
 
     http_body_bytes: int = 1024 * 1024
     message_bytes: int = 1024 * 1024
+    part_bytes: int = 4 * 1024 * 1024
     cards: LimitBounds = field(default_factory=LimitBounds)
     model_timeout_seconds: int = 120
     tool_timeout_seconds: int = 60
@@ -120,6 +129,11 @@ class Settings:
     servers: ServerSettings = field(default_factory=ServerSettings)
     timers: TimerSettings = field(default_factory=TimerSettings)
     bounds: Bounds = field(default_factory=Bounds)
+
+    @property
+    def vision(self) -> Vision:
+        """The models that can see images and PDF files."""
+        return Vision(models=self.model.seeing, default_model=self.model.model)
 
     @property
     def card_policy(self) -> CardPolicy:
@@ -235,7 +249,11 @@ def _read_model(env: Environment) -> ModelSettings:
         allowed=frozenset(named) if named else None,
         api_key=env.optional("AOS_MODEL_API_KEY"),
         client_id=env.optional("AOS_MODEL_CLIENT_ID"),
+<<<<<<< HEAD
         api=env.choice("AOS_MODEL_API", MODEL_APIS) or "chat",
+=======
+        seeing=frozenset(env.list("AOS_VISION_MODELS")),
+>>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
     )
 
 
@@ -305,6 +323,7 @@ def _read_bounds(env: Environment) -> Bounds:
         message_bytes=env.count(
             "AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=16 * 1024 * 1024
         ),
+        part_bytes=env.count("AOS_MAX_PART_BYTES", default.part_bytes, most=64 * 1024 * 1024),
         cards=_read_limit_bounds(env),
         model_timeout_seconds=env.count(
             "AOS_MODEL_TIMEOUT_SECONDS", default.model_timeout_seconds, most=230

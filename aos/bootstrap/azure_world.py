@@ -134,5 +134,6 @@ def _make_model(settings: Settings) -> OpenAIChatModel:
             api_key=model.api_key,
             client_id=model.client_id,
             api=model.api,
+            vision=settings.vision,
         )
     )

@@ -9,7 +9,7 @@ where a body is read, because pydantic loads slowly.
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -27,16 +27,24 @@ from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import MAX_METADATA_BYTES, measure_metadata
 from aos.domain.waits import MOST_ASKED_SECONDS
+from aos.entrypoints.message_parts import FileType, ImageType, Parts, Text
 from aos.errors import Refused
 
+<<<<<<< HEAD
 MAX_PARTS = 256
 MAX_PATH = 200
+=======
+MAX_METADATA_BYTES = 16 * 1024
+>>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 LARGEST_READ_AT_ONCE = 32 * 1024
-BLANK_RULE = r"\S"
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
+<<<<<<< HEAD
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
+=======
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+>>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 WaitSeconds = Annotated[float, Field(ge=0, le=MOST_ASKED_SECONDS)]
 M = TypeVar("M", bound=BaseModel)
 
@@ -53,16 +61,6 @@ Version = Annotated[Literal[1], BeforeValidator(_reject_boolean)]
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
-
-
-class TextPart(_Body):
-    """A text part of a message."""
-
-    type: Literal["text"]
-    text: Text
-
-
-Parts = Annotated[list[TextPart], Field(min_length=1, max_length=MAX_PARTS)]
 
 
 class _Asking(_Body):
@@ -176,6 +174,7 @@ def validate(model: type[M], raw: dict[str, Any]) -> M:
         raise Refused("invalid_request", f"{path} {text}{more}", field=path) from error
 
 
+<<<<<<< HEAD
 def join_text(message: str | list[TextPart]) -> str:
     """Return the text for the model: the texts of the parts, separated by blank lines."""
     return message if isinstance(message, str) else "\n\n".join(part.text for part in message)
@@ -193,6 +192,8 @@ def check_bus_ids(**given: str | None) -> None:
             )
 
 
+=======
+>>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
     """Limit what is stored and sent for every run. Raises Refused `too_large`."""
     described = measure_metadata(metadata)
@@ -223,27 +224,46 @@ def _is_branch(error: ErrorDetails, name: str) -> bool:
     return len(error["loc"]) > 1 and str(error["loc"][1]).startswith(name)
 
 
+_PART_TYPES = ("text", "image", "file")
 _UNION_ARMS = ("constrained-str", "list[", "constrained-int", "constrained-float", "int", "float")
 
 
 def _describe_problem(error: ErrorDetails, raw: dict[str, Any]) -> tuple[str, str]:
     """Return the field's path and what to write."""
-    parts = [p for p in error["loc"] if not (isinstance(p, str) and p.startswith(_UNION_ARMS))]
+    parts = _list_fields(error)
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
     field = next((str(p) for p in reversed(parts) if isinstance(p, str)), "")
-    if error["type"] == "missing":
+    if error["type"] in ("missing", "union_tag_not_found"):
         return path, "is missing; add it"
     wanted = _WANTED.get(field)
+    if error["type"] == "union_tag_invalid":
+        return path, f"is {_describe(error['input'].get('type'))}; write {wanted}"
     if wanted is None:
         return path or "the body", f"is not usable ({error['msg']})"
     return path, f"is {_describe(error.get('input'))}; write {wanted}"
 
 
+def _list_fields(error: ErrorDetails) -> list[int | str]:
+    """Return the field's path without the names that pydantic gives the forms of a union."""
+    fields: list[int | str] = [
+        name
+        for before, name in zip(("", *error["loc"]), error["loc"], strict=False)
+        if not (isinstance(name, str) and name.startswith(_UNION_ARMS))
+        and not (isinstance(before, int) and name in _PART_TYPES)
+    ]
+    return [*fields, "type"] if error["type"].startswith("union_tag") else fields
+
+
 _WANTED = {
     "version": "1, or leave it out",
     "message": 'a text that is not empty, or parts such as [{"type": "text", "text": "Hello"}]',
-    "type": '"text" for a part',
+    "type": '"text", "image" or "file" for a part',
     "text": "a text that is not empty",
+    "media_type": f"one of {', '.join(get_args(ImageType))} for an image, one of"
+    f" {', '.join(get_args(FileType))} for a file",
+    "data": "the content in base64",
+    "url": "an https URL",
+    "name": "the name of a file, 1 to 128 characters",
     "conversation_id": f"{CONVERSATION_RULE}, or leave it out",
     "sessionId": f"{CONVERSATION_RULE}, or leave it out",
     "metadata": "an object, or leave it out",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+from aos.domain.runs.attachments import Attachment
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
 
@@ -18,13 +19,18 @@ ModelApi: TypeAlias = Literal["chat", "responses"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatMessage:
-    """One message for the model. `tool_calls` and `tool_call_id` hold AOS's own ids."""
+    """One message for the model. `tool_calls` and `tool_call_id` hold AOS's own ids.
+
+    `attachments` are the images and files of a user's message; a model that cannot see them is
+    given a line of text for each.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     tool_calls: tuple[MessageCall, ...] = ()
     tool_call_id: str | None = None
     fields: EndpointFields | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

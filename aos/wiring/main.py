@@ -63,6 +63,7 @@ class Main(App):
             reply_entities=self._reply_entities,
             bounds=RunBounds(
                 message_bytes=bounds.message_bytes,
+                part_bytes=bounds.part_bytes,
                 body_bytes=bounds.http_body_bytes,
                 wait_seconds=float(bounds.wait_seconds),
             ),
@@ -123,6 +124,7 @@ class Main(App):
             replies=self.services.replies,
             reply_entities=self._reply_entities,
             max_message_bytes=self.settings.bounds.message_bytes,
+            max_part_bytes=self.settings.bounds.part_bytes,
             clock=self.world.clock,
             telemetry=self._telemetry,
         )

@@ -92,6 +92,7 @@ class MainServices(AppServices):
             clock=world.clock,
             ids=world.ids,
             telemetry=self._telemetry,
+            vision=self._settings.vision,
         )
 
     @cached_property

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
+from aos.adapters.model.attachments import describe_attachments
 from aos.adapters.model.faults import is_about_encryption, make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
@@ -30,6 +31,7 @@ from aos.adapters.model.requests import build_request_body
 from aos.adapters.model.responses_answers import read_response
 from aos.adapters.model.responses_requests import build_responses_body, leave_out_reasoning
 from aos.adapters.system import SystemClock
+from aos.domain.vision import Vision
 from aos.errors import OperatorFault, RunFailed, TransientError
 from aos.ports.model import ModelAnswer, ModelApi, ModelCall
 from aos.ports.system import Clock
@@ -76,7 +78,8 @@ class ModelEndpoint:
     `api` is what it speaks: Chat Completions or Responses.
     `model` is the base model (None: the first that the endpoint lists). Without `api_key`, an Azure
     endpoint gets a token of the app's identity (`client_id` names a user-assigned one). Other hosts
-    never get such a token; they are called without credentials.
+    never get such a token; they are called without credentials. Only the models of `vision` are
+    shown images and PDF files.
     """
 
     base_url: str | None
@@ -84,6 +87,7 @@ class ModelEndpoint:
     api_key: str | None = field(default=None, repr=False)
     client_id: str | None = None
     api: ModelApi = "chat"
+    vision: Vision = field(default_factory=Vision)
 
     @property
     def identity_scope(self) -> str | None:
@@ -148,6 +152,8 @@ class OpenAIChatModel:
         async with _time_limit(call.timeout_seconds):
             model = call.model or await self._find_default_model()
             endpoint = self._key_of(model)
+            if not self._endpoint.vision.can_see(model):
+                call = describe_attachments(call)
             if endpoint in self._without_schemas:
                 call = replace(call, response_schema=None)
             try:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from aos.adapters.model.attachments import write_content
 from aos.domain.tools.tool import OfferedTool
 from aos.ports.model import ChatMessage, ModelCall
 
@@ -75,7 +76,8 @@ def _write_message(message: ChatMessage, endpoint: str, wanted: frozenset[str]) 
             "content": text or NO_RESULT,
         }
     if message.role != "assistant":
-        return {"role": message.role, "content": text or NO_TEXT}
+        content = write_content(text or NO_TEXT, message.attachments)
+        return {"role": message.role, "content": content}
     fields = message.fields
     own = fields if fields is not None and fields.endpoint == endpoint else None
     written: dict[str, Any] = {"role": message.role, "content": text or NO_TEXT}

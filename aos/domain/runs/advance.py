@@ -195,6 +195,7 @@ def make_turn_messages(
         content=request.message,
         run_id=request.run_id,
         created_at=active.started_at,
+        parts=request.parts,
     )
     before = () if active.turns else (question,)
     answer = Message(

@@ -35,7 +35,8 @@ class Message:
     """One item of a conversation's history; sequences count from 0 without a gap.
 
     The tool messages that follow an assistant's message answer its `tool_calls`, in their order.
-    Each names the `tool_call_id` that it answers; `parts` holds content other than text. `fields`
+    Each names the `tool_call_id` that it answers; `parts` holds content other than text, of a
+    tool's message and of a user's. `fields`
     is what the model's endpoint sent beside an assistant's message; it is shown to nobody else.
     """
 

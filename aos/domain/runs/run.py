@@ -57,12 +57,16 @@ def run_id_for(*, scope: str, key: str) -> str:
 def request_digest(
     *,
     agent_id: str,
-    message: str | list[Any],
+    message: str,
     conversation_id: str | None,
     metadata: dict[str, Any],
+    parts: tuple[dict[str, Any], ...] = (),
 ) -> str:
-    """The SHA-256 (hex) of the fields that two equal requests share; no headers, no waits."""
-    body = [agent_id, message, conversation_id, metadata]
+    """The SHA-256 (hex) of the fields that two equal requests share; no headers, no waits.
+
+    `parts` are the images and files of the message.
+    """
+    body = [agent_id, [message, *parts] if parts else message, conversation_id, metadata]
     text = write_json(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -125,7 +129,8 @@ class ParentRun:
 class AdmittedRequest:
     """A request as main accepted it, stored in `aosruns/<run_id>`. It never changes.
 
-    `message` is the text for the model. `conversation_id` is the run's id when the caller gave
+    `message` is the text for the model, `parts` the images and files, in the form of a history's
+    messages. `conversation_id` is the run's id when the caller gave
     none. `as_admin` lets the run continue a conversation of another owner. `parent` is set on
     delegated runs, `refusal` on delegated runs that main refused: the stored refusal prevents a
     repeated command from starting the run later.
@@ -147,6 +152,7 @@ class AdmittedRequest:
     replay_of: str | None = None
     parent: ParentRun | None = None
     refusal: ErrorInfo | None = None
+    parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ class RequestQueue:
         replies: Replies,
         reply_entities: ReplyEntities,
         max_message_bytes: int,
+        max_part_bytes: int,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
@@ -63,6 +64,7 @@ class RequestQueue:
         self._replies = replies
         self._reply_entities = reply_entities
         self._max_message_bytes = max_message_bytes
+        self._max_part_bytes = max_part_bytes
         self._clock = clock
         self._telemetry = telemetry
 
@@ -109,11 +111,13 @@ class RequestQueue:
                 )
 
     async def _ask(self, message: ReceivedMessage, raw: dict[str, Any], span: Span) -> None:
-        from aos.entrypoints.requests import QueueRequest, check_sizes, join_text, validate
+        from aos.entrypoints.message_parts import join_text, read_parts
+        from aos.entrypoints.requests import QueueRequest, check_sizes, validate
 
         body = validate(QueueRequest, raw)
         text, metadata = join_text(body.message), body.metadata or {}
         check_sizes(text, metadata, max_bytes=self._max_message_bytes)
+        parts = read_parts(body.message, max_bytes=self._max_part_bytes)
         if not is_card_id(body.agent_id):
             raise Refused("agent_not_found", f"there is no agent {body.agent_id[:80]!r}")
         owner = _read_owner(message)
@@ -129,6 +133,7 @@ class RequestQueue:
                 conversation_id=body.conversation_id,
                 metadata=metadata,
                 reply=reply,
+                parts=parts,
             ),
             door="queue",
             scope=_make_scope(owner),

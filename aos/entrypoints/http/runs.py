@@ -32,6 +32,7 @@ class RunBounds:
     """The limits of a request for a run: its size in bytes and its wait in seconds."""
 
     message_bytes: int
+    part_bytes: int
     body_bytes: int
     wait_seconds: float
 
@@ -123,11 +124,13 @@ class RunRoutes:
         return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))
 
     async def _read(self, call: Call) -> _Asked:
-        from aos.entrypoints.requests import check_sizes, join_text
+        from aos.entrypoints.message_parts import join_text, read_parts
+        from aos.entrypoints.requests import check_sizes
 
         body = await self._read_body(call)
         message, metadata = join_text(body.message), body.metadata or {}
         check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
+        parts = read_parts(body.message, max_bytes=self._bounds.part_bytes)
         session = _read_session(call, body)
         asked_async = body.waitForResponse is False or _is_async_preferred(call)
         wait = self._bounds.wait_seconds if body.wait_seconds is None else body.wait_seconds
@@ -138,6 +141,7 @@ class RunRoutes:
                 conversation_id=body.conversation_id or session,
                 metadata=metadata,
                 reply=self._read_reply(body),
+                parts=parts,
             ),
             wait_seconds=0.0 if asked_async else float(wait),
             framework=session is not None or body.waitForResponse is not None,

@@ -15,9 +15,10 @@ from datetime import timedelta
 from typing import Any
 
 from aos.domain.caller import Caller
-from aos.domain.cards.agent_card import find_home_owner
+from aos.domain.cards.agent_card import AgentCard, find_home_owner
 from aos.domain.envelope import CancelRun, StartRun, to_realm
 from aos.domain.runs.advance import MAX_QUEUED_RUNS
+from aos.domain.runs.attachments import list_attachments
 from aos.domain.runs.run import (
     AdmittedRequest,
     Door,
@@ -28,6 +29,7 @@ from aos.domain.runs.run import (
     run_id_for,
 )
 from aos.domain.tools.offer import MAX_DEPTH
+from aos.domain.vision import Vision
 from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports.agents import Agents
 from aos.ports.bus import Bus
@@ -55,6 +57,7 @@ class RunRequest:
     metadata: dict[str, Any] = field(default_factory=dict)
     reply: ReplyAddress | None = None
     parent: ParentRun | None = None
+    parts: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Admissions:
         clock: Clock,
         ids: Ids,
         telemetry: Telemetry,
+        vision: Vision | None = None,
     ) -> None:
         self._runs = runs
         self._requests = requests
@@ -95,6 +99,7 @@ class Admissions:
         self._clock = clock
         self._ids = ids
         self._telemetry = telemetry
+        self._vision = vision or Vision()
 
     async def admit(
         self,
@@ -140,6 +145,7 @@ class Admissions:
             as_admin=caller.is_admin,
             traceparent=traceparent,
             parent=request.parent,
+            parts=request.parts,
         )
         return await self._store(admitted)
 
@@ -213,6 +219,8 @@ class Admissions:
                 "model_not_configured",
                 "no model is configured; the operator sets AOS_MODEL_ENDPOINT",
             )
+        if list_attachments(request.parts):
+            _check_vision(live.card, self._vision)
         if request.conversation_id is not None:
             await self._check_conversation(request, caller, rejects=live.card.on_busy == "reject")
         if request.parent is not None:
@@ -303,6 +311,21 @@ class Admissions:
         )
 
 
+def _check_vision(card: AgentCard, vision: Vision) -> None:
+    """Refuse images and PDF files for an agent whose model cannot see them."""
+    base = card.model or vision.default_model
+    if any(vision.can_see(name) for name in {card.adapter_name or base, base}):
+        return
+    model = "its model" if base is None else f"its model {base!r}"
+    raise Refused(
+        "invalid_request",
+        f"agent {card.agent_id!r} takes no images and no PDF files: {model} is not in"
+        " AOS_VISION_MODELS. Send text and text files only, or let the operator add a model that"
+        " can see",
+        field="message",
+    )
+
+
 def _check_home(conversation_id: str, caller: Caller) -> None:
     """Refuse to start an agent's home conversation: the caller would own it."""
     owner = find_home_owner(conversation_id)
@@ -320,4 +343,5 @@ def _compute_digest(request: RunRequest) -> str:
         message=request.message,
         conversation_id=request.conversation_id,
         metadata=request.metadata,
+        parts=request.parts,
     )

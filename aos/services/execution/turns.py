@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_output
+from aos.domain.runs.attachments import choose_shown, show_parts
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
@@ -251,6 +252,7 @@ def _build_chat(
         content=request.message,
         run_id=request.run_id,
         created_at=active.started_at,
+        parts=request.parts,
     )
     if not active.turns:
         recent = [*recent, question]
@@ -263,13 +265,16 @@ def _build_chat(
     prompt = "\n\n".join((build_system_prompt(card), *notes))
     system = ChatMessage(role="system", content=prompt)
     shown = repair_history(recent, withheld=withheld)
-    return (system, *(_chat_message(message) for message in shown))
+    seen = choose_shown(shown, run_id=request.run_id)
+    return (system, *(_chat_message(m, seen=place in seen) for place, m in enumerate(shown)))
 
 
-def _chat_message(message: Message) -> ChatMessage:
+def _chat_message(message: Message, *, seen: bool) -> ChatMessage:
+    text, attachments = show_parts(message, as_attachments=seen)
     return ChatMessage(
         role=message.role,
-        content=message.content,
+        content=text,
+        attachments=attachments,
         tool_calls=tuple(_replace_bad_arguments(call) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
         fields=message.fields,

@@ -1,0 +1,40 @@
+"""Writes the images and files of a message for a model's endpoint. Entry points: `write_content`,
+`describe_attachments`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from aos.domain.runs.attachments import NOT_SEEN, Attachment
+from aos.ports.model import ModelCall
+
+
+def describe_attachments(call: ModelCall) -> ModelCall:
+    """Return the call for a model that cannot see: a line of text replaces each attachment."""
+    messages = tuple(
+        replace(
+            message,
+            content="\n\n".join(
+                (message.content, *(item.describe(NOT_SEEN) for item in message.attachments))
+            ),
+            attachments=(),
+        )
+        if message.attachments
+        else message
+        for message in call.messages
+    )
+    return replace(call, messages=messages)
+
+
+def write_content(text: str, attachments: tuple[Attachment, ...]) -> str | list[dict[str, Any]]:
+    """Return the content of a chat completion's message: the text, or parts that begin with it."""
+    if not attachments:
+        return text
+    return [{"type": "text", "text": text}, *(_write_part(item) for item in attachments)]
+
+
+def _write_part(item: Attachment) -> dict[str, Any]:
+    if item.is_image:
+        return {"type": "image_url", "image_url": {"url": item.data_url}}
+    return {"type": "file", "file": {"filename": item.name, "file_data": item.data_url}}
