@@ -45,7 +45,7 @@ BODIES: list[tuple[str, object, str]] = [
     ("no parts", {"message": []}, "message is a list; write a text"),
     ("a part that is text", {"message": ["a"]}, "message[0]"),
     ("a part without a type", {"message": [{"text": "a"}]}, "message[0].type is missing"),
-    ("a part of another type", {"message": [{"type": "image", "text": "a"}]}, "message[0].type"),
+    ("a part of another type", {"message": [{"type": "video", "text": "a"}]}, "message[0].type"),
     ("a part without text", {"message": [{"type": "text"}]}, "message[0].text is missing"),
     ("a part with an empty text", {"message": [{"type": "text", "text": ""}]}, "message[0].text"),
     ("another version", {"message": "a", "version": 2}, "version is 2; write 1"),
