@@ -79,11 +79,8 @@ class ModelSettings:
     allowed: frozenset[str] | None = None
     api_key: str | None = field(default=None, repr=False)
     client_id: str | None = None
-<<<<<<< HEAD
     api: ModelApi = "chat"
-=======
     seeing: frozenset[str] = frozenset()
->>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,11 +246,8 @@ def _read_model(env: Environment) -> ModelSettings:
         allowed=frozenset(named) if named else None,
         api_key=env.optional("AOS_MODEL_API_KEY"),
         client_id=env.optional("AOS_MODEL_CLIENT_ID"),
-<<<<<<< HEAD
         api=env.choice("AOS_MODEL_API", MODEL_APIS) or "chat",
-=======
         seeing=frozenset(env.list("AOS_VISION_MODELS")),
->>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
     )
 
 

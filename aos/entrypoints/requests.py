@@ -30,21 +30,11 @@ from aos.domain.waits import MOST_ASKED_SECONDS
 from aos.entrypoints.message_parts import FileType, ImageType, Parts, Text
 from aos.errors import Refused
 
-<<<<<<< HEAD
-MAX_PARTS = 256
 MAX_PATH = 200
-=======
-MAX_METADATA_BYTES = 16 * 1024
->>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 LARGEST_READ_AT_ONCE = 32 * 1024
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
-<<<<<<< HEAD
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
-Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
-=======
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=128)]
->>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 WaitSeconds = Annotated[float, Field(ge=0, le=MOST_ASKED_SECONDS)]
 M = TypeVar("M", bound=BaseModel)
 
@@ -174,12 +164,6 @@ def validate(model: type[M], raw: dict[str, Any]) -> M:
         raise Refused("invalid_request", f"{path} {text}{more}", field=path) from error
 
 
-<<<<<<< HEAD
-def join_text(message: str | list[TextPart]) -> str:
-    """Return the text for the model: the texts of the parts, separated by blank lines."""
-    return message if isinstance(message, str) else "\n\n".join(part.text for part in message)
-
-
 def check_bus_ids(**given: str | None) -> None:
     """Refuse ids that Service Bus could not carry back. Raises Refused `invalid_request`."""
     for name, text in given.items():
@@ -192,8 +176,6 @@ def check_bus_ids(**given: str | None) -> None:
             )
 
 
-=======
->>>>>>> 49c4f15 (Images and files in a message: parts are checked, stored, and shown to models that can see)
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
     """Limit what is stored and sent for every run. Raises Refused `too_large`."""
     described = measure_metadata(metadata)

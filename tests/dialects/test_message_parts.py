@@ -11,6 +11,7 @@ import pytest
 from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.domain.runs.run import RunStatus
 from aos.domain.vision import Vision
+from aos.ports.model import ModelApi
 from aos.testing import MemoryWorld
 from tests.scripted_model import Request, Say, ScriptedModel, running_model
 from tests.unit.entrypoints.laptop_in_memory import call
@@ -57,12 +58,16 @@ def server(running: ScriptedModel) -> ScriptedModel:
     return running
 
 
+def make_adapter(server: ScriptedModel, api: ModelApi = "chat") -> OpenAIChatModel:
+    vision = Vision(models=frozenset({"eyes"}))
+    return OpenAIChatModel(
+        ModelEndpoint(base_url=server.endpoint, api_key="k", vision=vision, api=api)
+    )
+
+
 @pytest.fixture
 async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    endpoint = ModelEndpoint(
-        base_url=server.endpoint, api_key="k", vision=Vision(models=frozenset({"eyes"}))
-    )
-    adapter = OpenAIChatModel(endpoint)
+    adapter = make_adapter(server)
     memory = MemoryWorld(model=adapter, settings={"AOS_VISION_MODELS": "eyes"})
     assert (await memory.put_agent(AGENT))["state"] == "active"
     yield memory
@@ -88,6 +93,35 @@ async def test_a_model_that_can_see_is_shown_content_parts(
     assert await ask(world, "And its colour?") is RunStatus.COMPLETED
     assert contents(server.requests[0]) == [SHOWN]
     assert contents(server.requests[1]) == [SHOWN, "And its colour?"]
+
+
+async def test_the_responses_api_gets_them_in_its_own_form(server: ScriptedModel) -> None:
+    adapter = make_adapter(server, "responses")
+    memory = MemoryWorld(model=adapter, settings={"AOS_VISION_MODELS": "eyes"})
+    await memory.put_agent(AGENT)
+    assert await ask(memory, QUESTION) is RunStatus.COMPLETED
+    await memory.put_agent({**AGENT, "model": "blind"})
+    assert await ask(memory, "Is it a cat?") is RunStatus.COMPLETED
+    await adapter.close()
+    shown = [
+        {"type": "input_text", "text": TEXT},
+        {
+            "type": "input_image",
+            "image_url": f"data:image/png;base64,{PNG}",
+            "detail": "auto",
+        },
+        {"type": "input_image", "image_url": "https://example.com/cat.png", "detail": "auto"},
+        {
+            "type": "input_file",
+            "filename": "a.pdf",
+            "file_data": f"data:application/pdf;base64,{PDF}",
+        },
+    ]
+    asked = [
+        [item["content"] for item in request.body["input"] if item.get("role") == "user"]
+        for request in server.requests
+    ]
+    assert asked == [[shown], [NOT_SHOWN, "Is it a cat?"]]
 
 
 async def test_a_model_that_cannot_see_is_told_what_is_not_shown(

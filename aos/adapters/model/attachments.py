@@ -1,5 +1,5 @@
 """Writes the images and files of a message for a model's endpoint. Entry points: `write_content`,
-`describe_attachments`."""
+`write_response_content`, `describe_attachments`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,25 @@ def write_content(text: str, attachments: tuple[Attachment, ...]) -> str | list[
     """Return the content of a chat completion's message: the text, or parts that begin with it."""
     if not attachments:
         return text
-    return [{"type": "text", "text": text}, *(_write_part(item) for item in attachments)]
+    return [{"type": "text", "text": text}, *map(_write_part, attachments)]
+
+
+def write_response_content(
+    text: str, attachments: tuple[Attachment, ...]
+) -> str | list[dict[str, Any]]:
+    """Do the same for a message of the Responses API."""
+    if not attachments:
+        return text
+    return [{"type": "input_text", "text": text}, *map(_write_response_part, attachments)]
 
 
 def _write_part(item: Attachment) -> dict[str, Any]:
     if item.is_image:
         return {"type": "image_url", "image_url": {"url": item.data_url}}
     return {"type": "file", "file": {"filename": item.name, "file_data": item.data_url}}
+
+
+def _write_response_part(item: Attachment) -> dict[str, Any]:
+    if item.is_image:
+        return {"type": "input_image", "image_url": item.data_url, "detail": "auto"}
+    return {"type": "input_file", "filename": item.name, "file_data": item.data_url}

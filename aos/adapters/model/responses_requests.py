@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aos.adapters.model.attachments import write_response_content
 from aos.adapters.model.requests import NO_PARAMETERS, NO_RESULT, NO_TEXT, shorten_call_id
 from aos.domain.tools.tool import OfferedTool
 from aos.ports.model import ChatMessage, ModelCall
@@ -101,7 +102,8 @@ def _write_items(message: ChatMessage, endpoint: str) -> Iterator[dict[str, Any]
             "output": text or NO_RESULT,
         }
         return
-    said = {"type": "message", "role": message.role, "content": text or NO_TEXT}
+    content = write_response_content(text or NO_TEXT, message.attachments)
+    said = {"type": "message", "role": message.role, "content": content}
     if message.role != "assistant":
         yield said
         return
