@@ -17,7 +17,8 @@ from aos.domain.codec import encode
 from aos.domain.json_reader import MAX_DEPTH, MAX_VALUES
 from aos.domain.runs.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
-from aos.entrypoints.requests import MAX_METADATA_BYTES, MAX_PARTS
+from aos.entrypoints.message_parts import MAX_ATTACHED, MAX_PARTS
+from aos.entrypoints.requests import MAX_METADATA_BYTES
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.errors import CODES
 from aos.settings import Bounds
@@ -172,6 +173,8 @@ def test_the_contract_says_the_sizes_that_the_doors_hold() -> None:
         MAX_DEPTH,
         MAX_VALUES,
         MAX_PARTS,
+        MAX_ATTACHED,
+        bounds.part_bytes // 1024**2,
         1,
         256,
         MAX_CARD_BYTES // 1024,

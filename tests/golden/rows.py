@@ -43,6 +43,7 @@ from tests.golden.values import (
     MINIMAL_RUN,
     OTHER_RUN,
     OUTCOME,
+    REQUEST_WITH_IMAGE,
     RUN_ID,
 )
 
@@ -251,6 +252,7 @@ ROWS: tuple[Kind, ...] = (
         {
             "full": _stored(FULL_REQUEST, cancelled=True),
             "minimal": _stored(MINIMAL_REQUEST, cancelled=False),
+            "with_image": _stored(REQUEST_WITH_IMAGE, cancelled=False),
         },
         _write_request,
         _read_request,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from aos.domain.envelope import (
@@ -82,6 +83,16 @@ MINIMAL_REQUEST = AdmittedRequest(
     digest=DIGEST,
     admitted_at=AT,
     catalog_version=1,
+)
+REQUEST_WITH_IMAGE = replace(
+    MINIMAL_REQUEST,
+    parts=(
+        {"type": "image", "mimeType": "image/png", "data": "iVBORw0KGgo="},
+        {
+            "type": "resource",
+            "resource": {"uri": "file:///a.md", "mimeType": "text/markdown", "text": "Grüße"},
+        },
+    ),
 )
 FULL_RUN = Run(
     run_id=RUN_ID,
