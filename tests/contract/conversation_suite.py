@@ -224,6 +224,18 @@ class ConversationStoreSuite:
             conversation=shorter, etag=etag, run=ended
         )
 
+    async def test_waiting_requests_with_images_and_their_message_are_kept_whole(
+        self, store: ConversationStore
+    ) -> None:
+        parts = ({"type": "image", "mimeType": "image/png", "data": "iVBO" * 100_000},)
+        request = a_request(parts=parts)
+        waiting = tuple(a_request(parts=parts, message=f"{number}") for number in range(32))
+        [message] = (replace(m, parts=parts) for m in some_messages(request, range(1)))
+        head = a_head(request, queued=waiting, next_sequence=1)
+        await store.save(Step(conversation=head, messages=(message,)), etag=None)
+        assert (await store.load(request.conversation_id)).conversation == head
+        assert await store.read_history(request.conversation_id, before=1, limit=1) == [message]
+
     async def test_a_step_that_ends_every_waiting_run_is_saved(
         self, store: ConversationStore
     ) -> None:

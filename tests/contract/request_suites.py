@@ -38,6 +38,12 @@ class RequestStoreSuite:
         assert found is not None
         assert found.request == request
 
+    async def test_large_images_are_kept_whole(self, store: RequestStore) -> None:
+        image = {"type": "image", "mimeType": "image/png", "data": "iVBO" * 500_000}
+        request = a_request(parts=(image, {**image, "data": "iVBO"}))
+        await store.insert(request)
+        assert await store.find(request.run_id) == StoredRequest(request=request)
+
     @pytest.mark.parametrize("name", sorted(AWKWARD_TEXTS))
     async def test_texts_of_any_characters_and_length_are_kept_whole(
         self, store: RequestStore, name: str
