@@ -203,7 +203,7 @@ class _Voice:
 
 
 def _number_steps(say: _Voice) -> Step:
-    """Make a sink for steps that counts them: `[1] starting …`."""
+    """Return a function that writes a step with its number: `[1] starting …`."""
     count = 0
 
     def step(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Commits together what happens together. Entry point: `GroupCommit`.
+"""Commits the changes of one event loop pass in one transaction. Entry point: `GroupCommit`.
 
 Everything that the event loop reads in one pass is one transaction. Entities write records and
 register callbacks; when the loop has read what has arrived, `flush` commits, then runs the

@@ -65,7 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--without", action="append", default=[], choices=PARTS, help="leave out a part"
         )
-    create.add_argument("--with-logs", action="store_true", help="also aos-logs (transcripts)")
+    create.add_argument(
+        "--with-logs", action="store_true", help="also save the container aos-logs (transcripts)"
+    )
     restore.add_argument("--dry-run", action="store_true", help="print what would be written")
     restore.add_argument("--overwrite", action="store_true", help="replace what differs")
     return parser

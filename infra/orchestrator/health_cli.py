@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="wait for the apps; default 120",
+        help="seconds to wait for the apps; default 120",
     )
     return parser
 

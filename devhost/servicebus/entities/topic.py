@@ -32,7 +32,7 @@ class Subscription:
         self._configured = compute_rules_digest(rules)
 
     def take(self, message: Message) -> None:
-        """Copy a message once for all matching rules without an action, and once for each with one.
+        """Copy a message for each matching rule with an action, and once for all matching others.
 
         A copy that its action cannot change goes to the dead-letter queue.
         """
