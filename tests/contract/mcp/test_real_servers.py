@@ -20,9 +20,10 @@ from aos.adapters.mcp.web import AddressRefused, make_public_transport
 from aos.adapters.memory import MemorySecrets
 from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.errors import ServerFailed
-from tests.contract.mcp.kit import REPOSITORY, call, servers
+from tests.contract.mcp.kit import REPOSITORY, call, servers, until
 
 LISTED_SECONDS = 10.0
+NEWEST = str(Path(__file__).with_name("newest_server.py"))
 GITHUB = REPOSITORY / "tests" / "fixtures" / "plan" / "github.json"
 EVERYTHING = McpServerCard(
     server_id="everything", command="npx", args=("-y", "@modelcontextprotocol/server-everything")
@@ -161,14 +162,46 @@ async def test_recording_transport_gets_the_address_that_was_judged_and_the_name
     assert str(answer.request.url) == "https://tools.example:8443/mcp"
 
 
+async def test_a_server_of_the_newest_revision_gets_the_headers_that_it_wants() -> None:
+    async with _over_http(program=(NEWEST,)) as url, servers() as made:
+        card = McpServerCard(server_id="newest", url=url)
+        unlisted = await call(made, card, "where", region="São Paulo", what="Ada")
+        assert (unlisted.outcome, unlisted.content) == ("ok", "Ada is in São Paulo")
+        names = [tool.name for tool in await made.list_tools(card, "d1")]
+        assert names == ["where", "grow", "ask"]
+        again = await call(made, card, "where", region="Rome", what="Ada")
+        assert (again.outcome, again.content) == ("ok", "Ada is in Rome")
+
+
+async def test_a_server_of_the_newest_revision_tells_of_new_tools_and_is_pinged_after_an_error(
+    tmp_path: Path,
+) -> None:
+    told: list[tuple[str, str, str]] = []
+    card = McpServerCard(server_id="newest", command=sys.executable, args=(NEWEST, "stdio"))
+    async with servers(home=tmp_path) as made:
+        made.watch(lambda *change: told.append(change))
+        before = await made.list_tools(card, "d1")
+        assert (await call(made, card, "grow")).content == "grown"
+        await until(lambda: ("newest", "tools", "") in told)
+        assert len(await made.list_tools(card, "d1")) == len(before) + 1
+        missing = await call(made, card, "nothing")
+        assert missing.outcome == "error"
+        asked = await call(made, card, "ask")
+        assert asked.outcome == "error"
+        assert (await call(made, card, "added")).content == "new"
+    assert [change for _, change, _ in told].count("started") == 1
+
+
 @contextlib.asynccontextmanager
-async def _over_http(port: int | None = None) -> AsyncIterator[str]:
+async def _over_http(
+    port: int | None = None, *, program: tuple[str, ...] = ("-c", HTTP_SERVER)
+) -> AsyncIterator[str]:
     """The URL of a small server of the official SDK."""
     if port is None:
         with contextlib.closing(await _listening()) as free:
             port = free.sockets[0].getsockname()[1]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", HTTP_SERVER, str(port)), stderr=asyncio.subprocess.DEVNULL
+        *(sys.executable, *program, str(port)), stderr=asyncio.subprocess.DEVNULL
     )
     try:
         async with asyncio.timeout(30):

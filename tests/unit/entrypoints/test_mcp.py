@@ -45,7 +45,8 @@ class Mcp:
     """main, realm and mcp in memory; `nasty` is published and exposed."""
 
     def __init__(self, **settings: str) -> None:
-        self.laptop = InMemory(ALLOWED)
+        allowed = {name: settings.get(name, value) for name, value in ALLOWED.items()}
+        self.laptop = InMemory(allowed)
         plan = Settings.read({**DEVELOPMENT, **ALLOWED, **settings})
         self.servers = make_mcp_servers(plan)
         world = replace(self.laptop.world, servers=self.servers)
