@@ -51,7 +51,7 @@ WITH_IDS = [route for route in ROUTES if route.parameters and route.method != "P
 REACHED = ("run_", "cancel_run", "get_", "list_", "put_agent", "rollback_agent", "health", "status")
 """Routes of which a good answer must have been seen, so that the rest is not all refusals."""
 JUDGED_BY_THE_OPERATOR_OR_THE_WORLD = re.compile(
-    r"model|limits\.\w+|parameters|wake\.schedules\[\d+\]\.(cron|time_zone)"
+    r"model(\[\d+\])?|output_schema|limits\.\w+|parameters|wake\.schedules\[\d+\]\.(cron|time_zone)"
     r"|command|url|args|(env|headers)\b.*",
     re.DOTALL,
 )

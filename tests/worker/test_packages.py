@@ -76,9 +76,9 @@ def test_a_call_that_raises_fails_and_its_message_is_abandoned_until_it_is_dead(
     assert b"".join(dead.body) == NO_OBJECT
     assert dead.dead_letter_reason == "MaxDeliveryCountExceeded"
     # What the host was told: the worker's own words for a failed invocation.
-    assert "WorkerFailure: Unreadable: not a JSON object" in packaged.logs["main"].read_text(
-        "utf-8"
-    )
+    assert "WorkerFailure: Unreadable: the body is not a JSON object" in packaged.logs[
+        "main"
+    ].read_text("utf-8")
 
 
 async def test_a_function_that_raises_gives_a_failed_result(

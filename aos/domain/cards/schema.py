@@ -115,6 +115,13 @@ class ToolGrantModel(_Strict):
     approval: Approval = "never"
 
 
+OutputSchema = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_output_schema),
+    WithJsonSchema(
+        {"type": "object", "properties": {"type": {"const": "object"}}, "required": ["type"]}
+    ),
+]
 Repeatable = Annotated[
     Any,
     AfterValidator(_check_repeatable),
@@ -209,7 +216,7 @@ class AgentCardModel(_Strict):
     mcp_tools: Annotated[list[ToolGrant], Field(max_length=256)] = []
     enabled: bool = True
     model: Name | Annotated[list[Name], Field(min_length=1, max_length=8)] | None = None
-    output_schema: Annotated[dict[str, Any], AfterValidator(_check_output_schema)] | None = None
+    output_schema: OutputSchema | None = None
     parameters: Annotated[dict[str, Any], AfterValidator(_check_parameters)] = {}
     limits: LimitsModel = LimitsModel()
     team: Annotated[list[Id], Field(max_length=256)] = []
