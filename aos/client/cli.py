@@ -60,6 +60,7 @@ def _ask(options: argparse.Namespace) -> int:
         conversation_id=options.conversation,
         key=options.idempotency_key,
         timeout_seconds=options.timeout,
+        files=options.file,
     )
     completed = run.get("status") == RunStatus.COMPLETED
     if options.json:
@@ -136,6 +137,13 @@ def _add_ask(commands: Any) -> None:
     )
     ask.add_argument("agent", metavar="AGENT", help="the agent's id")
     ask.add_argument("message", metavar="MESSAGE", help='the message; "-" reads it from stdin')
+    ask.add_argument(
+        "--file",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="an image or a file to send with the message; may be given several times",
+    )
     ask.add_argument("--conversation", metavar="ID", help="the conversation to continue or begin")
     ask.add_argument(
         "--idempotency-key",

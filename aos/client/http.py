@@ -11,13 +11,15 @@ it never runs twice.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from aos.client.address import find_address
+from aos.client.files import attach_files
 from aos.client.transport import RETRY_SECONDS, Answer, Call, Transport
 from aos.client.waits import CALL_SECONDS, RUN_SECONDS
 from aos.domain.json_writer import write_json
@@ -62,14 +64,18 @@ class AosClient:
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
         timeout_seconds: float = RUN_SECONDS,
+        files: Sequence[str | os.PathLike[str]] = (),
     ) -> Json:
         """Ask an agent and wait for the end; return the run object, also of a failed run.
 
-        `key` is an idempotency key; the default is a new one. After `timeout_seconds` the run is
-        returned in its current state; it continues, and `wait` can wait for its end.
+        `files` are paths of images and files to send with the message; raises ConfigurationError
+        if one cannot be read. `key` is an idempotency key; the default is a new one. After
+        `timeout_seconds` the run is returned in its current state; it continues, and `wait` can
+        wait for its end.
         """
         end = time.monotonic() + timeout_seconds
         wait_seconds = max(0, min(SERVER_WAIT_SECONDS, int(timeout_seconds)))
+        message = attach_files(message, files)
         answer = self._start(agent_id, message, conversation_id, metadata, key, wait_seconds)
         if answer.body.get("status") in ENDED:
             return answer.body
@@ -83,8 +89,10 @@ class AosClient:
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
+        files: Sequence[str | os.PathLike[str]] = (),
     ) -> Json:
-        """Ask an agent without waiting; return the accepted run object."""
+        """Ask an agent without waiting; return the accepted run object. `files` as in `run`."""
+        message = attach_files(message, files)
         return self._start(agent_id, message, conversation_id, metadata, key, 0).body
 
     def wait(self, run_id: str, *, timeout_seconds: float = RUN_SECONDS) -> Json:

@@ -62,7 +62,7 @@ class QueueClient:
     def ask(
         self,
         agent_id: str,
-        message: str,
+        message: str | list[dict[str, Any]],
         *,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -99,7 +99,7 @@ class QueueClient:
     def send(
         self,
         agent_id: str,
-        message: str,
+        message: str | list[dict[str, Any]],
         *,
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -190,7 +190,10 @@ class QueueClient:
 
 
 def _write_body(
-    agent_id: str, message: str, conversation_id: str | None, metadata: Mapping[str, Any] | None
+    agent_id: str,
+    message: str | list[dict[str, Any]],
+    conversation_id: str | None,
+    metadata: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     return {
         "version": 1,

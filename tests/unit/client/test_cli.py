@@ -53,6 +53,36 @@ def test_ask_takes_url_and_key_from_the_environment_and_the_message_from_stdin(
     assert (seen.headers["x-functions-key"], seen.headers["idempotency-key"]) == ("s3cret", "k1")
 
 
+def test_ask_sends_files_with_the_message(
+    main: StubMain, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "cat.PNG").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "notes.md").write_text("# Notes")
+    main.then(Say(body=RUN))
+    files = ["--file", str(tmp_path / "cat.PNG"), "--file", str(tmp_path / "notes.md")]
+    assert aos(["ask", "ceo", "What is this?", *files, "--url", main.url]) == 0
+    assert main.seen[0].body["message"] == [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image", "media_type": "image/png", "data": "iVBORw0KGgo="},
+        {
+            "type": "file",
+            "name": "notes.md",
+            "media_type": "text/markdown",
+            "data": "IyBOb3Rlcw==",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("none.png", "cannot be read"), ("a.exe", "does not take the file")]
+)
+def test_ask_says_which_file_it_cannot_send(
+    main: StubMain, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, says: str
+) -> None:
+    assert aos(["ask", "ceo", "Look", "--file", str(tmp_path / name), "--url", main.url]) == 2
+    assert (says in capsys.readouterr().err, main.seen) == (True, [])
+
+
 def test_ask_says_in_one_line_how_a_run_failed(
     main: StubMain, capsys: pytest.CaptureFixture[str]
 ) -> None:
