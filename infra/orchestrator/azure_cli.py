@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,13 @@ from infra.orchestrator.signals import hold_signals
 
 RUN_SECONDS = 180.0
 _GRACE_SECONDS = 10.0
+_OPENING = re.compile(r"^[ \t\ufeff]*([\[{])", re.MULTILINE)
 INSTALL = "https://aka.ms/InstallAzureCLI, or on Debian: curl -sL https://aka.ms/InstallAzureCLIDeb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one call printed. Standard output holds only JSON; notices and errors are in `err`."""
+    """What one call printed: JSON in `out`, sometimes among sentences, and notices in `err`."""
 
     command: str
     code: int
@@ -36,15 +38,18 @@ class Answer:
         return self.code == 0 and not self.timed_out
 
     def parse_json(self) -> Any:
-        """Parse what az printed. Raises Halt when it is not JSON."""
-        try:
-            return json.loads(self.out)
-        except ValueError as error:
+        """Parse what az printed, without the lines that az or bicep printed around it.
+
+        Raises Halt when there is no JSON.
+        """
+        found = _find_json(self.out)
+        if found is None:
             raise Halt(
                 REFUSED,
                 f"az {self.command} exited with 0 but did not print JSON ({self.out[:60]!r})",
                 "run the command by hand: a newer az may print another format",
-            ) from error
+            )
+        return found[0]
 
 
 class Az:
@@ -103,6 +108,28 @@ class Az:
                 err=_read_text(err),
                 timed_out=late,
             )
+
+
+def _find_json(text: str) -> tuple[Any] | None:
+    """Find the JSON that begins a line and has at most lines of text before and after it.
+
+    The last such value counts: a sentence may hold a bracket, and az prints its answer last.
+    """
+    try:
+        return (json.loads(text),)
+    except ValueError:
+        pass
+    decoder, found, position = json.JSONDecoder(), None, 0
+    while match := _OPENING.search(text, position):
+        try:
+            value, end = decoder.raw_decode(text, match.start(1))
+        except ValueError:
+            position = match.end()
+            continue
+        rest = text[end:].partition("\n")[0]
+        found = found if rest.strip() else (value,)
+        position = end
+    return found
 
 
 def _wait_for_end(

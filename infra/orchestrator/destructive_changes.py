@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from infra.orchestrator.known_noise import find_noise
 from infra.orchestrator.what_if import KNOWN, QUIET, Change, Edit
 
 _STATEFUL = (
@@ -81,7 +82,7 @@ def _describe_losses(change: Change) -> Iterator[str]:
 
 def _describe_loss(kind: str, edit: Edit) -> str:
     path = edit.path.lower()
-    if path == "tags" or path.startswith("tags."):
+    if path == "tags" or path.startswith("tags.") or find_noise(kind, edit):
         return ""
     if edit.kind == "delete":
         return _describe_removal(kind, path, edit)

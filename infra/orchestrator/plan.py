@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.orchestrator.destructive_changes import Loss, find_losses
+from infra.orchestrator.known_noise import find_noise
 from infra.orchestrator.what_if import QUIET, Change, WhatIf
 
 _EDITS_SHOWN = 12
@@ -89,6 +90,8 @@ def _format_change(change: Change) -> Iterator[str]:
     why = f": {change.reason}" if change.reason else ""
     yield f"  {change.type} {change.name}{maybe}{why}"
     for edit in change.edits[:_EDITS_SHOWN]:
-        yield f"      {edit.kind} {edit.path}"
+        noise = find_noise(change.type, edit)
+        why = f" (known noise of what-if: {noise.source})" if noise else ""
+        yield f"      {edit.kind} {edit.path}{why}"
     if len(change.edits) > _EDITS_SHOWN:
         yield f"      and {len(change.edits) - _EDITS_SHOWN} more properties"

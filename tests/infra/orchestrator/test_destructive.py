@@ -87,6 +87,18 @@ LOSSES: dict[str, tuple[dict[str, Any], str]] = {
         ),
         "a protection is switched off",
     ),
+    "a queue is no longer deleted when it is idle": (
+        change("Modify", QUEUE, "sb/q", edit("Delete", "properties.autoDeleteOnIdle", "P7D")),
+        "the property properties.autoDeleteOnIdle is removed",
+    ),
+    "a queue that was disabled by hand": (
+        change("Modify", QUEUE, "sb/q", edit("Delete", "properties.status", "Disabled")),
+        "the property properties.status is removed",
+    ),
+    "a number where Azure has a truth value": (
+        change("Modify", QUEUE, "sb/q", edit("Delete", "properties.enableBatchedOperations", 1)),
+        "is removed",
+    ),
     "purge protection is switched off": (
         change("Modify", VAULT, "kv", edit("Modify", "properties.enablePurgeProtection", True, 0)),
         "a protection is switched off",
@@ -109,7 +121,29 @@ NOISE: dict[str, dict[str, Any]] = {
     "a role that what-if cannot foresee": change(
         "Unsupported", "Microsoft.Authorization/roleAssignments", "r", reason="reference()"
     ),
-}
+    "Azure's own values of a queue": change(
+        "Modify", QUEUE, "sb/q",
+        edit("Delete", "properties.autoDeleteOnIdle", "P10675199DT2H48M5.4775807S"),
+        edit("Delete", "properties.enableBatchedOperations", True),
+        edit("Delete", "properties.status", "Active"),
+    ),
+    "Azure's own values of a subscription": change(
+        "Modify", f"{BUS}/topics/subscriptions", "sb/t/s",
+        edit("Delete", "properties.deadLetteringOnMessageExpiration", False),
+    ),
+    "the place of a rule": change(
+        "Modify", f"{BUS}/queues/authorizationRules", "sb/q/r", edit("Delete", "location", "North")
+    ),
+    "Azure's own values of a component": change(
+        "Modify", "Microsoft.Insights/components", "a",
+        edit("Delete", "properties.publicNetworkAccessForQuery", "Enabled"),
+    ),
+    "what Azure says of a workspace": change(
+        "Modify", "Microsoft.OperationalInsights/workspaces", "w",
+        edit("Delete", "properties.createdDate", "Wed, 01 Jul 2020 09:51:43 GMT"),
+        edit("Modify", "properties.features", None, None, edit("Delete", "legacy", 0)),
+    ),
+}  # fmt: skip
 A_LOSS = az_output.what_if(change("Delete", STORAGE, "st"))
 
 
@@ -146,6 +180,14 @@ def test_recorded_az_noise_is_not_asked_about(world: World, name: str) -> None:
     world.az.answers("deployment group what-if", az_output.what_if(NOISE[name]))
     assert world.deploy() == 0
     assert "DESTRUCTIVE" not in world.said
+
+
+def test_known_noise_is_shown_with_its_source(world: World) -> None:
+    foreseen = az_output.what_if(NOISE["Azure's own values of a queue"])
+    world.az.answers("deployment group what-if", foreseen)
+    assert world.deploy() == 0
+    source = "https://github.com/Azure/arm-template-whatif/issues/303"
+    assert f"delete properties.status (known noise of what-if: {source})" in world.said
 
 
 @table(CONFIRMATIONS)
