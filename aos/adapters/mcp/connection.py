@@ -36,6 +36,7 @@ LOST = "Connection closed"
 CUT_OFF = "SSE stream"
 """How the SDK's texts for an answer that was cut off begin."""
 METHOD_NOT_FOUND = -32_601
+"""JSON-RPC's own code."""
 AWAY = ("HTTP 404", "HTTP 5")
 """How the errors of a URL begin that has no server, or none that works."""
 _QUIET = ("mcp", "client", "mcp.client.streamable_http")
@@ -172,12 +173,21 @@ class Connection:
 
     async def _read_refusal(self, error: MCPError, tool: str) -> ToolOutcome:
         """Build the outcome of a call that ended with an error: the server's, or a lost line."""
+        if self._is_forgotten(error):
+            self._doubtful = True  # the next call makes a new session
+            said = "has ended the session, so nothing was called; call it again"
+            return ToolOutcome(outcome="not_called", content=self._write_text(said))
         if self._handle is None or error.message == LOST:
             await self._check()
         if not self.alive or (self._handle is None and error.message.startswith(CUT_OFF)):
             self._doubtful = True
             return self._make_unknown(f"ended while {tool!r} was being called")
         return self._make_error(f"answered with an error: {error}")
+
+    def _is_forgotten(self, error: MCPError) -> bool:
+        """Whether a URL has no session with us any more, as after the server's restart."""
+        is_missing = self._handle is None and error.message.startswith("HTTP 404")
+        return is_missing and error.code != METHOD_NOT_FOUND
 
     def watch_end(self, tell: Callable[[], None]) -> None:
         """Call `tell` when the session ends, for any reason."""

@@ -19,6 +19,8 @@ UNREADABLE = -32_098
 """AOS's JSON-RPC error code for an answer that cannot be read."""
 _ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18})\s*,')
 _ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,18})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
+_MARK = b"\xef\xbb\xbf"
+"""The byte order mark that some programs write before their first text."""
 _ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
@@ -41,7 +43,7 @@ def read_message(line: bytes) -> types.JSONRPCMessage | None:
     """Read the message in a line; None for other text."""
     import mcp_types as types
 
-    text = replace_half_surrogates(line)
+    text = replace_half_surrogates(line.removeprefix(_MARK))
     try:
         return types.jsonrpc_message_adapter.validate_json(text, by_name=False)
     except ValueError:

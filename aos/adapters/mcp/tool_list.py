@@ -67,6 +67,7 @@ async def list_all_tools(session: Session, masker: Masker) -> list[ToolSchema]:
 
 
 async def _read_page(session: Session, cursor: str | None) -> dict[str, Any]:
+    """Ask for a page; an empty one where the server has no tools, or no such page."""
     from mcp.shared.exceptions import MCPError
     from mcp_types import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 
@@ -77,7 +78,8 @@ async def _read_page(session: Session, cursor: str | None) -> dict[str, Any]:
         return {}
     except MCPError as error:
         untold = not session.has_tools and error.code in (INVALID_PARAMS, INVALID_REQUEST)
-        if untold or error.code == METHOD_NOT_FOUND:
+        unknown = cursor is not None and error.code == INVALID_PARAMS  # the server's own cursor
+        if untold or unknown or error.code == METHOD_NOT_FOUND:
             return {}
         raise NotListable(f"does not list its tools: {error}") from error
 

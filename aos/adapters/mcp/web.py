@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from aos.adapters.mcp.stdio import Streams
 
 LONGEST_ANSWER_BYTES = 16 * 1024 * 1024
+OK = 200
 FIRST_ERROR = 400
+_UNNAMED = frozenset({"", "text/plain", "text/json", "application/octet-stream"})
+"""Content types of servers that do not say that they answer with JSON."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 300.0
 
@@ -136,7 +139,7 @@ async def _mend_answer(response: httpx2.Response) -> None:
         async def aclose(self) -> None:
             await inner.aclose()
 
-    if is_refusal:
+    if is_refusal or (response.status_code == OK and kind.partition(";")[0].strip() in _UNNAMED):
         response.headers["content-type"] = "application/json"
     response.stream = Mended()
 

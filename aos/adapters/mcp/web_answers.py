@@ -14,7 +14,8 @@ MOST_WORDS = 500
 _ADVICE = {
     401: "the server wants other credentials; check the headers of its card",
     403: "the server does not allow this; check the credentials in its card's headers",
-    404: "there is no MCP server at this URL; check its path",
+    404: "there is no MCP server at this URL; check its path: one that ends with /sse is of the old"
+    " SSE transport, which AOS does not speak",
     405: "the URL does not take POST: it may speak the old SSE transport, which AOS does not speak;"
     " write the server's Streamable HTTP URL, which often ends with /mcp",
     406: "the server does not answer in a form that Streamable HTTP has",

@@ -28,6 +28,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLACEHOLDER = re.compile(
     r"\$\{\s*(?:(?:env|input|secret|secrets|user_config)[:.])?([A-Za-z_][\w.-]{0,63})"
 )
+_WHOLE_PLACEHOLDER = re.compile(
+    r"\$[A-Z][A-Z0-9_]{0,63}|<[A-Za-z][\w .-]{0,63}>|\{\{[^{}]{1,64}\}\}"
+)
 _REFUSED_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
@@ -162,7 +165,10 @@ def _warn_unpinned(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardP
 
 
 def _warn_placeholders(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
-    """Warn about `${NAME}` of a published mcp.json, which the server would get as it is written."""
+    """Warn about `${NAME}`, `$NAME` or `<name>` of a published mcp.json.
+
+    The server would get it as it is written.
+    """
     named = [
         (join_path(field, name), value)
         for field in ("env", "headers")
@@ -170,9 +176,10 @@ def _warn_placeholders(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
     ]
     listed = [(f"args[{place}]", value) for place, value in enumerate(raw.get("args", ()))]
     for path, value in (*named, *listed, ("url", raw.get("url") or "")):
-        found = _PLACEHOLDER.search(value)
+        found = _PLACEHOLDER.search(value) or _WHOLE_PLACEHOLDER.fullmatch(value.strip())
         if found is None:
             continue
+        shown = f"${{{found[1]}}}" if found.re is _PLACEHOLDER else found[0]
         hint = "write the value itself"
         if path.startswith(("env", "headers")):
             hint += (
@@ -181,7 +188,7 @@ def _warn_placeholders(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
             )
         elif raw.get("command") is not None:
             hint += "; a secret belongs into env"
-        message = f"AOS does not replace ${{{found[1]}}}: the server gets it as it is written"
+        message = f"AOS does not replace {shown}: the server gets it as it is written"
         yield CardProblem(path=path, message=message, hint=hint)
 
 

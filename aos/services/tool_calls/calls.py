@@ -173,10 +173,11 @@ class ToolCalls:
                 return await self._end(
                     command, row, _uncalled_outcome(row, _unavailable_text(command))
                 )
-            if outcome.outcome != "outcome_unknown" or not repeatable:
+            is_lost = outcome.outcome == "outcome_unknown" and repeatable
+            if not is_lost and outcome.outcome != "not_called":
                 break
             if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
-                outcome = replace(outcome, outcome="error")
+                outcome = replace(outcome, outcome="error") if is_lost else outcome
                 break
         return await self._end(command, row, outcome)
 

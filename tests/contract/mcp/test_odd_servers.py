@@ -101,6 +101,11 @@ async def test_an_empty_cursor_is_a_cursor_and_an_empty_page_is_not_the_end() ->
     assert await listed(scripted(list=pages)) == ["a", "b"]
 
 
+async def test_a_server_that_does_not_know_its_own_cursor_has_what_it_listed() -> None:
+    refused = {"error": {"code": -32602, "message": "Invalid cursor"}}
+    assert await listed(scripted(list=[page(tool("a"), nextCursor="c"), refused])) == ["a"]
+
+
 async def test_a_tool_without_a_schema_stays_beside_the_others() -> None:
     tools = await list_tools(scripted(list=page(tool("a"), {"name": "bare"}, tool("z"))))
     assert [(tool.name, tool.input_schema, tool.offered) for tool in tools] == [
@@ -182,6 +187,7 @@ async def test_text_that_is_not_unicode_is_replaced_and_delivered_at_once(
         ),
         ('{"jsonrpc":"2.0","id":@ID,"result":{"content":', "error", "the answer is not JSON"),
         ('{"id":@ID,"result":{"content":[{"type":"text","text":"hi"}]}}', "ok", "hi"),
+        ('\ufeff{"id":@ID,"result":{"content":[{"type":"text","text":"hi"}]}}\r', "ok", "hi"),
         (
             '{"jsonrpc":"2.0","id":@ID,"error":null,'
             '"result":{"content":[{"type":"text","text":"hi"}]}}',
@@ -331,17 +337,25 @@ async def test_a_new_server_that_starts_slowly_is_asked_again(code: int) -> None
 
 
 @contextlib.asynccontextmanager
-async def over_http(status: int, body: str, kind: str) -> AsyncIterator[str]:
-    """The URL of a server that answers everything alike; `@ID` is the request's id."""
+async def over_http(
+    status: int, body: str, kind: str, *, calls: tuple[int, str] | None = None
+) -> AsyncIterator[str]:
+    """The URL of a server that answers everything alike, but calls of tools with `calls`.
+
+    `@ID` is the request's id.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         size = next((line for line in head.split("\r\n") if "content-length" in line), ": 0")
         raw = await reader.readexactly(int(size.split(": ")[1]))
-        asked = json.loads(raw or b"{}").get("id")
-        said = body.replace("@ID", json.dumps(asked)).encode()
+        asked = json.loads(raw or b"{}")
+        code, whole = status, body
+        if calls is not None and asked.get("method") not in ("initialize", "tools/list"):
+            code, whole = calls
+        said = whole.replace("@ID", json.dumps(asked.get("id"))).encode()
         writer.write(
-            f"HTTP/1.1 {status} Whatever\r\ncontent-type: {kind}\r\n"
+            f"HTTP/1.1 {code} Whatever\r\ncontent-type: {kind}\r\n"
             f"content-length: {len(said)}\r\nconnection: close\r\n\r\n".encode()
             + said
         )
@@ -357,7 +371,7 @@ async def over_http(status: int, body: str, kind: str) -> AsyncIterator[str]:
         (401, '{"error":"invalid_token"}', "application/json", "check the headers"),
         (401, "", "text/plain", "HTTP 401 (the server wants other credentials"),
         (403, "<html>no</html>", "text/html", "HTTP 403 (the server does not allow this"),
-        (404, "Cannot POST /mcp", "text/plain", "check its path): Cannot POST /mcp"),
+        (404, "Cannot POST /mcp", "text/plain", "does not speak): Cannot POST /mcp"),
         (405, "Method Not Allowed", "text/plain", "it may speak the old SSE transport"),
         (500, "<h1>Oops</h1>", "text/html", "HTTP 500 (the server itself failed"),
         (503, '{"detail":"starting"}', "application/json", "tries again later): starting"),
@@ -375,15 +389,45 @@ async def test_what_a_url_refuses_is_told_apart_with_advice(
     assert "<h" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+HELLO = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "s", "version": "1"},
+    "tools": [tool("a", description="@HALF")],
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "said"),
+    [
+        (
+            404,
+            '{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}',
+            "not_called",
+            "has ended the session, so nothing was called",
+        ),
+        (404, "", "not_called", "has ended the session, so nothing was called"),
+        (401, "", "error", "HTTP 401 (the server wants other credentials"),
+        (429, "slow down", "error", "HTTP 429 (the server wants fewer requests): slow down"),
+        (502, "<html>", "outcome_unknown", "ended while 'a' was being called"),
+    ],
+)
+async def test_what_a_url_refuses_in_a_call_is_told_for_what_it_is(
+    status: int, body: str, outcome: str, said: str
+) -> None:
+    hello = json.dumps({"jsonrpc": "2.0", "id": 0, "result": HELLO}).replace('"id": 0', '"id": @ID')
+    web = over_http(200, hello, "application/json", calls=(status, body))
+    async with web as url, servers() as made:
+        card = McpServerCard(server_id="web", url=url)
+        await made.list_tools(card, "d1")
+        told = await call(made, card, "a")
+    assert told.outcome == outcome
+    assert said in told.content
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain"])
 async def test_half_a_surrogate_pair_over_http_is_replaced(kind: str) -> None:
-    hello = {
-        "protocolVersion": "2025-06-18",
-        "capabilities": {"tools": {}},
-        "serverInfo": {"name": "s", "version": "1"},
-        "tools": [tool("a", description="@HALF")],
-    }
-    body = json.dumps({"jsonrpc": "2.0", "id": 0, "result": hello}).replace("@HALF", r"\ud83d!")
+    body = json.dumps({"jsonrpc": "2.0", "id": 0, "result": HELLO}).replace("@HALF", r"\ud83d!")
     body = body.replace('"id": 0', '"id": @ID')
     if kind == "text/event-stream":
         body = f"event: message\ndata: {body}\n\n"

@@ -307,6 +307,8 @@ def test_a_reference_without_a_vault_goes_live_with_a_warning() -> None:
         ({"env": {"TOKEN": "${TOKEN:-hush}"}}, "env.TOKEN", "@Microsoft.KeyVault(...)"),
         ({"env": {"TOKEN": "Bearer ${env:TOKEN}"}}, "env.TOKEN", "as the whole value"),
         ({"args": ["-y", SERVER, "--key=${input:key}"]}, "args[2]", "a secret belongs into env"),
+        ({"env": {"TOKEN": "$GITHUB_TOKEN"}}, "env.TOKEN", "write the value itself"),
+        ({"env": {"TOKEN": "<YOUR_TOKEN>"}}, "env.TOKEN", "write the value itself"),
         ({"args": ["-y", SERVER, "${HOME}/x"]}, "args[2]", "write the value itself"),
     ],
 )
@@ -318,7 +320,7 @@ def test_a_placeholder_of_a_published_file_is_told_with_what_to_write(
     assert found.errors == ()
     (warning,) = found.warnings
     assert warning.path == path
-    assert warning.message.startswith("AOS does not replace ${")
+    assert warning.message.startswith(("AOS does not replace $", "AOS does not replace <"))
     assert hint in warning.hint
     assert "hush" not in warning.message
 
@@ -327,7 +329,7 @@ def test_a_placeholder_in_headers_or_a_url_is_told_too() -> None:
     raw = {
         "server_id": "web",
         "url": "https://mcp.example.com/${TENANT}/mcp",
-        "headers": {"Authorization": "Bearer ${API_KEY}", "X-Plain": "$5 {x}"},
+        "headers": {"Authorization": "Bearer ${API_KEY}", "X-Plain": "$5 {x} a<b>"},
     }
     body = json.dumps(raw).encode()
     found, _ = assess_card(body, kind=CardKind.MCP_SERVER, card_id="web", policy=VAULT)

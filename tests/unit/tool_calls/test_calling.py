@@ -289,3 +289,19 @@ async def test_what_breaks_with_every_delivery_is_ended_and_told(world: McpWorld
     await world.mcp.calls.give_up(world.command())
     assert [result.outcome for result in world.results] == ["not_called", "not_called"]
     assert world.called == []
+
+
+async def test_a_call_that_a_server_did_not_take_is_made_once_more_and_no_more() -> None:
+    world = McpWorld()
+    refused = ToolOutcome(outcome="not_called", content="has ended the session")
+    answers = [refused, said("added")]
+    world.has("add", lambda a: answers.pop(0))
+    await world.mcp.calls.handle(world.command())
+    assert world.results == [said("added")]
+    assert world.called == ["add", "add"]
+
+    world = McpWorld()
+    world.has("add", lambda a: refused)
+    await world.mcp.calls.handle(world.command())
+    assert world.results == [refused]
+    assert world.called == ["add", "add"]
