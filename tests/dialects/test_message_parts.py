@@ -156,6 +156,31 @@ async def test_an_image_that_the_content_filter_refused_is_not_shown_again(
     assert PNG not in str(server.requests[-1].messages)
 
 
+@pytest.mark.parametrize("schema", [None, {"type": "object"}])
+async def test_an_earlier_image_that_the_endpoint_cannot_read_any_more_ends_no_run(
+    world: MemoryWorld, server: ScriptedModel, schema: dict[str, Any] | None
+) -> None:
+    card = AGENT if schema is None else {**AGENT, "output_schema": schema}
+    await world.put_agent(card)
+    server.always(Say('{"it": "is a cat"}'))
+    assert await ask(world, QUESTION) is RunStatus.COMPLETED
+    server.requests.clear()
+
+    def answer(request: Request) -> Say:
+        if "cat.png" in str([c for c in contents(request) if isinstance(c, list)]):
+            return Say(status=400, body={"error": {"message": "cannot download cat.png"}})
+        return Say('{"it": "is grey"}')
+
+    server.always(answer)
+    for _ in range(2):
+        assert await ask(world, "And its colour?") is RunStatus.COMPLETED
+    last = server.requests[-1]
+    assert contents(last)[0] == NOT_SHOWN.replace("shown to this model", "shown again")
+    assert ("response_format" in last.body) is (schema is not None)
+    assert len(server.requests) == 4
+    assert await ask(world, QUESTION) is RunStatus.FAILED
+
+
 async def test_the_question_keeps_its_images_after_a_tool_call(
     world: MemoryWorld, server: ScriptedModel
 ) -> None:

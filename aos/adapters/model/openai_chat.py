@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
-from aos.adapters.model.attachments import describe_attachments
+from aos.adapters.model.attachments import describe_attachments, describe_earlier
 from aos.adapters.model.faults import is_about_encryption, make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
@@ -156,16 +156,28 @@ class OpenAIChatModel:
                 call = describe_attachments(call)
             if endpoint in self._without_schemas:
                 call = replace(call, response_schema=None)
-            try:
-                return await self._ask(call, model=model, endpoint=endpoint)
-            except RunFailed as error:
-                if call.response_schema is None or error.code != "model_rejected":
-                    raise
-                answer = await self._ask(
-                    replace(call, response_schema=None), model=model, endpoint=endpoint
-                )
-            self._without_schemas.add(endpoint)  # it takes the same request without a schema
+            answer, asked = await self._ask_first(
+                _list_attempts(call), model=model, endpoint=endpoint
+            )
+            if asked.response_schema is not call.response_schema:
+                self._without_schemas.add(endpoint)  # it takes the same request without a schema
             return answer
+
+    async def _ask_first(
+        self, attempts: list[ModelCall], *, model: str, endpoint: str
+    ) -> tuple[ModelAnswer, ModelCall]:
+        """Return the answer to the first call that the endpoint does not refuse, and that call.
+
+        Raises what the last one raised.
+        """
+        *others, last = attempts
+        for attempt in others:
+            try:
+                return await self._ask(attempt, model=model, endpoint=endpoint), attempt
+            except RunFailed as error:
+                if error.code != "model_rejected":
+                    raise
+        return await self._ask(last, model=model, endpoint=endpoint), last
 
     async def _ask(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
         api = _APIS[self._endpoint.api]
@@ -314,3 +326,17 @@ async def _time_limit(seconds: float) -> AsyncIterator[None]:
 
 def _load() -> None:
     import openai  # noqa: F401
+
+
+def _list_attempts(call: ModelCall) -> list[ModelCall]:
+    """Return the call, and what is asked if the endpoint refuses it.
+
+    First without the images of earlier messages, because an image that cannot be read any more must
+    not end every later run; then without the schema of the output.
+    """
+    attempts = [call]
+    if any(item.is_earlier for message in call.messages for item in message.attachments):
+        attempts.append(describe_earlier(call))
+    if call.response_schema is not None:
+        attempts.append(replace(attempts[-1], response_schema=None))
+    return attempts

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -19,7 +19,7 @@ from aos.domain.runs.conversation import Message
 MAX_SHOWN = 4
 """Earlier messages whose attachments a model is shown."""
 NOT_SEEN = "not shown to this model"
-TOO_OLD = "not shown again"
+NOT_AGAIN = "not shown again"
 ANY_IMAGE = "image/*"
 _FILE = "file:///"
 
@@ -28,12 +28,16 @@ Part = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """An image or a PDF file: its data in base64, or the URL of an image."""
+    """An image or a PDF file: its data in base64, or the URL of an image.
+
+    `is_earlier`: it belongs to an earlier run's question.
+    """
 
     media_type: str
     name: str = ""
     data: str = ""
     url: str = ""
+    is_earlier: bool = False
 
     @property
     def is_image(self) -> bool:
@@ -78,8 +82,10 @@ def list_attachments(parts: Sequence[Part]) -> tuple[Attachment, ...]:
     return tuple(found for part in parts if (found := _read_attachment(part)) is not None)
 
 
-def show_parts(message: Message, *, as_attachments: bool) -> tuple[str, tuple[Attachment, ...]]:
-    """The text and the attachments that a model is shown of a user's message.
+def show_parts(
+    message: Message, *, run_id: str, as_attachments: bool
+) -> tuple[str, tuple[Attachment, ...]]:
+    """The text and the attachments that a model is shown of a user's message in this run.
 
     Where `as_attachments` is False, a line says of each attachment that it is not shown again.
     """
@@ -88,8 +94,10 @@ def show_parts(message: Message, *, as_attachments: bool) -> tuple[str, tuple[At
     attachments = list_attachments(message.parts)
     texts = [message.content, *_list_texts(message.parts)]
     if as_attachments:
-        return "\n\n".join(texts), attachments
-    texts += [attachment.describe(TOO_OLD) for attachment in attachments]
+        is_earlier = message.run_id != run_id
+        shown = tuple(replace(item, is_earlier=is_earlier) for item in attachments)
+        return "\n\n".join(texts), shown
+    texts += [attachment.describe(NOT_AGAIN) for attachment in attachments]
     return "\n\n".join(texts), ()
 
 

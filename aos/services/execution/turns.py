@@ -266,11 +266,17 @@ def _build_chat(
     system = ChatMessage(role="system", content=prompt)
     shown = repair_history(recent, withheld=withheld)
     seen = choose_shown(shown, run_id=request.run_id)
-    return (system, *(_chat_message(m, seen=place in seen) for place, m in enumerate(shown)))
+    return (
+        system,
+        *(
+            _chat_message(message, run_id=request.run_id, seen=place in seen)
+            for place, message in enumerate(shown)
+        ),
+    )
 
 
-def _chat_message(message: Message, *, seen: bool) -> ChatMessage:
-    text, attachments = show_parts(message, as_attachments=seen)
+def _chat_message(message: Message, *, run_id: str, seen: bool) -> ChatMessage:
+    text, attachments = show_parts(message, run_id=run_id, as_attachments=seen)
     return ChatMessage(
         role=message.role,
         content=text,
