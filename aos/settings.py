@@ -143,6 +143,7 @@ class Settings:
             expects_versions=not self.development,
             listed_hosts=self.servers.hosts,
             key_vault_uri=self.servers.key_vault_uri,
+            max_tools=self.bounds.model_tools,
         )
 
     @classmethod

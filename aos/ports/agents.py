@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -35,6 +36,10 @@ class Agents(Protocol):
     async def card(self, digest: str) -> AgentCard:
         """Return the card with this digest, also if it is not published any more. Runs pin their
         card."""
+        ...
+
+    async def list_purposes(self, agent_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the purposes of those agents that may run, by id."""
         ...
 
     async def serves(self, server_id: str) -> bool:

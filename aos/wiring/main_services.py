@@ -56,7 +56,11 @@ class MainServices(AppServices):
         """Publishes the cards."""
         world = self._world
         return CatalogPublisher(
-            config=world.config, data=world.data, clock=world.clock, policy=self._policy
+            config=world.config,
+            data=world.data,
+            clock=world.clock,
+            policy=self._policy,
+            tools=world.tools,
         )
 
     @cached_property

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
-from aos.domain.cards.assessment import CardReference
+from aos.domain.cards.assessment import CardGrant, CardReference
 from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.cards.policy import LimitBounds
 from aos.domain.output_schema import describe_schema
@@ -182,6 +182,15 @@ def parse_tool_grant(raw: str | Mapping[str, Any]) -> ToolGrant:
         server_id=raw["server"],
         tools=None if tools is None else tuple(tools),
         approval=raw.get("approval", "never"),
+    )
+
+
+def list_grants(raw: Mapping[str, Any]) -> tuple[CardGrant, ...]:
+    """List what a checked agent card grants."""
+    grants = [parse_tool_grant(grant) for grant in raw.get("mcp_tools", ())]
+    return tuple(
+        CardGrant(path=f"mcp_tools[{i}]", server_id=grant.server_id, tools=grant.tools)
+        for i, grant in enumerate(grants)
     )
 
 

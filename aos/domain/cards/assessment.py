@@ -34,6 +34,15 @@ class CardReference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CardGrant:
+    """What an agent card grants of one MCP server; `tools` None means all of its tools."""
+
+    path: str
+    server_id: str
+    tools: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
     """The result of checking one uploaded card. A card without `errors` may go live."""
 
@@ -43,6 +52,7 @@ class Assessment:
     errors: tuple[CardProblem, ...] = ()
     warnings: tuple[CardProblem, ...] = ()
     references: tuple[CardReference, ...] = ()
+    grants: tuple[CardGrant, ...] = ()
 
 
 def find_nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:

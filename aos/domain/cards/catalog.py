@@ -13,8 +13,16 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from aos.domain.cards.assessment import Assessment, CardProblem, CardReference
+from aos.domain.cards.assessment import Assessment, CardGrant, CardProblem, CardReference
+from aos.domain.cards.effects import TEAM
 from aos.domain.cards.identity import CardKind
+from aos.domain.cards.other_cards import (
+    NOTHING_LISTED,
+    CardUse,
+    ListedServers,
+    warn_of_references,
+    warn_of_tools,
+)
 from aos.domain.codec import encode
 from aos.domain.field_types import Digest
 
@@ -24,6 +32,7 @@ CardKey: TypeAlias = tuple[CardKind, str]
 
 MAX_HISTORY = 20
 MAX_REMOVED = 10_000
+MAX_WARNINGS = 40
 NOT_UPLOADED = "not uploaded"
 
 
@@ -57,6 +66,7 @@ class CatalogEntry:
     errors: tuple[CardProblem, ...] = ()
     own_warnings: tuple[CardProblem, ...] = ()
     references: tuple[CardReference, ...] = ()
+    grants: tuple[CardGrant, ...] = ()
     warnings: tuple[CardProblem, ...] = ()
     history: tuple[CardVersion, ...] = ()
 
@@ -64,6 +74,11 @@ class CatalogEntry:
     def activated_at(self) -> datetime | None:
         """When the serving version began to serve."""
         return self.history[0].activated_at if self.serving_digest else None
+
+    @property
+    def has_grants(self) -> bool:
+        """Whether `grants` is known; entries of before it existed name servers only."""
+        return bool(self.grants) or all(r.kind is CardKind.AGENT for r in self.references)
 
     @property
     def can_run(self) -> bool:
@@ -171,7 +186,9 @@ def find_unassessed(
     return [
         source
         for source in listing
-        if source.key not in known or known[source.key].source_etag != source.etag
+        if source.key not in known
+        or known[source.key].source_etag != source.etag
+        or not known[source.key].has_grants
     ]
 
 
@@ -183,13 +200,14 @@ def plan_publication(
     assessed: Mapping[CardKey, tuple[str, Assessment]],
     policy: str,
     now: datetime,
+    servers: ListedServers = NOTHING_LISTED,
 ) -> Publication:
     """Compute the catalog that follows from a complete listing.
 
     `assessed` holds the ETag and the assessment of each card that was read. A listed card that is
     neither in `assessed` nor known was deleted while it was read; the next listing decides about
     it. After a rejected upload the previous version keeps serving. A card that is not listed is
-    removed.
+    removed. `servers` is what the MCP servers list.
     """
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the index stores milliseconds
     version, revision = previous.version + 1, previous.revision + 1
@@ -202,7 +220,7 @@ def plan_publication(
     for key, entry in previous.entries.items():
         if key not in listed and key not in assessed and entry.state != "removed":
             entries[key] = _mark_removed(entry)
-    entries = {key: _add_warnings(entry, entries) for key, entry in entries.items()}
+    entries = {key: _add_warnings(entry, entries, servers) for key, entry in entries.items()}
     touched = [key for key in entries if entries[key] != previous.entries.get(key)]
     said_anew = [key for key in touched if _is_news(previous.entries.get(key), entries[key])]
     if not touched and policy == previous.policy:
@@ -226,7 +244,12 @@ def plan_publication(
 
 
 def predict_status(
-    index: CatalogIndex, key: CardKey, assessment: Assessment, *, now: datetime
+    index: CatalogIndex,
+    key: CardKey,
+    assessment: Assessment,
+    *,
+    now: datetime,
+    servers: ListedServers = NOTHING_LISTED,
 ) -> dict[str, Any]:
     """Compute the status that a card would get if it were uploaded now."""
     plan = plan_publication(
@@ -240,6 +263,7 @@ def predict_status(
         assessed={key: (NOT_UPLOADED, assessment)},
         policy=index.policy,
         now=now,
+        servers=servers,
     )
     assert plan.index is not None
     return make_status(plan.index.entries[key]) | {"source_etag": None}
@@ -263,6 +287,7 @@ def _apply_assessment(
         errors=found.errors,
         own_warnings=found.warnings,
         references=found.references,
+        grants=found.grants,
     )
     if found.errors or found.digest is None:
         return replace(upload, state="rejected")
@@ -289,24 +314,30 @@ def _mark_removed(entry: CatalogEntry) -> CatalogEntry:
     )
 
 
-def _add_warnings(entry: CatalogEntry, entries: Mapping[CardKey, CatalogEntry]) -> CatalogEntry:
-    """Return the entry with a warning for each card that it names and that does not serve yet."""
-    missing = [r for r in entry.references if not _is_serving(entries.get((r.kind, r.card_id)))]
-    warnings = (*entry.own_warnings, *(_warn_missing_card(reference) for reference in missing))
+def _add_warnings(
+    entry: CatalogEntry, entries: Mapping[CardKey, CatalogEntry], servers: ListedServers
+) -> CatalogEntry:
+    """Return the entry with its own warnings, and those that follow from other cards and from what
+    the MCP servers list."""
+    warnings = (
+        *entry.own_warnings,
+        *warn_of_references(entry.references, lambda kind, name: _find_use(entries, kind, name)),
+        *warn_of_tools(entry.grants, servers, is_delegating=_is_delegating(entry)),
+    )[:MAX_WARNINGS]
     return entry if warnings == entry.warnings else replace(entry, warnings=warnings)
 
 
-def _is_serving(entry: CatalogEntry | None) -> bool:
-    return entry is not None and entry.serving_digest is not None
+def _find_use(entries: Mapping[CardKey, CatalogEntry], kind: CardKind, card_id: str) -> CardUse:
+    entry = entries.get((kind, card_id))
+    if entry is None or entry.serving_digest is None:
+        return "missing"
+    return "serving" if entry.enabled else "disabled"
 
 
-def _warn_missing_card(reference: CardReference) -> CardProblem:
-    what = "MCP server" if reference.kind is CardKind.MCP_SERVER else "agent"
-    return CardProblem(
-        path=reference.path,
-        message=f"the {what} {reference.card_id!r} does not exist (yet)",
-        hint=f"upload {reference.kind.blob_name(reference.card_id)}, or correct the name",
-    )
+def _is_delegating(entry: CatalogEntry) -> bool:
+    """Whether the agent has a team to which its type lets it delegate."""
+    has_team = any(reference.kind is CardKind.AGENT for reference in entry.references)
+    return has_team and all(warning.path != TEAM for warning in entry.own_warnings)
 
 
 def _is_news(before: CatalogEntry | None, after: CatalogEntry) -> bool:

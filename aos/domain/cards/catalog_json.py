@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from aos.domain.cards.assessment import CardReference
+from aos.domain.cards.assessment import CardGrant, CardReference
 from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex
 from aos.domain.cards.identity import CardKind
 from aos.domain.codec import decode, encode
@@ -23,6 +23,7 @@ from aos.domain.json_writer import write_json
 SCHEMA = 1
 _AS_LISTS = {
     "references": [field.name for field in fields(CardReference)],
+    "grants": [field.name for field in fields(CardGrant)],
     "history": [field.name for field in fields(CardVersion)],
 }
 """The values of which an entry holds many; they are written as lists without field names."""

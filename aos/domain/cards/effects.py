@@ -12,6 +12,7 @@ from typing import Any
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.identity import CardKind
 
+TEAM = "team"
 NOT_BUILT: Mapping[str, str] = {
     "wake.schedules": "start runs yourself: send requests to the queue aos-requests on a schedule",
     "wake.events": "start runs yourself: send a request to the queue aos-requests for each event",
@@ -48,7 +49,7 @@ def _warn_not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
 def _warn_useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
     if raw.get("team") and raw.get("agent_type") != "LeadershipAgent":
         yield CardProblem(
-            path="team",
+            path=TEAM,
             message="team has no effect: only a LeadershipAgent delegates to its team",
             hint='write "agent_type": "LeadershipAgent", or remove team',
         )

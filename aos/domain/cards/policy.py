@@ -36,6 +36,7 @@ class CardPolicy:
     family. `expects_versions`: a server's package without an exact version gets a warning.
     `listed_hosts`: `host` or `host:port` that a server's `url` may name although it is private or
     uses http. `key_vault_uri`: the vault of secret references.
+    `max_tools`: the most tools that a model endpoint takes.
     """
 
     allowed_models: frozenset[str] | None = None
@@ -45,10 +46,12 @@ class CardPolicy:
     expects_versions: bool = False
     listed_hosts: frozenset[str] = frozenset()
     key_vault_uri: str | None = None
+    max_tools: int = 128
 
     def fingerprint(self) -> str:
         """Return a digest of the policy and the rules. A card assessed under another is assessed
         again."""
         plain = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self).items()}
+        del plain["max_tools"]  # it is compared with what servers list, at each publication
         text = write_json([RULES_VERSION, plain], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -33,6 +33,12 @@ MAX_DEPTH = 5
 MAX_ASKED = 64
 """Calls of one turn that get an answer; a turn's messages are saved in one transaction."""
 MAX_ARGUMENT_BYTES = 64 * 1024
+MAX_TEAM_CHARACTERS = 800
+"""Characters of the team's purposes in the description of `delegate`, all together."""
+_DELEGATE_TEXT = (
+    "Hand a task to an agent of your team and get its answer. It knows nothing of this"
+    " conversation: write all that it needs."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +69,17 @@ class Offer:
 NOTHING = Offer()
 
 
-def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: int = 0) -> Offer:
-    """The listed tools that the card grants, and `delegate` when the agent has a team."""
+def make_offer(
+    card: AgentCard,
+    servers: Mapping[str, ServerTools],
+    *,
+    depth: int = 0,
+    purposes: Mapping[str, str] | None = None,
+) -> Offer:
+    """The listed tools that the card grants, and `delegate` when the agent has a team.
+
+    `purposes` are those of the team, by agent.
+    """
     tools: list[OfferedTool] = []
     targets: dict[str, Target] = {}
     for grant, schema in _list_granted(card.mcp_tools, servers):
@@ -79,7 +94,7 @@ def make_offer(card: AgentCard, servers: Mapping[str, ServerTools], *, depth: in
         )
         targets[name] = _make_target(servers[grant.server_id], schema, approval)
     if can_delegate(card) and depth < MAX_DEPTH:
-        tools.append(_make_delegate_tool(card.team))
+        tools.append(_make_delegate_tool(card.team, purposes or {}))
         targets[DELEGATE] = Target(server_id=None, tool=DELEGATE)
     return Offer(
         tools=tuple(tools),
@@ -194,9 +209,8 @@ def _list_granted(
         seen = servers.get(grant.server_id)
         if seen is None or seen.state == "failed":
             continue
-        for schema in seen.tools:
-            is_left_out = schema.offered is not None and schema.offered.left_out is not None
-            if not is_left_out and (grant.tools is None or schema.name in grant.tools):
+        for schema in seen.list_offered():
+            if grant.tools is None or schema.name in grant.tools:
                 yield grant, schema
 
 
@@ -225,13 +239,10 @@ def _choose_stricter(one: Approval, other: Approval) -> Approval:
     return "always" if "always" in (one, other) else "never"
 
 
-def _make_delegate_tool(team: tuple[str, ...]) -> OfferedTool:
+def _make_delegate_tool(team: tuple[str, ...], purposes: Mapping[str, str]) -> OfferedTool:
     return OfferedTool(
         name=DELEGATE,
-        description=(
-            "Hand a task to an agent of your team and get its answer. It knows nothing of this"
-            " conversation: write all that it needs."
-        ),
+        description=f"{_DELEGATE_TEXT}{_describe_team(team, purposes)}",
         parameters={
             "type": "object",
             "properties": {
@@ -241,3 +252,17 @@ def _make_delegate_tool(team: tuple[str, ...]) -> OfferedTool:
             "required": ["agent_id", "message"],
         },
     )
+
+
+def _describe_team(team: tuple[str, ...], purposes: Mapping[str, str]) -> str:
+    """What each agent is for, cut so that all together stay within the bound."""
+    known = [agent_id for agent_id in team if agent_id in purposes]
+    if not known:
+        return ""
+    most = MAX_TEAM_CHARACTERS // len(known)
+    lines = [_cut(f"- {it}: {' '.join(purposes[it].split())}", most) for it in known]
+    return "\nYour team:\n" + "\n".join(lines)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) < most else f"{text[: max(0, most - 2)]}…"

@@ -83,6 +83,17 @@ class ServerTools:
     card_digest: str | None = None
     offer_rules: str = field(default="", metadata=OMITTED)
 
+    @property
+    def has_list(self) -> bool:
+        """Whether `tools` is what the server lists, also if it is idle or has just failed."""
+        if self.listed_at is None or self.error == DISABLED:
+            return False
+        return bool(self.tools) or self.state in ("ready", "stopped")
+
+    def list_offered(self) -> list[ToolSchema]:
+        """The tools that models are offered."""
+        return [t for t in self.tools if t.offered is None or t.offered.left_out is None]
+
     def error_for(self, *, is_admin: bool) -> str | None:
         """The error for a caller; only admins see the server's output."""
         if self.error is None or is_admin or self.error == DISABLED:

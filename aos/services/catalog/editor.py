@@ -162,7 +162,9 @@ class CardEditor:
         condition = _choose_etag(kind, card_id, there, if_match, create_only=create_only)
         if dry_run:
             index, now = await self._read_index(), self._clock.now()
-            status = predict_status(index, (kind, card_id), assessment, now=now)
+            servers = await self._publisher.read_servers()
+            key = (kind, card_id)
+            status = predict_status(index, key, assessment, now=now, servers=servers)
             return PutResult(kind=kind, card_id=card_id, digest=assessment.digest, status=status)
         etag = await self._write(kind, card_id, body, condition, create_only=create_only)
         outcome = await self._publisher.publish()

@@ -23,10 +23,12 @@ from aos.domain.cards.catalog import (
 from aos.domain.cards.catalog_json import CatalogHead, head_to_json, index_to_json
 from aos.domain.cards.check import assess_card, assess_oversized
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
+from aos.domain.cards.other_cards import ListedServers
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.system import Clock
+from aos.ports.tools import ToolCatalog
 from aos.services.catalog import storage
 from aos.services.catalog.published_catalog import PublishedCatalog, Snapshot
 from aos.services.catalog.status_files import StatusWriter
@@ -61,8 +63,16 @@ class CatalogPublisher:
     """Publishes the cards of `aos-config`."""
 
     def __init__(
-        self, *, config: BlobStore, data: BlobStore, clock: Clock, policy: CardPolicy
+        self,
+        *,
+        config: BlobStore,
+        data: BlobStore,
+        clock: Clock,
+        policy: CardPolicy,
+        tools: ToolCatalog | None = None,
     ) -> None:
+        """`tools`: the lists of the MCP servers, for warnings. Without it nobody is warned of
+        tools."""
         self._config = config
         self._data = data
         self._clock = clock
@@ -70,6 +80,8 @@ class CatalogPublisher:
         self._fingerprint = policy.fingerprint()
         self._catalog = PublishedCatalog(data)
         self._statuses = StatusWriter(config=config, data=data)
+        self._tools = tools
+        self._listed = ListedServers(max_tools=policy.max_tools)
         self._lock = asyncio.Lock()
         self._asked = 0
         self._served = 0
@@ -107,6 +119,22 @@ class CatalogPublisher:
                 return await self._finish(after, plan)
         raise TransientError("other publishers write the catalog at the same time; try again")
 
+    async def read_servers(self) -> ListedServers:
+        """What the MCP servers list, by one reading of their table; as last read if it is away."""
+        if self._tools is None:
+            return self._listed
+        try:
+            rows = await self._tools.list_servers()
+        except TransientError:
+            return self._listed
+        seen = [row for row in rows if row.has_list]
+        self._listed = ListedServers(
+            tools={row.server_id: frozenset(tool.name for tool in row.tools) for row in seen},
+            offered={row.server_id: frozenset(t.name for t in row.list_offered()) for row in seen},
+            max_tools=self._policy.max_tools,
+        )
+        return self._listed
+
     async def _plan(self, before: Snapshot) -> Publication:
         listing = await self._list()
         wanted = find_unassessed(before.index, listing, policy=self._fingerprint)
@@ -125,6 +153,7 @@ class CatalogPublisher:
             assessed=assessed,
             policy=self._fingerprint,
             now=self._clock.now(),
+            servers=await self.read_servers(),
         )
 
     async def _list(self) -> list[SourceCard]:

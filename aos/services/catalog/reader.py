@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aos.domain.cards.agent_card import AgentCard, ToolGrant, agent_card_from_dict
@@ -124,6 +125,16 @@ class CatalogReader:
         card = agent_card_from_dict(await self._read_body(digest), bounds=self._bounds)
         self._cache(digest, card)
         return card
+
+    async def list_purposes(self, agent_ids: Sequence[str]) -> Mapping[str, str]:
+        """The purposes of those agents that may run, by id."""
+        index = await self.read()
+        found: dict[str, str] = {}
+        for agent_id in agent_ids:
+            entry = index.entry(CardKind.AGENT, agent_id)
+            if entry is not None and entry.serving_digest is not None and entry.enabled:
+                found[agent_id] = (await self.card(entry.serving_digest)).purpose
+        return found
 
     async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
         """The MCP server that serves now; Refused: `server_not_found`."""

@@ -52,8 +52,12 @@ class ToolOffers:
             for server_id in missing:
                 self._rows.pop(server_id, None)
             return ToolsAway(servers=missing)
+        purposes = await self._agents.list_purposes(card.team) if can_delegate(card) else {}
         return make_offer(
-            card, {name: row for name, row in rows.items() if row is not None}, depth=depth
+            card,
+            {name: row for name, row in rows.items() if row is not None},
+            depth=depth,
+            purposes=purposes,
         )
 
     async def _read_row(self, server_id: str) -> ServerTools | None:

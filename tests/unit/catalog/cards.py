@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from aos.adapters.memory import ManualClock
 from aos.adapters.memory.blobs import Hook, MemoryBlobStore, Moment, Operation
+from aos.adapters.memory.tables import MemoryTables
+from aos.adapters.memory.tools import MemoryToolCatalog
 from aos.domain.cards.catalog import CatalogIndex, make_status
 from aos.domain.cards.catalog_json import head_from_json, index_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
+from aos.errors import TransientError
 from aos.services.catalog import storage
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.publisher import CatalogPublisher
 from aos.services.catalog.reader import CatalogReader
+
+T = TypeVar("T")
 
 
 def card(agent_id: str = "ceo", **fields: Any) -> bytes:
@@ -52,6 +58,9 @@ class Cards:
 
     policy: CardPolicy = field(default_factory=CardPolicy)
     clock: ManualClock = field(default_factory=ManualClock)
+    tables: MemoryTables = field(default_factory=MemoryTables)
+    table_calls: list[str] = field(default_factory=list)
+    tables_away: bool = False
     config: MemoryBlobStore = field(init=False)
     data: MemoryBlobStore = field(init=False)
 
@@ -59,10 +68,21 @@ class Cards:
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
 
+    async def note(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        """Count the readings of the table of tools."""
+        self.table_calls.append(operation)
+        if self.tables_away:
+            raise TransientError("the tables are away")
+        return act()
+
     def publisher(self, *, policy: CardPolicy | None = None) -> CatalogPublisher:
         """A publisher as a fresh process has it."""
         return CatalogPublisher(
-            config=self.config, data=self.data, clock=self.clock, policy=policy or self.policy
+            config=self.config,
+            data=self.data,
+            clock=self.clock,
+            policy=policy or self.policy,
+            tools=MemoryToolCatalog(self.tables, intercept=self.note),
         )
 
     def hooked_publisher(self, hook: Hook) -> CatalogPublisher:

@@ -120,6 +120,24 @@ def test_a_leader_at_the_deepest_level_delegates_no_further() -> None:
     assert call.result.content.startswith("tree_limit: ")
 
 
+def test_the_delegate_tool_says_what_each_colleague_is_for() -> None:
+    card = a_card(agent_type="LeadershipAgent", team=["cfo", "cto", "coo"])
+    purposes = {"cfo": "Watch the\n  money.", "coo": "Run it."}
+    (tool,) = make_offer(card, {}, purposes=purposes).tools
+    assert tool.description.endswith("\nYour team:\n- cfo: Watch the money.\n- coo: Run it.")
+    assert tool.parameters["properties"]["agent_id"]["enum"] == ["cfo", "cto", "coo"]
+
+
+@pytest.mark.parametrize("size", [1, 10, 100])
+def test_the_purposes_of_a_team_are_bounded_together(size: int) -> None:
+    team = [f"agent-{number}" for number in range(size)]
+    card = a_card(agent_type="LeadershipAgent", team=team)
+    purposes = {agent_id: "word " * 1000 for agent_id in team}
+    (tool,) = make_offer(card, {}, purposes=purposes).tools
+    assert len(tool.description) <= 1024
+    assert tool.description.count("…") == size
+
+
 def test_calls_get_our_ids_by_run_turn_and_index() -> None:
     calls = plan_calls([AskedCall(name="x", arguments="{}")] * 2, make_offer(a_card(), {}),
                        run_id=RUN_ID, turn=3)  # fmt: skip
