@@ -130,6 +130,9 @@ def _fault_of_message(message: Mapping[str, Any], *, is_first: bool) -> str | No
     ids = [call["id"] for call in calls or ()]
     if len(set(ids)) < len(ids) or any(len(one) > LONGEST_ID for one in ids):
         return f".tool_calls: ids repeated or too long: {ids}"
+    names = [call["function"]["name"] for call in calls or ()]
+    if not all(_NAME.fullmatch(name) for name in names):
+        return f".tool_calls[].function.name: {names!r} do not match '{_NAME.pattern}'"
     faults = (_arguments_fault(call["function"]["arguments"]) for call in calls or ())
     fault = next((fault for fault in faults if fault is not None), None)
     return None if fault is None else f".tool_calls[].function.arguments: {fault}"

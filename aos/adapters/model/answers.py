@@ -12,17 +12,19 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from aos.adapters.model.faults import content_filtered, has_error, make_fault
+from aos.adapters.model.faults import content_filtered, has_error, is_markup, make_fault
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields
-from aos.errors import EmptyAnswer, RunFailed, TransientError
+from aos.errors import EmptyAnswer, OperatorFault, RunFailed, TransientError
 from aos.ports.model import FinishReason, ModelAnswer
 
 LONGEST_MODEL_NAME = 256
 MAX_EXTRA_BYTES = 64 * 1024
 """The most bytes of an endpoint's extra fields that one answer may add to the history."""
-_OURS = frozenset({"role", "content", "tool_calls", "refusal", "annotations", "audio"})
+_OURS = frozenset(
+    {"role", "content", "tool_calls", "refusal", "annotations", "audio", "function_call"}
+)
 _OURS_IN_CALLS = frozenset({"id", "type", "function", "index"})
 
 
@@ -49,6 +51,8 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     if reason == "content_filter":
         raise content_filtered()
     if text is None and not calls:
+        if has_error(raw):
+            raise make_fault(200, body, {}, model=asked, now=now)
         raise fail_without_text(reason)
     return ModelAnswer(
         text=text or "",
@@ -119,19 +123,27 @@ def _read_calls(message: Mapping[str, Any]) -> tuple[AskedCall, ...]:
         AskedCall(
             name=read_words(call.get("name")), arguments=read_arguments(call.get("arguments"))
         )
-        for call in (raw.get("function") for raw in _list_raw_calls(message))
-        if isinstance(call, dict)
+        for call in (raw["function"] for raw in _list_raw_calls(message))
     )
 
 
 def _list_raw_calls(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    raw = message.get("tool_calls")
-    calls = raw if isinstance(raw, list) else []
-    return [call for call in calls if isinstance(call, dict) and _is_call(call)]
+    """Return the calls, in whichever of the forms that endpoints use they come.
+
+    `tool_calls` is a list or one call; the older `function_call` is one too; a call may lack its
+    `function` level.
+    """
+    raw = message.get("tool_calls") or message.get("function_call")
+    calls = raw if isinstance(raw, list) else [raw]
+    return [_nest_call(call) for call in calls if isinstance(call, dict) and _is_call(call)]
 
 
 def _is_call(call: Mapping[str, Any]) -> bool:
-    return isinstance(call.get("function"), dict)
+    return isinstance(call.get("function"), dict) or isinstance(call.get("name"), str)
+
+
+def _nest_call(call: dict[str, Any]) -> dict[str, Any]:
+    return call if isinstance(call.get("function"), dict) else {"function": call}
 
 
 def _read_endpoint_fields(message: Mapping[str, Any], endpoint: str) -> EndpointFields | None:
@@ -202,6 +214,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
+        if is_markup(body):
+            raise OperatorFault(
+                "model_misconfigured",
+                "the model endpoint answered with a web page; check that AOS_MODEL_ENDPOINT is the"
+                " address of the API and ends with /v1",
+            ) from error
         raise TransientError("the model endpoint answered with broken JSON") from error
     if not isinstance(raw, dict):
         raise TransientError("the model endpoint answered with JSON that is not an object")

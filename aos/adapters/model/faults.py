@@ -130,6 +130,11 @@ def content_filtered(said: str = "", **details: Any) -> RunFailed:
     )
 
 
+def is_markup(body: bytes) -> bool:
+    """Whether a body is a web page or XML, as servers other than the endpoint answer."""
+    return _MARKUP.match(body[:200].decode("utf-8-sig", "replace")) is not None
+
+
 def is_about_encryption(error: AosError) -> bool:
     """Whether a request was rejected because of the encrypted reasoning in it or asked for."""
     return error.code == "model_rejected" and "encrypted" in str(error).casefold()
@@ -226,7 +231,7 @@ def _read_detail(error: Mapping[str, Any], body: bytes) -> str:
     text = next((_read_words(value) for value in said if _read_words(value)), "")
     if not text and not error:
         plain = body[: 4 * LONGEST_DETAIL].decode("utf-8", "replace")
-        text = "" if _MARKUP.match(plain) or "\x00" in plain or _is_json(plain) else plain
+        text = "" if is_markup(body) or "\x00" in plain or _is_json(plain) else plain
     line = " ".join(text.encode("utf-8", "replace").decode().split())
     if not line:
         return ""

@@ -122,6 +122,7 @@ class OpenAIChatModel:
         self._lock = asyncio.Lock()
         self._without_schemas: set[str] = set()
         self._without_reasoning: set[str] = set()
+        self._without_fields: set[str] = set()
 
     def is_configured(self) -> bool:
         """Whether an endpoint is set."""
@@ -180,6 +181,28 @@ class OpenAIChatModel:
         return await self._ask(last, model=model, endpoint=endpoint), last
 
     async def _ask(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
+        """Ask, and once more without the endpoint's extra fields if it refuses the request.
+
+        Some endpoints (Groq) refuse a field that they sent themselves.
+        """
+        names = _name_fields(call, endpoint)
+        if names and endpoint in self._without_fields:
+            call, names = _leave_out_fields(call), frozenset()
+        try:
+            return await self._ask_once(call, model=model, endpoint=endpoint)
+        except RunFailed as error:
+            if not names or error.code != "model_rejected":
+                raise
+            refusal = error
+        try:
+            answer = await self._ask_once(_leave_out_fields(call), model=model, endpoint=endpoint)
+        except RunFailed:
+            raise refusal from None
+        if any(f"'{name}'" in str(refusal) for name in names):
+            self._without_fields.add(endpoint)
+        return answer
+
+    async def _ask_once(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
         api = _APIS[self._endpoint.api]
         body = api.build_body(call, model=model, endpoint=endpoint)
         answer = await self._post_readable(body, timeout_seconds=call.timeout_seconds)
@@ -322,6 +345,22 @@ async def _time_limit(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise TransientError(f"the model endpoint did not answer within {seconds:g} s") from error
+
+
+def _name_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
+    """Return the names of the extra fields that the request would send back to its endpoint."""
+    own = [m.fields for m in call.messages if m.fields is not None]
+    return frozenset(
+        name
+        for fields in own
+        if fields.endpoint == endpoint
+        for part in (fields.message, *fields.calls)
+        for name in part
+    )
+
+
+def _leave_out_fields(call: ModelCall) -> ModelCall:
+    return replace(call, messages=[replace(message, fields=None) for message in call.messages])
 
 
 def _load() -> None:

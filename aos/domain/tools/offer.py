@@ -39,6 +39,8 @@ _DELEGATE_TEXT = (
     "Hand a task to an agent of your team and get its answer. It knows nothing of this"
     " conversation: write all that it needs."
 )
+MAX_SHOWN_NAME = 80
+"""Characters that are kept of the name of a tool that does not exist."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,9 @@ def plan_calls(
 
 
 def read_json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that the model wrote, an empty one for an empty text; else None.
+    """The JSON object that the model wrote, an empty one for an empty text or `null`; else None.
+
+    An object that was written as JSON twice is read too.
 
     None also for values that JSON does not have (`NaN`, `1e999`, half a surrogate pair), and for a
     text that is nested too deeply.
@@ -135,9 +139,13 @@ def read_json_object(text: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text)
+        if isinstance(value, str) and is_within_depth(value):
+            value = json.loads(value) if value.strip() else {}
         known = known_json(value) == value
     except (ValueError, RecursionError):
         return None
+    if value is None:
+        return {}
     return value if known and isinstance(value, dict) else None
 
 
@@ -146,19 +154,20 @@ def _plan_call(call: AskedCall, offer: Offer, index: int, call_id: str) -> OpenC
     if len(written.encode("utf-8", "replace")) > MAX_ARGUMENT_BYTES:
         written = ""
     target = offer.targets.get(call.name)
+    name = call.name[:MAX_SHOWN_NAME]
     arguments = read_json_object(call.arguments)
     problem = _find_problem(call, target, arguments, offer, index=index)
     if problem is not None or target is None or arguments is None:
         return OpenCall(
             tool_call_id=call_id,
-            name=call.name,
+            name=name,
             written=written,
             state="answered",
             result=ToolOutcome(outcome="error", content=problem or ""),
         )
     return OpenCall(
         tool_call_id=call_id,
-        name=call.name,
+        name=name,
         written=written,
         state="to_ask" if target.approval == "always" else "called",
         server_id=target.server_id,
@@ -183,7 +192,7 @@ def _find_problem(
     if target is None and call.name == DELEGATE and offer.team:
         return f"tree_limit: agents delegate at most {MAX_DEPTH} levels deep; answer yourself"
     if target is None:
-        return f"there is no tool {call.name[:80]!r}; call only the tools that you were offered"
+        return f"there is no tool {call.name[:MAX_SHOWN_NAME]!r}; call only the tools that you were offered"
     size = len(call.arguments.encode("utf-8", "replace"))
     if size > MAX_ARGUMENT_BYTES:
         return f"the arguments have {size:,} bytes, the limit is {MAX_ARGUMENT_BYTES:,}"

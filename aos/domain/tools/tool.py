@@ -28,6 +28,8 @@ DELEGATE = "delegate"
 """The tool with which a LeadershipAgent asks its team."""
 MAX_CALLS_A_TURN = 32
 MAX_NAME = 64
+UNNAMED = "unnamed"
+"""How a call without a name is shown to a model."""
 MAX_SHOWN_BYTES = 64 * 1024
 """Bytes of UTF-8 that the model reads of one result, with the note about the cut."""
 DISABLED = "disabled by its card"
@@ -223,11 +225,20 @@ def make_tool_name(server_id: str, tool: str, *, hashed: bool = False) -> str:
     hash. `hashed` asks for that form, because another tool has the same name.
     """
     whole = f"{server_id}__{tool}"
-    clean = re.sub(r"[^A-Za-z0-9_-]", "_", whole)
+    clean = _replace_characters(whole)
     if clean == whole and len(whole) <= MAX_NAME and not hashed:
         return whole
     digest = hashlib.sha256(f"{server_id}\n{tool}".encode()).hexdigest()[:_HASH_DIGITS]
     return f"{clean[: MAX_NAME - _HASH_DIGITS - 1]}_{digest}"
+
+
+def clean_call_name(name: str) -> str:
+    """The name of a call that a model made up, in the form that endpoints accept in a history."""
+    return _replace_characters(name)[:MAX_NAME] or UNNAMED
+
+
+def _replace_characters(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
 def cut_for_model(text: str, *, limit: int = MAX_SHOWN_BYTES) -> str:

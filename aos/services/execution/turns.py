@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aos.domain.cards.agent_card import AgentCard, build_system_prompt
+from aos.domain.json_writer import write_json
 from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_output
 from aos.domain.runs.attachments import choose_shown, show_parts
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
 from aos.domain.tools.offer import Offer, read_json_object
-from aos.domain.tools.tool import MessageCall
+from aos.domain.tools.tool import MessageCall, clean_call_name
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
 from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
@@ -281,17 +282,18 @@ def _chat_message(message: Message, *, run_id: str, seen: bool) -> ChatMessage:
         role=message.role,
         content=text,
         attachments=attachments,
-        tool_calls=tuple(_replace_bad_arguments(call) for call in message.tool_calls),
+        tool_calls=tuple(_mend_call(call) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
         fields=message.fields,
     )
 
 
-def _replace_bad_arguments(call: MessageCall) -> MessageCall:
-    """Replace arguments that are not a JSON object by `{}`, because endpoints parse them.
+def _mend_call(call: MessageCall) -> MessageCall:
+    """The call as endpoints accept it: they check the names and arguments of earlier calls too.
 
-    The call's result tells the model about them.
+    Arguments that are not an object become `{}`. The call's result tells the model what was wrong.
     """
-    if call.arguments.strip() and read_json_object(call.arguments) is not None:
-        return call
-    return MessageCall(tool_call_id=call.tool_call_id, name=call.name, arguments="{}")
+    arguments = read_json_object(call.arguments)
+    is_object = arguments is not None and call.arguments.lstrip().startswith("{")
+    written = call.arguments if is_object else write_json(arguments or {}, ensure_ascii=False)
+    return replace(call, name=clean_call_name(call.name), arguments=written)

@@ -1,0 +1,192 @@
+"""More odd answers that people met: each costs at most the run, never the conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.domain.runs.run import Run, RunStatus
+from aos.testing import MemoryWorld
+from tests.dialects.dialects import DIALECTS, speaking
+from tests.scripted_model import Request, Say, ScriptedModel, running_model
+
+AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
+CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
+[OPENAI] = [dialect for dialect in DIALECTS if dialect.name == "openai"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedModel]:
+    with running_model(models=("m",)) as model:
+        yield model
+
+
+@pytest.fixture
+def server(running: ScriptedModel) -> ScriptedModel:
+    running.requests.clear()
+    running.always(Say("Hello."))
+    return running
+
+
+@pytest.fixture
+async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
+    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
+    memory = MemoryWorld(model=adapter)
+    await memory.put_mcp_server(CLOCK, {"now": lambda args: f"noon in {args.get('zone', 'UTC')}"})
+    await memory.put_agent(AGENT)
+    yield memory
+    await adapter.close()
+
+
+def strictly(*answers: Say) -> Any:
+    """Answers these in turn and then greets, as an endpoint as strict as OpenAI's."""
+    rest = list(answers)
+    return speaking(OPENAI, lambda _: rest.pop(0) if rest else Say("Hello."))
+
+
+def message(**fields: Any) -> Say:
+    """An answer with this message, beside the usual."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **fields}}
+    return Say(body={"choices": [choice]})
+
+
+def outcome(run: Run) -> tuple[str, str]:
+    return run.status.value, run.output if run.error is None else run.error.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "functions.clock__now",
+        "clock__now<|channel|>commentary",
+        "",
+        "get the time",
+        'now" />',
+        "n" * 300,
+        "时间",
+    ],
+)
+async def test_a_made_up_name_does_not_make_the_history_unusable(
+    world: MemoryWorld, server: ScriptedModel, name: str
+) -> None:
+    server.always(strictly(Say(calls=[(name, {})])))
+    run = await world.ask("ceo", "What time?", conversation_id="c")
+    assert outcome(run) == ("completed", "Hello.")
+    assert "there is no tool" in server.requests[1].messages[-1]["content"]
+    assert outcome(await world.ask("ceo", "And?", conversation_id="c")) == ("completed", "Hello.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "zone"),
+    [
+        ("null", "UTC"),
+        (json.dumps('{"zone": "CET"}'), "CET"),
+        ('""', "UTC"),
+        (" ", "UTC"),
+    ],
+)
+async def test_arguments_in_another_form_are_read_and_shown_as_an_object(
+    world: MemoryWorld, server: ScriptedModel, arguments: str, zone: str
+) -> None:
+    server.always(strictly(Say(calls=[("clock__now", arguments)])))
+    run = await world.ask("ceo", "What time?", conversation_id="c")
+    assert outcome(run) == ("completed", "Hello.")
+    assert server.requests[1].messages[-1]["content"] == f"noon in {zone}"
+    assert outcome(await world.ask("ceo", "And?", conversation_id="c")) == ("completed", "Hello.")
+
+
+@pytest.mark.parametrize(
+    "arguments", ['{"zone": "CET"} Done.', "[1]", '"CET"', '{"zone": NaN}', '"\\"{}\\""']
+)
+async def test_arguments_that_are_not_an_object_are_told_to_the_model(
+    world: MemoryWorld, server: ScriptedModel, arguments: str
+) -> None:
+    server.always(strictly(Say(calls=[("clock__now", arguments)])))
+    run = await world.ask("ceo", "What time?")
+    assert outcome(run) == ("completed", "Hello.")
+    assert "are not a JSON object" in server.requests[1].messages[-1]["content"]
+
+
+CALL = {"name": "clock__now", "arguments": '{"zone": "CET"}'}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"function_call": CALL},
+        {"tool_calls": {"id": "1", "type": "function", "function": CALL}},
+        {"tool_calls": [CALL]},
+        {"tool_calls": [{"index": 0, "function": CALL}], "content": ""},
+        {"tool_calls": [None, {"function": CALL}], "function_call": None},
+    ],
+)
+async def test_a_call_is_made_in_whichever_form_it_comes(
+    world: MemoryWorld, server: ScriptedModel, said: dict[str, Any]
+) -> None:
+    server.always(strictly(message(**said)))
+    run = await world.ask("ceo", "What time?")
+    assert outcome(run) == ("completed", "Hello.")
+    assert server.requests[1].messages[-1]["content"] == "noon in CET"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "prefix"])
+async def test_an_endpoint_that_refuses_its_own_fields_is_shown_none(
+    world: MemoryWorld, server: ScriptedModel, field: str
+) -> None:
+    def groq(request: Request) -> Say:
+        for place, said in enumerate(request.messages):
+            if field in said:
+                fault = f"'messages.{place}' : property '{field}' is unsupported"
+                return Say(status=400, body={"error": {"message": fault}})
+        return message(content="Hello.", **{field: "so I think"})
+
+    server.always(groq)
+    for _ in range(3):
+        run = await world.ask("ceo", "Hello?", conversation_id="c")
+        assert outcome(run) == ("completed", "Hello.")
+    assert len(server.requests) == 4, "it is asked twice only once"
+
+
+async def test_a_refusal_for_another_reason_keeps_its_words(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    server.script(message(content="Hello.", reasoning="I think"))
+    await world.ask("ceo", "Hello?", conversation_id="c")
+    server.script(
+        Say(status=400, body={"error": "temperature is too hot"}),
+        Say(status=400, body={"error": "something else"}),
+    )
+    run = await world.ask("ceo", "Hello?", conversation_id="c")
+    assert run.status is RunStatus.FAILED
+    assert "temperature is too hot" in outcome(run)[1]
+    await world.ask("ceo", "Hello?", conversation_id="c")
+    assert any("reasoning" in said for said in server.requests[-1].messages)
+
+
+async def test_a_web_page_in_place_of_an_answer_is_an_operators_mistake(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    page = Say(body=b"\xef\xbb\xbf<!DOCTYPE html><title>Sign in</title>")
+    server.always(page)
+    run = await world.ask("ceo", "Hello?")
+    assert run.waiting_for is not None
+    assert run.waiting_for.code == "model_misconfigured"
+    assert "a web page" in run.waiting_for.message
+    assert len(server.requests) == 1
+
+
+async def test_an_error_beside_an_empty_choice_counts(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    error = {"code": 400, "message": "the prompt is not for this model"}
+    for choice in ({}, {"message": None}, {"message": {"content": None}}):
+        server.always(Say(body={"error": error, "choices": [choice]}))
+        run = await world.ask("ceo", "Hello?")
+        assert run.error is not None
+        assert run.error.code == "model_rejected"
+        assert "not for this model" in run.error.message
