@@ -8,7 +8,7 @@ what, and what to do next.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 ErrorType: TypeAlias = Literal["caller", "operator", "retry", "model"]
 
@@ -124,7 +124,17 @@ class Refused(AosError):
 
 
 class RunFailed(AosError):
-    """A permanent error of a run: the run ends as `failed` with it."""
+    """A permanent error of a run: the run ends as `failed` with it.
+
+    `usage` is what the answer that cannot be used took (a `Usage`), or None.
+    """
+
+    usage: object = None
+
+    def with_usage(self, usage: object) -> Self:
+        """This error, of an answer that took these tokens."""
+        self.usage = usage
+        return self
 
 
 class TransientError(AosError):

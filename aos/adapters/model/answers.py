@@ -48,15 +48,16 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     message = choice["message"] if isinstance(choice.get("message"), dict) else {}
     text, calls = _read_text(message), _read_calls(message)
     reason = _finish_reason(choice, calls)
+    usage = _read_usage(raw.get("usage"))
     if reason == "content_filter":
-        raise content_filtered()
+        raise content_filtered().with_usage(usage)
     if text is None and not calls:
         if has_error(raw):
             raise make_fault(200, body, {}, model=asked, now=now)
-        raise fail_without_text(reason)
+        raise fail_without_text(reason).with_usage(usage)
     return ModelAnswer(
         text=text or "",
-        usage=_read_usage(raw.get("usage")),
+        usage=usage,
         model=choose_name(raw.get("model"), asked),
         tool_calls=calls,
         finish_reason=reason,

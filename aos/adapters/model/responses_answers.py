@@ -42,15 +42,16 @@ def read_response(body: bytes, *, asked: str, endpoint: str, now: datetime) -> M
     items = _read_items(raw.get("output"))
     details = raw.get("incomplete_details")
     cut = details.get("reason") if isinstance(details, dict) else None
+    usage = _read_usage(raw.get("usage"))
     if cut == "content_filter":
-        raise content_filtered()
+        raise content_filtered().with_usage(usage)
     text, calls = _read_text(items), _read_calls(items)
     reason: FinishReason = "length" if cut or status == "incomplete" else "stop"
     if not text and not calls:
-        raise fail_without_text(reason)
+        raise fail_without_text(reason).with_usage(usage)
     return ModelAnswer(
         text=text,
-        usage=_read_usage(raw.get("usage")),
+        usage=usage,
         model=choose_name(raw.get("model"), asked),
         tool_calls=calls,
         finish_reason="tool_calls" if calls else reason,

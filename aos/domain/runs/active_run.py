@@ -129,6 +129,10 @@ class ActiveRun:
             waiting_for=None,
         )
 
+    def count_spent(self, *, usage: Usage, seconds: float) -> ActiveRun:
+        """The run after answers of the model that it could not use."""
+        return replace(self, clock_seconds=self.clock_seconds + seconds, usage=self.usage + usage)
+
     def read_clocks(self, now: datetime) -> ActiveRun:
         """The run with both clocks read at `now`; they continue from there."""
         return replace(

@@ -128,7 +128,8 @@ def take_decision(
 def end_if_out_of_tokens(conversation: Conversation, *, now: datetime) -> Step | None:
     """End the active run when its tokens are spent; None when it may ask the model."""
     active = conversation.require_active()
-    if active.max_tokens is None or active.tokens < active.max_tokens or not active.turns:
+    is_new = not active.turns and not active.tokens
+    if active.max_tokens is None or active.tokens < active.max_tokens or is_new:
         return None
     return conversation.end_active(RunStatus.FAILED, error=_token_error(active), now=now)
 

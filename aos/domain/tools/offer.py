@@ -192,7 +192,8 @@ def _find_problem(
     if target is None and call.name == DELEGATE and offer.team:
         return f"tree_limit: agents delegate at most {MAX_DEPTH} levels deep; answer yourself"
     if target is None:
-        return f"there is no tool {call.name[:MAX_SHOWN_NAME]!r}; call only the tools that you were offered"
+        name = call.name[:MAX_SHOWN_NAME]
+        return f"there is no tool {name!r}; call only the tools that you were offered"
     size = len(call.arguments.encode("utf-8", "replace"))
     if size > MAX_ARGUMENT_BYTES:
         return f"the arguments have {size:,} bytes, the limit is {MAX_ARGUMENT_BYTES:,}"

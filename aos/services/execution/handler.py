@@ -152,7 +152,7 @@ class Execution:
         if active.turns and unit.unsaved is not None:
             await self._save(unit)  # the turn reads the stored history
         card = await self._agents.card(active.card_digest)
-        outcome = await self._turns.take(
+        outcome, spent = await self._turns.take(
             unit.conversation,
             active,
             card,
@@ -161,7 +161,7 @@ class Execution:
         )
         now = self._now(unit)
         unit.events = (*unit.events, *make_events(active, outcome, at=now))
-        unit.add(make_step(unit.conversation, active, card, outcome, now=now))
+        unit.add(make_step(unit.conversation, active, card, outcome, spent=spent, now=now))
 
     async def _end_if_disabled(self, unit: UnitOfWork) -> bool:
         """End the active run when its agent was disabled; True when it ended."""

@@ -18,13 +18,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from aos.domain.runs.active_run import ActiveRun
-from aos.domain.runs.run import AdmittedRequest
+from aos.domain.runs.run import AdmittedRequest, Usage
 from aos.errors import EmptyAnswer, ErrorInfo, OperatorFault, RunFailed, TransientError
 from aos.ports.model import ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Span, Telemetry
-from aos.services.execution.turn_outcome import HandlerOutOfTime, ModelAway, RunOutOfTime
+from aos.services.execution.turn_outcome import HandlerOutOfTime, ModelAway, RunOutOfTime, Spent
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
@@ -78,6 +78,18 @@ class CancelWatch:
                 raise CancelAsked
 
 
+class TurnMeter:
+    """Adds up what the answers took that a turn cannot use."""
+
+    def __init__(self) -> None:
+        self.spent = Spent()
+
+    def add(self, usage: object, *, seconds: float = 0.0) -> None:
+        """Count one more such answer; its `usage` is None if nobody told it."""
+        told = usage if isinstance(usage, Usage) else Usage()
+        self.spent = Spent(usage=self.spent.usage + told, seconds=self.spent.seconds + seconds)
+
+
 class ModelCaller:
     """Calls the model until it answers, at most for `patience_seconds`."""
 
@@ -101,13 +113,21 @@ class ModelCaller:
         """What an operator must mend before the model answers; None once it has answered."""
 
     async def ask(
-        self, call: ModelCall, active: ActiveRun, watch: CancelWatch, *, deadline: float
+        self,
+        call: ModelCall,
+        active: ActiveRun,
+        watch: CancelWatch,
+        meter: TurnMeter,
+        *,
+        deadline: float,
     ) -> tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime:
         """The answer and the seconds that its call took, or why there is none.
 
         `deadline` is on the monotonic clock. Raises CancelAsked and RunFailed.
         """
-        run_left = active.run_timeout_seconds - active.clock_seconds
+        run_left = active.run_timeout_seconds - active.clock_seconds - meter.spent.seconds
+        if run_left <= 0:
+            return RunOutOfTime()
         patience_ends = self._clock.monotonic() + self._patience_seconds
         failures = 0
         while True:
@@ -115,7 +135,7 @@ class ModelCaller:
             if limit < WATCH_SECONDS and limit < run_left:
                 return HandlerOutOfTime()
             answer, seconds = await watch.run(
-                self._complete(replace(call, timeout_seconds=limit), active.request)
+                self._complete(replace(call, timeout_seconds=limit), active.request, meter)
             )
             if isinstance(answer, ModelAnswer):
                 self.fault = None
@@ -134,13 +154,13 @@ class ModelCaller:
             await watch.run(self._clock.sleep(delay))
 
     async def _complete(
-        self, call: ModelCall, request: AdmittedRequest
+        self, call: ModelCall, request: AdmittedRequest, meter: TurnMeter
     ) -> tuple[ModelAnswer | TransientError, float]:
         """Call the model; the answer or the error, and the seconds that it took."""
         started = self._clock.monotonic()
         try:
             with self._open_span(call, request) as span:
-                answer = await self._complete_by_any(call)
+                answer = await self._complete_by_any(call, meter)
                 span.set(
                     **{
                         "gen_ai.response.model": answer.model,
@@ -150,9 +170,12 @@ class ModelCaller:
                 )
         except TransientError as error:
             return error, self._clock.monotonic() - started
+        except RunFailed as error:
+            meter.add(error.usage, seconds=self._clock.monotonic() - started)
+            raise
         return answer, self._clock.monotonic() - started
 
-    async def _complete_by_any(self, call: ModelCall) -> ModelAnswer:
+    async def _complete_by_any(self, call: ModelCall, meter: TurnMeter) -> ModelAnswer:
         """The answer of the first model that is not away; raises the first one's error.
 
         A model that says nothing, as small ones do after a tool's result, is called once more.
@@ -163,7 +186,8 @@ class ModelCaller:
             try:
                 try:
                     return await self._model.complete(asked)
-                except EmptyAnswer:
+                except EmptyAnswer as error:
+                    meter.add(error.usage)
                     return await self._model.complete(asked)
             except TransientError as error:
                 away = away or error

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
@@ -12,10 +12,18 @@ from aos.domain.envelope import AGENT_EVENTS, Event
 from aos.domain.runs import absence, advance, tool_turns
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.run import RunStatus
+from aos.domain.runs.run import RunStatus, Usage
 from aos.domain.tools.offer import Offer, plan_calls
 from aos.errors import ErrorInfo
 from aos.ports.model import ModelAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What the answers took that a turn could not use: empty ones, and outputs that did not fit."""
+
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +92,12 @@ def make_step(
     card: AgentCard,
     outcome: TurnOutcome,
     *,
+    spent: Spent,
     now: datetime,
 ) -> Step:
-    """Apply the turn's outcome to the conversation."""
+    """Apply the turn's outcome to the conversation; what it `spent` counts either way."""
+    active = conversation.require_active().count_spent(usage=spent.usage, seconds=spent.seconds)
+    conversation = replace(conversation, active=active)
     match outcome:
         case Answered():
             return _apply_answer(conversation, active, card, outcome, now=now)

@@ -21,7 +21,13 @@ from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
-from aos.services.execution.model_call import CancelAsked, CancelWatch, ModelCaller, ModelIdentity
+from aos.services.execution.model_call import (
+    CancelAsked,
+    CancelWatch,
+    ModelCaller,
+    ModelIdentity,
+    TurnMeter,
+)
 from aos.services.execution.tool_offers import ToolOffers
 from aos.services.execution.turn_outcome import (
     Answered,
@@ -30,6 +36,7 @@ from aos.services.execution.turn_outcome import (
     HandlerOutOfTime,
     ModelAway,
     RunOutOfTime,
+    Spent,
     ToolsAway,
     TurnOutcome,
 )
@@ -92,12 +99,28 @@ class Turns:
         *,
         handler_deadline: float,
         on_slow: Callable[[], Awaitable[None]],
-    ) -> TurnOutcome:
-        """Ask the model once for this run.
+    ) -> tuple[TurnOutcome, Spent]:
+        """Ask the model once for this run; the outcome, and what answers took that it cannot use.
 
         `handler_deadline` is on the monotonic clock. `on_slow` is awaited once, when the call has
         lasted a second. Raises TransientError when the history cannot be read.
         """
+        meter = TurnMeter()
+        outcome = await self._take(
+            conversation, active, card, meter, handler_deadline=handler_deadline, on_slow=on_slow
+        )
+        return outcome, meter.spent
+
+    async def _take(
+        self,
+        conversation: Conversation,
+        active: ActiveRun,
+        card: AgentCard,
+        meter: TurnMeter,
+        *,
+        handler_deadline: float,
+        on_slow: Callable[[], Awaitable[None]],
+    ) -> TurnOutcome:
         parent = active.request.parent
         offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
         if isinstance(offer, ToolsAway):
@@ -118,9 +141,9 @@ class Turns:
                 fallbacks=card.fallback_models,
                 response_schema=card.output_schema,
             )
-            outcome = await self._caller.ask(call, active, watch, deadline=deadline)
+            outcome = await self._caller.ask(call, active, watch, meter, deadline=deadline)
             if isinstance(outcome, tuple) and card.output_schema is not None:
-                outcome = await self._repair(call, outcome, active, watch, deadline=deadline)
+                outcome = await self._repair(call, outcome, active, watch, meter, deadline=deadline)
         except CancelAsked:
             return Cancelled(reason=await self._read_cancel_reason(active))
         except EmptyAnswer as error:
@@ -140,6 +163,7 @@ class Turns:
         answered: tuple[ModelAnswer, float],
         active: ActiveRun,
         watch: CancelWatch,
+        meter: TurnMeter,
         *,
         deadline: float,
     ) -> tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime:
@@ -155,6 +179,7 @@ class Turns:
             output = read_output(answer.text, call.response_schema)
             if not isinstance(output, OutputFault):
                 return replace(answer, output=output), seconds
+            meter.add(answer.usage, seconds=seconds)
             if tries == REPAIRS:
                 raise RunFailed(
                     "model_output_invalid",
@@ -164,11 +189,10 @@ class Turns:
             said = ChatMessage(role="assistant", content=answer.text, fields=answer.fields)
             wish = ChatMessage(role="user", content=ask_for_repair(output))
             call = replace(call, messages=(*call.messages, said, wish))
-            again = await self._caller.ask(call, active, watch, deadline=deadline)
+            again = await self._caller.ask(call, active, watch, meter, deadline=deadline)
             if not isinstance(again, tuple):
                 return again
-            answer = replace(again[0], usage=answer.usage + again[0].usage)
-            seconds += again[1]
+            answer, seconds = again
         raise AssertionError("the loop returns or raises")
 
     async def _choose_model(self, card: AgentCard) -> tuple[str | None, str | None]:

@@ -151,7 +151,6 @@ def test_calls_get_our_ids_by_run_turn_and_index() -> None:
         "{",
         "[]",
         "1",
-        "null",
         '{"a": NaN}',
         '{"a": ' + "[" * 32 + "]" * 32 + "}",
         '{"a": ' * 400 + "1" + "}" * 400,
