@@ -156,9 +156,10 @@ async def test_an_image_that_the_content_filter_refused_is_not_shown_again(
     assert PNG not in str(server.requests[-1].messages)
 
 
+@pytest.mark.parametrize("refused", ["cat.png", "file_data", "image_url"])
 @pytest.mark.parametrize("schema", [None, {"type": "object"}])
 async def test_an_earlier_image_that_the_endpoint_cannot_read_any_more_ends_no_run(
-    world: MemoryWorld, server: ScriptedModel, schema: dict[str, Any] | None
+    world: MemoryWorld, server: ScriptedModel, schema: dict[str, Any] | None, refused: str
 ) -> None:
     card = AGENT if schema is None else {**AGENT, "output_schema": schema}
     await world.put_agent(card)
@@ -167,8 +168,8 @@ async def test_an_earlier_image_that_the_endpoint_cannot_read_any_more_ends_no_r
     server.requests.clear()
 
     def answer(request: Request) -> Say:
-        if "cat.png" in str([c for c in contents(request) if isinstance(c, list)]):
-            return Say(status=400, body={"error": {"message": "cannot download cat.png"}})
+        if refused in str([c for c in contents(request) if isinstance(c, list)]):
+            return Say(status=400, body={"error": {"message": f"{refused} cannot be read"}})
         return Say('{"it": "is grey"}')
 
     server.always(answer)
