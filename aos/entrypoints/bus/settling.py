@@ -20,7 +20,7 @@ import azure.functions as func
 from aos.domain.envelope import EnvelopeError
 from aos.domain.retries import GIVE_UP_AT_DELIVERY, retry_pause
 from aos.entrypoints.bus.messages import Unreadable, read_message
-from aos.errors import SessionLost, TransientError
+from aos.errors import AosError, SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Span, Telemetry
@@ -111,11 +111,30 @@ class Settling:
             self._log("session_lost", got, error)
             raise
         except TransientError as error:
-            await (later or self._postpone)(got, error)
+            await self._leave_for_later(got, error, give_up, later)
         except Exception as error:
             self._log("message_broken", got, error, trace=True)
             if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:
                 await self._wait_before_redelivery(got)
+                raise
+            await give_up(got, error)
+
+    async def _leave_for_later(
+        self,
+        got: ReceivedMessage,
+        cause: TransientError,
+        give_up: GiveUp | None,
+        later: Later | None,
+    ) -> None:
+        """Send a scheduled copy. A message that is full has no room for a copy's properties: it
+        comes again at once, and `give_up` ends it."""
+        try:
+            await (later or self._postpone)(got, cause)
+        except TransientError:
+            raise
+        except AosError as error:
+            self._log("message_not_postponed", got, error)
+            if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:
                 raise
             await give_up(got, error)
 

@@ -11,7 +11,7 @@ import pytest
 from aos.domain.bus_limits import is_bus_id
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE, EnvelopeError, Reply, read_command
 from aos.domain.runs.run import run_id_for
-from aos.errors import TransientError
+from aos.errors import RunFailed, TransientError
 from aos.ports.bus import ReceivedMessage
 from aos.testing.triggers import make_trigger_message
 from tests.unit.entrypoints.laptop_in_memory import InMemory
@@ -152,3 +152,23 @@ def test_an_unknown_command_is_named_briefly() -> None:
     with pytest.raises(EnvelopeError) as caught:
         read_command(json.dumps({"type": "y" * 100_000}).encode())
     assert len(str(caught.value)) < 200
+
+
+async def test_a_message_that_is_too_full_to_be_postponed_gets_a_reply(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Service Bus counts the properties of a copy in the 256 KiB of a message."""
+
+    async def away(run_id: str) -> Any:
+        raise TransientError("storage is away")
+
+    async def full(message: ReceivedMessage, *, at: Any, attempt: int) -> None:
+        raise RunFailed("too_large", "a message is larger than the bus accepts")
+
+    monkeypatch.setattr(apps.world.requests, "find", away)
+    monkeypatch.setattr(apps.bus, "postpone", full)
+    apps.send(ASK)
+    await apps.settle()
+    (kept,) = apps.replies()
+    assert json.loads(kept.body)["error"]["code"] == "internal_error"
+    assert not apps.broker.dead_letters(REQUESTS_QUEUE)
