@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from aos.adapters.mcp.masking import Masker
-from aos.adapters.mcp.results import NotReadable, read_outcome
+from aos.adapters.mcp.results import NotReadable, describe_links, read_outcome
 from aos.adapters.mcp.tool_list import NotListable, list_all_tools
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
@@ -149,10 +149,14 @@ class Connection:
             return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
         except MCPError as error:
             return await self._read_refusal(error, tool)
+        except (ValueError, RuntimeError) as error:
+            return self._make_error(f"was not called as MCP says: {error}")
         try:
             return read_outcome(result, self._masker)
         except NotReadable as error:
             return self._make_error(str(error))
+        except RecursionError:
+            return self._make_error("gave an answer that is nested too deeply")
 
     async def _send_call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a tool. A server that refuses the headers did nothing: list the tools, call again.
@@ -182,7 +186,7 @@ class Connection:
         if not self.alive or (self._handle is None and error.message.startswith(CUT_OFF)):
             self._doubtful = True
             return self._make_unknown(f"ended while {tool!r} was being called")
-        return self._make_error(f"answered with an error: {error}")
+        return self._make_error(f"answered with an error: {error}{describe_links(error.data)}")
 
     def _is_forgotten(self, error: MCPError) -> bool:
         """Whether a URL has no session with us any more, as after the server's restart."""

@@ -15,6 +15,7 @@ from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.tool import ToolOutcome, cut_for_model
 
+ELICITATION = "elicitation/create"
 MOST_PARTS_BYTES = 4 * 1024 * 1024
 """The most bytes of all parts of one result, as JSON."""
 MOST_UNKNOWN = 4_000
@@ -51,9 +52,41 @@ def _refuse_requests(result: Mapping[str, Any]) -> None:
     """Refuse what is not a result but asks for something first."""
     kind = result.get("resultType", "complete")
     if kind == "input_required":
-        raise NotReadable("asks a person a question before it goes on; AOS cannot ask it yet")
+        raise NotReadable(_describe_requests(result.get("inputRequests")))
     if kind == "task" or ("task" in result and "content" not in result):
         raise NotReadable("began a task instead of giving a result; AOS cannot follow tasks yet")
+
+
+def _describe_requests(asked: Any) -> str:
+    """Say what the server wants before it goes on, with its own words for a person."""
+    requests = [r for r in (asked.values() if isinstance(asked, dict) else ()) if _is_request(r)]
+    methods = sorted({str(r["method"]) for r in requests if "method" in r} - {ELICITATION})
+    questions = [r["params"]["message"] for r in requests if "message" in (r.get("params") or {})]
+    if methods and not questions:
+        return f"asks for {', '.join(methods)} before it goes on, which AOS does not offer"
+    said = "asks a person a question before it goes on; AOS cannot ask it yet"
+    return said + (
+        f": {_show(questions[0] if len(questions) == 1 else questions)}" if questions else ""
+    )
+
+
+def _is_request(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("params") or {}, dict)
+
+
+def describe_links(data: Any) -> str:
+    """Name the addresses that a person must visit first, where an error has them."""
+    listed = data.get("elicitations") if isinstance(data, dict) else None
+    links = [
+        item["url"]
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("url"), str)
+    ]
+    return (
+        f" (a person must visit {', '.join(links)} first; AOS cannot ask for it yet)"
+        if links
+        else ""
+    )
 
 
 def _read_blocks(blocks: Sequence[Any], masker: Masker) -> tuple[list[str], list[dict[str, Any]]]:

@@ -82,6 +82,8 @@ async def _read_page(session: Session, cursor: str | None) -> dict[str, Any]:
         if untold or unknown or error.code == METHOD_NOT_FOUND:
             return {}
         raise NotListable(f"does not list its tools: {error}") from error
+    except (ValueError, RuntimeError) as error:
+        raise NotListable(f"does not list its tools as MCP says: {error}") from error
 
 
 def _read_tools(page: dict[str, Any]) -> list[Any]:

@@ -275,6 +275,19 @@ async def test_what_a_server_asks_of_its_client_is_refused_and_the_call_goes_on(
             {"resultType": "input_required", "inputRequests": {"q": {}}, "requestState": "s"},
             "asks a person a question before it goes on; AOS cannot ask it yet",
         ),
+        (
+            {
+                "resultType": "input_required",
+                "inputRequests": {
+                    "q": {"method": "elicitation/create", "params": {"message": "Delete it?"}}
+                },
+            },
+            'AOS cannot ask it yet: "Delete it?"',
+        ),
+        (
+            {"resultType": "input_required", "inputRequests": {"q": {"method": "roots/list"}}},
+            "asks for roots/list before it goes on, which AOS does not offer",
+        ),
         ({"task": {"taskId": "1", "status": "working"}}, "AOS cannot follow tasks yet"),
     ],
 )
@@ -284,6 +297,21 @@ async def test_a_question_or_a_task_in_place_of_a_result_is_told_as_one(
     outcome = await called({"result": result})
     assert outcome.outcome == "error"
     assert said in outcome.content
+
+
+async def test_an_address_that_a_person_must_visit_is_told() -> None:
+    data = {"elicitations": [{"mode": "url", "url": "https://login.example/1", "message": "m"}]}
+    error = {"code": -32042, "message": "Sign in first", "data": data}
+    outcome = await called({"error": error})
+    assert outcome.outcome == "error"
+    assert "Sign in first (a person must visit https://login.example/1 first" in outcome.content
+
+
+async def test_an_answer_that_is_nested_deeply_ends_the_call_at_once() -> None:
+    for depth in (150, 400, 900, 2_000):
+        deep = '{"jsonrpc":"2.0","id":@ID,"result":{"content":[],"structuredContent":@DEEP}}'
+        line = deep.replace("@DEEP", "[" * depth + "]" * depth)
+        assert (await called({"line": line})).outcome in ("ok", "error")
 
 
 NEWEST = {
