@@ -68,6 +68,12 @@ _FILTERED = frozenset(
         "image_content_policy_violation",
     }
 )
+_TOO_LONG = re.compile(
+    r"context[ _](length|window|limit|size)|prompt is too long|too many (input )?tokens"
+    r"|input (token count|length|is too long)|reduce the length|maximum number of tokens",
+    re.IGNORECASE,
+)
+"""How endpoints say that a request has more tokens than the model takes."""
 _MARKUP = re.compile(r"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 
 
@@ -112,6 +118,7 @@ def make_fault(
             f"the model endpoint rejected the request for {what} ({status}){said}; check the"
             " card's parameters and the length of the conversation (memory.window_messages)",
             status=status,
+            **({"too_long": True} if _is_about_length(status, said, codes) else {}),
         )
     return OperatorFault(
         "model_misconfigured",
@@ -128,6 +135,11 @@ def content_filtered(said: str = "", **details: Any) -> RunFailed:
         " a tool's result. Later runs of the conversation do not get this run's messages",
         **details,
     )
+
+
+def is_too_long(error: AosError) -> bool:
+    """Whether a request was rejected because it has more tokens than the model takes."""
+    return error.code == "model_rejected" and error.info.details.get("too_long") is True
 
 
 def is_markup(body: bytes) -> bool:
@@ -165,6 +177,10 @@ def read_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | No
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return _limit_wait((moment - now).total_seconds())
+
+
+def _is_about_length(status: int, said: str, codes: set[str]) -> bool:
+    return status == 413 or "context_length_exceeded" in codes or bool(_TOO_LONG.search(said))
 
 
 def _advise(status: int) -> str:

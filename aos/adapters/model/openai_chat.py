@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
 from aos.adapters.model.attachments import describe_attachments, describe_earlier
-from aos.adapters.model.faults import is_about_encryption, make_fault
+from aos.adapters.model.faults import is_about_encryption, is_too_long, make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
     load_response_type,
@@ -32,7 +32,7 @@ from aos.adapters.model.responses_answers import read_response
 from aos.adapters.model.responses_requests import build_responses_body, leave_out_reasoning
 from aos.adapters.system import SystemClock
 from aos.domain.vision import Vision
-from aos.errors import OperatorFault, RunFailed, TransientError
+from aos.errors import AosError, OperatorFault, RunFailed, TransientError
 from aos.ports.model import ModelAnswer, ModelApi, ModelCall
 from aos.ports.system import Clock
 
@@ -176,7 +176,7 @@ class OpenAIChatModel:
             try:
                 return await self._ask(attempt, model=model, endpoint=endpoint), attempt
             except RunFailed as error:
-                if error.code != "model_rejected":
+                if not _is_about_form(error):
                     raise
         return await self._ask(last, model=model, endpoint=endpoint), last
 
@@ -191,7 +191,7 @@ class OpenAIChatModel:
         try:
             return await self._ask_once(call, model=model, endpoint=endpoint)
         except RunFailed as error:
-            if not names or error.code != "model_rejected":
+            if not names or not _is_about_form(error):
                 raise
             refusal = error
         try:
@@ -345,6 +345,11 @@ async def _time_limit(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise TransientError(f"the model endpoint did not answer within {seconds:g} s") from error
+
+
+def _is_about_form(error: AosError) -> bool:
+    """Whether the endpoint may accept the request in another form."""
+    return error.code == "model_rejected" and not is_too_long(error)
 
 
 def _name_fields(call: ModelCall, endpoint: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ from aos.domain.json_writer import write_json
 from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_output
 from aos.domain.runs.attachments import choose_shown, show_parts
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
+from aos.domain.runs.shortening import shorten_history
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import count_to_read, select_window
 from aos.domain.tools.offer import Offer, read_json_object
@@ -41,6 +42,8 @@ from aos.services.execution.turn_outcome import (
     TurnOutcome,
 )
 
+SHORTENINGS = 5
+"""How often a history that is too long for the model is halved."""
 MAX_SHOWN_OUTPUT = 2_000
 """Characters of an output that does not fit, in the error."""
 
@@ -127,7 +130,12 @@ class Turns:
             return offer
         if len(offer.tools) > self._limits.max_tools:
             return Failed(error=_too_many_tools(offer, self._limits.max_tools))
-        messages = await self._read_messages(conversation, active, card, offer)
+        history = await self._read_history(conversation, active, card)
+
+        def build(size: int | None = None) -> tuple[ChatMessage, ...]:
+            return _build_chat(history, active, card, offer, conversation.withheld_runs, size=size)
+
+        messages = build()
         deadline = min(handler_deadline, self._clock.monotonic() + self._limits.turn_seconds)
         watch = CancelWatch(self._requests, active.request.run_id, on_slow)
         try:
@@ -141,7 +149,9 @@ class Turns:
                 fallbacks=card.fallback_models,
                 response_schema=card.output_schema,
             )
-            outcome = await self._caller.ask(call, active, watch, meter, deadline=deadline)
+            call, outcome = await self._ask_in_length(
+                call, build, active, watch, meter, deadline=deadline
+            )
             if isinstance(outcome, tuple) and card.output_schema is not None:
                 outcome = await self._repair(call, outcome, active, watch, meter, deadline=deadline)
         except CancelAsked:
@@ -156,6 +166,32 @@ class Turns:
         return Answered(
             answer=answer, seconds=seconds, offer=offer, missing_adapter=missing_adapter
         )
+
+    async def _ask_in_length(
+        self,
+        call: ModelCall,
+        build: Callable[[int], tuple[ChatMessage, ...]],
+        active: ActiveRun,
+        watch: CancelWatch,
+        meter: TurnMeter,
+        *,
+        deadline: float,
+    ) -> tuple[ModelCall, tuple[ModelAnswer, float] | ModelAway | RunOutOfTime | HandlerOutOfTime]:
+        """Ask; while the endpoint says that the request is too long, ask with half of the history.
+
+        Returns the call that was not too long, and its outcome.
+        """
+        size = sum(len(message.content) for message in call.messages[1:])
+        for _ in range(SHORTENINGS):
+            try:
+                return call, await self._caller.ask(call, active, watch, meter, deadline=deadline)
+            except RunFailed as error:
+                size //= 2
+                shorter = build(size)
+                if error.info.details.get("too_long") is not True or shorter == call.messages:
+                    raise
+                call = replace(call, messages=shorter)
+        return call, await self._caller.ask(call, active, watch, meter, deadline=deadline)
 
     async def _repair(
         self,
@@ -220,17 +256,16 @@ class Turns:
         stored = await self._requests.find(active.request.run_id)
         return None if stored is None else stored.cancel_reason
 
-    async def _read_messages(
-        self, conversation: Conversation, active: ActiveRun, card: AgentCard, offer: Offer
-    ) -> tuple[ChatMessage, ...]:
-        history = []
-        if conversation.next_sequence:
-            history = await self._conversations.read_history(
-                conversation.conversation_id,
-                before=conversation.next_sequence,
-                limit=count_to_read(card.memory.window_messages, turns=active.turns),
-            )
-        return _build_chat(history, active, card, offer, conversation.withheld_runs)
+    async def _read_history(
+        self, conversation: Conversation, active: ActiveRun, card: AgentCard
+    ) -> Sequence[Message]:
+        if not conversation.next_sequence:
+            return ()
+        return await self._conversations.read_history(
+            conversation.conversation_id,
+            before=conversation.next_sequence,
+            limit=count_to_read(card.memory.window_messages, turns=active.turns),
+        )
 
 
 def _too_many_tools(offer: Offer, bound: int) -> ErrorInfo:
@@ -263,11 +298,13 @@ def _build_chat(
     card: AgentCard,
     offer: Offer,
     withheld: tuple[str, ...],
+    *,
+    size: int | None,
 ) -> tuple[ChatMessage, ...]:
     """The system prompt, the window of the history, and the run's question.
 
     The question comes last in the first turn. Later it is in the history; where the window does
-    not reach it, it follows the system prompt.
+    not reach it, it follows the system prompt. `size` limits the characters of the history.
     """
     request = active.request
     recent = select_window(history, size=card.memory.window_messages, run_id=request.run_id)
@@ -283,6 +320,8 @@ def _build_chat(
         recent = [*recent, question]
     elif not any(m.role == "user" and m.run_id == request.run_id for m in recent):
         recent = [question, *recent]
+    if size is not None:
+        recent = shorten_history(recent, run_id=request.run_id, size=size)
     notes = (
         f"The tools of MCP server {server_id!r} are not available now."
         for server_id in offer.unavailable

@@ -1,0 +1,104 @@
+"""A history that is too long for the model is shown in part; the conversation goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.domain.runs.run import RunStatus
+from aos.testing import MemoryWorld
+from tests.dialects.dialects import DIALECTS, speaking
+from tests.scripted_model import Request, Say, ScriptedModel, running_model
+
+AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["logs"]}
+LOGS = {"server_id": "logs", "command": "npx", "args": ["-y", "@modelcontextprotocol/logs"]}
+ROOM = 40_000
+"""Characters of messages that the model takes."""
+[STRICT] = [dialect for dialect in DIALECTS if dialect.name == "mistral-order"]
+REFUSALS: list[tuple[int, Any]] = [
+    (400, {"error": {"message": "x", "code": "context_length_exceeded"}}),
+    (400, {"error": {"message": "prompt is too long: 207791 tokens > 200000 maximum"}}),
+    (
+        400,
+        [{"error": {"message": "The input token count (9) exceeds the maximum number of tokens"}}],
+    ),
+    (400, {"object": "error", "message": "This model's maximum context length is 8192 tokens."}),
+    (400, {"error": "the request exceeds the available context size. try increasing it"}),
+    (413, {"error": {"message": "Request too large for model", "code": "rate_limit_exceeded"}}),
+]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedModel]:
+    with running_model(models=("m",)) as model:
+        yield model
+
+
+@pytest.fixture(params=REFUSALS, ids=lambda refusal: str(refusal[1])[:40])
+def server(request: pytest.FixtureRequest, running: ScriptedModel) -> ScriptedModel:
+    status, body = request.param
+    running.requests.clear()
+    refusal = Say(status=status, body=json.dumps(body).encode())
+
+    def answer(asked: Request) -> Say:
+        if len(json.dumps(asked.messages)) > ROOM:
+            return refusal
+        last = asked.messages[-1]
+        if last["role"] == "user" and last["content"] == "Read the logs.":
+            return Say(calls=[("logs__read", {}), ("logs__read", {})])
+        return Say("Hello.")
+
+    running.always(speaking(STRICT, answer))
+    return running
+
+
+@pytest.fixture
+async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
+    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
+    memory = MemoryWorld(model=adapter)
+    await memory.put_mcp_server(LOGS, {"read": lambda _: "a line of a log\n" * 4_000})
+    await memory.put_agent(AGENT)
+    yield memory
+    await adapter.close()
+
+
+async def test_results_that_are_too_long_together_are_cut_and_the_run_goes_on(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    run = await world.ask("ceo", "Read the logs.", conversation_id="c")
+    assert (run.status, run.output) == (RunStatus.COMPLETED, "Hello.")
+    shown = server.requests[-1].messages
+    assert shown[1]["content"] == "Read the logs."
+    assert "[cut: the whole result has 64,000 bytes]" in shown[-1]["content"]
+    for _ in range(2):
+        later = await world.ask("ceo", "And now?", conversation_id="c")
+        assert (later.status, later.output) == (RunStatus.COMPLETED, "Hello.")
+        assert server.requests[-1].messages[-1]["content"] == "And now?"
+    stored = [message.content for message in await world.history("c") if message.role == "tool"]
+    assert [len(content) for content in stored] == [64_000, 64_000]
+
+
+async def test_a_long_conversation_loses_its_oldest_messages(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    for place in range(8):
+        run = await world.ask("ceo", f"{place} " + "long " * 2_000, conversation_id="c")
+        assert (run.status, run.output) == (RunStatus.COMPLETED, "Hello.")
+    contents = [message["content"] for message in server.requests[-1].messages]
+    assert contents[-1].startswith("7 ")
+    assert contents[-3].startswith("6 ")
+
+
+async def test_a_question_that_is_too_long_by_itself_fails_its_run_alone(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    await world.ask("ceo", "Hello?", conversation_id="c")
+    run = await world.ask("ceo", "long " * 10_000, conversation_id="c")
+    assert run.error is not None
+    assert (run.error.code, run.error.details["too_long"]) == ("model_rejected", True)
+    assert len(server.requests) <= 4
+    assert (await world.ask("ceo", "And now?", conversation_id="c")).output == "Hello."
