@@ -255,10 +255,21 @@ def test_the_plans_four_values_start_main(staged: dict[str, Path]) -> None:
     shutil.copyfile(plan, settings)
     process = start_host(folder)
     try:
-        status, _, body = Running(process).request("GET", "/api/status")
+        running = Running(process)
+        status, _, body = running.request("GET", "/api/status")
+        head = running.request("HEAD", "/api/status")
+        refused = {
+            asked: running.request(*asked)[:2]
+            for asked in (("POST", "/api/status"), ("DELETE", "/api/agents/ceo"))
+        }
     finally:
         settings.unlink()
         process.kill()
         process.communicate(timeout=10)
     assert status == 200
     assert {"version": "2.0.0", "environment": "dev"}.items() <= json.loads(body).items()
+    assert (head[0], head[2]) == (200, b"")
+    assert {asked: (code, headers["allow"]) for asked, (code, headers) in refused.items()} == {
+        ("POST", "/api/status"): (405, "GET, HEAD"),
+        ("DELETE", "/api/agents/ceo"): (405, "GET, PUT"),
+    }
