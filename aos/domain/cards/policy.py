@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from aos.domain.json_writer import write_json
 
 DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
-RULES_VERSION = 4
+RULES_VERSION = 5
 """Raise it when a rule for cards changes; all cards are then assessed again."""
 
 
