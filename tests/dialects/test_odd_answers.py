@@ -190,3 +190,75 @@ async def test_an_error_beside_an_empty_choice_counts(
         assert run.error is not None
         assert run.error.code == "model_rejected"
         assert "not for this model" in run.error.message
+
+
+def stream(*chunks: dict[str, Any], done: bool = True) -> Say:
+    """An answer in events, as gateways send that only stream."""
+    lines = [f"data: {json.dumps(chunk, ensure_ascii=False)}" for chunk in chunks]
+    end = ["data: [DONE]"] if done else []
+    text = "\r\n\r\n".join([": ping", *lines, *end, ""])
+    return Say(body=text.encode(), headers={"Content-Type": "text/event-stream"})
+
+
+def delta(finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+async def test_an_answer_that_streams_is_read_once(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    def piece(index: int, **function: Any) -> dict[str, Any]:
+        return delta(tool_calls=[{"index": index, "function": function}])
+
+    calls = stream(
+        delta(role="assistant", content=None, reasoning_content="I "),
+        delta(reasoning_content="think"),
+        piece(0, name="clock__now", arguments=""),
+        piece(0, arguments='{"zone": '),
+        piece(1, name="clock__now", arguments='{"zone": "UTC"}'),
+        piece(0, arguments='"CET"}'),
+        delta(finish="tool_calls"),
+        {"choices": [], "usage": {"prompt_tokens": "7", "completion_tokens": 2.0}},
+    )
+    text = stream(delta(content="Noon\u2028"), delta(content="."), delta(finish="stop"))
+    server.always(strictly(calls, text))
+    run = await world.ask("ceo", "What time?")
+    assert outcome(run) == ("completed", "Noon\u2028.")
+    assert (run.usage.input_tokens, run.usage.output_tokens) == (7, 2)
+    shown = server.requests[1].messages
+    assert [message["content"] for message in shown[-2:]] == ["noon in CET", "noon in UTC"]
+    assert shown[-3]["reasoning_content"] == "I think"
+
+
+async def test_a_stream_that_was_cut_is_not_an_answer(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    server.script(stream(delta(content="Half of"), done=False))
+    assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hello.")
+    assert len(server.requests) == 2
+
+
+async def test_an_error_in_a_stream_counts(world: MemoryWorld, server: ScriptedModel) -> None:
+    server.script(
+        stream(delta(content="Hel"), {"error": {"code": 400, "message": "no such image"}})
+    )
+    run = await world.ask("ceo", "Hello?")
+    assert run.error is not None
+    assert (run.error.code, "no such image" in run.error.message) == ("model_rejected", True)
+
+
+async def test_a_stream_of_the_responses_api_is_read(server: ScriptedModel) -> None:
+    said = {"type": "message", "content": [{"type": "output_text", "text": "Hi."}]}
+    server.script(
+        stream(
+            {"type": "response.output_text.delta", "delta": "Hi."},
+            {"type": "response.completed", "response": {"status": "completed", "output": [said]}},
+            done=False,
+        )
+    )
+    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api="responses")
+    adapter = OpenAIChatModel(endpoint)
+    world = MemoryWorld(model=adapter)
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hi.")
+    await adapter.close()

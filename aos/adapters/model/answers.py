@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aos.adapters.model.faults import content_filtered, has_error, is_markup, make_fault
+from aos.adapters.model.streamed_answers import join_stream
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields
@@ -40,7 +41,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if has_error(raw):
-            raise make_fault(200, body, {}, model=asked, now=now)
+            raise make_fault(200, write_json(raw).encode(), {}, model=asked, now=now)
         raise TransientError("the model endpoint answered without choices")
     choice = choices[0]
     if choice.get("error"):
@@ -53,7 +54,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
         raise content_filtered().with_usage(usage)
     if text is None and not calls:
         if has_error(raw):
-            raise make_fault(200, body, {}, model=asked, now=now)
+            raise make_fault(200, write_json(raw).encode(), {}, model=asked, now=now)
         raise fail_without_text(reason).with_usage(usage)
     return ModelAnswer(
         text=text or "",
@@ -205,7 +206,11 @@ def read_detail_count(usage: Mapping[str, Any], group: str, name: str) -> int:
 
 
 def read_count(value: object) -> int:
-    """Return a count of tokens; what is not a count is 0."""
+    """Return a count of tokens, also from a text or `12.0`; what is not a count is 0."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return value if is_number and 0 <= value < 2**53 else 0  # type: ignore[operator,return-value]
 
@@ -221,6 +226,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
                 "the model endpoint answered with a web page; check that AOS_MODEL_ENDPOINT is the"
                 " address of the API and ends with /v1",
             ) from error
+        joined = join_stream(body)
+        if joined is not None:
+            return joined
         raise TransientError("the model endpoint answered with broken JSON") from error
     if not isinstance(raw, dict):
         raise TransientError("the model endpoint answered with JSON that is not an object")

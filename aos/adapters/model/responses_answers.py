@@ -38,7 +38,7 @@ def read_response(body: bytes, *, asked: str, endpoint: str, now: datetime) -> M
     raw = parse_object(body)
     status = raw.get("status")
     if has_error(raw) or status == "failed":
-        raise make_fault(200, body, {}, model=asked, now=now)
+        raise make_fault(200, write_json(raw).encode(), {}, model=asked, now=now)
     items = _read_items(raw.get("output"))
     details = raw.get("incomplete_details")
     cut = details.get("reason") if isinstance(details, dict) else None

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aos.domain.codec import OMITTED
+from aos.domain.json_writer import known_json
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raise it when a rule changes: then the tools of every server are listed again."""
 DESCRIPTION_CHARACTERS = 1024
 """OpenAI's limit for a function's description."""
@@ -82,7 +83,7 @@ def fit_tool(
         notes.append(
             f"the description was cut from {len(description):,} to {len(short):,} characters"
         )
-    mender = _SchemaMender(schema)
+    mender = _SchemaMender(known_json(schema))
     try:
         parameters = mender.mend_top()
     except _CannotMend as error:

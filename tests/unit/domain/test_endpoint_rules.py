@@ -170,3 +170,20 @@ def test_whatever_a_server_lists_what_is_offered_is_what_endpoints_accept(schema
     fitted = fit_tool("x", schema)
     if fitted.left_out is None:
         assert schema_fault(fitted.parameters) is None
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "offered"),
+    [
+        ("minimum", float("nan"), {}),
+        ("maximum", float("inf"), {}),
+        ("maxLength", 10**400, {}),
+        ("default", float("nan"), {"default": "NaN"}),
+        ("enum", [float("inf"), 1], {"enum": ["Infinity", 1]}),
+    ],
+)
+def test_numbers_that_json_does_not_know_are_not_offered(
+    keyword: str, value: object, offered: dict[str, object]
+) -> None:
+    fitted = fit_tool("x", {"type": "object", "properties": {"a": {keyword: value}}})
+    assert fitted.parameters["properties"]["a"] == offered
