@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -262,3 +263,32 @@ async def test_a_stream_of_the_responses_api_is_read(server: ScriptedModel) -> N
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hi.")
     await adapter.close()
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+async def test_an_answer_in_gzip_is_read_once(world: MemoryWorld, server: ScriptedModel) -> None:
+    text = "Noon. " * 20_000
+    body = gzip.compress(json.dumps({"choices": [{"message": {"content": text}}]}).encode())
+    server.script(Say(body=body, headers=PACKED, pieces=3))
+    assert outcome(await world.ask("ceo", "Hello?")) == ("completed", text)
+    refusal = gzip.compress(b'{"error": "the temperature is too hot"}')
+    server.script(Say(status=400, body=refusal, headers=PACKED))
+    assert "too hot" in outcome(await world.ask("ceo", "Hello?"))[1]
+    assert len(server.requests) == 2
+
+
+async def test_a_small_gzip_that_is_large_unpacked_is_too_large(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    server.script(Say(body=gzip.compress(b" " * 50_000_000), headers=PACKED))
+    run = await world.ask("ceo", "Hello?")
+    assert run.error is not None
+    assert "more than 1048576 bytes" in run.error.message
+
+
+async def test_a_broken_gzip_is_asked_for_again(world: MemoryWorld, server: ScriptedModel) -> None:
+    server.script(Say(body=b"not gzip", headers=PACKED))
+    assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hello.")
+    assert len(server.requests) == 2
