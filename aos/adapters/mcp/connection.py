@@ -14,6 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from aos.adapters.mcp.failures import (
+    Report,
+    explain_failure,
+    find_cause,
+    is_away,
+    is_cut_off,
+    is_lost,
+    is_without_session,
+)
 from aos.adapters.mcp.masking import Masker
 from aos.adapters.mcp.results import NotReadable, describe_links, read_outcome
 from aos.adapters.mcp.tool_list import NotListable, list_all_tools
@@ -29,16 +38,6 @@ if TYPE_CHECKING:
 LIST_SECONDS = 30.0
 PING_SECONDS = 3.0
 CLOSE_SECONDS = 15.0
-MOST_SAID = 2_000
-"""The most characters of a server's own error output that one error repeats."""
-LOST = "Connection closed"
-"""The SDK's text for a connection that ended; a server may use the same words."""
-CUT_OFF = "SSE stream"
-"""How the SDK's texts for an answer that was cut off begin."""
-METHOD_NOT_FOUND = -32_601
-"""JSON-RPC's own code."""
-AWAY = ("HTTP 404", "HTTP 5")
-"""How the errors of a URL begin that has no server, or none that works."""
 _QUIET = ("mcp", "client", "mcp.client.streamable_http")
 Transport: TypeAlias = Callable[[], "AbstractAsyncContextManager[Streams]"]
 
@@ -55,10 +54,10 @@ class Connection:
         masker: Masker,
         on_tools_changed: Callable[[], None],
     ) -> None:
-        self._server_id = server_id
         self._transport = transport
         self._handle = handle
         self._masker = masker
+        self._report = Report(server_id, masker)
         self._on_tools_changed = on_tools_changed
         self._session: Session | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -146,17 +145,17 @@ class Connection:
                 result = await self._send_call(tool, arguments)
         except TimeoutError:
             await self._check()
-            return self._make_unknown(f"did not answer within {timeout_seconds:g} s")
+            return self._report.make_unknown(f"did not answer within {timeout_seconds:g} s")
         except MCPError as error:
             return await self._read_refusal(error, tool)
         except (ValueError, RuntimeError) as error:
-            return self._make_error(f"was not called as MCP says: {error}")
+            return self._report.make_error(f"was not called as MCP says: {error}")
         try:
             return read_outcome(result, self._masker)
         except NotReadable as error:
-            return self._make_error(str(error))
+            return self._report.make_error(str(error))
         except RecursionError:
-            return self._make_error("gave an answer that is nested too deeply")
+            return self._report.make_error("gave an answer that is nested too deeply")
 
     async def _send_call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a tool. A server that refuses the headers did nothing: list the tools, call again.
@@ -177,21 +176,19 @@ class Connection:
 
     async def _read_refusal(self, error: MCPError, tool: str) -> ToolOutcome:
         """Build the outcome of a call that ended with an error: the server's, or a lost line."""
-        if self._is_forgotten(error):
+        is_url = self._handle is None
+        if is_url and is_without_session(error):
             self._doubtful = True  # the next call makes a new session
             said = "has ended the session, so nothing was called; call it again"
-            return ToolOutcome(outcome="not_called", content=self._write_text(said))
-        if self._handle is None or error.message == LOST:
+            return self._report.make_not_called(said)
+        if is_url or is_lost(error):
             await self._check()
-        if not self.alive or (self._handle is None and error.message.startswith(CUT_OFF)):
+        if not self.alive or (is_url and is_cut_off(error)):
             self._doubtful = True
-            return self._make_unknown(f"ended while {tool!r} was being called")
-        return self._make_error(f"answered with an error: {error}{describe_links(error.data)}")
-
-    def _is_forgotten(self, error: MCPError) -> bool:
-        """Whether a URL has no session with us any more, as after the server's restart."""
-        is_missing = self._handle is None and error.message.startswith("HTTP 404")
-        return is_missing and error.code != METHOD_NOT_FOUND
+            return self._report.make_unknown(f"ended while {tool!r} was being called")
+        return self._report.make_error(
+            f"answered with an error: {error}{describe_links(error.data)}"
+        )
 
     def watch_end(self, tell: Callable[[], None]) -> None:
         """Call `tell` when the session ends, for any reason."""
@@ -225,7 +222,7 @@ class Connection:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            failed = self._make_failure(_explain(error))
+            failed = self._make_failure(explain_failure(error))
             if ready.done():
                 return  # calls in progress notice the end; the next caller starts another server
             raise failed from error
@@ -233,7 +230,7 @@ class Connection:
     def _has_hung_up(self, error: BaseException) -> bool:
         """Whether a process ended at its first message, as some do that know only the old one."""
         known = self._handle is not None and not self._closing.is_set()
-        return known and str(_find_cause(error)) == LOST
+        return known and is_lost(find_cause(error))
 
     async def _hold_session(self, ready: asyncio.Future[None], *, newest: bool) -> None:
         """Open the session, and keep it open until `close` or its end."""
@@ -284,8 +281,7 @@ class Connection:
             async with asyncio.timeout(PING_SECONDS):
                 await self._get_session().ping()
         except MCPError as error:
-            is_away = self._handle is None and error.message.startswith((CUT_OFF, *AWAY))
-            if error.message == LOST or (is_away and error.code != METHOD_NOT_FOUND):
+            if is_lost(error) or (self._handle is None and is_away(error)):
                 self._doubtful = True
         except TimeoutError:
             self._doubtful = True
@@ -296,47 +292,14 @@ class Connection:
         assert self._session is not None  # `open` has returned
         return self._session
 
-    def _make_unknown(self, what: str) -> ToolOutcome:
-        return ToolOutcome(outcome="outcome_unknown", content=self._write_text(what))
-
-    def _make_error(self, what: str) -> ToolOutcome:
-        return ToolOutcome(outcome="error", content=self._write_text(what)[:MOST_SAID])
-
     def _make_failure(self, what: str) -> ServerFailed:
-        tail = self.tail
-        said = f"; last output: {tail}" if tail else ""
-        brief = self._write_text(what)[:MOST_SAID]
-        return ServerFailed(brief + said, brief=brief, server_id=self._server_id)
-
-    def _write_text(self, what: str) -> str:
-        return f"the MCP server {self._server_id!r} {self._masker.mask_printed(what)}"
+        return self._report.make_failure(what, tail=self.tail)
 
 
 def _ignore_result(task: asyncio.Task[Any]) -> None:
     """Ignore the result of a task whose outcome is known or not needed."""
     if not task.cancelled():
         task.exception()
-
-
-def _explain(error: BaseException) -> str:
-    """Describe an error by its innermost cause."""
-    from mcp.shared.exceptions import MCPError
-
-    error = _find_cause(error)
-    if isinstance(error, FileNotFoundError):
-        return f"cannot be started: {error.strerror}: {error.filename}"
-    text = str(error)
-    if text == LOST:
-        return "ended, or closed its output, before it had answered"
-    if isinstance(error, MCPError):
-        return f"refused the connection: {text}"
-    return f"cannot be reached: {text or type(error).__name__}"
-
-
-def _find_cause(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _load() -> None:

@@ -1,0 +1,95 @@
+"""Tells apart how a connection to an MCP server fails, and reports it without secrets. Entry
+points: `Report`, `explain_failure`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aos.adapters.mcp.masking import Masker
+from aos.domain.tools.tool import ToolOutcome
+from aos.errors import ServerFailed
+
+if TYPE_CHECKING:
+    from mcp.shared.exceptions import MCPError
+
+MOST_SAID = 2_000
+"""The most characters of a server's own words that one outcome or error repeats."""
+_LOST = "Connection closed"
+"""The SDK's text for a connection that ended; a server may use the same words."""
+_CUT_OFF = "SSE stream"
+"""How the SDK's texts for an answer that was cut off begin."""
+_NOT_FOUND = "HTTP 404"
+_AWAY = (_CUT_OFF, _NOT_FOUND, "HTTP 5")
+"""How the errors of a URL begin that has no server, or none that works."""
+_METHOD_NOT_FOUND = -32_601
+"""JSON-RPC's own code."""
+
+
+class Report:
+    """Builds outcomes and errors that name the server."""
+
+    def __init__(self, server_id: str, masker: Masker) -> None:
+        self._server_id = server_id
+        self._masker = masker
+
+    def make_unknown(self, what: str) -> ToolOutcome:
+        """Build the outcome of a call of which nobody knows whether it was made."""
+        return ToolOutcome(outcome="outcome_unknown", content=self._write(what))
+
+    def make_not_called(self, what: str) -> ToolOutcome:
+        """Build the outcome of a call that was not made."""
+        return ToolOutcome(outcome="not_called", content=self._write(what))
+
+    def make_error(self, what: str) -> ToolOutcome:
+        """Build the outcome of a call that failed."""
+        return ToolOutcome(outcome="error", content=self._write(what)[:MOST_SAID])
+
+    def make_failure(self, what: str, *, tail: str) -> ServerFailed:
+        """Build the error of a server that failed; `tail` is what it printed last."""
+        said = f"; last output: {tail}" if tail else ""
+        brief = self._write(what)[:MOST_SAID]
+        return ServerFailed(brief + said, brief=brief, server_id=self._server_id)
+
+    def _write(self, what: str) -> str:
+        return f"the MCP server {self._server_id!r} {self._masker.mask_printed(what)}"
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection ended."""
+    return str(error) == _LOST
+
+
+def is_cut_off(error: MCPError) -> bool:
+    """Whether a URL's answer was cut off."""
+    return error.message.startswith(_CUT_OFF)
+
+
+def is_without_session(error: MCPError) -> bool:
+    """Whether a URL has no session with us any more, as after the server's restart."""
+    return error.message.startswith(_NOT_FOUND) and error.code != _METHOD_NOT_FOUND
+
+
+def is_away(error: MCPError) -> bool:
+    """Whether there is no server at a URL, or none that works."""
+    return error.message.startswith(_AWAY) and error.code != _METHOD_NOT_FOUND
+
+
+def explain_failure(error: BaseException) -> str:
+    """Describe an error by its innermost cause."""
+    from mcp.shared.exceptions import MCPError
+
+    error = find_cause(error)
+    if isinstance(error, FileNotFoundError):
+        return f"cannot be started: {error.strerror}: {error.filename}"
+    if is_lost(error):
+        return "ended, or closed its output, before it had answered"
+    if isinstance(error, MCPError):
+        return f"refused the connection: {error}"
+    return f"cannot be reached: {str(error) or type(error).__name__}"
+
+
+def find_cause(error: BaseException) -> BaseException:
+    """Return the first error in a group of errors, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
