@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aos.domain.cards.policy import CardPolicy, LimitBounds
+from aos.domain.model_api import MODEL_APIS, ModelApi
 from aos.domain.vision import Vision
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.environment import Environment
@@ -21,8 +22,6 @@ from aos.server_settings import ServerSettings
 from aos.timer_settings import TimerSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
-ModelApi: TypeAlias = Literal["chat", "responses"]
-MODEL_APIS: tuple[ModelApi, ...] = ("chat", "responses")
 AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STORAGE = "AZURE_STORAGE_CONNECTION_STRING"

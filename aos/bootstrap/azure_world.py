@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.bus.service_bus import AzureBus, BusAccount
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.domain.envelope import (

@@ -13,8 +13,6 @@ from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, Offere
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 """Why a model stopped: it finished, reached its token limit, asks for tools, or was stopped by the
 endpoint's content filter."""
-ModelApi: TypeAlias = Literal["chat", "responses"]
-"""The API of OpenAI that an endpoint speaks: Chat Completions or Responses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aos.ports.model import ModelApi
+from aos.domain.model_api import ModelApi
 from tests.dialects.checks import (
     blank_fault,
     call_id_fault,

@@ -9,10 +9,11 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.codec import encode
+from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import RunStatus
-from aos.ports.model import ModelApi
 from aos.testing import MemoryWorld
 from tests.scripted_model import Say, ScriptedModel, running_model
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
+from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import RunStatus
 from aos.domain.vision import Vision
-from aos.ports.model import ModelApi
 from aos.testing import MemoryWorld
 from tests.scripted_model import Request, Say, ScriptedModel, running_model
 from tests.unit.entrypoints.laptop_in_memory import call

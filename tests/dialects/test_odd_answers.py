@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import Run, RunStatus
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, speaking

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
 from tests.scripted_model import Request, Say, ScriptedModel, running_model

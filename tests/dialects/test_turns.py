@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import Run, RunStatus
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, Dialect, speaking

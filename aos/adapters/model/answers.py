@@ -49,7 +49,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     message = choice["message"] if isinstance(choice.get("message"), dict) else {}
     text, calls = _read_text(message), _read_calls(message)
     reason = _finish_reason(choice, calls)
-    usage = _read_usage(raw.get("usage"))
+    usage = read_usage(raw.get("usage"))
     if reason == "content_filter":
         raise content_filtered().with_usage(usage)
     if text is None and not calls:
@@ -110,7 +110,7 @@ def _read_text(message: Mapping[str, Any]) -> str | None:
         content = "".join(_read_part(part) for part in content)
     for text in (content, message.get("refusal")):
         if isinstance(text, str) and text.strip():
-            return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
+            return read_words(text)
     return None
 
 
@@ -189,24 +189,25 @@ def read_words(value: object) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _read_usage(raw: object) -> Usage:
-    usage = raw if isinstance(raw, dict) else {}
+def read_usage(
+    raw: object, *, prompt: str = "prompt_tokens", answer: str = "completion_tokens"
+) -> Usage:
+    """Return the counts of tokens that the endpoint gives; a missing one is 0.
+
+    `prompt` and `answer` are the API's names of the tokens that the model read and wrote.
+    """
     return Usage(
-        input_tokens=read_count(usage.get("prompt_tokens")),
-        output_tokens=read_count(usage.get("completion_tokens")),
-        cached_tokens=read_detail_count(usage, "prompt_tokens_details", "cached_tokens"),
-        reasoning_tokens=read_detail_count(usage, "completion_tokens_details", "reasoning_tokens"),
+        input_tokens=_read_count(raw, prompt),
+        output_tokens=_read_count(raw, answer),
+        cached_tokens=_read_count(raw, f"{prompt}_details", "cached_tokens"),
+        reasoning_tokens=_read_count(raw, f"{answer}_details", "reasoning_tokens"),
     )
 
 
-def read_detail_count(usage: Mapping[str, Any], group: str, name: str) -> int:
-    """Return a count of tokens from a group of the usage, or 0."""
-    details = usage.get(group)
-    return read_count(details.get(name)) if isinstance(details, dict) else 0
-
-
-def read_count(value: object) -> int:
-    """Return a count of tokens, also from a text or `12.0`; what is not a count is 0."""
+def _read_count(value: object, *path: str) -> int:
+    """Return the count at this path, also from a text or `12.0`; what is not a count is 0."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
         value = int(value)
     if isinstance(value, float) and value.is_integer():

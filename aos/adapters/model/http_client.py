@@ -1,4 +1,4 @@
-"""Makes the HTTP client for a model endpoint. Entry point: `open_client`.
+"""Makes the HTTP client for a model endpoint. Entry points: `open_client`, `limit_time`.
 
 The client is the plain client of the `openai` SDK without retries or redirects, and with a limit on
 the size of an answer, also when it is packed. Import this module only when a model is called,
@@ -7,6 +7,8 @@ because the SDK takes 0.7 to 1.3 s to import.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import logging
 import zlib
@@ -136,3 +138,13 @@ def _make_bounded_stream_type() -> Any:
             await self._inner.aclose()
 
     return Bounded
+
+
+@contextlib.asynccontextmanager
+async def limit_time(seconds: float) -> AsyncIterator[None]:
+    """Limit the time of the whole call. The SDK's time-outs restart with each byte."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise TransientError(f"the model endpoint did not answer within {seconds:g} s") from error

@@ -9,19 +9,19 @@ low-level `post`, because the typed call costs 0.15 ms for each message of the h
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aos.adapters.model.answers import read_answer, read_models
-from aos.adapters.model.attachments import describe_attachments, describe_earlier
-from aos.adapters.model.faults import is_about_encryption, is_too_long, make_fault
+from aos.adapters.model.attachments import describe_attachments
+from aos.adapters.model.attempts import is_about_form, leave_out_fields, list_attempts, name_fields
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.faults import is_about_encryption, make_fault
 from aos.adapters.model.http_client import (
     AnswerTooLarge,
+    limit_time,
     load_response_type,
     make_request_options,
     open_client,
@@ -31,9 +31,9 @@ from aos.adapters.model.requests import build_request_body
 from aos.adapters.model.responses_answers import read_response
 from aos.adapters.model.responses_requests import build_responses_body, leave_out_reasoning
 from aos.adapters.system import SystemClock
-from aos.domain.vision import Vision
-from aos.errors import AosError, OperatorFault, RunFailed, TransientError
-from aos.ports.model import ModelAnswer, ModelApi, ModelCall
+from aos.domain.model_api import ModelApi
+from aos.errors import OperatorFault, RunFailed, TransientError
+from aos.ports.model import ModelAnswer, ModelCall
 from aos.ports.system import Clock
 
 if TYPE_CHECKING:
@@ -44,14 +44,6 @@ if TYPE_CHECKING:
 LISTING_TIMEOUT_SECONDS = 10.0
 LISTING_AGE_SECONDS = 30.0
 _NO_LISTING = frozenset({404, 405, 501})
-_IDENTITY_SCOPES = {
-    "openai.azure.com": "https://cognitiveservices.azure.com/.default",
-    "cognitiveservices.azure.com": "https://cognitiveservices.azure.com/.default",
-    "services.ai.azure.com": "https://cognitiveservices.azure.com/.default",
-    "azure-api.net": "https://cognitiveservices.azure.com/.default",
-    "openai.azure.us": "https://cognitiveservices.azure.us/.default",
-    "cognitiveservices.azure.us": "https://cognitiveservices.azure.us/.default",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,37 +61,6 @@ _APIS: dict[ModelApi, _Api] = {
         path="/responses", build_body=build_responses_body, read_answer=read_response
     ),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEndpoint:
-    """The model endpoint: `base_url` ends with `/v1` (None: no endpoint is set).
-
-    `api` is what it speaks: Chat Completions or Responses.
-    `model` is the base model (None: the first that the endpoint lists). Without `api_key`, an Azure
-    endpoint gets a token of the app's identity (`client_id` names a user-assigned one). Other hosts
-    never get such a token; they are called without credentials. Only the models of `vision` are
-    shown images and PDF files.
-    """
-
-    base_url: str | None
-    model: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    client_id: str | None = None
-    api: ModelApi = "chat"
-    vision: Vision = field(default_factory=Vision)
-
-    @property
-    def identity_scope(self) -> str | None:
-        """The scope of the token, or None if no identity is used."""
-        address = urlsplit(self.base_url or "")
-        host = address.hostname or ""
-        if self.api_key or address.scheme != "https":
-            return None
-        for domain, scope in _IDENTITY_SCOPES.items():
-            if host.endswith(f".{domain}"):
-                return scope
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +111,15 @@ class OpenAIChatModel:
 
         Raises TransientError and RunFailed as `ChatModel` describes.
         """
-        async with _time_limit(call.timeout_seconds):
+        async with limit_time(call.timeout_seconds):
             model = call.model or await self._find_default_model()
-            endpoint = self._key_of(model)
+            endpoint = self._endpoint.key_of(model)
             if not self._endpoint.vision.can_see(model):
                 call = describe_attachments(call)
             if endpoint in self._without_schemas:
                 call = replace(call, response_schema=None)
             answer, asked = await self._ask_first(
-                _list_attempts(call), model=model, endpoint=endpoint
+                list_attempts(call), model=model, endpoint=endpoint
             )
             if asked.response_schema is not call.response_schema:
                 self._without_schemas.add(endpoint)  # it takes the same request without a schema
@@ -176,7 +137,7 @@ class OpenAIChatModel:
             try:
                 return await self._ask(attempt, model=model, endpoint=endpoint), attempt
             except RunFailed as error:
-                if not _is_about_form(error):
+                if not is_about_form(error):
                     raise
         return await self._ask(last, model=model, endpoint=endpoint), last
 
@@ -185,17 +146,17 @@ class OpenAIChatModel:
 
         Some endpoints (Groq) refuse a field that they sent themselves.
         """
-        names = _name_fields(call, endpoint)
+        names = name_fields(call, endpoint)
         if names and endpoint in self._without_fields:
-            call, names = _leave_out_fields(call), frozenset()
+            call, names = leave_out_fields(call), frozenset()
         try:
             return await self._ask_once(call, model=model, endpoint=endpoint)
         except RunFailed as error:
-            if not names or not _is_about_form(error):
+            if not names or not is_about_form(error):
                 raise
             refusal = error
         try:
-            answer = await self._ask_once(_leave_out_fields(call), model=model, endpoint=endpoint)
+            answer = await self._ask_once(leave_out_fields(call), model=model, endpoint=endpoint)
         except RunFailed:
             raise refusal from None
         if any(f"'{name}'" in str(refusal) for name in names):
@@ -264,7 +225,7 @@ class OpenAIChatModel:
             listing = self._listing
             if listing is None or time.monotonic() - listing.at >= LISTING_AGE_SECONDS:
                 at = time.monotonic()
-                async with _time_limit(LISTING_TIMEOUT_SECONDS):
+                async with limit_time(LISTING_TIMEOUT_SECONDS):
                     listing = _Listing(names=await self._list(), at=at)
                 self._listing = listing
             return listing.names
@@ -317,13 +278,6 @@ class OpenAIChatModel:
         except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
 
-    def _key_of(self, model: str) -> str:
-        """Return the key of a model at this address; only it gets its extra fields back."""
-        text = f"{self._endpoint.base_url}\n{model}"
-        if self._endpoint.api != "chat":
-            text += f"\n{self._endpoint.api}"
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:
             self._client = open_client(self._endpoint.base_url or "", self._find_key())
@@ -337,50 +291,5 @@ class OpenAIChatModel:
         return token
 
 
-@contextlib.asynccontextmanager
-async def _time_limit(seconds: float) -> AsyncIterator[None]:
-    """Limit the time of the whole call. The SDK's time-outs restart with each byte."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise TransientError(f"the model endpoint did not answer within {seconds:g} s") from error
-
-
-def _is_about_form(error: AosError) -> bool:
-    """Whether the endpoint may accept the request in another form."""
-    return error.code == "model_rejected" and not is_too_long(error)
-
-
-def _name_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
-    """Return the names of the extra fields that the request would send back to its endpoint."""
-    own = [m.fields for m in call.messages if m.fields is not None]
-    return frozenset(
-        name
-        for fields in own
-        if fields.endpoint == endpoint
-        for part in (fields.message, *fields.calls)
-        for name in part
-    )
-
-
-def _leave_out_fields(call: ModelCall) -> ModelCall:
-    return replace(call, messages=[replace(message, fields=None) for message in call.messages])
-
-
 def _load() -> None:
     import openai  # noqa: F401
-
-
-def _list_attempts(call: ModelCall) -> list[ModelCall]:
-    """Return the call, and what is asked if the endpoint refuses it.
-
-    First without the images of earlier messages, because an image that cannot be read any more must
-    not end every later run; then without the schema of the output.
-    """
-    attempts = [call]
-    if any(item.is_earlier for message in call.messages for item in message.attachments):
-        attempts.append(describe_earlier(call))
-    if call.response_schema is not None:
-        attempts.append(replace(attempts[-1], response_schema=None))
-    return attempts

@@ -16,14 +16,12 @@ from aos.adapters.model.answers import (
     fail_without_text,
     parse_object,
     read_arguments,
-    read_count,
-    read_detail_count,
+    read_usage,
     read_words,
 )
 from aos.adapters.model.faults import content_filtered, has_error, make_fault
 from aos.adapters.model.responses_requests import ITEMS
 from aos.domain.json_writer import known_json, write_json
-from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields
 from aos.errors import TransientError
 from aos.ports.model import FinishReason, ModelAnswer
@@ -42,7 +40,7 @@ def read_response(body: bytes, *, asked: str, endpoint: str, now: datetime) -> M
     items = _read_items(raw.get("output"))
     details = raw.get("incomplete_details")
     cut = details.get("reason") if isinstance(details, dict) else None
-    usage = _read_usage(raw.get("usage"))
+    usage = read_usage(raw.get("usage"), prompt="input_tokens", answer="output_tokens")
     if cut == "content_filter":
         raise content_filtered().with_usage(usage)
     text, calls = _read_text(items), _read_calls(items)
@@ -136,13 +134,3 @@ def _can_go_back(item: Mapping[str, Any]) -> bool:
 
 def _without_status(item: Mapping[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in item.items() if n != "status" and v is not None}
-
-
-def _read_usage(raw: object) -> Usage:
-    usage = raw if isinstance(raw, dict) else {}
-    return Usage(
-        input_tokens=read_count(usage.get("input_tokens")),
-        output_tokens=read_count(usage.get("output_tokens")),
-        cached_tokens=read_detail_count(usage, "input_tokens_details", "cached_tokens"),
-        reasoning_tokens=read_detail_count(usage, "output_tokens_details", "reasoning_tokens"),
-    )

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import Usage
 from aos.ports.model import ModelAnswer
 from tests.contract.model.calls import KEY, a_call, a_choice, fault

@@ -9,7 +9,8 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.errors import TransientError
 from tests.contract.model.calls import KEY, a_call, fault
 from tests.scripted_model import ScriptedModel

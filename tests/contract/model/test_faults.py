@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.http_client import LONGEST_ANSWER_BYTES
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.errors import AosError, EmptyAnswer, OperatorFault, RunFailed, TransientError
 from tests.contract.model.calls import KEY, a_call, a_choice, fault
 from tests.scripted_model import Say, ScriptedModel

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.errors import TransientError
 from tests.contract.model.calls import KEY, a_call, fault
 from tests.scripted_model import Say, ScriptedModel

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
+from aos.adapters.model.endpoint import ModelEndpoint
+from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.bootstrap.azure_world import AzureAdapters
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool

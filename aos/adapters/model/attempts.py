@@ -1,0 +1,47 @@
+"""Writes a call in the other forms that an endpoint may accept when it refuses the first. Entry
+points: `list_attempts`, `leave_out_fields`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aos.adapters.model.attachments import describe_earlier
+from aos.adapters.model.faults import is_too_long
+from aos.errors import AosError
+from aos.ports.model import ModelCall
+
+
+def list_attempts(call: ModelCall) -> list[ModelCall]:
+    """Return the call, and what is asked if the endpoint refuses it.
+
+    First without the images of earlier messages, because an image that cannot be read any more must
+    not end every later run; then without the schema of the output.
+    """
+    attempts = [call]
+    if any(item.is_earlier for message in call.messages for item in message.attachments):
+        attempts.append(describe_earlier(call))
+    if call.response_schema is not None:
+        attempts.append(replace(attempts[-1], response_schema=None))
+    return attempts
+
+
+def name_fields(call: ModelCall, endpoint: str) -> frozenset[str]:
+    """Return the names of the extra fields that the request would send back to its endpoint."""
+    own = [m.fields for m in call.messages if m.fields is not None]
+    return frozenset(
+        name
+        for fields in own
+        if fields.endpoint == endpoint
+        for part in (fields.message, *fields.calls)
+        for name in part
+    )
+
+
+def leave_out_fields(call: ModelCall) -> ModelCall:
+    """Return the call without the extra fields of any endpoint."""
+    return replace(call, messages=[replace(message, fields=None) for message in call.messages])
+
+
+def is_about_form(error: AosError) -> bool:
+    """Whether the endpoint may accept the request in another form."""
+    return error.code == "model_rejected" and not is_too_long(error)
