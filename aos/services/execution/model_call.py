@@ -131,11 +131,11 @@ class ModelCaller:
         patience_ends = self._clock.monotonic() + self._patience_seconds
         failures = 0
         while True:
-            limit = min(call.timeout_seconds, run_left, deadline - self._clock.monotonic())
-            if limit < WATCH_SECONDS and limit < run_left:
+            left = min(run_left, deadline - self._clock.monotonic())
+            if left < WATCH_SECONDS and left < run_left:
                 return HandlerOutOfTime()
             answer, seconds = await watch.run(
-                self._complete(replace(call, timeout_seconds=limit), active.request, meter)
+                self._complete(call, active.request, meter, seconds=left)
             )
             if isinstance(answer, ModelAnswer):
                 self.fault = None
@@ -154,13 +154,14 @@ class ModelCaller:
             await watch.run(self._clock.sleep(delay))
 
     async def _complete(
-        self, call: ModelCall, request: AdmittedRequest, meter: TurnMeter
+        self, call: ModelCall, request: AdmittedRequest, meter: TurnMeter, *, seconds: float
     ) -> tuple[ModelAnswer | TransientError, float]:
-        """Call the model; the answer or the error, and the seconds that it took."""
+        """Call the model for at most `seconds`; the answer or the error, and the seconds that it
+        took."""
         started = self._clock.monotonic()
         try:
             with self._open_span(call, request) as span:
-                answer = await self._complete_by_any(call, meter)
+                answer = await self._complete_by_any(call, meter, ends=started + seconds)
                 span.set(
                     **{
                         "gen_ai.response.model": answer.model,
@@ -175,24 +176,36 @@ class ModelCaller:
             raise
         return answer, self._clock.monotonic() - started
 
-    async def _complete_by_any(self, call: ModelCall, meter: TurnMeter) -> ModelAnswer:
+    async def _complete_by_any(
+        self, call: ModelCall, meter: TurnMeter, *, ends: float
+    ) -> ModelAnswer:
         """The answer of the first model that is not away; raises the first one's error.
 
         A model that says nothing, as small ones do after a tool's result, is called once more.
+        `ends` is on the monotonic clock; a model is not called after it.
         """
         away: TransientError | None = None
         for model in (call.model, *call.fallbacks):
             asked = replace(call, model=model, fallbacks=())
             try:
                 try:
-                    return await self._model.complete(asked)
+                    return await self._complete_before(ends, asked)
                 except EmptyAnswer as error:
                     meter.add(error.usage)
-                    return await self._model.complete(asked)
+                    return await self._complete_before(ends, asked)
             except TransientError as error:
                 away = away or error
         assert away is not None  # there is a first model
         raise away
+
+    async def _complete_before(self, ends: float, call: ModelCall) -> ModelAnswer:
+        """Call one model for the time that it may take and that is left."""
+        left = ends - self._clock.monotonic()
+        if left <= 0:
+            raise TransientError("no time is left to ask the model")
+        return await self._model.complete(
+            replace(call, timeout_seconds=min(call.timeout_seconds, left))
+        )
 
     def _open_span(self, call: ModelCall, request: AdmittedRequest) -> AbstractContextManager[Span]:
         """The span of one call, in the run's trace."""
