@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 LISTING_TIMEOUT_SECONDS = 10.0
 LISTING_AGE_SECONDS = 30.0
+SHORTEST_MASKED_KEY = 8
+"""Shorter keys are placeholders, and may be parts of words."""
 _NO_LISTING = frozenset({404, 405, 501})
 
 
@@ -262,9 +264,9 @@ class OpenAIChatModel:
 
         try:
             response = await ask(client, make_request_options(timeout_seconds))
-            return response.content
+            return self._mask_key(response.content)
         except openai.APIStatusError as error:
-            body, headers = error.response.content, error.response.headers
+            body, headers = self._mask_key(error.response.content), error.response.headers
             raise make_fault(
                 error.status_code, body, headers, model=model, now=self._clock.now()
             ) from error
@@ -277,6 +279,11 @@ class OpenAIChatModel:
             ) from error
         except AnswerTooLarge as error:
             raise RunFailed("model_output_invalid", str(error)) from error
+
+    def _mask_key(self, body: bytes) -> bytes:
+        """The body without the key, which some endpoints repeat in an error."""
+        key = (self._endpoint.api_key or "").encode()
+        return body.replace(key, b"***") if len(key) >= SHORTEST_MASKED_KEY else body
 
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:

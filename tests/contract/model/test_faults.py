@@ -312,3 +312,21 @@ async def test_a_nonsensical_wish_is_none(
     error = await fault(model)
     assert isinstance(error, TransientError)
     assert error.retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Say(status=401, body={"error": {"message": f"Invalid token. Received API Key = {KEY}"}}),
+        Say(status=400, body=f"Authorization: Bearer {KEY} is wrong".encode()),
+        Say(status=503, body={"error": f"no route for {KEY}"}),
+        Say(body={"error": {"message": f"key {KEY} has no credit", "code": 402}}),
+    ],
+)
+async def test_a_key_that_the_endpoint_repeats_is_not_in_the_error(
+    endpoint: ScriptedModel, model: OpenAIChatModel, said: Say
+) -> None:
+    endpoint.script(said)
+    error = await fault(model)
+    assert KEY not in str(error)
+    assert "***" in str(error)
