@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aos.domain.codec import OMITTED
-from aos.domain.json_writer import known_json
+from aos.domain.json_writer import known_json, write_json
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raise it when a rule changes: then the tools of every server are listed again."""
 DESCRIPTION_CHARACTERS = 1024
 """OpenAI's limit for a function's description."""
@@ -25,6 +25,11 @@ MAX_DEPTH = 24
 """Levels of a schema after its references are resolved; deeper parts accept any value."""
 MAX_NODES = 5_000
 """Parts of one tool's schema; a larger schema is not offered."""
+MAX_MERGES = 50_000
+"""References that are followed and properties that are merged for one tool; references to
+references can make exponentially many of a short schema."""
+MAX_OFFERED_BYTES = 512 * 1024
+"""Bytes of the values of one tool's schema after its references are resolved."""
 _NUMBERS = frozenset(
     {
         "minimum",
@@ -115,6 +120,8 @@ class _SchemaMender:
     def __init__(self, schema: object) -> None:
         self._root = schema
         self._nodes = 0
+        self._merges = 0
+        self._bytes = 0
         self.changes: set[str] = set()
 
     def mend_top(self) -> dict[str, Any]:
@@ -168,6 +175,7 @@ class _SchemaMender:
         """The keyword's value as endpoints accept it, or None to leave the keyword out."""
         if name in _SCHEMAS:
             return self._mend_inner(name, value, seen, depth)
+        self._count_bytes(value)
         if name in _ANY_VALUE:
             return value
         if name in _TEXTS:
@@ -202,6 +210,7 @@ class _SchemaMender:
     def _mend_properties(self, value: object, seen: tuple[str, ...], depth: int) -> Any:
         if not isinstance(value, Mapping):
             return None
+        self._count_bytes(list(value))
         return {
             str(name): self._mend_any(schema, seen, depth)
             for name, schema in value.items()
@@ -261,6 +270,7 @@ class _SchemaMender:
             reference = raw.get("$ref")
             if reference is None:
                 return raw
+            self._count_merges(1)
             rest = {name: value for name, value in raw.items() if name != "$ref"}
             target = self._find_target(reference) if reference not in seen else None
             if target is None:
@@ -299,6 +309,7 @@ class _SchemaMender:
             if isinstance(part, Mapping):
                 followed = self._follow_reference(part, seen)
                 deeper = (*seen, str(part.get("$ref")))
+                self._count_merges(1 + len(_as_object(rest.get("properties"))))
                 rest = _join_schemas(self._merge_all_of(followed, deeper), rest, both=True)
         return rest
 
@@ -320,8 +331,22 @@ class _SchemaMender:
             raise _CannotMend("its input schema is a choice in which no branch is an object")
         merged: Mapping[str, Any] = objects[0] if objects else {}
         for branch in objects[1:]:
+            self._count_merges(1 + len(_as_object(merged.get("properties"))))
             merged = _join_schemas(branch, merged, both=False)
         return _join_schemas(merged, rest, both=True)
+
+    def _count_merges(self, more: int) -> None:
+        self._merges += more
+        if self._merges > MAX_MERGES:
+            raise _CannotMend("its input schema refers to too many parts")
+
+    def _count_bytes(self, value: object) -> None:
+        self._bytes += len(value) if isinstance(value, str) else len(write_json(value))
+        if self._bytes > MAX_OFFERED_BYTES:
+            raise _CannotMend(
+                f"its input schema has more than {MAX_OFFERED_BYTES:,} bytes with the parts that"
+                " it refers to"
+            )
 
 
 def _join_schemas(one: Mapping[str, Any], two: Mapping[str, Any], *, both: bool) -> dict[str, Any]:
@@ -334,10 +359,11 @@ def _join_schemas(one: Mapping[str, Any], two: Mapping[str, Any], *, both: bool)
     if properties:
         joined["properties"] = properties
     first, second = _list_texts(one.get("required")), _list_texts(two.get("required"))
+    in_first, in_second = frozenset(first), frozenset(second)
     required = (
-        [*first, *(name for name in second if name not in first)]
+        [*first, *(name for name in second if name not in in_first)]
         if both
-        else [name for name in first if name in second]
+        else [name for name in first if name in in_second]
     )
     joined.pop("required", None)
     return {**joined, "required": required} if required else joined

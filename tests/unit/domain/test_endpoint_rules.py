@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -187,3 +188,27 @@ def test_numbers_that_json_does_not_know_are_not_offered(
 ) -> None:
     fitted = fit_tool("x", {"type": "object", "properties": {"a": {keyword: value}}})
     assert fitted.parameters["properties"]["a"] == offered
+
+
+def test_a_schema_that_grows_without_end_when_it_is_resolved_is_left_out() -> None:
+    parts = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 3} for n in range(20)}
+    schema = {"type": "object", "allOf": [{"$ref": "#/$defs/d0"}], "$defs": parts}
+    left_out = fit_tool("x", schema).left_out
+    assert left_out is not None
+    assert "parts" in left_out
+
+
+def test_a_schema_that_is_large_when_it_is_resolved_is_left_out() -> None:
+    properties = {f"p{n}": {"$ref": "#/$defs/long"} for n in range(1_000)}
+    long = {"type": "string", "description": "x" * 20_000}
+    schema = {"type": "object", "properties": properties, "$defs": {"long": long}}
+    left_out = fit_tool("x", schema).left_out
+    assert left_out is not None
+    assert "bytes" in left_out
+
+
+def test_a_merge_of_many_required_names_takes_no_time() -> None:
+    halves = [{"required": [f"{half}{n}" for n in range(20_000)]} for half in "ab"]
+    began = time.process_time()
+    assert fit_tool("x", {"type": "object", "allOf": halves}).parameters == OBJECT
+    assert time.process_time() - began < 2
