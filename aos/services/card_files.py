@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from aos.domain.cards.assessment import Assessment
-from aos.domain.cards.catalog import (
-    EMPTY_CATALOG,
-    CardKey,
-    SourceCard,
-    make_status,
-    plan_publication,
-)
+from aos.domain.cards.catalog import EMPTY_CATALOG, CardKey, make_status
 from aos.domain.cards.check import assess_card, assess_oversized
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.publication import SourceCard, plan_publication
 
 _NEVER = datetime(2000, 1, 1, tzinfo=UTC)
 

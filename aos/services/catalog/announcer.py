@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import contextlib
 
-from aos.domain.cards.catalog import CardChange
 from aos.domain.cards.identity import CardKind
+from aos.domain.cards.publication import CardChange
 from aos.domain.envelope import SYSTEM_EVENTS, Event
 from aos.errors import TransientError
 from aos.ports.bus import Bus

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from aos.domain.cards.assessment import Assessment
-from aos.domain.cards.catalog import (
-    CardVersion,
-    CatalogEntry,
-    CatalogIndex,
-    make_status,
-    predict_status,
-)
+from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex, make_status
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.publication import predict_status
 from aos.domain.codec import encode
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json

@@ -11,20 +11,19 @@ import asyncio
 from dataclasses import dataclass
 
 from aos.domain.cards.assessment import Assessment
-from aos.domain.cards.catalog import (
-    CardChange,
-    CardKey,
-    CatalogIndex,
-    Publication,
-    SourceCard,
-    find_unassessed,
-    plan_publication,
-)
+from aos.domain.cards.catalog import CardKey, CatalogIndex
 from aos.domain.cards.catalog_json import CatalogHead, head_to_json, index_to_json
 from aos.domain.cards.check import assess_card, assess_oversized
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.other_cards import ListedServers
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.publication import (
+    CardChange,
+    Publication,
+    SourceCard,
+    find_unassessed,
+    plan_publication,
+)
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.system import Clock

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from aos.domain.cards.catalog import CardChange, CardKey
+from aos.domain.cards.catalog import CardKey
 from aos.domain.cards.catalog_json import head_from_json
 from aos.domain.cards.identity import CardKind, digest_of
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.publication import CardChange
 from aos.errors import Refused
 from aos.services.catalog import storage
 from aos.services.catalog.publisher import PublishOutcome
