@@ -1,2 +1,2 @@
 """Agent cards and MCP server cards: their fields, their check and the catalog. Entry points:
-`check.assess_card`, `catalog.plan_publication`."""
+`check.assess_card`, `publication.plan_publication`."""
