@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
+from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, speaking
 from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.unit.entrypoints.laptop_in_memory import call
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["logs"]}
 LOGS = {"server_id": "logs", "command": "npx", "args": ["-y", "@modelcontextprotocol/logs"]}
+CEO = {"agent_id": "ceo"}
 ROOM = 40_000
 """Characters of messages that the model takes."""
 [STRICT] = [dialect for dialect in DIALECTS if dialect.name == "mistral-order"]
@@ -103,3 +105,19 @@ async def test_a_question_that_is_too_long_by_itself_fails_its_run_alone(
     assert (run.error.code, run.error.details["too_long"]) == ("model_rejected", True)
     assert len(server.requests) <= 4
     assert (await world.ask("ceo", "And now?", conversation_id="c")).output == "Hello."
+
+
+async def test_a_text_file_of_an_earlier_message_is_left_out_when_it_is_too_long(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    data = base64.b64encode(b"line\n" * 5_000).decode()
+    file = {"type": "file", "name": "a.txt", "media_type": "text/plain", "data": data}
+    body = {"message": [{"type": "text", "text": "Read."}, file], "conversation_id": "c"}
+    for _ in range(3):
+        reply = await call(
+            world.main.runs.start, "POST", body=body | {"wait_seconds": 0}, parts=CEO
+        )
+        await world.settle()
+        run = await world.run(reply.body["run_id"])
+        assert (run.status, run.output) == (RunStatus.COMPLETED, "Hello.")
+    assert "a.txt" in server.requests[-1].messages[-1]["content"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from aos.domain.runs.attachments import show_parts
 from aos.domain.runs.conversation import Message
 from aos.domain.tools.tool import cut_for_model
 
@@ -37,9 +38,10 @@ def shorten_history(history: Sequence[Message], *, run_id: str, size: int) -> li
 
 
 def measure(messages: Iterable[Message]) -> int:
-    """The characters of the texts and of the arguments of calls."""
+    """The characters of the texts, text files included, and of the arguments of calls."""
     return sum(
-        len(message.content) + sum(len(call.arguments) for call in message.tool_calls)
+        len(show_parts(message, run_id=message.run_id, as_attachments=True)[0])
+        + sum(len(call.arguments) for call in message.tool_calls)
         for message in messages
     )
 
