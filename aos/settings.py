@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from aos.domain.cards.policy import CardPolicy, LimitBounds
+from aos.bounds import Bounds
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.model_api import MODEL_APIS, ModelApi
 from aos.domain.vision import Vision
-from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
@@ -80,21 +80,6 @@ class ModelSettings:
     client_id: str | None = None
     api: ModelApi = "chat"
     seeing: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """The limits that an operator may change, in bytes, counts and seconds."""
-
-    http_body_bytes: int = 1024 * 1024
-    message_bytes: int = 1024 * 1024
-    part_bytes: int = 4 * 1024 * 1024
-    cards: LimitBounds = field(default_factory=LimitBounds)
-    model_timeout_seconds: int = 120
-    tool_timeout_seconds: int = 60
-    wait_seconds: int = 100
-    model_tools: int = 128
-    tool_description_characters: int = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +155,7 @@ class Settings:
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
             servers=ServerSettings.read(env, development=development),
             timers=TimerSettings.read(env, development=development),
-            bounds=_read_bounds(env),
+            bounds=Bounds.read(env),
         )
 
 
@@ -292,42 +277,3 @@ def _read_reply_to(env: Environment) -> tuple[str, ...]:
                 f"AOS_REPLY_TO has {name!r}; write names of queues or topics, with commas between"
             )
     return names
-
-
-def _read_limit_bounds(env: Environment) -> LimitBounds:
-    default = LimitBounds()
-    return LimitBounds(
-        max_turns=env.count("AOS_MAX_TURNS", default.max_turns, most=1000),
-        max_tool_calls=env.count("AOS_MAX_TOOL_CALLS", default.max_tool_calls, most=10_000),
-        run_timeout_seconds=env.count(
-            "AOS_RUN_TIMEOUT_SECONDS", default.run_timeout_seconds, most=48 * 3600
-        ),
-        approval_timeout_seconds=env.count(
-            "AOS_APPROVAL_TIMEOUT_SECONDS", default.approval_timeout_seconds, most=30 * 86_400
-        ),
-    )
-
-
-def _read_bounds(env: Environment) -> Bounds:
-    default = Bounds()
-    return Bounds(
-        http_body_bytes=env.count(
-            "AOS_MAX_HTTP_BODY_BYTES", default.http_body_bytes, most=100 * 1024 * 1024
-        ),
-        message_bytes=env.count(
-            "AOS_MAX_MESSAGE_BYTES", default.message_bytes, most=16 * 1024 * 1024
-        ),
-        part_bytes=env.count("AOS_MAX_PART_BYTES", default.part_bytes, most=64 * 1024 * 1024),
-        cards=_read_limit_bounds(env),
-        model_timeout_seconds=env.count(
-            "AOS_MODEL_TIMEOUT_SECONDS", default.model_timeout_seconds, most=230
-        ),
-        tool_timeout_seconds=env.count(
-            "AOS_TOOL_TIMEOUT_SECONDS", default.tool_timeout_seconds, most=240
-        ),
-        wait_seconds=env.count("AOS_WAIT_SECONDS", default.wait_seconds, most=LONGEST_WAIT_SECONDS),
-        model_tools=env.count("AOS_MODEL_MAX_TOOLS", default.model_tools, most=1024),
-        tool_description_characters=env.count(
-            "AOS_TOOL_DESCRIPTION_CHARACTERS", default.tool_description_characters, most=65_536
-        ),
-    )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aos.bounds import Bounds
 from aos.domain.cards.effects import NOT_BUILT
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.schema import get_card_model
@@ -21,7 +22,6 @@ from aos.entrypoints.message_parts import MAX_ATTACHED, MAX_PARTS
 from aos.entrypoints.requests import MAX_METADATA_BYTES
 from aos.entrypoints.routes import MAIN_ROUTES
 from aos.errors import CODES
-from aos.settings import Bounds
 from devhost.provision import CONTAINERS, QUEUES, TABLES
 from tests.docs.pages import ROOT, links
 

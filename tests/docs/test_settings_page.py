@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
-from aos.settings import Bounds, Settings
+from aos.bounds import Bounds
+from aos.settings import Settings
 from devhost.ports import SETTING_OF_PORT, Ports
 from tests.docs.pages import ROOT
 
