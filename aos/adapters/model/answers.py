@@ -162,16 +162,22 @@ def _read_endpoint_fields(message: Mapping[str, Any], endpoint: str) -> Endpoint
     if room < 0:
         calls = ()
         room = MAX_EXTRA_BYTES
-    for name, value in own.items():
-        known = known_json(value)
-        size = len(write_json(known, ensure_ascii=False).encode())
-        if size > room and isinstance(known, str):
-            known = known.encode()[: max(room - 2, 0)].decode("utf-8", "ignore")
-            size = room
+    for name, value in known_json(own).items():
+        bare = _measure_json({name: ""})
+        size = _measure_json({name: value})
         if size <= room:
-            kept[name] = known
-            room -= size
+            kept[name] = value
+        elif bare < room and isinstance(value, str):
+            kept[name] = value.encode()[: room - bare].decode("utf-8", "ignore")
+            size = room
+        else:
+            continue
+        room -= size
     return EndpointFields(endpoint=endpoint, message=kept, calls=known_json(calls))
+
+
+def _measure_json(value: object) -> int:
+    return len(write_json(value, ensure_ascii=False).encode())
 
 
 def _is_meaningful(value: object) -> bool:

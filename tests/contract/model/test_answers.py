@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
+from aos.adapters.model.answers import MAX_EXTRA_BYTES
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
+from aos.domain.codec import encode
 from aos.domain.runs.run import Usage
 from aos.ports.model import ModelAnswer
 from tests.contract.model.calls import KEY, a_call, a_choice, fault
@@ -121,3 +124,21 @@ def test_importing_the_adapter_loads_no_sdk() -> None:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30
     )
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {f"k{n}": n for n in range(50_000)},
+        {f"{n}{'k' * 5_000}": n for n in range(100)},
+        {"\ud800": {"\ud800": "\ud800"}},
+    ],
+    ids=["many", "long", "half a pair"],
+)
+async def test_an_answer_can_be_stored_whatever_the_names_of_its_extra_fields_are(
+    endpoint: ScriptedModel, model: OpenAIChatModel, beside: dict[str, Any]
+) -> None:
+    endpoint.script(Say(body=a_choice(content="hi", **beside)))
+    answer = await model.complete(a_call())
+    told = {} if answer.fields is None else encode(answer.fields)
+    assert len(json.dumps(told, ensure_ascii=False).encode()) <= MAX_EXTRA_BYTES + 200
