@@ -43,7 +43,7 @@ class Warmup:
         threading.Thread(target=self._import, name="warmup", daemon=True).start()
 
     async def ready(self) -> None:
-        """Wait until the SDKs are imported. Raises ImportError if one is missing."""
+        """Wait until the SDKs are imported. Raises what an import raised."""
         if not self._imported.done():
             self._wanted.set()
             await asyncio.wrap_future(self._imported)
@@ -56,7 +56,7 @@ class Warmup:
         try:
             for module in self._modules:
                 importlib.import_module(module)
-        except ImportError as error:
+        except Exception as error:  # noqa: BLE001 - whatever an import raises, `ready` must hear of it
             self._imported.set_exception(error)
         else:
             self._imported.set_result(None)
