@@ -17,7 +17,6 @@ from devhost.laptop import REPOSITORY, Laptop
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.road import Road
 from tests.scripted_model import Request, Say, ScriptedModel, echo, running_model
-from tests.sdk_sockets import collect_sdk_sockets
 
 LOCK_DURATION = "PT5S"
 """Azure's minute would make every test that kills a process wait for one."""
@@ -79,21 +78,6 @@ class Model:
 
 def _is_about(request: Request, text: str) -> bool:
     return bool(request.messages) and text in request.messages[-1]["content"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The SDK leaves the sockets of a broker that was killed to the garbage collector."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """Those sockets are collected here, and not in the middle of somebody else's test."""
-    yield
-    collect_sdk_sockets()
 
 
 @pytest.fixture(scope="session")

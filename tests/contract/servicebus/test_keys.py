@@ -16,10 +16,7 @@ from azure.servicebus.exceptions import (
 )
 
 from tests.contract.servicebus.process import ROOT_KEY, ROOT_POLICY, BusProcess
-from tests.sdk_sockets import collect_sdk_sockets
 from tests.unit.servicebus.sas import sign_token
-
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 WAIT = 10.0
 WRONG = {
@@ -28,13 +25,6 @@ WRONG = {
     "policy of another queue": ("own", "of the queue"),
     "key of another policy": ("reader", "writing"),
 }
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """The sockets of refused connections are collected here."""
-    yield
-    collect_sdk_sockets()
 
 
 @contextlib.contextmanager
