@@ -24,7 +24,8 @@ from aos.adapters.mcp.failures import (
     is_without_session,
 )
 from aos.adapters.mcp.masking import Masker
-from aos.adapters.mcp.results import NotReadable, describe_links, read_outcome
+from aos.adapters.mcp.messages import UNREADABLE
+from aos.adapters.mcp.results import AsksFirst, NotReadable, describe_links, read_outcome
 from aos.adapters.mcp.tool_list import NotListable, list_all_tools
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
@@ -149,13 +150,15 @@ class Connection:
         except MCPError as error:
             return await self._read_refusal(error, tool)
         except (ValueError, RuntimeError) as error:
-            return self._report.make_error(f"was not called as MCP says: {error}")
+            return self._report.make_unknown(f"gave an answer that is not MCP's: {error}")
         try:
             return read_outcome(result, self._masker)
-        except NotReadable as error:
+        except AsksFirst as error:
             return self._report.make_error(str(error))
+        except NotReadable as error:
+            return self._report.make_unknown(str(error))
         except RecursionError:
-            return self._report.make_error("gave an answer that is nested too deeply")
+            return self._report.make_unknown("gave an answer that is nested too deeply")
 
     async def _send_call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a tool. A server that refuses the headers did nothing: list the tools, call again.
@@ -183,6 +186,8 @@ class Connection:
             return self._report.make_not_called(said)
         if is_url or is_lost(error):
             await self._check()
+        if error.code == UNREADABLE:  # the server has answered: the tool may have run
+            return self._report.make_unknown(f"gave an answer that cannot be read: {error}")
         if not self.alive or (is_url and is_cut_off(error)):
             self._doubtful = True
             return self._report.make_unknown(f"ended while {tool!r} was being called")

@@ -24,11 +24,15 @@ _KNOWN = frozenset({"content", "structuredContent", "isError", "resultType", "_m
 
 
 class NotReadable(Exception):
-    """The answer is not the result of a call. The text says what it is."""
+    """The answer cannot be read as the result of a call, which may have been made."""
+
+
+class AsksFirst(Exception):
+    """The answer asks for something before the call goes on: it has not ended."""
 
 
 def read_outcome(raw: Mapping[str, Any], masker: Masker) -> ToolOutcome:
-    """Build the outcome of a call that the server answered. Raises NotReadable."""
+    """Build the outcome of a call that the server answered. Raises NotReadable and AsksFirst."""
     result = known_json(raw)
     _refuse_requests(result)
     content = result.get("content")
@@ -52,7 +56,7 @@ def _refuse_requests(result: Mapping[str, Any]) -> None:
     """Refuse what is not a result but asks for something first."""
     kind = result.get("resultType", "complete")
     if kind == "input_required":
-        raise NotReadable(_describe_requests(result.get("inputRequests")))
+        raise AsksFirst(_describe_requests(result.get("inputRequests")))
     if kind == "task" or ("task" in result and "content" not in result):
         raise NotReadable("began a task instead of giving a result; AOS cannot follow tasks yet")
 

@@ -140,12 +140,12 @@ async def test_a_number_that_json_does_not_know_becomes_a_text_in_a_result() -> 
     assert json.loads(infinite.content) == {"sum": "Infinity"}
 
 
-async def test_an_error_of_the_tool_is_an_error_and_rubbish_too() -> None:
+async def test_an_error_of_the_tool_is_an_error_and_of_rubbish_nothing_is_known() -> None:
     async with servers() as made:
         failed = await call(made, nasty(), "fails")
         assert (failed.outcome, failed.content) == ("error", "no luck")
         rubbish = await call(made, nasty(), "rubbish")
-        assert rubbish.outcome == "error"
+        assert rubbish.outcome == "outcome_unknown"
         assert "'nasty' gave an answer that is not valid MCP" in rubbish.content
 
 
