@@ -16,6 +16,7 @@ from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.schema import get_card_model
 from aos.domain.codec import encode
 from aos.domain.json_reader import MAX_DEPTH, MAX_VALUES
+from aos.domain.row_kinds import ROW_KINDS
 from aos.domain.runs.run import Run, RunStatus
 from aos.entrypoints.http.queries import DEFAULT_LIMIT, LARGEST_LIMIT
 from aos.entrypoints.message_parts import MAX_ATTACHED, MAX_PARTS
@@ -160,6 +161,13 @@ def test_the_contract_names_every_table_container_and_queue_of_the_storage_accou
     assert {name for row in rows(tables) for name in quoted(row[0])} == set(TABLES)
     others = section("storage", "Containers and queues")
     assert {name for row in rows(others) for name in quoted(row[0])} == {*CONTAINERS, *QUEUES}
+
+
+def test_the_contract_lists_every_kind_of_row_with_its_end() -> None:
+    said = [(row[0], row[1], row[3]) for row in rows(section("storage", "Tables"))][1:]
+    assert said == [
+        (f"`{kind.table}`", f"`{kind.partition}` / `{kind.row}`", kind.ends) for kind in ROW_KINDS
+    ]
 
 
 def test_the_contract_says_the_sizes_that_the_doors_hold() -> None:

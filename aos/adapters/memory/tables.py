@@ -7,13 +7,14 @@ share the rows of one `MemoryTables`, like the instances of an app share a stora
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from itertools import count
 from typing import TypeAlias
 
 from aos.adapters.memory.interception import Interceptor, pass_through
+from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
@@ -23,6 +24,11 @@ from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
 
 Watcher: TypeAlias = Callable[[str, str], None]
+
+
+def of(*names: str) -> Mapping[str, tuple[str, ...]]:
+    """Make the metadata of a field that keeps rows of these kinds of `aos.domain.row_kinds`."""
+    return {"rows": names}
 
 
 @dataclass(slots=True)
@@ -37,22 +43,47 @@ class ConversationRows:
 
 @dataclass(slots=True)
 class MemoryTables:
-    """All rows of the storage account in memory. `watchers` are called after each write."""
+    """All rows of the storage account in memory. `watchers` are called after each write.
 
-    requests: dict[str, StoredRequest] = field(default_factory=dict)
-    trees: dict[str, set[str]] = field(default_factory=dict)
-    pending: dict[str, PendingRun] = field(default_factory=dict)
-    conversations: dict[str, ConversationRows] = field(default_factory=dict)
-    index: dict[str, IndexedRun] = field(default_factory=dict)
-    seen: dict[str, Run] = field(default_factory=dict)
-    approvals: dict[tuple[str, str], ApprovalRequest] = field(default_factory=dict)
-    open_approvals: set[tuple[str, str]] = field(default_factory=set)
-    decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
-    tool_calls: dict[tuple[str, str], ToolCallRow] = field(default_factory=dict)
-    tools: dict[str, ServerTools] = field(default_factory=dict)
-    usage: dict[tuple[str, str, int], DayUsage] = field(default_factory=dict)
+    Each field but the last two keeps rows of declared kinds.
+    """
+
+    requests: dict[str, StoredRequest] = field(default_factory=dict, metadata=of("aosruns/request"))
+    trees: dict[str, set[str]] = field(default_factory=dict, metadata=of("aosruns/child"))
+    pending: dict[str, PendingRun] = field(default_factory=dict, metadata=of("aospending/pending"))
+    conversations: dict[str, ConversationRows] = field(
+        default_factory=dict,
+        metadata=of("aosconversations/head", "aosconversations/run", "aosconversations/message"),
+    )
+    index: dict[str, IndexedRun] = field(
+        default_factory=dict,
+        metadata=of("aosindex/everybody", "aosindex/agent", "aosindex/owner", "aosindex/first"),
+    )
+    seen: dict[str, Run] = field(default_factory=dict, metadata=of("aosusage/seen"))
+    approvals: dict[tuple[str, str], ApprovalRequest] = field(
+        default_factory=dict, metadata=of("aostoolcalls/approval")
+    )
+    open_approvals: set[tuple[str, str]] = field(
+        default_factory=set, metadata=of("aostoolcalls/waiting")
+    )
+    decisions: dict[tuple[str, str], Decision] = field(
+        default_factory=dict, metadata=of("aostoolcalls/decision")
+    )
+    tool_calls: dict[tuple[str, str], ToolCallRow] = field(
+        default_factory=dict, metadata=of("aostoolcalls/call")
+    )
+    tools: dict[str, ServerTools] = field(default_factory=dict, metadata=of("aostools/server"))
+    usage: dict[tuple[str, str, int], DayUsage] = field(
+        default_factory=dict, metadata=of("aosusage/day")
+    )
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        """Raise KeyError if a field keeps rows of a kind that is not declared."""
+        for item in fields(self):
+            if item.name not in ("watchers", "_etags"):
+                check_declared(item.metadata.get("rows") or (item.name,))
 
     def new_etag(self) -> str:
         """Return an ETag that no row has had before."""

@@ -1,0 +1,183 @@
+"""Declares every kind of table row, and when it ends. Entry points: `ROW_KINDS`, `find_row_kind`.
+
+A row of a kind that is not declared here is an error of the tests: the stores in memory name the
+kinds that they keep, the tests of the real stores compare each row that they write, and
+docs/contracts/storage.md lists the same kinds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+REQUEST_RETENTION = timedelta(days=30)
+"""The rows of a run end so long after its admission; those of a deletion, after the deletion."""
+USAGE_RETENTION = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowKind:
+    """One kind of row: where it is, what it holds, when it ends, and who removes it then.
+
+    `partition` and `row` are forms: text in `<…>` stands for any text. `removed_by` names the
+    method that removes the rows (`module:Class.method`); empty means that nothing does yet.
+    """
+
+    name: str
+    partition: str
+    row: str
+    ends: str
+    removed_by: str = ""
+
+    @property
+    def table(self) -> str:
+        """The table of the rows."""
+        return self.name.partition("/")[0]
+
+    def fits(self, table: str, partition: str, row: str) -> bool:
+        """Whether a row of this table with these keys is of this kind."""
+        return table == self.table and _fits(self.partition, partition) and _fits(self.row, row)
+
+
+DELIVERY = "aos.services.replies:Replies.deliver"
+SERVERS = "aos.services.tool_calls.tool_listing:ToolListing.follow"
+APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
+
+ROW_KINDS: tuple[RowKind, ...] = (
+    RowKind(
+        name="aosruns/request",
+        partition="<run_id>",
+        row="run",
+        ends="30 days after the run's admission",
+    ),
+    RowKind(
+        name="aosruns/child",
+        partition="<run_id>",
+        row="child:<run_id>",
+        ends="with the request row of its partition",
+    ),
+    RowKind(
+        name="aosconversations/head",
+        partition="<conversation_id>",
+        row="head",
+        ends="30 days after the conversation's deletion",
+    ),
+    RowKind(
+        name="aosconversations/run",
+        partition="<conversation_id>",
+        row="run:<run_id>",
+        ends="with the head; scrubbed when the conversation is deleted",
+    ),
+    RowKind(
+        name="aosconversations/message",
+        partition="<conversation_id>",
+        row="msg:<10 digits>",
+        ends="when the conversation is deleted",
+    ),
+    RowKind(
+        name="aospending/pending",
+        partition="<00-15>",
+        row="<run_id>",
+        ends="when the run's end is delivered",
+        removed_by=DELIVERY,
+    ),
+    RowKind(
+        name="aosindex/first",
+        partition="everybody",
+        row="first:<conversation_id>",
+        ends="30 days after the conversation's deletion",
+    ),
+    RowKind(
+        name="aosindex/everybody",
+        partition="everybody",
+        row="<inverted time>-<run_id>",
+        ends="with the request row; of a conversation's first run, with the conversation",
+    ),
+    RowKind(
+        name="aosindex/agent",
+        partition="agent:<agent_id>",
+        row="<inverted time>-<run_id>",
+        ends="as in everybody",
+    ),
+    RowKind(
+        name="aosindex/owner",
+        partition="owner:<hash>",
+        row="<inverted time>-<run_id>",
+        ends="as in everybody",
+    ),
+    RowKind(
+        name="aostoolcalls/waiting",
+        partition="approvals",
+        row="<time>-<run_id>-<tool_call_id>",
+        ends="when the call is decided",
+        removed_by=APPROVALS,
+    ),
+    RowKind(
+        name="aostoolcalls/approval",
+        partition="<run_id>",
+        row="<tool_call_id>:approval",
+        ends="with the request row, or when the conversation is deleted",
+    ),
+    RowKind(
+        name="aostoolcalls/decision",
+        partition="<run_id>",
+        row="<tool_call_id>:decision",
+        ends="with the request row, or when the conversation is deleted",
+    ),
+    RowKind(
+        name="aostoolcalls/call",
+        partition="<run_id>",
+        row="<tool_call_id>",
+        ends="with the request row, or when the conversation is deleted",
+    ),
+    RowKind(
+        name="aostools/server",
+        partition="tools",
+        row="<server_id>",
+        ends="when the server's card is removed",
+        removed_by=SERVERS,
+    ),
+    RowKind(
+        name="aosusage/day",
+        partition="<agent_id>",
+        row="day:<date>:<00-15>",
+        ends="400 days after its day",
+    ),
+    RowKind(
+        name="aosusage/seen",
+        partition="<agent_id>",
+        row="seen:<run_id>",
+        ends="with the request row",
+    ),
+)
+"""Every kind of row. If several fit a row, the first one counts."""
+
+
+def find_row_kind(table: str, partition: str, row: str) -> RowKind:
+    """Return the kind of a row. Raises KeyError if no declared kind fits."""
+    for kind in ROW_KINDS:
+        if kind.fits(table, partition, row):
+            return kind
+    raise KeyError(
+        f"row {row!r} of {partition!r} in table {table!r} is of no declared kind: add it to"
+        " aos.domain.row_kinds.ROW_KINDS, with its end"
+    )
+
+
+def check_declared(names: tuple[str, ...]) -> None:
+    """Raise KeyError for a name that is not of a declared kind."""
+    known = {kind.name for kind in ROW_KINDS}
+    for name in names:
+        if name not in known:
+            raise KeyError(
+                f"row kind {name!r} is not declared: add it to aos.domain.row_kinds.ROW_KINDS,"
+                " with its end"
+            )
+
+
+def _fits(form: str, key: str) -> bool:
+    pattern = "".join(
+        ".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[^>]*>)", form)
+    )
+    return re.fullmatch(pattern, key, re.DOTALL) is not None
