@@ -86,6 +86,11 @@ async def put_agent(req: func.HttpRequest) -> func.HttpResponse:
     return await main.agents.put(req)
 
 
+@app.route("agents/{agent_id}", methods=["DELETE"])
+async def delete_agent(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agents.delete(req)
+
+
 @app.route("agents/{agent_id}/versions", methods=["GET"])
 async def list_agent_versions(req: func.HttpRequest) -> func.HttpResponse:
     return await main.agents.versions(req)
@@ -109,6 +114,11 @@ async def get_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("mcp-servers/{server_id}", methods=["PUT"])
 async def put_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
     return await main.mcp_servers.put(req)
+
+
+@app.route("mcp-servers/{server_id}", methods=["DELETE"])
+async def delete_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.mcp_servers.delete(req)
 
 
 @app.route("mcp-servers/{server_id}/versions", methods=["GET"])

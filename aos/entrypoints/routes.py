@@ -8,6 +8,7 @@ and the trigger table of docs/ARCHITECTURE.md. Paths are without the prefix `api
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -20,15 +21,15 @@ class Route:
     """One HTTP function.
 
     `name` is the function's name. `answers` maps its success statuses to the name of the shape of
-    each. `errors` are its other statuses beyond those of every route.
+    each, None for an answer without a body. `errors` are its other statuses beyond those of every route.
     """
 
     name: str
-    method: Literal["GET", "POST", "PUT", "ANY"]
+    method: Literal["GET", "POST", "PUT", "DELETE", "ANY"]
     path: str
     summary: str
     tag: str
-    answers: dict[int, str]
+    answers: Mapping[int, str | None]
     access: Access = "caller"
     errors: tuple[int, ...] = ()
     query: tuple[str, ...] = ()
@@ -224,6 +225,17 @@ def _make_card_routes(cards: _Cards) -> tuple[Route, ...]:
             headers=("If-Match", "If-None-Match"),
             body=cards.card,
             answer_headers=("ETag",),
+        ),
+        Route(
+            name=f"delete_{cards.one}",
+            method="DELETE",
+            path=path,
+            summary=f"Delete the card of the {cards.noun}; its versions stay, for a rollback",
+            tag=cards.folder,
+            access="admin",
+            answers={204: None},
+            errors=(404, 409, 503),
+            headers=("If-Match",),
         ),
         Route(
             name=f"list_{cards.one}_versions",

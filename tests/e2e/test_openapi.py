@@ -47,7 +47,7 @@ CHECKS = [
 # A switch for the whole laptop would turn every later request away.
 ROUTES = [r for r in MAIN_ROUTES.values() if r.documented and not r.path.startswith("ops/")]
 CAN_BE_WRONG = [route for route in ROUTES if route.body or set(route.query) - {"after"}]
-WITH_IDS = [route for route in ROUTES if route.parameters and route.method != "PUT"]
+WITH_IDS = [route for route in ROUTES if route.parameters and route.method not in ("PUT", "DELETE")]
 REACHED = ("run_", "cancel_run", "get_", "list_", "put_agent", "rollback_agent", "health", "status")
 """Routes of which a good answer must have been seen, so that the rest is not all refusals."""
 JUDGED_BY_THE_OPERATOR_OR_THE_WORLD = re.compile(

@@ -11,7 +11,7 @@ import azure.functions as func
 from aos.domain.cards.identity import SECRET_FIELDS, CardKind, is_card_id
 from aos.domain.codec import encode
 from aos.entrypoints.http.queries import Query, make_next
-from aos.entrypoints.http.responder import Answer, Call, HttpResponder
+from aos.entrypoints.http.responder import NO_CONTENT, Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_media_type
 from aos.errors import Refused
 from aos.services.catalog.editor import CardEditor, PutResult
@@ -49,6 +49,10 @@ class CardRoutes:
     async def put(self, req: func.HttpRequest) -> func.HttpResponse:
         """PUT …/{id}"""
         return await self._responder.answer(f"put_{self._one}", req, self._put)
+
+    async def delete(self, req: func.HttpRequest) -> func.HttpResponse:
+        """DELETE …/{id}"""
+        return await self._responder.answer(f"delete_{self._one}", req, self._delete)
 
     async def versions(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET …/{id}/versions"""
@@ -94,6 +98,13 @@ class CardRoutes:
             dry_run=dry_run,
         )
         return await self._answer_change(result)
+
+    async def _delete(self, call: Call) -> Answer:
+        outcome = await self._editor.delete(
+            self._kind, self._read_card_id(call), if_match=_read_if_match(call)
+        )
+        await self._published(outcome)
+        return NO_CONTENT
 
     async def _list_versions(self, call: Call) -> Answer:
         versions = await self._editor.list_versions(self._kind, self._read_card_id(call))

@@ -102,7 +102,7 @@ _ERRORS = {
     503: "A dependency does not answer; try again later",
 }
 _NULL = {"type": "null"}
-_GOOD = {200: "As asked", 202: "Accepted; the run continues"}
+_GOOD = {200: "As asked", 202: "Accepted; the run continues", 204: "Deleted"}
 
 
 @cache
@@ -202,7 +202,9 @@ def _build_responses(route: Route) -> Schema:
     return dict(sorted(responses.items()))
 
 
-def _build_answer(description: str, shape: str) -> Schema:
+def _build_answer(description: str, shape: str | None) -> Schema:
+    if shape is None:
+        return {"description": description}
     schema = {"$ref": f"{SHAPES}{shape}"}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 

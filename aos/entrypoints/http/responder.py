@@ -78,6 +78,9 @@ class Answer:
     mimetype: str = JSON
 
 
+NO_CONTENT = Answer(status=204, body=None, raw=b"")
+"""The answer of a deletion."""
+
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
 
 

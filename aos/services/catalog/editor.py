@@ -174,6 +174,25 @@ class CardEditor:
             outcome=outcome,
         )
 
+    async def delete(
+        self, kind: CardKind, card_id: str, *, if_match: str | None = None
+    ) -> PublishOutcome:
+        """Delete the card's blob and publish; its versions stay, for a rollback.
+
+        Runs that go on finish. Refused as by `get` if there is no card; StaleWrite when `if_match`
+        does not hold.
+        """
+        there = await self._read_blob(kind, card_id)
+        if there is None:
+            raise _not_found_error(kind, card_id, (await self._read_index()).entry(kind, card_id))
+        condition = _choose_etag(kind, card_id, there, if_match, create_only=False)
+        name = kind.blob_name(card_id)
+        try:
+            await self._config.delete(name, if_match=condition)
+        except StaleWrite as error:
+            raise _stale_error(name) from error
+        return await self._publisher.publish()
+
     async def list_versions(self, kind: CardKind, card_id: str) -> tuple[CardVersion, ...]:
         """The cards that served under this id, newest first, at most 20."""
         entry = (await self._read_index()).entry(kind, card_id)

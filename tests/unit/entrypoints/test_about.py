@@ -140,7 +140,7 @@ async def test_health_and_status_take_no_other_method(
     ("method", "path", "allow"),
     [
         ("POST", "tools", "GET"),
-        ("DELETE", "agents/ceo", "GET, PUT"),
+        ("PATCH", "agents/ceo", "DELETE, GET, PUT"),
         ("GET", "agents/ceo/run", "POST"),
         ("GET", "Agents/ceo/RUN/", "POST"),
         ("PATCH", "runs/r/approvals/call_1", "POST"),

@@ -149,6 +149,7 @@ async def test_what_is_for_admins_is_403_to_others(locked: InMemory) -> None:
     ):
         for route, method in (
             (cards.put, "PUT"),
+            (cards.delete, "DELETE"),
             (cards.versions, "GET"),
             (cards.rollback, "POST"),
         ):

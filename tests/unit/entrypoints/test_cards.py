@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aos.errors import TransientError
+from aos.ports.model import ModelAnswer, ModelCall
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
 
 PARTS = {"agent_id": "cfo"}
@@ -182,6 +183,9 @@ async def test_mcp_servers_have_the_same_routes(apps: InMemory) -> None:
     digest = versions.body["items"][0]["digest"]
     back = await call(servers.rollback, "POST", body={"digest": digest}, parts=parts)
     assert back.status == 200
+    assert (await call(servers.delete, "DELETE", parts=parts)).status == 204
+    assert (await call(servers.list)).body["items"] == []
+    assert (await call(servers.delete, "DELETE", parts=parts)).code == "server_not_found"
 
 
 async def test_publishing_is_told_to_operators_and_to_subscribers(apps: InMemory) -> None:
@@ -208,3 +212,48 @@ async def test_a_bus_that_is_away_does_not_stop_a_card(
 
     monkeypatch.setattr(apps.bus, "publish", away)
     assert (await put(apps)).status == 200
+
+
+async def test_a_deleted_card_is_gone_at_once_and_a_rollback_brings_it_back(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = (await put(apps)).body["digest"]
+    complete = apps.model.complete
+
+    async def deleted_meanwhile(asked: ModelCall) -> ModelAnswer:
+        gone = await call(apps.main.agents.delete, "DELETE", parts=PARTS)
+        assert (gone.status, gone.body) == (204, None)
+        return await complete(asked)
+
+    monkeypatch.setattr(apps.model, "complete", deleted_meanwhile)
+    async with apps.pumping():
+        run = await apps.ask({"message": "Hello"}, parts=PARTS)
+    assert run.body["status"] == "completed"
+    asked = await apps.ask({"message": "Hello"}, parts=PARTS)
+    assert (asked.status, asked.code) == (404, "agent_removed")
+    assert [item["agent_id"] for item in (await call(apps.main.agents.list)).body["items"]] == [
+        "ceo"
+    ]
+    versions = await call(apps.main.agents.versions, parts=PARTS)
+    assert [item["digest"] for item in versions.body["items"]] == [digest]
+    again = await call(apps.main.agents.delete, "DELETE", parts=PARTS)
+    assert (again.status, again.code) == (404, "agent_removed")
+    back = await call(apps.main.agents.rollback, "POST", body={"digest": digest}, parts=PARTS)
+    assert (back.status, back.body["state"]) == (200, "active")
+
+
+async def test_a_card_is_deleted_only_at_the_etag_that_was_given(apps: InMemory) -> None:
+    first = await put(apps)
+    second = await put(apps, {**CARD, "purpose": "Save."})
+    for given, status in ((first, 409), (second, 204)):
+        header = {"if-match": given.headers["etag"]}
+        gone = await call(apps.main.agents.delete, "DELETE", parts=PARTS, headers=header)
+        assert gone.status == status
+
+
+@pytest.mark.parametrize("name", ["nobody", "Not an id"])
+async def test_a_card_that_does_not_exist_cannot_be_deleted(apps: InMemory, name: str) -> None:
+    gone = await call(apps.main.agents.delete, "DELETE", parts={"agent_id": name})
+    assert (gone.status, gone.code) == (404, "agent_not_found")
+    server = await call(apps.main.mcp_servers.delete, "DELETE", parts={"server_id": name})
+    assert (server.status, server.code) == (404, "server_not_found")
