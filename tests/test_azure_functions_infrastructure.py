@@ -260,7 +260,7 @@ def test_the_plans_four_values_start_main(staged: dict[str, Path]) -> None:
         head = running.request("HEAD", "/api/status")
         refused = {
             asked: running.request(*asked)[:2]
-            for asked in (("POST", "/api/status"), ("DELETE", "/api/agents/ceo"))
+            for asked in (("POST", "/api/status"), ("PATCH", "/api/agents/ceo"))
         }
     finally:
         settings.unlink()
@@ -271,5 +271,5 @@ def test_the_plans_four_values_start_main(staged: dict[str, Path]) -> None:
     assert (head[0], head[2]) == (200, b"")
     assert {asked: (code, headers["allow"]) for asked, (code, headers) in refused.items()} == {
         ("POST", "/api/status"): (405, "GET, HEAD"),
-        ("DELETE", "/api/agents/ceo"): (405, "GET, PUT"),
+        ("PATCH", "/api/agents/ceo"): (405, "DELETE, GET, PUT"),
     }

@@ -21,7 +21,8 @@ class Route:
     """One HTTP function.
 
     `name` is the function's name. `answers` maps its success statuses to the name of the shape of
-    each, None for an answer without a body. `errors` are its other statuses beyond those of every route.
+    each, None for an answer without a body. `errors` are its other statuses beyond those of every
+    route.
     """
 
     name: str
