@@ -32,6 +32,16 @@ async def cancel_run(req: func.HttpRequest) -> func.HttpResponse:
     return await main.runs.cancel(req)
 
 
+@app.route("runs/{run_id}/replay", methods=["POST"])
+async def replay_run(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.replays.one(req)
+
+
+@app.route("runs/replay", methods=["POST"])
+async def replay_runs(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.replays.many(req)
+
+
 # Conversations
 
 

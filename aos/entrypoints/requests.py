@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aos.domain.bus_limits import MAX_ID, is_bus_id
+from aos.domain.cards.identity import ID_PATTERN
 from aos.domain.conversation_ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
@@ -123,6 +124,18 @@ class RollbackBody(_Body):
     model_config = ConfigDict(title="Rollback")
 
     digest: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class ReplayBody(_Body):
+    """The filter of the runs to replay."""
+
+    model_config = ConfigDict(title="Replay")
+
+    error_code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")]
+    since: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    agent_id: Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] | None = None
+    dry_run: bool = False
 
 
 def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
@@ -259,6 +272,10 @@ _WANTED = {
     "tool_call_id": "a tool call's id",
     "decision": "approve or deny",
     "reason": "a text of at most 1,024 characters, or leave it out",
+    "error_code": "the error code of the runs to replay, such as model_misconfigured",
+    "since": "a time with its offset, such as 2026-01-31T12:00:00Z",
+    "limit": "a whole number from 1 to 100, without quotes",
+    "dry_run": "true or false, without quotes",
     "digest": "the digest of an earlier version, 64 hex digits",
 }
 

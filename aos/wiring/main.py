@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
+    from aos.entrypoints.http.replays import ReplayRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.reply_addresses import ReplyEntities
@@ -34,6 +35,7 @@ class Main(App):
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
+        "aos.entrypoints.http.replays",
         "aos.entrypoints.http.runs",
         "aos.entrypoints.http.tools",
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
@@ -69,6 +71,13 @@ class Main(App):
             ),
             clock=self.world.clock,
         )
+
+    @cached_property
+    def replays(self) -> ReplayRoutes:
+        """The routes that replay runs."""
+        from aos.entrypoints.http.replays import ReplayRoutes
+
+        return ReplayRoutes(self._responder, replays=self.services.replays, clock=self.world.clock)
 
     @cached_property
     def conversations(self) -> ConversationRoutes:

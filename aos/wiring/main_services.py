@@ -11,7 +11,7 @@ from typing import Any
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import TransientError
-from aos.services.admission import Admissions, Delegations
+from aos.services.admission import Admissions, Delegations, Replays
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
@@ -104,6 +104,11 @@ class MainServices(AppServices):
         """Admits the runs that agents ask for."""
         world = self._world
         return Delegations(self.admissions, runs=self.runs, requests=world.requests, bus=world.bus)
+
+    @cached_property
+    def replays(self) -> Replays:
+        """Asks ended runs again."""
+        return Replays(self.admissions, runs=self.runs)
 
     @cached_property
     def approvals(self) -> Approvals:

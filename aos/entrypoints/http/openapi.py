@@ -25,6 +25,7 @@ from aos.entrypoints.requests import (
     QueueCancel,
     QueueDecision,
     QueueRequest,
+    ReplayBody,
     RollbackBody,
     RunBody,
 )
@@ -40,6 +41,7 @@ _SCHEMES: dict[AuthMode, tuple[str, Schema]] = {
 _MODELS: dict[str, type[BaseModel]] = {
     "RunBody": RunBody,
     "RollbackBody": RollbackBody,
+    "ReplayBody": ReplayBody,
     "DecisionBody": DecisionBody,
     "QueueRequest": QueueRequest,
     "QueueCancel": QueueCancel,

@@ -87,18 +87,22 @@ class Query:
     def since(self, *, now: datetime) -> datetime | None:
         """Return the time since which runs are wanted, within the range that can be stored."""
         value = self.text("since")
+        # an unescaped "+" of an offset arrives as a space
         if value is None:
             return None
-        # an unescaped "+" of an offset arrives as a space
-        text = re.sub(r" (\d\d:\d\d)$", r"+\1", value)
-        moment = _parse_time(text)
-        if moment is None:
-            raise Refused(
-                "invalid_request",
-                f"since is {value[:60]!r}; write a time with its offset, such as"
-                " 2026-01-31T12:00:00Z",
-            )
-        return min(max(moment, EARLIEST), now + timedelta(days=1))
+        return read_since(re.sub(r" (\d\d:\d\d)$", r"+\1", value), now=now)
+
+
+def read_since(text: str, *, now: datetime) -> datetime:
+    """Return the time since which runs are wanted. Raises Refused `invalid_request`."""
+    moment = _parse_time(text)
+    if moment is None:
+        raise Refused(
+            "invalid_request",
+            f"since is {text[:60]!r}; write a time with its offset, such as 2026-01-31T12:00:00Z",
+            field="since",
+        )
+    return min(max(moment, EARLIEST), now + timedelta(days=1))
 
 
 def make_next(call: Call, token: str | None) -> str | None:

@@ -84,7 +84,7 @@ class RunRoutes:
 
     async def _start(self, call: Call) -> Answer:
         caller = call.known_caller
-        key = _read_idempotency_key(call)
+        key = read_idempotency_key(call)
         asked = await self._read(call)
         admission = await self._admissions.admit(
             asked.request,
@@ -98,9 +98,7 @@ class RunRoutes:
         if not run.status.has_ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
             run = await self._runs.wait(admission.request, seconds=seconds) or run
-        return (
-            _add_framework_headers(_answer_run(run), run) if asked.framework else _answer_run(run)
-        )
+        return _add_framework_headers(answer_run(run), run) if asked.framework else answer_run(run)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)
@@ -116,11 +114,11 @@ class RunRoutes:
         return Answer(body={"items": items, "next": make_next(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        _, run = await self._runs.find(_read_run_id(call), owner=call.owner)
+        _, run = await self._runs.find(read_run_id(call), owner=call.owner)
         return Answer(body=encode(run))
 
     async def _cancel(self, call: Call) -> Answer:
-        run = await self._admissions.cancel(_read_run_id(call), call.known_caller)
+        run = await self._admissions.cancel(read_run_id(call), call.known_caller)
         return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))
 
     async def _read(self, call: Call) -> _Asked:
@@ -204,7 +202,8 @@ def _read_agent_id(call: Call) -> str:
     return agent_id
 
 
-def _read_run_id(call: Call) -> str:
+def read_run_id(call: Call) -> str:
+    """Return the run in the path. Raises Refused `run_not_found`."""
     text = call.part("run_id")
     run_id = parse_run_id(text)
     if run_id is None:
@@ -212,7 +211,8 @@ def _read_run_id(call: Call) -> str:
     return run_id
 
 
-def _read_idempotency_key(call: Call) -> str | None:
+def read_idempotency_key(call: Call) -> str | None:
+    """Return the header Idempotency-Key. Raises Refused `invalid_request`."""
     key = call.header("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise Refused(
@@ -242,7 +242,8 @@ def _read_session(call: Call, body: Any) -> str | None:
     return body.sessionId or header
 
 
-def _answer_run(run: Run) -> Answer:
+def answer_run(run: Run) -> Answer:
+    """Return 200 with an ended run, 202 with one that goes on."""
     if run.status.has_ended:
         return Answer(body=encode(run))
     return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))

@@ -29,6 +29,7 @@ from aos.entrypoints.http.answers import (
     ServerAnswer,
 )
 from aos.errors import CODES, ErrorInfo
+from aos.services.admission import Replayed
 from aos.services.health import HealthReport
 
 Schema: TypeAlias = dict[str, Any]
@@ -147,6 +148,7 @@ ANSWERS: dict[str, Schema] = {
         omitted=_RUN["properties"].keys() - set(_RUN["required"]),
     ),
     "RunPage": _make_page(_make_ref("Run")),
+    "ReplayPage": _make_page(shape_of(Replayed)),
     "Conversation": shape_of(ConversationAnswer),
     "ConversationPage": _make_page(_make_ref("Conversation")),
     "Message": shape_of(Message, without=NOT_OF_A_MESSAGE),

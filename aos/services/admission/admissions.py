@@ -49,7 +49,8 @@ MAX_TREE = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A parsed and checked request for a run; `parent` is set when an agent delegates it."""
+    """A parsed and checked request for a run; `parent` is set when an agent delegates it,
+    `replay_of` when it asks an ended run again."""
 
     agent_id: str
     message: str
@@ -58,6 +59,7 @@ class RunRequest:
     reply: ReplyAddress | None = None
     parent: ParentRun | None = None
     parts: tuple[dict[str, Any], ...] = ()
+    replay_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ class Admissions:
             traceparent=traceparent,
             parent=request.parent,
             parts=request.parts,
+            replay_of=request.replay_of,
         )
         return await self._store(admitted)
 
