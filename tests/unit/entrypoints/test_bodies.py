@@ -30,6 +30,8 @@ def routes(apps: InMemory) -> dict[str, Any]:
     return {
         "run_agent": main.runs.start,
         "cancel_run": main.runs.cancel,
+        "replay_run": main.replays.one,
+        "replay_runs": main.replays.many,
         "decide_approval": main.tools.decide,
         "put_agent": main.agents.put,
         "rollback_agent": main.agents.rollback,
@@ -72,7 +74,7 @@ async def test_a_chunked_body_is_411_and_the_answer_says_what_to_send(apps: InMe
 
 async def test_neither_a_body_nor_a_length_is_411_where_a_body_is_needed(apps: InMemory) -> None:
     needed = {name for name, route in MAIN_ROUTES.items() if route.body is not None}
-    assert set(routes(apps)) - needed == {"cancel_run"}
+    assert set(routes(apps)) - needed == {"cancel_run", "replay_run"}
     for name in needed:
         status, error = await send(routes(apps)[name], MAIN_ROUTES[name].method, {})
         assert (status, error["code"]) == (411, "length_required"), name

@@ -113,6 +113,9 @@ async def test_all_runs_with_an_error_code_are_replayed_page_by_page(apps: InMem
     wanted = [(await failed(apps))["run_id"] for _ in range(3)]
     async with apps.pumping():
         await apps.ask({"message": "Fine"})
+    apps.model.then(RunFailed("content_filtered", "no"))
+    async with apps.pumping():
+        await apps.ask({"message": "Otherwise"})
     body: dict[str, Any] = {"error_code": "model_rejected", "since": SINCE, "limit": 2}
     looked = await call(apps.main.replays.many, "POST", body={**body, "dry_run": True})
     none = {"replay_run_id": None, "error": None}
