@@ -51,6 +51,7 @@ class AzureAdapters:
             config=blobs.container("aos-config"),
             data=self._data,
             requests=self._make_tables.requests(),
+            slots=self._make_tables.slots(),
             pending=self._make_tables.pending(),
             conversations=self._make_tables.conversations(),
             index=self._make_tables.index(),

@@ -58,6 +58,12 @@ ROW_KINDS: tuple[RowKind, ...] = (
         ends="with the request row of its partition",
     ),
     RowKind(
+        name="aosruns/slot",
+        partition="<conversation_id>",
+        row="busy",
+        ends="30 days after the conversation's deletion",
+    ),
+    RowKind(
         name="aosconversations/head",
         partition="<conversation_id>",
         row="head",
@@ -85,6 +91,12 @@ ROW_KINDS: tuple[RowKind, ...] = (
     RowKind(
         name="aosindex/first",
         partition="everybody",
+        row="first:<conversation_id>",
+        ends="30 days after the conversation's deletion",
+    ),
+    RowKind(
+        name="aosindex/first-of-owner",
+        partition="owner:<hash>",
         row="first:<conversation_id>",
         ends="30 days after the conversation's deletion",
     ),

@@ -11,7 +11,7 @@ from typing import Any
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import TransientError
-from aos.services.admission import Admissions, Delegations, Replays
+from aos.services.admission import Admissions, Delegations, Replays, Turnstile
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
@@ -87,6 +87,12 @@ class MainServices(AppServices):
         return Admissions(
             runs=self.runs,
             requests=world.requests,
+            turnstile=Turnstile(
+                slots=world.slots,
+                requests=world.requests,
+                conversations=world.conversations,
+                clock=world.clock,
+            ),
             pending=world.pending,
             conversations=world.conversations,
             index=world.index,

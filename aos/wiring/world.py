@@ -13,6 +13,7 @@ from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.servers import ToolServers
+from aos.ports.slots import ConversationSlots
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 from aos.services.health import Check
@@ -25,6 +26,7 @@ class World:
     config: BlobStore
     data: BlobStore
     requests: RequestStore
+    slots: ConversationSlots
     pending: PendingStore
     conversations: ConversationStore
     index: RunIndex

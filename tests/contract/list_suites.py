@@ -127,18 +127,37 @@ class RunIndexSuite:
         page = await index.list_conversations(owner=owner, after=None, limit=10)
         assert [item.run_id for item in page.items] == [first.run_id]
 
-    async def test_an_admins_run_in_anothers_conversation_makes_it_not_the_admins(
+    async def test_a_conversation_that_two_owners_began_at_once_is_in_the_list_of_each(
         self, index: RunIndex
     ) -> None:
-        owner, admin, chat = an_id(), an_id(), an_id()
-        mine = a_request(owner=owner, conversation_id=chat)
-        theirs = a_request(
-            owner=admin, conversation_id=chat, admitted_at=NOON + timedelta(seconds=1)
-        )
-        for request in (mine, theirs):
+        """Realm decides whose it is; the reader looks at its head."""
+        chat, owners = an_id(), (an_id(), an_id())
+        runs = [
+            a_request(
+                owner=owner, conversation_id=chat, admitted_at=NOON + timedelta(seconds=number)
+            )
+            for number, owner in enumerate((*owners, *owners))
+        ]
+        for request in runs:
             await index.add(a_listed(request))
-        assert (await index.list_conversations(owner=admin, after=None, limit=10)).items == []
-        assert await self._ids(index, owner=admin) == [theirs.run_id]
+        for owner, first in zip(owners, runs[:2], strict=True):
+            page = await index.list_conversations(owner=owner, after=None, limit=10)
+            assert [item.run_id for item in page.items] == [first.run_id]
+
+    async def test_a_conversation_named_after_anothers_run_is_in_the_list_of_each(
+        self, index: RunIndex
+    ) -> None:
+        first = a_request(owner=an_id())
+        second = a_request(
+            owner=an_id(),
+            conversation_id=first.conversation_id,
+            admitted_at=NOON + timedelta(seconds=1),
+        )
+        for request in (second, first):
+            await index.add(a_listed(request))
+        for request in (first, second):
+            page = await index.list_conversations(owner=request.owner, after=None, limit=10)
+            assert [item.run_id for item in page.items] == [request.run_id]
 
     async def test_an_admin_lists_everybodys_conversations(self, index: RunIndex) -> None:
         later = NOON + timedelta(days=900)

@@ -1,4 +1,5 @@
-"""Suites of the ports `RequestStore` and `PendingStore`, for the fake and the real adapter.
+"""Suites of the ports `RequestStore`, `ConversationSlots` and `PendingStore`, for the fake and the
+real adapter.
 
 A test class inherits a suite and gives it the fixture `store`, freshly made for each test and
 empty. Ids are new in every test, so suites may share an account.
@@ -14,6 +15,7 @@ import pytest
 
 from aos.errors import StaleWrite
 from aos.ports.requests import PendingStore, RequestStore, StoredRequest
+from aos.ports.slots import ConversationSlots, Slot
 from tests.samples import AWKWARD_TEXTS, NOON, a_pending, a_request, an_id, the_due
 
 
@@ -168,3 +170,58 @@ class PendingStoreSuite:
         await store.drop(row.run_id)
         with pytest.raises(StaleWrite):
             await store.move(due, next_check=NOON)
+
+
+class SlotsSuite:
+    """Needs the fixture `slots: ConversationSlots`."""
+
+    async def test_a_slot_that_was_taken_is_found(self, slots: ConversationSlots) -> None:
+        assert await slots.find(an_id()) is None
+        slot = _a_slot()
+        await slots.take(slot, over=None)
+        found = await slots.find(slot.conversation_id)
+        assert found is not None
+        assert replace(found, etag=None) == slot
+
+    async def test_a_slot_is_taken_over_from_the_run_that_has_it(
+        self, slots: ConversationSlots
+    ) -> None:
+        first = _a_slot()
+        await slots.take(first, over=None)
+        found = await slots.find(first.conversation_id)
+        second, third = replace(first, run_id=an_id()), replace(first, run_id=an_id())
+        await slots.take(second, over=found)
+        with pytest.raises(StaleWrite):
+            await slots.take(third, over=found)
+        with pytest.raises(StaleWrite):
+            await slots.take(third, over=None)
+        kept = await slots.find(first.conversation_id)
+        assert kept is not None
+        assert kept.run_id == second.run_id
+
+    @pytest.mark.parametrize("is_free", [True, False])
+    async def test_of_many_that_take_a_slot_at_once_one_gets_it(
+        self, slots: ConversationSlots, is_free: bool
+    ) -> None:
+        first = _a_slot()
+        if not is_free:
+            await slots.take(first, over=None)
+        over = await slots.find(first.conversation_id)
+        tries = [replace(first, run_id=an_id()) for _ in range(8)]
+        answers = await asyncio.gather(
+            *(slots.take(slot, over=over) for slot in tries), return_exceptions=True
+        )
+        assert sum(answer is None for answer in answers) == 1
+        assert all(answer is None or isinstance(answer, StaleWrite) for answer in answers)
+
+    @pytest.mark.parametrize("name", ["..", ".", "a.b..", "-", "_" * 128])
+    async def test_oddly_named_conversations_have_slots(
+        self, slots: ConversationSlots, name: str
+    ) -> None:
+        found = await slots.find(name)
+        await slots.take(replace(_a_slot(), conversation_id=name), over=found)
+        assert await slots.find(name) is not None
+
+
+def _a_slot() -> Slot:
+    return Slot(conversation_id=an_id(), run_id=an_id(), taken_at=NOON)

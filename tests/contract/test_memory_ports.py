@@ -16,6 +16,7 @@ from aos.adapters.memory import (
     MemoryPendingStore,
     MemoryRequestStore,
     MemoryRunIndex,
+    MemorySlots,
     MemoryTables,
 )
 from aos.ports.bus import Bus, ReceivedMessage
@@ -23,10 +24,11 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.slots import ConversationSlots
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite
-from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite
+from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 
 
 class TestMemoryRequestStore(RequestStoreSuite):
@@ -39,6 +41,12 @@ class TestMemoryPendingStore(PendingStoreSuite):
     @pytest.fixture
     def store(self) -> PendingStore:
         return MemoryPendingStore(MemoryTables())
+
+
+class TestMemorySlots(SlotsSuite):
+    @pytest.fixture
+    def slots(self) -> ConversationSlots:
+        return MemorySlots(MemoryTables())
 
 
 class TestMemoryConversationStore(ConversationStoreSuite):

@@ -13,11 +13,12 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.slots import ConversationSlots
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite
-from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite
+from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,12 @@ class TestAzurePendingStore(PendingStoreSuite):
     @pytest.fixture
     def store(self, tables: AzureTables) -> PendingStore:
         return tables.pending()
+
+
+class TestAzureSlots(SlotsSuite):
+    @pytest.fixture
+    def slots(self, tables: AzureTables) -> ConversationSlots:
+        return tables.slots()
 
 
 class TestAzureConversationStore(ConversationStoreSuite):

@@ -17,6 +17,7 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.domain.runs.conversation import Conversation, Message, Step
@@ -24,6 +25,7 @@ from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
+from aos.ports.slots import Slot
 from tests.golden.kinds import Kind
 from tests.golden.rows_only import RowsOnly
 from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER
@@ -126,6 +128,17 @@ async def _write_pending(pending: PendingRun) -> Any:
 async def _read_pending(recorded: Any) -> PendingRun:
     (read,) = await AzurePendingStore(_table(RowsOnly(recorded))).list_due(LATER, limit=100)
     return replace(read, etag=None)
+
+
+async def _write_slot(slot: Slot) -> Any:
+    rows = RowsOnly()
+    await AzureSlots(_table(rows)).take(slot, over=None)
+    return _kept(rows)
+
+
+async def _read_slot(recorded: Any) -> Slot | None:
+    found = await AzureSlots(_table(RowsOnly(recorded))).find("board")
+    return None if found is None else replace(found, etag=None)
 
 
 async def _write_index(run: IndexedRun) -> Any:
@@ -268,6 +281,12 @@ ROWS: tuple[Kind, ...] = (
         "message", {"full": FULL_MESSAGE, "minimal": MINIMAL_MESSAGE}, _write_message, _read_message
     ),
     _row("pending", {"full": _pending(3), "minimal": _pending(0)}, _write_pending, _read_pending),
+    _row(
+        "slot",
+        {"full": Slot(conversation_id="board", run_id=RUN_ID, taken_at=AT)},
+        _write_slot,
+        _read_slot,
+    ),
     _row(
         "index", {"full": _indexed("board"), "minimal": _indexed(RUN_ID)}, _write_index, _read_index
     ),

@@ -52,6 +52,11 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
         "team": ["ceo", "tooled", "gone"],
     },
 }
+BY_KIND = {
+    "tools": WITH_TOOLS,
+    "reject": {"single": {"agent_id": "single", "purpose": "One by one.", "on_busy": "reject"}},
+}
+"""Cards that only worlds of a kind have."""
 TRIES = 6
 
 
@@ -66,8 +71,7 @@ class Clients:
         self._world = world
         self._rng = world.rng
         self._cards: dict[str, dict[str, Any]] = dict(CARDS)
-        if world.scenario.kind == "tools":
-            self._cards |= WITH_TOOLS
+        self._cards |= BY_KIND.get(world.scenario.kind, {})
         self.decided: dict[tuple[str, str], int] = {}
 
     def begin(self) -> None:
@@ -156,6 +160,7 @@ class Clients:
         if run_id in self._world.accepted:
             self._world.checks.fail(f"{run_id} was accepted and then refused: {refusal.code}")
         self._world.refused_codes.setdefault(run_id, refusal.code)
+        self._world.one_by_one.refused(run_id, refusal.code)
 
     async def _cancel(self, run_id: str, ask: Ask) -> None:
         caller = Caller(owner=ask.owner)

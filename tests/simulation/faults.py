@@ -35,6 +35,7 @@ KINDS = (
 READS = frozenset(
     {
         "requests.find",
+        "slots.find",
         "requests.is_cancel_requested",
         "pending.list_due",
         "conversations.load",
@@ -169,12 +170,22 @@ class FaultInjector:
                 return act()
             case "hang":
                 long = self._random() < 0.15
-                await self._loop.pause((400 if long else 100) * random_seconds)
-                return act()
+                return await self._hang((400 if long else 100) * random_seconds, act)
             case _:
                 await self._lie(fault, operation, act, random_seconds)
         await self._loop.pause(0)
         raise asyncio.CancelledError
+
+    async def _hang(self, seconds: float, act: Callable[[], T]) -> T:
+        """Take long; what its caller gives up may still take effect, as a sent request does."""
+        ends = self._loop.seconds + seconds
+        try:
+            await self._loop.pause(seconds)
+        except asyncio.CancelledError:
+            if self._instance.alive:
+                self._loop.call_later(ends - self._loop.seconds, self._quietly, act)
+            raise
+        return act()
 
     async def _lie(
         self, fault: str, operation: str, act: Callable[[], Any], random_seconds: float

@@ -27,6 +27,7 @@ from aos.services.execution.handler import Execution
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 from aos.services.mender import Mender
 from aos.services.replies import Replies
+from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
 
@@ -217,6 +218,7 @@ PLANTED: dict[str, Planted] = {
     "owners_unchecked": owners_unchecked,
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,
+    **PLANTED_IN_ADMISSION,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
 }

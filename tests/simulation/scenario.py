@@ -14,8 +14,20 @@ from typing import Literal
 from tests.simulation.faults import KINDS
 
 Kind = Literal[
-    "mixed", "quiet", "outage", "storm", "long", "race", "catalog", "cancel", "full", "tools"
+    "mixed",
+    "quiet",
+    "outage",
+    "storm",
+    "long",
+    "race",
+    "catalog",
+    "cancel",
+    "full",
+    "tools",
+    "reject",
 ]
+LATER_KINDS: dict[int, Kind] = {11: "reject"}
+"""Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 
@@ -82,7 +94,7 @@ class Scenario:
 def scenario(seed: int) -> Scenario:
     """The world of a seed."""
     rng = random.Random(seed * 7919 + 13)
-    kind = _kind(rng)
+    kind = LATER_KINDS.get(seed % 19, _kind(rng))
     faulty = kind != "quiet" and rng.random() < 0.9
     span = rng.choice((1.0, 3.0) if kind == "catalog" else (0.5, 20.0, 200.0, 2000.0))
     outages = _outages(rng, kind)
@@ -154,6 +166,7 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "catalog": rng.randint(3, 6),
         "full": 36,
         "tools": rng.randint(1, 4),
+        "reject": rng.randint(3, 9),
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
     return tuple(_request(rng, kind, chats, place, span) for place in range(number))
@@ -164,6 +177,8 @@ def _request(
 ) -> Planned:
     if kind == "tools":
         return _with_tools(rng, place, span)
+    if kind == "reject":
+        return _to_one_at_a_time(rng, place, span)
     chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
     agent_id = {"chat-2": "hasty", None: rng.choice(("ceo", "tuned"))}.get(chat, "ceo")
     if kind == "outage" or (kind == "race" and rng.random() < 0.15):
@@ -197,6 +212,24 @@ def _with_tools(rng: random.Random, place: int, span: float) -> Planned:
         twins=rng.choice((0, 0, 0, 1)),
         cancel_after=rng.choice((1.0, 5.0, 60.0, 400.0)) if rng.random() < 0.15 else None,
         repeat_after=rng.choice((None, None, 700.0)),
+        wait_seconds=rng.choice((0.0, 5.0)),
+    )
+
+
+def _to_one_at_a_time(rng: random.Random, place: int, span: float) -> Planned:
+    """A request of an agent that rejects what comes while it is busy."""
+    moods = ("", "[slow]", "[busy]", "[refused]")
+    return Planned(
+        at=rng.random() * rng.choice((0.2, span)),
+        name=f"q{place}",
+        owner="ann",
+        agent_id="single",
+        conversation_id="chat-single",
+        over_queue=rng.random() < 0.4,
+        mood=rng.choices(moods, weights=(60, 25, 10, 5))[0],
+        twins=rng.choice((0, 0, 0, 1)),
+        cancel_after=rng.choice((0.01, 1.0, 30.0)) if rng.random() < 0.1 else None,
+        repeat_after=rng.choice((None, 40.0, 700.0)),
         wait_seconds=rng.choice((0.0, 5.0)),
     )
 

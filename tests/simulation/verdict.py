@@ -31,6 +31,7 @@ def verdict(world: World) -> None:
     for key in sorted(world.tables.conversations):
         history(world, key)
     tools(world)
+    world.one_by_one.verdict()
     _accepted(world)
     _usage(world)
     _lists(world)
@@ -143,6 +144,8 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
             return "[refused]" in ask.question
         case "model_unavailable" | "start_timeout":
             return waited >= DAY and world.scenario.kind == "long"
+        case "conversation_busy":
+            return world.one_by_one.was_late(run.conversation_id)
         case "conversation_full":
             return world.scenario.kind == "full"
         case "agent_mismatch":

@@ -33,6 +33,7 @@ from tests.simulation.clients import Clients
 from tests.simulation.faults import Weather
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
+from tests.simulation.one_by_one import OneByOne
 from tests.simulation.pump import Pump
 from tests.simulation.queues import QUEUES
 from tests.simulation.scenario import Outage, Scenario
@@ -79,6 +80,7 @@ class World:
         self.oracle = Oracle()
         self.box = Box()
         self.checks = Checks(self)
+        self.one_by_one = OneByOne(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
             WireConversationStore if scenario.over_the_wire else MemoryConversationStore
@@ -94,7 +96,11 @@ class World:
         self._clients: set[asyncio.Task[None]] = set()
         self._calm = False
         self.clients = Clients(self)
-        self.tables.watchers += [self.checks.tell_watchers, self._written]
+        self.tables.watchers += [
+            self.checks.tell_watchers,
+            self.one_by_one.written,
+            self._written,
+        ]
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
             self._start(MainApp, f"main{number}")

@@ -12,6 +12,7 @@ from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, 
 from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
+from aos.adapters.memory.slots import MemorySlots
 from aos.adapters.memory.tables import (
     ConversationRows,
     DayUsage,
@@ -47,6 +48,7 @@ __all__ = [
     "MemoryRunIndex",
     "MemorySecrets",
     "MemoryServers",
+    "MemorySlots",
     "MemorySpan",
     "MemoryTables",
     "MemoryTelemetry",

@@ -68,9 +68,9 @@ class MemoryRunIndex:
         def act() -> Page[IndexedRun]:
             first: dict[str, IndexedRun] = {}
             for row in sorted(self._tables.index.values(), key=_sort_key):
-                first.setdefault(row.conversation_id, row)
-            found = (row for row in first.values() if owner in (None, row.owner))
-            return _page(found, after=after, limit=limit)
+                if owner in (None, row.owner):
+                    first.setdefault(row.conversation_id, row)
+            return _page(first.values(), after=after, limit=limit)
 
         return await self._intercept("index.list_conversations", owner or "", act)
 

@@ -22,6 +22,7 @@ from aos.errors import StaleWrite
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
+from aos.ports.slots import Slot
 
 Watcher: TypeAlias = Callable[[str, str], None]
 
@@ -50,6 +51,7 @@ class MemoryTables:
 
     requests: dict[str, StoredRequest] = field(default_factory=dict, metadata=of("aosruns/request"))
     trees: dict[str, set[str]] = field(default_factory=dict, metadata=of("aosruns/child"))
+    slots: dict[str, Slot] = field(default_factory=dict, metadata=of("aosruns/slot"))
     pending: dict[str, PendingRun] = field(default_factory=dict, metadata=of("aospending/pending"))
     conversations: dict[str, ConversationRows] = field(
         default_factory=dict,
@@ -57,7 +59,13 @@ class MemoryTables:
     )
     index: dict[str, IndexedRun] = field(
         default_factory=dict,
-        metadata=of("aosindex/everybody", "aosindex/agent", "aosindex/owner", "aosindex/first"),
+        metadata=of(
+            "aosindex/everybody",
+            "aosindex/agent",
+            "aosindex/owner",
+            "aosindex/first",
+            "aosindex/first-of-owner",
+        ),
     )
     seen: dict[str, Run] = field(default_factory=dict, metadata=of("aosusage/seen"))
     approvals: dict[tuple[str, str], ApprovalRequest] = field(

@@ -10,6 +10,7 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.ports.blobs import BlobStore
@@ -17,6 +18,7 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.slots import ConversationSlots
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 
 
@@ -30,6 +32,7 @@ class AzureTables:
         self._clients = TableClients(account)
         kept = Payloads(payloads)
         self._requests = AzureRequestStore(self._open_table("aosruns"), kept)
+        self._slots = AzureSlots(self._open_table("aosruns"))
         self._pending = AzurePendingStore(self._open_table("aospending"))
         self._conversations = AzureConversationStore(self._open_table("aosconversations"), kept)
         self._index = AzureRunIndex(
@@ -43,6 +46,10 @@ class AzureTables:
     def requests(self) -> RequestStore:
         """Return the store of request rows."""
         return self._requests
+
+    def slots(self) -> ConversationSlots:
+        """Return the store of the slots of conversations."""
+        return self._slots
 
     def pending(self) -> PendingStore:
         """Return the store of pending rows."""

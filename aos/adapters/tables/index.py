@@ -2,7 +2,9 @@
 
 The partitions are `agent:<id>`, `owner:<hash>` and `everybody`, each with rows `<inverted
 time>-<run_id>`, so that the newest comes first. `first` marks the first run of a conversation: the
-run that the conversation is named after, else the run in the row `first:<conversation_id>`.
+run that the conversation is named after, else the run in the row `first:<conversation_id>`. Where
+another owner has that run, because two began the conversation at once, the partition of each owner
+has a row `first:<conversation_id>` of its own; the conversation's head says whose it is.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.grouped import GroupedWrites
@@ -33,6 +35,13 @@ LONGEST_TOKEN = 100
 UUID_LENGTH = 36
 
 
+class _First(NamedTuple):
+    """The first run of a conversation, and its owner."""
+
+    run_id: str
+    owner: str
+
+
 class AzureRunIndex:
     """The lists, newest first. Implements `RunIndex`. `requests` is the table of the request
     rows."""
@@ -41,7 +50,7 @@ class AzureRunIndex:
         self._table = table
         self._requests = requests
         self._writes = GroupedWrites(table)
-        self._firsts: OrderedDict[str, str] = OrderedDict()
+        self._firsts: OrderedDict[str, _First] = OrderedDict()
         self._entered: OrderedDict[str, None] = OrderedDict()
 
     async def add(self, run: IndexedRun) -> None:
@@ -49,14 +58,20 @@ class AzureRunIndex:
 
         It takes three parallel calls, one for each partition; runs that are added at the same time
         share them. Before these, it takes one to three calls if this process does not know the
-        conversation's first run. It takes none if this process has added the run lately.
+        conversation's first run. It takes none if this process has added the run lately,
+        and up to two more if another owner began the conversation.
         """
         if run.run_id in self._entered:
             return
         first = await self._find_first(run)
-        rows = {_make_key(run): _make_columns(run, first=first == run.run_id)}
-        partitions = (f"agent:{run.agent_id}", _hash_owner(run.owner), EVERYBODY)
-        await asyncio.gather(*(self._writes.put(partition, rows) for partition in partitions))
+        partitions = (f"agent:{run.agent_id}", EVERYBODY)
+        rows = {_make_key(run): _make_columns(run, first=first.run_id == run.run_id)}
+        mine = await self._find_first_of_owner(run, first)
+        own_rows = {_make_key(run): _make_columns(run, first=mine == run.run_id)}
+        await asyncio.gather(
+            *(self._writes.put(partition, rows) for partition in partitions),
+            self._writes.put(_hash_owner(run.owner), own_rows),
+        )
         self._entered[run.run_id] = None
         while len(self._entered) > RUNS_REMEMBERED:
             self._entered.popitem(last=False)
@@ -117,12 +132,12 @@ class AzureRunIndex:
             next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
 
-    async def _find_first(self, run: IndexedRun) -> str:
+    async def _find_first(self, run: IndexedRun) -> _First:
         """Return the first run of the run's conversation."""
         conversation_id = run.conversation_id
         first = self._firsts.get(conversation_id)
         if conversation_id == run.run_id:
-            first = run.run_id
+            first = _First(run.run_id, run.owner)
         if first is None:
             first = await self._look_up_first(run)
         self._firsts[conversation_id] = first
@@ -130,25 +145,37 @@ class AzureRunIndex:
             self._firsts.popitem(last=False)
         return first
 
-    async def _look_up_first(self, run: IndexedRun) -> str:
+    async def _find_first_of_owner(self, run: IndexedRun, first: _First) -> str:
+        """Return the owner's first run in the conversation, which another owner may have begun."""
+        if first.owner == run.owner:
+            return first.run_id
+        return (await self._mark_first(run, _hash_owner(run.owner))).run_id
+
+    async def _look_up_first(self, run: IndexedRun) -> _First:
         """Return the run that the conversation is named after, else the one that was added
         first."""
         name = run.conversation_id
         if len(name) == UUID_LENGTH:
             named = await self._requests.get(name, "run")
-            if named is not None and document(named)["conversation_id"] == name:
-                return name
-        row = f"first:{name}"
-        found = await self._table.get(EVERYBODY, row)
-        if found is not None:
-            return str(found["run_id"])
-        marker = {"PartitionKey": EVERYBODY, "RowKey": row, **_make_columns(run, first=True)}
-        try:
-            await self._table.insert(marker)
-        # another writer added the row just now; after OutcomeUnknown, the run's end adds it again
-        except StaleWrite:
-            found = await self._table.get(EVERYBODY, row)
-        return run.run_id if found is None else str(found["run_id"])
+            request = None if named is None else document(named)
+            if request is not None and request["conversation_id"] == name:
+                return _First(name, request["owner"])
+        return await self._mark_first(run, EVERYBODY)
+
+    async def _mark_first(self, run: IndexedRun, partition: str) -> _First:
+        """Return the run in the partition's row `first:`; the row is written if there is none."""
+        row = f"first:{run.conversation_id}"
+        found = await self._table.get(partition, row)
+        if found is None:
+            marker = {"PartitionKey": partition, "RowKey": row, **_make_columns(run, first=True)}
+            try:
+                await self._table.insert(marker)
+            # another writer added the row just now; after OutcomeUnknown, the run's end adds it
+            except StaleWrite:
+                found = await self._table.get(partition, row)
+        if found is None:
+            return _First(run.run_id, run.owner)
+        return _First(str(found["run_id"]), str(found["owner"]))
 
 
 def _hash_owner(owner: str) -> str:

@@ -54,6 +54,8 @@ def admit(
         return _refuse(state, request, code="conversation_not_found", now=now)
     if state.agent_id != request.agent_id:
         return _refuse(state, request, code="agent_mismatch", now=now)
+    if request.rejects_busy and (state.active or state.queued):
+        return _refuse(state, request, code="conversation_busy", now=now)
     if len(state.queued) >= MAX_QUEUED_RUNS + (state.active is None):
         return _refuse(state, request, code="conversation_full", now=now)
     queued = replace(state, queued=(*state.queued, request))
@@ -233,6 +235,10 @@ def _refuse(
         "agent_mismatch": (
             f"conversation {request.conversation_id!r} is with agent {conversation.agent_id!r},"
             f" not {request.agent_id!r}; leave conversation_id out to begin a new one"
+        ),
+        "conversation_busy": (
+            f"conversation {request.conversation_id!r} has a run going on and agent"
+            f" {request.agent_id!r} rejects more; send again when it has ended"
         ),
         "conversation_full": (
             f"conversation {request.conversation_id!r} has {MAX_QUEUED_RUNS} runs waiting;"

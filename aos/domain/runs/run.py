@@ -133,7 +133,8 @@ class AdmittedRequest:
     messages. `conversation_id` is the run's id when the caller gave
     none. `as_admin` lets the run continue a conversation of another owner. `parent` is set on
     delegated runs, `refusal` on delegated runs that main refused: the stored refusal prevents a
-    repeated command from starting the run later.
+    repeated command from starting the run later. `rejects_busy`: the agent's card said
+    `on_busy: reject`, so the run does not wait behind another one.
     """
 
     run_id: str
@@ -153,6 +154,7 @@ class AdmittedRequest:
     parent: ParentRun | None = None
     refusal: ErrorInfo | None = None
     parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
+    rejects_busy: bool = field(default=False, metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@ for runs that are asked again."""
 
 from aos.domain.caller import Caller
 from aos.services.admission.admissions import Admission, Admissions, RunRequest
+from aos.services.admission.busy import Turnstile
 from aos.services.admission.delegations import Delegations
 from aos.services.admission.replays import Replayed, ReplayFilter, Replays
 
@@ -15,4 +16,5 @@ __all__ = [
     "Replayed",
     "Replays",
     "RunRequest",
+    "Turnstile",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -39,10 +39,13 @@ from aos.ports.model import ChatModel
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
+from aos.services.admission.busy import Turnstile, make_busy
 from aos.services.runs import RunReader
 
 FIRST_CHECK = timedelta(seconds=30)
 """The time between a run's admission and the mender's first check."""
+ADMISSION_SECONDS = 10.0
+"""The longest time until a request is accepted or refused, however slow storage is."""
 MAX_TREE = 50
 """Runs of one tree of delegations, the first run included."""
 
@@ -79,6 +82,7 @@ class Admissions:
         *,
         runs: RunReader,
         requests: RequestStore,
+        turnstile: Turnstile,
         pending: PendingStore,
         conversations: ConversationStore,
         index: RunIndex,
@@ -92,6 +96,7 @@ class Admissions:
     ) -> None:
         self._runs = runs
         self._requests = requests
+        self._turnstile = turnstile
         self._pending = pending
         self._conversations = conversations
         self._index = index
@@ -102,6 +107,7 @@ class Admissions:
         self._ids = ids
         self._telemetry = telemetry
         self._vision = vision or Vision()
+        self._announcing: set[asyncio.Task[None]] = set()
 
     async def admit(
         self,
@@ -119,19 +125,37 @@ class Admissions:
         Refused with the contract's code, and TransientError when storage is away. After the return
         the run will be executed.
         """
+        deadline = asyncio.get_running_loop().time() + ADMISSION_SECONDS
+        try:
+            async with asyncio.timeout_at(deadline):
+                admission = await self._admit(
+                    request, door=door, scope=scope, key=key, caller=caller, traceparent=traceparent
+                )
+        except TimeoutError as error:
+            raise TransientError(
+                f"storage did not answer within {ADMISSION_SECONDS:g} s; send the request again"
+                " with the same idempotency key"
+            ) from error
+        if admission.created:
+            await self._announce(admission.request, deadline=deadline)
+        return admission
+
+    async def _admit(
+        self,
+        request: RunRequest,
+        *,
+        door: Door,
+        scope: str,
+        key: str | None,
+        caller: Caller,
+        traceparent: str | None,
+    ) -> Admission:
         digest = _compute_digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
             if stored is not None:
                 return await self._find_repeat(stored, digest)
-        try:
-            version = await self._check(request, caller, run_id=run_id)
-        except Refused:
-            stored = None if key is None else await self._requests.find(run_id)
-            if stored is None:
-                raise
-            return await self._find_repeat(stored, digest)
         admitted = AdmittedRequest(
             run_id=run_id,
             conversation_id=request.conversation_id or run_id,
@@ -141,7 +165,7 @@ class Admissions:
             message=request.message,
             digest=digest,
             admitted_at=self._clock.now(),
-            catalog_version=version,
+            catalog_version=0,
             metadata=request.metadata,
             reply=request.reply,
             as_admin=caller.is_admin,
@@ -150,6 +174,13 @@ class Admissions:
             parts=request.parts,
             replay_of=request.replay_of,
         )
+        try:
+            admitted = await self._check(request, admitted, caller)
+        except Refused:
+            stored = None if key is None else await self._requests.find(run_id)
+            if stored is None:
+                raise
+            return await self._find_repeat(stored, digest)
         return await self._store(admitted)
 
     async def store_refusal(
@@ -207,8 +238,10 @@ class Admissions:
         run = await self._runs.read(stored.request)
         return Admission(request=stored.request, run=run, created=False)
 
-    async def _check(self, request: RunRequest, caller: Caller, *, run_id: str) -> int:
-        """Refuse a request that cannot run now; returns the catalog version of the check."""
+    async def _check(
+        self, request: RunRequest, admitted: AdmittedRequest, caller: Caller
+    ) -> AdmittedRequest:
+        """Refuse a request that cannot run now; return it with what the catalog says of it."""
         version = await self._agents.version()
         live = await self._agents.find(request.agent_id)
         if live.state == "disabled":
@@ -224,11 +257,19 @@ class Admissions:
             )
         if list_attachments(request.parts):
             _check_vision(live.card, self._vision)
+        rejects = live.card.on_busy == "reject"
         if request.conversation_id is not None:
-            await self._check_conversation(request, caller, rejects=live.card.on_busy == "reject")
+            await self._check_conversation(request, caller, rejects=rejects)
         if request.parent is not None:
-            await self._check_tree(request.parent, run_id)
-        return version
+            await self._check_tree(request.parent, admitted.run_id)
+        if rejects:
+            await self._turnstile.enter(admitted)
+        return replace(
+            admitted,
+            catalog_version=version,
+            rejects_busy=rejects,
+            admitted_at=self._clock.now(),
+        )
 
     async def _check_tree(self, parent: ParentRun, run_id: str) -> None:
         """Limit the depth and the number of delegated runs."""
@@ -259,11 +300,7 @@ class Admissions:
                 f" {request.agent_id!r}; leave conversation_id out to begin a new one",
             )
         if rejects and (head.active or head.queued):
-            raise Refused(
-                "conversation_busy",
-                f"conversation {name!r} has a run going on and agent {head.agent_id!r} rejects"
-                " more; send again when it has ended",
-            )
+            raise make_busy(name, head.agent_id)
         if len(head.queued) >= MAX_QUEUED_RUNS:
             raise Refused(
                 "conversation_full",
@@ -284,8 +321,24 @@ class Admissions:
                 ) from None
             if stored.request != admitted:
                 return await self._find_repeat(stored, admitted.digest)
-        await asyncio.gather(self._send_start(admitted), self._add_to_index(admitted))
         return Admission(request=admitted, run=Run.from_request(admitted), created=True)
+
+    async def _announce(self, admitted: AdmittedRequest, *, deadline: float) -> None:
+        """Send the StartRun and add the run to the lists; what takes longer goes on by itself.
+
+        The run is admitted: if this process dies now, the mender does both.
+        """
+        steps = {
+            asyncio.create_task(self._send_start(admitted)),
+            asyncio.create_task(self._add_to_index(admitted)),
+        }
+        self._announcing |= steps
+        for step in steps:
+            step.add_done_callback(self._announcing.discard)
+        left = deadline - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait(steps, timeout=max(0.0, left))
+        for step in done:
+            step.result()
 
     async def _send_start(self, admitted: AdmittedRequest) -> None:
         try:

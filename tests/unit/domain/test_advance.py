@@ -64,6 +64,14 @@ class TestAdmitting:
         assert step.conversation == started(FIRST, SECOND)
         assert step.runs == (Run.from_request(SECOND),)
 
+    def test_a_request_that_rejects_a_busy_conversation_does_not_wait(self) -> None:
+        picky = replace(SECOND, rejects_busy=True)
+        assert code(advance.admit(started(), picky, known=False, now=NOON)) == "conversation_busy"
+        waits = advance.admit(None, FIRST, known=False, now=NOON).conversation
+        assert code(advance.admit(waits, picky, known=False, now=NOON)) == "conversation_busy"
+        free = started().end_active(RunStatus.COMPLETED, now=NOON).conversation
+        assert code(advance.admit(free, picky, known=False, now=NOON)) is None
+
     @pytest.mark.parametrize("request_", [FIRST, SECOND], ids=["active", "queued"])
     def test_a_run_that_the_head_knows_changes_nothing(self, request_: AdmittedRequest) -> None:
         state = started(FIRST, SECOND)
