@@ -16,10 +16,12 @@ from devhost.provision import TABLES
 NOTHING_REMOVES_YET = {
     "aosruns/request",
     "aosruns/child",
+    "aosruns/slot",
     "aosconversations/head",
     "aosconversations/run",
     "aosconversations/message",
     "aosindex/first",
+    "aosindex/first-of-owner",
     "aosindex/everybody",
     "aosindex/agent",
     "aosindex/owner",
