@@ -144,6 +144,16 @@ async def rollback_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
 # Operations and the contract
 
 
+@app.route("ops/pause", methods=["POST"])
+async def pause(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.operations.pause(req)
+
+
+@app.route("ops/resume", methods=["POST"])
+async def resume(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.operations.resume(req)
+
+
 @app.route("health", auth_level=func.AuthLevel.ANONYMOUS)
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     return await main.about.health(req)

@@ -89,7 +89,8 @@ class Settings:
     `development` is true on a laptop (Core Tools and the local host set it). `key_owners` maps the
     SHA-256 of a function key to the owner it identifies; `admin_keys` holds the SHA-256 of admins'
     keys. `behind_sign_in`: the platform authenticates callers before they reach the app.
-    `telemetry_in_worker`: the Functions worker configures Azure Monitor itself.
+    `telemetry_in_worker`: the Functions worker configures Azure Monitor itself. `paused`: nothing
+    is admitted, whatever the switch in storage says.
     """
 
     development: bool
@@ -107,6 +108,7 @@ class Settings:
     reply_to: tuple[str, ...] = (DEFAULT_REPLY_TO,)
     telemetry_connection_string: str | None = field(default=None, repr=False)
     telemetry_in_worker: bool = False
+    paused: bool = False
     servers: ServerSettings = field(default_factory=ServerSettings)
     timers: TimerSettings = field(default_factory=TimerSettings)
     bounds: Bounds = field(default_factory=Bounds)
@@ -153,6 +155,7 @@ class Settings:
             reply_to=_read_reply_to(env),
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
+            paused=env.choice("AOS_PAUSED", ("true", "false")) == "true",
             servers=ServerSettings.read(env, development=development),
             timers=TimerSettings.read(env, development=development),
             bounds=Bounds.read(env),

@@ -1,4 +1,4 @@
-"""Implements the `aos` command: `ask`, `runs`, `validate`. Entry point: `main`.
+"""Implements the `aos` command: `ask`, `runs`, `validate`, `pause`, `resume`. Entry point: `main`.
 
 Exit codes: 0 success; 1 AOS refused or a check failed; 2 the command could not be carried out
 (wrong usage, nothing found). `--json` prints output for programs.
@@ -97,6 +97,26 @@ def _validate(options: argparse.Namespace) -> int:
     return DONE if all(report.is_valid for report in found) else SAID_NO
 
 
+def _pause(options: argparse.Namespace) -> int:
+    return _say_pause(_open_client(options).pause(options.reason), options)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    return _say_pause(_open_client(options).resume(), options)
+
+
+def _say_pause(state: Mapping[str, Any], options: argparse.Namespace) -> int:
+    pause = state.get("pause")
+    if options.json:
+        _say(_write_json(state))
+    elif isinstance(pause, dict):
+        reason = f": {pause['reason']}" if pause.get("reason") else ""
+        _say(f"paused by {pause.get('by')} at {pause.get('paused_at')}{reason}")
+    else:
+        _say("not paused")
+    return DONE
+
+
 def _open_client(options: argparse.Namespace) -> Any:
     from aos.client.http import AosClient
 
@@ -117,7 +137,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="aos",
-        description="Ask agents, list runs, check cards.",
+        description="Ask agents, list runs, check cards, pause and resume AOS.",
         epilog="exit codes: 0 success; 1 AOS refused or a check failed; 2 wrong usage or no file",
     )
     parser.add_argument("--version", action="version", version=f"aos {__version__}")
@@ -125,6 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ask(commands)
     _add_runs(commands)
     _add_validate(commands)
+    _add_switch(commands)
     return parser
 
 
@@ -208,6 +229,23 @@ def _add_validate(commands: Any) -> None:
     )
     validate.add_argument("--json", action="store_true", help="print JSON: a list of statuses")
     validate.set_defaults(command=_validate)
+
+
+def _add_switch(commands: Any) -> None:
+    pause = commands.add_parser(
+        "pause",
+        help="admit nothing new; what was admitted goes on",
+        description="Pause AOS: HTTP requests are refused, requests on the queue wait. For admins.",
+        epilog='example: aos pause --reason "the CRM is being moved"',
+    )
+    pause.add_argument("--reason", metavar="TEXT", default="", help="what callers and admins read")
+    _add_address(pause)
+    pause.set_defaults(command=_pause)
+    resume = commands.add_parser(
+        "resume", help="end a pause", description="End a pause of AOS. For admins."
+    )
+    _add_address(resume)
+    resume.set_defaults(command=_resume)
 
 
 def _add_address(command: argparse.ArgumentParser) -> None:

@@ -206,6 +206,15 @@ class AosClient:
         )
         return self._transport.send(call).body
 
+    def pause(self, reason: str = "") -> Json:
+        """Admit nothing new; what was admitted goes on. For admins."""
+        body = write_json({"reason": reason}).encode()
+        return self._transport.send(_make_switch_call("pause", body)).body
+
+    def resume(self) -> Json:
+        """End a pause. For admins."""
+        return self._transport.send(_make_switch_call("resume", b"")).body
+
     def health(self) -> Json:
         """Return whether AOS and its dependencies work: `status` is `healthy`, or the checks give
         the reason."""
@@ -286,6 +295,11 @@ def _encode_card(card: Mapping[str, Any]) -> bytes:
 
 def _quote_part(text: str) -> str:
     return quote(text, safe="")
+
+
+def _make_switch_call(name: str, body: bytes) -> Call:
+    headers = {"Content-Type": "application/json"} if body else {}
+    return Call(method="POST", path=f"/api/ops/{name}", body=body, headers=headers)
 
 
 def _make_agent_path(agent_id: str) -> str:

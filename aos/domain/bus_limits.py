@@ -12,6 +12,7 @@ MAX_PROPERTY_BYTES = 60 * 1024
 """Service Bus takes 64 KB of properties; the rest is for the standard ones and the encoding."""
 _OURS = (
     "aos_app",
+    "aos_expires_at",
     "aos_key",
     "aos_owner",
     "aos_payload",

@@ -138,6 +138,14 @@ class ReplayBody(_Body):
     dry_run: bool = False
 
 
+class PauseBody(_Body):
+    """The body of a pause. It may be left out."""
+
+    model_config = ConfigDict(title="Pause")
+
+    reason: Annotated[str, StringConstraints(max_length=512)] | None = None
+
+
 def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
     """Parse the JSON object in a body. Raises Refused `invalid_request`."""
     try:

@@ -36,6 +36,7 @@ class Route:
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     body: str | None = None
+    body_optional: bool = False
     answer_headers: tuple[str, ...] = ()
     documented: bool = True
     traced: bool = True
@@ -48,6 +49,11 @@ class Route:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", f"{self.method} /api/{self.path}")
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether a request without a body is refused."""
+        return self.body is not None and not self.body_optional
 
     @property
     def allowed(self) -> tuple[str, ...]:
@@ -331,6 +337,31 @@ STATUS = Route(
     any_method=True,
 )
 
+_OPERATIONS = (
+    Route(
+        name="pause",
+        method="POST",
+        path="ops/pause",
+        summary="Admit nothing new; what was admitted goes on",
+        tag="operations",
+        access="admin",
+        answers={200: "PauseState"},
+        errors=(400, 411, 413, 415, 503),
+        body="PauseBody",
+        body_optional=True,
+    ),
+    Route(
+        name="resume",
+        method="POST",
+        path="ops/resume",
+        summary="End a pause",
+        tag="operations",
+        access="admin",
+        answers={200: "PauseState"},
+        errors=(409, 411, 413, 415, 503),
+    ),
+)
+
 _REST = (
     HEALTH,
     STATUS,
@@ -364,7 +395,8 @@ _REST = (
 )
 
 MAIN_ROUTES: dict[str, Route] = {
-    route.name: route for route in (*_RUNS, *_CONVERSATIONS, *_TOOLS, *_AGENTS, *_SERVERS, *_REST)
+    route.name: route
+    for route in (*_RUNS, *_CONVERSATIONS, *_TOOLS, *_AGENTS, *_SERVERS, *_OPERATIONS, *_REST)
 }
 """The routes of main, by function name."""
 

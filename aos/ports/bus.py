@@ -13,6 +13,8 @@ from aos.domain.envelope import Event, Outgoing, Reply
 
 LARGEST_BODY_BYTES = 200 * 1024
 """The largest body of a message: Service Bus (Standard) accepts 256 KiB with all its properties."""
+EXPIRY = "aos_expires_at"
+"""The property of a postponed copy that holds the expiry of the first message."""
 MAX_ATTEMPTS = 1_000_000
 """A sender can write the property `attempt` too; a number above this is not one of ours."""
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from aos.domain.codec import encode
+from aos.domain.codec import OMITTED, encode
+from aos.domain.pause import Pause
 from aos.errors import AosError
+from aos.ports.pause import PauseState
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
 
@@ -22,23 +24,28 @@ Check: TypeAlias = Callable[[], Awaitable[None]]
 
 REPORT_SECONDS = 5.0
 CHECK_TIMEOUT_SECONDS = 4.0
+NOT_PAUSED = Pause(by="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
     """The state of each dependency at `timestamp`.
 
-    `facts` are shown, but do not make the app unhealthy.
+    `facts` are shown, but do not make the app unhealthy. `paused` is None in apps that have no
+    switch, and while storage is away.
     """
 
     status: Literal["healthy", "unhealthy"]
     timestamp: datetime
     checks: Mapping[str, str]
     facts: Mapping[str, str] = field(default_factory=dict)
+    paused: bool | None = field(default=None, metadata=OMITTED)
+    pause: Pause | None = field(default=None, metadata=OMITTED)
 
-    def make_answer(self) -> dict[str, Any]:
-        """The answer of `GET /api/health`."""
-        return {**encode(self, without=("checks", "facts")), **self.checks, **self.facts}
+    def make_answer(self, *, for_admin: bool) -> dict[str, Any]:
+        """The answer of `GET /api/health`. Who paused AOS, and why, is for admins."""
+        hidden = ("checks", "facts") if for_admin else ("checks", "facts", "pause")
+        return {**encode(self, without=hidden), **self.checks, **self.facts}
 
 
 class Health:
@@ -51,7 +58,9 @@ class Health:
         facts: Mapping[str, Callable[[], str]],
         clock: Clock,
         telemetry: Telemetry,
+        pause: PauseState | None = None,
     ) -> None:
+        self._pause = pause
         self._checks = checks
         self._facts = facts
         self._clock = clock
@@ -71,7 +80,9 @@ class Health:
 
     async def _check_all(self) -> HealthReport:
         names = list(self._checks)
-        answers = await asyncio.gather(*(self._check(name) for name in names))
+        pause, answers = await asyncio.gather(
+            self._find_pause(), asyncio.gather(*(self._check(name) for name in names))
+        )
         return HealthReport(
             status="healthy" if all(answers) else "unhealthy",
             timestamp=self._clock.now(),
@@ -80,7 +91,19 @@ class Health:
                 for name, fine in zip(names, answers, strict=True)
             },
             facts={name: fact() for name, fact in self._facts.items()},
+            paused=pause if pause is None else pause is not NOT_PAUSED,
+            pause=pause if pause is not NOT_PAUSED else None,
         )
+
+    async def _find_pause(self) -> Pause | None:
+        """The pause, or NOT_PAUSED; None when it is not known."""
+        if self._pause is None:
+            return None
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                return await self._pause.find_pause() or NOT_PAUSED
+        except (AosError, TimeoutError):
+            return None
 
     async def _check(self, name: str) -> bool:
         try:

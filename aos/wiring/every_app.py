@@ -19,6 +19,7 @@ from aos.settings import Settings
 
 if TYPE_CHECKING:
     from aos.entrypoints.bus.settling import Settling
+    from aos.ports.pause import PauseState
     from aos.ports.system import Ids
     from aos.ports.telemetry import Telemetry
     from aos.services.health import Health
@@ -108,7 +109,13 @@ class App:
             facts=self._facts,
             clock=self.world.clock,
             telemetry=self._telemetry,
+            pause=self._pause_state,
         )
+
+    @property
+    def _pause_state(self) -> PauseState | None:
+        """The switch that health shows; None in apps that admit nothing."""
+        return None
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:

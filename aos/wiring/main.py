@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
+    from aos.entrypoints.http.operations import OperationRoutes
     from aos.entrypoints.http.replays import ReplayRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.reply_addresses import ReplyEntities
+    from aos.ports.pause import PauseState
     from aos.wiring.main_services import MainServices
+
+PAUSE_DELAY = timedelta(seconds=28)
+"""How long a request on the queue waits before it is tried again in a pause. With the two seconds
+for which a catalog's head is trusted, it is served within 30 s after the resume."""
+PAUSE_DELAY_ON_A_LAPTOP = timedelta(seconds=3)
 
 
 class Main(App):
@@ -36,6 +44,7 @@ class Main(App):
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
         "aos.entrypoints.http.replays",
+        "aos.entrypoints.http.operations",
         "aos.entrypoints.http.runs",
         "aos.entrypoints.http.tools",
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
@@ -113,6 +122,13 @@ class Main(App):
         return self._card_routes(CardKind.MCP_SERVER)
 
     @cached_property
+    def operations(self) -> OperationRoutes:
+        """The routes that pause and resume AOS."""
+        from aos.entrypoints.http.operations import OperationRoutes
+
+        return OperationRoutes(self._responder, switch=self.services.pause_switch)
+
+    @cached_property
     def contract(self) -> ContractRoutes:
         """OpenAPI document, schemas, and the answer for everything else."""
         from aos.entrypoints.http.about import ContractRoutes
@@ -134,6 +150,8 @@ class Main(App):
             reply_entities=self._reply_entities,
             max_message_bytes=self.settings.bounds.message_bytes,
             max_part_bytes=self.settings.bounds.part_bytes,
+            pause_delay=PAUSE_DELAY_ON_A_LAPTOP if self.settings.development else PAUSE_DELAY,
+            bus=self.world.bus,
             clock=self.world.clock,
             telemetry=self._telemetry,
         )
@@ -193,6 +211,10 @@ class Main(App):
             editor=self.services.editor,
             published=self.services.follow_publication,
         )
+
+    @property
+    def _pause_state(self) -> PauseState:
+        return self.services.pause_switch
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:

@@ -15,6 +15,7 @@ from aos.services.admission import Admissions, Delegations, Replays, Turnstile
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
+from aos.services.catalog.pause_switch import PauseSwitch
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.mender import Mender
 from aos.services.replies import Replies
@@ -98,11 +99,20 @@ class MainServices(AppServices):
             index=world.index,
             agents=self.catalog,
             model=world.model,
+            pause=self.pause_switch,
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,
             telemetry=self._telemetry,
             vision=self._settings.vision,
+        )
+
+    @cached_property
+    def pause_switch(self) -> PauseSwitch:
+        """Pauses and resumes AOS."""
+        world = self._world
+        return PauseSwitch(
+            world.data, self.catalog, world.clock, held_by_setting=self._settings.paused
         )
 
     @cached_property

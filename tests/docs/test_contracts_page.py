@@ -34,8 +34,6 @@ ROUTES_NOT_YET = {
     "DELETE /api/conversations/{conversation_id}",
     "GET /api/dead-letters",
     "POST /api/dead-letters/replay",
-    "POST /api/ops/pause",
-    "POST /api/ops/resume",
 }
 """Routes that are decided and not built: the page not-yet.md has them."""
 

@@ -17,6 +17,7 @@ from aos.domain.cards.catalog_json import (
     status_to_json,
 )
 from aos.domain.cards.identity import CardKind
+from aos.domain.pause import Pause
 from tests.golden.kinds import Kind
 from tests.golden.values import AT, DIGEST
 
@@ -91,6 +92,12 @@ CATALOG: tuple[Kind, ...] = (
         name="catalog/head",
         examples={
             "full": CatalogHead(version=7, revision=9, index=DIGEST, published_at=AT),
+            "paused": CatalogHead(
+                version=7,
+                revision=9,
+                index=DIGEST,
+                pause=Pause(by="ops", paused_at=AT, reason="a bad card"),
+            ),
             "minimal": CatalogHead(version=0, revision=0, index=DIGEST),
         },
         write=_write_head,

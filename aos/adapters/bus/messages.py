@@ -33,9 +33,10 @@ from aos.domain.envelope import (
 )
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import to_wire_time
-from aos.ports.bus import ReceivedMessage
+from aos.ports.bus import EXPIRY, ReceivedMessage
 
-SHORTEST_TTL = timedelta(seconds=1)
+SHORTEST_TTL = timedelta(minutes=1)
+"""The time that a copy of an expired message has to arrive; then its expiry is answered."""
 JSON_TYPE = "application/json"
 CLOUD_EVENT_TYPE = "application/cloudevents+json"
 
@@ -134,8 +135,8 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
     """Build a copy of a received message for the time `at`, with the original's key and expiry.
 
     The time to live of a scheduled message counts from `at`, so the copy gets only the time that is
-    left. If the message has expired meanwhile, the copy still arrives once and may be refused as
-    expired a second later.
+    left, but enough to arrive. The property `aos_expires_at` keeps the original's expiry, which the
+    copy is judged by.
     """
     left = None if message.expires_at is None else max(message.expires_at - at, SHORTEST_TTL)
     kept = {name: value for name, value in message.properties.items() if _is_simple(value)}
@@ -152,7 +153,8 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
         time_to_live=left,
         properties=_trace_properties(message.traceparent)
         | kept
-        | {"attempt": attempt, "aos_key": message.key},
+        | {"attempt": attempt, "aos_key": message.key}
+        | _drop_none(**{EXPIRY: message.expires_at and to_wire_time(message.expires_at)}),
     )
 
 

@@ -10,33 +10,38 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
 from aos.domain.cards.assessment import CardGrant, CardReference
 from aos.domain.cards.catalog import CardVersion, CatalogEntry, CatalogIndex
 from aos.domain.cards.identity import CardKind
-from aos.domain.codec import decode, encode
+from aos.domain.codec import OMITTED, decode, encode
 from aos.domain.json_writer import write_json
+from aos.domain.pause import Pause
 
 SCHEMA = 1
 _AS_LISTS = {
-    "references": [field.name for field in fields(CardReference)],
-    "grants": [field.name for field in fields(CardGrant)],
-    "history": [field.name for field in fields(CardVersion)],
+    "references": [item.name for item in fields(CardReference)],
+    "grants": [item.name for item in fields(CardGrant)],
+    "history": [item.name for item in fields(CardVersion)],
 }
 """The values of which an entry holds many; they are written as lists without field names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogHead:
-    """The small blob that names the published index. All readers poll it."""
+    """The small blob that names the published index. All readers poll it.
+
+    `index` is empty when AOS was paused before anything was published.
+    """
 
     version: int
     revision: int
     index: str
     published_at: datetime | None = None
+    pause: Pause | None = field(default=None, metadata=OMITTED)
 
 
 def index_to_json(index: CatalogIndex) -> tuple[str, bytes]:

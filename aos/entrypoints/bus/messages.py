@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 
 from aos.entrypoints.ids import parse_traceparent
-from aos.ports.bus import ReceivedMessage
+from aos.ports.bus import EXPIRY, ReceivedMessage
 
 
 class Unreadable(Exception):
@@ -32,10 +32,22 @@ def read_message(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMes
         reply_to=message.reply_to or None,
         reply_to_session_id=message.reply_to_session_id or None,
         content_type=message.content_type or None,
-        expires_at=_convert_to_utc(message.expires_at_utc),
+        expires_at=_find_expiry(_convert_to_utc(message.expires_at_utc), properties.get(EXPIRY)),
         traceparent=parse_traceparent(traceparent),
         properties=properties,
     )
+
+
+def _find_expiry(of_copy: datetime | None, first: object) -> datetime | None:
+    """Return the expiry of the first message, which a postponed copy keeps as a property. It can
+    only be earlier than the copy's own."""
+    if of_copy is None or not isinstance(first, str):
+        return of_copy
+    try:
+        moment = _convert_to_utc(datetime.fromisoformat(first))
+    except ValueError:
+        return of_copy
+    return of_copy if moment is None else min(of_copy, moment)
 
 
 def _convert_to_utc(moment: datetime | None) -> datetime | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import azure.functions as func
@@ -22,7 +23,7 @@ from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
-from aos.ports.bus import ReceivedMessage
+from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.system import Clock
 from aos.ports.telemetry import Span, Telemetry
 from aos.services.admission import Admissions, RunRequest
@@ -55,6 +56,8 @@ class RequestQueue:
         reply_entities: ReplyEntities,
         max_message_bytes: int,
         max_part_bytes: int,
+        pause_delay: timedelta,
+        bus: Bus,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
@@ -65,6 +68,8 @@ class RequestQueue:
         self._reply_entities = reply_entities
         self._max_message_bytes = max_message_bytes
         self._max_part_bytes = max_part_bytes
+        self._pause_delay = pause_delay
+        self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
 
@@ -79,7 +84,23 @@ class RequestQueue:
         except (TransientError, SessionLost):
             raise
         except AosError as error:
-            await self._refuse(message, error.info, lenient)
+            if error.code != "paused" or not await self._wait_for_resume(message):
+                await self._refuse(message, error.info, lenient)
+
+    async def _wait_for_resume(self, message: ReceivedMessage) -> bool:
+        """Send the request on as a scheduled copy, so that it comes again when AOS may be resumed,
+        or when its time to live is over. False if the message has no room for a copy's properties.
+        """
+        at = self._clock.now() + self._pause_delay
+        if message.expires_at is not None:
+            at = min(at, message.expires_at)
+        try:
+            await self._bus.postpone(message, at=at, attempt=message.attempt)
+        except TransientError:
+            raise
+        except AosError:
+            return False
+        return True
 
     async def _serve(self, message: ReceivedMessage, span: Span) -> None:
         from aos.entrypoints.requests import check_bus_ids, take_object

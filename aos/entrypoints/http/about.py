@@ -48,7 +48,11 @@ class AboutRoutes:
 
     async def _get_health(self, call: Call) -> Answer:
         report = await self._health().report()
-        return Answer(status=200 if report.status == "healthy" else 503, body=report.make_answer())
+        is_admin = call.caller is not None and call.caller.is_admin
+        return Answer(
+            status=200 if report.status == "healthy" else 503,
+            body=report.make_answer(for_admin=is_admin),
+        )
 
     async def _get_status(self, call: Call) -> Answer:
         """Return the status without calling a dependency."""

@@ -22,6 +22,7 @@ from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
 from aos.entrypoints.requests import (
     DecisionBody,
+    PauseBody,
     QueueCancel,
     QueueDecision,
     QueueRequest,
@@ -43,6 +44,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "RollbackBody": RollbackBody,
     "ReplayBody": ReplayBody,
     "DecisionBody": DecisionBody,
+    "PauseBody": PauseBody,
     "QueueRequest": QueueRequest,
     "QueueCancel": QueueCancel,
     "QueueDecision": QueueDecision,
@@ -152,7 +154,7 @@ def _build_operation(route: Route, *, auth: AuthMode) -> Schema:
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
-        operation["requestBody"] = _build_request_body(route.body)
+        operation["requestBody"] = _build_request_body(route.body, required=not route.body_optional)
     if auth in _SCHEMES and route.access != "anyone":
         operation["security"] = [{_SCHEMES[auth][0]: []}]
     return operation
@@ -180,11 +182,11 @@ def _build_parameters(route: Route) -> list[Schema]:
     return [*path, *query, *headers]
 
 
-def _build_request_body(name: str) -> Schema:
+def _build_request_body(name: str, *, required: bool) -> Schema:
     content: Schema = {"application/json": {"schema": {"$ref": f"{SHAPES}{name}"}}}
     if name == "RunBody":
         content["text/plain"] = {"schema": {"type": "string", "minLength": 1, "pattern": "\\S"}}
-    return {"required": True, "content": content}
+    return {"required": required, "content": content}
 
 
 def _build_responses(route: Route) -> Schema:

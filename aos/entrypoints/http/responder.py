@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the ports import the whole domain, which GET /api/status do
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 2
+PAUSED_RETRY_AFTER_SECONDS = 30
 LONGEST_RETRY_AFTER_SECONDS = 3600
 SERVER_ERROR = 500
 _WITH_RETRY_AFTER = (429, 503)
@@ -147,7 +148,7 @@ class HttpResponder:
                 raise refuse_method(request, route.allowed)
             if route.method in _WITH_BODY:
                 refuse_encoding(request)
-                require_length(request, body_needed=route.body is not None)
+                require_length(request, body_needed=route.needs_body)
             size = len(request.get_body())
             if size > self._max_body_bytes:
                 raise Refused(
@@ -213,6 +214,8 @@ def refuse_method(request: func.HttpRequest, allowed: Collection[str]) -> Refuse
 def _retry_after(error: AosError) -> int:
     """Return whole seconds, at least one."""
     wanted = error.retry_after_seconds if isinstance(error, TransientError) else None
+    if error.code == "paused":
+        return PAUSED_RETRY_AFTER_SECONDS
     if wanted is None:
         return RETRY_AFTER_SECONDS
     return max(1, min(LONGEST_RETRY_AFTER_SECONDS, round(wanted)))

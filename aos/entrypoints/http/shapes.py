@@ -28,6 +28,7 @@ from aos.entrypoints.http.answers import (
     ConversationAnswer,
     ServerAnswer,
 )
+from aos.entrypoints.http.operations import PauseAnswer
 from aos.errors import CODES, ErrorInfo
 from aos.services.admission import Replayed
 from aos.services.health import HealthReport
@@ -173,6 +174,7 @@ ANSWERS: dict[str, Schema] = {
         ),
     },
     "VersionPage": _make_page(shape_of(CardVersion)),
+    "PauseState": shape_of(PauseAnswer),
     "Health": shape_of(HealthReport, without=("checks", "facts")),
     "Status": _make_object(
         "Version and environment",

@@ -36,6 +36,7 @@ from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.model import ChatModel
+from aos.ports.pause import PauseState
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
@@ -88,6 +89,7 @@ class Admissions:
         index: RunIndex,
         agents: Agents,
         model: ChatModel,
+        pause: PauseState,
         bus: Bus,
         clock: Clock,
         ids: Ids,
@@ -102,6 +104,7 @@ class Admissions:
         self._index = index
         self._agents = agents
         self._model = model
+        self._pause = pause
         self._bus = bus
         self._clock = clock
         self._ids = ids
@@ -123,7 +126,8 @@ class Admissions:
 
         `scope` is the door and the owner (`http:<owner>`, `queue:<entity>:<owner>`). Raises
         Refused with the contract's code, and TransientError when storage is away. After the return
-        the run will be executed.
+        the run will be executed. During a pause only delegated runs are admitted: they belong to
+        runs that were admitted before.
         """
         deadline = asyncio.get_running_loop().time() + ADMISSION_SECONDS
         try:
@@ -150,6 +154,8 @@ class Admissions:
         caller: Caller,
         traceparent: str | None,
     ) -> Admission:
+        if door != "delegation":
+            await self._refuse_if_paused()
         digest = _compute_digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
@@ -237,6 +243,13 @@ class Admissions:
             )
         run = await self._runs.read(stored.request)
         return Admission(request=stored.request, run=run, created=False)
+
+    async def _refuse_if_paused(self) -> None:
+        """Refuse while AOS is paused. Reads the catalog's head, as every admission does."""
+        pause = await self._pause.find_pause()
+        if pause is not None:
+            why = f" ({pause.reason})" if pause.reason else ""
+            raise Refused("paused", f"AOS is paused{why}; send the request again later")
 
     async def _check(
         self, request: RunRequest, admitted: AdmittedRequest, caller: Caller

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aos.domain.cards.catalog import EMPTY_CATALOG, CatalogIndex
 from aos.domain.cards.catalog_json import head_from_json, index_from_json
+from aos.domain.pause import Pause
 from aos.errors import AosError
 from aos.ports.blobs import Blob, BlobMissing, BlobStore, Unchanged
 from aos.services.catalog import storage
@@ -15,14 +16,15 @@ from aos.services.catalog import storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A catalog as read, with the head's ETag and the index's digest.
+    """A catalog as read, with the head's ETag, the index's digest, and the pause in the head.
 
-    Both are None when nothing is published.
+    ETag and digest are None when nothing is published.
     """
 
     head_etag: str | None
     digest: str | None
     index: CatalogIndex
+    pause: Pause | None = None
 
 
 NOTHING_PUBLISHED = Snapshot(head_etag=None, digest=None, index=EMPTY_CATALOG)
@@ -48,12 +50,15 @@ class PublishedCatalog:
             return NOTHING_PUBLISHED
         if isinstance(head, Snapshot):
             return head
-        digest = head_from_json(head.body).index
-        if known is not None and known.digest == digest:
+        found = head_from_json(head.body)
+        digest = found.index or None
+        if digest is None:
+            index = EMPTY_CATALOG
+        elif known is not None and known.digest == digest:
             index = known.index
         else:
             index = await self._read_index(digest)
-        self.known = Snapshot(head_etag=head.etag, digest=digest, index=index)
+        self.known = Snapshot(head_etag=head.etag, digest=digest, index=index, pause=found.pause)
         return self.known
 
     async def _read_head(self, known: Snapshot | None) -> Blob | Snapshot:

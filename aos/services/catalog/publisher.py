@@ -203,6 +203,7 @@ class CatalogPublisher:
             revision=index.revision,
             index=digest,
             published_at=index.published_at,
+            pause=before.pause,
         )
         etag = before.head_etag
         try:
@@ -212,7 +213,9 @@ class CatalogPublisher:
         except (StaleWrite, OutcomeUnknown):  # our write may have taken effect
             now = await self._catalog.refresh()
             return now if now.digest == digest else None
-        self._catalog.known = Snapshot(head_etag=written, digest=digest, index=index)
+        self._catalog.known = Snapshot(
+            head_etag=written, digest=digest, index=index, pause=before.pause
+        )
         return self._catalog.known
 
     async def _finish(self, snapshot: Snapshot, plan: Publication) -> PublishOutcome:

@@ -19,6 +19,7 @@ from aos.domain.cards.catalog import CatalogEntry, CatalogIndex
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import LimitBounds
 from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
+from aos.domain.pause import Pause
 from aos.errors import AosError, Refused, TransientError
 from aos.ports.agents import LiveAgent
 from aos.ports.blobs import BlobMissing, BlobStore
@@ -58,6 +59,15 @@ class CatalogReader:
     def known(self) -> CatalogIndex | None:
         """The catalog as last read; None before the first read. Does not read storage."""
         return None if self._catalog.known is None else self._catalog.known.index
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause as last read with the head. Does not read storage."""
+        return None if self._catalog.known is None else self._catalog.known.pause
+
+    async def read_again(self) -> CatalogIndex:
+        """The catalog by a check that begins after this call, unless storage is away."""
+        return await self._read_after(self._checks)
 
     async def read(self) -> CatalogIndex:
         """The catalog, at most two seconds old unless storage is away.

@@ -127,4 +127,4 @@ class StatusWriter:
             return False
         if head.etag == snapshot.head_etag:
             return True
-        return head_from_json(head.body).index == snapshot.digest
+        return (head_from_json(head.body).index or None) == snapshot.digest

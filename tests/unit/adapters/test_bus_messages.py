@@ -6,6 +6,8 @@ import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from aos.adapters.bus.messages import (
     BusMessage,
     build_command_message,
@@ -27,7 +29,10 @@ from aos.domain.envelope import (
     read_command,
     to_realm,
 )
+from aos.domain.wire_time import to_wire_time
+from aos.entrypoints.bus.messages import read_message
 from aos.ports.bus import ReceivedMessage
+from aos.testing.triggers import make_trigger_message
 from tests.samples import TRACE, a_request, an_ended_run
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -130,7 +135,28 @@ def test_a_postponed_copy_lives_as_long_as_its_original_would_have() -> None:
 def test_a_postponed_copy_of_what_expires_meanwhile_still_comes() -> None:
     message = a_received(expires_at=NOON)
     copy = build_postponed_message(message, at=NOON + timedelta(minutes=15), attempt=2)
-    assert copy.time_to_live == timedelta(seconds=1)
+    assert copy.time_to_live == timedelta(minutes=1)
+    assert copy.properties["aos_expires_at"] == to_wire_time(NOON)
+
+
+def test_a_postponed_copy_is_judged_by_the_expiry_of_the_first_message() -> None:
+    """Otherwise each copy would outlive its original by a little, and never expire."""
+    copy = build_postponed_message(a_received(expires_at=NOON), at=NOON, attempt=1)
+    arrived = ReceivedMessage(
+        entity="aos-requests",
+        body=b"{}",
+        message_id="m",
+        sequence_number=8,
+        expires_at=NOON + timedelta(minutes=1),
+        properties=copy.properties,
+    )
+    assert read_message(make_trigger_message(arrived), entity="aos-requests").expires_at == NOON
+
+
+@pytest.mark.parametrize("given", ["soon", 7, "", "9999-01-01T00:00:00Z"])
+def test_a_senders_own_expiry_property_makes_no_message_live_longer(given: object) -> None:
+    arrived = a_received(expires_at=NOON, properties={"aos_expires_at": given})
+    assert read_message(make_trigger_message(arrived), entity="aos-requests").expires_at == NOON
 
 
 def test_a_twice_postponed_copy_keeps_the_first_key() -> None:

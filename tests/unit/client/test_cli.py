@@ -294,3 +294,21 @@ def test_a_reader_that_has_had_enough_is_no_error(main: StubMain) -> None:
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr, len(done.stdout)) == (0, b"", 10)
+
+
+def test_pause_says_who_paused_and_why(main: StubMain, capsys: pytest.CaptureFixture[str]) -> None:
+    pause = {"by": "ops", "paused_at": "2030-01-01T00:00:00.000Z", "reason": "a bad card"}
+    main.then(Say(body={"paused": True, "pause": pause}))
+    assert aos(["pause", "--reason", "a bad card", "--url", main.url]) == 0
+    assert capsys.readouterr().out == "paused by ops at 2030-01-01T00:00:00.000Z: a bad card\n"
+    [seen] = main.seen
+    assert (seen.path, seen.body) == ("/api/ops/pause", {"reason": "a bad card"})
+
+
+def test_resume_says_that_aos_is_not_paused(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={"paused": False, "pause": None}))
+    assert aos(["resume", "--url", main.url]) == 0
+    assert capsys.readouterr().out == "not paused\n"
+    assert main.seen[0].path == "/api/ops/resume"

@@ -43,6 +43,7 @@ async def test_health_is_200_with_its_checks(apps: InMemory) -> None:
     assert reply.body == {
         "status": "healthy",
         "timestamp": "2030-01-01T00:00:00.000Z",
+        "paused": False,
         "servicebus": "healthy",
         "storage": "healthy",
         "model": "configured",

@@ -37,6 +37,8 @@ def routes(apps: InMemory) -> dict[str, Any]:
         "rollback_agent": main.agents.rollback,
         "put_mcp_server": main.mcp_servers.put,
         "rollback_mcp_server": main.mcp_servers.rollback,
+        "pause": main.operations.pause,
+        "resume": main.operations.resume,
     }
 
 
@@ -73,8 +75,8 @@ async def test_a_chunked_body_is_411_and_the_answer_says_what_to_send(apps: InMe
 
 
 async def test_neither_a_body_nor_a_length_is_411_where_a_body_is_needed(apps: InMemory) -> None:
-    needed = {name for name, route in MAIN_ROUTES.items() if route.body is not None}
-    assert set(routes(apps)) - needed == {"cancel_run", "replay_run"}
+    needed = {name for name, route in MAIN_ROUTES.items() if route.needs_body}
+    assert set(routes(apps)) - needed == {"cancel_run", "replay_run", "pause", "resume"}
     for name in needed:
         status, error = await send(routes(apps)[name], MAIN_ROUTES[name].method, {})
         assert (status, error["code"]) == (411, "length_required"), name
