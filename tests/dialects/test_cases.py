@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import azure.functions as func
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.codec import encode
 from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
-from tests.scripted_model import Say, ScriptedModel, running_model
+from tests.scripted_model import Say, ScriptedModel
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
 CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
@@ -32,36 +29,14 @@ OWN: dict[ModelApi, dict[str, Any]] = {
         ]
     },
 }
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("m",)) as model:
-        yield model
+pytestmark = pytest.mark.parametrize("api", ["chat", "responses"])
 
 
 @pytest.fixture
-def server(running: ScriptedModel) -> ScriptedModel:
-    running.requests.clear()
-    running.always(Say("Hello."))
-    return running
-
-
-@pytest.fixture(params=["chat", "responses"])
-def api(request: pytest.FixtureRequest) -> ModelApi:
-    chosen: ModelApi = request.param
-    return chosen
-
-
-@pytest.fixture
-async def world(server: ScriptedModel, api: ModelApi) -> AsyncIterator[MemoryWorld]:
-    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api=api)
-    adapter = OpenAIChatModel(endpoint)
-    memory = MemoryWorld(model=adapter)
+async def world(memory: MemoryWorld) -> MemoryWorld:
     await memory.put_mcp_server(CLOCK, {"now": lambda _: "noon, says the forbidden word"})
     await memory.put_agent(AGENT)
-    yield memory
-    await adapter.close()
+    return memory
 
 
 def texts(server: ScriptedModel, place: int) -> str:

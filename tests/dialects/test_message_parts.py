@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
-from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import RunStatus
-from aos.domain.vision import Vision
 from aos.testing import MemoryWorld
-from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.scripted_model import Request, Say, ScriptedModel
 from tests.unit.entrypoints.laptop_in_memory import call
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "model": ["eyes", "blind"]}
@@ -46,33 +41,10 @@ NOT_SHOWN = (
 )
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("eyes", "blind")) as model:
-        yield model
-
-
 @pytest.fixture
-def server(running: ScriptedModel) -> ScriptedModel:
-    running.requests.clear()
-    running.always(Say("A cat."))
-    return running
-
-
-def make_adapter(server: ScriptedModel, api: ModelApi = "chat") -> OpenAIChatModel:
-    vision = Vision(models=frozenset({"eyes"}))
-    return OpenAIChatModel(
-        ModelEndpoint(base_url=server.endpoint, api_key="k", vision=vision, api=api)
-    )
-
-
-@pytest.fixture
-async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    adapter = make_adapter(server)
-    memory = MemoryWorld(model=adapter, settings={"AOS_VISION_MODELS": "eyes"})
+async def world(memory: MemoryWorld) -> MemoryWorld:
     assert (await memory.put_agent(AGENT))["state"] == "active"
-    yield memory
-    await adapter.close()
+    return memory
 
 
 async def ask(world: MemoryWorld, message: object) -> RunStatus:
@@ -96,14 +68,13 @@ async def test_a_model_that_can_see_is_shown_content_parts(
     assert contents(server.requests[1]) == [SHOWN, "And its colour?"]
 
 
-async def test_the_responses_api_gets_them_in_its_own_form(server: ScriptedModel) -> None:
-    adapter = make_adapter(server, "responses")
-    memory = MemoryWorld(model=adapter, settings={"AOS_VISION_MODELS": "eyes"})
-    await memory.put_agent(AGENT)
-    assert await ask(memory, QUESTION) is RunStatus.COMPLETED
-    await memory.put_agent({**AGENT, "model": "blind"})
-    assert await ask(memory, "Is it a cat?") is RunStatus.COMPLETED
-    await adapter.close()
+@pytest.mark.parametrize("api", ["responses"])
+async def test_the_responses_api_gets_them_in_its_own_form(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    assert await ask(world, QUESTION) is RunStatus.COMPLETED
+    await world.put_agent({**AGENT, "model": "blind"})
+    assert await ask(world, "Is it a cat?") is RunStatus.COMPLETED
     shown = [
         {"type": "input_text", "text": TEXT},
         {

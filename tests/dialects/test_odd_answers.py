@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,36 +11,21 @@ import pytest
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import Run, RunStatus
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, speaking
-from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.scripted_model import Request, Say, ScriptedModel
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
 CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
 [OPENAI] = [dialect for dialect in DIALECTS if dialect.name == "openai"]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("m",)) as model:
-        yield model
-
-
 @pytest.fixture
-def server(running: ScriptedModel) -> ScriptedModel:
-    running.requests.clear()
-    running.always(Say("Hello."))
-    return running
-
-
-@pytest.fixture
-async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
-    memory = MemoryWorld(model=adapter)
+async def world(memory: MemoryWorld) -> MemoryWorld:
     await memory.put_mcp_server(CLOCK, {"now": lambda args: f"noon in {args.get('zone', 'UTC')}"})
     await memory.put_agent(AGENT)
-    yield memory
-    await adapter.close()
+    return memory
 
 
 def strictly(*answers: Say) -> Any:
@@ -293,3 +277,31 @@ async def test_a_broken_gzip_is_asked_for_again(world: MemoryWorld, server: Scri
     server.script(Say(body=b"not gzip", headers=PACKED))
     assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hello.")
     assert len(server.requests) == 2
+
+
+async def test_a_property_whose_name_endpoints_refuse_reaches_the_tool_under_its_own(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    part = {"type": "object", "properties": {"時間 帯": {"type": "string"}}}
+    schema = {
+        "type": "object",
+        "properties": {"user name": {"type": "string"}, "parts": {"type": "array", "items": part}},
+        "required": ["user name"],
+    }
+    tool = ToolSchema(name="greet", input_schema=schema)
+    world.servers.add("greeter", tool, lambda a: ToolOutcome(outcome="ok", content=json.dumps(a)))
+    await world.put_mcp_server({**CLOCK, "server_id": "greeter"}, {})
+    await world.put_agent({**AGENT, "mcp_tools": ["greeter"]})
+
+    def answer(request: Request) -> Say:
+        if request.messages[-1]["role"] == "tool":
+            return Say(request.messages[-1]["content"])
+        offered = request.body["tools"][0]["function"]["parameters"]["properties"]
+        [name] = [name for name in offered if name != "parts"]
+        [zone] = offered["parts"]["items"]["properties"]
+        arguments = {name: "Ada", "parts": [{zone: "CET"}]}
+        return Say(calls=[("greeter__greet", arguments)])
+
+    server.always(speaking(OPENAI, answer))
+    run = await world.ask("ceo", "Greet.")
+    assert json.loads(run.output) == {"user name": "Ada", "parts": [{"時間 帯": "CET"}]}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
-from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.scripted_model import Request, Say, ScriptedModel
 
 SCHEMA = {
     "type": "object",
@@ -24,26 +21,15 @@ AGENT = {"agent_id": "ceo", "purpose": "Lead.", "output_schema": SCHEMA}
 ROME = {"city": "Rome", "people": 2_800_000}
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("m", "n")) as model:
-        yield model
+@pytest.fixture(autouse=True)
+def rome(server: ScriptedModel) -> None:
+    server.always(Say(json.dumps(ROME)))
 
 
 @pytest.fixture
-def server(running: ScriptedModel) -> ScriptedModel:
-    running.requests.clear()
-    running.always(Say(json.dumps(ROME)))
-    return running
-
-
-@pytest.fixture
-async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
-    memory = MemoryWorld(model=adapter)
+async def world(memory: MemoryWorld) -> MemoryWorld:
     assert (await memory.put_agent(AGENT))["state"] == "active"
-    yield memory
-    await adapter.close()
+    return memory
 
 
 async def test_the_schema_goes_to_the_endpoint_and_the_object_into_the_run(

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
-from tests.scripted_model import Say, ScriptedModel, running_model
+from tests.scripted_model import Say, ScriptedModel
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead."}
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 STRICT = {"agent_id": "strict", "purpose": "Lead.", "output_schema": SCHEMA}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("m",)) as model:
-        yield model
+pytestmark = pytest.mark.parametrize("api", ["chat", "responses"])
 
 
 @pytest.fixture
-def server(running: ScriptedModel) -> ScriptedModel:
-    running.requests.clear()
-    running.always(Say("Hello.", usage=usage("chat")))
-    return running
-
-
-@pytest.fixture(params=["chat", "responses"])
-def api(request: pytest.FixtureRequest) -> ModelApi:
-    chosen: ModelApi = request.param
-    return chosen
-
-
-@pytest.fixture
-async def world(server: ScriptedModel, api: ModelApi) -> AsyncIterator[MemoryWorld]:
-    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api=api)
-    adapter = OpenAIChatModel(endpoint)
-    memory = MemoryWorld(model=adapter)
+async def world(memory: MemoryWorld) -> MemoryWorld:
     await memory.put_agent(AGENT)
     await memory.put_agent(STRICT)
-    yield memory
-    await adapter.close()
+    return memory
 
 
 def usage(api: ModelApi) -> dict[str, int]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
-from aos.adapters.model.openai_chat import ModelEndpoint, OpenAIChatModel
 from aos.domain.runs.run import RunStatus
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, speaking
-from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.scripted_model import Request, Say, ScriptedModel
 from tests.unit.entrypoints.laptop_in_memory import call
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["logs"]}
@@ -35,16 +33,10 @@ REFUSALS: list[tuple[int, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ScriptedModel]:
-    with running_model(models=("m",)) as model:
-        yield model
-
-
 @pytest.fixture(params=REFUSALS, ids=lambda refusal: str(refusal[1])[:40])
-def server(request: pytest.FixtureRequest, running: ScriptedModel) -> ScriptedModel:
+def server(request: pytest.FixtureRequest, endpoint: ScriptedModel) -> ScriptedModel:
     status, body = request.param
-    running.requests.clear()
+    endpoint.forget()
     refusal = Say(status=status, body=json.dumps(body).encode())
 
     def answer(asked: Request) -> Say:
@@ -55,18 +47,15 @@ def server(request: pytest.FixtureRequest, running: ScriptedModel) -> ScriptedMo
             return Say(calls=[("logs__read", {}), ("logs__read", {})])
         return Say("Hello.")
 
-    running.always(speaking(STRICT, answer))
-    return running
+    endpoint.always(speaking(STRICT, answer))
+    return endpoint
 
 
 @pytest.fixture
-async def world(server: ScriptedModel) -> AsyncIterator[MemoryWorld]:
-    adapter = OpenAIChatModel(ModelEndpoint(base_url=server.endpoint, model="m", api_key="k"))
-    memory = MemoryWorld(model=adapter)
+async def world(memory: MemoryWorld) -> MemoryWorld:
     await memory.put_mcp_server(LOGS, {"read": lambda _: "a line of a log\n" * 4_000})
     await memory.put_agent(AGENT)
-    yield memory
-    await adapter.close()
+    return memory
 
 
 async def test_results_that_are_too_long_together_are_cut_and_the_run_goes_on(

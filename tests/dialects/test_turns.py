@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 
-from aos.adapters.model.endpoint import ModelEndpoint
-from aos.adapters.model.openai_chat import OpenAIChatModel
+from aos.domain.model_api import ModelApi
 from aos.domain.runs.run import Run, RunStatus
 from aos.testing import MemoryWorld
 from tests.dialects.dialects import DIALECTS, Dialect, speaking
-from tests.scripted_model import Request, Say, ScriptedModel, running_model
+from tests.scripted_model import Request, Say, ScriptedModel
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
 ASKING = {
@@ -23,30 +20,24 @@ SHORT = {**AGENT, "agent_id": "short", "memory": {"window_messages": 3}}
 CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedModel]:
-    with running_model(models=("m",)) as model:
-        yield model
-
-
 @pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
-def dialect(request: pytest.FixtureRequest, server: ScriptedModel) -> Dialect:
+def dialect(request: pytest.FixtureRequest) -> Dialect:
     chosen: Dialect = request.param
-    server.requests.clear()
-    server.always(speaking(chosen, answer))
     return chosen
 
 
 @pytest.fixture
-async def world(server: ScriptedModel, dialect: Dialect) -> AsyncIterator[MemoryWorld]:
-    endpoint = ModelEndpoint(base_url=server.endpoint, model="m", api_key="k", api=dialect.api)
-    adapter = OpenAIChatModel(endpoint)
-    memory = MemoryWorld(model=adapter)
+def api(dialect: Dialect) -> ModelApi:
+    return dialect.api
+
+
+@pytest.fixture
+async def world(memory: MemoryWorld, server: ScriptedModel, dialect: Dialect) -> MemoryWorld:
+    server.always(speaking(dialect, answer))
     await memory.put_mcp_server(CLOCK, {"now": lambda _: "noon", "blank": lambda _: " \n"})
     for card in (AGENT, ASKING, SHORT):
         await memory.put_agent(card)
-    yield memory
-    await adapter.close()
+    return memory
 
 
 def answer(request: Request) -> Say:

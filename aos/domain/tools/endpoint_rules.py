@@ -15,20 +15,27 @@ from aos.domain.codec import OMITTED
 from aos.domain.json_writer import known_json
 from aos.domain.tools.schema_mender import CannotMend, SchemaMender
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raise it when a rule changes: then the tools of every server are listed again."""
 DESCRIPTION_CHARACTERS = 1024
 """OpenAI's limit for a function's description."""
 
+MAX_NOTE = 1_000
+"""Characters of one note about a tool."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedTool:
-    """A tool as it is offered. `notes` list the changes, `left_out` says why it is not offered."""
+    """A tool as it is offered. `notes` list the changes, `left_out` says why it is not offered.
+
+    `renamed` has the server's name of each property that is offered under another.
+    """
 
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     left_out: str | None = field(default=None, metadata=OMITTED)
+    renamed: Mapping[str, str] = field(default_factory=dict, metadata=OMITTED)
 
 
 def fit_tool(
@@ -48,7 +55,14 @@ def fit_tool(
         return FittedTool(description=short, notes=tuple(notes), left_out=str(error))
     if mender.changes:
         notes.append("the input schema was simplified: " + ", ".join(sorted(mender.changes)))
-    return FittedTool(description=short, parameters=parameters, notes=tuple(notes))
+    if mender.renamed:
+        names = ", ".join(
+            f"{own!r} as {as_offered!r}" for as_offered, own in mender.renamed.items()
+        )
+        notes.append(f"properties are offered under other names: {names}"[:MAX_NOTE])
+    return FittedTool(
+        description=short, parameters=parameters, notes=tuple(notes), renamed=mender.renamed
+    )
 
 
 def cut_description(text: str, limit: int) -> str:

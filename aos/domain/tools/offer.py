@@ -16,6 +16,7 @@ from aos.domain.cards.agent_card import AgentCard, Approval, ToolGrant
 from aos.domain.json_reader import is_within_depth
 from aos.domain.json_writer import known_json
 from aos.domain.runs.active_run import OpenCall
+from aos.domain.tools.property_names import restore_names
 from aos.domain.tools.tool import (
     DELEGATE,
     MAX_CALLS_A_TURN,
@@ -48,6 +49,7 @@ class Target:
     """The tool behind an offered name; `server_id` None: the tool `delegate`.
 
     The digests are those of the tool that a person is asked about, None when nobody is asked.
+    `renamed` has the server's name of each property that is offered under another.
     """
 
     server_id: str | None
@@ -55,6 +57,7 @@ class Target:
     approval: Approval = "never"
     server_digest: str | None = None
     schema_digest: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,7 @@ def _plan_call(call: AskedCall, offer: Offer, index: int, call_id: str) -> OpenC
         state="to_ask" if target.approval == "always" else "called",
         server_id=target.server_id,
         tool=target.tool,
-        arguments=arguments,
+        arguments=restore_names(arguments, target.renamed) if target.renamed else arguments,
         server_digest=target.server_digest,
         schema_digest=target.schema_digest,
     )
@@ -242,6 +245,7 @@ def _make_target(seen: ServerTools, schema: ToolSchema, approval: Approval) -> T
         approval=approval,
         server_digest=seen.card_digest if asks else None,
         schema_digest=schema.digest if asks else None,
+        renamed={} if schema.offered is None else schema.offered.renamed,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aos.domain.json_writer import write_json
+from aos.domain.tools.property_names import make_property_name
 
 MAX_DEPTH = 24
 """Levels of a schema after its references are resolved; deeper parts accept any value."""
@@ -66,7 +67,10 @@ class CannotMend(Exception):
 
 
 class SchemaMender:
-    """Mends one schema; `changes` names the keywords that were changed."""
+    """Mends one schema; `changes` names the keywords that were changed.
+
+    `renamed` has the server's name of each property that is offered under another.
+    """
 
     def __init__(self, schema: object) -> None:
         self._root = schema
@@ -74,6 +78,7 @@ class SchemaMender:
         self._merges = 0
         self._bytes = 0
         self.changes: set[str] = set()
+        self.renamed: dict[str, str] = {}
 
     def mend_top(self) -> dict[str, Any]:
         """The parameters of a function: an object with properties, and no choice at the top."""
@@ -163,10 +168,17 @@ class SchemaMender:
             return None
         self._count_bytes(list(value))
         return {
-            str(name): self._mend_any(schema, seen, depth)
+            self._offer_name(str(name)): self._mend_any(schema, seen, depth)
             for name, schema in value.items()
             if schema is not False
         }
+
+    def _offer_name(self, name: str) -> str:
+        """The property's name, or one that all endpoints take; its hash keeps it apart."""
+        offered = make_property_name(name)
+        if offered != name:
+            self.renamed[offered] = name
+        return offered
 
     def _mend_items(self, value: object, seen: tuple[str, ...], depth: int) -> Any:
         if isinstance(value, list):
@@ -207,8 +219,9 @@ class SchemaMender:
             first = known.get("prefixItems")
             out["items"] = self._mend_items(first, seen, depth) if isinstance(first, list) else {}
         if "required" in out:
-            there = [name for name in out["required"] if name in out.get("properties", {})]
-            if there != out["required"]:
+            named = [make_property_name(name) for name in out["required"]]
+            there = [name for name in named if name in out.get("properties", {})]
+            if len(there) < len(named):
                 self.changes.add("required")
             out["required"] = there
             if not there:

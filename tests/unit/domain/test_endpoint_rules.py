@@ -122,6 +122,31 @@ def test_a_schema_that_is_fine_is_offered_as_it_is() -> None:
     assert (fitted.parameters, fitted.notes) == (schema, ())
 
 
+def test_properties_under_names_that_endpoints_refuse_are_offered_under_others() -> None:
+    inner = {"type": "object", "properties": {"$filter": STRING}, "required": ["$filter"]}
+    given = {
+        "type": "object",
+        "properties": {
+            "user name": STRING,
+            "user-name": STRING,
+            "名前": STRING,
+            "n" * 65: {"type": "array", "items": inner},
+            "": STRING,
+        },
+        "required": ["user name", "missing"],
+    }
+    fitted = fit_tool("x", given)
+    assert schema_fault(fitted.parameters) is None
+    own = dict(fitted.renamed)
+    assert sorted(own.values()) == sorted(["user name", "名前", "n" * 65, "", "$filter"])
+    [required] = fitted.parameters["required"]
+    assert (own[required], required in fitted.parameters["properties"]) == ("user name", True)
+    assert "'user name' as 'user_name_" in fitted.notes[-1]
+    assert set(fitted.parameters["properties"]) == {"user-name", *own} - {
+        n for n in own if own[n] == "$filter"
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
