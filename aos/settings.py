@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aos.bounds import Bounds
-from aos.domain.cards.policy import CardPolicy
+from aos.domain.cards.policy import DEFAULT_REPLY_TO, CardPolicy
 from aos.domain.model_api import MODEL_APIS, ModelApi
 from aos.domain.vision import Vision
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
 from aos.timer_settings import TimerSettings
+from aos.webhook_settings import WebhookSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 AUTH_MODES: tuple[AuthMode, ...] = ("off", "keys", "easyauth")
@@ -27,7 +28,6 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
 BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
 HOST_STORAGE = "AzureWebJobsStorage"
-DEFAULT_REPLY_TO = "businessinfinity-responses"
 
 LOCAL_BUS = (
     "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
@@ -111,12 +111,19 @@ class Settings:
     paused: bool = False
     servers: ServerSettings = field(default_factory=ServerSettings)
     timers: TimerSettings = field(default_factory=TimerSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def vision(self) -> Vision:
         """The models that can see images and PDF files."""
         return Vision(models=self.model.seeing, default_model=self.model.model)
+
+    @property
+    def reply_queues(self) -> tuple[str, ...]:
+        """The queues and topics that a request or a card may name, ordered; the default queue is
+        always one."""
+        return tuple(sorted({*self.reply_to, DEFAULT_REPLY_TO}))
 
     @property
     def card_policy(self) -> CardPolicy:
@@ -130,6 +137,9 @@ class Settings:
             listed_hosts=self.servers.hosts,
             key_vault_uri=self.servers.key_vault_uri,
             max_tools=self.bounds.model_tools,
+            reply_queues=self.reply_queues,
+            webhook_hosts=self.webhooks.hosts,
+            signs_webhooks=bool(self.webhooks.secrets),
         )
 
     @classmethod
@@ -158,6 +168,7 @@ class Settings:
             paused=env.choice("AOS_PAUSED", ("true", "false")) == "true",
             servers=ServerSettings.read(env, development=development),
             timers=TimerSettings.read(env, development=development),
+            webhooks=WebhookSettings.read(env),
             bounds=Bounds.read(env),
         )
 

@@ -13,6 +13,7 @@ from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.webhooks import HttpWebhooks
 from aos.domain.envelope import (
     AGENT_EVENTS,
     MAIN_QUEUE,
@@ -64,6 +65,7 @@ class AzureAdapters:
             clock=SystemClock(),
             ids=RandomIds(),
             servers=_make_servers(settings) if app == "mcp" else None,
+            webhooks=HttpWebhooks(listed_hosts=settings.webhooks.hosts) if app == "main" else None,
             checks={"servicebus": self._make_bus.check, "storage": self._check_storage},
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from aos.services.card_files import FileReport, validate_path
 from aos.settings import Settings
 
 _OF_CARDS = re.compile(
-    r"AOS_(MODELS?|MCP_ALLOWED|MCP_ENV_ALLOWED|MCP_HOSTS|KEY_VAULT_URI|MAX_\w+|\w+_TIMEOUT_SECONDS)$"
+    r"AOS_(MODELS?|MCP_ALLOWED|MCP_ENV_ALLOWED|MCP_HOSTS|KEY_VAULT_URI|REPLY_TO|WEBHOOK_HOSTS"
+    r"|MAX_\w+|\w+_TIMEOUT_SECONDS)$"
 )
 
 
@@ -38,10 +40,13 @@ def check_files(paths: Iterable[Path], *, environ: Mapping[str, str]) -> list[Fi
 
 
 def read_card_policy(environ: Mapping[str, str]) -> CardPolicy:
-    """Read what these settings allow cards to contain, as main does. Raises ConfigurationError."""
+    """Read what these settings allow cards to contain, as main does. Raises ConfigurationError.
+
+    The secret that signs webhooks is not asked for: who checks cards need not have it.
+    """
     of_cards = {name: value for name, value in environ.items() if _OF_CARDS.match(name)}
     of_laptop = {"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}
-    return Settings.read(of_cards | of_laptop).card_policy
+    return replace(Settings.read(of_cards | of_laptop).card_policy, signs_webhooks=True)
 
 
 def write_json_reports(reports: Sequence[FileReport]) -> str:

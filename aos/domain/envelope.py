@@ -20,6 +20,7 @@ from aos.domain.command_fields import VERSION as VERSION
 from aos.domain.json_writer import known_json
 from aos.domain.runs.commands import CancelRun as CancelRun
 from aos.domain.runs.commands import ContinueRun as ContinueRun
+from aos.domain.runs.commands import DeliverNotification as DeliverNotification
 from aos.domain.runs.commands import RunEnded as RunEnded
 from aos.domain.runs.commands import StartRun as StartRun
 from aos.domain.tools.commands import Approve as Approve
@@ -27,6 +28,7 @@ from aos.domain.tools.commands import CallTool as CallTool
 from aos.domain.tools.commands import CancelChild as CancelChild
 from aos.domain.tools.commands import RequestRun as RequestRun
 from aos.domain.tools.commands import ToolResult as ToolResult
+from aos.domain.wire_time import to_wire_time
 
 REQUESTS_QUEUE = "aos-requests"
 MAIN_QUEUE = "aos-main"
@@ -42,7 +44,7 @@ class EnvelopeError(ValueError):
 
 
 RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun | ToolResult | Approve
-MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild
+MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild | DeliverNotification
 Command: TypeAlias = RealmCommand | MainCommand | CallTool
 COMMANDS: Mapping[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 """The commands by their `type`."""
@@ -82,6 +84,18 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
     traceparent: str | None = None
 
+    def to_cloud_event(self) -> dict[str, Any]:
+        """Return the event as the JSON object that is published."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "type": self.type,
+            "source": self.source,
+            "time": to_wire_time(self.time),
+            "datacontenttype": "application/json",
+            "data": self.data,
+        }
+
 
 def to_realm(command: RealmCommand, *, scheduled_at: datetime | None = None) -> Outgoing:
     """Address a command to realm, in its conversation's session."""
@@ -93,9 +107,9 @@ def to_realm(command: RealmCommand, *, scheduled_at: datetime | None = None) -> 
     )
 
 
-def to_main(command: MainCommand) -> Outgoing:
+def to_main(command: MainCommand, *, scheduled_at: datetime | None = None) -> Outgoing:
     """Address a command to main."""
-    return Outgoing(queue=MAIN_QUEUE, command=command)
+    return Outgoing(queue=MAIN_QUEUE, scheduled_at=scheduled_at, command=command)
 
 
 def to_mcp(command: CallTool) -> Outgoing:

@@ -23,9 +23,12 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from aos.domain.bus_limits import MAX_ID, is_bus_id
 from aos.domain.cards.identity import ID_PATTERN
+from aos.domain.cards.notify_rules import find_notify_problems
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.conversation_ids import CONVERSATION_PATTERN, CONVERSATION_RULE
 from aos.domain.json_reader import JsonTextError, parse_json
 from aos.domain.json_writer import write_json
+from aos.domain.notify import MAX_URL, NOTIFY_EVENTS, Notify, NotifyEvent, notify_from_dict
 from aos.domain.runs.run import MAX_METADATA_BYTES, measure_metadata
 from aos.domain.waits import MOST_ASKED_SECONDS
 from aos.entrypoints.message_parts import FileType, ImageType, Parts, Text
@@ -54,6 +57,16 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+class NotifyBody(_Body):
+    """Who is told of the run's events: a URL, or a queue or topic of the operator's list."""
+
+    model_config = ConfigDict(title="Notify", extra="forbid")
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL)] | None = None
+    queue: ShortText | None = None
+    events: Annotated[list[NotifyEvent], Field(min_length=1, max_length=16)] | None = None
+
+
 class _Asking(_Body):
     """The fields of a request for a run, over HTTP and on the queue."""
 
@@ -61,6 +74,7 @@ class _Asking(_Body):
     message: Text | Parts
     conversation_id: ConversationId | None = None
     metadata: dict[str, Any] | None = None
+    notify: NotifyBody | None = None
 
 
 class RunBody(_Asking):
@@ -197,6 +211,14 @@ def check_bus_ids(**given: str | None) -> None:
             )
 
 
+def read_notify(body: NotifyBody | None, policy: CardPolicy) -> Notify | None:
+    """Return the receiver that a request names. Raises Refused `invalid_request`."""
+    raw = None if body is None else body.model_dump(exclude_none=True)
+    for problem in find_notify_problems(raw, policy):
+        raise Refused("invalid_request", f"{problem.message}; {problem.hint}", field=problem.path)
+    return notify_from_dict(raw)
+
+
 def check_sizes(message: str, metadata: dict[str, Any], *, max_bytes: int) -> None:
     """Limit what is stored and sent for every run. Raises Refused `too_large`."""
     described = measure_metadata(metadata)
@@ -285,6 +307,9 @@ _WANTED = {
     "limit": "a whole number from 1 to 100, without quotes",
     "dry_run": "true or false, without quotes",
     "digest": "the digest of an earlier version, 64 hex digits",
+    "notify": 'an object with "url" or "queue", or leave it out',
+    "queue": "the name of a queue or topic, or leave it out",
+    "events": f"a list of {', '.join(NOTIFY_EVENTS)}, or leave it out for all of them",
 }
 
 

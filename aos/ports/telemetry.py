@@ -19,6 +19,7 @@ class Span(Protocol):
         ...
 
 
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 SpanKind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
 """OpenTelemetry's kinds: `server` answers a call and `consumer` handles a message; `client` and
 `producer` make a call or a message; `internal` is work within a process."""
@@ -31,7 +32,7 @@ class Telemetry(Protocol):
         self,
         event: str,
         *,
-        level: Literal["debug", "info", "warning", "error"] = "info",
+        level: Level = "info",
         **fields: object,
     ) -> None:
         """Write one JSON line: `event`, `timestamp` and the fields (ids, never message content)."""

@@ -1,9 +1,10 @@
 """Delivers the ends of runs and answers refused requests. Entry point: `Replies.deliver`.
 
 The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answers the parent of a
-delegated run, then sends the reply, then writes that row and the usage in one transaction. Then it
-adds the run to the lists (its admission may have died before), publishes the event (at least once,
-with one id), and drops the pending row last. A reply is sent again when its request comes again, or
+delegated run, then sends the reply, then sends itself the command that tells the receiver of the
+run's `notify`, then writes that row and the usage in one transaction. Then it adds the run to the
+lists (its admission may have died before), publishes the event (at least once, with one id), and
+drops the pending row last. A reply is sent again when its request comes again, or
 when main died before it wrote the row: with the same id and the same bytes.
 """
 
@@ -16,16 +17,16 @@ from typing import Any
 from aos.domain.bus_limits import is_bus_id
 from aos.domain.codec import OMITTED, encode
 from aos.domain.envelope import (
-    AGENT_EVENTS,
     RESPONSES_QUEUE,
     VERSION,
     Event,
     Reply,
     RunEnded,
     ToolResult,
+    to_main,
     to_realm,
 )
-from aos.domain.json_writer import write_json
+from aos.domain.runs.events import describe_run, make_ended_event, make_notification
 from aos.domain.runs.run import (
     MAX_METADATA_BYTES,
     AdmittedRequest,
@@ -132,31 +133,17 @@ class Replies:
             body={
                 "version": VERSION,
                 "type": f"run.{run.status.value}",
-                **self._describe_run(ended),
+                **self._describe(run),
             },
             traceparent=ended.traceparent,
         )
 
     def _make_event(self, ended: RunEnded) -> Event:
-        run = ended.run
-        assert run.ended_at is not None
-        return Event(
-            topic=AGENT_EVENTS,
-            id=f"{run.run_id}:{run.status.value}",
-            type=f"run.{run.status.value}",
-            source=f"aos/agents/{run.agent_id}",
-            time=run.ended_at,
-            data=self._describe_run(ended),
-            traceparent=ended.traceparent,
-        )
+        data = self._describe(ended.run)
+        return make_ended_event(ended.run, data=data, traceparent=ended.traceparent)
 
-    def _describe_run(self, ended: RunEnded) -> dict[str, Any]:
-        """The run object; a URL in place of its output when it is too large for the bus."""
-        run = encode(ended.run)
-        if len(write_json(run)) <= LARGEST_BODY_BYTES:
-            return run
-        url = f"{self._public_url}/api/runs/{ended.run.run_id}"
-        return {**run, "output": None, "output_parts": None, "details": {"url": url}}
+    def _describe(self, run: Run) -> dict[str, Any]:
+        return describe_run(run, max_bytes=LARGEST_BODY_BYTES, public_url=self._public_url)
 
     async def _answer_once(self, ended: RunEnded) -> None:
         """Answer the caller and count the usage, unless the ledger says that this was done.
@@ -177,11 +164,28 @@ class Replies:
         raise TransientError(f"the usage row of agent {ended.run.agent_id!r} changes too often")
 
     async def _answer(self, ended: RunEnded) -> None:
-        """Send the result to a delegated run's parent, and the reply to the caller."""
+        """Send the result to a delegated run's parent, the reply to the caller, and the command
+        that tells the receiver of the run's `notify`."""
         if ended.parent is not None:
             await self._bus.send(to_realm(_make_tool_result(ended, ended.parent)))
         if ended.reply is not None:
             await self._bus.reply(self._make_reply(ended, ended.reply))
+        if ended.notify is not None:
+            await self._notify(ended)
+
+    async def _notify(self, ended: RunEnded) -> None:
+        """Leave the delivery to a message of its own, so that a slow receiver holds nothing up."""
+        run = ended.run
+        command = make_notification(
+            make_ended_event(run, data={}, traceparent=ended.traceparent),
+            ended.notify,
+            run_id=run.run_id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            data=None,
+        )
+        if command is not None:
+            await self._bus.send(to_main(command))
 
     def _report(self, ended: RunEnded) -> None:
         run = ended.run

@@ -16,6 +16,8 @@ from aos.adapters.memory import (
     MemoryTables,
     MemoryToolCatalog,
     MemoryToolLedger,
+    MemoryWebhooks,
+    WebhookReceivers,
     pass_through,
 )
 from aos.ports.blobs import BlobStore
@@ -35,6 +37,7 @@ def make_world(
     clock: Clock,
     ids: Ids,
     servers: ToolServers | None = None,
+    receivers: WebhookReceivers | None = None,
     intercept: Interceptor = pass_through,
 ) -> World:
     """Make the adapters of one instance. Instances share `tables`, `broker` and the blobs."""
@@ -55,4 +58,5 @@ def make_world(
         clock=clock,
         ids=ids,
         servers=servers,
+        webhooks=MemoryWebhooks(receivers or WebhookReceivers(), intercept=intercept),
     )

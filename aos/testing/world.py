@@ -20,6 +20,7 @@ from aos.adapters.memory import (
     MemoryTelemetry,
     MemoryToolServers,
     SeededIds,
+    WebhookReceivers,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.memory.tools import MemoryTool
@@ -34,6 +35,7 @@ from aos.domain.envelope import (
     SYSTEM_EVENTS,
 )
 from aos.domain.json_writer import write_json
+from aos.domain.notify import notify_from_dict
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.domain.tools.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
@@ -89,6 +91,7 @@ class MemoryWorld:
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
         self.servers = MemoryServers()
+        self.receivers = WebhookReceivers()
         self.ports = make_world(
             tables=self.tables,
             broker=self.broker,
@@ -98,6 +101,7 @@ class MemoryWorld:
             clock=self.clock,
             ids=self.ids,
             servers=MemoryToolServers(self.servers),
+            receivers=self.receivers,
         )
         self._tells = telemetry or self.telemetry
         self.main, self.realm, self.mcp = self._make(Main), self._make(Realm), self._make(Mcp)
@@ -148,11 +152,13 @@ class MemoryWorld:
         owner: str = "local",
         metadata: dict[str, Any] | None = None,
         reply_to: str | None = None,
+        notify: Mapping[str, Any] | None = None,
     ) -> Run:
         """Ask an agent and let everything happen; return the run in its state after that.
 
         Raises Refused as the routes do. A run that waits, for example for an absent model, has not
-        ended: `advance` the clock, then read `run(run_id)`.
+        ended: `advance` the clock, then read `run(run_id)`. `receivers` holds what was sent to URLs
+        of `notify`.
         """
         address = None if reply_to is None else ReplyAddress(entity=reply_to, correlation_id=key)
         admission = await self.main.services.admissions.admit(
@@ -162,6 +168,7 @@ class MemoryWorld:
                 conversation_id=conversation_id,
                 metadata=metadata or {},
                 reply=address,
+                notify=notify_from_dict(notify),
             ),
             door="http",
             scope=f"http:{owner}",

@@ -78,6 +78,7 @@ class Main(App):
                 body_bytes=bounds.http_body_bytes,
                 wait_seconds=float(bounds.wait_seconds),
             ),
+            policy=self.settings.card_policy,
             clock=self.world.clock,
         )
 
@@ -152,6 +153,7 @@ class Main(App):
             max_part_bytes=self.settings.bounds.part_bytes,
             pause_delay=PAUSE_DELAY_ON_A_LAPTOP if self.settings.development else PAUSE_DELAY,
             bus=self.world.bus,
+            policy=self.settings.card_policy,
             clock=self.world.clock,
             telemetry=self._telemetry,
         )
@@ -166,6 +168,7 @@ class Main(App):
             bus=self.world.bus,
             replies=self.services.replies,
             delegations=self.services.delegations,
+            notifications=self.services.notifications,
             runs=self.services.runs,
             publish=self.services.publish,
         )
@@ -200,7 +203,7 @@ class Main(App):
     def _reply_entities(self) -> ReplyEntities:
         from aos.entrypoints.reply_addresses import ReplyEntities
 
-        return ReplyEntities(self.settings.reply_to)
+        return ReplyEntities(self.settings.reply_queues)
 
     def _card_routes(self, kind: CardKind) -> CardRoutes:
         from aos.entrypoints.http.cards import CardRoutes

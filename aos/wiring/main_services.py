@@ -18,6 +18,7 @@ from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.pause_switch import PauseSwitch
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.mender import Mender
+from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.wiring.app_services import AppServices
@@ -159,6 +160,23 @@ class MainServices(AppServices):
             index=world.index,
             pending=world.pending,
             bus=world.bus,
+            telemetry=self._telemetry,
+            public_url=self._settings.public_url,
+        )
+
+    @cached_property
+    def notifications(self) -> Notifications:
+        """Tells receivers outside of AOS of the events of runs."""
+        world = self._world
+        assert world.webhooks is not None
+        return Notifications(
+            client=world.webhooks,
+            secrets=self._settings.webhooks.secrets,
+            listed_hosts=self._settings.webhooks.hosts,
+            conversations=world.conversations,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
             telemetry=self._telemetry,
             public_url=self._settings.public_url,
         )

@@ -16,6 +16,7 @@ from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
+from aos.ports.webhooks import WebhookClient
 from aos.services.health import Check
 
 
@@ -40,5 +41,7 @@ class World:
     ids: Ids
     servers: ToolServers | None = None
     """The MCP servers of this instance: mcp alone has them."""
+    webhooks: WebhookClient | None = None
+    """What main sends webhooks with: main alone has it."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of the app's health, by name."""

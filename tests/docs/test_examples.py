@@ -22,7 +22,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks
 
 EXAMPLES = [block for page in PAGES for block in blocks(page) if block.language == "json"]
 PLAN_CARD = ROOT / "tests" / "fixtures" / "plan" / "ceo.json"
-POLICY = CardPolicy(key_vault_uri="https://kv-aosmcp-dev-x.vault.azure.net")
+POLICY = CardPolicy(key_vault_uri="https://kv-aosmcp-dev-x.vault.azure.net", signs_webhooks=True)
 
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: block.place)

@@ -23,6 +23,8 @@ LOCK_DURATION = "PT5S"
 SERVED = ("scripted", "lora-ceo")
 MCP_ALLOWED = f"npx -y @modelcontextprotocol/;{sys.executable} {NASTY}"
 
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 
 @dataclass(slots=True)
 class Hold:
@@ -101,7 +103,12 @@ def laptop(
         root=root,
         model_endpoint=model_server.endpoint,
         servicebus_config=short_locks(root),
-        settings={"AOS_MODEL": "scripted", "AOS_MCP_ALLOWED": MCP_ALLOWED},
+        settings={
+            "AOS_MODEL": "scripted",
+            "AOS_MCP_ALLOWED": MCP_ALLOWED,
+            "AOS_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "AOS_WEBHOOK_HOSTS": "127.0.0.1",
+        },
     )
     with running:
         yield running

@@ -39,7 +39,7 @@ from aos.services.replies import Replies
 from tests.golden.kinds import Kind
 from tests.golden.values import AT, COMMANDS, ERROR, FULL_RUN, LATER, MINIMAL_RUN, REPLY, TRACE
 
-_TO_MAIN = ("RunEnded", "RequestRun", "CancelChild")
+_TO_MAIN = ("RunEnded", "RequestRun", "CancelChild", "DeliverNotification")
 
 
 def as_recorded(message: BusMessage) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from tests.golden.values import (
     OTHER_RUN,
     OUTCOME,
     REQUEST_WITH_IMAGE,
+    REQUEST_WITH_NOTIFY,
     RUN_ID,
 )
 
@@ -266,6 +267,7 @@ ROWS: tuple[Kind, ...] = (
             "full": _stored(FULL_REQUEST, cancelled=True),
             "minimal": _stored(MINIMAL_REQUEST, cancelled=False),
             "with_image": _stored(REQUEST_WITH_IMAGE, cancelled=False),
+            "with_notify": _stored(REQUEST_WITH_NOTIFY, cancelled=False),
         },
         _write_request,
         _read_request,

@@ -12,6 +12,7 @@ from aos.domain.envelope import (
     CancelRun,
     Command,
     ContinueRun,
+    DeliverNotification,
     RequestRun,
     RunEnded,
     StartRun,
@@ -19,6 +20,7 @@ from aos.domain.envelope import (
     to_main,
     to_realm,
 )
+from aos.domain.notify import Notify
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
@@ -83,6 +85,9 @@ MINIMAL_REQUEST = AdmittedRequest(
     digest=DIGEST,
     admitted_at=AT,
     catalog_version=1,
+)
+REQUEST_WITH_NOTIFY = replace(
+    MINIMAL_REQUEST, notify=Notify(url="https://example.com/hook", events=("run.failed",))
 )
 REQUEST_WITH_IMAGE = replace(
     MINIMAL_REQUEST,
@@ -219,6 +224,31 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
         "minimal": CancelChild(
             run_id=RUN_ID, conversation_id="board", owner="key:laptop", tool_call_id=CALL_ID
+        ),
+    },
+    "DeliverNotification": {
+        "full": DeliverNotification(
+            run_id=RUN_ID,
+            conversation_id="board",
+            agent_id="ceo",
+            event_id=f"{RUN_ID}:{CALL_ID}:approval",
+            event_type="approval.requested",
+            time=AT,
+            notify=Notify(url="https://example.com/größe?k=1", events=("approval.requested",)),
+            data=FREE,
+            failures=3,
+            since=LATER,
+            traceparent=TRACE,
+            attempt=1,
+        ),
+        "minimal": DeliverNotification(
+            run_id=RUN_ID,
+            conversation_id="board",
+            agent_id="ceo",
+            event_id=f"{RUN_ID}:completed",
+            event_type="run.completed",
+            time=AT,
+            notify=Notify(queue="billing-replies"),
         ),
     },
 }

@@ -29,6 +29,7 @@ from aos.wiring.mcp import Mcp
 from aos.wiring.realm import Realm
 from tests.simulation.faults import FaultInjector
 from tests.simulation.loop import VirtualClock
+from tests.simulation.receivers import SECRET
 from tests.simulation.tools import SimServers
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 A = TypeVar("A", bound=every_app.App)
 Handler: TypeAlias = Callable[[func.ServiceBusMessage], Awaitable[None]]
-SETTINGS = Settings.read(DEVELOPMENT)
+SETTINGS = Settings.read({**DEVELOPMENT, "AOS_WEBHOOK_SECRET": SECRET})
 TIMER: Any = None
 """What a timer trigger is given, which it does not look at."""
 
@@ -98,6 +99,7 @@ class App:
             clock=self.clock,
             ids=world.ids,
             servers=SimServers(self, world.box, world.rng),
+            receivers=world.receivers,
             intercept=self.intercept,
         )
         conversations = world.conversation_store(world.tables, intercept=self.intercept)

@@ -7,7 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from aos.domain.codec import encode
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.domain.notify import Notify
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.services.admission import Admission, Caller, RunRequest
 from tests.simulation.apps import MainApp
@@ -30,6 +32,7 @@ class Ask:
     is_admin: bool = False
     wait_seconds: float = 0.0
     wants_reply: bool = False
+    notify: Notify | None = None
 
     @property
     def scope(self) -> str:
@@ -46,6 +49,7 @@ class Ask:
                 "message": self.question,
                 "conversation_id": self.conversation_id,
                 "metadata": self.metadata,
+                "notify": None if self.notify is None else encode(self.notify),
             }
         ).encode()
 
@@ -62,6 +66,7 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
             conversation_id=ask.conversation_id,
             metadata=ask.metadata,
             reply=reply if ask.wants_reply else None,
+            notify=ask.notify,
         ),
         door="http",
         scope=ask.scope,

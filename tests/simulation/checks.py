@@ -205,6 +205,10 @@ class Checks:
         """A run's end, or something about a delegated run: saved before it was sent."""
         assert kept.message_id is not None
         body = json.loads(kept.body)
+        if body["type"] == "DeliverNotification":
+            if body["run_id"] not in self.ended and body["event_type"].startswith("run."):
+                self.fail(f"the end of {body['run_id']} is told before it was saved")
+            return
         if body["type"] != "RunEnded":
             parent = body.get("parent", body)
             self._was_saved(kept, parent["conversation_id"])

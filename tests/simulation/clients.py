@@ -22,6 +22,7 @@ from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation.apps import MainApp
 from tests.simulation.asks import Ask, over_http
+from tests.simulation.receivers import NOTIFY
 from tests.simulation.scenario import Edit, Planned
 from tests.simulation.tools import SERVER
 
@@ -120,6 +121,7 @@ class Clients:
             over_queue=planned.over_queue,
             wait_seconds=planned.wait_seconds,
             wants_reply=planned.wait_seconds == 5.0,
+            notify=NOTIFY if planned.twins == 0 and planned.name.endswith(("0", "3")) else None,
         )
 
     def _send(self, ask: Ask, run_id: str) -> None:

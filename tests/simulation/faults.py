@@ -54,7 +54,7 @@ READS = frozenset(
 DEADLY = frozenset({"crash_before", "crash_after", "lock_lost"})
 MOST_DEATHS = 6
 """More would dead-letter messages that have done nothing wrong (MaxDeliveryCount is 10)."""
-DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model"}
+DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model", "webhooks": "receiver"}
 """Which outage an operation suffers from, by its port; all others need storage."""
 
 

@@ -14,7 +14,14 @@ from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore
 from aos.domain.cards.catalog import CatalogIndex
-from aos.domain.envelope import CancelRun, RealmCommand, RunEnded, StartRun, to_realm
+from aos.domain.envelope import (
+    CancelRun,
+    DeliverNotification,
+    RealmCommand,
+    RunEnded,
+    StartRun,
+    to_realm,
+)
 from aos.domain.runs import absence, advance
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run
@@ -26,6 +33,7 @@ from aos.services.catalog.reader import CatalogReader
 from aos.services.execution.handler import Execution
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 from aos.services.mender import Mender
+from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
@@ -158,6 +166,30 @@ def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Replies, "_answer_once", answer_once)
 
 
+def receiver_told_after_the_record() -> contextlib.AbstractContextManager[Any]:
+    """Main records the end, and owes the notification only then."""
+    real = Replies._answer_once
+
+    async def answer_once(self: Replies, ended: RunEnded) -> None:
+        if not await self._ledger.is_recorded(ended.run):
+            await real(self, replace(ended, notify=None))
+            if ended.notify is not None:
+                await self._notify(ended)
+
+    return patch.object(Replies, "_answer_once", answer_once)
+
+
+def failed_try_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """A delivery that cannot be scheduled again is taken for done."""
+    real = Notifications.deliver
+
+    async def deliver(self: Notifications, command: DeliverNotification) -> None:
+        with contextlib.suppress(TransientError):
+            await real(self, command)
+
+    return patch.object(Notifications, "deliver", deliver)
+
+
 def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
     """What an admission died before, its run's end does not make up for."""
 
@@ -214,6 +246,8 @@ PLANTED: dict[str, Planted] = {
     "clock_runs_in_an_outage": clock_runs_in_an_outage,
     "orphan_dropped_at_once": orphan_dropped_at_once,
     "reply_without_a_look": reply_without_a_look,
+    "receiver_told_after_the_record": receiver_told_after_the_record,
+    "failed_try_forgotten": failed_try_forgotten,
     "listed_by_admission_alone": listed_by_admission_alone,
     "owners_unchecked": owners_unchecked,
     "old_catalog": old_catalog,

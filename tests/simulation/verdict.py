@@ -13,6 +13,7 @@ from aos.domain.runs.run import Run, RunStatus
 from aos.services.catalog import storage
 from tests.simulation.histories import delegated, history, tools
 from tests.simulation.queues import QUEUES
+from tests.simulation.receivers import told
 
 if TYPE_CHECKING:
     from tests.simulation.asks import Ask
@@ -70,6 +71,7 @@ def _run(world: World, run_id: str) -> None:
     if world.tables.conversations[request.conversation_id].runs.get(run_id) != run:
         fail(f"the row of {run_id} is not what it ended as")
     _reply(world, run_id, run)
+    told(world, run_id)
     if request.parent is not None:
         delegated(world, run, request.parent)
     elif ask is not None:

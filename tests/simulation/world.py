@@ -36,6 +36,7 @@ from tests.simulation.model import Oracle, SimModel
 from tests.simulation.one_by_one import OneByOne
 from tests.simulation.pump import Pump
 from tests.simulation.queues import QUEUES
+from tests.simulation.receivers import make_receivers
 from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
 from tests.simulation.tools import Box, listed
@@ -79,6 +80,7 @@ class World:
         self.data = MemoryBlobStore(clock=self.clock)
         self.oracle = Oracle()
         self.box = Box()
+        self.receivers = make_receivers(scenario.seed)
         self.checks = Checks(self)
         self.one_by_one = OneByOne(self)
         self.pump = Pump(self)

@@ -23,6 +23,7 @@ from aos.domain.envelope import (
     CancelRun,
     Command,
     ContinueRun,
+    DeliverNotification,
     Event,
     Outgoing,
     Reply,
@@ -83,7 +84,7 @@ def read_agent_and_trace(command: Command) -> tuple[str | None, str | None]:
             return command.request.agent_id, command.request.traceparent
         case RunEnded():
             return command.run.agent_id, command.traceparent
-        case CallTool() | RequestRun():
+        case CallTool() | RequestRun() | DeliverNotification():
             return command.agent_id, command.traceparent
         case ToolResult():
             return None, command.traceparent
@@ -112,18 +113,9 @@ def build_event_message(event: Event) -> BusMessage:
 
     The property `aos_app` tells AOS's own wake subscription to ignore it.
     """
-    cloud_event = {
-        "specversion": "1.0",
-        "id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "time": to_wire_time(event.time),
-        "datacontenttype": JSON_TYPE,
-        "data": event.data,
-    }
     return BusMessage(
         entity=event.topic,
-        body=_write_body(cloud_event),
+        body=_write_body(event.to_cloud_event()),
         message_id=event.id,
         content_type=CLOUD_EVENT_TYPE,
         subject=event.type,

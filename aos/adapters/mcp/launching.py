@@ -23,10 +23,10 @@ from aos.adapters.mcp.masking import Masker, find_parts, find_secrets
 from aos.adapters.mcp.process import LaunchPlan
 from aos.adapters.mcp.stdio import ServerHandle, run_server
 from aos.adapters.mcp.web import connect_to_server, is_listed
+from aos.domain.cards.hosts import find_url_problem
 from aos.domain.cards.operator_rules import (
     find_command_problem,
     find_env_problems,
-    find_url_problem,
 )
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import McpServerCard, is_secret_reference, parse_secret_reference
@@ -157,7 +157,7 @@ class Launcher:
 
     def _check(self, card: McpServerCard) -> None:
         if card.url is not None:
-            problem = find_url_problem(card.url, self._policy)
+            problem = find_url_problem(card.url, self._policy.listed_hosts)
         else:
             problem = find_command_problem(card.command or "", card.args, self._policy)
             problem = problem or next(find_env_problems(card.env, self._policy), None)

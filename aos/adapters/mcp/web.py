@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aos.adapters.mcp.messages import replace_half_surrogates
 from aos.adapters.mcp.web_answers import explain_status
-from aos.domain.cards.hosts import is_listed_host, is_public_address
+from aos.domain.cards.hosts import is_listed_host, require_public
 
 if TYPE_CHECKING:
     import httpx2
@@ -29,10 +29,6 @@ _UNNAMED = frozenset({"", "text/plain", "text/json", "application/octet-stream"}
 """Content types of servers that do not say that they answer with JSON."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 300.0
-
-
-class AddressRefused(OSError):
-    """The host name resolves to an address that servers may not have."""
 
 
 @contextlib.asynccontextmanager
@@ -103,9 +99,7 @@ async def _find_public_address(host: str, port: int | None) -> str:
     import anyio
 
     addresses = [str(entry[4][0]) for entry in await anyio.getaddrinfo(host, port)]
-    for address in addresses:
-        if not is_public_address(address):
-            raise AddressRefused(f"the host {host!r} resolves to an address that is not public")
+    require_public(host, addresses)
     return addresses[0]
 
 

@@ -29,6 +29,7 @@ from aos.adapters.memory.tools import (
     MemoryToolLedger,
     MemoryToolServers,
 )
+from aos.adapters.memory.webhooks import MemoryWebhooks, SentWebhook, WebhookReceivers
 
 __all__ = [
     "CalledTool",
@@ -55,7 +56,10 @@ __all__ = [
     "MemoryToolCatalog",
     "MemoryToolLedger",
     "MemoryToolServers",
+    "MemoryWebhooks",
     "SeededIds",
+    "SentWebhook",
     "Session",
+    "WebhookReceivers",
     "pass_through",
 ]

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 
+from aos.adapters.retry_after import read_retry_after
 from aos.errors import AosError, OperatorFault, RunFailed, TransientError
 
-LONGEST_RETRY_AFTER_SECONDS = 24 * 3600.0
 LONGEST_DETAIL = 300
 _TRANSIENT = frozenset({408, 409, 425, 429})
 _REJECTED = frozenset({400, 413, 422, 451})
@@ -157,28 +156,6 @@ def has_error(raw: Mapping[str, Any]) -> bool:
     return bool(raw.get("error")) or raw.get("object") == "error"
 
 
-def read_retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return how many seconds the endpoint asks to wait, at most a day, or None.
-
-    The header is `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. An unreadable
-    value counts as None.
-    """
-    milliseconds = _parse_number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return _limit_wait(milliseconds / 1000)
-    text = headers.get("retry-after")
-    seconds = _parse_number(text)
-    if seconds is not None:
-        return _limit_wait(seconds)
-    try:
-        moment = parsedate_to_datetime(text or "")
-    except (ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return _limit_wait((moment - now).total_seconds())
-
-
 def _is_about_length(status: int, said: str, codes: set[str]) -> bool:
     return status == 413 or "context_length_exceeded" in codes or bool(_TOO_LONG.search(said))
 
@@ -268,15 +245,3 @@ def _read_words(value: Any) -> str:
         ]
         return "; ".join(text for text in texts if text)
     return ""
-
-
-def _parse_number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if number == number and number >= 0 else None  # NaN is not a number
-
-
-def _limit_wait(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from aos.domain.cards.assessment import CardGrant, CardReference
 from aos.domain.cards.identity import CardKind, is_card_id
 from aos.domain.cards.policy import LimitBounds
+from aos.domain.notify import Notify, notify_from_dict
 from aos.domain.output_schema import describe_schema
 
 AgentType: TypeAlias = Literal["PurposeDrivenAgent", "LeadershipAgent"]
@@ -94,7 +95,7 @@ class AgentCard:
     """The description of one agent.
 
     `fallback_models` are asked in their order while `model` is away. `output_schema` is the JSON
-    Schema that the output must fit.
+    Schema that the output must fit. `notify` is the receiver of the events of its runs.
     """
 
     agent_id: str
@@ -115,6 +116,7 @@ class AgentCard:
     schedules: tuple[Schedule, ...] = ()
     events: tuple[EventTrigger, ...] = ()
     memory: Memory = field(default_factory=Memory)
+    notify: Notify | None = None
     on_busy: OnBusy = "enqueue"
     labels: Mapping[str, Any] = field(default_factory=dict)
 
@@ -159,6 +161,7 @@ def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None =
         schedules=tuple(_build_schedule(s, agent_id) for s in wake.get("schedules", ())),
         events=tuple(_build_event(e, agent_id) for e in wake.get("events", ())),
         memory=_build_memory(raw.get("memory", {})),
+        notify=notify_from_dict(raw.get("notify")),
         on_busy=raw.get("on_busy", "enqueue"),
         labels=dict(raw.get("labels", {})),
     )

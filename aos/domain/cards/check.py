@@ -13,6 +13,7 @@ from aos.domain.cards.agent_card import list_grants, list_models, list_reference
 from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, find_nearest
 from aos.domain.cards.effects import find_effect_warnings
 from aos.domain.cards.identity import ID_RULE, MAX_CARD_BYTES, CardKind, digest_of, is_card_id
+from aos.domain.cards.notify_rules import find_notify_problems
 from aos.domain.cards.operator_rules import find_server_problems, find_server_warnings
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.json_reader import ROOT, JsonTextError, parse_json
@@ -102,7 +103,11 @@ def _find_problems(
         return [*names, *describe_errors(error, raw, kind)]
     match kind:
         case CardKind.AGENT:
-            rules = [*_find_limit_problems(raw, policy), *_find_model_problems(raw, policy)]
+            rules = [
+                *_find_limit_problems(raw, policy),
+                *_find_model_problems(raw, policy),
+                *find_notify_problems(raw.get("notify"), policy),
+            ]
         case CardKind.MCP_SERVER:
             rules = find_server_problems(raw, policy)
     return [*names, *rules]

@@ -1,15 +1,18 @@
-"""Decides which hosts and addresses a URL of an MCP server may have. Entry points:
-`is_listed_host`, `is_public_host`, `is_public_address`.
+"""Decides which hosts and addresses a URL may have that AOS opens: of an MCP server, or of a
+receiver of webhooks. Entry points: `find_url_problem`, `is_listed_host`, `is_public_host`,
+`require_public`.
 
-The same rule checks the card and, before each connection, the addresses that the host name resolves
-to.
+The same rule checks the card and, at each connection, the addresses that the host name resolves to.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult
+from collections.abc import Iterable
+from urllib.parse import SplitResult, urlsplit
+
+from aos.domain.cards.assessment import CardProblem
 
 LONGEST_NAME = 253
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
@@ -54,6 +57,37 @@ _NOT_PUBLIC_V6 = tuple(
 )
 
 
+class AddressRefused(OSError):
+    """The host name resolves to an address that AOS may not connect to."""
+
+
+def find_url_problem(url: str, listed_hosts: frozenset[str]) -> CardProblem | None:
+    """Return a problem unless AOS may open this URL. `listed_hosts` are those that the operator
+    allows although they are private or use http."""
+    message: str | None = None
+    hint = "write https://<public host name>/…"
+    # urlsplit drops these characters; other URL parsers keep them
+    if not url.isprintable() or " " in url:
+        return CardProblem(path="url", message=f"{url!r} contains white space", hint=hint)
+    try:
+        parts = urlsplit(url)
+        listed = is_listed_host(parts, listed_hosts)
+    except ValueError as error:
+        return CardProblem(path="url", message=f"{url!r} is not a URL: {error}", hint=hint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = f"{url!r} is not an https URL"
+    elif parts.username is not None or parts.password is not None:
+        message, hint = "the URL contains a user name or password", "leave them out"
+    elif parts.fragment:
+        message, hint = "the URL contains a fragment (#…)", "remove it"
+    elif parts.scheme != "https" and not listed:
+        message = f"{url!r} is not https"
+    elif not listed and not is_public_host(parts.hostname):
+        message = f"the host {parts.hostname!r} is loopback, link-local, private or not valid"
+        hint = "write a public host, or ask the operator to list this one"
+    return None if message is None else CardProblem(path="url", message=message, hint=hint)
+
+
 def is_listed_host(url: SplitResult, listed: frozenset[str]) -> bool:
     """Whether the operator listed this host or `host:port`. Raises ValueError for an invalid
     port."""
@@ -90,6 +124,12 @@ def is_public_address(text: str) -> bool:
     if address.scope_id is not None or address not in _PUBLIC_V6:
         return False
     return not any(address in network for network in _NOT_PUBLIC_V6)
+
+
+def require_public(host: str, addresses: Iterable[str]) -> None:
+    """Raise AddressRefused unless all addresses that the host name resolves to are public."""
+    if not all(map(is_public_address, addresses)):
+        raise AddressRefused(f"the host {host!r} resolves to an address that is not public")
 
 
 def _is_label(text: str) -> bool:

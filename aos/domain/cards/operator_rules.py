@@ -1,5 +1,5 @@
 """Checks an MCP server card against the operator's rules, at upload and at each start. Entry
-points: `find_server_problems`, `find_command_problem`, `find_env_problems`, `find_url_problem`.
+points: `find_server_problems`, `find_command_problem`, `find_env_problems`.
 
 MCP servers are code that runs as the mcp app, so the operator lists what may run.
 """
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.command_lines import is_prefix_of, read_command
 from aos.domain.cards.env_rules import explain_refusal, is_env_name
-from aos.domain.cards.hosts import is_listed_host, is_public_host
+from aos.domain.cards.hosts import find_url_problem
 from aos.domain.cards.package_names import is_pinned
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import (
@@ -94,32 +94,6 @@ def find_env_problems(names: Iterable[str], policy: CardPolicy) -> Iterator[Card
             )
 
 
-def find_url_problem(url: str, policy: CardPolicy) -> CardProblem | None:
-    """Return a problem unless an MCP server may be called at this URL."""
-    message: str | None = None
-    hint = "write https://<public host name>/…"
-    # urlsplit drops these characters; other URL parsers keep them
-    if not url.isprintable() or " " in url:
-        return CardProblem(path="url", message=f"{url!r} contains white space", hint=hint)
-    try:
-        parts = urlsplit(url)
-        listed = is_listed_host(parts, policy.listed_hosts)
-    except ValueError as error:
-        return CardProblem(path="url", message=f"{url!r} is not a URL: {error}", hint=hint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        message = f"{url!r} is not an https URL"
-    elif parts.username is not None or parts.password is not None:
-        message, hint = "the URL contains a user name or password", "put secrets into headers"
-    elif parts.fragment:
-        message, hint = "the URL contains a fragment (#…)", "remove it"
-    elif parts.scheme != "https" and not listed:
-        message = f"{url!r} is not https"
-    elif not listed and not is_public_host(parts.hostname):
-        message = f"the host {parts.hostname!r} is loopback, link-local, private or not valid"
-        hint = "write a public host, or ask the operator to list this one"
-    return None if message is None else CardProblem(path="url", message=message, hint=hint)
-
-
 def _find_transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iterator[CardProblem]:
     command, url = raw.get("command"), raw.get("url")
     if (command is None) == (url is None):
@@ -138,7 +112,7 @@ def _find_transport_problems(raw: Mapping[str, Any], policy: CardPolicy) -> Iter
     if command is not None:
         problem = find_command_problem(command, raw.get("args", ()), policy)
     else:
-        problem = find_url_problem(str(url), policy)
+        problem = find_url_problem(str(url), policy.listed_hosts)
     if problem is not None:
         yield problem
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from aos.domain.json_writer import write_json
 
 DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
-RULES_VERSION = 5
+DEFAULT_REPLY_TO = "businessinfinity-responses"
+RULES_VERSION = 6
 """Raise it when a rule for cards changes; all cards are then assessed again."""
 
 
@@ -36,7 +37,9 @@ class CardPolicy:
     family. `expects_versions`: a server's package without an exact version gets a warning.
     `listed_hosts`: `host` or `host:port` that a server's `url` may name although it is private or
     uses http. `key_vault_uri`: the vault of secret references.
-    `max_tools`: the most tools that a model endpoint takes.
+    `max_tools`: the most tools that a model endpoint takes. `reply_queues`: the queues and topics
+    that `notify` may name. `webhook_hosts`: `host` or `host:port` that its URL may name although it
+    is private or uses http. `signs_webhooks`: AOS has a secret to sign webhooks with.
     """
 
     allowed_models: frozenset[str] | None = None
@@ -47,6 +50,9 @@ class CardPolicy:
     listed_hosts: frozenset[str] = frozenset()
     key_vault_uri: str | None = None
     max_tools: int = 128
+    reply_queues: tuple[str, ...] = (DEFAULT_REPLY_TO,)
+    webhook_hosts: frozenset[str] = frozenset()
+    signs_webhooks: bool = False
 
     def fingerprint(self) -> str:
         """Return a digest of the policy and the rules. A card assessed under another is assessed

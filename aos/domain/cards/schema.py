@@ -32,6 +32,7 @@ from aos.domain.cards.cron import find_cron_problem
 from aos.domain.cards.identity import ID_PATTERN, CardKind
 from aos.domain.cards.policy import LimitBounds
 from aos.domain.conversation_ids import CONVERSATION_PATTERN
+from aos.domain.notify import MAX_URL, NotifyEvent
 from aos.domain.output_schema import find_schema_fault
 
 _TOOL_PATTERN = r"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,126}[^\x00-\x20\x7f])?"
@@ -101,6 +102,10 @@ Name = Annotated[
 ToolName = Annotated[str, StringConstraints(pattern=f"^{_TOOL_PATTERN}$")]
 Conversation = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
 Labels = Annotated[dict[str, Any], Field(description="Free, for your own use.")]
+
+
+def _require_text(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
 class _Strict(BaseModel):
@@ -200,6 +205,18 @@ class MemoryModel(_Strict):
     ttl_days: int | None = Field(default=None, ge=1, le=36_500)
 
 
+class NotifyModel(_Strict):
+    """Who is told of the events of the agent's runs: a URL, or a queue of the operator's list."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_require_text("url"), _require_text("queue")]}
+    )
+
+    url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL)] | None = None
+    queue: Annotated[str, StringConstraints(min_length=1, max_length=260)] | None = None
+    events: Annotated[list[NotifyEvent], Field(min_length=1, max_length=16)] | None = None
+
+
 class AgentCardModel(_Strict):
     """An agent: put this file at agents/<agent_id>.json of the container aos-config."""
 
@@ -222,12 +239,9 @@ class AgentCardModel(_Strict):
     team: Annotated[list[Id], Field(max_length=256)] = []
     wake: WakeModel = WakeModel()
     memory: MemoryModel = MemoryModel()
+    notify: NotifyModel | None = None
     on_busy: OnBusy = "enqueue"
     labels: Labels = {}
-
-
-def _require_text(name: str) -> dict[str, Any]:
-    return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
 class McpServerCardModel(_Strict):
@@ -265,6 +279,7 @@ KNOWN_FIELDS: dict[CardKind, dict[tuple[str, ...], tuple[str, ...]]] = {
         ("limits",): _list_fields(LimitsModel),
         ("mcp_tools",): _list_fields(ToolGrantModel),
         ("memory",): _list_fields(MemoryModel),
+        ("notify",): _list_fields(NotifyModel),
         ("wake",): _list_fields(WakeModel),
         ("wake", "schedules"): _list_fields(ScheduleModel),
         ("wake", "events"): _list_fields(EventModel),

@@ -1,5 +1,5 @@
-"""Defines the commands that start, continue, cancel and end a run. Entry points: `StartRun`,
-`RunEnded`.
+"""Defines the commands that start, continue, cancel and end a run, and tell of it. Entry points:
+`StartRun`, `RunEnded`, `DeliverNotification`.
 
 The fields of a class are the fields of its JSON object, in their order. `aos.domain.command_fields`
 adds those that all commands have; `aos.domain.envelope` reads and addresses commands.
@@ -7,11 +7,13 @@ adds those that all commands have; `aos.domain.envelope` reads and addresses com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from aos.domain.codec import OMITTED
 from aos.domain.command_fields import CommandFields, RequestFields
+from aos.domain.notify import Notify
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run
 from aos.domain.wire_time import to_wire_time
 
@@ -95,6 +97,7 @@ class RunEnded(CommandFields):
     parent: ParentRun | None = None
     traceparent: str | None = None
     attempt: int = 0
+    notify: Notify | None = field(default=None, metadata=OMITTED)
 
     @classmethod
     def of(cls, request: AdmittedRequest, run: Run) -> RunEnded:
@@ -105,6 +108,7 @@ class RunEnded(CommandFields):
             reply=request.reply,
             parent=request.parent,
             traceparent=request.traceparent,
+            notify=request.notify,
         )
 
     @property
@@ -121,3 +125,32 @@ class RunEnded(CommandFields):
     def conversation_id(self) -> str:
         """The conversation of the run."""
         return self.run.conversation_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverNotification(CommandFields):
+    """Main or realm to main: send this event of a run to the receiver that the run names.
+
+    `data` None: the data is the ended run, which main reads when it sends, so that a message that
+    waits for a day holds no text of the run. `failures` counts failed tries, `since` is the time of
+    the first.
+    """
+
+    type: Literal["DeliverNotification"] = "DeliverNotification"
+    run_id: str
+    conversation_id: str
+    agent_id: str
+    event_id: str
+    event_type: str
+    time: datetime
+    notify: Notify
+    data: dict[str, Any] | None = field(default=None, metadata=OMITTED)
+    failures: int = 0
+    since: datetime | None = None
+    traceparent: str | None = None
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """The id of the command, which every copy of the same try has."""
+        return f"{self.event_id}:notify:{self.failures}"

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from aos.domain.codec import OMITTED
 from aos.domain.field_types import Digest
 from aos.domain.json_writer import write_json
+from aos.domain.notify import Notify
 from aos.errors import ErrorInfo
 
 RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
@@ -134,7 +135,8 @@ class AdmittedRequest:
     none. `as_admin` lets the run continue a conversation of another owner. `parent` is set on
     delegated runs, `refusal` on delegated runs that main refused: the stored refusal prevents a
     repeated command from starting the run later. `rejects_busy`: the agent's card said
-    `on_busy: reject`, so the run does not wait behind another one.
+    `on_busy: reject`, so the run does not wait behind another one. `notify` is the receiver of the
+    run's events, from the request or from the agent's card.
     """
 
     run_id: str
@@ -155,6 +157,7 @@ class AdmittedRequest:
     refusal: ErrorInfo | None = None
     parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
     rejects_busy: bool = field(default=False, metadata=OMITTED)
+    notify: Notify | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     CancelChild,
+    DeliverNotification,
     EnvelopeError,
     RealmCommand,
     RequestRun,
@@ -24,6 +25,7 @@ from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.telemetry import Span
 from aos.services.admission import Delegations
 from aos.services.execution import Execution
+from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 
@@ -32,7 +34,8 @@ OPERATION = "agent_operation"
 
 
 class MainQueue:
-    """Handles main's commands: ends of runs, delegated runs, and changes of cards."""
+    """Handles main's commands: ends of runs, delegated runs, notifications, and changes of
+    cards."""
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class MainQueue:
         bus: Bus,
         replies: Replies,
         delegations: Delegations,
+        notifications: Notifications,
         runs: RunReader,
         publish: Callable[[], Awaitable[None]],
     ) -> None:
@@ -48,6 +52,7 @@ class MainQueue:
         self._bus = bus
         self._replies = replies
         self._delegations = delegations
+        self._notifications = notifications
         self._runs = runs
         self._publish = publish
 
@@ -73,6 +78,8 @@ class MainQueue:
                 await self._delegations.request(command)
             case CancelChild():
                 await self._delegations.cancel(command)
+            case DeliverNotification():
+                await self._notifications.deliver(command)
             case _:
                 raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
 

@@ -15,6 +15,7 @@ import azure.functions as func
 
 from aos.domain.caller import Caller
 from aos.domain.cards.identity import is_card_id
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import ReplyAddress, run_id_for
@@ -58,6 +59,7 @@ class RequestQueue:
         max_part_bytes: int,
         pause_delay: timedelta,
         bus: Bus,
+        policy: CardPolicy,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
@@ -70,6 +72,7 @@ class RequestQueue:
         self._max_part_bytes = max_part_bytes
         self._pause_delay = pause_delay
         self._bus = bus
+        self._policy = policy
         self._clock = clock
         self._telemetry = telemetry
 
@@ -133,7 +136,7 @@ class RequestQueue:
 
     async def _ask(self, message: ReceivedMessage, raw: dict[str, Any], span: Span) -> None:
         from aos.entrypoints.message_parts import join_text, read_parts
-        from aos.entrypoints.requests import QueueRequest, check_sizes, validate
+        from aos.entrypoints.requests import QueueRequest, check_sizes, read_notify, validate
 
         body = validate(QueueRequest, raw)
         text, metadata = join_text(body.message), body.metadata or {}
@@ -155,6 +158,7 @@ class RequestQueue:
                 metadata=metadata,
                 reply=reply,
                 parts=parts,
+                notify=read_notify(body.notify, self._policy),
             ),
             door="queue",
             scope=_make_scope(owner),

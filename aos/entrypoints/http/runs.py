@@ -9,6 +9,7 @@ from typing import Any
 import azure.functions as func
 
 from aos.domain.cards.identity import is_card_id
+from aos.domain.cards.policy import CardPolicy
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
@@ -57,6 +58,7 @@ class RunRoutes:
         runs: RunReader,
         reply_entities: ReplyEntities,
         bounds: RunBounds,
+        policy: CardPolicy,
         clock: Clock,
     ) -> None:
         self._responder = responder
@@ -64,6 +66,7 @@ class RunRoutes:
         self._runs = runs
         self._reply_entities = reply_entities
         self._bounds = bounds
+        self._policy = policy
         self._clock = clock
 
     async def start(self, req: func.HttpRequest) -> func.HttpResponse:
@@ -123,7 +126,7 @@ class RunRoutes:
 
     async def _read(self, call: Call) -> _Asked:
         from aos.entrypoints.message_parts import join_text, read_parts
-        from aos.entrypoints.requests import check_sizes
+        from aos.entrypoints.requests import check_sizes, read_notify
 
         body = await self._read_body(call)
         message, metadata = join_text(body.message), body.metadata or {}
@@ -140,6 +143,7 @@ class RunRoutes:
                 metadata=metadata,
                 reply=self._read_reply(body),
                 parts=parts,
+                notify=read_notify(body.notify, self._policy),
             ),
             wait_seconds=0.0 if asked_async else float(wait),
             framework=session is not None or body.waitForResponse is not None,

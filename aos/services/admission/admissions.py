@@ -17,6 +17,7 @@ from typing import Any
 from aos.domain.caller import Caller
 from aos.domain.cards.agent_card import AgentCard, find_home_owner
 from aos.domain.envelope import CancelRun, StartRun, to_realm
+from aos.domain.notify import Notify
 from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.attachments import list_attachments
 from aos.domain.runs.run import (
@@ -54,7 +55,7 @@ MAX_TREE = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """A parsed and checked request for a run; `parent` is set when an agent delegates it,
-    `replay_of` when it asks an ended run again."""
+    `replay_of` when it asks an ended run again. `notify` is used instead of the card's."""
 
     agent_id: str
     message: str
@@ -64,6 +65,7 @@ class RunRequest:
     parent: ParentRun | None = None
     parts: tuple[dict[str, Any], ...] = ()
     replay_of: str | None = None
+    notify: Notify | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +283,7 @@ class Admissions:
             admitted,
             catalog_version=version,
             rejects_busy=rejects,
+            notify=request.notify or live.card.notify,
             admitted_at=self._clock.now(),
         )
 

@@ -88,6 +88,7 @@ class Replays:
                 reply=request.reply,
                 parts=request.parts,
                 replay_of=request.run_id,
+                notify=request.notify,
             ),
             door="http",
             scope=f"replay:{request.run_id}",

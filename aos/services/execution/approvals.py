@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from aos.domain.codec import encode
-from aos.domain.envelope import AGENT_EVENTS, Event
+from aos.domain.envelope import AGENT_EVENTS, Event, to_main
 from aos.domain.runs import tool_turns
 from aos.domain.runs.active_run import ActiveRun, OpenCall
+from aos.domain.runs.events import make_notification, name_source
 from aos.domain.tools.tool import ApprovalRequest, Decision
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.bus import Bus
@@ -29,7 +30,10 @@ class RealmApprovals:
         self._bus = bus
 
     async def ask(self, unit: UnitOfWork) -> None:
-        """Add the saved calls that need a decision to the list, and publish an event for each."""
+        """Add the saved calls that need a decision to the list, and publish an event for each.
+
+        The receiver of the run's `notify` gets it too.
+        """
         active = unit.conversation.active
         wanted = () if active is None else tuple(c for c in active.calls if c.state == "to_ask")
         if active is None or not wanted:
@@ -37,8 +41,23 @@ class RealmApprovals:
         for call in wanted:
             request = _make_approval(active, call)
             await self._decisions.ask(request)
-            await self._bus.publish(_approval_requested(active, request))
+            event = _approval_requested(active, request)
+            await self._bus.publish(event)
+            await self._notify(active, event)
         unit.add(tool_turns.mark_asked(unit.conversation, tuple(c.tool_call_id for c in wanted)))
+
+    async def _notify(self, active: ActiveRun, event: Event) -> None:
+        request = active.request
+        command = make_notification(
+            event,
+            request.notify,
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            agent_id=request.agent_id,
+            data=event.data,
+        )
+        if command is not None:
+            await self._bus.send(to_main(command))
 
     async def apply_decisions(self, unit: UnitOfWork, *, now: datetime) -> None:
         """Apply the decisions about calls that wait for one, and the time-outs."""
@@ -107,7 +126,7 @@ def _approval_requested(active: ActiveRun, request: ApprovalRequest) -> Event:
         topic=AGENT_EVENTS,
         id=f"{request.run_id}:{request.tool_call_id}:approval",
         type="approval.requested",
-        source=f"aos/agents/{request.agent_id}",
+        source=name_source(request.agent_id),
         time=request.requested_at,
         data=encode(request, without=("owner", "arguments")),
         traceparent=active.request.traceparent,

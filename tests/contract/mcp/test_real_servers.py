@@ -16,8 +16,9 @@ import anyio
 import httpx2
 import pytest
 
-from aos.adapters.mcp.web import AddressRefused, make_public_transport
+from aos.adapters.mcp.web import make_public_transport
 from aos.adapters.memory import MemorySecrets
+from aos.domain.cards.hosts import AddressRefused
 from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.errors import ServerFailed
 from tests.contract.mcp.kit import REPOSITORY, call, servers, until

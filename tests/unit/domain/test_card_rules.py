@@ -10,9 +10,9 @@ import pytest
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.cron import find_cron_problem
-from aos.domain.cards.hosts import is_public_address
+from aos.domain.cards.hosts import find_url_problem, is_public_address
 from aos.domain.cards.identity import CardKind
-from aos.domain.cards.operator_rules import find_command_problem, find_url_problem
+from aos.domain.cards.operator_rules import find_command_problem
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import (
     SecretReference,
@@ -189,7 +189,7 @@ def test_options_that_run_code_are_refused_though_the_prefix_is_allowed(option: 
     ],
 )
 def test_addresses_that_are_not_public_https_are_refused(url: str) -> None:
-    assert find_url_problem(url, CardPolicy()) is not None
+    assert find_url_problem(url, frozenset()) is not None
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_an_address_that_means_a_private_one_is_private_in_cards_and_when_called
     address: str,
 ) -> None:
     host = f"[{address}]" if ":" in address else address
-    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is not None
+    assert find_url_problem(f"https://{host}/mcp", frozenset()) is not None
     assert not is_public_address(address)
     assert not is_public_address(f"{address}%1")
 
@@ -243,20 +243,20 @@ def test_an_address_that_means_a_private_one_is_private_in_cards_and_when_called
 @pytest.mark.parametrize("address", ["8.8.8.8", "20.50.2.1", "2603:1020::1", "2a00:1450:4001::8a"])
 def test_an_address_of_the_internet_is_public_in_cards_and_when_called(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
-    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is None
+    assert find_url_problem(f"https://{host}/mcp", frozenset()) is None
     assert is_public_address(address)
 
 
 @pytest.mark.parametrize("host", ["127.1", "0177.0.0.1", "0xa9fea9fe", "1.2.3", "127.0.0.1."])
 def test_a_host_that_ends_in_a_number_is_an_address_or_nothing(host: str) -> None:
-    assert find_url_problem(f"https://{host}/mcp", CardPolicy()) is not None
+    assert find_url_problem(f"https://{host}/mcp", frozenset()) is not None
 
 
 def test_a_listed_host_may_be_private_and_speak_http() -> None:
     policy = CardPolicy(listed_hosts=frozenset({"127.0.0.1:9000"}))
-    assert find_url_problem("http://127.0.0.1:9000/mcp", policy) is None
-    assert find_url_problem("http://127.0.0.1:9001/mcp", policy) is not None
-    assert find_url_problem("https://example.com/mcp", policy) is None
+    assert find_url_problem("http://127.0.0.1:9000/mcp", policy.listed_hosts) is None
+    assert find_url_problem("http://127.0.0.1:9001/mcp", policy.listed_hosts) is not None
+    assert find_url_problem("https://example.com/mcp", policy.listed_hosts) is None
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from aos.adapters.telemetry.trace_context import make_child_traceparent
 from aos.domain.cards.assessment import find_nearest
 from aos.domain.cards.check import assess_card
 from aos.domain.cards.cron import find_cron_problem
-from aos.domain.cards.hosts import is_public_address, is_public_host
+from aos.domain.cards.hosts import find_url_problem, is_public_address, is_public_host
 from aos.domain.cards.identity import CardKind, is_card_id
-from aos.domain.cards.operator_rules import find_command_problem, find_url_problem
+from aos.domain.cards.operator_rules import find_command_problem
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.cards.server_card import parse_secret_reference
 from aos.domain.conversation_ids import is_conversation_id
@@ -164,7 +164,7 @@ PLAIN_READERS: dict[str, Callable[[str], Any]] = {
     "a secret's reference": lambda text: parse_secret_reference(text, server_id="s", name="n"),
     "a host": is_public_host,
     "an address": is_public_address,
-    "a URL": lambda text: find_url_problem(text, CardPolicy()),
+    "a URL": lambda text: find_url_problem(text, frozenset()),
     "a command": lambda text: find_command_problem("npx", text.split(" "), CardPolicy()),
     "a card id": is_card_id,
     "a near name": lambda text: find_nearest(text, ("max_turns", "memory", "a" * 60), cutoff=0.0),

@@ -1,0 +1,46 @@
+"""Receives webhooks in the simulation; is often away. Entry points: `make_receivers`, `told`."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from aos.adapters.memory import SentWebhook, WebhookReceivers
+from aos.domain.notify import Notify
+from aos.ports.webhooks import WebhookAnswer
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+NOTIFY = Notify(url="https://receiver.example.com/hook")
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MOST_REFUSALS = 4
+"""Refusals of one event: fewer than would last until a delivery is given up."""
+
+
+def make_receivers(seed: int) -> WebhookReceivers:
+    """Make the receivers of a world. Their chances do not touch those of the world."""
+    chances = random.Random(seed + 2)
+    refused: dict[str, int] = {}
+    receivers = WebhookReceivers()
+
+    def answer(sent: SentWebhook) -> WebhookAnswer:
+        name = sent.headers["webhook-id"]
+        if chances.random() < 0.5 and refused.get(name, 0) < MOST_REFUSALS:
+            refused[name] = refused.get(name, 0) + 1
+            return WebhookAnswer(status=503)
+        return WebhookAnswer(status=204)
+
+    receivers.answer = answer
+    return receivers
+
+
+def told(world: World, run_id: str) -> None:
+    """Whether the receiver of an ended run was told, once by id and content."""
+    request, run = world.tables.requests[run_id].request, world.checks.ended.get(run_id)
+    if run is None or request.notify is None:
+        return
+    name = f"{run_id}:{run.status.value}"
+    bodies = {t.body for t in world.receivers.tries if t.headers["webhook-id"] == name}
+    if len(bodies) != 1:
+        world.checks.fail(f"the receiver of {run_id} got {len(bodies)} contents of {name}")
