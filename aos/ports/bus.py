@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from aos.domain.bus_limits import is_bus_id
@@ -54,7 +54,9 @@ class ReceivedMessage:
     broker.
 
     `key` is the idempotency key: the id of the first message, kept across postponed copies, else
-    `<entity>:<sequence_number>`. `attempt` counts postponed copies.
+    `<entity>:<sequence_number>`. `attempt` counts postponed copies. `enqueued_at` is a time that
+    the broker's clock has reached: for a scheduled message not before the time that it was
+    scheduled for. `lag` is how far our own clock was behind that when the message came.
     """
 
     entity: str
@@ -67,6 +69,8 @@ class ReceivedMessage:
     reply_to: str | None = None
     reply_to_session_id: str | None = None
     content_type: str | None = None
+    enqueued_at: datetime | None = None
+    lag: timedelta = timedelta()
     expires_at: datetime | None = None
     traceparent: str | None = None
     properties: Mapping[str, object] = field(default_factory=dict)
@@ -78,6 +82,12 @@ class ReceivedMessage:
         if isinstance(kept, str) and is_bus_id(kept):
             return kept
         return self.message_id or f"{self.entity}:{self.sequence_number}"
+
+    def with_lag(self, now: datetime) -> ReceivedMessage:
+        """Return the message, received at this time of our own clock."""
+        if self.enqueued_at is None or self.enqueued_at <= now:
+            return self
+        return replace(self, lag=self.enqueued_at - now)
 
     @property
     def attempt(self) -> int:

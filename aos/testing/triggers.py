@@ -26,6 +26,7 @@ def make_trigger_message(message: ReceivedMessage) -> func.ServiceBusMessage:
         reply_to=message.reply_to,
         reply_to_session_id=message.reply_to_session_id,
         content_type=message.content_type,
+        enqueued_time_utc=message.enqueued_at,
         expires_at_utc=message.expires_at,
     )
 

@@ -118,7 +118,7 @@ def scenario(seed: int) -> Scenario:
         edits=_edits(rng, kind, span),
         fault_seconds=max(span + 1800.0, last + 300.0),
         over_the_wire=rng.random() < 0.15,
-        skew=rng.choice((0.0, 0.0, 0.05, 3.0)),
+        skew=rng.choice((0.0, 0.0, 0.05, 3.0, 20.0)),
     )
 
 

@@ -77,6 +77,7 @@ class Kept:
             reply_to=self.reply_to,
             reply_to_session_id=self.reply_to_session_id,
             content_type=self.content_type,
+            enqueued_at=self.visible_at,
             expires_at=self.expires_at,
             traceparent=self.traceparent,
             properties=self.properties,

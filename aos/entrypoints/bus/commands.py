@@ -101,7 +101,9 @@ class RealmQueue:
         if not isinstance(command, RealmCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {REALM_QUEUE}")
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
-        await self._execution.handle(command, delivery_count=message.delivery_count)
+        await self._execution.handle(
+            command, delivery_count=message.delivery_count, not_before=message.enqueued_at
+        )
 
 
 def _is_about_blobs(body: bytes) -> bool:

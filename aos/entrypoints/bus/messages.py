@@ -32,6 +32,7 @@ def read_message(message: func.ServiceBusMessage, *, entity: str) -> ReceivedMes
         reply_to=message.reply_to or None,
         reply_to_session_id=message.reply_to_session_id or None,
         content_type=message.content_type or None,
+        enqueued_at=_cut_to_milliseconds(_convert_to_utc(message.enqueued_time_utc)),
         expires_at=_find_expiry(_convert_to_utc(message.expires_at_utc), properties.get(EXPIRY)),
         traceparent=parse_traceparent(traceparent),
         properties=properties,
@@ -48,6 +49,11 @@ def _find_expiry(of_copy: datetime | None, first: object) -> datetime | None:
     except ValueError:
         return of_copy
     return of_copy if moment is None else min(of_copy, moment)
+
+
+def _cut_to_milliseconds(moment: datetime | None) -> datetime | None:
+    """Return the time in whole milliseconds, which rows can hold; the broker has finer ones."""
+    return moment and moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _convert_to_utc(moment: datetime | None) -> datetime | None:

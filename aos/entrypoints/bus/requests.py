@@ -94,7 +94,7 @@ class RequestQueue:
         """Send the request on as a scheduled copy, so that it comes again when AOS may be resumed,
         or when its time to live is over. False if the message has no room for a copy's properties.
         """
-        at = self._clock.now() + self._pause_delay
+        at = self._clock.now() + message.lag + self._pause_delay
         if message.expires_at is not None:
             at = min(at, message.expires_at)
         try:

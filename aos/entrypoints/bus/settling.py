@@ -72,7 +72,7 @@ class Settling:
         delivery on, what the handler cannot. `later` runs instead of sending a scheduled copy,
         which cannot be sent to a subscription.
         """
-        got = read_message(message, entity=entity)
+        got = read_message(message, entity=entity).with_lag(self._clock.now())
         with self._span(got, operation or f"process {entity}") as span:
             inner = replace(got, traceparent=span.traceparent)
             await self._settle(inner, lambda again: work(again, span), give_up, later)
@@ -158,7 +158,7 @@ class Settling:
         """Send a scheduled copy. Raises `cause` if the copy cannot be sent."""
         pause = retry_pause(message.attempt)
         for tried in range(POSTPONE_TRIES):
-            at = self._clock.now() + pause
+            at = self._clock.now() + message.lag + pause
             try:
                 await self._bus.postpone(message, at=at, attempt=message.attempt + 1)
             except TransientError:

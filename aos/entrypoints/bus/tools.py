@@ -40,7 +40,7 @@ class McpQueue:
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
         command = await self._read_command(message)
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
-        await self._calls.handle(command)
+        await self._calls.handle(command, not_before=message.enqueued_at)
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
         await self._calls.give_up(await self._read_command(message))

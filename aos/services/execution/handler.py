@@ -59,15 +59,24 @@ class Execution:
         )
         self._approvals = RealmApprovals(decisions=decisions, bus=bus)
 
-    async def handle(self, command: RealmCommand, *, delivery_count: int = 1) -> None:
+    async def handle(
+        self,
+        command: RealmCommand,
+        *,
+        delivery_count: int = 1,
+        not_before: datetime | None = None,
+    ) -> None:
         """Handle one delivery of a command; the message may be completed afterwards.
 
+        `not_before` is a time that the broker's clock has reached, even if ours has not: a wait
+        that is scheduled from a clock behind the broker's would end at once, again and again.
         Raises TransientError (deliver the command again later), SessionLost (abandon the message)
         and EnvelopeError (main did not admit this start or this cancellation).
         """
         unit = await self._units.open(command)
         if unit is None:
             return
+        unit.not_before = not_before
         await self._send(unit)
         self._apply(unit, unit.command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
@@ -89,7 +98,7 @@ class Execution:
             case ContinueRun():
                 active = unit.conversation.active
                 if active is not None and command.due is not None and command.due == active.wake_at:
-                    unit.not_before = command.due
+                    unit.not_before = max(command.due, unit.not_before or command.due)
                 unit.add(advance.clear_wait(unit.conversation, command))
             case ToolResult():
                 unit.add(

@@ -10,7 +10,7 @@ is called.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome, ToolSchema
@@ -23,6 +23,7 @@ from aos.ports.tools import ToolCatalog, ToolLedger
 
 MARGIN = timedelta(seconds=30)
 """Added to a call's time limit: until then no other handler may begin the call."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 CONTENTION_TRIES = 8
 CALL_TRIES = 2
 RETRY_WITHIN_SECONDS = 30.0
@@ -69,9 +70,11 @@ class ToolCalls:
         self._telemetry = telemetry
         self._limits = limits
 
-    async def handle(self, command: CallTool) -> None:
+    async def handle(self, command: CallTool, *, not_before: datetime | None = None) -> None:
         """Make the call unless it was made, and send its result.
 
+        `not_before` is a time that the broker's clock has reached, even if ours has not: a command
+        that was scheduled for the end of a hold and has come finds the hold over.
         Raises TransientError when that is not possible now; the command is then delivered again.
         """
         with self._telemetry.span(
@@ -87,7 +90,7 @@ class ToolCalls:
                 "gen_ai.tool.call.id": command.tool_call_id,
             },
         ) as span:
-            end = await self.settle(command)
+            end = await self.settle(command, not_before=not_before)
             if isinstance(end, datetime):
                 await self._bus.send(replace(to_mcp(command), scheduled_at=end))
                 return
@@ -113,13 +116,15 @@ class ToolCalls:
         )
         await self._bus.send(to_realm(result))
 
-    async def settle(self, command: CallTool) -> ToolOutcome | datetime:
+    async def settle(
+        self, command: CallTool, *, not_before: datetime | None = None
+    ) -> ToolOutcome | datetime:
         """The outcome of the call, made now if necessary, or when another handler's hold ends."""
         for _ in range(CONTENTION_TRIES):
             row = await self._ledger.find(command.run_id, command.tool_call_id)
             if row is not None and row.result is not None:
                 return row.result
-            now = self._clock.now()
+            now = max(self._clock.now(), not_before or EARLIEST)
             try:
                 if now >= command.deadline:
                     return await self._end(command, row, _too_late_outcome(row))

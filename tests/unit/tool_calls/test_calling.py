@@ -305,3 +305,14 @@ async def test_a_call_that_a_server_did_not_take_is_made_once_more_and_no_more()
     await world.mcp.calls.handle(world.command())
     assert world.results == [refused]
     assert world.called == ["add", "add"]
+
+
+async def test_a_clock_behind_the_brokers_does_not_make_a_held_call_circle(
+    world: McpWorld,
+) -> None:
+    """The command came at the end of the hold by the broker's clock; ours is not there yet."""
+    await killed(world, "servers.call", acts=True, tool="count")
+    until = world.tables.tool_calls[RUN, CALL].until
+    assert world.clock.now() < until
+    await world.mcp.calls.handle(world.command("count"), not_before=until)
+    assert ([r.outcome for r in world.results], world.later) == (["ok"], [])
