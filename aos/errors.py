@@ -158,6 +158,20 @@ class OperatorFault(TransientError):
         self.info = ErrorInfo(code=code, message=message, details=details)
 
 
+class UnreadableAnswer(TransientError):
+    """The model's endpoint answered with what is not an answer. A proxy's hiccup passes; where it
+    does not, an operator must act: `make_fault` says how."""
+
+    def make_fault(self) -> OperatorFault:
+        """The fault of an endpoint that goes on to answer like this."""
+        return OperatorFault(
+            "model_misconfigured",
+            f"{self}, again and again; check that AOS_MODEL_ENDPOINT is the address of an API that"
+            " OpenAI's client can use, ends with /v1, and that AOS_MODEL_API names the API that it"
+            " speaks",
+        )
+
+
 class EmptyAnswer(RunFailed):
     """The model answered with neither a text nor a tool call: asking once more may help."""
 

@@ -10,9 +10,12 @@ from aos.domain.runs.attachments import Attachment
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
 
-FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+FinishReason: TypeAlias = Literal[
+    "stop", "length", "tool_calls", "content_filter", "unparsed_tool_call"
+]
 """Why a model stopped: it finished, reached its token limit, asks for tools, or was stopped by the
-endpoint's content filter."""
+endpoint's content filter. `unparsed_tool_call`: it asks for a tool in a text that the endpoint did
+not parse (AOS finds that)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -305,3 +305,88 @@ async def test_a_property_whose_name_endpoints_refuse_reaches_the_tool_under_its
     server.always(speaking(OPENAI, answer))
     run = await world.ask("ceo", "Greet.")
     assert json.loads(run.output) == {"user name": "Ada", "parts": [{"時間 帯": "CET"}]}
+
+
+CALL_TEXT = '{"name": "clock__now", "arguments": {"zone": "CET"}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<tool_call>\n{CALL_TEXT}\n</tool_call>",
+        f"I look.\n```json\n{CALL_TEXT}\n```",
+        f"[TOOL_CALLS][{CALL_TEXT}]",
+        '[TOOL_CALLS]clock__now[ARGS]{"zone": "CET"}',
+        '<|python_tag|>{"name": "clock__now", "parameters": {"zone": "CET"}}',
+        '<|python_tag|>clock__now(zone="CET")',
+        '{"name": "clock__now", "parameters": {}}',
+        "<tool_call>\n<function=clock__now>\n<parameter=zone>\nCET\n</parameter>",
+        "<\uff5ctool\u2581call\u2581begin\uff5c>function<\uff5ctool\u2581sep\uff5c>clock__now\n```json\n{}\n```",
+        f"<tool_call>{CALL_TEXT[:-12]}",
+    ],
+)
+async def test_a_call_that_came_as_text_is_not_made_and_says_what_the_endpoint_lacks(
+    world: MemoryWorld, server: ScriptedModel, text: str
+) -> None:
+    server.always(Say(text))
+    run = await world.ask("ceo", "What time?")
+    assert (run.status, run.output, run.finish_reason) == (
+        RunStatus.COMPLETED,
+        text.strip(),
+        "unparsed_tool_call",
+    )
+    [line] = [x for x in world.telemetry.lines if x["event"] == "model_tool_call_unparsed"]
+    assert (line["tool"], "--enable-auto-tool-choice" in line["reason"]) == ("clock__now", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I would call clock__now.",
+        '<tool_call>{"name": "made_up", "arguments": {}}</tool_call>',
+        '{"name": "clock__now"}',
+        '```json\n{"zone": "CET"}\n```',
+        "[1, 2]",
+        "<tool_call>" * 50_000,
+        "[" * 50_000,
+    ],
+)
+async def test_a_text_that_calls_no_tool_of_the_agent_is_an_answer(
+    world: MemoryWorld, server: ScriptedModel, text: str
+) -> None:
+    server.always(Say(text))
+    run = await world.ask("ceo", "What time?")
+    assert (run.status, run.finish_reason) == (RunStatus.COMPLETED, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Say(status=204, body=b""), "an empty body"),
+        (Say(body=b'{"choices": [{'), "broken JSON"),
+        (Say(body=b"[]"), "not an object"),
+        (Say(body={"ok": True}), "without choices"),
+    ],
+)
+async def test_an_endpoint_that_never_answers_readably_says_at_once_what_to_do(
+    world: MemoryWorld, server: ScriptedModel, answer: Say, says: str
+) -> None:
+    server.always(answer)
+    run = await world.ask("ceo", "What time?")
+    assert (run.status, run.error) == (RunStatus.IN_PROGRESS, None)
+    assert run.waiting_for is not None
+    assert (run.waiting_for.code, len(server.requests)) == ("model_misconfigured", 3)
+    assert says in run.waiting_for.message
+    assert "ends with /v1" in run.waiting_for.message
+    server.always(Say("Noon."))
+    await world.advance(120)
+    run = await world.run(run.run_id)
+    assert (run.output, run.waiting_for) == ("Noon.", None)
+
+
+async def test_an_unreadable_answer_now_and_then_costs_nothing(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    server.script(Say(status=204, body=b""), Say(body=b"{"), Say(status=503), Say(body=b"{"))
+    run = await world.ask("ceo", "What time?")
+    assert (run.output, run.waiting_for) == ("Hello.", None)

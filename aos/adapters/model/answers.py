@@ -17,7 +17,7 @@ from aos.adapters.model.streamed_answers import join_stream
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields
-from aos.errors import EmptyAnswer, OperatorFault, RunFailed, TransientError
+from aos.errors import EmptyAnswer, OperatorFault, RunFailed, TransientError, UnreadableAnswer
 from aos.ports.model import FinishReason, ModelAnswer
 
 LONGEST_MODEL_NAME = 256
@@ -42,7 +42,7 @@ def read_answer(body: bytes, *, asked: str, endpoint: str, now: datetime) -> Mod
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         if has_error(raw):
             raise make_fault(200, write_json(raw).encode(), {}, model=asked, now=now)
-        raise TransientError("the model endpoint answered without choices")
+        raise UnreadableAnswer("the model endpoint answered without choices")
     choice = choices[0]
     if choice.get("error"):
         raise make_fault(200, write_json(choice).encode(), {}, model=asked, now=now)
@@ -223,7 +223,7 @@ def _read_count(value: object, *path: str) -> int:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the object that an answer is. Raises TransientError."""
+    """Return the object that an answer is. Raises UnreadableAnswer and OperatorFault."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -236,7 +236,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         joined = join_stream(body)
         if joined is not None:
             return joined
-        raise TransientError("the model endpoint answered with broken JSON") from error
+        what = "broken JSON" if body.strip() else "an empty body"
+        raise UnreadableAnswer(f"the model endpoint answered with {what}") from error
     if not isinstance(raw, dict):
-        raise TransientError("the model endpoint answered with JSON that is not an object")
+        raise UnreadableAnswer("the model endpoint answered with JSON that is not an object")
     return raw

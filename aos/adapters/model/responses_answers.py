@@ -23,7 +23,7 @@ from aos.adapters.model.faults import content_filtered, has_error, make_fault
 from aos.adapters.model.responses_requests import ITEMS
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.tool import AskedCall, EndpointFields
-from aos.errors import TransientError
+from aos.errors import UnreadableAnswer
 from aos.ports.model import FinishReason, ModelAnswer
 
 
@@ -60,7 +60,7 @@ def read_response(body: bytes, *, asked: str, endpoint: str, now: datetime) -> M
 def _read_items(output: object) -> list[dict[str, Any]]:
     """Return the items of an answer: messages with a text, calls, and reasoning."""
     if not isinstance(output, list):
-        raise TransientError("the model endpoint answered without output")
+        raise UnreadableAnswer("the model endpoint answered without output")
     items = [item for item in output if isinstance(item, dict)]
     return [
         item

@@ -24,7 +24,7 @@ MAX_METADATA_BYTES = 16 * 1024
 Door: TypeAlias = Literal["http", "queue", "schedule", "event", "delegation"]
 
 
-FinishReason: TypeAlias = Literal["length"]
+FinishReason: TypeAlias = Literal["length", "unparsed_tool_call"]
 """How an answer ended that did not end by itself: its token limit cut it."""
 
 
@@ -164,7 +164,8 @@ class AdmittedRequest:
 class Run:
     """The run object: the same in HTTP answers, replies and events.
 
-    `finish_reason` is `length` when the token limit cut the output.
+    `finish_reason` is `length` when the token limit cut the output, `unparsed_tool_call` when the
+    output is a tool call that the endpoint passed on as text.
     `waiting_for` says what an operator must do before the run goes on. `unavailable_servers` are
     the MCP servers whose tools the run had to do without.
     """

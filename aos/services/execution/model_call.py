@@ -19,7 +19,14 @@ from typing import Any, TypeVar
 
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.run import AdmittedRequest, Usage
-from aos.errors import EmptyAnswer, ErrorInfo, OperatorFault, RunFailed, TransientError
+from aos.errors import (
+    EmptyAnswer,
+    ErrorInfo,
+    OperatorFault,
+    RunFailed,
+    TransientError,
+    UnreadableAnswer,
+)
 from aos.ports.model import ChatModel, ModelAnswer, ModelCall
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
@@ -29,6 +36,8 @@ from aos.services.execution.turn_outcome import HandlerOutOfTime, ModelAway, Run
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
 WATCH_SECONDS = 1.0
+UNREADABLE_MOST = 3
+"""After as many answers in a row that cannot be read, the run says what an operator must do."""
 T = TypeVar("T")
 
 
@@ -129,7 +138,7 @@ class ModelCaller:
         if run_left <= 0:
             return RunOutOfTime()
         patience_ends = self._clock.monotonic() + self._patience_seconds
-        failures = 0
+        failures = unreadable = 0
         while True:
             left = min(run_left, deadline - self._clock.monotonic())
             if left < WATCH_SECONDS and left < run_left:
@@ -142,6 +151,9 @@ class ModelCaller:
                 return answer, seconds
             if failures == 0:
                 self._log_away(active.request, answer)
+            unreadable = unreadable + 1 if isinstance(answer, UnreadableAnswer) else 0
+            if isinstance(answer, UnreadableAnswer) and unreadable == UNREADABLE_MOST:
+                answer = answer.make_fault()
             if isinstance(answer, OperatorFault):
                 self.fault = answer.info
                 return ModelAway(retry_after=_retry_after(answer), fault=answer.info)

@@ -12,7 +12,7 @@ from aos.domain.envelope import AGENT_EVENTS, Event
 from aos.domain.runs import absence, advance, tool_turns
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.run import RunStatus, Usage
+from aos.domain.runs.run import FinishReason, RunStatus, Usage
 from aos.domain.tools.offer import Offer, plan_calls
 from aos.errors import ErrorInfo
 from aos.ports.model import ModelAnswer
@@ -146,7 +146,7 @@ def _apply_answer(
             model=answer.model,
             seconds=outcome.seconds,
             now=now,
-            finish_reason="length" if answer.finish_reason == "length" else None,
+            finish_reason=_shown_reason(answer),
             fields=answer.fields,
             output=answer.output,
         )
@@ -162,6 +162,15 @@ def _apply_answer(
         now=now,
         fields=answer.fields,
     )
+
+
+def _shown_reason(answer: ModelAnswer) -> FinishReason | None:
+    """Why the run's output is not what it should be; None for a good one."""
+    match answer.finish_reason:
+        case "length" | "unparsed_tool_call" as reason:
+            return reason
+        case _:
+            return None
 
 
 def _note_unavailable(conversation: Conversation, offer: Offer) -> Conversation:

@@ -11,6 +11,7 @@ from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.window import count_to_read
 from aos.domain.tools.offer import Offer
+from aos.domain.tools.written_calls import find_written_call
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
 from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
@@ -40,6 +41,11 @@ from aos.services.execution.turn_outcome import (
 
 SHORTENINGS = 5
 """How often a history that is too long for the model is halved."""
+NOT_PARSED = (
+    "the model endpoint passed a tool call on as text, so it was not made; let the endpoint parse"
+    " tool calls (vLLM: --enable-auto-tool-choice and --tool-call-parser, llama.cpp: --jinja,"
+    " SGLang: --tool-call-parser), or choose a model whose chat template knows tools"
+)
 MAX_SHOWN_OUTPUT = 2_000
 """Characters of an output that does not fit, in the error."""
 
@@ -75,6 +81,7 @@ class Turns:
         self._requests = requests
         self._offers = offers
         self._clock = clock
+        self._telemetry = telemetry
         self._limits = limits
         self._caller = ModelCaller(
             model=model,
@@ -160,8 +167,32 @@ class Turns:
             return outcome
         answer, seconds = outcome
         return Answered(
-            answer=answer, seconds=seconds, offer=offer, missing_adapter=missing_adapter
+            answer=self._note_written_call(answer, offer, active),
+            seconds=seconds,
+            offer=offer,
+            missing_adapter=missing_adapter,
         )
+
+    def _note_written_call(
+        self, answer: ModelAnswer, offer: Offer, active: ActiveRun
+    ) -> ModelAnswer:
+        """Say of a tool call that came as text that it was not parsed; it is not made."""
+        if answer.tool_calls or answer.output is not None or not offer.tools:
+            return answer
+        name = find_written_call(answer.text, offer.targets)
+        if name is None:
+            return answer
+        self._telemetry.log(
+            "model_tool_call_unparsed",
+            level="warning",
+            tool=name,
+            model=answer.model,
+            reason=NOT_PARSED,
+            run_id=active.request.run_id,
+            conversation_id=active.request.conversation_id,
+            agent_id=active.request.agent_id,
+        )
+        return replace(answer, finish_reason="unparsed_tool_call")
 
     async def _ask_in_length(
         self,
