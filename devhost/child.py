@@ -215,6 +215,12 @@ def shorten_path(path: Path) -> str:
 
 
 def _make_death_prefix() -> tuple[str, ...]:
-    """Return the command prefix that asks Linux to send SIGTERM when the starting thread ends."""
+    """Return the command prefix that asks Linux to send SIGTERM when the starting thread ends.
+
+    Linux sends nothing if the supervisor ended before the child asked, so the child looks.
+    """
     setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+    if setpriv is None:
+        return ()
+    look = ("/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(os.getpid()))
+    return (setpriv, "--pdeathsig", "TERM", "--", *look)

@@ -15,7 +15,14 @@ from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.bootstrap.azure_world import AzureAdapters
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall, EndpointFields, MessageCall, OfferedTool
-from aos.errors import AosError, EmptyAnswer, OperatorFault, RunFailed, TransientError
+from aos.errors import (
+    AosError,
+    EmptyAnswer,
+    OperatorFault,
+    RunFailed,
+    TransientError,
+    UnreadableAnswer,
+)
 from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
 from aos.settings import Settings
 from tests.contract.model.calls import KEY, a_call, fault
@@ -384,8 +391,8 @@ async def test_arguments_come_as_a_text_or_as_an_object(
         (Say(finish="content_filter"), RunFailed, "content_filtered", "filter"),
         (Say(finish="length"), RunFailed, "model_output_invalid", "max_tokens"),
         (a_response(REASONING), EmptyAnswer, "model_output_invalid", "has no text"),
-        (Say(body={"choices": []}), TransientError, "unavailable", "without output"),
-        (Say(body=b"["), TransientError, "unavailable", "broken JSON"),
+        (Say(body={"choices": []}), UnreadableAnswer, "unavailable", "without output"),
+        (Say(body=b"["), UnreadableAnswer, "unavailable", "broken JSON"),
         (
             Say(status=404, body={"error": {"message": "Invalid URL (POST /v1/responses)"}}),
             OperatorFault,

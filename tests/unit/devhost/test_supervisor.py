@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,7 +210,14 @@ def test_an_unknown_child_is_refused_with_the_names_there_are(
         supervisor.child("relam")
 
 
-def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> None:
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="the machine has no setpriv")
+@pytest.mark.parametrize("late", [0, 0.3], ids=["later", "before the child asked to be told"])
+def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path, late: float) -> None:
+    setpriv = tmp_path / "bin" / "setpriv"
+    setpriv.parent.mkdir()
+    setpriv.write_text(f'#!/bin/sh\nsleep {late}\nexec {shutil.which("setpriv")} "$@"\n')
+    setpriv.chmod(0o755)
+    path = f"{setpriv.parent}{os.pathsep}{os.environ['PATH']}"
     program = textwrap.dedent(f"""
         import os, pathlib, sys, time
         from devhost.child import ChildSpec
@@ -224,7 +232,7 @@ def test_children_end_when_the_supervisor_itself_is_killed(tmp_path: Path) -> No
         (here / "ready").touch()
         time.sleep(600)
     """)
-    parent = subprocess.Popen([sys.executable, "-c", program])
+    parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PATH": path})
     try:
         wait_until((tmp_path / "ready").exists, what="the supervisor")
     finally:
