@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from aos.adapters.mcp.walls import hide
 from aos.adapters.system import RandomIds
 from aos.adapters.telemetry.reporting import make_telemetry
+from aos.bootstrap.stopping import drain_at_sigterm
 from aos.bootstrap.warmup import Warmup
 from aos.errors import ConfigurationError
 from aos.settings import Settings
@@ -91,5 +92,7 @@ def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
         ids=RandomIds(),
         ready=warmup.ready,
     )
+    if environ is None:
+        drain_at_sigterm(app.drain)
     warmup.start()
     return app

@@ -19,6 +19,7 @@ from aos.settings import Settings
 
 if TYPE_CHECKING:
     from aos.entrypoints.bus.settling import Settling
+    from aos.entrypoints.draining import Drain
     from aos.ports.pause import PauseState
     from aos.ports.system import Ids
     from aos.ports.telemetry import Telemetry
@@ -55,6 +56,13 @@ class App:
         self._telemetry = telemetry
         self._ids = ids
         self._ready = ready
+
+    @cached_property
+    def drain(self) -> Drain:
+        """What is handed back when this process is told to stop."""
+        from aos.entrypoints.draining import Drain
+
+        return Drain()
 
     @cached_property
     def about(self) -> AboutRoutes:
@@ -98,7 +106,15 @@ class App:
             ids=self.world.ids,
             telemetry=self._telemetry,
             ready=self._ready,
+            drain=self.drain,
+            grace_seconds=self._grace_seconds,
         )
+
+    @property
+    def _grace_seconds(self) -> float:
+        """What a message's handler still gets when the process is told to stop. A model is asked
+        again elsewhere; a handler that only writes and sends is done by then."""
+        return 0.5
 
     @cached_property
     def _health(self) -> Health:

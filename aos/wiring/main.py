@@ -80,6 +80,7 @@ class Main(App):
             ),
             policy=self.settings.card_policy,
             clock=self.world.clock,
+            drain=self.drain,
         )
 
     @cached_property

@@ -31,6 +31,11 @@ class Mcp(App):
         """The schedule for listing the servers' tools, which finds changes without an event."""
         return schedule_every(self.settings.timers.listing_seconds)
 
+    @property
+    def _grace_seconds(self) -> float:
+        """A call that may not be repeated had better end than be cut off."""
+        return 3.0 if self.settings.development else 20.0
+
     @cached_property
     def exposed(self) -> McpRoutes:
         """The MCP servers whose cards expose them."""

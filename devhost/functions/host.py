@@ -91,8 +91,15 @@ class Host:
         """Serve until SIGTERM or SIGINT. Raises HostError if the port is in use."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        tell_app = signal.getsignal(signal.SIGTERM)
+
+        def begin_stop() -> None:
+            stop.set()
+            if callable(tell_app):  # as under Azure's worker, an app may have a handler of its own
+                tell_app(signal.SIGTERM, None)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, begin_stop)
         # Loaded objects stay for good, so garbage collection need not scan them again.
         gc.freeze()
         gc.enable()

@@ -20,6 +20,7 @@ import azure.functions as func
 from aos.domain.envelope import EnvelopeError
 from aos.domain.retries import GIVE_UP_AT_DELIVERY, retry_pause
 from aos.entrypoints.bus.messages import Unreadable, read_message
+from aos.entrypoints.draining import Drain, HandedBack
 from aos.errors import AosError, SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.system import Clock, Ids
@@ -49,12 +50,17 @@ class Settling:
         ids: Ids,
         telemetry: Telemetry,
         ready: Callable[[], Awaitable[None]],
+        drain: Drain,
+        grace_seconds: float,
     ) -> None:
+        """`grace_seconds`: what a handler still gets when its process is told to stop."""
         self._bus = bus
         self._clock = clock
         self._ids = ids
         self._telemetry = telemetry
         self._ready = ready
+        self._drain = drain
+        self._grace_seconds = grace_seconds
 
     async def handle(
         self,
@@ -75,7 +81,12 @@ class Settling:
         got = read_message(message, entity=entity).with_lag(self._clock.now())
         with self._span(got, operation or f"process {entity}") as span:
             inner = replace(got, traceparent=span.traceparent)
-            await self._settle(inner, lambda again: work(again, span), give_up, later)
+            try:
+                async with self._drain.bound(grace_seconds=self._grace_seconds):
+                    await self._settle(inner, lambda again: work(again, span), give_up, later)
+            except HandedBack as error:
+                self._log("message_handed_back", inner, error)
+                raise
 
     def _span(self, message: ReceivedMessage, name: str) -> AbstractContextManager[Span]:
         return self._telemetry.span(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.domain.waits import LONGEST_WAIT_SECONDS
+from aos.entrypoints.draining import Drain, HandedBack
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
 from aos.entrypoints.ids import parse_run_id
@@ -60,6 +62,7 @@ class RunRoutes:
         bounds: RunBounds,
         policy: CardPolicy,
         clock: Clock,
+        drain: Drain,
     ) -> None:
         self._responder = responder
         self._admissions = admissions
@@ -68,6 +71,7 @@ class RunRoutes:
         self._bounds = bounds
         self._policy = policy
         self._clock = clock
+        self._drain = drain
 
     async def start(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/agents/{agent_id}/run"""
@@ -100,7 +104,9 @@ class RunRoutes:
         run = admission.run
         if not run.status.has_ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
-            run = await self._runs.wait(admission.request, seconds=seconds) or run
+            with contextlib.suppress(HandedBack):
+                async with self._drain.bound(grace_seconds=0.0):
+                    run = await self._runs.wait(admission.request, seconds=seconds) or run
         return _add_framework_headers(answer_run(run), run) if asked.framework else answer_run(run)
 
     async def _list(self, call: Call) -> Answer:

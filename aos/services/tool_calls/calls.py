@@ -9,6 +9,8 @@ is called.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -163,9 +165,15 @@ class ToolCalls:
                         return await self._end(command, row, _too_late_outcome(row))
                     limit = self._limit_seconds(live, command)
                     row = await self._hold(command, row, seconds=limit)
-                    outcome = await connection.call(
-                        command.tool, command.arguments, timeout_seconds=limit
-                    )
+                    try:
+                        outcome = await connection.call(
+                            command.tool, command.arguments, timeout_seconds=limit
+                        )
+                    except asyncio.CancelledError:  # this process ends
+                        if repeatable:
+                            await self._let_go(row)
+                            raise
+                        outcome = _lost_outcome(command)
             except ServerFailed as failed:
                 self._telemetry.log(
                     "tool_not_called",
@@ -199,6 +207,11 @@ class ToolCalls:
             if self._clock.now() + timedelta(seconds=seconds) <= row.until:
                 return row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} is written too slowly")
+
+    async def _let_go(self, row: ToolCallRow) -> None:
+        """End the hold, so that another instance repeats the call at once."""
+        with contextlib.suppress(TransientError, StaleWrite):
+            await self._ledger.start(replace(row, until=self._clock.now()))
 
     async def _begin(
         self, command: CallTool, row: ToolCallRow | None, *, seconds: float

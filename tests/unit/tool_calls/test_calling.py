@@ -316,3 +316,36 @@ async def test_a_clock_behind_the_brokers_does_not_make_a_held_call_circle(
     assert world.clock.now() < until
     await world.mcp.calls.handle(world.command("count"), not_before=until)
     assert ([r.outcome for r in world.results], world.later) == (["ok"], [])
+
+
+async def cut_off(world: McpWorld, tool: str) -> None:
+    """The process ends while the server is at the call."""
+    began = asyncio.Event()
+
+    async def forever(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "servers.call":
+            began.set()
+            await asyncio.Event().wait()
+        return act()
+
+    handling = asyncio.create_task(Mcp(world, intercept=forever).calls.handle(world.command(tool)))
+    async with asyncio.timeout(10):
+        await began.wait()
+        handling.cancel()
+        await asyncio.wait([handling])
+
+
+async def test_a_repeatable_call_that_was_cut_off_is_made_elsewhere_at_once(
+    world: McpWorld,
+) -> None:
+    await cut_off(world, "count")
+    assert world.results == []
+    await world.mcp.calls.handle(world.command("count"))
+    assert ([r.outcome for r in world.results], world.later) == (["ok"], [])
+
+
+async def test_realm_hears_at_once_that_an_unsafe_call_was_cut_off(world: McpWorld) -> None:
+    await cut_off(world, "add")
+    assert [r.outcome for r in world.results] == ["outcome_unknown"]
+    await world.mcp.calls.handle(world.command("add"))
+    assert world.called == []
