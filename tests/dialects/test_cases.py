@@ -123,17 +123,20 @@ async def test_an_operators_mistake_costs_no_run_and_is_on_it_at_once(
     server.always(refusal)
     run = await world.ask("ceo", "Hello?")
     assert (run.status, run.error) == (RunStatus.IN_PROGRESS, None)
-    assert run.waiting_for is not None
-    assert (run.waiting_for.code, run.waiting_for.type) == (code, "operator")
-    assert says in run.waiting_for.message
+    assert run.waiting is not None
+    assert run.waiting.error is not None
+    assert (run.waiting.kind, run.waiting.error.code, run.waiting.error.type) == (
+        *("retry", code, "operator"),
+    )
+    assert says in run.waiting.reason
     assert [line["reason"] for line in world.telemetry.lines if line["event"] == "model_away"] == [
-        run.waiting_for.message
+        run.waiting.reason
     ]
     assert await model_in_health(world) == code
     server.always(Say("Hello."))
     await world.advance(120)
     run = await world.run(run.run_id)
-    assert (run.output, run.waiting_for) == ("Hello.", None)
+    assert (run.output, run.waiting) == ("Hello.", None)
     assert await model_in_health(world) == "configured"
 
 

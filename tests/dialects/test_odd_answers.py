@@ -160,9 +160,10 @@ async def test_a_web_page_in_place_of_an_answer_is_an_operators_mistake(
     page = Say(body=b"\xef\xbb\xbf<!DOCTYPE html><title>Sign in</title>")
     server.always(page)
     run = await world.ask("ceo", "Hello?")
-    assert run.waiting_for is not None
-    assert run.waiting_for.code == "model_misconfigured"
-    assert "a web page" in run.waiting_for.message
+    assert run.waiting is not None
+    assert run.waiting.error is not None
+    assert run.waiting.error.code == "model_misconfigured"
+    assert "a web page" in run.waiting.reason
     assert len(server.requests) == 1
 
 
@@ -374,14 +375,15 @@ async def test_an_endpoint_that_never_answers_readably_says_at_once_what_to_do(
     server.always(answer)
     run = await world.ask("ceo", "What time?")
     assert (run.status, run.error) == (RunStatus.IN_PROGRESS, None)
-    assert run.waiting_for is not None
-    assert (run.waiting_for.code, len(server.requests)) == ("model_misconfigured", 3)
-    assert says in run.waiting_for.message
-    assert "ends with /v1" in run.waiting_for.message
+    assert run.waiting is not None
+    assert run.waiting.error is not None
+    assert (run.waiting.error.code, len(server.requests)) == ("model_misconfigured", 3)
+    assert says in run.waiting.reason
+    assert "ends with /v1" in run.waiting.reason
     server.always(Say("Noon."))
     await world.advance(120)
     run = await world.run(run.run_id)
-    assert (run.output, run.waiting_for) == ("Noon.", None)
+    assert (run.output, run.waiting) == ("Noon.", None)
 
 
 async def test_an_unreadable_answer_now_and_then_costs_nothing(
@@ -389,4 +391,4 @@ async def test_an_unreadable_answer_now_and_then_costs_nothing(
 ) -> None:
     server.script(Say(status=204, body=b""), Say(body=b"{"), Say(status=503), Say(body=b"{"))
     run = await world.ask("ceo", "What time?")
-    assert (run.output, run.waiting_for) == ("Hello.", None)
+    assert (run.output, run.waiting) == ("Hello.", None)

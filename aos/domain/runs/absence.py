@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from aos.domain.retries import retry_pause
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import RunStatus
+from aos.domain.runs.waiting import Waiting, name_calls
 from aos.errors import ErrorInfo
 
 OUTAGE_LIMIT = timedelta(hours=24)
@@ -33,7 +34,7 @@ def wait_for_model(
     an operator did not mend, or as `model_unavailable`.
     """
     since = conversation.retry_since or now
-    active = replace(conversation.require_active(), tools_since=None, waiting_for=fault)
+    active = replace(conversation.require_active(), tools_since=None)
     if now - since >= OUTAGE_LIMIT:
         error = fault or ErrorInfo(
             code="model_unavailable",
@@ -42,6 +43,7 @@ def wait_for_model(
         return conversation.end_active(RunStatus.FAILED, error=error, now=now)
     retry_at = now + max(retry_pause(conversation.retries), retry_after or timedelta())
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
+    active = replace(active, retry=_describe_absence(fault, since=since, until=retry_at))
     waiting = replace(
         conversation,
         active=active,
@@ -74,6 +76,26 @@ def wait_for_tools(conversation: Conversation, *, servers: tuple[str, ...], now:
         return conversation.end_active(RunStatus.FAILED, error=error, now=now)
     pause = min(max((now - since) / 2, timedelta(seconds=2)), timedelta(seconds=30))
     retry_at = now + timedelta(milliseconds=int(pause.total_seconds() * 1000))
-    waiting = replace(conversation, retry_at=retry_at, active=replace(active, tools_since=since))
+    retry = Waiting(
+        kind="retry",
+        since=since,
+        until=retry_at,
+        reason=f"not listed their tools yet: MCP servers {name_calls(list(servers))}",
+        ends_with="the servers' lists, see GET /api/tools; AOS looks again at the time of `until`",
+    )
+    active = replace(active, tools_since=since, retry=retry)
+    waiting = replace(conversation, retry_at=retry_at, active=active)
     waiting = waiting.schedule_continue(active.request.run_id, due=retry_at)
     return Step(conversation=waiting, runs=(active.run,))
+
+
+def _describe_absence(fault: ErrorInfo | None, *, since: datetime, until: datetime) -> Waiting:
+    again = "the next try, at the time of `until`"
+    return Waiting(
+        kind="retry",
+        since=since,
+        until=until,
+        reason="the model does not answer" if fault is None else fault.message,
+        ends_with=again if fault is None else f"the operator mends it; then {again}",
+        error=fault,
+    )

@@ -11,9 +11,24 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from aos.domain.codec import OMITTED
-from aos.domain.runs.run import AdmittedRequest, FinishReason, Run, RunStatus, Usage
-from aos.domain.tools.tool import MessageCall, ToolOutcome
-from aos.errors import ErrorInfo
+from aos.domain.runs.run import (
+    AdmittedRequest,
+    FinishReason,
+    Run,
+    RunStatus,
+    Usage,
+)
+from aos.domain.runs.waiting import (
+    MAX_NAME,
+    MAX_TOOLS,
+    MAX_TURNS,
+    Turn,
+    TurnTool,
+    Waiting,
+    name_calls,
+)
+from aos.domain.tools.commands import name_delegated_run
+from aos.domain.tools.tool import DELEGATE, MessageCall, ToolOutcome
 
 WALL_LIMIT = timedelta(hours=48)
 CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
@@ -27,7 +42,8 @@ class OpenCall:
 
     `server_id` None: the call is `delegate`, or names a tool that does not exist. `written` is the
     model's text of the arguments. The digests are those of the tool that a person was asked about,
-    None when nobody is asked.
+    None when nobody is asked. `called_at` is the time of the command, `milliseconds` what followed
+    until the result.
     """
 
     tool_call_id: str
@@ -42,11 +58,29 @@ class OpenCall:
     result: ToolOutcome | None = None
     server_digest: str | None = None
     schema_digest: str | None = None
+    called_at: datetime | None = field(default=None, metadata=OMITTED)
+    milliseconds: int | None = field(default=None, metadata=OMITTED)
 
     @property
     def is_undecided(self) -> bool:
         """True while a person has not decided."""
         return self.state in ("to_ask", "asked")
+
+    @property
+    def delegates(self) -> bool:
+        """Whether the call asks for a run of another agent."""
+        return self.server_id is None and self.tool == DELEGATE
+
+    @property
+    def full_name(self) -> str:
+        """The server's id and the tool's name; the model's name of a tool without a server."""
+        return self.name if self.server_id is None else f"{self.server_id}/{self.tool}"
+
+    @property
+    def as_turn_tool(self) -> TurnTool:
+        """The call as the run object shows it."""
+        state = self.state if self.result is None else self.result.outcome
+        return TurnTool(name=self.full_name[:MAX_NAME], state=state, milliseconds=self.milliseconds)
 
     @property
     def message_call(self) -> MessageCall:
@@ -63,6 +97,8 @@ class ActiveRun:
     answers of the model, `tool_calls` the calls that were made. `wake_at` is the time of the
     scheduled ContinueRun. `tools_since` is set while servers have not listed their tools.
     `max_tokens` None means no limit; tokens of delegated runs (`child_tokens`) count against it.
+    `retry` says what a run waits for while something is away. `turn_since` is the time from which
+    the next turn is due. `turn_log` are the last turns, `child_run_ids` the runs that it delegated.
     """
 
     request: AdmittedRequest
@@ -83,8 +119,11 @@ class ActiveRun:
     wake_at: datetime | None = None
     tools_since: datetime | None = None
     finish_reason: FinishReason | None = field(default=None, metadata=OMITTED)
-    waiting_for: ErrorInfo | None = field(default=None, metadata=OMITTED)
+    retry: Waiting | None = field(default=None, metadata=OMITTED)
     unavailable_servers: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    turn_since: datetime | None = field(default=None, metadata=OMITTED)
+    turn_log: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
+    child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
 
     @property
     def run(self) -> Run:
@@ -98,9 +137,58 @@ class ActiveRun:
             usage=self.usage,
             model=self.model,
             finish_reason=self.finish_reason,
-            waiting_for=self.waiting_for,
+            waiting=self._waiting,
             unavailable_servers=self.unavailable_servers,
+            child_run_ids=self.child_run_ids,
+            turns=self._turns,
         )
+
+    @property
+    def _waiting(self) -> Waiting:
+        """What the run waits for, as its state says."""
+        if self.retry is not None:
+            return self.retry
+        undecided = [call for call in self.calls if call.is_undecided]
+        if undecided:
+            return self._wait_for_people(undecided)
+        called = [call for call in self.calls if call.state == "called"]
+        if called:
+            return Waiting(
+                kind="tools",
+                since=min(call.called_at or self.started_at for call in called),
+                until=self.clock_end,
+                reason=f"no result yet of {name_calls([call.full_name for call in called])}",
+                ends_with="the results; at the time of `until` the run times out",
+                tool_call_ids=tuple(call.tool_call_id for call in called),
+            )
+        since = self.turn_since or self.started_at
+        return Waiting(
+            kind="model",
+            since=since,
+            until=since + timedelta(seconds=self.seconds_left),
+            reason="the model is asked",
+            ends_with="the model's answer; at the time of `until` the run times out",
+        )
+
+    def _wait_for_people(self, calls: list[OpenCall]) -> Waiting:
+        expiries = [call.expires_at for call in calls if call.expires_at is not None]
+        return Waiting(
+            kind="approval",
+            since=min(call.asked_at or self.started_at for call in calls),
+            until=min(expiries, default=None),
+            reason=f"a person has to decide about {name_calls([c.full_name for c in calls])}",
+            ends_with=f"POST /api/runs/{self.request.run_id}/approvals/{calls[0].tool_call_id};"
+            " at the time of `until` the call is denied",
+            tool_call_ids=tuple(call.tool_call_id for call in calls),
+        )
+
+    @property
+    def _turns(self) -> tuple[Turn, ...]:
+        """The turns, the last one with the calls that are open."""
+        if not self.calls or not self.turn_log:
+            return self.turn_log
+        tools = tuple(call.as_turn_tool for call in self.calls[:MAX_TOOLS])
+        return (*self.turn_log[:-1], replace(self.turn_log[-1], tools=tools))
 
     @property
     def tokens(self) -> int:
@@ -117,8 +205,15 @@ class ActiveRun:
         """The rest of the run's clock, as last read."""
         return max(0.0, self.run_timeout_seconds - self.clock_seconds)
 
-    def count_turn(self, *, usage: Usage, model: str, seconds: float) -> ActiveRun:
-        """The run after one more answer of the model."""
+    def count_turn(self, *, usage: Usage, model: str, seconds: float, now: datetime) -> ActiveRun:
+        """The run after one more answer of the model, which came now."""
+        turn = Turn(
+            turn=self.turns + 1,
+            started_at=now - timedelta(milliseconds=int(seconds * 1000)),
+            milliseconds=int(seconds * 1000),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+        )
         return replace(
             self,
             clock_seconds=self.clock_seconds + seconds,
@@ -126,8 +221,13 @@ class ActiveRun:
             usage=self.usage + usage,
             model=model,
             tools_since=None,
-            waiting_for=None,
+            retry=None,
+            turn_log=(*self.turn_log, turn)[-MAX_TURNS:],
         )
+
+    def close_turn(self, *, now: datetime) -> ActiveRun:
+        """The run when all results of its turn are there: the next turn is due."""
+        return replace(self, calls=(), turn_since=now, turn_log=self._turns)
 
     def count_spent(self, *, usage: Usage, seconds: float) -> ActiveRun:
         """The run after answers of the model that it could not use."""
@@ -145,11 +245,22 @@ class ActiveRun:
 
     def with_calls(self, calls: tuple[OpenCall, ...], *, now: datetime) -> ActiveRun:
         """Return the run with these calls. Its clocks are read, and then set for the new wait."""
+        new = [call for call in calls if call.state == "called" and call.called_at is None]
+        children = tuple(self._name_child(call) for call in new if call.delegates)
+        calls = tuple(replace(c, called_at=now) if c in new else c for c in calls)
         return replace(
             self.read_clocks(now),
             calls=calls,
+            child_run_ids=(*self.child_run_ids, *children),
             waiting_since=now if any(call.state == "called" for call in calls) else None,
             approval_since=now if any(call.is_undecided for call in calls) else None,
+        )
+
+    def _name_child(self, call: OpenCall) -> str:
+        """The id of the run that the call delegates."""
+        request = self.request
+        return name_delegated_run(
+            owner=request.owner, run_id=request.run_id, tool_call_id=call.tool_call_id
         )
 
     @property

@@ -10,18 +10,18 @@ input the state already holds returns the same state: commands are idempotent by
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, FinishReason, Run, RunStatus, Usage
+from aos.domain.runs.waiting import START_LIMIT
 from aos.domain.tools.tool import EndpointFields, MessageCall
 from aos.errors import ErrorInfo
 
 MAX_QUEUED_RUNS = 32
-START_LIMIT = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +96,16 @@ def clear_wait(conversation: Conversation, command: ContinueRun) -> Step:
     command left to end it.
     """
     active = conversation.active
-    if command.due is not None and command.due == conversation.retry_at:
-        conversation = replace(conversation, retry_at=None)
-    if command.due is not None and active is not None and command.due == active.wake_at:
-        conversation = replace(conversation, active=replace(active, wake_at=None))
-    return Step(conversation=conversation)
+    if command.due is None or active is None:
+        return Step(conversation=conversation)
+    if command.due == active.wake_at:
+        active = replace(active, wake_at=None)
+    if command.due != conversation.retry_at:
+        return Step(conversation=replace(conversation, active=active))
+    active = replace(active, retry=None)
+    return Step(
+        conversation=replace(conversation, retry_at=None, active=active), runs=(active.run,)
+    )
 
 
 def find_next_action(conversation: Conversation, *, now: datetime) -> NextAction:
@@ -170,7 +175,8 @@ def complete(
     """Apply the model's answer: add the turn to the history and complete the run."""
     active = conversation.require_active()
     counted = replace(
-        active.count_turn(usage=usage, model=model, seconds=seconds), finish_reason=finish_reason
+        active.count_turn(usage=usage, model=model, seconds=seconds, now=now),
+        finish_reason=finish_reason,
     )
     messages = make_turn_messages(conversation, text=text, now=now, fields=fields)
     sequence = conversation.next_sequence + len(messages)

@@ -17,6 +17,7 @@ from aos.domain.codec import OMITTED
 from aos.domain.field_types import Digest
 from aos.domain.json_writer import write_json
 from aos.domain.notify import Notify
+from aos.domain.runs.waiting import Turn, Waiting, wait_in_queue
 from aos.errors import ErrorInfo
 
 RUN_NAMESPACE = uuid.UUID("7b0c7f0e-54a2-5d0e-9d0e-a05a05a05a05")
@@ -166,8 +167,9 @@ class Run:
 
     `finish_reason` is `length` when the token limit cut the output, `unparsed_tool_call` when the
     output is a tool call that the endpoint passed on as text.
-    `waiting_for` says what an operator must do before the run goes on. `unavailable_servers` are
-    the MCP servers whose tools the run had to do without.
+    `waiting` says why it is not done. `unavailable_servers` are the MCP servers whose tools the run
+    had to do without. `turns` are its last turns. `parent_run_id` is the run that delegated it,
+    `child_run_ids` are the runs that it delegated.
     """
 
     run_id: str
@@ -186,8 +188,11 @@ class Run:
     ended_at: datetime | None = None
     replay_of: str | None = None
     finish_reason: FinishReason | None = field(default=None, metadata=OMITTED)
-    waiting_for: ErrorInfo | None = field(default=None, metadata=OMITTED)
+    waiting: Waiting | None = field(default=None, metadata=OMITTED)
     unavailable_servers: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    parent_run_id: str | None = field(default=None, metadata=OMITTED)
+    child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    turns: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
 
     @classmethod
     def from_request(cls, request: AdmittedRequest) -> Run:
@@ -200,8 +205,11 @@ class Run:
             created_at=request.admitted_at,
             metadata=request.metadata,
             replay_of=request.replay_of,
+            parent_run_id=None if request.parent is None else request.parent.run_id,
+            waiting=wait_in_queue(
+                since=request.admitted_at, conversation_id=request.conversation_id
+            ),
         )
-
         if request.refusal is None:
             return run
         return run.end(RunStatus.FAILED, at=request.admitted_at, error=request.refusal)
@@ -210,6 +218,4 @@ class Run:
         self, status: RunStatus, *, at: datetime, error: ErrorInfo | None = None, output: str = ""
     ) -> Run:
         """This run with its final status."""
-        return replace(
-            self, status=status, ended_at=at, error=error, output=output, waiting_for=None
-        )
+        return replace(self, status=status, ended_at=at, error=error, output=output, waiting=None)

@@ -41,7 +41,9 @@ def call_tools(
 
     A run that may not have another turn, or not as many calls, ends here and calls nothing.
     """
-    active = conversation.require_active().count_turn(usage=usage, model=model, seconds=seconds)
+    active = conversation.require_active().count_turn(
+        usage=usage, model=model, seconds=seconds, now=now
+    )
     made = sum(call.state != "answered" for call in calls)
     error = _find_limit_error(active, limits, made=made)
     if error is not None:
@@ -88,7 +90,12 @@ def take_result(
     spent = replace(active, child_tokens=active.child_tokens + tokens)
     return _update_call(
         replace(conversation, active=spent),
-        replace(call, state="answered", result=_limit_parts(active, result)),
+        replace(
+            call,
+            state="answered",
+            result=_limit_parts(active, result),
+            milliseconds=_count_milliseconds(call, now),
+        ),
         now=now,
     )
 
@@ -150,13 +157,12 @@ def schedule_deadline(conversation: Conversation) -> Step:
 
 
 def _update_call(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step:
-    """Replace one call and read the clocks; write the run row when its status changes."""
+    """Replace one call, read the clocks, and write the run row, which says what it waits for."""
     active = conversation.require_active()
     calls = tuple(call if c.tool_call_id == call.tool_call_id else c for c in active.calls)
     updated = active.with_calls(calls, now=now)
     state = replace(conversation, active=updated)
-    runs = (updated.run,) if updated.run.status is not active.run.status else ()
-    return Step(conversation=state, runs=runs).then(_close_turn(state, now=now))
+    return Step(conversation=state, runs=(updated.run,)).then(_close_turn(state, now=now))
 
 
 def _limit_parts(active: ActiveRun, result: ToolOutcome) -> ToolOutcome:
@@ -177,12 +183,19 @@ def _close_turn(conversation: Conversation, *, now: datetime) -> Step:
     if not active.calls or any(call.state != "answered" for call in active.calls):
         return Step(conversation=conversation)
     messages = conversation.make_tool_messages(active.calls, now=now)
+    closed = active.close_turn(now=now)
     state = replace(
         conversation,
-        active=replace(active, calls=()),
+        active=closed,
         next_sequence=conversation.next_sequence + len(messages),
     )
-    return Step(conversation=state, messages=messages)
+    return Step(conversation=state, messages=messages, runs=(closed.run,))
+
+
+def _count_milliseconds(call: OpenCall, now: datetime) -> int:
+    """What the call took. The clocks of machines differ, so it is never negative."""
+    since = call.called_at or now
+    return max(0, int((now - since).total_seconds() * 1000))
 
 
 def _set_expiry(call: OpenCall, limits: AgentLimits, *, now: datetime) -> OpenCall:

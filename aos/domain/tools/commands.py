@@ -114,7 +114,10 @@ class RequestRun(CommandFields):
     @property
     def run_id(self) -> str:
         """The delegated run's id."""
-        return run_id_for(scope=delegation_scope(self.owner), key=delegation_key(self.parent))
+        parent = self.parent
+        return name_delegated_run(
+            owner=self.owner, run_id=parent.run_id, tool_call_id=parent.tool_call_id
+        )
 
     @property
     def conversation_id(self) -> str:
@@ -136,14 +139,20 @@ class CancelChild(CommandFields):
     attempt: int = 0
 
     def __post_init__(self) -> None:
-        key = f"{self.run_id}:{self.tool_call_id}"
-        child_run_id = run_id_for(scope=delegation_scope(self.owner), key=key)
+        child_run_id = name_delegated_run(
+            owner=self.owner, run_id=self.run_id, tool_call_id=self.tool_call_id
+        )
         object.__setattr__(self, "child_run_id", child_run_id)
 
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it has; it contains the parent's run id."""
         return f"{self.run_id}:{self.tool_call_id}:cancel-child"
+
+
+def name_delegated_run(*, owner: str, run_id: str, tool_call_id: str) -> str:
+    """The id of the run that this call of the run `run_id` delegates."""
+    return run_id_for(scope=delegation_scope(owner), key=f"{run_id}:{tool_call_id}")
 
 
 def delegation_scope(owner: str) -> str:

@@ -15,6 +15,7 @@ from aos.domain.runs.active_run import WALL_LIMIT
 from aos.domain.runs.advance import NextAction
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
+from aos.domain.runs.waiting import START_LIMIT, Turn
 from tests.unit.domain.values import CARD, NOON, a_request, ended, wake
 
 FIRST, SECOND, THIRD = a_request("first"), a_request("second"), a_request("third")
@@ -161,7 +162,7 @@ class TestOwing:
 
     def test_a_run_that_waited_a_day_to_start_expires_first(self) -> None:
         state = started(a_request("late", admitted_at=NOON), SECOND)
-        now = NOON + advance.START_LIMIT
+        now = NOON + START_LIMIT
         assert advance.find_next_action(state, now=now) == NextAction(what="expire", request=SECOND)
         step = state.expire(SECOND, now=now)
         (run,) = step.runs
@@ -233,6 +234,16 @@ class TestAnswering:
             usage=usage,
             model="m",
             ended_at=LATER,
+            waiting=None,
+            turns=(
+                Turn(
+                    turn=1,
+                    started_at=LATER - timedelta(seconds=2.5),
+                    milliseconds=2500,
+                    input_tokens=7,
+                    output_tokens=2,
+                ),
+            ),
         )
         told = {"run_id": FIRST.run_id}
         assert step == Step(
@@ -263,7 +274,12 @@ class TestWaitingForTheModel:
     def test_the_wait_becomes_state_with_one_command_scheduled(self) -> None:
         step = absence.wait_for_model(started(), now=NOON)
         due = NOON + timedelta(minutes=1)
-        assert step.conversation == replace(
+        active = step.conversation.require_active()
+        assert active.retry is not None
+        assert (active.retry.kind, active.retry.since, active.retry.until) == ("retry", NOON, due)
+        assert step.runs == (active.run,)
+        assert active.run.waiting == active.retry
+        assert replace(step.conversation, active=replace(active, retry=None)) == replace(
             started(), retry_at=due, retry_since=NOON, retries=1, outbox=(wake(FIRST, due=due),)
         )
         assert not step.conversation.has_continuation

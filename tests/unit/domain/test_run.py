@@ -62,8 +62,8 @@ def test_times_are_rfc_3339_in_utc_with_milliseconds() -> None:
 
 def test_the_run_object_has_the_contracts_fields_in_order() -> None:
     run = Run.from_request(a_request("a", metadata={"k": "v"}))
-    assert list(encode(run)) == RUN_OBJECT
-    assert encode(run) == {
+    assert list(encode(run, without=("waiting",))) == RUN_OBJECT
+    assert encode(run, without=("waiting",)) == {
         **dict.fromkeys(RUN_OBJECT),
         "run_id": run.run_id,
         "agent_id": "ceo",

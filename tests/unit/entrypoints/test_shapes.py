@@ -9,16 +9,49 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from aos.domain.codec import encode
+from aos.domain.runs.waiting import Turn, TurnTool, Waiting
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, NOT_OF_AN_APPROVAL, ConversationAnswer
 from aos.entrypoints.http.openapi import build_schemas
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES
 from tests.golden.tool_values import APPROVALS
-from tests.golden.values import ERROR, FULL_HEAD, FULL_MESSAGE, FULL_RUN, MINIMAL_MESSAGE
+from tests.golden.values import (
+    AT,
+    ERROR,
+    FULL_HEAD,
+    FULL_MESSAGE,
+    FULL_RUN,
+    LATER,
+    MINIMAL_MESSAGE,
+    OTHER_RUN,
+)
 
 ENCODED: dict[str, dict[str, Any]] = {
     "Run": encode(
         replace(
-            FULL_RUN, finish_reason="length", waiting_for=ERROR, unavailable_servers=("github",)
+            FULL_RUN,
+            finish_reason="length",
+            waiting=Waiting(
+                kind="retry",
+                since=AT,
+                until=LATER,
+                reason="the key is wrong",
+                ends_with="a valid key",
+                error=ERROR,
+                tool_call_ids=("call_1",),
+            ),
+            unavailable_servers=("github",),
+            parent_run_id=OTHER_RUN,
+            child_run_ids=(OTHER_RUN,),
+            turns=(
+                Turn(
+                    turn=1,
+                    started_at=AT,
+                    milliseconds=5,
+                    input_tokens=3,
+                    output_tokens=4,
+                    tools=(TurnTool(name="github/create_issue", state="ok", milliseconds=7),),
+                ),
+            ),
         )
     ),
     "ErrorInfo": encode(ERROR),
