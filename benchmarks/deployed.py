@@ -21,10 +21,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiohttp import ClientConnectorError, ClientSession
+
 from benchmarks.cold import HELLO
 from benchmarks.figures import Report, median
 from benchmarks.ingestion import run_ingestion
 from benchmarks.telemetry import CONNECTION_STRING, make_deployed_settings
+from devhost.functions.http_streams import INVOCATION_ID, START_SECONDS
 from devhost.laptop import REPOSITORY
 from devhost.ports import HOST
 from devhost.worker.client import Worker
@@ -181,23 +184,45 @@ def make_packages(out: Path, *, bytecode: str, version: str) -> None:
 async def _wait_for_answer(worker: Worker) -> float:
     """Wait until the first call was answered; kill the process before it exports anything."""
     (status,) = (one for one in worker.functions if one.name == "status")
+    invocation_id = str(uuid.uuid4())
     http = messages.RpcHttp(method="GET", url=f"http://{HOST}/api/status")
     request = messages.InvocationRequest(
-        invocation_id=str(uuid.uuid4()),
+        invocation_id=invocation_id,
         function_id=status.function_id,
         input_data=[
             messages.ParameterBinding(name="req", data=messages.TypedData(http=http)),
         ],
     )
+    invoking = asyncio.create_task(worker.invoke(request))
     try:
-        answer = await worker.invoke(request)
+        if worker.http_address is None:
+            answered = str((await invoking).return_value.http.status_code)
+        else:
+            answered = await _forward(worker.http_address, invocation_id)
         at = time.time()
+        await invoking
     finally:
+        invoking.cancel()
         worker.process.kill()
         worker.stop()
-    if answer.return_value.http.status_code != "200":
-        raise RuntimeError(f"status answered {answer.return_value.http.status_code}")
+    if answered != "200":
+        raise RuntimeError(f"status answered {answered}")
     return at
+
+
+async def _forward(address: str, invocation_id: str) -> str:
+    """Send the request as the host forwards it to an app that streams; return the status."""
+    headers = {INVOCATION_ID: invocation_id}
+    deadline = time.monotonic() + START_SECONDS
+    async with ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"{address}/api/status", headers=headers) as answer:
+                    return str(answer.status)
+            except ClientConnectorError:  # the server is starting
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.001)
 
 
 def _list_phases(

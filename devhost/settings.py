@@ -101,6 +101,7 @@ class LaptopSettings:
             STORAGE: self.storage_connection_string,
             BUS: self.servicebus_connection_string,
             "FUNCTIONS_WORKER_RUNTIME": "python",
+            "PYTHON_ENABLE_INIT_INDEXING": "1",
             "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
             "AOS_ENVIRONMENT": "dev",
             "AOS_PUBLIC_URL": f"http://{HOST}:{self.ports.main}",

@@ -8,7 +8,9 @@ and made on first use.
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -45,8 +47,20 @@ MODULES: Mapping[AppName, tuple[str, ...]] = {
 
 
 def main_app(environ: Mapping[str, str] | None = None) -> Main:
-    """Make the app main. Raises ConfigurationError for a missing or wrong setting."""
+    """Make the app main, whose answers can be streamed where the worker is set for it.
+
+    Raises ConfigurationError for a missing or wrong setting.
+    """
+    values = os.environ if environ is None else environ
+    if can_stream(values):
+        importlib.import_module("aos.bootstrap.http_server")  # the worker finds it when imported
     return _make_app(Main, environ)
+
+
+def can_stream(environ: Mapping[str, str]) -> bool:
+    """Whether the worker lets an app stream. Up to Python 3.12 it needs a setting; without it the
+    worker does not start an app that has a web extension."""
+    return sys.version_info >= (3, 13) or environ.get("PYTHON_ENABLE_INIT_INDEXING") == "1"
 
 
 def realm_app(environ: Mapping[str, str] | None = None) -> Realm:

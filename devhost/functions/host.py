@@ -20,6 +20,7 @@ from typing import Protocol
 from devhost.functions import worker_telemetry
 from devhost.functions.errors import HostError
 from devhost.functions.http_server import HttpFront, HttpListener
+from devhost.functions.http_streams import LocalExtension, find_extension
 from devhost.functions.indexing import LoadedFunction, load_app
 from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
@@ -103,6 +104,7 @@ class Host:
         # Loaded objects stay for good, so garbage collection need not scan them again.
         gc.freeze()
         gc.enable()
+        await self.front.start()
         listener = HttpListener(self.front)
         await listener.start(address, port)
         say("info", "host.started", port=listener.port, functions=len(self.functions))
@@ -127,7 +129,8 @@ class Host:
             except (OSError, TimeoutError) as error:
                 say("warning", "host.close_failed", error=describe_briefly(error))
         await listener.close()
-        self.invoker.close()
+        await self.front.close()
+        await self.invoker.close()
         say("info", "host.stopped", calls_cut_off=cut or None)
         sys.stdout.flush()
         if self.invoker.threads_running:
@@ -151,14 +154,18 @@ def _load(
     folder: Path, options: HostOptions, worker: Path | None
 ) -> tuple[tuple[LoadedFunction, ...], Invoker]:
     seconds = options.function_timeout_seconds
-    if worker is None and worker_telemetry.is_enabled(os.environ):
-        worker_telemetry.start_telemetry(folder)
-        return load_app(folder, options), worker_telemetry.TracedInvoker(timeout_seconds=seconds)
-    if worker is None:
-        return load_app(folder, options), Invoker(timeout_seconds=seconds)
-    from devhost.worker.invoker import load_in_worker
+    if worker is not None:
+        from devhost.worker.invoker import load_in_worker
 
-    return load_in_worker(folder, options, worker)
+        return load_in_worker(folder, options, worker)
+    kind = Invoker
+    if worker_telemetry.is_enabled(os.environ):
+        worker_telemetry.start_telemetry(folder)
+        kind = worker_telemetry.TracedInvoker
+    functions = load_app(folder, options)
+    found = find_extension(os.environ)
+    extension = None if found is None else LocalExtension(found)
+    return functions, kind(timeout_seconds=seconds, extension=extension)
 
 
 def _select_kind(functions: list[LoadedFunction], kind: str) -> list[LoadedFunction]:

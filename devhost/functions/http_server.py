@@ -8,10 +8,10 @@ the body as bytes, and an empty body if the request has no Content-Length.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from typing import Any
@@ -20,6 +20,7 @@ from aiohttp import web
 from azure.functions.meta import Datum
 
 from devhost.functions.errors import HostError
+from devhost.functions.http_streams import Forwarder, ForwardError, send_continue
 from devhost.functions.indexing import LoadedFunction
 from devhost.functions.invocation import Invoker
 from devhost.functions.keys import Keys
@@ -53,6 +54,18 @@ class HttpFront:
         self._cut_seconds = cut_seconds
         self._started = time.monotonic()
         self._calls: set[asyncio.Task[Any]] = set()
+        self._forwarder: Forwarder | None = None
+
+    async def start(self) -> None:
+        """Start the app's own web server, if it has one. Raises HostError."""
+        address = await self._invoker.start()
+        if address is not None:
+            self._forwarder = Forwarder(address=address, idle_seconds=self._cut_seconds)
+
+    async def close(self) -> None:
+        """Close the connections to the app's web server."""
+        if self._forwarder is not None:
+            await self._forwarder.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request. Never raises for an error of a client or a function."""
@@ -65,25 +78,41 @@ class HttpFront:
         level = str(function.trigger.get("authLevel") or "FUNCTION").upper()
         if self._keys is not None and not self._keys.allow(level, request.headers, query):
             return web.Response(status=401)
-        body = await _read_body(request)
-        if body is None:
+        if (request.content_length or 0) > BODY_LIMIT:
             return web.Response(status=413)
-        return await self._respond(
-            function,
-            Datum(
-                {
-                    "method": Datum(request.method, "string"),
-                    "url": Datum(str(request.url), "string"),
-                    "headers": _read_headers(request),
-                    "query": {name: Datum(value, "string") for name, value in query.items()},
-                    "params": {
-                        name: Datum(value, "string") for name, value in route_values.items()
-                    },
-                    "body": Datum(body, "bytes"),
-                },
-                "http",
-            ),
-        )
+        if self._forwarder is not None:
+            data = _build_data(request, query, route_values, b"")
+            return await self._forward(self._forwarder, function, data, request)
+        body = await _read_body(request)
+        return await self._respond(function, _build_data(request, query, route_values, body))
+
+    async def _forward(
+        self,
+        forwarder: Forwarder,
+        function: LoadedFunction,
+        data: Datum,
+        request: web.BaseRequest,
+    ) -> web.StreamResponse:
+        """Call the function while its request is forwarded; its answer comes the same way.
+
+        A function whose client goes away runs on. The time limit holds for call and stream.
+        """
+        invocation_id = str(uuid.uuid4())
+        call = asyncio.create_task(self._invoker.call(function, data, {}, forwarded=invocation_id))
+        self._calls.add(call)
+        call.add_done_callback(lambda ended: self._end_call(function, ended))
+        try:
+            async with self._invoker.count():
+                return await forwarder.forward(request, invocation_id, forged=TRUST_HEADERS)
+        except ForwardError as error:
+            say("error", "http.forward_failed", function=function.name, error=str(error))
+            call.cancel()
+            return web.Response(status=502)
+
+    def _end_call(self, function: LoadedFunction, call: asyncio.Task[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) is not None:
+            say_failed(function.name, error)
 
     async def _respond(self, function: LoadedFunction, data: Datum) -> web.Response:
         call = asyncio.create_task(self._invoker.call(function, data, {}))
@@ -127,6 +156,7 @@ class HttpListener:
         server = web.Server(
             front.handle,
             access_log=None,
+            handler_cancellation=True,  # a stream ends when its client goes away
             auto_decompress=False,  # Azure passes bodies on as they were sent
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
             max_field_size=_FIELD_LIMIT,
@@ -188,17 +218,28 @@ def _read_query(request: web.BaseRequest) -> dict[str, str]:
     return query
 
 
-async def _read_body(request: web.BaseRequest) -> bytes | None:
-    """Return the body as the host passes it on: empty without a length, None if it is too large."""
+async def _read_body(request: web.BaseRequest) -> bytes:
+    """Return the body as the host passes it on: empty without a length."""
     if not request.content_length:
         return b""  # also for a chunked body: the host checks ContentLength > 0
-    if request.content_length > BODY_LIMIT:
-        return None
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        with contextlib.suppress(ConnectionError):
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
+    await send_continue(request)
     return await request.content.read()
+
+
+def _build_data(
+    request: web.BaseRequest, query: dict[str, str], route_values: Mapping[str, str], body: bytes
+) -> Datum:
+    return Datum(
+        {
+            "method": Datum(request.method, "string"),
+            "url": Datum(str(request.url), "string"),
+            "headers": _read_headers(request),
+            "query": {name: Datum(value, "string") for name, value in query.items()},
+            "params": {name: Datum(value, "string") for name, value in route_values.items()},
+            "body": Datum(body, "bytes"),
+        },
+        "http",
+    )
 
 
 def _build_response(result: Datum) -> web.Response:

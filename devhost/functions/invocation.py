@@ -11,15 +11,18 @@ import contextlib
 import contextvars
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 from azure.functions import get_binding_registry
 from azure.functions.meta import Datum
 
 from devhost.functions.indexing import LoadedFunction
+
+if TYPE_CHECKING:
+    from devhost.functions.http_streams import LocalExtension
 
 
 class InvocationError(Exception):
@@ -68,44 +71,95 @@ class InvocationContext(func.Context):
 class Invoker:
     """Calls functions and counts the running calls."""
 
-    def __init__(self, *, timeout_seconds: float | None) -> None:
+    def __init__(
+        self, *, timeout_seconds: float | None, extension: LocalExtension | None = None
+    ) -> None:
         self._timeout_seconds = timeout_seconds
+        self._extension = extension
         self._threads = ThreadPoolExecutor(thread_name_prefix="function")
         self._idle = asyncio.Event()
         self._idle.set()
         self.running = 0
         self.threads_running = 0
 
+    async def start(self) -> str | None:
+        """Return the address to which the app's HTTP requests are forwarded; None if they come
+        with their calls. Raises HostError."""
+        return None if self._extension is None else await self._extension.start()
+
     async def call(
-        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+        self,
+        function: LoadedFunction,
+        data: Datum,
+        metadata: Mapping[str, Datum],
+        *,
+        forwarded: str | None = None,
     ) -> Any:
         """Decode the input, call the function, and return the encoded result (a Datum) or None.
 
-        Raises what the function raises, and TimeoutError after host.json's functionTimeout.
+        `forwarded` is the invocation's id, if its HTTP request is forwarded; the response then
+        goes the same way, and the result is None. Raises what the function raises, and
+        TimeoutError after host.json's functionTimeout.
         """
+        async with self.count():
+            return await self.invoke(function, data, metadata, forwarded=forwarded)
+
+    @contextlib.asynccontextmanager
+    async def count(self) -> AsyncIterator[None]:
+        """Count what is inside as a running call, and limit its time."""
         self.running += 1
         self._idle.clear()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self.invoke(function, data, metadata)
+                yield
         finally:
             self.running -= 1
             if self.running == 0:
                 self._idle.set()
 
     async def invoke(
-        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+        self,
+        function: LoadedFunction,
+        data: Datum,
+        metadata: Mapping[str, Datum],
+        *,
+        forwarded: str | None = None,
     ) -> Any:
         """Make the call that `call` counts and limits. Other invokers call in another place."""
-        result = await self._run(function, _decode_arguments(function, data, metadata))
-        return _encode_result(function, result)
+        arguments = _decode_arguments(function, data, metadata)
+        if forwarded is None or self._extension is None:
+            return _encode_result(function, await self._run(function, arguments))
+        await self._invoke_forwarded(self._extension, function, arguments, forwarded)
+        return None
 
-    def close(self) -> None:
-        """End the process in which calls were made, if it is another one."""
+    async def close(self) -> None:
+        """End what the calls were made with: a web server, or another process."""
+        if self._extension is not None:
+            await self._extension.close()
 
     async def wait_idle(self) -> None:
         """Wait until no call is running."""
         await self._idle.wait()
+
+    async def _invoke_forwarded(
+        self,
+        extension: LocalExtension,
+        function: LoadedFunction,
+        arguments: dict[str, Any],
+        invocation_id: str,
+    ) -> None:
+        name = str(function.trigger["name"])
+        response: Any = RuntimeError("the function was stopped")
+        try:
+            route_params = arguments[name].route_params
+            arguments[name] = await extension.take_request(invocation_id, route_params)
+            response = await self._run(function, arguments)
+        except Exception as error:
+            response = error
+            raise
+        finally:
+            extension.respond(invocation_id, response)
+            extension.drop(invocation_id)
 
     async def _run(self, function: LoadedFunction, arguments: dict[str, Any]) -> Any:
         if function.is_async:

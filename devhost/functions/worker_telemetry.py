@@ -36,14 +36,19 @@ class TracedInvoker(Invoker):
     """Calls each function below a span of the host, as the worker does."""
 
     async def invoke(
-        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+        self,
+        function: LoadedFunction,
+        data: Datum,
+        metadata: Mapping[str, Datum],
+        *,
+        forwarded: str | None = None,
     ) -> Any:
         """Call the function and return the encoded result."""
         from opentelemetry import context
 
         token = context.attach(_make_host_context(_read_traceparent(data, metadata)))
         try:
-            return await super().invoke(function, data, metadata)
+            return await super().invoke(function, data, metadata, forwarded=forwarded)
         finally:
             context.detach(token)
 

@@ -42,6 +42,8 @@ class Worker:
     connection: socket.socket
     functions: tuple[Any, ...] = ()
     """The metadata of the app's functions (RpcFunctionMetadata), as the worker indexed it."""
+    http_address: str | None = None
+    """Where the worker serves the app's HTTP requests, if the app streams its answers."""
     marks: dict[str, float] = field(default_factory=dict)
     """The times (`time.time`) of the start, after the indexing, and after the loading."""
     _writer: asyncio.StreamWriter | None = None
@@ -136,7 +138,9 @@ class Worker:
         init = messages.WorkerInitRequest(
             host_version=HOST_VERSION, function_app_directory=str(folder)
         )
-        _check(self._ask(worker_init_request=init).worker_init_response.result)
+        started = self._ask(worker_init_request=init).worker_init_response
+        _check(started.result)
+        self.http_address = started.capabilities.get("HttpUri") or None
         self.marks["indexed"] = time.time()
         asked = messages.FunctionsMetadataRequest(function_app_directory=str(folder))
         found = self._ask(functions_metadata_request=asked).function_metadata_response

@@ -31,22 +31,34 @@ class WorkerInvoker(Invoker):
         self._worker = worker
         self._ids = {str(one.name): str(one.function_id) for one in worker.functions}
 
+    async def start(self) -> str | None:
+        """Return the address of the web server that the worker started for the app, or None."""
+        return self._worker.http_address
+
     async def invoke(
-        self, function: LoadedFunction, data: Datum, metadata: Mapping[str, Datum]
+        self,
+        function: LoadedFunction,
+        data: Datum,
+        metadata: Mapping[str, Datum],
+        *,
+        forwarded: str | None = None,
     ) -> Datum | None:
         """Return the encoded result or None. Raises WorkerFailure with the worker's words."""
-        trigger = messages.ParameterBinding(name=str(function.trigger["name"]), data=as_typed(data))
+        sent = as_typed(data) if forwarded is None else _route_params_only(data)
+        trigger = messages.ParameterBinding(name=str(function.trigger["name"]), data=sent)
         response = await self._worker.invoke(
             messages.InvocationRequest(
-                invocation_id=str(uuid.uuid4()),
+                invocation_id=forwarded or str(uuid.uuid4()),
                 function_id=self._ids[function.name],
                 input_data=[trigger],
                 trigger_metadata={name: as_typed(value) for name, value in metadata.items()},
             )
         )
-        return _as_datum(response.return_value) if function.has_return else None
+        if forwarded is not None or not function.has_return:
+            return None
+        return _as_datum(response.return_value)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the worker process."""
         self._worker.stop()
 
@@ -81,6 +93,11 @@ def as_typed(datum: Datum) -> Any:
             body=as_typed(body) if body.value else None,  # the host sends no empty body
         )
     )
+
+
+def _route_params_only(datum: Datum) -> Any:
+    """What an invocation carries of a request that is forwarded."""
+    return messages.TypedData(http=messages.RpcHttp(params=_convert_texts(datum.value["params"])))
 
 
 def _convert_texts(values: Mapping[str, Datum]) -> dict[str, str]:

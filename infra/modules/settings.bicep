@@ -120,6 +120,8 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   ...(monitored ? telemetry(clientId) : {})
   ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
   ...serverCards(known)
+  // Python 3.12 and older need it for streamed answers; newer workers have no such setting.
+  PYTHON_ENABLE_INIT_INDEXING: '1'
   AOS_REPLY_TO: join(known.replyQueues, ',')
   AOS_CATALOG_TIMER_SECONDS: string(known.catalogSeconds)
   AOS_MENDER_TIMER_SECONDS: string(known.menderSeconds)

@@ -48,6 +48,7 @@ def test_what_must_never_be_missing_is_there(
             "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
         }.items()
     )
+    assert settings.get("PYTHON_ENABLE_INIT_INDEXING") == ("1" if app == "main" else None)
     assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in settings
     assert "Authorization=AAD" in settings["APPLICATIONINSIGHTS_AUTHENTICATION_STRING"]
 
