@@ -1,5 +1,5 @@
 """Serves an app's HTTP requests inside Azure's Python worker, so that answers can be streamed.
-Entry points: the classes, which the worker finds when this module has been imported.
+Entry points, which the worker finds once this module is imported: `WebApp`, `WebServer`.
 
 Without it the worker buffers each answer. With it the worker starts `WebServer`, and the Functions
 host forwards each request to it, with the invocation's id in a header. `WebApp.route` gets the
