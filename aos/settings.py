@@ -19,6 +19,7 @@ from aos.domain.vision import Vision
 from aos.environment import Environment
 from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
+from aos.spending_settings import SpendingSettings
 from aos.timer_settings import TimerSettings
 from aos.webhook_settings import WebhookSettings
 
@@ -113,6 +114,7 @@ class Settings:
     timers: TimerSettings = field(default_factory=TimerSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     bounds: Bounds = field(default_factory=Bounds)
+    spending: SpendingSettings = field(default_factory=SpendingSettings)
 
     @property
     def vision(self) -> Vision:
@@ -170,6 +172,7 @@ class Settings:
             timers=TimerSettings.read(env, development=development),
             webhooks=WebhookSettings.read(env),
             bounds=Bounds.read(env),
+            spending=SpendingSettings.read(env),
         )
 
 

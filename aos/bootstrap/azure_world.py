@@ -57,6 +57,7 @@ class AzureAdapters:
             conversations=self._make_tables.conversations(),
             index=self._make_tables.index(),
             ledger=self._make_tables.ledger(),
+            spending=self._make_tables.spending(),
             decisions=self._make_tables.decisions(),
             tools=self._make_tables.tools(),
             tool_calls=self._make_tables.tool_calls(),

@@ -157,6 +157,18 @@ ROW_KINDS: tuple[RowKind, ...] = (
         ends="400 days after its day",
     ),
     RowKind(
+        name="aosusage/spent-by-owner",
+        partition="owner:<hash>",
+        row="spent:<date>",
+        ends="400 days after its day",
+    ),
+    RowKind(
+        name="aosusage/spent",
+        partition="<agent_id>",
+        row="spent:<date>",
+        ends="400 days after its day",
+    ),
+    RowKind(
         name="aosusage/seen",
         partition="<agent_id>",
         row="seen:<run_id>",

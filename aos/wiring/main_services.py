@@ -11,7 +11,13 @@ from typing import Any
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.errors import TransientError
-from aos.services.admission import Admissions, Delegations, Replays, Turnstile
+from aos.services.admission import (
+    AdmissionBudgets,
+    Admissions,
+    Delegations,
+    Replays,
+    Turnstile,
+)
 from aos.services.approvals import Approvals
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
@@ -94,6 +100,11 @@ class MainServices(AppServices):
                 requests=world.requests,
                 conversations=world.conversations,
                 clock=world.clock,
+            ),
+            budgets=AdmissionBudgets(
+                spending=world.spending,
+                clock=world.clock,
+                owner_tokens=self._settings.spending.owner_tokens_per_day,
             ),
             pending=world.pending,
             conversations=world.conversations,

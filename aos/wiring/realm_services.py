@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from aos.services.execution import Execution, ModelIdentity, ToolOffers, TurnLimits, Turns
+from aos.services.execution import (
+    Execution,
+    ModelIdentity,
+    ToolOffers,
+    TurnBudgets,
+    TurnLimits,
+    Turns,
+)
 from aos.settings import Settings
 from aos.wiring.app_services import AppServices
 
@@ -25,6 +32,8 @@ class RealmServices(AppServices):
             agents=self.catalog,
             decisions=world.decisions,
             turns=self.turns,
+            budgets=TurnBudgets(spending=world.spending, clock=world.clock, ids=world.ids),
+            owner_tokens=self._settings.spending.owner_tokens_per_day,
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,

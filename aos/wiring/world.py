@@ -14,6 +14,7 @@ from aos.ports.model import ChatModel
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
+from aos.ports.spending import SpendingStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 from aos.ports.webhooks import WebhookClient
@@ -32,6 +33,7 @@ class World:
     conversations: ConversationStore
     index: RunIndex
     ledger: Ledger
+    spending: SpendingStore
     decisions: Decisions
     tools: ToolCatalog
     tool_calls: ToolLedger

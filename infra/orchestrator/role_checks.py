@@ -54,7 +54,7 @@ EXPECTED: dict[str, frozenset[tuple[str, str]]] = {
         (_TABLE, "data/aostoolcalls"),
         (_TABLE, "data/aosfailures"),
         ("Storage Table Data Reader", "data/aostools"),
-        ("Storage Table Data Reader", "data/aosusage"),
+        (_TABLE, "data/aosusage"),
         (_OWNER, "aos-realm"),
         (_SENDER, "aos-main"),
         (_SENDER, "aos-mcp"),

@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from aos.domain.budgets import Budget, DaySpending
 from aos.domain.runs.run import Run
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
+from aos.ports.spending import SpendingStore, StoredSpending
 from tests.samples import NOON, a_listed, a_request, an_ended_run, an_id
 
 
@@ -248,3 +250,32 @@ class LedgerSuite:
 
         await asyncio.gather(*map(record, runs))
         assert [await ledger.is_recorded(run) for run in runs] == [True] * 20
+
+
+class SpendingSuite:
+    """Needs the fixture `spending: SpendingStore`."""
+
+    async def test_what_was_written_is_read_whole(self, spending: SpendingStore) -> None:
+        agent = f"a-{an_id()}"
+        owner = Budget(of="owner", name=f"Zoë/#? {an_id()}", tokens=1).account
+        written = DaySpending(
+            tokens=3_000_000_000, turns=2, lost_turns=1, open_turns={"r-1": "t-1", "r-2": "t-2"}
+        )
+        for account in (agent, owner):
+            assert await spending.read(account, DAY) == StoredSpending()
+            etag = await spending.write(account, DAY, written, etag=None)
+            assert await spending.read(account, DAY) == StoredSpending(spending=written, etag=etag)
+            assert await spending.read(account, "2030-01-02") == StoredSpending()
+
+    async def test_a_row_that_changed_is_not_written(self, spending: SpendingStore) -> None:
+        agent = f"a-{an_id()}"
+        first = await spending.write(agent, DAY, DaySpending(tokens=1), etag=None)
+        second = await spending.write(agent, DAY, DaySpending(tokens=2), etag=first)
+        for etag in (None, first):
+            with pytest.raises(StaleWrite):
+                await spending.write(agent, DAY, DaySpending(tokens=9), etag=etag)
+        kept = await spending.read(agent, DAY)
+        assert kept == StoredSpending(spending=DaySpending(tokens=2), etag=second)
+
+
+DAY = "2030-01-01"

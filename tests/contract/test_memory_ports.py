@@ -17,6 +17,7 @@ from aos.adapters.memory import (
     MemoryRequestStore,
     MemoryRunIndex,
     MemorySlots,
+    MemorySpendingStore,
     MemoryTables,
 )
 from aos.ports.bus import Bus, ReceivedMessage
@@ -25,9 +26,10 @@ from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.slots import ConversationSlots
+from aos.ports.spending import SpendingStore
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
-from tests.contract.list_suites import LedgerSuite, RunIndexSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 
 
@@ -59,6 +61,12 @@ class TestMemoryRunIndex(RunIndexSuite):
     @pytest.fixture
     def index(self) -> RunIndex:
         return MemoryRunIndex(MemoryTables())
+
+
+class TestMemorySpending(SpendingSuite):
+    @pytest.fixture
+    def spending(self) -> SpendingStore:
+        return MemorySpendingStore(MemoryTables())
 
 
 class TestMemoryLedger(LedgerSuite):

@@ -14,10 +14,11 @@ from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.slots import ConversationSlots
+from aos.ports.spending import SpendingStore
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
-from tests.contract.list_suites import LedgerSuite, RunIndexSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 
 
@@ -67,6 +68,12 @@ class TestAzureRunIndex(RunIndexSuite):
     @pytest.fixture
     def index(self, tables: AzureTables) -> RunIndex:
         return tables.index()
+
+
+class TestAzureSpending(SpendingSuite):
+    @pytest.fixture
+    def spending(self, tables: AzureTables) -> SpendingStore:
+        return tables.spending()
 
 
 class TestAzureLedger(LedgerSuite):

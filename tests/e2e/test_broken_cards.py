@@ -110,12 +110,11 @@ def test_a_card_that_asks_for_what_is_not_built_is_live_and_its_status_says_so(r
         **GOOD,
         "wake": {"schedules": [{"cron": "0 9 * * *", "message": "Plan the day"}]},
         "memory": {"ttl_days": 30},
-        "limits": {"max_tokens_per_day": 1000},
     }
     status = road.judged(f"agents/{name}", road.upload(f"agents/{name}.json", card))
     assert (status["state"], [warning["path"] for warning in status["warnings"]]) == (
         "active",
-        ["wake.schedules", "memory.ttl_days", "limits.max_tokens_per_day"],
+        ["wake.schedules", "memory.ttl_days"],
     )
     dry = road.call("PUT", f"/api/agents/{name}?dry_run=true", card)
     assert (dry.status, dry.body["warnings"]) == (200, status["warnings"])

@@ -18,8 +18,10 @@ from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.slots import AzureSlots
+from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
+from aos.domain.budgets import DaySpending
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
@@ -160,6 +162,17 @@ async def _write_ledger(run: Run) -> Any:
     return _kept(rows)
 
 
+async def _write_spending(spending: DaySpending) -> Any:
+    rows = RowsOnly()
+    await AzureSpendingStore(_table(rows)).write("ceo", "2026-01-31", spending, etag=None)
+    return _kept(rows)
+
+
+async def _read_spending(recorded: Any) -> DaySpending:
+    rows = RowsOnly(recorded)
+    return (await AzureSpendingStore(_table(rows)).read("ceo", "2026-01-31")).spending
+
+
 def _decisions(rows: RowsOnly) -> AzureDecisions:
     return AzureDecisions(_table(rows), _payloads())
 
@@ -293,6 +306,17 @@ ROWS: tuple[Kind, ...] = (
         "index", {"full": _indexed("board"), "minimal": _indexed(RUN_ID)}, _write_index, _read_index
     ),
     _row("ledger", {"full": _SPENT, "minimal": MINIMAL_RUN}, _write_ledger, None),
+    _row(
+        "spending",
+        {
+            "full": DaySpending(
+                tokens=3_000_000_000, turns=7, lost_turns=1, open_turns={RUN_ID: "t-1"}
+            ),
+            "minimal": DaySpending(),
+        },
+        _write_spending,
+        _read_spending,
+    ),
     _row("approval", APPROVALS, _write_approval, _read_approval),
     _row(
         "decision",

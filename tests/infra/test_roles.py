@@ -66,7 +66,7 @@ def _expected(app: str, label: str) -> set[tuple[str, str]]:
             (TABLE, f"{data}/aostoolcalls"),
             (TABLE, f"{data}/aosfailures"),
             ("Storage Table Data Reader", f"{data}/aostools"),
-            ("Storage Table Data Reader", f"{data}/aosusage"),
+            (TABLE, f"{data}/aosusage"),
             (OWNER, "aos-realm"),
             (SENDER, "aos-main"),
             (SENDER, "aos-mcp"),

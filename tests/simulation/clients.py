@@ -22,6 +22,7 @@ from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation.apps import MainApp
 from tests.simulation.asks import Ask, over_http
+from tests.simulation.budgets import CAP
 from tests.simulation.receivers import NOTIFY
 from tests.simulation.scenario import Edit, Planned
 from tests.simulation.tools import SERVER
@@ -55,6 +56,13 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
 }
 BY_KIND = {
     "tools": WITH_TOOLS,
+    "budget": {
+        "thrifty": {
+            "agent_id": "thrifty",
+            "purpose": "Spend little.",
+            "limits": {"max_tokens_per_day": CAP},
+        }
+    },
     "reject": {"single": {"agent_id": "single", "purpose": "One by one.", "on_busy": "reject"}},
 }
 """Cards that only worlds of a kind have."""
@@ -163,6 +171,7 @@ class Clients:
             self._world.checks.fail(f"{run_id} was accepted and then refused: {refusal.code}")
         self._world.refused_codes.setdefault(run_id, refusal.code)
         self._world.one_by_one.refused(run_id, refusal.code)
+        self._world.budgets.refused(run_id, refusal.code)
 
     async def _cancel(self, run_id: str, ask: Ask) -> None:
         caller = Caller(owner=ask.owner)

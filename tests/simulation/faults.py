@@ -36,6 +36,7 @@ READS = frozenset(
     {
         "requests.find",
         "slots.find",
+        "spending.read",
         "requests.is_cancel_requested",
         "pending.list_due",
         "conversations.load",

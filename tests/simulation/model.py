@@ -27,6 +27,7 @@ class Asked:
     messages: tuple[ChatMessage, ...]
     seconds: float = 0.0
     answer: str | None = None
+    tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class SimModel:
         number = next(self._record.numbers)
         asked.answer = f"answer {number} to {question}"
         usage = Usage(input_tokens=len(call.messages), output_tokens=number)
+        asked.tokens = usage.total_tokens
         calls = self._calls(call, question) if "[tools]" in question else ()
         return ModelAnswer(text=asked.answer, usage=usage, model="m", tool_calls=calls)
 

@@ -25,8 +25,9 @@ Kind = Literal[
     "full",
     "tools",
     "reject",
+    "budget",
 ]
-LATER_KINDS: dict[int, Kind] = {11: "reject"}
+LATER_KINDS: dict[int, Kind] = {11: "reject", 14: "budget"}
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
@@ -167,6 +168,7 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "full": 36,
         "tools": rng.randint(1, 4),
         "reject": rng.randint(3, 9),
+        "budget": rng.randint(4, 10),
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
     return tuple(_request(rng, kind, chats, place, span) for place in range(number))
@@ -177,6 +179,8 @@ def _request(
 ) -> Planned:
     if kind == "tools":
         return _with_tools(rng, place, span)
+    if kind == "budget":
+        return _of_a_thrifty_agent(rng, place, span)
     if kind == "reject":
         return _to_one_at_a_time(rng, place, span)
     chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
@@ -230,6 +234,23 @@ def _to_one_at_a_time(rng: random.Random, place: int, span: float) -> Planned:
         twins=rng.choice((0, 0, 0, 1)),
         cancel_after=rng.choice((0.01, 1.0, 30.0)) if rng.random() < 0.1 else None,
         repeat_after=rng.choice((None, 40.0, 700.0)),
+        wait_seconds=rng.choice((0.0, 5.0)),
+    )
+
+
+def _of_a_thrifty_agent(rng: random.Random, place: int, span: float) -> Planned:
+    """A request of an agent whose budget lasts for some of them."""
+    return Planned(
+        at=rng.random() * rng.choice((0.2, span)),
+        name=f"q{place}",
+        owner="ann",
+        agent_id="thrifty",
+        conversation_id=rng.choice(("chat-thrifty", None, None)),
+        over_queue=rng.random() < 0.4,
+        mood=rng.choices(("", "[slow]", "[busy]"), weights=(70, 20, 10))[0],
+        twins=rng.choice((0, 0, 0, 1)),
+        cancel_after=rng.choice((0.01, 1.0, 30.0)) if rng.random() < 0.05 else None,
+        repeat_after=rng.choice((None, 700.0, 90000.0)),
         wait_seconds=rng.choice((0.0, 5.0)),
     )
 

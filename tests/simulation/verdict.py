@@ -33,6 +33,7 @@ def verdict(world: World) -> None:
         history(world, key)
     tools(world)
     world.one_by_one.verdict()
+    world.budgets.verdict()
     _accepted(world)
     _usage(world)
     _lists(world)
@@ -146,6 +147,8 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
             return "[refused]" in ask.question
         case "model_unavailable" | "start_timeout":
             return waited >= DAY and world.scenario.kind == "long"
+        case "budget_spent":
+            return world.budgets.is_spent()
         case "conversation_busy":
             return world.one_by_one.was_late(run.conversation_id)
         case "conversation_full":

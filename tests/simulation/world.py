@@ -28,6 +28,7 @@ from aos.entrypoints.bus.requests import OWNERS
 from aos.services.catalog import storage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.asks import Ask
+from tests.simulation.budgets import Budgets
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
 from tests.simulation.faults import Weather
@@ -83,6 +84,7 @@ class World:
         self.receivers = make_receivers(scenario.seed)
         self.checks = Checks(self)
         self.one_by_one = OneByOne(self)
+        self.budgets = Budgets(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
             WireConversationStore if scenario.over_the_wire else MemoryConversationStore
@@ -101,6 +103,7 @@ class World:
         self.tables.watchers += [
             self.checks.tell_watchers,
             self.one_by_one.written,
+            self.budgets.written,
             self._written,
         ]
         self.broker.watchers += [self._message, self.checks.message]

@@ -13,6 +13,7 @@ from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
 from aos.adapters.memory.slots import MemorySlots
+from aos.adapters.memory.spending import MemorySpendingStore
 from aos.adapters.memory.tables import (
     ConversationRows,
     DayUsage,
@@ -51,6 +52,7 @@ __all__ = [
     "MemoryServers",
     "MemorySlots",
     "MemorySpan",
+    "MemorySpendingStore",
     "MemoryTables",
     "MemoryTelemetry",
     "MemoryToolCatalog",

@@ -23,6 +23,7 @@ from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
 from aos.ports.slots import Slot
+from aos.ports.spending import StoredSpending
 
 Watcher: TypeAlias = Callable[[str, str], None]
 
@@ -83,6 +84,9 @@ class MemoryTables:
     tools: dict[str, ServerTools] = field(default_factory=dict, metadata=of("aostools/server"))
     usage: dict[tuple[str, str, int], DayUsage] = field(
         default_factory=dict, metadata=of("aosusage/day")
+    )
+    spending: dict[tuple[str, str], StoredSpending] = field(
+        default_factory=dict, metadata=of("aosusage/spent", "aosusage/spent-by-owner")
     )
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))

@@ -11,6 +11,7 @@ from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.slots import AzureSlots
+from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.ports.blobs import BlobStore
@@ -19,6 +20,7 @@ from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.slots import ConversationSlots
+from aos.ports.spending import SpendingStore
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
 
 
@@ -39,6 +41,7 @@ class AzureTables:
             self._open_table("aosindex"), requests=self._open_table("aosruns")
         )
         self._ledger = AzureLedger(self._open_table("aosusage"))
+        self._spending = AzureSpendingStore(self._open_table("aosusage"))
         self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
         self._tool_calls = AzureToolLedger(self._open_table("aostoolcalls"), kept)
         self._tools = AzureToolCatalog(self._open_table("aostools"), kept)
@@ -66,6 +69,10 @@ class AzureTables:
     def ledger(self) -> Ledger:
         """Return the store of sent replies and counted usage."""
         return self._ledger
+
+    def spending(self) -> SpendingStore:
+        """Return the store of what was spent of daily budgets."""
+        return self._spending
 
     def decisions(self) -> Decisions:
         """Return the store of tool calls that wait for a person, and of decisions."""

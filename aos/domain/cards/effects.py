@@ -17,7 +17,6 @@ NOT_BUILT: Mapping[str, str] = {
     "wake.schedules": "start runs yourself: send requests to the queue aos-requests on a schedule",
     "wake.events": "start runs yourself: send a request to the queue aos-requests for each event",
     "memory.ttl_days": "conversations are kept for ever",
-    "limits.max_tokens_per_day": "limits.max_tokens_per_run holds for each run",
 }
 """Fields of an agent card that AOS does not act on yet, and what to do instead.
 

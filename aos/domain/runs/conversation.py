@@ -63,6 +63,7 @@ class CardView:
     digest: str = ""
     run_timeout_seconds: float = 0.0
     max_tokens: int | None = None
+    max_tokens_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

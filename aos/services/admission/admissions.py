@@ -41,6 +41,7 @@ from aos.ports.pause import PauseState
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
+from aos.services.admission.budget import AdmissionBudgets
 from aos.services.admission.busy import Turnstile, make_busy
 from aos.services.runs import RunReader
 
@@ -86,6 +87,7 @@ class Admissions:
         runs: RunReader,
         requests: RequestStore,
         turnstile: Turnstile,
+        budgets: AdmissionBudgets,
         pending: PendingStore,
         conversations: ConversationStore,
         index: RunIndex,
@@ -101,6 +103,7 @@ class Admissions:
         self._runs = runs
         self._requests = requests
         self._turnstile = turnstile
+        self._budgets = budgets
         self._pending = pending
         self._conversations = conversations
         self._index = index
@@ -272,6 +275,11 @@ class Admissions:
             )
         if list_attachments(request.parts):
             _check_vision(live.card, self._vision)
+        await self._budgets.check(
+            agent_id=request.agent_id,
+            agent_tokens=live.card.limits.max_tokens_per_day,
+            owner=caller.owner,
+        )
         rejects = live.card.on_busy == "reject"
         if request.conversation_id is not None:
             await self._check_conversation(request, caller, rejects=rejects)

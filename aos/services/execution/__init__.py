@@ -4,6 +4,7 @@ model."""
 from aos.services.execution.handler import Execution
 from aos.services.execution.model_call import ModelIdentity
 from aos.services.execution.tool_offers import ToolOffers
+from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turns import TurnLimits, Turns
 
-__all__ = ["Execution", "ModelIdentity", "ToolOffers", "TurnLimits", "Turns"]
+__all__ = ["Execution", "ModelIdentity", "ToolOffers", "TurnBudgets", "TurnLimits", "Turns"]

@@ -11,6 +11,8 @@ import contextlib
 from datetime import datetime
 from typing import assert_never
 
+from aos.domain.budgets import Budget, list_budgets
+from aos.domain.cards.agent_card import AgentCard
 from aos.domain.envelope import (
     Approve,
     CancelRun,
@@ -22,7 +24,8 @@ from aos.domain.envelope import (
 from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs import advance, tool_turns
 from aos.domain.runs.conversation import CardView, Step
-from aos.errors import Refused, TransientError
+from aos.domain.runs.run import AdmittedRequest, RunStatus
+from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
@@ -30,7 +33,13 @@ from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions
 from aos.services.execution.approvals import RealmApprovals
-from aos.services.execution.turn_outcome import make_events, make_step
+from aos.services.execution.turn_budget import TurnBudgets
+from aos.services.execution.turn_outcome import (
+    count_tokens,
+    is_answer_lost,
+    make_events,
+    make_step,
+)
 from aos.services.execution.turns import Turns
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 
@@ -46,12 +55,16 @@ class Execution:
         agents: Agents,
         decisions: Decisions,
         turns: Turns,
+        budgets: TurnBudgets,
         bus: Bus,
         clock: Clock,
         ids: Ids,
+        owner_tokens: int | None = None,
     ) -> None:
         self._agents = agents
         self._turns = turns
+        self._budgets = budgets
+        self._owner_tokens = owner_tokens
         self._bus = bus
         self._clock = clock
         self._units = UnitsOfWork(
@@ -150,9 +163,9 @@ class Execution:
 
     async def _take_turn(self, unit: UnitOfWork) -> None:
         """Ask the model for the active run and apply the outcome."""
-        active = unit.conversation.active
-        assert active is not None
-        if await self._end_if_disabled(unit):
+        active = unit.conversation.require_active()
+        view = await self._read_card(unit)
+        if self._end_if_not_enabled(unit, view):
             return
         end = tool_turns.end_if_out_of_tokens(unit.conversation, now=self._now(unit))
         if end is not None:
@@ -161,6 +174,14 @@ class Execution:
         if active.turns and unit.unsaved is not None:
             await self._save(unit)  # the turn reads the stored history
         card = await self._agents.card(active.card_digest)
+        turn = await self._budgets.open(
+            active.request.run_id, self._list_budgets(active.request, card, view)
+        )
+        if isinstance(turn, ErrorInfo):
+            unit.add(
+                unit.conversation.end_active(RunStatus.FAILED, error=turn, now=self._now(unit))
+            )
+            return
         outcome, spent = await self._turns.take(
             unit.conversation,
             active,
@@ -168,18 +189,35 @@ class Execution:
             handler_deadline=unit.deadline,
             on_slow=lambda: self._save(unit),
         )
+        tokens = spent.usage.total_tokens + count_tokens(outcome)
+        await self._budgets.close(turn, tokens=tokens, lost=is_answer_lost(outcome))
         now = self._now(unit)
         unit.events = (*unit.events, *make_events(active, outcome, at=now))
         unit.add(make_step(unit.conversation, active, card, outcome, spent=spent, now=now))
 
     async def _end_if_disabled(self, unit: UnitOfWork) -> bool:
         """End the active run when its agent was disabled; True when it ended."""
-        view = await self._read_card(unit)
+        return self._end_if_not_enabled(unit, await self._read_card(unit))
+
+    def _end_if_not_enabled(self, unit: UnitOfWork, view: CardView) -> bool:
         end = advance.end_if_disabled(unit.conversation, view, now=self._now(unit))
         if end is None:
             return False
         unit.add(end)
         return True
+
+    def _list_budgets(
+        self, request: AdmittedRequest, card: AgentCard, view: CardView
+    ) -> tuple[Budget, ...]:
+        """The daily budgets of the run. Those of the agent's live card count, so that an operator
+        can raise them; a removed agent's runs keep those of their card."""
+        is_removed = view.state == "removed"
+        return list_budgets(
+            agent_id=request.agent_id,
+            agent_tokens=card.limits.max_tokens_per_day if is_removed else view.max_tokens_per_day,
+            owner=request.owner,
+            owner_tokens=self._owner_tokens,
+        )
 
     async def _read_card(self, unit: UnitOfWork) -> CardView:
         """The conversation's agent as the catalog has it now."""
@@ -195,6 +233,7 @@ class Execution:
             digest=live.digest,
             run_timeout_seconds=limits.run_timeout_seconds,
             max_tokens=limits.max_tokens_per_run,
+            max_tokens_per_day=limits.max_tokens_per_day,
         )
 
     async def _save(self, unit: UnitOfWork) -> None:

@@ -120,6 +120,16 @@ def make_step(
             assert_never(outcome)
 
 
+def count_tokens(outcome: TurnOutcome) -> int:
+    """The tokens of the answer that the turn can use."""
+    return outcome.answer.usage.total_tokens if isinstance(outcome, Answered) else 0
+
+
+def is_answer_lost(outcome: TurnOutcome) -> bool:
+    """Whether a call of the model may have been given up that its endpoint counts."""
+    return isinstance(outcome, Cancelled | RunOutOfTime)
+
+
 def make_events(active: ActiveRun, outcome: TurnOutcome, *, at: datetime) -> tuple[Event, ...]:
     """The events to publish about the turn's outcome."""
     if isinstance(outcome, Answered) and outcome.missing_adapter is not None:

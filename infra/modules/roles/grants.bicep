@@ -76,7 +76,7 @@ var realmGrants appGrants = {
     { name: 'aostoolcalls', role: tableContributor }
     { name: 'aosfailures', role: tableContributor }
     { name: 'aostools', role: tableReader }
-    { name: 'aosusage', role: tableReader }
+    { name: 'aosusage', role: tableContributor }
   ]
   queues: [
     { name: 'aos-realm', role: owner }

@@ -29,7 +29,6 @@ EVERYTHING: dict[str, Any] = {
         "events": [{"type": "com.example.order"}],
     },
     "memory": {"ttl_days": 30},
-    "limits": {"max_tokens_per_day": 1000},
 }
 USELESS: dict[str, dict[str, Any]] = {
     "team": {"team": ["ceo"]},
@@ -40,7 +39,7 @@ ASKS_FOR_NOTHING: list[dict[str, Any]] = [
     {"wake": {}, "memory": {}, "limits": {}},
     {"wake": {"schedules": [], "events": []}},
     {"memory": {"window_messages": 9, "ttl_days": None}},
-    {"limits": {"max_tokens_per_run": 9, "max_tokens_per_day": None}},
+    {"limits": {"max_tokens_per_run": 9, "max_tokens_per_day": 1000}},
     {"team": [], "adapter_required": False},
     {"adapter_required": True, "adapter_name": "ceo"},
     {"team": ["ceo"], "agent_type": "LeadershipAgent"},

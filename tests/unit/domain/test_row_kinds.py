@@ -29,6 +29,8 @@ NOTHING_REMOVES_YET = {
     "aostoolcalls/decision",
     "aostoolcalls/call",
     "aosusage/day",
+    "aosusage/spent-by-owner",
+    "aosusage/spent",
     "aosusage/seen",
 }
 TABLES_NOT_YET = {"aosfailures", "aosschedules"}
