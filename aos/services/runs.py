@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aos.domain.json_writer import write_json
+from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.errors import Refused, TransientError
@@ -25,6 +26,7 @@ from aos.ports.system import Clock
 
 PAGES_SEARCHED = 10
 """Index pages that one answer reads at most when the list is filtered by status."""
+RUNS_A_SEARCH = 100
 PAGE_BYTES = 4 * 1024 * 1024
 """A page of messages ends before it is larger, unless its first message alone is."""
 FIRST_POLL_SECONDS = 0.25
@@ -133,6 +135,43 @@ class RunReader:
                 " see GET /api/conversations",
             )
         return head
+
+    async def list_queued(self, head: Conversation) -> tuple[str, ...]:
+        """The runs that wait in the conversation, the first one first.
+
+        While realm asks the model, later starts wait in its session, and the head does not show
+        them: they are in the list of runs, and have no row yet.
+        """
+        known = tuple(request.run_id for request in head.queued)
+        if head.active is None:
+            return known
+        unseen = [item.run_id for item in await self._list_since(head)]
+        rows = await asyncio.gather(
+            *(self._conversations.find_run(head.conversation_id, run_id) for run_id in unseen)
+        )
+        waiting = [run_id for run_id, row in zip(unseen, rows, strict=True) if row is None]
+        return (*known, *reversed(waiting))
+
+    async def _list_since(self, head: Conversation) -> list[IndexedRun]:
+        """The listed runs of a conversation that are younger than its active run, newest first."""
+        active = head.require_active()
+        known = {active.request.run_id, *(request.run_id for request in head.queued)}
+        found: list[IndexedRun] = []
+        after: str | None = None
+        for _ in range(PAGES_SEARCHED):
+            page = await self._index.list_runs(
+                agent_id=head.agent_id,
+                owner=None,
+                since=active.request.admitted_at,
+                after=after,
+                limit=RUNS_A_SEARCH,
+            )
+            mine = [item for item in page.items if item.conversation_id == head.conversation_id]
+            found += [item for item in mine if item.run_id not in known]
+            after = page.next
+            if after is None or len(found) >= MAX_QUEUED_RUNS:
+                break
+        return found[:MAX_QUEUED_RUNS]
 
     async def list_messages(
         self, conversation_id: str, *, owner: str | None, start: int = 0, limit: int = 100

@@ -40,8 +40,7 @@ class Realm(App):
         return {"model": self._describe_fault}
 
     def _describe_fault(self) -> str:
-        """Return the code of what an operator must mend, or whether a model is configured."""
+        """Return the code of what keeps the model from answering, or whether one is configured."""
         if "services" not in self.__dict__:  # no run was advanced here yet
             return self._describe_model()
-        fault = self.services.turns.model_fault
-        return self._describe_model() if fault is None else fault.code
+        return self.services.turns.model_trouble or self._describe_model()

@@ -140,6 +140,21 @@ async def test_an_operators_mistake_costs_no_run_and_is_on_it_at_once(
     assert await model_in_health(world) == "configured"
 
 
+async def test_health_says_that_a_model_has_been_away_for_a_minute(
+    world: MemoryWorld, server: ScriptedModel
+) -> None:
+    server.always(Say(status=503))
+    run = await world.ask("ceo", "Hello?")
+    assert run.waiting is not None
+    assert (run.waiting.kind, run.waiting.error) == ("retry", None)
+    await world.advance(30)
+    assert await model_in_health(world) == "model_unavailable"
+    server.always(Say("Hello."))
+    await world.advance(120)
+    assert (await world.run(run.run_id)).output == "Hello."
+    assert await model_in_health(world) == "configured"
+
+
 async def test_a_mistake_that_nobody_mends_in_a_day_ends_the_run_under_its_own_code(
     world: MemoryWorld, server: ScriptedModel
 ) -> None:

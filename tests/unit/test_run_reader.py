@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+from aos.domain.caller import Caller
 from aos.errors import TransientError
 from aos.ports.index import IndexedRun
-from aos.testing import MemoryWorld, ScriptedModel
+from aos.ports.model import ModelAnswer, ModelCall
+from aos.services.admission import RunRequest
+from aos.testing import Calls, MemoryWorld, ScriptedModel
 
 
 async def test_a_conversation_of_another_owner_is_in_no_list_though_its_id_was_raced_for() -> None:
@@ -34,3 +37,32 @@ async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() ->
     world.ports.index.add = away_at_first  # type: ignore[method-assign]
     run = await world.ask("ceo", "Hello", owner="ann")
     assert (await world.main.services.runs.list_runs(owner="ann")).items == [run]
+
+
+async def test_runs_that_realm_has_not_taken_are_queued_in_their_conversation() -> None:
+    world = MemoryWorld(model=ScriptedModel(Calls(("no_such_tool", {})), "one", "two", "three"))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    runs, admissions = world.main.services.runs, world.main.services.admissions
+    assert isinstance(world.model, ScriptedModel)
+    complete, later, queued = world.model.complete, list[str](), list[tuple[str, ...]]()
+
+    async def look(call: ModelCall) -> ModelAnswer:
+        if world.tables.conversations and not later:  # the second turn: the first is saved
+            for _ in range(2):
+                admitted = await admissions.admit(
+                    RunRequest(agent_id="ceo", message="And then?", conversation_id="c"),
+                    door="http",
+                    scope="http:ann",
+                    key=None,
+                    caller=Caller(owner="ann"),
+                )
+                later.append(admitted.request.run_id)
+                world.clock.advance(0.01)
+            head = await runs.find_conversation("c", owner="ann")
+            queued.append(await runs.list_queued(head))
+        return await complete(call)
+
+    world.model.complete = look  # type: ignore[method-assign]
+    await world.ask("ceo", "Hello", conversation_id="c", owner="ann")
+    assert queued == [tuple(later)]
+    assert await runs.list_queued(await runs.find_conversation("c", owner="ann")) == ()

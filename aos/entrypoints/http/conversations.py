@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import azure.functions as func
 
 from aos.domain.codec import encode
@@ -44,7 +46,8 @@ class ConversationRoutes:
 
     async def _get(self, call: Call) -> Answer:
         head = await self._runs.find_conversation(_read_conversation_id(call), owner=call.owner)
-        return Answer(body=encode(ConversationAnswer.of(head)))
+        queued = await self._runs.list_queued(head)
+        return Answer(body=encode(replace(ConversationAnswer.of(head), queued_run_ids=queued)))
 
     async def _list_messages(self, call: Call) -> Answer:
         query = Query(call.request)

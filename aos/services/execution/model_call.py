@@ -33,6 +33,8 @@ from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Span, Telemetry
 from aos.services.execution.turn_outcome import HandlerOutOfTime, ModelAway, RunOutOfTime, Spent
 
+AWAY_SECONDS = 60.0
+"""After this time without an answer the app's health says that the model is away."""
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
 WATCH_SECONDS = 1.0
@@ -120,6 +122,18 @@ class ModelCaller:
         self._patience_seconds = patience_seconds
         self.fault: ErrorInfo | None = None
         """What an operator must mend before the model answers; None once it has answered."""
+        self._away_since: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """The code of what an operator must mend, or of a model that has been away for a minute, as
+        last seen here; None once it has answered."""
+        if self.fault is not None:
+            return self.fault.code
+        since = self._away_since
+        if since is None or self._clock.monotonic() - since < AWAY_SECONDS:
+            return None
+        return "model_unavailable"
 
     async def ask(
         self,
@@ -147,10 +161,10 @@ class ModelCaller:
                 self._complete(call, active.request, meter, seconds=left)
             )
             if isinstance(answer, ModelAnswer):
-                self.fault = None
+                self.fault = self._away_since = None
                 return answer, seconds
             if failures == 0:
-                self._log_away(active.request, answer)
+                self._note_away(active.request, answer)
             unreadable = unreadable + 1 if isinstance(answer, UnreadableAnswer) else 0
             if isinstance(answer, UnreadableAnswer) and unreadable == UNREADABLE_MOST:
                 answer = answer.make_fault()
@@ -237,8 +251,10 @@ class ModelCaller:
             },
         )
 
-    def _log_away(self, request: AdmittedRequest, error: TransientError) -> None:
-        """Log the first failure of a turn: retries hide it from everybody else."""
+    def _note_away(self, request: AdmittedRequest, error: TransientError) -> None:
+        """Note and log the first failure of a turn: retries hide it from everybody else."""
+        if self._away_since is None:
+            self._away_since = self._clock.monotonic()
         self._telemetry.log(
             "model_away",
             level="warning",

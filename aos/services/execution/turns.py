@@ -93,9 +93,9 @@ class Turns:
         )
 
     @property
-    def model_fault(self) -> ErrorInfo | None:
-        """What an operator must mend before the model answers, as last seen here."""
-        return self._caller.fault
+    def model_trouble(self) -> str | None:
+        """The code of what keeps the model from answering, as last seen here, or None."""
+        return self._caller.trouble
 
     async def take(
         self,
