@@ -204,6 +204,17 @@ async def command(msg: func.ServiceBusMessage) -> None:
     await main.commands.handle(msg)
 
 
+@app.service_bus_topic_trigger(
+    arg_name="msg",
+    topic_name="agent-events",
+    subscription_name="wake",
+    connection="AZURE_SERVICEBUS_CONNECTION_STRING",
+    data_type=func.DataType.BINARY,
+)
+async def agent_event(msg: func.ServiceBusMessage) -> None:
+    await main.agent_events.handle(msg)
+
+
 # Timers
 
 
@@ -215,3 +226,8 @@ async def publish_catalog(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule=main.mender_schedule)
 async def mend(timer: func.TimerRequest) -> None:
     await main.mender_timer.tick(timer)
+
+
+@app.timer_trigger(arg_name="timer", schedule=main.wake_schedule)
+async def wake(timer: func.TimerRequest) -> None:
+    await main.wake_timer.tick(timer)

@@ -13,6 +13,9 @@ PERIODS = (5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600)
 LONGEST_MENDER_SECONDS = 900
 """The longest time that a run whose next step was lost has to wait."""
 
+LONGEST_WAKE_SECONDS = 900
+"""The longest time that an agent wakes after its schedule said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimerSettings:
@@ -21,12 +24,13 @@ class TimerSettings:
     catalog_seconds: int = 300
     mender_seconds: int = 30
     listing_seconds: int = 300
+    wake_seconds: int = 60
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> TimerSettings:
         """Read the periods. Raises ConfigurationError. On a laptop, the default of each is 5
         seconds."""
-        default = cls(catalog_seconds=5, mender_seconds=5, listing_seconds=5)
+        default = cls(catalog_seconds=5, mender_seconds=5, listing_seconds=5, wake_seconds=5)
         if not development:
             default = cls()
         return cls(
@@ -38,6 +42,9 @@ class TimerSettings:
                 most=LONGEST_MENDER_SECONDS,
             ),
             listing_seconds=_read_period(env, "AOS_LISTING_TIMER_SECONDS", default.listing_seconds),
+            wake_seconds=_read_period(
+                env, "AOS_WAKE_TIMER_SECONDS", default.wake_seconds, most=LONGEST_WAKE_SECONDS
+            ),
         )
 
 

@@ -26,10 +26,10 @@ from devhost.laptop import Laptop
 QUIET_SECONDS = 8.0
 """Seconds after the start, in which the first card and the first checks are done."""
 DAY_SECONDS = 86_400
-LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0}
+LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0, "wake": 5.0}
 AZURE_PERIOD_SECONDS = {
-    "dev": {"catalog": 900.0, "mender": 300.0},
-    "prod": {"catalog": 300.0, "mender": 30.0},
+    "dev": {"catalog": 900.0, "mender": 300.0, "wake": 300.0},
+    "prod": {"catalog": 300.0, "mender": 30.0, "wake": 60.0},
 }
 """The periods that Bicep sets. The catalog timer of main and the listing timer of mcp have the
 same."""

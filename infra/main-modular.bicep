@@ -174,6 +174,10 @@ param catalogTimerSeconds int = environment == 'dev' && enableEventGrid ? 900 : 
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
 param menderTimerSeconds int = environment == 'dev' ? 300 : 30
 
+@description('Optional. Seconds between two searches for schedules of agents that are due. An agent wakes at most this much later than its card says.')
+@allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
+param wakeTimerSeconds int = environment == 'dev' ? 300 : 60
+
 @description('Optional. Seconds between two listings of MCP servers without an event: servers that failed, and servers whose secret changed.')
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
 param listingTimerSeconds int = environment == 'dev' ? 900 : 300
@@ -617,6 +621,7 @@ var known facts = {
   mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
   catalogSeconds: catalogTimerSeconds
   menderSeconds: menderTimerSeconds
+  wakeSeconds: wakeTimerSeconds
   listingSeconds: listingTimerSeconds
   more: moreSettings
 }

@@ -61,6 +61,7 @@ class AzureAdapters:
             decisions=self._make_tables.decisions(),
             tools=self._make_tables.tools(),
             tool_calls=self._make_tables.tool_calls(),
+            watermarks=self._make_tables.watermarks(),
             bus=self._make_bus,
             model=self._make_model,
             clock=SystemClock(),

@@ -36,6 +36,7 @@ MCP_QUEUE = "aos-mcp"
 REALM_QUEUE = "aos-realm"
 RESPONSES_QUEUE = "businessinfinity-responses"
 AGENT_EVENTS = "agent-events"
+WAKE_SUBSCRIPTION = f"{AGENT_EVENTS}/Subscriptions/wake"
 SYSTEM_EVENTS = "system-events"
 
 

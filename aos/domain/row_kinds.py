@@ -42,6 +42,7 @@ class RowKind:
 
 DELIVERY = "aos.services.replies:Replies.deliver"
 SERVERS = "aos.services.tool_calls.tool_listing:ToolListing.follow"
+SCHEDULES = "aos.services.admission.schedules:ScheduledRuns.wake"
 APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
 
 ROW_KINDS: tuple[RowKind, ...] = (
@@ -149,6 +150,13 @@ ROW_KINDS: tuple[RowKind, ...] = (
         row="<server_id>",
         ends="when the server's card is removed",
         removed_by=SERVERS,
+    ),
+    RowKind(
+        name="aosschedules/watermark",
+        partition="<agent_id>",
+        row="<schedule_id>",
+        ends="when the schedule leaves the card, or its agent is disabled or removed",
+        removed_by=SCHEDULES,
     ),
     RowKind(
         name="aosusage/day",

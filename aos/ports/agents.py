@@ -1,9 +1,10 @@
-"""Finds the agents of the published catalog. Entry point: `Agents`."""
+"""Finds the agents of the published catalog. Entry points: `Agents`, `WakingAgents`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from aos.domain.cards.agent_card import AgentCard
@@ -17,6 +18,27 @@ class LiveAgent:
     state: Literal["active", "disabled"]
     digest: str
     card: AgentCard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledAgent:
+    """An agent that may run and has schedules: its card, and when the card began to serve."""
+
+    agent_id: str
+    digest: str
+    since: datetime
+
+
+class WakingAgents(Protocol):
+    """The published catalog, for what wakes agents."""
+
+    async def list_scheduled(self, *, max_age_seconds: float) -> list[ScheduledAgent]:
+        """Return the agents that may run and have schedules, of a catalog that may be this old."""
+        ...
+
+    async def list_listeners(self, event_type: str) -> list[str]:
+        """Return the ids of the agents whose card names this type of event, disabled ones too."""
+        ...
 
 
 class Agents(Protocol):

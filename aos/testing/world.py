@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import azure.functions as func
@@ -26,13 +26,16 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.memory.tools import MemoryTool
 from aos.domain.caller import Caller
 from aos.domain.cards.identity import CardKind
+from aos.domain.cloud_events import STRUCTURED
 from aos.domain.envelope import (
+    AGENT_EVENTS,
     MAIN_QUEUE,
     MCP_QUEUE,
     REALM_QUEUE,
     REQUESTS_QUEUE,
     RESPONSES_QUEUE,
     SYSTEM_EVENTS,
+    WAKE_SUBSCRIPTION,
 )
 from aos.domain.json_writer import write_json
 from aos.domain.notify import notify_from_dict
@@ -62,6 +65,8 @@ MAX_MESSAGES = 10_000
 """A world that handles more messages without coming to rest is in an endless loop."""
 IDLE_TURNS = 20
 MEND_SECONDS = 30.0
+SHORT_SECONDS = 60.0
+"""The seconds before a moment in which the timers of `advance_to` tick."""
 
 
 class MemoryWorld:
@@ -231,12 +236,72 @@ class MemoryWorld:
         raise AssertionError(f"the apps still send messages after {MAX_MESSAGES} deliveries")
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass: scheduled messages are delivered at their time, and the mender runs."""
+        """Let time pass: scheduled messages are delivered at their time, the mender runs, and
+        agents wake by their schedules."""
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
             self.clock.advance(min(left, MEND_SECONDS))
             await self._moving_clock(self.main.services.mender.mend())
+            await self._moving_clock(self.main.services.scheduled_runs.wake())
             await self.settle()
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Let time pass until this moment, for example a tick of a schedule.
+
+        All but the last minute passes at once, as while AOS is away: ticks in it start one run at
+        most.
+        """
+        left = (moment - self.clock.now()).total_seconds()
+        if left < 0:
+            raise ValueError(f"the clock of this world is past {moment} already")
+        self.clock.advance(max(0.0, left - SHORT_SECONDS))
+        await self.advance(min(left, SHORT_SECONDS))
+
+    async def publish_event(
+        self,
+        event_type: str,
+        data: Any = None,
+        *,
+        event_id: str | None = None,
+        source: str = "tests",
+        reply_to: str | None = None,
+    ) -> list[Run]:
+        """Publish a CloudEvent on `agent-events` and let everything happen; return the runs that
+        it woke, as they are after that.
+
+        The same `event_id` and `source` again are the same event.
+        """
+        event = {
+            "specversion": "1.0",
+            "id": event_id or self.ids.new_id(),
+            "source": source,
+            "type": event_type,
+            **({} if data is None else {"data": data}),
+        }
+        before = await self.woken_runs()
+        self.broker.send(
+            AGENT_EVENTS,
+            write_json(event).encode(),
+            message_id=None,
+            content_type=STRUCTURED,
+            reply_to=reply_to,
+        )
+        await self.settle()
+        known = {run.run_id for run in before}
+        return [run for run in await self.woken_runs() if run.run_id not in known]
+
+    async def woken_runs(self, agent_id: str | None = None) -> list[Run]:
+        """Return the runs that schedules and events started, oldest first."""
+        stored = [row.request for row in self.tables.requests.values()]
+        woken = sorted(
+            (
+                request
+                for request in stored
+                if request.door in ("schedule", "event") and agent_id in (None, request.agent_id)
+            ),
+            key=lambda request: request.admitted_at,
+        )
+        return [await self.run(request.run_id, owner=request.owner) for request in woken]
 
     async def _deliver_one(self) -> bool:
         return (
@@ -245,6 +310,7 @@ class MemoryWorld:
             or await self._deliver_one_of(MCP_QUEUE, self.mcp.commands.handle)
             or await self._deliver_one_of(SYSTEM_EVENTS, self.mcp.events.handle)
             or await self._deliver_one_of(REQUESTS_QUEUE, self.main.requests.handle)
+            or await self._deliver_one_of(WAKE_SUBSCRIPTION, self.main.agent_events.handle)
         )
 
     async def _deliver_one_to_realm(self) -> bool:

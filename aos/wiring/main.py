@@ -13,6 +13,7 @@ from aos.wiring.every_app import App
 
 if TYPE_CHECKING:
     from aos.domain.cards.identity import CardKind
+    from aos.entrypoints.bus.agent_events import AgentEvents
     from aos.entrypoints.bus.commands import MainQueue
     from aos.entrypoints.bus.requests import RequestQueue
     from aos.entrypoints.http.about import ContractRoutes
@@ -39,6 +40,7 @@ class Main(App):
     routes = MAIN_ROUTES
     modules = (
         "aos.wiring.main_services",
+        "aos.entrypoints.bus.agent_events",
         "aos.entrypoints.bus.commands",
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.http.cards",
@@ -60,6 +62,11 @@ class Main(App):
     def mender_schedule(self) -> str:
         """When to look for runs whose next step may be missing."""
         return schedule_every(self.settings.timers.mender_seconds)
+
+    @property
+    def wake_schedule(self) -> str:
+        """When to look for schedules of agents that are due."""
+        return schedule_every(self.settings.timers.wake_seconds)
 
     @cached_property
     def runs(self) -> RunRoutes:
@@ -172,6 +179,19 @@ class Main(App):
             notifications=self.services.notifications,
             runs=self.services.runs,
             publish=self.services.publish,
+            events=self.agent_events,
+        )
+
+    @cached_property
+    def agent_events(self) -> AgentEvents:
+        """Events from outside on `agent-events`."""
+        from aos.entrypoints.bus.agent_events import AgentEvents
+
+        return AgentEvents(
+            self._settling,
+            events=self.services.event_runs,
+            reply_entities=self._reply_entities,
+            telemetry=self._telemetry,
         )
 
     @cached_property
@@ -192,6 +212,15 @@ class Main(App):
             await self.services.mender.mend()
 
         return Ticker("mend", mend, telemetry=self._telemetry, ready=self._ready)
+
+    @cached_property
+    def wake_timer(self) -> Ticker:
+        """Starts the runs of agents whose schedules are due."""
+
+        async def wake() -> None:
+            await self.services.scheduled_runs.wake()
+
+        return Ticker("wake", wake, telemetry=self._telemetry, ready=self._ready)
 
     @cached_property
     def services(self) -> MainServices:

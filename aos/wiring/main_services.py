@@ -15,7 +15,9 @@ from aos.services.admission import (
     AdmissionBudgets,
     Admissions,
     Delegations,
+    EventRuns,
     Replays,
+    ScheduledRuns,
     Turnstile,
 )
 from aos.services.approvals import Approvals
@@ -29,6 +31,8 @@ from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.wiring.app_services import AppServices
 
+LATE_SECONDS = 30.0
+"""How much later than its period a listing of the cards may end."""
 NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
 
 
@@ -58,6 +62,7 @@ class MainServices(AppServices):
         if known is None or known.version < outcome.version:
             with contextlib.suppress(TransientError):
                 await self.catalog.read_at_least(outcome.version)
+        self.catalog.confirm(outcome.version)
 
     @cached_property
     def publisher(self) -> CatalogPublisher:
@@ -137,6 +142,31 @@ class MainServices(AppServices):
     def replays(self) -> Replays:
         """Asks ended runs again."""
         return Replays(self.admissions, runs=self.runs)
+
+    @cached_property
+    def scheduled_runs(self) -> ScheduledRuns:
+        """Admits the runs that schedules start."""
+        world = self._world
+        return ScheduledRuns(
+            self.admissions,
+            agents=self.catalog,
+            waking=self.catalog,
+            watermarks=world.watermarks,
+            clock=world.clock,
+            telemetry=self._telemetry,
+            idle_seconds=self._settings.timers.catalog_seconds + LATE_SECONDS,
+        )
+
+    @cached_property
+    def event_runs(self) -> EventRuns:
+        """Admits the runs that events start."""
+        return EventRuns(
+            self.admissions,
+            agents=self.catalog,
+            waking=self.catalog,
+            telemetry=self._telemetry,
+            max_message_bytes=self._settings.bounds.message_bytes,
+        )
 
     @cached_property
     def approvals(self) -> Approvals:

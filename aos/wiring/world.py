@@ -12,6 +12,7 @@ from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.schedules import Watermarks
 from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
@@ -37,6 +38,7 @@ class World:
     decisions: Decisions
     tools: ToolCatalog
     tool_calls: ToolLedger
+    watermarks: Watermarks
     bus: Bus
     model: ChatModel
     clock: Clock

@@ -23,6 +23,7 @@ type facts = {
   mcpVaultUri: string
   catalogSeconds: int
   menderSeconds: int
+  wakeSeconds: int
   listingSeconds: int
   more: { *: string }
 }
@@ -125,6 +126,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   AOS_REPLY_TO: join(known.replyQueues, ',')
   AOS_CATALOG_TIMER_SECONDS: string(known.catalogSeconds)
   AOS_MENDER_TIMER_SECONDS: string(known.menderSeconds)
+  AOS_WAKE_TIMER_SECONDS: string(known.wakeSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
   ...(linked ? { AOS_PUBLIC_URL: known.publicUrl } : {})

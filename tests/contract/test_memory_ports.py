@@ -19,18 +19,21 @@ from aos.adapters.memory import (
     MemorySlots,
     MemorySpendingStore,
     MemoryTables,
+    MemoryWatermarks,
 )
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.schedule_suite import WatermarksSuite
 
 
 class TestMemoryRequestStore(RequestStoreSuite):
@@ -73,6 +76,12 @@ class TestMemoryLedger(LedgerSuite):
     @pytest.fixture
     def ledger(self) -> Ledger:
         return MemoryLedger(MemoryTables())
+
+
+class TestMemoryWatermarks(WatermarksSuite):
+    @pytest.fixture
+    def watermarks(self) -> Watermarks:
+        return MemoryWatermarks(MemoryTables())
 
 
 class _Probe:

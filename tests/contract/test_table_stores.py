@@ -13,6 +13,7 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from devhost.provision import create_storage
@@ -20,6 +21,7 @@ from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.schedule_suite import WatermarksSuite
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,9 @@ class TestAzureLedger(LedgerSuite):
     @pytest.fixture
     def ledger(self, tables: AzureTables) -> Ledger:
         return tables.ledger()
+
+
+class TestAzureWatermarks(WatermarksSuite):
+    @pytest.fixture
+    def watermarks(self, tables: AzureTables) -> Watermarks:
+        return tables.watermarks()

@@ -36,6 +36,18 @@ _FULL_ENTRY = CatalogEntry(
     warnings=(_PROBLEM,),
     history=(CardVersion(digest=DIGEST[::-1], catalog_version=5, activated_at=AT),),
 )
+_WAKING_ENTRY = CatalogEntry(
+    state="active",
+    digest=DIGEST,
+    source_etag='"0x2"',
+    serving_digest=DIGEST,
+    enabled=True,
+    catalog_version=7,
+    revision=9,
+    history=(CardVersion(digest=DIGEST, catalog_version=7, activated_at=AT),),
+    has_schedules=True,
+    event_types=("com.example.order",),
+)
 _MINIMAL_ENTRY = CatalogEntry(state="removed", digest=None, source_etag=None)
 
 
@@ -82,6 +94,9 @@ CATALOG: tuple[Kind, ...] = (
                     (CardKind.AGENT, "ceo"): _FULL_ENTRY,
                     (CardKind.MCP_SERVER, "github"): _MINIMAL_ENTRY,
                 },
+            ),
+            "waking": CatalogIndex(
+                version=7, revision=9, entries={(CardKind.AGENT, "ceo"): _WAKING_ENTRY}
             ),
             "minimal": CatalogIndex(),
         },

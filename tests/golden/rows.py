@@ -17,6 +17,7 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
@@ -27,6 +28,7 @@ from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
+from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
 from tests.golden.kinds import Kind
 from tests.golden.rows_only import RowsOnly
@@ -34,6 +36,7 @@ from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER
 from tests.golden.values import (
     AT,
     CALL_ID,
+    DIGEST,
     FULL_HEAD,
     FULL_MESSAGE,
     FULL_REQUEST,
@@ -142,6 +145,16 @@ async def _write_slot(slot: Slot) -> Any:
 async def _read_slot(recorded: Any) -> Slot | None:
     found = await AzureSlots(_table(RowsOnly(recorded))).find("board")
     return None if found is None else replace(found, etag=None)
+
+
+async def _write_watermark(watermark: Watermark) -> Any:
+    rows = RowsOnly()
+    await AzureWatermarks(_table(rows)).put(watermark)
+    return _kept(rows)
+
+
+async def _read_watermark(recorded: Any) -> Watermark | None:
+    return await AzureWatermarks(_table(RowsOnly(recorded))).find("ceo", DIGEST[:32])
 
 
 async def _write_index(run: IndexedRun) -> Any:
@@ -294,6 +307,12 @@ ROWS: tuple[Kind, ...] = (
     _row("run", {"full": FULL_RUN, "minimal": _BOARD_RUN}, _write_run, _read_run),
     _row(
         "message", {"full": FULL_MESSAGE, "minimal": MINIMAL_MESSAGE}, _write_message, _read_message
+    ),
+    _row(
+        "watermark",
+        {"full": Watermark(agent_id="ceo", schedule_id=DIGEST[:32], last=AT)},
+        _write_watermark,
+        _read_watermark,
     ),
     _row("pending", {"full": _pending(3), "minimal": _pending(0)}, _write_pending, _read_pending),
     _row(

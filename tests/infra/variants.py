@@ -50,6 +50,7 @@ param mcpMaxInstances = 5
 param siteUpdateStrategy = 'RollingUpdate'
 param catalogTimerSeconds = 3600
 param menderTimerSeconds = 60
+param wakeTimerSeconds = 120
 param listingTimerSeconds = 1800
 param frontDoorProbeSeconds = 120
 param lockData = true

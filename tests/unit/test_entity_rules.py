@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from aos.adapters.memory.entities import RULES, EntityRules
-from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.envelope import (
+    AGENT_EVENTS,
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    WAKE_SUBSCRIPTION,
+)
 from aos.domain.retries import GIVE_UP_AT_DELIVERY
 
 FILE = Path(__file__).parents[2] / "infra" / "servicebus.json"
@@ -40,9 +47,15 @@ def test_the_memory_broker_has_the_rules_of_the_configuration() -> None:
     queues = {queue["Name"]: rules_of(queue["Properties"]) for queue in NAMESPACE["Queues"]}
     topics = {topic["Name"]: topic["Properties"] for topic in NAMESPACE["Topics"]}
     assert {name: RULES[name] for name in queues} == queues
-    assert queues.keys() | topics.keys() == RULES.keys()
+    assert queues.keys() | topics.keys() | {WAKE_SUBSCRIPTION} == RULES.keys()
     for name, properties in topics.items():
         assert seconds(properties["DefaultMessageTimeToLive"]) == RULES[name].ttl_seconds
+    (agent_events,) = (t for t in NAMESPACE["Topics"] if t["Name"] == AGENT_EVENTS)
+    (wake,) = agent_events["Subscriptions"]
+    unused = {"RequiresDuplicateDetection": False, "DuplicateDetectionHistoryTimeWindow": "PT1M"}
+    assert rules_of({**wake["Properties"], **unused}) == RULES[WAKE_SUBSCRIPTION]
+    (rule,) = wake["Rules"]  # `MemoryBroker.send` holds the same
+    assert rule["Properties"]["SqlFilter"]["SqlExpression"] == "aos_app IS NULL"
 
 
 def test_a_handler_gives_up_before_the_broker_does() -> None:

@@ -90,6 +90,7 @@ def test_timers_are_as_frequent_as_the_operator_says() -> None:
         ("AOS_LISTING_TIMER_SECONDS", "-30"),
         # A lost step of a run is never looked for more seldom than every quarter of an hour.
         ("AOS_MENDER_TIMER_SECONDS", "1800"),
+        ("AOS_WAKE_TIMER_SECONDS", "1800"),
     ],
 )
 def test_a_period_that_no_schedule_says_exactly_stops_the_app(setting: str, period: str) -> None:

@@ -12,6 +12,7 @@ from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, 
 from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
+from aos.adapters.memory.schedules import MemoryWatermarks
 from aos.adapters.memory.slots import MemorySlots
 from aos.adapters.memory.spending import MemorySpendingStore
 from aos.adapters.memory.tables import (
@@ -58,6 +59,7 @@ __all__ = [
     "MemoryToolCatalog",
     "MemoryToolLedger",
     "MemoryToolServers",
+    "MemoryWatermarks",
     "MemoryWebhooks",
     "SeededIds",
     "SentWebhook",

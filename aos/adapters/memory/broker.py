@@ -1,8 +1,9 @@
 """Keeps Service Bus queues and topics in memory. Entry point: `MemoryBroker`.
 
 It has peek-lock with delivery counts, sessions with one message at a time, scheduled messages, time
-to live, dead letters after MaxDeliveryCount, and duplicate detection. Every method is synchronous
-and reads the given clock; nothing happens by itself.
+to live, dead letters after MaxDeliveryCount, and duplicate detection. Of the subscriptions it has
+`wake`, with the filter of infra/servicebus.json. Every method is synchronous and reads the given
+clock; nothing happens by itself.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aos.adapters.memory.entities import RULES, EntityRules, Kept, Session
 from aos.domain.bus_limits import fit_properties, is_bus_id
+from aos.domain.envelope import AGENT_EVENTS, WAKE_SUBSCRIPTION
 from aos.errors import TransientError
 from aos.ports.system import Clock
 
@@ -78,6 +80,9 @@ class MemoryBroker:
             return None
         queue.messages[kept.sequence_number] = kept
         self._tell("send", kept)
+        if entity == AGENT_EVENTS and "aos_app" not in kept.properties:
+            more: dict[str, Any] = annotations
+            self.send(WAKE_SUBSCRIPTION, body, message_id=message_id, ttl_seconds=ttl, **more)
         return kept
 
     def receive(self, entity: str) -> Kept | None:

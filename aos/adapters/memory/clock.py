@@ -55,6 +55,10 @@ class ManualClock:
             heapq.heappop(self._sleepers)
         return max(0.0, self._sleepers[0][0] - self._seconds) if self._sleepers else None
 
+    def set_back(self, seconds: float) -> None:
+        """Correct a clock that was ahead. The monotonic clock does not change."""
+        self._start -= timedelta(seconds=seconds)
+
     def advance(self, seconds: float) -> None:
         """Move the time forward and wake those whose sleep is over."""
         self._seconds += seconds

@@ -15,6 +15,7 @@ from aos.domain.envelope import (
     REQUESTS_QUEUE,
     RESPONSES_QUEUE,
     SYSTEM_EVENTS,
+    WAKE_SUBSCRIPTION,
 )
 from aos.ports.bus import ReceivedMessage
 
@@ -37,6 +38,7 @@ RULES: Mapping[str, EntityRules] = {
     MCP_QUEUE: EntityRules(),
     REALM_QUEUE: EntityRules(sessions=True),
     AGENT_EVENTS: EntityRules(ttl_seconds=86400.0),
+    WAKE_SUBSCRIPTION: EntityRules(ttl_seconds=86400.0),
     SYSTEM_EVENTS: EntityRules(ttl_seconds=86400.0),
 }
 

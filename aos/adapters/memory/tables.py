@@ -22,6 +22,7 @@ from aos.errors import StaleWrite
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
+from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
 from aos.ports.spending import StoredSpending
 
@@ -87,6 +88,9 @@ class MemoryTables:
     )
     spending: dict[tuple[str, str], StoredSpending] = field(
         default_factory=dict, metadata=of("aosusage/spent", "aosusage/spent-by-owner")
+    )
+    watermarks: dict[tuple[str, str], Watermark] = field(
+        default_factory=dict, metadata=of("aosschedules/watermark")
     )
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))

@@ -10,6 +10,7 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
@@ -19,6 +20,7 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
@@ -44,6 +46,7 @@ class AzureTables:
         self._spending = AzureSpendingStore(self._open_table("aosusage"))
         self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
         self._tool_calls = AzureToolLedger(self._open_table("aostoolcalls"), kept)
+        self._watermarks = AzureWatermarks(self._open_table("aosschedules"))
         self._tools = AzureToolCatalog(self._open_table("aostools"), kept)
 
     def requests(self) -> RequestStore:
@@ -85,6 +88,10 @@ class AzureTables:
     def tools(self) -> ToolCatalog:
         """Return the store of MCP servers and their tools as last seen."""
         return self._tools
+
+    def watermarks(self) -> Watermarks:
+        """Return the store of how far schedules were followed."""
+        return self._watermarks
 
     async def check(self, table: str = "aosruns") -> None:
         """Read one row for the health check. Raises TransientError if the tables do not answer.

@@ -38,6 +38,9 @@ REFUSED_PARAMETERS = frozenset({"messages", "model", "tools", "tool_choice", "st
 
 DEFAULT_WINDOW_MESSAGES = 40
 
+NEW_CONVERSATION = "new"
+"""As a trigger's `conversation`: each run begins a conversation of its own."""
+
 _HOME = "home-"
 
 
@@ -121,6 +124,11 @@ class AgentCard:
     labels: Mapping[str, Any] = field(default_factory=dict)
 
 
+def name_own_owner(agent_id: str) -> str:
+    """Return the owner of the runs that a schedule or an event woke the agent for."""
+    return f"agent:{agent_id}"
+
+
 def name_home(agent_id: str) -> str:
     """Return the id of the conversation that wakes the agent unless its card names another."""
     return f"{_HOME}{agent_id}"
@@ -131,7 +139,7 @@ def find_home_owner(conversation_id: str) -> str | None:
     home."""
     agent_id = conversation_id.removeprefix(_HOME)
     is_home = agent_id != conversation_id and is_card_id(agent_id)
-    return f"agent:{agent_id}" if is_home else None
+    return name_own_owner(agent_id) if is_home else None
 
 
 def agent_card_from_dict(raw: Mapping[str, Any], *, bounds: LimitBounds | None = None) -> AgentCard:
@@ -195,6 +203,11 @@ def list_grants(raw: Mapping[str, Any]) -> tuple[CardGrant, ...]:
         CardGrant(path=f"mcp_tools[{i}]", server_id=grant.server_id, tools=grant.tools)
         for i, grant in enumerate(grants)
     )
+
+
+def list_event_types(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the types of events that wake the agent of a checked card, each once."""
+    return tuple(dict.fromkeys(event["type"] for event in raw.get("wake", {}).get("events", ())))
 
 
 def list_references(raw: Mapping[str, Any]) -> tuple[CardReference, ...]:

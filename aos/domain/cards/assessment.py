@@ -44,7 +44,10 @@ class CardGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """The result of checking one uploaded card. A card without `errors` may go live."""
+    """The result of checking one uploaded card. A card without `errors` may go live.
+
+    `has_schedules` and `event_types` say what wakes the agent.
+    """
 
     digest: str | None
     enabled: bool = True
@@ -53,6 +56,8 @@ class Assessment:
     warnings: tuple[CardProblem, ...] = ()
     references: tuple[CardReference, ...] = ()
     grants: tuple[CardGrant, ...] = ()
+    has_schedules: bool = False
+    event_types: tuple[str, ...] = ()
 
 
 def find_nearest(word: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:

@@ -38,9 +38,9 @@ class CatalogEntry:
     """One card in the catalog.
 
     `digest` and `source_etag` belong to the last upload; `digest` is None if the file is too large
-    to be read. `serving_digest` is the last valid upload, which serves now; `enabled` is read from
-    it. `history` lists the versions that served, newest first. Its first item serves now, unless
-    the card is removed.
+    to be read. `serving_digest` is the last valid upload, which serves now; `enabled`,
+    `has_schedules` and `event_types` (what wakes the agent) are read from it. `history` lists the
+    versions that served, newest first. Its first item serves now, unless the card is removed.
     """
 
     state: CardState
@@ -56,6 +56,8 @@ class CatalogEntry:
     grants: tuple[CardGrant, ...] = ()
     warnings: tuple[CardProblem, ...] = ()
     history: tuple[CardVersion, ...] = ()
+    has_schedules: bool = False
+    event_types: tuple[str, ...] = ()
 
     @property
     def activated_at(self) -> datetime | None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aos.domain.cards.agent_card import list_grants, list_models, list_references
+from aos.domain.cards.agent_card import (
+    list_event_types,
+    list_grants,
+    list_models,
+    list_references,
+)
 from aos.domain.cards.assessment import MAX_PROBLEMS, Assessment, CardProblem, find_nearest
 from aos.domain.cards.effects import find_effect_warnings
 from aos.domain.cards.identity import ID_RULE, MAX_CARD_BYTES, CardKind, digest_of, is_card_id
@@ -50,6 +55,8 @@ def assess_card(
         ),
         references=() if is_server else list_references(raw),
         grants=() if is_server else list_grants(raw),
+        has_schedules=bool(raw.get("wake", {}).get("schedules")),
+        event_types=list_event_types(raw),
     )
     return assessment, raw
 

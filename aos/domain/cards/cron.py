@@ -1,8 +1,14 @@
-"""Checks cron expressions of five fields. Entry point: `find_cron_problem`."""
+"""Checks cron expressions of five fields. Entry point: `find_cron_problem`.
+
+The grammar is that of cron without the extensions of single programs (`L`, `#`, `@daily`). A sixth
+field, which some programs read as seconds, is refused: an agent wakes at most once a minute.
+"""
 
 from __future__ import annotations
 
 import re
+
+from aos.domain.cards.ticks import has_ticks
 
 _NAMES = {
     3: ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
@@ -24,12 +30,16 @@ def find_cron_problem(text: str) -> str | None:
     The fields are minute, hour, day of month, month and day of week.
     """
     fields = text.split()
+    if len(fields) == len(_FIELDS) + 1:
+        return f"{text!r} has a field for seconds; an agent wakes at most once a minute"
     if len(fields) != len(_FIELDS):
         return f"a cron expression has five fields, but {text!r} has {len(fields)}"
     for index, field in enumerate(fields):
         name, low, high = _FIELDS[index]
         if not all(_is_valid_part(part, index) for part in field.split(",")):
             return f"{field!r} is not a valid {name} of a cron expression ({low} to {high})"
+    if not has_ticks(text):
+        return f"{text!r} never fires: no year has such a day"
     return None
 
 

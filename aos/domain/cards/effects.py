@@ -6,7 +6,7 @@ card's status has a warning. A field that another field makes useless gets a war
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aos.domain.cards.assessment import CardProblem
@@ -14,8 +14,6 @@ from aos.domain.cards.identity import CardKind
 
 TEAM = "team"
 NOT_BUILT: Mapping[str, str] = {
-    "wake.schedules": "start runs yourself: send requests to the queue aos-requests on a schedule",
-    "wake.events": "start runs yourself: send a request to the queue aos-requests for each event",
     "memory.ttl_days": "conversations are kept for ever",
 }
 """Fields of an agent card that AOS does not act on yet, and what to do instead.
@@ -58,6 +56,21 @@ def _warn_useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
             message="adapter_required has no effect: the card names no adapter",
             hint="add adapter_name, or remove adapter_required",
         )
+    yield from _warn_repeated_events(raw.get("wake", {}).get("events", ()))
+
+
+def _warn_repeated_events(events: Sequence[Mapping[str, Any]]) -> Iterator[CardProblem]:
+    """An event wakes an agent once: the first entry of its type counts."""
+    first: dict[str, int] = {}
+    for number, event in enumerate(events):
+        earlier = first.setdefault(event["type"], number)
+        if earlier != number:
+            path = f"wake.events[{number}]"
+            yield CardProblem(
+                path=path,
+                message=f"{path} has no effect: wake.events[{earlier}] has the same type",
+                hint="remove one of them, or join their messages",
+            )
 
 
 def _warn_useless_in_server(raw: Mapping[str, Any]) -> Iterator[CardProblem]:

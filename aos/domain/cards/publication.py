@@ -202,6 +202,8 @@ def _apply_assessment(
         serving_digest=found.digest,
         enabled=found.enabled,
         history=history,
+        has_schedules=found.has_schedules,
+        event_types=found.event_types,
     )
 
 

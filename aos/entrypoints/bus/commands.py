@@ -20,6 +20,7 @@ from aos.domain.envelope import (
     RunEnded,
     read_command,
 )
+from aos.entrypoints.bus.agent_events import AgentEvents, is_postponed_event
 from aos.entrypoints.bus.settling import Settling
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.telemetry import Span
@@ -34,8 +35,8 @@ OPERATION = "agent_operation"
 
 
 class MainQueue:
-    """Handles main's commands: ends of runs, delegated runs, notifications, and changes of
-    cards."""
+    """Handles main's commands: ends of runs, delegated runs, notifications, changes of cards, and
+    events from outside that had to wait."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class MainQueue:
         notifications: Notifications,
         runs: RunReader,
         publish: Callable[[], Awaitable[None]],
+        events: AgentEvents,
     ) -> None:
         self._settling = settling
         self._bus = bus
@@ -55,12 +57,16 @@ class MainQueue:
         self._notifications = notifications
         self._runs = runs
         self._publish = publish
+        self._events = events
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
         """Handle one message."""
         await self._settling.handle(msg, self._take, entity=MAIN_QUEUE)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
+        if is_postponed_event(message):
+            await self._events.take(message, span)
+            return
         if _is_about_blobs(message.body):
             await self._publish()
             return

@@ -165,6 +165,13 @@ class Settling:
             failures += 1
             await self._clock.sleep(delay)
 
+    async def postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
+        """Send a scheduled copy to the message's `entity`; raises `cause` if it cannot be sent.
+
+        For a `later` whose copy continues on another queue.
+        """
+        await self._postpone(message, cause)
+
     async def _postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
         """Send a scheduled copy. Raises `cause` if the copy cannot be sent."""
         pause = retry_pause(message.attempt)

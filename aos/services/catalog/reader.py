@@ -1,8 +1,8 @@
 """Reads the published agents and MCP servers. Entry point: `CatalogReader`.
 
-Main, realm and mcp use it, also as the ports `Agents` and `ServerCards`. It checks the head at most
-every two seconds, and at once when a command names a newer version. It fetches a card when the card
-is first needed. While storage is away, the known catalog serves.
+Main, realm and mcp use it, also as the ports `Agents`, `WakingAgents` and `ServerCards`. It checks
+the head at most every two seconds, and at once when a command names a newer version. It fetches a
+card when the card is first needed. While storage is away, the known catalog serves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aos.domain.cards.policy import LimitBounds
 from aos.domain.cards.server_card import McpServerCard, mcp_server_card_from_dict
 from aos.domain.pause import Pause
 from aos.errors import AosError, Refused, TransientError
-from aos.ports.agents import LiveAgent
+from aos.ports.agents import LiveAgent, ScheduledAgent
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.servers import LiveServer
 from aos.ports.system import Clock
@@ -51,6 +51,7 @@ class CatalogReader:
         self._max_cards = max_cards_cached
         self._catalog = PublishedCatalog(data)
         self._checked_at: float | None = None
+        self._confirmed_at: float | None = None
         self._checks = 0
         self._lock = asyncio.Lock()
         self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
@@ -182,6 +183,36 @@ class CatalogReader:
         return tuple(
             grant for grant in found if grant.server_id == server_id and grant.approval == "always"
         )
+
+    async def list_scheduled(self, *, max_age_seconds: float) -> list[ScheduledAgent]:
+        """The agents that may run and have schedules, by id, of a catalog that may be this old."""
+        known = self.known if self._is_younger_than(max_age_seconds) else None
+        index = known or await self.read()
+        return [
+            ScheduledAgent(agent_id=agent_id, digest=entry.serving_digest, since=entry.activated_at)
+            for agent_id, entry in index.list_kind(CardKind.AGENT)
+            if entry.has_schedules and entry.can_run
+            if entry.serving_digest is not None and entry.activated_at is not None
+        ]
+
+    async def list_listeners(self, event_type: str) -> list[str]:
+        """The agents whose serving card names this type of event, by id, disabled ones too."""
+        index = await self.read()
+        return [
+            agent_id
+            for agent_id, entry in index.list_kind(CardKind.AGENT)
+            if event_type in entry.event_types and entry.serving_digest is not None
+        ]
+
+    def confirm(self, version: int) -> None:
+        """Note that this version was current just now: this process's publisher has seen it."""
+        known = self.known
+        if known is not None and known.version >= version:
+            self._confirmed_at = self._clock.monotonic()
+
+    def _is_younger_than(self, seconds: float) -> bool:
+        seen = [at for at in (self._checked_at, self._confirmed_at) if at is not None]
+        return bool(seen) and self._clock.monotonic() - max(seen) < seconds
 
     async def serves(self, server_id: str) -> bool:
         """True when an enabled MCP server with this id serves."""

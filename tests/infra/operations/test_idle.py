@@ -49,6 +49,7 @@ def test_the_periods_that_costs_are_reckoned_with_are_those_of_the_timers() -> N
         assert float(main["AOS_CATALOG_TIMER_SECONDS"]) == periods["catalog"]
         assert float(mcp["AOS_LISTING_TIMER_SECONDS"]) == periods["catalog"]
         assert float(main["AOS_MENDER_TIMER_SECONDS"]) == periods["mender"]
+        assert float(main["AOS_WAKE_TIMER_SECONDS"]) == periods["wake"]
 
 
 def table_of_the_page() -> tuple[dict[str, float], dict[str, dict[str, int]]]:

@@ -24,20 +24,23 @@ from tests.docs.pages import ROOT
 from tests.unit.catalog.cards import Cards, card
 
 EVERYTHING: dict[str, Any] = {
-    "wake": {
-        "schedules": [{"cron": "0 9 * * 1-5", "message": "Plan the day"}],
-        "events": [{"type": "com.example.order"}],
-    },
     "memory": {"ttl_days": 30},
 }
 USELESS: dict[str, dict[str, Any]] = {
     "team": {"team": ["ceo"]},
     "adapter_required": {"adapter_required": True},
+    "wake.events[1]": {"wake": {"events": [{"type": "order"}, {"type": "order"}]}},
 }
 ASKS_FOR_NOTHING: list[dict[str, Any]] = [
     {},
     {"wake": {}, "memory": {}, "limits": {}},
     {"wake": {"schedules": [], "events": []}},
+    {
+        "wake": {
+            "schedules": [{"cron": "0 9 * * 1-5", "message": "Plan the day"}],
+            "events": [{"type": "com.example.order"}],
+        }
+    },
     {"memory": {"window_messages": 9, "ttl_days": None}},
     {"limits": {"max_tokens_per_run": 9, "max_tokens_per_day": 1000}},
     {"team": [], "adapter_required": False},

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cronsim import CronSim
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.check import assess_card
@@ -376,3 +380,37 @@ x * * * *
 @pytest.mark.parametrize("text", NO_CRON.split("\n"))
 def test_other_cron_expressions_are_refused_with_a_reason(text: str) -> None:
     assert find_cron_problem(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 30 2 */2", "0 0 31-31 feb *"]
+)
+def test_an_expression_that_never_fires_is_refused(text: str) -> None:
+    assert find_cron_problem(text) == f"{text!r} never fires: no year has such a day"
+
+
+@pytest.mark.parametrize("text", ["0 0 29 2 *", "0 0 29 feb */7", "0 0 30 2 mon"])
+def test_an_expression_that_fires_in_some_year_is_accepted(text: str) -> None:
+    assert find_cron_problem(text) is None
+
+
+def _field(low: int, high: int) -> st.SearchStrategy[str]:
+    number = st.integers(low, high)
+    part = st.one_of(
+        st.just("*"),
+        number.map(str),
+        st.tuples(number, number).map(lambda pair: f"{min(pair)}-{max(pair)}"),
+    )
+    step = st.one_of(st.just(""), st.integers(1, 99).map(lambda n: f"/{n}"))
+    stepped = st.tuples(part, step).map("".join)
+    return st.lists(stepped, min_size=1, max_size=3).map(",".join)
+
+
+@given(fields=st.tuples(_field(0, 59), _field(0, 23), _field(1, 31), _field(1, 12), _field(0, 7)))
+def test_what_our_check_accepts_the_library_reads(fields: tuple[str, ...]) -> None:
+    text = " ".join(fields)
+    problem = find_cron_problem(text)
+    if problem is not None:
+        assert problem.endswith("never fires: no year has such a day")
+    else:
+        next(CronSim(text, datetime(2030, 1, 1, tzinfo=UTC)))
