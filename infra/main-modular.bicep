@@ -67,6 +67,13 @@ param modelName string = ''
 @description('Optional. Models that cards may name, separated by commas. Empty: only the base model.')
 param modelNames string = ''
 
+@description('Optional. API that the endpoint speaks: chat (Chat Completions) or responses (OpenAI Responses, for models that speak only that).')
+@allowed(['chat', 'responses'])
+param modelApi string = 'chat'
+
+@description('Optional. Models that can see images and PDF files, separated by commas, or * for all. Empty: requests with images are refused.')
+param visionModels string = ''
+
 @description('Optional. How realm authenticates to the model. identity: Entra ID. key: the secret ModelApiKey in the vault.')
 @allowed(['identity', 'key'])
 param modelAuth string = 'identity'
@@ -109,6 +116,9 @@ param mcpAllowed string = ''
 
 @description('Optional. Settings of all three apps that have no parameter here, such as AOS_MAX_TURNS or AOS_MCP_HOSTS. docs/SETTINGS.md lists them. It cannot replace settings of other parameters, and it must not contain secrets.')
 param moreSettings tagSet = {}
+
+@description('Optional. Whether runs may notify URLs. main signs with the secret WebhookSecret in the vault.')
+param enableWebhooks bool = false
 
 // --- The bus ----------------------------------------------------------------------------------
 
@@ -612,11 +622,14 @@ var known facts = {
   modelEndpoint: modelEndpoint
   modelName: modelName
   modelNames: modelNames
+  modelApi: modelApi
+  visionModels: visionModels
   modelKey: modelAuth == 'key'
   publicUrl: !empty(publicUrl) || !enableFrontDoor ? publicUrl : 'https://${frontDoor!.outputs.hostName}'
   replyQueues: replyQueues
   keyOwners: keyOwners
   adminKeys: adminKeyHashes
+  webhooks: enableWebhooks
   mcpAllowed: mcpAllowed
   mcpVaultUri: 'https://${names.mcpKeyVault}${vaultSuffix}/'
   catalogSeconds: catalogTimerSeconds

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aos.domain.json_reader import is_within_depth
 from aos.domain.json_writer import known_json, write_json
+from aos.domain.schema_cost import find_excess
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -39,6 +40,9 @@ def find_schema_fault(schema: Mapping[str, Any]) -> str | None:
         return f"it has {size:,} bytes, the limit is {MAX_SCHEMA_BYTES:,}"
     if schema.get("type") != "object":
         return 'its "type" is not "object"'
+    excess = find_excess(schema)
+    if excess is not None:
+        return excess
     import jsonschema_rs
 
     try:

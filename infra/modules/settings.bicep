@@ -14,11 +14,14 @@ type facts = {
   modelEndpoint: string
   modelName: string
   modelNames: string
+  modelApi: string
+  visionModels: string
   modelKey: bool
   publicUrl: string
   replyQueues: string[]
   keyOwners: string
   adminKeys: string
+  webhooks: bool
   mcpAllowed: string
   mcpVaultUri: string
   catalogSeconds: int
@@ -101,6 +104,8 @@ func model(clientId string, withKey bool, known facts) { *: string } => {
   AOS_MODEL_ENDPOINT: known.modelEndpoint
   ...(empty(known.modelName) ? {} : { AOS_MODEL: known.modelName })
   ...(empty(known.modelNames) ? {} : { AOS_MODELS: known.modelNames })
+  ...(known.modelApi == 'chat' ? {} : { AOS_MODEL_API: known.modelApi })
+  ...(empty(known.visionModels) ? {} : { AOS_VISION_MODELS: known.visionModels })
   ...(known.modelKey ? {} : { AOS_MODEL_CLIENT_ID: clientId })
   ...(withKey && known.modelKey ? { AOS_MODEL_API_KEY: secret(known.vaultName, 'ModelApiKey') } : {})
 }
@@ -129,6 +134,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   AOS_WAKE_TIMER_SECONDS: string(known.wakeSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
+  ...(known.webhooks ? { AOS_WEBHOOK_SECRET: secret(known.vaultName, 'WebhookSecret') } : {})
   ...(linked ? { AOS_PUBLIC_URL: known.publicUrl } : {})
   ...(browserSignIn ? { B2C_CLIENT_SECRET: secret(known.vaultName, 'B2CClientSecret') } : {})
 }

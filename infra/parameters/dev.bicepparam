@@ -15,6 +15,9 @@ param coreToolsPublish = true
 
 param modelEndpoint = readEnvironmentVariable('AOS_MODEL_ENDPOINT', '')
 param modelName = readEnvironmentVariable('AOS_MODEL', '')
+var modelApiName = readEnvironmentVariable('AOS_MODEL_API', '')
+param modelApi = empty(modelApiName) ? 'chat' : modelApiName // or responses: docs/MODELS.md
+param visionModels = readEnvironmentVariable('AOS_VISION_MODELS', '')
 param modelAccountId = readEnvironmentVariable('AOS_MODEL_ACCOUNT_ID', '')
 var modelAuthentication = readEnvironmentVariable('AOS_MODEL_AUTH', '')
 param modelAuth = empty(modelAuthentication) ? 'identity' : modelAuthentication // or key: docs/MODELS.md

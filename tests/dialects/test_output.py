@@ -153,3 +153,53 @@ async def test_parameters_go_out_as_they_are_written(
     await world.put_agent({"agent_id": "new", "purpose": "x", "parameters": newest})
     await world.ask("new", "hi")
     assert {name: server.requests[0].body[name] for name in newest} == newest
+
+
+def nested(levels: int, target: str = "#/$defs/a{}") -> dict[str, Any]:
+    """A schema whose parts each apply the next one twice."""
+    parts: dict[str, Any] = {
+        f"a{n}": {
+            "$anchor": f"p{n}",
+            "allOf": [{"$ref": target.format(n + 1)}, {"$ref": target.format(n + 1)}],
+        }
+        for n in range(levels)
+    }
+    parts[f"a{levels}"] = {"$anchor": f"p{levels}", "type": "object"}
+    return {"type": "object", "allOf": [{"$ref": target.format(0)}], "$defs": parts}
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (nested(40), "applied more than 20,000 times"),
+        (nested(40, "#p{}"), "applied more than 20,000 times"),
+        (nested(200), "references"),
+    ],
+)
+async def test_a_schema_that_takes_hours_to_check_is_rejected_with_its_card(
+    memory: MemoryWorld, schema: dict[str, Any], says: str
+) -> None:
+    status = await memory.put_agent({**AGENT, "output_schema": schema})
+    assert status["state"] == "rejected"
+    assert says in json.dumps(status)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(8),
+        {
+            "type": "object",
+            "properties": {"left": {"$ref": "#"}, "right": {"$ref": "#"}, "value": {"const": 1}},
+        },
+        {
+            "type": "object",
+            "properties": {f"p{n}": {"$ref": "#/$defs/address"} for n in range(200)},
+            "$defs": {"address": {"properties": {f"line{n}": {} for n in range(20)}}},
+        },
+    ],
+)
+async def test_a_schema_that_uses_references_as_people_do_is_taken(
+    memory: MemoryWorld, schema: dict[str, Any]
+) -> None:
+    assert (await memory.put_agent({**AGENT, "output_schema": schema}))["state"] == "active"

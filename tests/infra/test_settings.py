@@ -160,7 +160,12 @@ def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
     assert {app for app in APPS if "AOS_MODEL_ENDPOINT" in settings[app]} == {"main", "realm"}
     assert {app for app in APPS if "AOS_MODEL_API_KEY" in settings[app]} == {"realm"}
     assert settings["realm"]["AOS_MODEL_API_KEY"].endswith("SecretName=ModelApiKey)")
-    assert settings["main"]["AOS_MODELS"] == "a,b"
+    for app in ("main", "realm"):
+        assert settings[app]["AOS_MODELS"] == "a,b"
+        assert settings[app]["AOS_MODEL_API"] == "responses"
+        assert settings[app]["AOS_VISION_MODELS"] == "a"
+    assert {app for app in APPS if "AOS_WEBHOOK_SECRET" in settings[app]} == {"main"}
+    assert settings["main"]["AOS_WEBHOOK_SECRET"].endswith("SecretName=WebhookSecret)")
     assert settings["main"]["AOS_REPLY_TO"] == "businessinfinity-responses,billing-replies"
     assert settings["main"]["AOS_KEY_OWNERS"] == "billing=00ff"
     assert settings["main"]["AOS_ADMIN_KEYS"] == "00ff"
@@ -174,6 +179,28 @@ def test_settings_without_a_parameter_of_their_own_can_be_given_but_replace_none
     assert settings["AOS_MCP_HOSTS"] == "mcp.internal.test:8080"
     assert settings["AOS_MAX_TURNS"] == "32"
     assert settings["AOS_AUTH"] == ("easyauth" if app == "main" else "keys")
+
+
+THE_PLATFORMS = {"WEBSITE_AUTH_ENABLED", "WEBSITE_HOSTNAME", "PATH", "TMPDIR", "LANG"}
+OF_A_LAPTOP = {"AOS_MCP_SECRETS_FILE"}
+NOT_OF_THIS_STATE = {f"{STORAGE}__blobServiceUri", f"{STORAGE}__queueServiceUri"}
+IN_MORE_SETTINGS = re.compile(
+    r"AOS_MAX_\w+|AOS_\w+_TIMEOUT_SECONDS|AOS_WAIT_SECONDS|AOS_MODEL_MAX_TOOLS"
+    r"|AOS_TOOL_DESCRIPTION_CHARACTERS|AOS_WEBHOOK_HOSTS|AOS_PAUSED"
+    r"|AOS_MCP_(HOSTS|ENV_ALLOWED|HOME|ISOLATION|MEMORY_MB|PROCESSES|OPEN_FILES|FILE_MB|HOME_MB)"
+)
+"""What few operators change; docs/SETTINGS.md says how."""
+
+
+def test_every_setting_of_an_operator_has_a_parameter_or_is_one_of_the_few_that_need_none() -> None:
+    templates = "\n".join(path.read_text("utf-8") for path in INFRA.rglob("*.bicep"))
+    page = (ROOT / "docs" / "SETTINGS.md").read_text("utf-8")
+    table = page.split("<!-- settings: aos/settings.py -->")[1].split("<!-- /settings -->")[0]
+    names = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    written = set(re.findall(r"^\s*(?:\.\.\..*\{ )?(\w+): ", templates, re.MULTILINE))
+    assert "AOS_VISION_MODELS" in written
+    left = names - written - THE_PLATFORMS - OF_A_LAPTOP - NOT_OF_THIS_STATE
+    assert {name for name in left if not IN_MORE_SETTINGS.fullmatch(name)} == set()
 
 
 def test_customers_sign_in_before_main_and_probes_need_not(

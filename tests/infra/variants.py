@@ -44,6 +44,9 @@ param budgetStartDate = '2026-12-01'
 param modelEndpoint = 'https://models.example.test/v1'
 param modelAuth = 'key'
 param modelNames = 'a,b'
+param modelApi = 'responses'
+param visionModels = 'a'
+param enableWebhooks = true
 param keyOwners = 'billing=00ff'
 param adminKeyHashes = '00ff'
 param mcpMaxInstances = 5

@@ -22,7 +22,14 @@ NAMES = (ROOT / "infra" / "modules" / "names.bicep").read_text("utf-8")
 TEMPLATE = (ROOT / "infra" / "main-modular.bicep").read_text("utf-8")
 YOURS = {
     *("AOS_NAME_SUFFIX", "AOS_OPERATOR_ID", "AOS_ALERT_EMAILS"),
-    *("AOS_MODEL_ENDPOINT", "AOS_MODEL", "AOS_MODEL_AUTH", "AOS_MODEL_ACCOUNT_ID"),
+    *(
+        "AOS_MODEL_ENDPOINT",
+        "AOS_MODEL",
+        "AOS_MODEL_AUTH",
+        "AOS_MODEL_ACCOUNT_ID",
+        "AOS_MODEL_API",
+        "AOS_VISION_MODELS",
+    ),
 }
 """What only the person who deploys knows."""
 
