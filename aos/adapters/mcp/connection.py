@@ -104,11 +104,19 @@ class Connection:
             return ""
         return self._masker.mask_printed(self._handle.process.tail)
 
-    async def open(self, *, timeout_seconds: float) -> None:
+    @property
+    def is_newest(self) -> bool:
+        """Whether the open session speaks the newest revision of MCP."""
+        return self._get_session().is_newest
+
+    async def open(self, *, timeout_seconds: float, newest: bool = True) -> None:
         """Start the server and open the session. Raises ServerFailed; then nothing is left
-        running."""
+        running.
+
+        `newest` is False for a server that is known not to speak the newest revision.
+        """
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._runner = asyncio.create_task(self._run(ready))
+        self._runner = asyncio.create_task(self._run(ready, newest=newest))
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.wait([ready, self._runner], return_when=asyncio.FIRST_COMPLETED)
@@ -214,12 +222,12 @@ class Connection:
             if runner.done():
                 runner.result()
 
-    async def _run(self, ready: asyncio.Future[None]) -> None:
+    async def _run(self, ready: asyncio.Future[None], *, newest: bool) -> None:
         """Run the session. The SDK requires that it is opened and closed in the same task."""
         await asyncio.to_thread(_load)
         try:
             try:
-                await self._hold_session(ready, newest=True)
+                await self._hold_session(ready, newest=newest)
             except BaseException as error:
                 if ready.done() or not self._has_hung_up(error):
                     raise

@@ -47,6 +47,8 @@ class _Slot:
     failures: int = 0
     not_before: float = 0.0
     failure: ServerFailed | TransientError | None = None
+    newest: bool = True
+    """Whether the card's server speaks the newest revision, or has not started yet."""
 
 
 class McpServers:
@@ -142,7 +144,7 @@ class McpServers:
         async with self._lock_slot(card, digest) as slot:
             if slot.digest != digest:
                 self._retire(slot)
-                slot.digest, slot.failures, slot.not_before = digest, 0, 0.0
+                slot.digest, slot.failures, slot.not_before, slot.newest = digest, 0, 0.0, True
             connection = slot.connection
             if connection is not None and not connection.alive:
                 self._handle_end(card.server_id, connection)
@@ -184,7 +186,7 @@ class McpServers:
             connection = self._launcher.make_connection(
                 card, launch, on_tools_changed=lambda: self._tell(card.server_id, "tools")
             )
-            await connection.open(timeout_seconds=self._start_seconds)
+            await connection.open(timeout_seconds=self._start_seconds, newest=slot.newest)
         except AosError as error:
             slot.failures += 1
             delay = min(LONGEST_DELAY_SECONDS, 0.5 * 2.0**slot.failures)
@@ -194,6 +196,7 @@ class McpServers:
             self._tell(card.server_id, "failed", str(error))
             raise error from None
         slot.connection, slot.launch, slot.failures, slot.failure = connection, launch, 0, None
+        slot.newest = connection.is_newest
         connection.watch_end(lambda: self._handle_end(card.server_id, connection))
         self._plan_stop(card, connection)
         self._tell(card.server_id, "started")

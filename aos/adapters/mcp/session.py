@@ -144,7 +144,8 @@ class Session:
         return False
 
     @property
-    def _is_newest(self) -> bool:
+    def is_newest(self) -> bool:
+        """Whether the server speaks the newest revision."""
         return self._session.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     @property
@@ -169,7 +170,7 @@ class Session:
 
     def find_header_fault(self, tool: str, schema: Mapping[str, Any]) -> str | None:
         """Note which arguments the newest revision repeats in headers, or say why it cannot be."""
-        if not self._is_newest:
+        if not self.is_newest:
             return None
         fault = find_invalid_x_mcp_header(schema)
         if fault is None:
@@ -180,7 +181,7 @@ class Session:
         """Let a server of the newest revision tell of changes of its tools; others tell anyway."""
         known = self._session.server_capabilities
         tools = None if known is None else known.tools
-        if not self._is_newest or tools is None or not tools.list_changed:
+        if not self.is_newest or tools is None or not tools.list_changed:
             return
         with contextlib.suppress(
             MCPError, ListenNotSupportedError, SubscriptionLost, TimeoutError, ValueError

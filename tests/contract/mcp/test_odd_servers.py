@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from aos.adapters.mcp.session import DISCOVER_SECONDS
 from aos.domain.cards.server_card import McpServerCard
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
@@ -356,6 +357,16 @@ async def test_a_server_that_knows_only_the_old_handshake_is_spoken_to(answer: J
     began = time.monotonic()
     assert await listed(card) == ["a"]
     assert time.monotonic() - began < 2 * AT_ONCE
+
+
+async def test_a_server_that_ignores_the_newest_revision_is_waited_for_once() -> None:
+    card = scripted(discover={"silent": True}, list=page(tool("a")), call={"exit": 1})
+    async with servers() as made:
+        await made.list_tools(card, "d1")
+        assert (await call(made, card, "a")).outcome == UNKNOWN
+        began = time.monotonic()
+        assert [tool.name for tool in await made.list_tools(card, "d1")] == ["a"]
+        assert time.monotonic() - began < DISCOVER_SECONDS
 
 
 @pytest.mark.parametrize("code", [-32601, -32022])
