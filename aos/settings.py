@@ -60,11 +60,15 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusSettings:
-    """The Service Bus namespace: a connection string, or its host name for access by identity."""
+    """The Service Bus namespace: a connection string, or its host name for access by identity.
+
+    `local_admin_port` is the port of a local Service Bus's administration interface.
+    """
 
     connection_string: str | None = field(default=None, repr=False)
     namespace: str | None = None
     client_id: str | None = None
+    local_admin_port: int = 5300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +239,10 @@ def _read_bus(env: Environment, *, development: bool) -> BusSettings:
             f"{BUS} is not a connection string; a connection string begins with Endpoint=sb://<namespace>"
         )
     return BusSettings(
-        connection_string=text, namespace=namespace, client_id=env.optional(f"{BUS}__clientId")
+        connection_string=text,
+        namespace=namespace,
+        client_id=env.optional(f"{BUS}__clientId"),
+        local_admin_port=env.count("AOS_SERVICEBUS_HTTP_PORT", 5300, most=65_535),
     )
 
 

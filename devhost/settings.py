@@ -105,6 +105,7 @@ class LaptopSettings:
             "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
             "AOS_ENVIRONMENT": "dev",
             "AOS_PUBLIC_URL": f"http://{HOST}:{self.ports.main}",
+            "AOS_SERVICEBUS_HTTP_PORT": str(self.ports.servicebus_http),
             "PYTHONUNBUFFERED": "1",
         }
         if self.runs_model:

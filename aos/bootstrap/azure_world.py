@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Mapping
 
 from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.bus.depths import AzureDepths
 from aos.adapters.bus.service_bus import AzureBus, BusAccount
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
@@ -68,6 +69,7 @@ class AzureAdapters:
             ids=RandomIds(),
             servers=_make_servers(settings) if app == "mcp" else None,
             webhooks=HttpWebhooks(listed_hosts=settings.webhooks.hosts) if app == "main" else None,
+            depths=_make_depths(settings),
             checks={"servicebus": self._make_bus.check, "storage": self._check_storage},
         )
 
@@ -129,6 +131,14 @@ def _make_bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
         ),
         payloads=payloads,
     )
+
+
+def _make_depths(settings: Settings) -> AzureDepths:
+    bus = settings.bus
+    account = BusAccount(
+        connection_string=bus.connection_string, namespace=bus.namespace, client_id=bus.client_id
+    )
+    return AzureDepths(account, local_port=bus.local_admin_port)
 
 
 def _make_model(settings: Settings) -> OpenAIChatModel:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aos.ports.pause import PauseState
     from aos.ports.system import Ids
     from aos.ports.telemetry import Telemetry
+    from aos.services.depths import Depths
     from aos.services.health import Health
     from aos.wiring.world import World
 
@@ -138,9 +139,35 @@ class App:
         """The facts that health shows beside its checks."""
         return {}
 
-    def _describe_to_admins(self) -> Mapping[str, Any]:
+    async def _describe_to_admins(self) -> Mapping[str, Any]:
         """Return what status adds for admins to version and environment."""
-        return {}
+        return {"queues": await self._read_depths()}
+
+    async def _read_depths(self) -> list[dict[str, Any]] | None:
+        """Return the depths of this app's entities; None before anything has used the adapters."""
+        if "world" not in self.__dict__ or self._depths is None:
+            return None
+        from aos.domain.codec import encode
+
+        return [encode(depth) for depth in await self._depths.read()]
+
+    @cached_property
+    def _depths(self) -> Depths | None:
+        if self.world.depths is None:
+            return None
+        from aos.services.depths import Depths
+
+        return Depths(
+            self.world.depths,
+            entities=self._entities,
+            clock=self.world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @property
+    def _entities(self) -> tuple[str, ...]:
+        """The queues and subscriptions whose depths status shows to admins."""
+        return ()
 
     def _describe_model(self) -> str:
         return "configured" if self.world.model.is_configured() else "not_configured"

@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from aos.ports.pause import PauseState
     from aos.wiring.main_services import MainServices
 
+ENTITIES = (
+    "aos-requests",
+    "aos-main",
+    "aos-realm",
+    "aos-mcp",
+    "agent-events/Subscriptions/wake",
+    "system-events/Subscriptions/mcp",
+)
+"""The queues and subscriptions of AOS. Written out: their constants stand in modules that
+`GET /api/status` must not wait for."""
 PAUSE_DELAY = timedelta(seconds=28)
 """How long a request on the queue waits before it is tried again in a pause. With the two seconds
 for which a catalog's head is trusted, it is served within 30 s after the resume."""
@@ -39,6 +49,7 @@ class Main(App):
     name = "main"
     routes = MAIN_ROUTES
     modules = (
+        "aos.services.depths",
         "aos.wiring.main_services",
         "aos.entrypoints.bus.agent_events",
         "aos.entrypoints.bus.commands",
@@ -253,7 +264,12 @@ class Main(App):
     def _facts(self) -> Mapping[str, Callable[[], str]]:
         return {"model": self._describe_model}
 
-    def _describe_to_admins(self) -> Mapping[str, Any]:
+    async def _describe_to_admins(self) -> Mapping[str, Any]:
+        queues = await super()._describe_to_admins()
         if "services" not in self.__dict__:  # no trigger has used them, so nothing is known
-            return {"catalog_version": None, "agents": None}
-        return self.services.describe_catalog()
+            return {"catalog_version": None, "agents": None, **queues}
+        return {**self.services.describe_catalog(), **queues}
+
+    @property
+    def _entities(self) -> tuple[str, ...]:
+        return (*ENTITIES, *self.settings.reply_to)

@@ -21,6 +21,7 @@ class Mcp(App):
     name = "mcp"
     routes = MCP_ROUTES
     modules = (
+        "aos.services.depths",
         "aos.wiring.mcp_services",
         "aos.entrypoints.bus.tools",
         "aos.entrypoints.http.exposed_servers",
@@ -30,6 +31,10 @@ class Mcp(App):
     def listing_schedule(self) -> str:
         """The schedule for listing the servers' tools, which finds changes without an event."""
         return schedule_every(self.settings.timers.listing_seconds)
+
+    @property
+    def _entities(self) -> tuple[str, ...]:
+        return ("aos-mcp", "system-events/Subscriptions/mcp")
 
     @property
     def _grace_seconds(self) -> float:

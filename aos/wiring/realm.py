@@ -19,7 +19,11 @@ class Realm(App):
 
     name = "realm"
     routes = REALM_ROUTES
-    modules = ("aos.wiring.realm_services", "aos.entrypoints.bus.commands")
+    modules = (
+        "aos.wiring.realm_services",
+        "aos.entrypoints.bus.commands",
+        "aos.services.depths",
+    )
 
     @cached_property
     def commands(self) -> RealmQueue:
@@ -34,6 +38,10 @@ class Realm(App):
         from aos.wiring.realm_services import RealmServices
 
         return RealmServices(self.settings, world=self.world, telemetry=self._telemetry)
+
+    @property
+    def _entities(self) -> tuple[str, ...]:
+        return ("aos-realm",)
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aos.ports.blobs import BlobStore
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
+from aos.ports.depths import QueueDepths
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
@@ -47,5 +48,7 @@ class World:
     """The MCP servers of this instance: mcp alone has them."""
     webhooks: WebhookClient | None = None
     """What main sends webhooks with: main alone has it."""
+    depths: QueueDepths | None = None
+    """The administration interface of the bus; None where there is none."""
     checks: Mapping[str, Check] = field(default_factory=dict)
     """The checks of the app's health, by name."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devhost.servicebus.agenda import Agenda
+from devhost.servicebus.atom import Atom
 from devhost.servicebus.broker import Broker
 from devhost.servicebus.config import NamespaceConfig
 from devhost.servicebus.connection import ClientConnection
 from devhost.servicebus.entities.namespace import Namespace
 from devhost.servicebus.group_commit import GroupCommit
-from devhost.servicebus.http_port import MAX_HEAD_BYTES, answer_http
+from devhost.servicebus.http_port import MAX_HEAD_BYTES, HttpPort
 from devhost.servicebus.policies import Policies
 from devhost.servicebus.store import NoStore, Store
 
@@ -75,7 +76,7 @@ class Server:
         self._servers.append(amqp)
         if self._ports.http is not None:
             http = await asyncio.start_server(
-                answer_http, host, self._ports.http, limit=MAX_HEAD_BYTES
+                HttpPort(Atom(broker)).answer, host, self._ports.http, limit=MAX_HEAD_BYTES
             )
             self._servers.append(http)
         numbers = [server.sockets[0].getsockname()[1] for server in self._servers]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # GET /api/status must answer before anything else is importe
 class AboutRoutes:
     """Health and status, in all three apps.
 
-    `for_admins` returns what status adds for admins: facts that this process knows without calling
-    a dependency.
+    `for_admins` returns what status adds for admins: what this process knows, and the depths of
+    queues, which are bounded in time and never fail.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class AboutRoutes:
         *,
         health: Callable[[], Health],
         environment: str,
-        for_admins: Callable[[], Mapping[str, Any]],
+        for_admins: Callable[[], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._responder = responder
         self._health = health
@@ -55,10 +55,10 @@ class AboutRoutes:
         )
 
     async def _get_status(self, call: Call) -> Answer:
-        """Return the status without calling a dependency."""
+        """Return the status. Only for admins a dependency is called."""
         body: dict[str, Any] = {"version": __version__, "environment": self._environment}
         if call.caller is not None and call.caller.is_admin:
-            body |= self._for_admins()
+            body |= await self._for_admins()
         return Answer(body=body)
 
 

@@ -30,6 +30,7 @@ from aos.entrypoints.http.answers import (
 )
 from aos.entrypoints.http.operations import PauseAnswer
 from aos.errors import CODES, ErrorInfo
+from aos.ports.depths import EntityDepth
 from aos.services.admission import Replayed
 from aos.services.health import HealthReport
 
@@ -190,8 +191,13 @@ ANSWERS: dict[str, Schema] = {
                 "additionalProperties": _JSON[int],
                 "description": "for admins, as last seen: agents by state",
             },
+            "queues": {
+                "type": ["array", "null"],
+                "items": shape_of(EntityDepth),
+                "description": "for admins, at most 10 s old: the messages that wait",
+            },
         },
-        omitted={"catalog_version", "agents"},
+        omitted={"catalog_version", "agents", "queues"},
     ),
 }
 """The shapes by the names that the route table uses."""

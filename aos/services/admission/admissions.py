@@ -159,14 +159,14 @@ class Admissions:
         caller: Caller,
         traceparent: str | None,
     ) -> Admission:
-        if door != "delegation":
-            await self._refuse_if_paused()
         digest = _compute_digest(request)
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
             if stored is not None:
                 return await self._find_repeat(stored, digest)
+        if door != "delegation":
+            await self._refuse_if_paused()
         admitted = AdmittedRequest(
             run_id=run_id,
             conversation_id=request.conversation_id or run_id,

@@ -101,6 +101,7 @@ async def test_status_tells_admins_what_is_known_without_asking(
         "environment": "dev",
         "catalog_version": 1,
         "agents": {"active": 1, "disabled": 0, "rejected": 0},
+        "queues": None,
     }
     new = apps.new_main()
     assert (await call(new.about.status)).body["catalog_version"] is None

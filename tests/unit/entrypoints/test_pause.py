@@ -249,3 +249,12 @@ async def test_a_pause_costs_an_admission_no_read_of_its_own(
     await apps.ask({"message": "Hi", "wait_seconds": 0})
     await apps.ask({"message": "Hi", "wait_seconds": 0})
     assert reads == ["catalog/head.json"]
+
+
+async def test_a_repeat_of_an_accepted_request_gets_its_run_in_a_pause(apps: InMemory) -> None:
+    asked: dict[str, Any] = {"message": "Hi", "wait_seconds": 0}
+    first = await apps.ask(asked, headers={"idempotency-key": "k"})
+    await pause(apps)
+    again = await apps.ask(asked, headers={"idempotency-key": "k"})
+    assert (again.status, again.body["run_id"]) == (202, first.body["run_id"])
+    assert (await apps.ask(asked, headers={"idempotency-key": "other"})).code == "paused"
