@@ -16,7 +16,13 @@ import azure.functions as func
 
 from aos.adapters.memory import Kept, MemorySpan, Session
 from aos.adapters.memory.blobs import MemoryBlobStore
-from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    WAKE_SUBSCRIPTION,
+)
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.services.admission import Caller
 from aos.settings import Settings
@@ -165,6 +171,7 @@ class MainApp(App):
         self.handlers = {
             MAIN_QUEUE: self.main.commands.handle,
             REQUESTS_QUEUE: self.main.requests.handle,
+            WAKE_SUBSCRIPTION: self.main.agent_events.handle,
         }
 
     async def decide(self, approval: ApprovalRequest, verdict: Verdict, caller: Caller) -> Decision:
@@ -180,6 +187,10 @@ class MainApp(App):
     async def mend(self) -> None:
         """One tick of the mender's timer."""
         await self.main.mender_timer.tick(TIMER)
+
+    async def wake(self) -> None:
+        """One tick of the timer that looks at schedules."""
+        await self.main.wake_timer.tick(TIMER)
 
 
 class McpApp(App):

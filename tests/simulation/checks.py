@@ -203,6 +203,8 @@ class Checks:
 
     def _main_told(self, kept: Kept) -> None:
         """A run's end, or something about a delegated run: saved before it was sent."""
+        if "aos_postponed_from" in kept.properties:
+            return  # an event that has to wait
         assert kept.message_id is not None
         body = json.loads(kept.body)
         if body["type"] == "DeliverNotification":

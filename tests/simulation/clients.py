@@ -20,6 +20,7 @@ from aos.domain.tools.tool import ApprovalRequest, Verdict
 from aos.entrypoints.bus.requests import OWNERS
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
+from tests.simulation import waking
 from tests.simulation.apps import MainApp
 from tests.simulation.asks import Ask, over_http
 from tests.simulation.budgets import CAP
@@ -55,6 +56,7 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
     },
 }
 BY_KIND = {
+    "wake": waking.CARDS,
     "tools": WITH_TOOLS,
     "budget": {
         "thrifty": {

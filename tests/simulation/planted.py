@@ -38,6 +38,7 @@ from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
+from tests.simulation.planted_waking import PLANTED_IN_WAKING
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -255,5 +256,6 @@ PLANTED: dict[str, Planted] = {
     **PLANTED_IN_ADMISSION,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
+    **PLANTED_IN_WAKING,
 }
 """Every planted bug by its name on the command line."""

@@ -10,7 +10,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from aos.adapters.memory import Kept, Session
-from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    WAKE_SUBSCRIPTION,
+)
 from aos.errors import SessionLost, TransientError
 from aos.ports.bus import ReceivedMessage
 from aos.testing.triggers import make_trigger_message
@@ -63,6 +69,7 @@ class Pump:
             MAIN_QUEUE: MainApp,
             REQUESTS_QUEUE: MainApp,
             MCP_QUEUE: McpApp,
+            WAKE_SUBSCRIPTION: MainApp,
         }
         if entity not in kinds:
             return

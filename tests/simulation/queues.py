@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from aos.domain.envelope import MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE, REQUESTS_QUEUE
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REALM_QUEUE,
+    REQUESTS_QUEUE,
+    WAKE_SUBSCRIPTION,
+)
 
-QUEUES = (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE, MCP_QUEUE)
+QUEUES = (REALM_QUEUE, MAIN_QUEUE, REQUESTS_QUEUE, MCP_QUEUE, WAKE_SUBSCRIPTION)

@@ -26,8 +26,9 @@ Kind = Literal[
     "tools",
     "reject",
     "budget",
+    "wake",
 ]
-LATER_KINDS: dict[int, Kind] = {11: "reject", 14: "budget"}
+LATER_KINDS: dict[int, Kind] = {7: "wake", 11: "reject", 14: "budget"}
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
@@ -69,6 +70,15 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedEvent:
+    """One event from outside: when it is published, and in which mode."""
+
+    name: str
+    at: tuple[float, ...]
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """All that a world is made of."""
 
@@ -87,6 +97,7 @@ class Scenario:
     outages: tuple[Outage, ...]
     requests: tuple[Planned, ...]
     edits: tuple[Edit, ...]
+    events: tuple[PlannedEvent, ...]
     fault_seconds: float
     over_the_wire: bool
     skew: float
@@ -117,6 +128,7 @@ def scenario(seed: int) -> Scenario:
         outages=outages,
         requests=requests,
         edits=_edits(rng, kind, span),
+        events=_events(rng, span) if kind == "wake" else (),
         fault_seconds=max(span + 1800.0, last + 300.0),
         over_the_wire=rng.random() < 0.15,
         skew=rng.choice((0.0, 0.0, 0.05, 3.0, 20.0)),
@@ -148,6 +160,8 @@ def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
     if kind == "outage":
         whats = rng.sample(("storage", "bus", "model", "model"), rng.choice((1, 1, 2)))
         return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in set_in_order(whats))
+    if kind == "wake" and rng.random() < 0.4:
+        return (Outage("storage", 600 + 600 * rng.random(), rng.choice((1, 1, 6)) * HOUR),)
     if kind == "tools" and rng.random() < 0.2:
         what = rng.choice(("storage", "bus", "bus", "model"))
         return (Outage(what, 30 * rng.random() ** 2, HOUR),)
@@ -273,6 +287,8 @@ def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
         return (Edit(at=HOUR * rng.random(), what="disable", agent_id="hasty"),)
     if kind == "tools" and rng.random() < 0.1:
         return (Edit(at=span * rng.random(), what="disable", agent_id="tooled"),)
+    if kind == "wake" and rng.random() < 0.4:
+        return (Edit(at=span + 900 * rng.random(), what="edit", agent_id="early"),)
     if kind != "catalog":
         return ()
     edits = []
@@ -281,3 +297,20 @@ def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
         agent_id = f"new-{number}" if what == "new" else "ceo"
         edits.append(Edit(at=span * rng.random(), what=what, agent_id=agent_id))
     return tuple(edits)
+
+
+def _events(rng: random.Random, span: float) -> tuple[PlannedEvent, ...]:
+    """A few events, some of them twice: at once, in an outage, or days later."""
+    again = (None, None, 0.0, 5.0, 1200.0, 3 * HOUR, 2 * 86400.0)
+    return tuple(_event(rng, number, span, again) for number in range(rng.randint(1, 4)))
+
+
+def _event(
+    rng: random.Random, number: int, span: float, again: tuple[float | None, ...]
+) -> PlannedEvent:
+    first, later = rng.random() * (span + 1500), rng.choice(again)
+    return PlannedEvent(
+        name=f"event-{number}",
+        at=(first,) if later is None else (first, first + later),
+        binary=rng.random() < 0.5,
+    )

@@ -34,6 +34,7 @@ def verdict(world: World) -> None:
     tools(world)
     world.one_by_one.verdict()
     world.budgets.verdict()
+    world.waking.verdict()
     _accepted(world)
     _usage(world)
     _lists(world)

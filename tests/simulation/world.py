@@ -42,6 +42,7 @@ from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
 from tests.simulation.tools import Box, listed
 from tests.simulation.verdict import verdict
+from tests.simulation.waking import Waking
 from tests.simulation.wire import WireConversationStore
 
 A = TypeVar("A", bound=App)
@@ -85,6 +86,7 @@ class World:
         self.checks = Checks(self)
         self.one_by_one = OneByOne(self)
         self.budgets = Budgets(self)
+        self.waking = Waking(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
             WireConversationStore if scenario.over_the_wire else MemoryConversationStore
@@ -118,6 +120,7 @@ class World:
         """Let everything happen; what did not hold, or None."""
         try:
             self.clients.begin()
+            self.waking.begin()
             self.tables.tools["box"] = listed(self)
             for outage in self.scenario.outages:
                 self.loop.call_later(outage.start, self._outage, outage)
@@ -173,7 +176,7 @@ class World:
             1
             for run_id, ask in self.asks.items()
             if (ask.conversation_id or run_id) == conversation_id
-        )
+        ) + self.waking.count_runs(conversation_id)
 
     def blob_done(self, operation: str, name: str) -> None:
         """A blob operation took effect: remember each published head."""
@@ -186,8 +189,10 @@ class World:
         self._armed.discard(name)
         for entity in QUEUES:
             self.pump.poke(entity)
-        if isinstance(app, MainApp) and self.tables.pending:
-            self._arm(app)
+        if isinstance(app, MainApp):
+            self.waking.arm(app)
+            if self.tables.pending:
+                self._arm(app)
 
     def _message(self, what: str, kept: Kept) -> None:
         """A message was sent: it is looked for when it is visible, maybe late, maybe twice."""
@@ -213,6 +218,7 @@ class World:
             "message_id": kept.message_id,
             "session_id": kept.session_id,
             "correlation_id": kept.correlation_id,
+            "content_type": kept.content_type,
             "properties": {**kept.properties, "sim_copy": True},
         }
         visible = (kept.visible_at - START).total_seconds() - self.loop.seconds
