@@ -141,6 +141,24 @@ async def rollback_mcp_server(req: func.HttpRequest) -> func.HttpResponse:
     return await main.mcp_servers.rollback(req)
 
 
+# Dead letters
+
+
+@app.route("dead-letters", methods=["GET"])
+async def list_dead_letters(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.dead_letters.list(req)
+
+
+@app.route("dead-letters/replay", methods=["POST"])
+async def replay_dead_letter(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.dead_letters.replay(req)
+
+
+@app.route("dead-letters", methods=["DELETE"])
+async def purge_dead_letter(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.dead_letters.purge(req)
+
+
 # Operations and the contract
 
 
@@ -231,3 +249,8 @@ async def mend(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule=main.wake_schedule)
 async def wake(timer: func.TimerRequest) -> None:
     await main.wake_timer.tick(timer)
+
+
+@app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
+async def watch_dead_letters(timer: func.TimerRequest) -> None:
+    await main.dead_letter_timer.tick(timer)

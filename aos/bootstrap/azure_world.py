@@ -8,10 +8,14 @@ import contextlib
 from collections.abc import Mapping
 
 from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.bus.client import BusAccount
+from aos.adapters.bus.dead_letters import AzureDeadLetters
 from aos.adapters.bus.depths import AzureDepths
-from aos.adapters.bus.service_bus import AzureBus, BusAccount
+from aos.adapters.bus.service_bus import AzureBus
+from aos.adapters.dead_letters import AllDeadLetters
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
+from aos.adapters.poison_queue import AzurePoisonQueue, QueueAccount
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.adapters.webhooks import HttpWebhooks
@@ -63,6 +67,11 @@ class AzureAdapters:
             tools=self._make_tables.tools(),
             tool_calls=self._make_tables.tool_calls(),
             watermarks=self._make_tables.watermarks(),
+            dead_letters=AllDeadLetters(
+                bus=AzureDeadLetters(_make_bus_account(settings), send=self._make_bus.send_message),
+                jobs=_make_poison_queue(settings),
+            ),
+            failures=self._make_tables.failures(),
             bus=self._make_bus,
             model=self._make_model,
             clock=SystemClock(),
@@ -122,14 +131,27 @@ def _make_tables(settings: Settings, *, payloads: BlobStore) -> AzureTables:
 
 
 def _make_bus(settings: Settings, *, payloads: BlobStore) -> AzureBus:
+    return AzureBus(_make_bus_account(settings), payloads=payloads)
+
+
+def _make_bus_account(settings: Settings) -> BusAccount:
     bus = settings.bus
-    return AzureBus(
-        BusAccount(
-            connection_string=bus.connection_string,
-            namespace=bus.namespace,
-            client_id=bus.client_id,
-        ),
-        payloads=payloads,
+    return BusAccount(
+        connection_string=bus.connection_string,
+        namespace=bus.namespace,
+        client_id=bus.client_id,
+    )
+
+
+def _make_poison_queue(settings: Settings) -> AzurePoisonQueue:
+    storage = settings.storage
+    return AzurePoisonQueue(
+        QueueAccount(
+            connection_string=storage.connection_string,
+            account_name=storage.account_name,
+            service_url=storage.queue_service_url,
+            client_id=storage.client_id,
+        )
     )
 
 

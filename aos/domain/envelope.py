@@ -118,6 +118,19 @@ def to_mcp(command: CallTool) -> Outgoing:
     return Outgoing(queue=MCP_QUEUE, command=command)
 
 
+def is_about_blobs(body: bytes) -> bool:
+    """Whether this is an event about blobs (Event Grid's or CloudEvents' schema, one or a list).
+
+    Any such event means "list the cards now".
+    """
+    try:
+        value: Any = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    events = value if isinstance(value, list) else [value]
+    return bool(events) and all(isinstance(e, dict) and _is_event(e) for e in events)
+
+
 def read_command(body: bytes) -> Command:
     """Read a command from a message body. Raises EnvelopeError."""
     try:
@@ -138,3 +151,7 @@ def read_command(body: bytes) -> Command:
     except ShapeError as error:
         raise EnvelopeError(str(error)) from error
     return command
+
+
+def _is_event(event: dict[str, Any]) -> bool:
+    return "specversion" in event or "eventType" in event

@@ -1,5 +1,6 @@
 """Says how long work waits for its next try, and when it gives up. Entry points: `retry_pause`,
-`GIVE_UP_AT_DELIVERY`."""
+`GIVE_UP_AT_DELIVERY`,
+`MAX_DELIVERY_COUNT`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ RETRY_MINUTES = (1, 2, 4, 8, 15)
 GIVE_UP_AT_DELIVERY = 6
 """The delivery at which a handler ends what it cannot do. The broker's MaxDeliveryCount is larger,
 so that the message is not dead-lettered before."""
+MAX_DELIVERY_COUNT = 10
+"""The broker's MaxDeliveryCount in infra/servicebus.json: this delivery is a message's last."""
 
 
 def retry_pause(failures: int) -> timedelta:

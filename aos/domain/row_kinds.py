@@ -43,6 +43,7 @@ class RowKind:
 DELIVERY = "aos.services.replies:Replies.deliver"
 SERVERS = "aos.services.tool_calls.tool_listing:ToolListing.follow"
 SCHEDULES = "aos.services.admission.schedules:ScheduledRuns.wake"
+WATCH = "aos.services.dead_letters:DeadLetters.watch"
 APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
 
 ROW_KINDS: tuple[RowKind, ...] = (
@@ -157,6 +158,13 @@ ROW_KINDS: tuple[RowKind, ...] = (
         row="<schedule_id>",
         ends="when the schedule leaves the card, or its agent is disabled or removed",
         removed_by=SCHEDULES,
+    ),
+    RowKind(
+        name="aosfailures/failure",
+        partition="<entity>",
+        row="<sequence number>",
+        ends="when the dead letter is replayed, purged or gone",
+        removed_by=WATCH,
     ),
     RowKind(
         name="aosusage/day",

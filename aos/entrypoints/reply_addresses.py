@@ -22,6 +22,13 @@ class ReplyEntities:
         """All names, ordered."""
         return tuple(sorted(self._names.values()))
 
+    def choose(self, name: str | None) -> str:
+        """Return the entity of a refusal: the default queue if `name` is missing or not allowed."""
+        try:
+            return self.require_allowed(name or RESPONSES_QUEUE)
+        except Refused:
+            return RESPONSES_QUEUE
+
     def require_allowed(self, name: str) -> str:
         """Return the entity in the operator's spelling. Raises Refused `invalid_request`."""
         found = self._names.get(name.lower())

@@ -160,6 +160,15 @@ class PauseBody(_Body):
     reason: Annotated[str, StringConstraints(max_length=512)] | None = None
 
 
+class DeadLetterBody(_Body):
+    """The dead letter to replay."""
+
+    model_config = ConfigDict(title="DeadLetter")
+
+    entity: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    sequence_number: Annotated[int, Field(ge=0, lt=2**63)]
+
+
 def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
     """Parse the JSON object in a body. Raises Refused `invalid_request`."""
     try:
@@ -304,6 +313,8 @@ _WANTED = {
     "reason": "a text of at most 1,024 characters, or leave it out",
     "error_code": "the error code of the runs to replay, such as model_misconfigured",
     "since": "a time with its offset, such as 2026-01-31T12:00:00Z",
+    "entity": "the entity of the dead letter, as GET /api/dead-letters shows it",
+    "sequence_number": "the sequence number of the dead letter, a whole number without quotes",
     "limit": "a whole number from 1 to 100, without quotes",
     "dry_run": "true or false, without quotes",
     "digest": "the digest of an earlier version, 64 hex digits",

@@ -267,6 +267,12 @@ def _make_card_routes(cards: _Cards) -> tuple[Route, ...]:
             errors=(404, 409, 503),
             headers=("If-Match",),
         ),
+        *_make_version_routes(cards, path),
+    )
+
+
+def _make_version_routes(cards: _Cards, path: str) -> tuple[Route, ...]:
+    return (
         Route(
             name=f"list_{cards.one}_versions",
             method="GET",
@@ -312,6 +318,42 @@ _SERVERS = _make_card_routes(
         card="McpServerCard",
         id_field="server_id",
     )
+)
+
+_DEAD_LETTERS = (
+    Route(
+        name="list_dead_letters",
+        method="GET",
+        path="dead-letters",
+        summary="Dead letters, by entity and sequence number: why each died, and what to do",
+        tag="operations",
+        access="admin",
+        answers={200: "DeadLetterPage"},
+        errors=(400, 404, 503),
+        query=("entity", *_PAGE),
+    ),
+    Route(
+        name="replay_dead_letter",
+        method="POST",
+        path="dead-letters/replay",
+        summary="Send a dead letter again, or ask its run again if that has ended",
+        tag="operations",
+        access="admin",
+        answers={200: "DeadLetterReplay"},
+        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
+        body="DeadLetterBody",
+    ),
+    Route(
+        name="purge_dead_letter",
+        method="DELETE",
+        path="dead-letters",
+        summary="Delete one dead letter",
+        tag="operations",
+        access="admin",
+        answers={204: None},
+        errors=(400, 404, 503),
+        query=("entity", "sequence_number"),
+    ),
 )
 
 HEALTH = Route(
@@ -396,7 +438,16 @@ _REST = (
 
 MAIN_ROUTES: dict[str, Route] = {
     route.name: route
-    for route in (*_RUNS, *_CONVERSATIONS, *_TOOLS, *_AGENTS, *_SERVERS, *_OPERATIONS, *_REST)
+    for route in (
+        *_RUNS,
+        *_CONVERSATIONS,
+        *_TOOLS,
+        *_AGENTS,
+        *_SERVERS,
+        *_DEAD_LETTERS,
+        *_OPERATIONS,
+        *_REST,
+    )
 }
 """The routes of main, by function name."""
 

@@ -15,6 +15,8 @@ LARGEST_BODY_BYTES = 200 * 1024
 """The largest body of a message: Service Bus (Standard) accepts 256 KiB with all its properties."""
 EXPIRY = "aos_expires_at"
 """The property of a postponed copy that holds the expiry of the first message."""
+POSTPONED_FROM = "aos_postponed_from"
+"""The property that marks a copy on `aos-main` as an event of the subscription."""
 MAX_ATTEMPTS = 1_000_000
 """A sender can write the property `attempt` too; a number above this is not one of ours."""
 

@@ -7,7 +7,9 @@ from aos.adapters.memory import (
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
+    MemoryDeadLetters,
     MemoryDecisions,
+    MemoryFailureStore,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
@@ -43,6 +45,7 @@ def make_world(
     intercept: Interceptor = pass_through,
 ) -> World:
     """Make the adapters of one instance. Instances share `tables`, `broker` and the blobs."""
+    bus = MemoryBus(broker, clock=clock, intercept=intercept)
     return World(
         config=config,
         data=data,
@@ -57,7 +60,9 @@ def make_world(
         tools=MemoryToolCatalog(tables, intercept=intercept),
         tool_calls=MemoryToolLedger(tables, intercept=intercept),
         watermarks=MemoryWatermarks(tables, intercept=intercept),
-        bus=MemoryBus(broker, clock=clock, intercept=intercept),
+        dead_letters=MemoryDeadLetters(broker, bus=bus, intercept=intercept),
+        failures=MemoryFailureStore(tables, intercept=intercept),
+        bus=bus,
         model=model,
         clock=clock,
         ids=ids,

@@ -20,6 +20,7 @@ from aos.settings import Settings
 if TYPE_CHECKING:
     from aos.entrypoints.bus.settling import Settling
     from aos.entrypoints.draining import Drain
+    from aos.ports.dead_letters import FailureStore
     from aos.ports.pause import PauseState
     from aos.ports.system import Ids
     from aos.ports.telemetry import Telemetry
@@ -109,6 +110,7 @@ class App:
             ready=self._ready,
             drain=self.drain,
             grace_seconds=self._grace_seconds,
+            failures=self._failures,
         )
 
     @property
@@ -116,6 +118,11 @@ class App:
         """What a message's handler still gets when the process is told to stop. A model is asked
         again elsewhere; a handler that only writes and sends is done by then."""
         return 0.5
+
+    @property
+    def _failures(self) -> FailureStore | None:
+        """Where this app writes why it gives a message up; None if it may not."""
+        return None
 
     @cached_property
     def _health(self) -> Health:

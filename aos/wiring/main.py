@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
+    from aos.entrypoints.http.dead_letters import DeadLetterRoutes
     from aos.entrypoints.http.operations import OperationRoutes
     from aos.entrypoints.http.replays import ReplayRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.reply_addresses import ReplyEntities
+    from aos.ports.dead_letters import FailureStore
     from aos.ports.pause import PauseState
+    from aos.services.dead_letters import DeadLetters
     from aos.wiring.main_services import MainServices
 
 ENTITIES = (
@@ -56,6 +59,8 @@ class Main(App):
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
+        "aos.entrypoints.bus.dead_requests",
+        "aos.entrypoints.http.dead_letters",
         "aos.entrypoints.http.replays",
         "aos.entrypoints.http.operations",
         "aos.entrypoints.http.runs",
@@ -149,6 +154,13 @@ class Main(App):
         return OperationRoutes(self._responder, switch=self.services.pause_switch)
 
     @cached_property
+    def dead_letters(self) -> DeadLetterRoutes:
+        """The routes of dead letters."""
+        from aos.entrypoints.http.dead_letters import DeadLetterRoutes
+
+        return DeadLetterRoutes(self._responder, dead_letters=self._dead_letters)
+
+    @cached_property
     def contract(self) -> ContractRoutes:
         """OpenAPI document, schemas, and the answer for everything else."""
         from aos.entrypoints.http.about import ContractRoutes
@@ -232,6 +244,27 @@ class Main(App):
             await self.services.scheduled_runs.wake()
 
         return Ticker("wake", wake, telemetry=self._telemetry, ready=self._ready)
+
+    @cached_property
+    def dead_letter_timer(self) -> Ticker:
+        """Announces new dead letters."""
+
+        async def watch() -> None:
+            await self._dead_letters.watch()
+
+        return Ticker("watch_dead_letters", watch, telemetry=self._telemetry, ready=self._ready)
+
+    @cached_property
+    def _dead_letters(self) -> DeadLetters:
+        from aos.entrypoints.bus.dead_requests import DeadRequests
+
+        return self.services.make_dead_letters(
+            DeadRequests(replies=self.services.replies, reply_entities=self._reply_entities)
+        )
+
+    @property
+    def _failures(self) -> FailureStore:
+        return self.world.failures
 
     @cached_property
     def services(self) -> MainServices:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
+from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import TransientError
 from aos.services.admission import (
     AdmissionBudgets,
@@ -25,6 +26,7 @@ from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.pause_switch import PauseSwitch
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
+from aos.services.dead_letters import DeadLetters, QueueRequests
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
 from aos.services.replies import Replies
@@ -232,6 +234,25 @@ class MainServices(AppServices):
             conversations=world.conversations,
             index=world.index,
             deliver=self.replies.deliver,
+            bus=world.bus,
+            clock=world.clock,
+            telemetry=self._telemetry,
+        )
+
+    def make_dead_letters(self, queue_requests: QueueRequests) -> DeadLetters:
+        """Lists, replays and announces dead letters."""
+        world = self._world
+
+        async def repeat(request: AdmittedRequest, run: Run, key: str) -> str:
+            return (await self.replays.repeat(request, run, key=key)).run.run_id
+
+        return DeadLetters(
+            queues=world.dead_letters,
+            failures=world.failures,
+            requests=world.requests,
+            conversations=world.conversations,
+            queue_requests=queue_requests,
+            repeat=repeat,
             bus=world.bus,
             clock=world.clock,
             telemetry=self._telemetry,

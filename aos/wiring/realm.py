@@ -11,6 +11,7 @@ from aos.wiring.every_app import App
 
 if TYPE_CHECKING:
     from aos.entrypoints.bus.commands import RealmQueue
+    from aos.ports.dead_letters import FailureStore
     from aos.wiring.realm_services import RealmServices
 
 
@@ -42,6 +43,10 @@ class Realm(App):
     @property
     def _entities(self) -> tuple[str, ...]:
         return ("aos-realm",)
+
+    @property
+    def _failures(self) -> FailureStore:
+        return self.world.failures
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:

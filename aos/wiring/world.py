@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aos.ports.blobs import BlobStore
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
+from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.depths import QueueDepths
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
@@ -40,6 +41,8 @@ class World:
     tools: ToolCatalog
     tool_calls: ToolLedger
     watermarks: Watermarks
+    dead_letters: DeadLetterQueues
+    failures: FailureStore
     bus: Bus
     model: ChatModel
     clock: Clock

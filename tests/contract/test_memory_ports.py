@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from aos.adapters.memory import (
     MemoryBroker,
     MemoryBus,
     MemoryConversationStore,
+    MemoryDeadLetters,
+    MemoryFailureStore,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
@@ -21,8 +24,10 @@ from aos.adapters.memory import (
     MemoryTables,
     MemoryWatermarks,
 )
+from aos.adapters.system import SystemClock
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.conversations import ConversationStore
+from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
@@ -31,6 +36,7 @@ from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
+from tests.contract.dead_letter_suite import DeadLetterSuite, FailureStoreSuite, Undertaker
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 from tests.contract.schedule_suite import WatermarksSuite
@@ -141,3 +147,53 @@ class TestMemoryBus(BusSuite):
     @pytest.fixture
     def probe(self, broker: MemoryBroker, clock: ManualClock) -> BusProbe:
         return _Probe(broker, clock)
+
+
+class _Undertaker:
+    """Makes dead letters in the broker in memory."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def send(self, entity: str, body: bytes, **given: Any) -> None:
+        properties = given.get("properties", {})
+        self._broker.send(entity, body, traceparent=properties.get("traceparent"), **given)
+
+    async def bury(self, entity: str, message_id: str, *, session_id: str | None = None) -> None:
+        queue = entity.partition("/")[0]
+        while message_id not in [kept.message_id for kept in self._broker.dead_letters(queue)]:
+            session = None if session_id is None else self._broker.accept_session(queue)
+            taken = self._broker.receive_in(session) if session else self._broker.receive(queue)
+            assert taken is not None
+            assert taken.lock is not None
+            self._broker.abandon(taken, taken.lock)
+            if session is not None:
+                self._broker.release(session)
+
+
+class TestMemoryDeadLetters(DeadLetterSuite):
+    @pytest.fixture
+    def broker(self) -> MemoryBroker:
+        return MemoryBroker(clock=SystemClock())
+
+    @pytest.fixture
+    def bus(self, broker: MemoryBroker) -> MemoryBus:
+        return MemoryBus(broker, clock=SystemClock())
+
+    @pytest.fixture
+    def queues(self, broker: MemoryBroker, bus: MemoryBus) -> DeadLetterQueues:
+        return MemoryDeadLetters(broker, bus=bus)
+
+    @pytest.fixture
+    def probe(self, broker: MemoryBroker) -> BusProbe:
+        return _Probe(broker, ManualClock(start=datetime.now(UTC)))
+
+    @pytest.fixture
+    def undertaker(self, broker: MemoryBroker) -> Undertaker:
+        return _Undertaker(broker)
+
+
+class TestMemoryFailureStore(FailureStoreSuite):
+    @pytest.fixture
+    def store(self) -> FailureStore:
+        return MemoryFailureStore(MemoryTables())

@@ -10,15 +10,17 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
-from aos.adapters.bus.service_bus import AzureBus, BusAccount
+from aos.adapters.bus.client import BusAccount
+from aos.adapters.bus.dead_letters import AzureDeadLetters
+from aos.adapters.bus.service_bus import AzureBus
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.system import SystemClock
 from aos.domain.envelope import (
@@ -36,7 +38,9 @@ from aos.domain.envelope import (
 )
 from aos.errors import ConfigurationError, RunFailed, TransientError
 from aos.ports.bus import ReceivedMessage
+from aos.ports.dead_letters import DeadLetterQueues
 from tests.contract.bus_suite import BusSuite
+from tests.contract.dead_letter_suite import DeadLetterSuite, Undertaker
 from tests.contract.local_bus import PROBE_SUBSCRIPTION, LocalBus, running_bus
 from tests.samples import TRACE, a_request, an_ended_run, an_id
 
@@ -131,6 +135,72 @@ def blobs() -> MemoryBlobStore:
 
 class TestAzureBus(BusSuite):
     """The suite that the fake passes as well."""
+
+
+class _Undertaker:
+    """Makes dead letters through the SDK."""
+
+    def __init__(self, connection_string: str) -> None:
+        self._client = ServiceBusClient.from_connection_string(connection_string)
+
+    async def send(
+        self, entity: str, body: bytes, *, ttl_seconds: float | None = None, **given: Any
+    ) -> None:
+        properties = given.pop("properties", None)
+        ttl = None if ttl_seconds is None else timedelta(seconds=ttl_seconds)
+        is_topic = entity in (AGENT_EVENTS, SYSTEM_EVENTS)
+        make = self._client.get_topic_sender if is_topic else self._client.get_queue_sender
+        async with make(entity) as sender:
+            await sender.send_messages(
+                ServiceBusMessage(
+                    body, time_to_live=ttl, application_properties=properties, **given
+                )
+            )
+
+    async def bury(self, entity: str, message_id: str, *, session_id: str | None = None) -> None:
+        topic, _, subscription = entity.partition("/Subscriptions/")
+        if subscription:
+            receiver = self._client.get_subscription_receiver(topic, subscription)
+        else:
+            receiver = self._client.get_queue_receiver(entity, session_id=session_id)
+        async with receiver:
+            for _ in range(10):
+                (message,) = await receiver.receive_messages(1, max_wait_time=5)
+                assert message.message_id == message_id
+                await receiver.abandon_message(message)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class TestAzureDeadLetters(DeadLetterSuite):
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def queues(self, broker: LocalBus, bus: AzureBus) -> AsyncIterator[DeadLetterQueues]:
+        account = BusAccount(connection_string=broker.connection_string)
+        queues = AzureDeadLetters(account, send=bus.send_message)
+        yield queues
+        await queues.close()
+
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def undertaker(self, broker: LocalBus) -> AsyncIterator[Undertaker]:
+        undertaker = _Undertaker(broker.connection_string)
+        yield undertaker
+        await undertaker.close()
+
+
+async def test_a_broker_that_is_away_hides_its_dead_letters() -> None:
+    account = BusAccount(
+        connection_string="Endpoint=sb://127.0.0.1:9;SharedAccessKeyName=n;SharedAccessKey=k;"
+        "UseDevelopmentEmulator=true;"
+    )
+
+    async def send(message: object) -> None:
+        raise AssertionError("nothing is sent")
+
+    queues = AzureDeadLetters(account, send=send)
+    with pytest.raises(TransientError, match="'aos-main' did not answer"):
+        await queues.peek(MAIN_QUEUE, start=0, limit=1)
+    await queues.close()
 
 
 async def test_a_command_larger_than_the_bus_takes_travels_through_storage(

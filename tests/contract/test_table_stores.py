@@ -10,6 +10,7 @@ import pytest_asyncio
 from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.ports.conversations import ConversationStore
+from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
@@ -19,6 +20,7 @@ from aos.ports.spending import SpendingStore
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
+from tests.contract.dead_letter_suite import FailureStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 from tests.contract.schedule_suite import WatermarksSuite
@@ -88,3 +90,9 @@ class TestAzureWatermarks(WatermarksSuite):
     @pytest.fixture
     def watermarks(self, tables: AzureTables) -> Watermarks:
         return tables.watermarks()
+
+
+class TestAzureFailureStore(FailureStoreSuite):
+    @pytest.fixture
+    def store(self, tables: AzureTables) -> FailureStore:
+        return tables.failures()

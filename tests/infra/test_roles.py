@@ -53,6 +53,7 @@ def _expected(app: str, label: str) -> set[tuple[str, str]]:
             (RECEIVER, "aos-mcp"),
             (RECEIVER, "system-events/mcp"),
             (SENDER, "businessinfinity-responses"),
+            (RECEIVER, "businessinfinity-responses"),
             (SENDER, "agent-events"),
             (SENDER, "system-events"),
         },

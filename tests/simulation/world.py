@@ -24,7 +24,7 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
-from aos.entrypoints.bus.requests import OWNERS
+from aos.entrypoints.bus.request_messages import OWNERS
 from aos.services.catalog import storage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.asks import Ask

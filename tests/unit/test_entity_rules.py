@@ -16,7 +16,7 @@ from aos.domain.envelope import (
     REQUESTS_QUEUE,
     WAKE_SUBSCRIPTION,
 )
-from aos.domain.retries import GIVE_UP_AT_DELIVERY
+from aos.domain.retries import GIVE_UP_AT_DELIVERY, MAX_DELIVERY_COUNT
 
 FILE = Path(__file__).parents[2] / "infra" / "servicebus.json"
 NAMESPACE = json.loads(FILE.read_text(encoding="utf-8"))["UserConfig"]["Namespaces"][0]
@@ -40,6 +40,7 @@ def rules_of(properties: dict[str, Any]) -> EntityRules:
         lock_seconds=seconds(properties["LockDuration"]),
         max_delivery_count=properties["MaxDeliveryCount"],
         ttl_seconds=seconds(properties["DefaultMessageTimeToLive"]),
+        dead_letter_on_expiry=properties["DeadLetteringOnMessageExpiration"],
     )
 
 
@@ -64,4 +65,5 @@ def test_a_handler_gives_up_before_the_broker_does() -> None:
         queue["Name"]: queue["Properties"]["MaxDeliveryCount"] for queue in NAMESPACE["Queues"]
     }
     assert ours <= counts.keys()
-    assert min(counts[name] for name in ours) > GIVE_UP_AT_DELIVERY
+    assert {counts[name] for name in ours} == {MAX_DELIVERY_COUNT}
+    assert MAX_DELIVERY_COUNT > GIVE_UP_AT_DELIVERY

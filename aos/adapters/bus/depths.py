@@ -10,7 +10,7 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
-from aos.adapters.bus.service_bus import BusAccount
+from aos.adapters.bus.client import BusAccount
 from aos.errors import TransientError
 from aos.ports.depths import EntityDepth
 

@@ -35,11 +35,14 @@ from aos.domain.envelope import (
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import to_wire_time
 from aos.ports.bus import EXPIRY, ReceivedMessage
+from aos.ports.dead_letters import DeadMessage
 
 SHORTEST_TTL = timedelta(minutes=1)
 """The time that a copy of an expired message has to arrive; then its expiry is answered."""
 JSON_TYPE = "application/json"
 CLOUD_EVENT_TYPE = "application/cloudevents+json"
+_OF_A_DEAD_LETTER = ("DeadLetterReason", "DeadLetterErrorDescription", "attempt", EXPIRY)
+"""Properties that a replay leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,29 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
         | kept
         | {"attempt": attempt, "aos_key": message.key}
         | _drop_none(**{EXPIRY: message.expires_at and to_wire_time(message.expires_at)}),
+    )
+
+
+def build_replayed_message(dead: DeadMessage, *, message_id: str) -> BusMessage:
+    """Build a copy of a dead letter for its entity, as new: without expiry, attempts and reasons.
+
+    It keeps the key, so that it is the same request. A subscription's copy goes to the topic.
+    """
+    message = dead.message
+    kept = {name: value for name, value in message.properties.items() if _is_simple(value)}
+    for name in _OF_A_DEAD_LETTER:
+        kept.pop(name, None)
+    return BusMessage(
+        entity=message.entity.partition("/")[0],
+        body=message.body,
+        message_id=message_id,
+        content_type=message.content_type,
+        subject=dead.subject,
+        correlation_id=message.correlation_id,
+        session_id=message.session_id,
+        reply_to=message.reply_to,
+        reply_to_session_id=message.reply_to_session_id,
+        properties=kept | {"aos_key": message.key},
     )
 
 

@@ -13,10 +13,10 @@ import functools
 import ssl
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from aos.adapters.bus.client import NO_ADDRESS, BusAccount, BusClient
 from aos.adapters.bus.large_bodies import LargeBodies
 from aos.adapters.bus.messages import (
     BusMessage,
@@ -41,31 +41,13 @@ from aos.ports.bus import ReceivedMessage
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage
-    from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+    from azure.servicebus.aio import ServiceBusSender
 
-AUTH_SECONDS = 10.0
 CHECK_SECONDS = 3.0
 PROVEN_SECONDS = 600.0
 PLAIN_PORT, TLS_PORT = 5672, 5671
 _TOPICS = frozenset({AGENT_EVENTS, SYSTEM_EVENTS})
-_NO_ADDRESS = (
-    "no Service Bus is set: set AZURE_SERVICEBUS_CONNECTION_STRING, or with identity"
-    " AZURE_SERVICEBUS_CONNECTION_STRING__fullyQualifiedNamespace"
-)
 _SASL_HEADER = b"AMQP\x03\x01\x00\x00"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusAccount:
-    """How to reach the namespace: by a connection string or by identity.
-
-    A connection string with `UseDevelopmentEmulator=true` means a local Service Bus. By identity,
-    `namespace` is the fully qualified name and `client_id` names a user-assigned identity.
-    """
-
-    connection_string: str | None = field(default=None, repr=False)
-    namespace: str | None = None
-    client_id: str | None = None
 
 
 class AzureBus:
@@ -76,25 +58,24 @@ class AzureBus:
         bus."""
         self._account = account
         self._large = LargeBodies(payloads)
-        self._client: ServiceBusClient | None = None
-        self._credential: Any = None
+        self._client = BusClient(account)
         self._senders: dict[str, SharedSender] = {}
         self._proven_at: float | None = None
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled if it has a time. Its `message_id` is the `command_id`."""
         name = outgoing.command.conversation_id
-        await self._send(
+        await self.send_message(
             await self._large.store_large(build_command_message(outgoing), conversation_id=name)
         )
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply to its entity."""
-        await self._send(build_reply_message(reply))
+        await self.send_message(build_reply_message(reply))
 
     async def publish(self, event: Event) -> None:
         """Publish a CloudEvent, with the property `aos_app` set."""
-        await self._send(build_event_message(event))
+        await self.send_message(build_event_message(event))
 
     async def postpone(self, message: ReceivedMessage, *, at: datetime, attempt: int) -> None:
         """Send a scheduled copy of a received message with its session, properties, original key
@@ -102,7 +83,7 @@ class AzureBus:
 
         The handler completes the original afterwards.
         """
-        await self._send(build_postponed_message(message, at=at, attempt=attempt))
+        await self.send_message(build_postponed_message(message, at=at, attempt=attempt))
 
     async def read_whole_body(self, message: ReceivedMessage) -> bytes:
         """Return the body of a command as it was sent, from storage if it was too large for the
@@ -144,15 +125,11 @@ class AzureBus:
     async def close(self) -> None:
         """Close all senders and the client. The next call opens others."""
         senders, self._senders = self._senders, {}
-        client, self._client = self._client, None
-        credential, self._credential = self._credential, None
         await asyncio.gather(*(sender.close() for sender in senders.values()))
-        if client is not None:
-            await client.close()
-        if credential is not None:
-            await credential.close()
+        await self._client.close()
 
-    async def _send(self, message: BusMessage) -> None:
+    async def send_message(self, message: BusMessage) -> None:
+        """Send a message of any kind to its queue or topic."""
         sender = self._get_sender(message.entity)
         await sender.send(_build_sdk_message(fit_message(message)))
 
@@ -163,30 +140,11 @@ class AzureBus:
         return sender
 
     def _make_sender(self, entity: str) -> ServiceBusSender:
-        if self._client is None:
-            self._client = self._open_client()
-        if entity in _TOPICS:
-            return self._client.get_topic_sender(entity)
-        return self._client.get_queue_sender(entity)
-
-    def _open_client(self) -> ServiceBusClient:
-        from azure.servicebus.aio import ServiceBusClient
-
         # `SharedSender` retries: it replaces the sender, while the SDK would wait with the old one.
-        options: dict[str, Any] = {"retry_total": 0, "auth_timeout": AUTH_SECONDS}
-        account = self._account
-        if account.connection_string:
-            try:
-                return ServiceBusClient.from_connection_string(account.connection_string, **options)
-            except ValueError as error:
-                message = f"AZURE_SERVICEBUS_CONNECTION_STRING is not a connection string ({error})"
-                raise ConfigurationError(message) from error
-        if not account.namespace:
-            raise ConfigurationError(_NO_ADDRESS)
-        from azure.identity.aio import DefaultAzureCredential
-
-        self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
-        return ServiceBusClient(account.namespace, self._credential, **options)
+        client = self._client.open()
+        if entity in _TOPICS:
+            return client.get_topic_sender(entity)
+        return client.get_queue_sender(entity)
 
     async def _exchange_greeting(self) -> None:
         """Exchange AMQP protocol headers on a separate connection."""
@@ -206,7 +164,7 @@ class AzureBus:
         """Return host, port, and whether TLS is used there, by the rules of the SDK."""
         parts = _split_connection_string(self._account.connection_string or "")
         if not parts and not self._account.namespace:
-            raise ConfigurationError(_NO_ADDRESS)
+            raise ConfigurationError(NO_ADDRESS)
         endpoint = parts.get("endpoint", f"sb://{self._account.namespace}")
         address = endpoint.split("://", 1)[-1].strip("/")
         host, _, port = address.partition(":")

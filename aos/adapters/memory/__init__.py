@@ -9,6 +9,7 @@ from aos.adapters.memory.approvals import MemoryDecisions
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
+from aos.adapters.memory.dead_letters import MemoryDeadLetters, MemoryFailureStore
 from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
@@ -44,7 +45,9 @@ __all__ = [
     "MemoryBroker",
     "MemoryBus",
     "MemoryConversationStore",
+    "MemoryDeadLetters",
     "MemoryDecisions",
+    "MemoryFailureStore",
     "MemoryLedger",
     "MemoryPendingStore",
     "MemoryRequestStore",

@@ -41,6 +41,8 @@ class MemoryBroker:
         self._clock = clock
         self._entities = {name: _Entity(rules=rule) for name, rule in rules.items()}
         self._locks = count(1)
+        self.jobs: list[bytes] = []
+        self.poison_jobs: list[Kept] = []
         self.watchers: list[Watcher] = []
 
     def send(
@@ -165,8 +167,19 @@ class MemoryBroker:
         self._move_to_dead_letters(queue, kept, reason)
 
     def dead_letters(self, entity: str) -> list[Kept]:
-        """List the dead letters."""
-        return list(self._find_entity(entity).dead)
+        """List the dead letters. What has expired is one, unless it is locked."""
+        queue, now = self._find_entity(entity), self._clock.now()
+        for kept in list(queue.messages.values()):
+            is_locked = kept.locked_until is not None and kept.locked_until > now
+            if kept.expires_at <= now and not is_locked:
+                self._expire(queue, kept)
+        return list(queue.dead)
+
+    def remove_dead_letter(self, kept: Kept) -> None:
+        """Remove a dead letter or a poison message."""
+        dead = self._entities[kept.entity].dead if kept.entity in self._entities else []
+        (dead if kept in dead else self.poison_jobs).remove(kept)
+        self._tell("remove_dead_letter", kept)
 
     def messages(self, entity: str) -> list[Kept]:
         """List all messages that are not settled: active, locked and scheduled, in order."""
@@ -199,7 +212,7 @@ class MemoryBroker:
                 if kept.sequence_number not in queue.messages:
                     continue
             if kept.expires_at <= now:
-                self._move_to_dead_letters(queue, kept, "TTLExpiredException")
+                self._expire(queue, kept)
                 continue
             return kept
         return None
@@ -225,6 +238,13 @@ class MemoryBroker:
         kept.lock, kept.locked_until = None, None
         if kept.deliveries >= queue.rules.max_delivery_count:
             self._move_to_dead_letters(queue, kept, "MaxDeliveryCountExceeded")
+
+    def _expire(self, queue: _Entity, kept: Kept) -> None:
+        if queue.rules.dead_letter_on_expiry:
+            self._move_to_dead_letters(queue, kept, "TTLExpiredException")
+        else:
+            del queue.messages[kept.sequence_number]
+            self._tell("expire", kept)
 
     def _move_to_dead_letters(self, queue: _Entity, kept: Kept, reason: str) -> None:
         kept.lock, kept.locked_until, kept.reason = None, None, reason

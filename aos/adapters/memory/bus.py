@@ -53,6 +53,10 @@ class MemoryBus:
         """Return the body. No body is too large for the broker in memory."""
         return message.body
 
+    async def send_message(self, message: BusMessage) -> None:
+        """Send a message of any kind."""
+        await self._send("bus.resend", message)
+
     async def _send(self, operation: str, message: BusMessage, *, name: str = "") -> None:
         fitted = fit_message(message)
         ttl = fitted.time_to_live
@@ -69,6 +73,7 @@ class MemoryBus:
                 reply_to=fitted.reply_to,
                 reply_to_session_id=fitted.reply_to_session_id,
                 content_type=fitted.content_type,
+                subject=fitted.subject,
                 traceparent=fitted.properties.get("traceparent"),
                 properties=fitted.properties,
             )

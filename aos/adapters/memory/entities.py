@@ -29,17 +29,18 @@ class EntityRules:
     lock_seconds: float = 60.0
     max_delivery_count: int = 10
     ttl_seconds: float = 14 * 86400.0
+    dead_letter_on_expiry: bool = True
 
 
 RULES: Mapping[str, EntityRules] = {
     REQUESTS_QUEUE: EntityRules(),
-    RESPONSES_QUEUE: EntityRules(duplicate_seconds=600.0),
+    RESPONSES_QUEUE: EntityRules(duplicate_seconds=600.0, dead_letter_on_expiry=False),
     MAIN_QUEUE: EntityRules(),
     MCP_QUEUE: EntityRules(),
     REALM_QUEUE: EntityRules(sessions=True),
-    AGENT_EVENTS: EntityRules(ttl_seconds=86400.0),
-    WAKE_SUBSCRIPTION: EntityRules(ttl_seconds=86400.0),
-    SYSTEM_EVENTS: EntityRules(ttl_seconds=86400.0),
+    AGENT_EVENTS: EntityRules(ttl_seconds=86400.0, dead_letter_on_expiry=False),
+    WAKE_SUBSCRIPTION: EntityRules(ttl_seconds=86400.0, dead_letter_on_expiry=False),
+    SYSTEM_EVENTS: EntityRules(ttl_seconds=86400.0, dead_letter_on_expiry=False),
 }
 
 
@@ -59,6 +60,7 @@ class Kept:
     reply_to: str | None = None
     reply_to_session_id: str | None = None
     content_type: str | None = None
+    subject: str | None = None
     traceparent: str | None = None
     properties: Mapping[str, object] = field(default_factory=dict)
     deliveries: int = 0

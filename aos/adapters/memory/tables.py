@@ -14,6 +14,7 @@ from itertools import count
 from typing import TypeAlias
 
 from aos.adapters.memory.interception import Interceptor, pass_through
+from aos.domain.dead_letters import Failure
 from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
@@ -91,6 +92,9 @@ class MemoryTables:
     )
     watermarks: dict[tuple[str, str], Watermark] = field(
         default_factory=dict, metadata=of("aosschedules/watermark")
+    )
+    failures: dict[tuple[str, int], Failure] = field(
+        default_factory=dict, metadata=of("aosfailures/failure")
     )
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))

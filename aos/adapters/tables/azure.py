@@ -5,6 +5,7 @@ from __future__ import annotations
 from aos.adapters.tables.account import Table, TableAccount, TableClients
 from aos.adapters.tables.approvals import AzureDecisions
 from aos.adapters.tables.conversations import AzureConversationStore
+from aos.adapters.tables.failures import AzureFailureStore
 from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
@@ -17,6 +18,7 @@ from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.ports.blobs import BlobStore
 from aos.ports.conversations import ConversationStore
+from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
@@ -47,6 +49,7 @@ class AzureTables:
         self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
         self._tool_calls = AzureToolLedger(self._open_table("aostoolcalls"), kept)
         self._watermarks = AzureWatermarks(self._open_table("aosschedules"))
+        self._failures = AzureFailureStore(self._open_table("aosfailures"))
         self._tools = AzureToolCatalog(self._open_table("aostools"), kept)
 
     def requests(self) -> RequestStore:
@@ -84,6 +87,10 @@ class AzureTables:
     def tool_calls(self) -> ToolLedger:
         """Return the store of tool calls."""
         return self._tool_calls
+
+    def failures(self) -> FailureStore:
+        """Return the store of why messages were given up."""
+        return self._failures
 
     def tools(self) -> ToolCatalog:
         """Return the store of MCP servers and their tools as last seen."""

@@ -18,12 +18,9 @@ from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused, TransientError
-from aos.ports.bus import ReceivedMessage
+from aos.ports.bus import POSTPONED_FROM, ReceivedMessage
 from aos.ports.telemetry import Span, Telemetry
 from aos.services.admission import EventRuns
-
-POSTPONED_FROM = "aos_postponed_from"
-"""The property that marks a copy on `aos-main` as an event of the subscription."""
 
 
 def is_postponed_event(message: ReceivedMessage) -> bool:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import azure.functions as func
 
@@ -18,6 +16,7 @@ from aos.domain.envelope import (
     RealmCommand,
     RequestRun,
     RunEnded,
+    is_about_blobs,
     read_command,
 )
 from aos.entrypoints.bus.agent_events import AgentEvents, is_postponed_event
@@ -67,7 +66,7 @@ class MainQueue:
         if is_postponed_event(message):
             await self._events.take(message, span)
             return
-        if _is_about_blobs(message.body):
+        if is_about_blobs(message.body):
             await self._publish()
             return
         command = read_command(await self._bus.read_whole_body(message))
@@ -110,20 +109,3 @@ class RealmQueue:
         await self._execution.handle(
             command, delivery_count=message.delivery_count, not_before=message.enqueued_at
         )
-
-
-def _is_about_blobs(body: bytes) -> bool:
-    """Whether this is an event about blobs (Event Grid's or CloudEvents' schema, one or a list).
-
-    Any such event means "list the cards now".
-    """
-    try:
-        value: Any = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        return False
-    events = value if isinstance(value, list) else [value]
-    return bool(events) and all(isinstance(e, dict) and _is_event(e) for e in events)
-
-
-def _is_event(event: dict[str, Any]) -> bool:
-    return "specversion" in event or "eventType" in event

@@ -6,8 +6,6 @@ body that is not a JSON object in UTF-8 is unreadable.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +15,16 @@ from aos.domain.caller import Caller
 from aos.domain.cards.identity import is_card_id
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
-from aos.domain.json_writer import known_json, write_json
+from aos.domain.json_writer import write_json
 from aos.domain.runs.run import ReplyAddress, run_id_for
-from aos.entrypoints.bus.messages import Unreadable
+from aos.entrypoints.bus.request_messages import (
+    ASKS,
+    find_answered_run,
+    make_scope,
+    parse_leniently,
+    parse_object,
+    read_owner,
+)
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.ids import is_tool_call_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
@@ -31,17 +36,7 @@ from aos.services.admission import Admissions, RunRequest
 from aos.services.approvals import Approvals
 from aos.services.replies import Replies
 
-OWNERS = "queue:"
-"""Every owner of the queue begins with this prefix."""
-DEFAULT_OWNER = f"{OWNERS}{REQUESTS_QUEUE}"
-MAX_OWNER = 256
 MAX_BODY_BYTES = 1024 * 1024
-LARGEST_LENIENT_AT_ONCE = 32 * 1024
-
-_QUOTED = (
-    "the body is a text in quotes, not a JSON object; send the object itself. The JavaScript SDK"
-    " writes body as JSON: give it { agent_id: ..., message: ... }, not JSON.stringify(...)"
-)
 
 
 class RequestQueue:
@@ -81,7 +76,7 @@ class RequestQueue:
         await self._settling.handle(msg, self._take, entity=REQUESTS_QUEUE, give_up=self._give_up)
 
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
-        lenient = await _parse_leniently(message.body)
+        lenient = await parse_leniently(message.body)
         try:
             await self._serve(message, span)
         except (TransientError, SessionLost):
@@ -114,7 +109,7 @@ class RequestQueue:
             reply_to_session_id=message.reply_to_session_id,
         )
         raw = await take_object(message.body, max_bytes=MAX_BODY_BYTES)
-        kind = raw.get("type", "run.request")
+        kind = raw.get("type", ASKS)
         if message.expires_at is not None and message.expires_at <= self._clock.now():
             raise Refused(
                 "request_expired", "the request's time to live was over before AOS could handle it"
@@ -144,7 +139,7 @@ class RequestQueue:
         parts = read_parts(body.message, max_bytes=self._max_part_bytes)
         if not is_card_id(body.agent_id):
             raise Refused("agent_not_found", f"there is no agent {body.agent_id[:80]!r}")
-        owner = _read_owner(message)
+        owner = read_owner(message)
         reply = ReplyAddress(
             entity=self._reply_entities.require_allowed(message.reply_to or RESPONSES_QUEUE),
             session_id=message.reply_to_session_id,
@@ -161,7 +156,7 @@ class RequestQueue:
                 notify=read_notify(body.notify, self._policy),
             ),
             door="queue",
-            scope=_make_scope(owner),
+            scope=make_scope(owner),
             key=message.key,
             caller=Caller(owner=owner),
             traceparent=message.traceparent,
@@ -178,7 +173,7 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueCancel, validate
 
         named = validate(QueueCancel, raw).run_id
-        owner, run_id = _read_owner(message), parse_run_id(named)
+        owner, run_id = read_owner(message), parse_run_id(named)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
         await self._admissions.cancel(run_id, Caller(owner=owner))
@@ -187,7 +182,7 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueDecision, validate
 
         body = validate(QueueDecision, raw)
-        owner, run_id = _read_owner(message), parse_run_id(body.run_id)
+        owner, run_id = read_owner(message), parse_run_id(body.run_id)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
         if not is_tool_call_id(body.tool_call_id):
@@ -200,7 +195,7 @@ class RequestQueue:
             body.decision,
             body.reason or "",
             caller=Caller(owner=owner),
-            decision_id=run_id_for(scope=_make_scope(owner), key=message.key),
+            decision_id=run_id_for(scope=make_scope(owner), key=message.key),
         )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
@@ -211,93 +206,19 @@ class RequestQueue:
             message="AOS failed on its own side; the operator finds the message's id in the logs",
             details={"sequence_number": message.sequence_number},
         )
-        await self._refuse(message, info, _parse_object(message.body))
+        await self._refuse(message, info, parse_object(message.body))
 
     async def _refuse(
         self, message: ReceivedMessage, error: ErrorInfo, body: dict[str, Any]
     ) -> None:
-        scope = _make_scope(_read_owner_or_default(message))
-        run_id = _read_run(body) or run_id_for(scope=scope, key=message.key)
+        run_id = find_answered_run(message, body)
         self._telemetry.log(
             "request_refused", run_id=run_id, code=error.code, entity=REQUESTS_QUEUE
         )
         await self._replies.refuse(
-            message, error, run_id=run_id, body=body, entity=self._answer_on(message)
+            message,
+            error,
+            run_id=run_id,
+            body=body,
+            entity=self._reply_entities.choose(message.reply_to),
         )
-
-    def _answer_on(self, message: ReceivedMessage) -> str:
-        """Return where the refusal goes: the default queue if `reply_to` is not allowed."""
-        try:
-            return self._reply_entities.require_allowed(message.reply_to or RESPONSES_QUEUE)
-        except Refused:
-            return RESPONSES_QUEUE
-
-
-def _read_owner(message: ReceivedMessage) -> str:
-    """Return the sender.
-
-    Every sender may name any owner of the queue, but not owners of keys, signed-in persons or
-    agents, because those do not begin with `queue:`.
-    """
-    owner = message.properties.get("aos_owner")
-    if owner is None:
-        return DEFAULT_OWNER
-    if (
-        not isinstance(owner, str)
-        or not 1 <= len(owner) <= MAX_OWNER
-        or not owner.isprintable()  # a line break would merge the owner with the idempotency key
-    ):
-        raise Refused(
-            "invalid_request",
-            f"the property aos_owner must be a text of 1 to {MAX_OWNER} printable characters",
-            field="aos_owner",
-        )
-    return f"{OWNERS}{owner}"
-
-
-def _read_owner_or_default(message: ReceivedMessage) -> str:
-    try:
-        return _read_owner(message)
-    except Refused:
-        return DEFAULT_OWNER
-
-
-def _make_scope(owner: str) -> str:
-    return f"queue:{REQUESTS_QUEUE}:{owner}"
-
-
-def _read_run(body: dict[str, Any]) -> str | None:
-    """Return the run that a refused cancellation or decision was about."""
-    named = body.get("run_id")
-    if body.get("type") not in ("run.cancel", "approval.decide") or not isinstance(named, str):
-        return None
-    return parse_run_id(named)
-
-
-async def _parse_leniently(body: bytes) -> dict[str, Any]:
-    """Parse the body's JSON object; parse a large body in a thread, so that the event loop can go
-    on."""
-    if len(body) <= LARGEST_LENIENT_AT_ONCE:
-        return _parse_object(body)
-    return await asyncio.to_thread(_parse_object, body)
-
-
-def _parse_object(body: bytes) -> dict[str, Any]:
-    """Parse the body's JSON object leniently, to answer what can be answered."""
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the body is not JSON in UTF-8: {error}") from error
-    if isinstance(value, str):
-        raise Unreadable(_QUOTED)
-    if not isinstance(value, dict):
-        raise Unreadable('the body is not a JSON object; send one, such as {"agent_id": "ceo"}')
-    return {name: item for name, item in value.items() if _is_encodable(item)}
-
-
-def _is_encodable(value: Any) -> bool:
-    """Whether this can be sent back as JSON in UTF-8."""
-    try:
-        return bool(known_json(value) == value)
-    except RecursionError:
-        return False

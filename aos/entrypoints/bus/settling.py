@@ -2,9 +2,10 @@
 
 The host completes a message when the function returns and abandons it when the function raises.
 Transient faults are retried here for up to a minute, with full jitter; after that, a scheduled copy
-is sent and the original is completed. A lost session and an error in a handler raise. Each delivery
-waits a little longer than the one before, so that ten deliveries do not pass within a moment. A
-raised error has the note `logged: <event>`, so that a host that reads notes does not log it again.
+is sent and the original is completed, until the message expires. A lost session and an error in a
+handler raise. Each delivery waits a little longer than the one before, so that ten deliveries do
+not pass within a moment. A raised error has the note `logged: <event>`, so that a host that reads
+notes does not log it again. The last delivery writes down why the message is given up.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeAlias
 
 import azure.functions as func
 
+from aos.domain.dead_letters import Failure, Reason
 from aos.domain.envelope import EnvelopeError
-from aos.domain.retries import GIVE_UP_AT_DELIVERY, retry_pause
+from aos.domain.retries import GIVE_UP_AT_DELIVERY, MAX_DELIVERY_COUNT, retry_pause
 from aos.entrypoints.bus.messages import Unreadable, read_message
 from aos.entrypoints.draining import Drain, HandedBack
-from aos.errors import AosError, SessionLost, TransientError
+from aos.errors import AosError, ErrorInfo, SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.dead_letters import FailureStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Span, Telemetry
 
@@ -31,6 +35,9 @@ FIRST_DELAY_SECONDS = 0.25
 LONGEST_DELAY_SECONDS = 10.0
 POSTPONE_TRIES = 4
 LONGEST_BREATH_SECONDS = 5.0
+MAX_TEXT = 1000
+LAST_TRY = timedelta(seconds=5)
+"""The time before a message's expiry at which its last copy comes."""
 
 Work: TypeAlias = Callable[[ReceivedMessage, Span], Awaitable[None]]
 """Handles a message and adds attributes to the span of its delivery."""
@@ -52,8 +59,10 @@ class Settling:
         ready: Callable[[], Awaitable[None]],
         drain: Drain,
         grace_seconds: float,
+        failures: FailureStore | None = None,
     ) -> None:
-        """`grace_seconds`: what a handler still gets when its process is told to stop."""
+        """`grace_seconds`: what a handler still gets when its process is told to stop. `failures`
+        None: the app may not write why it gives a message up."""
         self._bus = bus
         self._clock = clock
         self._ids = ids
@@ -61,6 +70,7 @@ class Settling:
         self._ready = ready
         self._drain = drain
         self._grace_seconds = grace_seconds
+        self._failures = failures
 
     async def handle(
         self,
@@ -117,6 +127,7 @@ class Settling:
             await self._work_with_retries(got, work)
         except (EnvelopeError, Unreadable) as error:
             self._log("message_unreadable", got, error)
+            await self._record_last(got, "unreadable", error)
             raise
         except SessionLost as error:
             self._log("session_lost", got, error)
@@ -126,6 +137,7 @@ class Settling:
         except Exception as error:
             self._log("message_broken", got, error, trace=True)
             if give_up is None or got.delivery_count < GIVE_UP_AT_DELIVERY:
+                await self._record_last(got, "handler_failed", error)
                 await self._wait_before_redelivery(got)
                 raise
             await give_up(got, error)
@@ -141,7 +153,8 @@ class Settling:
         comes again at once, and `give_up` ends it."""
         try:
             await (later or self._postpone)(got, cause)
-        except TransientError:
+        except TransientError as error:
+            await self._record_last(got, "dependency_away", error)
             raise
         except AosError as error:
             self._log("message_not_postponed", got, error)
@@ -173,10 +186,20 @@ class Settling:
         await self._postpone(message, cause)
 
     async def _postpone(self, message: ReceivedMessage, cause: TransientError) -> None:
-        """Send a scheduled copy. Raises `cause` if the copy cannot be sent."""
+        """Send a scheduled copy that comes before the message expires.
+
+        Raises `cause` if the copy cannot be sent, or if there is no time left for one: the broker
+        then moves the message to the dead letters.
+        """
         pause = retry_pause(message.attempt)
         for tried in range(POSTPONE_TRIES):
             at = self._clock.now() + message.lag + pause
+            if message.expires_at is not None:
+                last = message.expires_at - LAST_TRY
+                if last <= self._clock.now():
+                    self._log("message_expired", message, cause)
+                    raise cause
+                at = min(at, last)
             try:
                 await self._bus.postpone(message, at=at, attempt=message.attempt + 1)
             except TransientError:
@@ -186,6 +209,28 @@ class Settling:
             return
         self._log("message_not_postponed", message, cause)
         raise cause
+
+    async def _record_last(
+        self, message: ReceivedMessage, reason: Reason, error: Exception
+    ) -> None:
+        """Write down why a message is given up, if this delivery is its last."""
+        now, expires_at = self._clock.now(), message.expires_at
+        is_last = message.delivery_count >= MAX_DELIVERY_COUNT or (
+            expires_at is not None and expires_at - LAST_TRY <= now
+        )
+        if self._failures is None or not is_last:
+            return
+        failure = Failure(
+            entity=message.entity,
+            sequence_number=message.sequence_number,
+            reason=reason,
+            error=_describe(reason, error),
+            failed_at=now,
+        )
+        try:
+            await self._failures.put(failure)
+        except AosError as lost:  # main explains the dead letter without it
+            self._log("failure_not_recorded", message, lost)
 
     async def _wait_before_redelivery(self, message: ReceivedMessage) -> None:
         """Wait a little longer at each delivery, because an abandoned message comes again at
@@ -210,3 +255,14 @@ class Settling:
             traceback="".join(traceback.format_exception(error)) if whole else None,
         )
         error.add_note(f"logged: {event}")
+
+
+def _describe(reason: Reason, error: Exception) -> ErrorInfo:
+    """Return the error for the dead letter. A fault's own text may hold words of a conversation."""
+    match reason:
+        case "unreadable":
+            return ErrorInfo(code="invalid_request", message=str(error)[:MAX_TEXT])
+        case "dependency_away":
+            return ErrorInfo(code="unavailable", message=str(error)[:MAX_TEXT])
+        case _:
+            return ErrorInfo(code="internal_error", message=f"{type(error).__name__} in AOS")

@@ -15,12 +15,14 @@ from pydantic import BaseModel
 
 from aos.domain.cards.identity import ID_PATTERN
 from aos.domain.cards.schema import build_card_schema
+from aos.domain.dead_letters import ENTITIES
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
 from aos.entrypoints.requests import (
+    DeadLetterBody,
     DecisionBody,
     PauseBody,
     QueueCancel,
@@ -43,6 +45,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "RunBody": RunBody,
     "RollbackBody": RollbackBody,
     "ReplayBody": ReplayBody,
+    "DeadLetterBody": DeadLetterBody,
     "DecisionBody": DecisionBody,
     "PauseBody": PauseBody,
     "QueueRequest": QueueRequest,
@@ -74,6 +77,8 @@ _QUERY: dict[str, tuple[Schema, str]] = {
         {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT},
         "the most items of a page",
     ),
+    "entity": ({"enum": list(ENTITIES)}, "the entity of the dead letters"),
+    "sequence_number": ({"type": "integer", "minimum": 0}, "the dead letter"),
     "dry_run": ({"type": "boolean"}, "check the card and return the status it would get"),
 }
 """`after` is not listed: it is part of `next`, which clients use unchanged."""

@@ -18,6 +18,7 @@ from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.catalog import CardStatus, CardVersion
 from aos.domain.codec import OMITTED
 from aos.domain.command_fields import VERSION
+from aos.domain.dead_letters import DeadLetter
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import Run, Usage
 from aos.domain.tools.tool import ApprovalRequest, Decision
@@ -32,6 +33,7 @@ from aos.entrypoints.http.operations import PauseAnswer
 from aos.errors import CODES, ErrorInfo
 from aos.ports.depths import EntityDepth
 from aos.services.admission import Replayed
+from aos.services.dead_letters import Replay
 from aos.services.health import HealthReport
 
 Schema: TypeAlias = dict[str, Any]
@@ -149,6 +151,8 @@ ANSWERS: dict[str, Schema] = {
         },
         omitted=_RUN["properties"].keys() - set(_RUN["required"]),
     ),
+    "DeadLetterPage": _make_page(shape_of(DeadLetter)),
+    "DeadLetterReplay": shape_of(Replay),
     "RunPage": _make_page(_make_ref("Run")),
     "ReplayPage": _make_page(shape_of(Replayed)),
     "Conversation": shape_of(ConversationAnswer),

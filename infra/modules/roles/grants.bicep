@@ -49,6 +49,7 @@ func mainGrants(replyQueues string[]) appGrants => {
       { name: 'aos-realm', role: receiver }
       { name: 'aos-mcp', role: sender }
       { name: 'aos-mcp', role: receiver }
+      { name: 'businessinfinity-responses', role: receiver }
     ],
     map(replyQueues, name => { name: name, role: sender })
   )

@@ -12,8 +12,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 from azure.servicebus.management import ServiceBusAdministrationClient
 
+from aos.adapters.bus.client import BusAccount
 from aos.adapters.bus.depths import AzureDepths
-from aos.adapters.bus.service_bus import BusAccount
 from aos.ports.depths import EntityDepth
 from tests.contract.servicebus.process import ROOT_KEY, ROOT_POLICY, BusProcess
 

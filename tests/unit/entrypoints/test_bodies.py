@@ -32,6 +32,7 @@ def routes(apps: InMemory) -> dict[str, Any]:
         "cancel_run": main.runs.cancel,
         "replay_run": main.replays.one,
         "replay_runs": main.replays.many,
+        "replay_dead_letter": main.dead_letters.replay,
         "decide_approval": main.tools.decide,
         "put_agent": main.agents.put,
         "rollback_agent": main.agents.rollback,

@@ -1,0 +1,165 @@
+"""Looks into the storage queue `aos-jobs-poison`. Entry point: `AzurePoisonQueue`.
+
+The Functions host moves a message of `aos-jobs` that failed five times to this queue, which it
+makes then. A storage queue shows its first 32 messages only and numbers none: a message's number is
+made of its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
+from aos.domain.dead_letters import JOBS_QUEUE, POISON_QUEUE
+from aos.errors import TransientError
+from aos.ports.bus import ReceivedMessage
+from aos.ports.dead_letters import DeadMessage
+
+if TYPE_CHECKING:
+    from azure.storage.queue import QueueMessage
+    from azure.storage.queue.aio import QueueClient
+
+SHOWN = 32
+"""The most messages that a storage queue shows."""
+HIDDEN_SECONDS = 10
+"""The time for which a search hides the messages that it passes."""
+NUMBER_DIGITS = 12
+"""Hex digits of a message's id in its number, so that JavaScript reads it exactly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueAccount:
+    """How to reach the storage queues: by a connection string or by identity."""
+
+    connection_string: str | None = field(default=None, repr=False)
+    account_name: str | None = None
+    service_url: str | None = None
+    client_id: str | None = None
+
+
+class AzurePoisonQueue:
+    """The poison queue of one account. Implements `DeadLetterQueues` for that entity."""
+
+    def __init__(self, account: QueueAccount) -> None:
+        self._account = account
+
+    async def peek(self, entity: str, *, start: int, limit: int) -> list[DeadMessage]:
+        """Return at most `limit` of the first 32 messages, by their numbers from `start` on."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            async with self._queue(POISON_QUEUE) as queue:
+                found = [_read_dead(message) for message in await queue.peek_messages(SHOWN)]
+        except ResourceNotFoundError:
+            return []
+        found.sort(key=lambda dead: dead.message.sequence_number)
+        return [dead for dead in found if dead.message.sequence_number >= start][:limit]
+
+    async def resend(self, dead: DeadMessage, *, message_id: str) -> None:
+        """Put the message on `aos-jobs` again. Storage gives it a new id."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            async with self._queue(JOBS_QUEUE) as queue:
+                await queue.send_message(dead.message.body.decode("utf-8"))
+        except ResourceNotFoundError as error:
+            raise TransientError(f"the storage queue {JOBS_QUEUE!r} does not exist") from error
+
+    async def remove(self, entity: str, sequence_number: int) -> bool:
+        """Delete one of the first 32 messages. The others are hidden for a moment."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            return await self._remove(sequence_number)
+        except ResourceNotFoundError:
+            return False
+
+    async def _remove(self, sequence_number: int) -> bool:
+        async with self._queue(POISON_QUEUE) as queue:
+            pages = queue.receive_messages(
+                messages_per_page=SHOWN, max_messages=SHOWN, visibility_timeout=HIDDEN_SECONDS
+            )
+            received = [message async for message in pages]
+            found = False
+            for message in received:
+                if _make_number(message.id) == sequence_number:
+                    await queue.delete_message(message)
+                    found = True
+                else:
+                    await queue.update_message(message, visibility_timeout=0)
+        return found
+
+    @asynccontextmanager
+    async def _queue(self, name: str) -> AsyncIterator[QueueClient]:
+        """Open a client for one call and translate the SDK's errors, but for a missing queue."""
+        from azure.core.exceptions import AzureError, ResourceNotFoundError
+
+        try:
+            async with _Opened(self._account, name) as queue:
+                yield queue
+        except ResourceNotFoundError:
+            raise
+        except AzureError as error:
+            raise TransientError(
+                f"the storage queue {name!r} did not answer ({type(error).__name__})"
+            ) from error
+
+
+class _Opened:
+    """One client, closed with its credential."""
+
+    def __init__(self, account: QueueAccount, name: str) -> None:
+        self._account = account
+        self._name = name
+        self._credential: Any = None
+
+    async def __aenter__(self) -> QueueClient:
+        from azure.storage.queue.aio import QueueClient
+
+        account = self._account
+        options: dict[str, Any] = {
+            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
+            "read_timeout": READ_TIMEOUT_SECONDS,
+            "retry_total": READ_RETRIES,
+        }
+        if account.connection_string:
+            self._client = QueueClient.from_connection_string(
+                account.connection_string, self._name, **options
+            )
+        else:
+            from azure.identity.aio import DefaultAzureCredential
+
+            url = account.service_url or f"https://{account.account_name}.queue.core.windows.net"
+            self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
+            self._client = QueueClient(url, self._name, credential=self._credential, **options)
+        return self._client
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.close()
+        if self._credential is not None:
+            await self._credential.close()
+
+
+def _read_dead(message: QueueMessage) -> DeadMessage:
+    content = message.content
+    received = ReceivedMessage(
+        entity=POISON_QUEUE,
+        body=content if isinstance(content, bytes) else str(content).encode(),
+        message_id=message.id,
+        sequence_number=_make_number(message.id),
+        delivery_count=message.dequeue_count or 0,
+    )
+    enqueued_at = message.inserted_on or datetime(1970, 1, 1, tzinfo=UTC)
+    return DeadMessage(message=received, enqueued_at=enqueued_at, broker_reason=POISONED)
+
+
+POISONED = "MaxDeliveryCountExceeded"
+"""The reason of every poison message, in the words of Service Bus."""
+
+
+def _make_number(message_id: str) -> int:
+    return int(message_id.replace("-", "")[:NUMBER_DIGITS], 16)
