@@ -157,9 +157,7 @@ def _make_poison_queue(settings: Settings) -> AzurePoisonQueue:
 
 def _make_depths(settings: Settings) -> AzureDepths:
     bus = settings.bus
-    account = BusAccount(
-        connection_string=bus.connection_string, namespace=bus.namespace, client_id=bus.client_id
-    )
+    account = _make_bus_account(settings)
     return AzureDepths(account, local_port=bus.local_admin_port)
 
 
