@@ -216,7 +216,7 @@ async def _parent_waits(world: MemoryWorld) -> Run:
     world.real = world.realm.services.execution.handle  # type: ignore[attr-defined]
     handled: list[str] = []
 
-    async def handle(command: Any, *, delivery_count: int = 1) -> None:
+    async def handle(command: Any, **more: Any) -> None:
         handled.append(command.run_id)
         if command.run_id == handled[0]:
             await world.real(command)  # type: ignore[attr-defined]
