@@ -20,7 +20,7 @@ EXCEPTIONS = {
     "simulation/planted_admission.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
     "simulation/planted_triggers.py": "a planted bug breaks the product from within",
-    "unit/entrypoints/test_drain.py": "no setting says how long a handler may go on when it must end",
+    "unit/entrypoints/test_drain.py": "no setting says how long a handler that must end may go on",
 }
 """Modules that use private names, and why they must."""
 PATCHES = {"setattr", "delattr", "getattr", "object", "patch"}
