@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from aos.domain.tools.endpoint_rules import DESCRIPTION_CHARACTERS, RULES_VERSION, fit_tool
 from aos.domain.tools.tool import DISABLED, ServerState, ServerTools, ToolSchema
@@ -26,6 +26,9 @@ STARTING_FOR = timedelta(seconds=180)
 """How long a row may say `starting` before another instance lists the server."""
 FIRST_RETRY = timedelta(seconds=30)
 LONGEST_RETRY = timedelta(minutes=15)
+RELIST = timedelta(minutes=15)
+"""How old the list of a server with a URL may become. It cannot tell of changes: AOS holds no
+request open for them."""
 QUIET_SECONDS = 0.25
 """A server often sends several notifications of one change."""
 MAX_ERROR = 4_000
@@ -55,9 +58,11 @@ class ToolListing:
         self._offer_rules = f"{RULES_VERSION}:{max_description}"
         self._failures: dict[str, int] = {}
         self._notes: dict[str, asyncio.Task[None]] = {}
+        self._listed: dict[str, datetime] = {}
 
     async def follow(self, *, at_least: int = 0) -> None:
-        """List the tools of every server whose card is new, or whose retry after a failure is due.
+        """List the tools of every server whose card is new, whose retry after a failure is due, or
+        whose list is old.
 
         Raises TransientError when storage is away; the rows written before stay.
         """
@@ -66,17 +71,24 @@ class ToolListing:
         await self._servers.keep_only({s.server_id: s.digest for s in live if s.card.enabled})
         for gone in seen.keys() - {server.server_id for server in live}:
             await self._catalog.drop(gone)
-        due = [server for server in live if self._is_due(server, seen.get(server.server_id))]
         places = asyncio.Semaphore(AT_ONCE)
 
         async def list_one(server: LiveServer) -> None:
             async with places:
                 await self._relist(server, seen.get(server.server_id))
 
+        async def list_old(server: LiveServer) -> None:
+            async with places:
+                await self._list(server, seen[server.server_id])
+
         with contextlib.suppress(TimeoutError):  # the next call continues
             async with asyncio.timeout(FOLLOW_SECONDS), asyncio.TaskGroup() as group:
-                for server in due:
-                    group.create_task(_ignore_outage(list_one(server)))
+                for server in live:
+                    known = seen.get(server.server_id)
+                    if self._is_due(server, known):
+                        group.create_task(_ignore_outage(list_one(server)))
+                    elif known is not None and self._is_old(server, known):
+                        group.create_task(_ignore_outage(list_old(server)))
 
     async def list_again(self, server_id: str) -> None:
         """List the tools of a running server again."""
@@ -114,10 +126,20 @@ class ToolListing:
                 await self.list_again(server_id)
             else:
                 await self._write_state(server_id, change, reason)
+            if change == "started":
+                await self._list_if_old(server_id)
         except AosError as error:
             self._telemetry.log(
                 "mcp_server_not_noted", level="warning", server=server_id, reason=str(error)
             )
+
+    async def _list_if_old(self, server_id: str) -> None:
+        """List a server that was idle again, if its list has become old meanwhile."""
+        seen = await self._catalog.find(server_id)
+        with contextlib.suppress(Refused):
+            live = await self._cards.live_server(server_id)
+            if seen is not None and live.card.enabled and self._is_old(live, seen):
+                await self._list(live, seen)
 
     async def _write_state(self, server_id: str, change: str, reason: str) -> None:
         seen = await self._catalog.find(server_id)
@@ -149,6 +171,13 @@ class ToolListing:
             case _:
                 return seen.offer_rules != self._offer_rules
 
+    def _is_old(self, server: LiveServer, seen: ServerTools) -> bool:
+        """Whether a running server that cannot tell of changes was listed long ago."""
+        if server.card.url is None or seen.state != "ready" or seen.listed_at is None:
+            return False
+        last = max(seen.listed_at, self._listed.get(server.server_id, seen.listed_at))
+        return self._clock.now() - last >= RELIST
+
     async def _relist(self, server: LiveServer, seen: ServerTools | None) -> None:
         if not server.card.enabled:
             await self._put(server, state="stopped", error=DISABLED, tools=())
@@ -179,6 +208,7 @@ class ToolListing:
             )
             return
         self._failures.pop(server.server_id, None)
+        self._listed[server.server_id] = self._clock.now()
         tools = tuple(self._fit(tool) for tool in listed if server.card.can_offer(tool.name))
         as_before = ("ready", tools, self._offer_rules)
         if seen is not None and (seen.state, seen.tools, seen.offer_rules) == as_before:

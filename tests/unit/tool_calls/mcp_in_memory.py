@@ -40,7 +40,7 @@ class Cards:
 
     def put(self, server_id: str = "books", *, digest: str = "d1", **card: Any) -> None:
         """Publish a card."""
-        made = McpServerCard(server_id=server_id, command="npx", **card)
+        made = McpServerCard(server_id=server_id, **{"command": "npx", **card})
         self.live[server_id] = LiveServer(server_id=server_id, digest=digest, card=made)
 
     async def live_server(self, server_id: str) -> LiveServer:

@@ -171,3 +171,49 @@ async def test_what_becomes_of_a_server_is_written_down_and_its_tools_are_kept(
     world.mcp.listing.note("books", "started")
     await world.mcp.listing.wait_for_notes()
     assert row(world) == ("ready", None, ["count", "add"])
+
+
+@pytest.mark.parametrize("was_idle", [False, True])
+async def test_a_server_with_a_url_is_listed_again_once_its_list_is_old(
+    world: McpWorld, was_idle: bool
+) -> None:
+    world.cards.put(url="https://mcp.example.com/", command=None)
+    listing = world.mcp.listing
+    await listing.follow()
+    world.servers.schemas["books"].append(ToolSchema(name="late"))
+    if was_idle:
+        listing.note("books", "stopped")
+        await listing.wait_for_notes()
+
+    async def look() -> list[str]:
+        await listing.follow()
+        if was_idle:
+            listing.note("books", "started")
+            await listing.wait_for_notes()
+        return row(world)[2]
+
+    world.clock.advance(600)
+    assert await look() == ["count", "add"]
+    if was_idle:
+        listing.note("books", "stopped")
+        await listing.wait_for_notes()
+    states: list[str] = []
+    world.tables.watchers.append(lambda _, key: states.append(world.tables.tools[key].state))
+    world.clock.advance(301)
+    assert await look() == ["count", "add", "late"]
+    assert "starting" not in states, "runs would wait for it"
+    written = len(states)
+    for _ in range(3):
+        world.clock.advance(1000)
+        await listing.follow()
+    assert len(states) == written, "a list that has not changed is not written again"
+
+
+async def test_a_server_that_is_a_process_tells_of_changes_and_is_not_listed_again(
+    world: McpWorld,
+) -> None:
+    await world.mcp.listing.follow()
+    world.servers.schemas["books"].append(ToolSchema(name="late"))
+    world.clock.advance(86_400)
+    await world.mcp.listing.follow()
+    assert row(world)[2] == ["count", "add"]
