@@ -367,6 +367,9 @@ async def test_a_text_that_calls_no_tool_of_the_agent_is_an_answer(
         (Say(body=b'{"choices": [{'), "broken JSON"),
         (Say(body=b"[]"), "not an object"),
         (Say(body={"ok": True}), "without choices"),
+        (Say(body={"choices": [None]}), "without choices"),
+        (Say(body=b"OK"), "broken JSON"),
+        (Say(body=b"null"), "not an object"),
     ],
 )
 async def test_an_endpoint_that_never_answers_readably_says_at_once_what_to_do(
@@ -392,3 +395,76 @@ async def test_an_unreadable_answer_now_and_then_costs_nothing(
     server.script(Say(status=204, body=b""), Say(body=b"{"), Say(status=503), Say(body=b"{"))
     run = await world.ask("ceo", "What time?")
     assert (run.output, run.waiting) == ("Hello.", None)
+
+
+def said(content: object, **more: Any) -> Say:
+    """An answer with this content."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, **more}
+    return Say(body={"choices": [choice]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>clock__now\n<arg_key>zone</arg_key>\n<arg_value>CET</arg_value>\n</tool_call>",
+        "<|tool_call_begin|>functions.clock__now:0<|tool_call_argument_begin|>{}<|tool_call_end|>",
+        '<invoke name="clock__now"><parameter name="zone">CET</parameter></invoke>',
+        '```tool_code\nclock__now(zone="CET")\n```',
+    ],
+)
+async def test_calls_in_the_words_of_further_models_are_found(
+    world: MemoryWorld, server: ScriptedModel, text: str
+) -> None:
+    server.always(Say(text))
+    assert (await world.ask("ceo", "What time?")).finish_reason == "unparsed_tool_call"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "text", "text": "Hi."},
+        [{"type": "text", "text": {"value": "Hi."}}],
+        [{"type": "output_text", "text": "Hi."}],
+    ],
+)
+async def test_content_in_further_forms_is_read(
+    world: MemoryWorld, server: ScriptedModel, content: object
+) -> None:
+    server.always(said(content))
+    assert outcome(await world.ask("ceo", "Hello?")) == ("completed", "Hi.")
+
+
+@pytest.mark.parametrize("reason", ["MAX_TOKENS", "max_output_tokens", "LENGTH", "model_length"])
+async def test_a_limit_in_the_words_of_further_endpoints_cuts_the_output(
+    world: MemoryWorld, server: ScriptedModel, reason: str
+) -> None:
+    server.always(said("Once", finish_reason=reason))
+    assert (await world.ask("ceo", "Tell.")).finish_reason == "length"
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "CONTENT_FILTER", "content-filter"])
+async def test_a_filter_in_the_words_of_further_endpoints_fails_the_run(
+    world: MemoryWorld, server: ScriptedModel, reason: str
+) -> None:
+    server.always(said("Once", finish_reason=reason))
+    run = await world.ask("ceo", "Tell.")
+    assert run.error is not None
+    assert run.error.code == "content_filtered"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 402, "message": "Insufficient credits"}},
+        {"error": {"type": "insufficient_funds", "message": "x"}},
+        {"code": "insufficient_quota", "message": "You exceeded your quota"},
+    ],
+)
+async def test_a_spent_quota_in_the_words_of_further_endpoints_waits_for_an_operator(
+    world: MemoryWorld, server: ScriptedModel, body: dict[str, Any]
+) -> None:
+    server.always(Say(body=body))
+    run = await world.ask("ceo", "Hello?")
+    assert run.waiting is not None
+    assert run.waiting.error is not None
+    assert run.waiting.error.code == "model_quota"

@@ -32,15 +32,17 @@ from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
 from tests.golden.kinds import Kind
 from tests.golden.rows_only import RowsOnly
-from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER
 from tests.golden.values import (
+    APPROVALS,
     AT,
+    CALL,
     CALL_ID,
     DIGEST,
     FULL_HEAD,
     FULL_MESSAGE,
     FULL_REQUEST,
     FULL_RUN,
+    FULL_SERVER,
     HEAD_AT_FIRST_TURN,
     LATER,
     MINIMAL_HEAD,

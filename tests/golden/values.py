@@ -24,7 +24,14 @@ from aos.domain.notify import Notify
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
-from aos.domain.tools.tool import MessageCall, ToolOutcome
+from aos.domain.tools.tool import (
+    ApprovalRequest,
+    MessageCall,
+    ServerTools,
+    ToolCallRow,
+    ToolOutcome,
+    ToolSchema,
+)
 from aos.errors import ErrorInfo
 
 RUN_ID = "6f3b1c52-8a5e-5d0e-9d0e-0123456789ab"
@@ -327,3 +334,54 @@ FULL_MESSAGE = Message(
     parts=PARTS,
 )
 MINIMAL_MESSAGE = Message(sequence=0, role="user", content="Hi", run_id=RUN_ID, created_at=AT)
+APPROVALS = {
+    "full": ApprovalRequest(
+        run_id=RUN_ID,
+        tool_call_id=CALL_ID,
+        agent_id="ceo",
+        conversation_id="board",
+        owner="key:laptop",
+        tool="github/create_issue",
+        arguments=FREE,
+        requested_at=AT,
+        expires_at=LATER,
+        server_digest=DIGEST,
+        schema_digest=DIGEST,
+    ),
+    "minimal": ApprovalRequest(
+        run_id=RUN_ID,
+        tool_call_id=CALL_ID,
+        agent_id="ceo",
+        conversation_id="board",
+        owner="key:laptop",
+        tool="github/list",
+        arguments={},
+        requested_at=AT,
+        expires_at=LATER,
+    ),
+}
+CALL = ToolCallRow(
+    run_id=RUN_ID,
+    tool_call_id=CALL_ID,
+    conversation_id="board",
+    server_id="github",
+    tool="create_issue",
+    started_at=AT,
+    until=LATER,
+)
+SCHEMA = ToolSchema(
+    name="create_issue",
+    description="Legt an.",
+    input_schema=FREE,
+    annotations={"readOnlyHint": True},
+)
+FULL_SERVER = ServerTools(
+    server_id="github",
+    state="ready",
+    error="printed: x",
+    tools=(SCHEMA, ToolSchema(name="list")),
+    listed_at=AT,
+    seen_at=LATER,
+    instance="i-1",
+    card_digest=DIGEST,
+)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST_TOOLS = 2_000
 MOST_PAGES = 100
+MOST_EMPTY_PAGES = 3
+"""After as many pages in a row without a new tool the list has ended, whatever the cursor says."""
 MOST_SCHEMA_BYTES = 8 * 1024 * 1024
 LONGEST_NAME = 128
 _HINTS = {
@@ -46,6 +48,7 @@ async def list_all_tools(session: Session, masker: Masker) -> list[ToolSchema]:
     cursor: str | None = None
     cursors: set[str] = set()
     room = MOST_SCHEMA_BYTES
+    empty = 0
     for _ in range(MOST_PAGES):
         page = await _read_page(session, cursor)
         new: dict[str, ToolSchema] = {}
@@ -60,7 +63,9 @@ async def list_all_tools(session: Session, masker: Masker) -> list[ToolSchema]:
                 f"lists more than {MOST_TOOLS:,} tools, or more than 8 MiB of schemas"
             )
         cursor = _read_cursor(page)
-        if cursor is None or cursor in cursors or (page.get("tools") and not new):
+        empty = 0 if new else empty + 1
+        repeats = cursor in cursors or (page.get("tools") and not new)
+        if cursor is None or repeats or empty == MOST_EMPTY_PAGES:
             return list(found.values())
         cursors.add(cursor)
     raise NotListable(f"lists its tools on more than {MOST_PAGES} pages")

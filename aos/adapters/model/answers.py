@@ -8,6 +8,7 @@ repeated, usage is missing, and some send extra fields that they want back.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,11 @@ MAX_EXTRA_BYTES = 64 * 1024
 _OURS = frozenset(
     {"role", "content", "tool_calls", "refusal", "annotations", "audio", "function_call"}
 )
+_FILTERED = frozenset(
+    {"contentfilter", "contentfiltered", "safety", "prohibitedcontent", "recitation", "blocklist"}
+)
+_CUT = frozenset({"length", "maxtokens", "maxoutputtokens", "modellength", "maxlength"})
+"""How endpoints say why the model stopped; only the letters count."""
 _OURS_IN_CALLS = frozenset({"id", "type", "function", "index"})
 
 
@@ -84,12 +90,12 @@ def choose_name(said: object, asked: str) -> str:
 def _finish_reason(choice: Mapping[str, Any], calls: tuple[AskedCall, ...]) -> FinishReason:
     """Return why the model stopped. Tool calls count for more than the reason that the endpoint
     gives."""
-    said = choice.get("finish_reason")
-    if said == "content_filter":
+    said = re.sub(r"[^a-z]", "", str(choice.get("finish_reason")).casefold())
+    if said in _FILTERED:
         return "content_filter"
     if calls:
         return "tool_calls"
-    return "length" if said in ("length", "max_tokens") else "stop"
+    return "length" if said in _CUT else "stop"
 
 
 def fail_without_text(reason: FinishReason) -> RunFailed:
@@ -106,6 +112,8 @@ def fail_without_text(reason: FinishReason) -> RunFailed:
 def _read_text(message: Mapping[str, Any]) -> str | None:
     """Return the text of a message, or the text of its refusal, or None."""
     content = message.get("content")
+    if isinstance(content, dict):
+        content = [content]
     if isinstance(content, list):
         content = "".join(_read_part(part) for part in content)
     for text in (content, message.get("refusal")):
@@ -116,6 +124,8 @@ def _read_text(message: Mapping[str, Any]) -> str | None:
 
 def _read_part(part: object) -> str:
     text = part.get("text") if isinstance(part, dict) else part
+    if isinstance(text, dict):  # as the Assistants API writes it
+        text = text.get("value")
     return text if isinstance(text, str) else ""
 
 

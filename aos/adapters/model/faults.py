@@ -52,6 +52,8 @@ _QUOTA = frozenset(
         "billing_hard_limit_reached",
         "billing_not_active",
         "insufficient_balance",
+        "insufficient_funds",
+        "insufficient_credits",
         "payment_required",
     }
 )
@@ -153,7 +155,9 @@ def is_about_encryption(error: AosError) -> bool:
 
 def has_error(raw: Mapping[str, Any]) -> bool:
     """Whether the body of a successful status reports a fault."""
-    return bool(raw.get("error")) or raw.get("object") == "error"
+    is_bare = "choices" not in raw and "output" not in raw and isinstance(raw.get("message"), str)
+    is_coded = isinstance(raw.get("code"), str | int)
+    return bool(raw.get("error")) or raw.get("object") == "error" or (is_bare and is_coded)
 
 
 def _is_about_length(status: int, said: str, codes: set[str]) -> bool:

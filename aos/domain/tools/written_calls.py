@@ -19,13 +19,17 @@ MAX_MARKS = 16
 _SEPARATOR = "<\uff5ctool\u2581sep\uff5c>"
 _MARK = re.compile(
     r"<tool_calls?>|<\|?tool_calls?(?:_begin)?\|?>|\[TOOL_CALLS\]|<\|python_tag\|>|<function_calls?>"
+    r'|<invoke name="?'
     f"|<\uff5ctool\u2581call\u2581begin\uff5c>(?:function)?(?:{_SEPARATOR})?|<function=|<functioncall>"
     r"|```(?:json|tool_calls?|tool_code)?\s|\A\s*(?=[{\[])",
     re.IGNORECASE,
 )
 """What Hermes, Qwen, Mistral, Llama, DeepSeek, Kimi and others write before a call."""
-_NAME = re.compile(rf"\s*(?:functions?\.)?([A-Za-z0-9_-]{{1,64}})\s*(?:[(\[{{>\n]|{_SEPARATOR})")
+_NAME = re.compile(
+    rf"\s*(?:functions?\.)?([A-Za-z0-9_-]{{1,64}})\s*(?:[(\[{{>\n:<\"]|{_SEPARATOR})"
+)
 _NAME_IN_BROKEN_JSON = re.compile(r'\s*\[?\s*\{\s*"name"\s*:\s*"([^"]{1,64})"\s*,')
+_JSON = ("{", "[")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
 
@@ -35,7 +39,14 @@ def find_written_call(text: str, names: Container[str]) -> str | None:
     for place, mark in enumerate(_MARK.finditer(text)):
         if place == MAX_MARKS:
             return None
-        name = _read_name(text[mark.end() :])
+        rest = text[mark.end() :]
+        if (
+            mark[0].startswith("`")
+            and "tool" not in mark[0]
+            and not rest.lstrip().startswith(_JSON)
+        ):
+            continue
+        name = _read_name(rest)
         if name is not None and name in names:
             return name
     return None
@@ -44,7 +55,7 @@ def find_written_call(text: str, names: Container[str]) -> str | None:
 def _read_name(text: str) -> str | None:
     """The tool that is called by the text right after a mark; the call may be cut off."""
     body = text.lstrip()
-    if body.startswith(("{", "[")) and is_within_depth(body):
+    if body.startswith(_JSON) and is_within_depth(body):
         try:
             found, _ = json.JSONDecoder().raw_decode(body)
         except (ValueError, RecursionError):

@@ -359,6 +359,19 @@ async def test_a_server_that_knows_only_the_old_handshake_is_spoken_to(answer: J
     assert time.monotonic() - began < 2 * AT_ONCE
 
 
+async def test_pages_without_tools_whose_cursor_never_ends_cost_no_tool() -> None:
+    empty = [{"result": {"tools": [], "nextCursor": str(place)}} for place in range(150)]
+    card = scripted(
+        list=[
+            page(tool("a"), nextCursor="x"),
+            empty[0],
+            page(tool("b"), nextCursor="y"),
+            *empty[1:],
+        ]
+    )
+    assert await listed(card) == ["a", "b"]
+
+
 async def test_a_server_that_ignores_the_newest_revision_is_waited_for_once() -> None:
     card = scripted(discover={"silent": True}, list=page(tool("a")), call={"exit": 1})
     async with servers() as made:
