@@ -39,7 +39,8 @@ class ModelCall:
     """One call of the model: `model` is a name the endpoint serves, or None for its default.
 
     `fallbacks` are asked in their order while `model` is away. `response_schema` is the JSON Schema
-    that the endpoint is asked to hold the text to, where it can.
+    that the endpoint is asked to hold the text to, where it can. `output_tokens` is the most that
+    the answer may take.
     """
 
     model: str | None
@@ -49,6 +50,7 @@ class ModelCall:
     tools: Sequence[OfferedTool] = ()
     fallbacks: tuple[str, ...] = ()
     response_schema: Mapping[str, Any] | None = None
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

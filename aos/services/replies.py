@@ -214,7 +214,8 @@ def _make_tool_result(ended: RunEnded, parent: ParentRun) -> ToolResult:
         tool_call_id=parent.tool_call_id,
         outcome="ok" if done else "error",
         content=cut_for_model(text),
-        tokens=run.usage.input_tokens + run.usage.output_tokens,
+        tokens=run.tree_usage.total_tokens,
+        usage=run.tree_usage,
         traceparent=ended.traceparent,
     )
 

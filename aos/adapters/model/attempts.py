@@ -1,5 +1,5 @@
 """Writes a call in the other forms that an endpoint may accept when it refuses the first. Entry
-points: `list_attempts`, `leave_out_fields`."""
+points: `list_attempts`, `limit_output`, `leave_out_fields`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from aos.adapters.model.attachments import describe_earlier
 from aos.adapters.model.faults import is_too_long
 from aos.errors import AosError
 from aos.ports.model import ModelCall
+
+LIMIT_FORMS = ("max_tokens", "max_completion_tokens")
+"""The names of the limit of an answer's tokens: most endpoints take the first, OpenAI's reasoning
+models the second."""
 
 
 def list_attempts(call: ModelCall) -> list[ModelCall]:
@@ -23,6 +27,33 @@ def list_attempts(call: ModelCall) -> list[ModelCall]:
     if call.response_schema is not None:
         attempts.append(replace(attempts[-1], response_schema=None))
     return attempts
+
+
+def limit_output(call: ModelCall, form: str | None) -> ModelCall:
+    """Return the call with its `output_tokens` as a parameter under the name `form`.
+
+    A limit in the card's parameters keeps its name, and the smaller number counts. With None the
+    call has no limit but the card's.
+    """
+    given = {name: value for name, value in call.parameters.items() if name in LIMIT_FORMS}
+    if call.output_tokens is None:
+        return call
+    if given:
+        smaller = {
+            name: min(value, call.output_tokens) if isinstance(value, int) else call.output_tokens
+            for name, value in given.items()
+        }
+        return replace(call, parameters={**call.parameters, **smaller}, output_tokens=None)
+    if form is None:
+        return replace(call, output_tokens=None)
+    limited = {**call.parameters, form: call.output_tokens}
+    return replace(call, parameters=limited, output_tokens=None)
+
+
+def is_about_limit(error: AosError) -> bool:
+    """Whether the endpoint refuses the name or the size of the limit of the answer's tokens."""
+    names = (*LIMIT_FORMS, "max_output_tokens")
+    return is_about_form(error) and any(name in str(error) for name in names)
 
 
 def name_fields(call: ModelCall, endpoint: str) -> frozenset[str]:

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from aos.adapters.model.answers import read_answer, read_models
 from aos.adapters.model.attachments import describe_attachments
-from aos.adapters.model.attempts import is_about_form, leave_out_fields, list_attempts, name_fields
+from aos.adapters.model.attempts import (
+    LIMIT_FORMS,
+    is_about_form,
+    is_about_limit,
+    leave_out_fields,
+    limit_output,
+    list_attempts,
+    name_fields,
+)
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.faults import is_about_encryption, make_fault
 from aos.adapters.model.http_client import (
@@ -86,6 +94,7 @@ class OpenAIChatModel:
         self._without_schemas: set[str] = set()
         self._without_reasoning: set[str] = set()
         self._without_fields: set[str] = set()
+        self._newer_limits: set[str] = set()
 
     def is_configured(self) -> bool:
         """Whether an endpoint is set."""
@@ -166,6 +175,24 @@ class OpenAIChatModel:
         return answer
 
     async def _ask_once(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
+        """Ask, under the name for the limit of tokens that the endpoint takes."""
+        forms: tuple[str | None, ...] = (*LIMIT_FORMS, None)
+        if endpoint in self._newer_limits:
+            forms = (LIMIT_FORMS[1], LIMIT_FORMS[0], None)
+        for form in forms[:-1]:
+            limited = limit_output(call, form)
+            try:
+                answer = await self._ask_as(limited, model=model, endpoint=endpoint)
+            except RunFailed as error:
+                if call.output_tokens is None or not is_about_limit(error):
+                    raise
+                continue
+            if form == LIMIT_FORMS[1] and call.output_tokens is not None:
+                self._newer_limits.add(endpoint)
+            return answer
+        return await self._ask_as(limit_output(call, None), model=model, endpoint=endpoint)
+
+    async def _ask_as(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
         api = _APIS[self._endpoint.api]
         body = api.build_body(call, model=model, endpoint=endpoint)
         answer = await self._post_readable(body, timeout_seconds=call.timeout_seconds)

@@ -124,6 +124,7 @@ class ActiveRun:
     turn_since: datetime | None = field(default=None, metadata=OMITTED)
     turn_log: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    children_usage: Usage | None = field(default=None, metadata=OMITTED)
 
     @property
     def run(self) -> Run:
@@ -140,6 +141,7 @@ class ActiveRun:
             waiting=self._waiting,
             unavailable_servers=self.unavailable_servers,
             child_run_ids=self.child_run_ids,
+            children_usage=self.children_usage,
             turns=self._turns,
         )
 
@@ -201,6 +203,15 @@ class ActiveRun:
         return None if self.max_tokens is None else max(0, self.max_tokens - self.tokens)
 
     @property
+    def share_of_tokens(self) -> int | None:
+        """The tokens that one of the delegated runs of this turn may use; None means no limit.
+
+        Those that have not ended share what is left, so that they cannot spend it twice.
+        """
+        waits = sum(call.delegates and call.state != "answered" for call in self.calls)
+        return None if self.tokens_left is None else self.tokens_left // max(1, waits)
+
+    @property
     def seconds_left(self) -> float:
         """The rest of the run's clock, as last read."""
         return max(0.0, self.run_timeout_seconds - self.clock_seconds)
@@ -228,6 +239,13 @@ class ActiveRun:
     def close_turn(self, *, now: datetime) -> ActiveRun:
         """The run when all results of its turn are there: the next turn is due."""
         return replace(self, calls=(), turn_since=now, turn_log=self._turns)
+
+    def count_child(self, *, tokens: int, usage: Usage | None) -> ActiveRun:
+        """The run after the end of a run that it delegated. A call of a tool has no tokens."""
+        total = self.children_usage
+        if usage is not None:
+            total = usage if total is None else total + usage
+        return replace(self, child_tokens=self.child_tokens + tokens, children_usage=total)
 
     def count_spent(self, *, usage: Usage, seconds: float) -> ActiveRun:
         """The run after answers of the model that it could not use."""

@@ -16,7 +16,7 @@ from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
-from aos.domain.tools.tool import DELEGATE, EndpointFields, MessageCall, ToolOutcome
+from aos.domain.tools.tool import EndpointFields, MessageCall, ToolOutcome
 from aos.errors import ErrorInfo
 
 MAX_WITHHELD = 100
@@ -287,5 +287,5 @@ def _cancel_children(active: ActiveRun) -> tuple[Outgoing, ...]:
             )
         )
         for call in active.calls
-        if call.state == "called" and call.server_id is None and call.tool == DELEGATE
+        if call.state == "called" and call.delegates
     )

@@ -169,7 +169,8 @@ class Run:
     output is a tool call that the endpoint passed on as text.
     `waiting` says why it is not done. `unavailable_servers` are the MCP servers whose tools the run
     had to do without. `turns` are its last turns. `parent_run_id` is the run that delegated it,
-    `child_run_ids` are the runs that it delegated.
+    `child_run_ids` are the runs that it delegated, `children_usage`
+    is what those that have ended used, with all that they delegated.
     """
 
     run_id: str
@@ -193,6 +194,7 @@ class Run:
     parent_run_id: str | None = field(default=None, metadata=OMITTED)
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
     turns: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
+    children_usage: Usage | None = field(default=None, metadata=OMITTED)
 
     @classmethod
     def from_request(cls, request: AdmittedRequest) -> Run:
@@ -213,6 +215,11 @@ class Run:
         if request.refusal is None:
             return run
         return run.end(RunStatus.FAILED, at=request.admitted_at, error=request.refusal)
+
+    @property
+    def tree_usage(self) -> Usage:
+        """What the run and all runs below it used."""
+        return self.usage + (self.children_usage or Usage())
 
     def end(
         self, status: RunStatus, *, at: datetime, error: ErrorInfo | None = None, output: str = ""

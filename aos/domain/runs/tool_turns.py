@@ -78,6 +78,7 @@ def take_result(
     tool_call_id: str,
     result: ToolOutcome,
     tokens: int = 0,
+    usage: Usage | None = None,
     now: datetime,
 ) -> Step:
     """Take a call's result, once; a result that the run does not wait for changes nothing."""
@@ -87,7 +88,7 @@ def take_result(
     call = next((c for c in active.calls if c.tool_call_id == tool_call_id), None)
     if call is None or call.state != "called":
         return Step(conversation=conversation)
-    spent = replace(active, child_tokens=active.child_tokens + tokens)
+    spent = active.count_child(tokens=tokens, usage=usage)
     return _update_call(
         replace(conversation, active=spent),
         replace(
@@ -135,8 +136,7 @@ def take_decision(
 def end_if_out_of_tokens(conversation: Conversation, *, now: datetime) -> Step | None:
     """End the active run when its tokens are spent; None when it may ask the model."""
     active = conversation.require_active()
-    is_new = not active.turns and not active.tokens
-    if active.max_tokens is None or active.tokens < active.max_tokens or is_new:
+    if active.max_tokens is None or active.tokens < active.max_tokens:
         return None
     return conversation.end_active(RunStatus.FAILED, error=_token_error(active), now=now)
 
@@ -237,7 +237,7 @@ def _make_command(active: ActiveRun, call: OpenCall) -> Outgoing:
                 root_run_id=request.run_id if parent is None else parent.root_run_id,
                 depth=1 if parent is None else parent.depth + 1,
                 deadline=deadline,
-                tokens_left=active.tokens_left,
+                tokens_left=active.share_of_tokens,
             ),
             owner=request.owner,
             agent_id=str(call.arguments["agent_id"]),

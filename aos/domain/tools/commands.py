@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from aos.domain.codec import OMITTED
 from aos.domain.command_fields import CommandFields
-from aos.domain.runs.run import ParentRun, run_id_for
+from aos.domain.runs.run import ParentRun, Usage, run_id_for
 from aos.domain.tools.tool import Outcome, ToolOutcome
 
 
@@ -48,7 +49,8 @@ class CallTool(CommandFields):
 class ToolResult(CommandFields):
     """Mcp to realm, or main to realm for a delegated run: the outcome of a tool call.
 
-    `tokens` is what a delegated run used; it counts against the parent's budget.
+    `tokens` is what a delegated run and those that it delegated used; it counts against the
+    parent's limit. `usage` says the same in full.
     """
 
     type: Literal["ToolResult"] = "ToolResult"
@@ -61,6 +63,7 @@ class ToolResult(CommandFields):
     tokens: int = 0
     traceparent: str | None = None
     attempt: int = 0
+    usage: Usage | None = field(default=None, metadata=OMITTED)
 
     def __post_init__(self) -> None:
         if self.tokens < 0:  # would give budget back

@@ -121,6 +121,7 @@ class Execution:
                         tool_call_id=command.tool_call_id,
                         result=command.result,
                         tokens=command.tokens,
+                        usage=command.usage,
                         now=now,
                     )
                 )

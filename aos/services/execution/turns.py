@@ -151,6 +151,7 @@ class Turns:
                 tools=offer.tools,
                 fallbacks=card.fallback_models,
                 response_schema=card.output_schema,
+                output_tokens=active.tokens_left,
             )
             call, outcome = await self._ask_in_length(
                 call, build, active, watch, meter, deadline=deadline

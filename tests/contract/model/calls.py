@@ -14,7 +14,11 @@ KEY = "sk-very-secret"
 
 
 def a_call(
-    *, model: str | None = None, seconds: float = 10.0, parameters: dict[str, object] | None = None
+    *,
+    model: str | None = None,
+    seconds: float = 10.0,
+    parameters: dict[str, object] | None = None,
+    output_tokens: int | None = None,
 ) -> ModelCall:
     """A call with two messages."""
     return ModelCall(
@@ -25,6 +29,7 @@ def a_call(
         ),
         parameters=parameters or {},
         timeout_seconds=seconds,
+        output_tokens=output_tokens,
     )
 
 
