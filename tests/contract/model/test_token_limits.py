@@ -1,4 +1,4 @@
-"""What a run has left is sent as the limit of the answer, under the name that the endpoint takes."""
+"""What a run has left is the limit of the answer, under the name that the endpoint takes."""
 
 from __future__ import annotations
 
