@@ -95,12 +95,12 @@ def known_start_does_nothing() -> contextlib.AbstractContextManager[Any]:
     """A StartRun that state knows is taken for done."""
     real = Execution.handle
 
-    async def handle(self: Execution, command: RealmCommand, *, delivery_count: int = 1) -> None:
+    async def handle(self: Execution, command: RealmCommand, **more: Any) -> None:
         name = command.conversation_id
         known = (await self._units._conversations.load(name, run_id=command.run_id)).run
         if isinstance(command, StartRun) and known is not None:
             return
-        await real(self, command, delivery_count=delivery_count)
+        await real(self, command, **more)
 
     return patch.object(Execution, "handle", handle)
 
