@@ -9,6 +9,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from aos.domain.codec import encode
+from aos.domain.runs.run import Usage
 from aos.domain.runs.waiting import Turn, TurnTool, Waiting
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, NOT_OF_AN_APPROVAL, ConversationAnswer
 from aos.entrypoints.http.openapi import build_schemas
@@ -52,6 +53,7 @@ ENCODED: dict[str, dict[str, Any]] = {
                     tools=(TurnTool(name="github/create_issue", state="ok", milliseconds=7),),
                 ),
             ),
+            children_usage=Usage(input_tokens=9, output_tokens=4),
         )
     ),
     "ErrorInfo": encode(ERROR),
