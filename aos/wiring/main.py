@@ -182,7 +182,7 @@ class Main(App):
             reply_entities=self._reply_entities,
             max_message_bytes=self.settings.bounds.message_bytes,
             max_part_bytes=self.settings.bounds.part_bytes,
-            pause_delay=PAUSE_DELAY_ON_A_LAPTOP if self.settings.development else PAUSE_DELAY,
+            pause_delay=self._pause_delay,
             bus=self.world.bus,
             policy=self.settings.card_policy,
             clock=self.world.clock,
@@ -214,6 +214,9 @@ class Main(App):
             self._settling,
             events=self.services.event_runs,
             reply_entities=self._reply_entities,
+            bus=self.world.bus,
+            clock=self.world.clock,
+            pause_delay=self._pause_delay,
             telemetry=self._telemetry,
         )
 
@@ -288,6 +291,10 @@ class Main(App):
             editor=self.services.editor,
             published=self.services.follow_publication,
         )
+
+    @property
+    def _pause_delay(self) -> timedelta:
+        return PAUSE_DELAY_ON_A_LAPTOP if self.settings.development else PAUSE_DELAY
 
     @property
     def _pause_state(self) -> PauseState:

@@ -8,6 +8,7 @@ cannot be sent to one subscription. A message that is not a CloudEvent is unread
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import azure.functions as func
 
@@ -18,7 +19,8 @@ from aos.entrypoints.bus.messages import Unreadable
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused, TransientError
-from aos.ports.bus import POSTPONED_FROM, ReceivedMessage
+from aos.ports.bus import POSTPONED_FROM, Bus, ReceivedMessage
+from aos.ports.system import Clock
 from aos.ports.telemetry import Span, Telemetry
 from aos.services.admission import EventRuns
 
@@ -37,11 +39,17 @@ class AgentEvents:
         *,
         events: EventRuns,
         reply_entities: ReplyEntities,
+        bus: Bus,
+        clock: Clock,
+        pause_delay: timedelta,
         telemetry: Telemetry,
     ) -> None:
         self._settling = settling
         self._events = events
         self._reply_entities = reply_entities
+        self._bus = bus
+        self._clock = clock
+        self._pause_delay = pause_delay
         self._telemetry = telemetry
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
@@ -51,7 +59,8 @@ class AgentEvents:
         )
 
     async def take(self, message: ReceivedMessage, span: Span) -> None:
-        """Wake the agents that wait for the event. The event is done when this returns."""
+        """Wake the agents that wait for the event. When this returns, the event is done, or a copy
+        of it waits for the end of a pause."""
         if "aos_app" in message.properties:  # the subscription's filter passes on none of these
             return
         try:
@@ -66,7 +75,10 @@ class AgentEvents:
         except Refused as refusal:
             self._log_refusal(event, refusal)
             return
-        await self._events.wake(event, reply=reply, traceparent=message.traceparent)
+        try:
+            await self._events.wake(event, reply=reply, traceparent=message.traceparent)
+        except Refused:  # AOS is paused
+            await self._wait_for_resume(message)
 
     def _find_reply(self, message: ReceivedMessage, event: CloudEvent) -> ReplyAddress | None:
         """Return where replies go; None without `reply_to`. Raises Refused."""
@@ -96,6 +108,18 @@ class AgentEvents:
         )
 
     async def _continue_on_main(self, message: ReceivedMessage, cause: TransientError) -> None:
-        properties = {**message.properties, POSTPONED_FROM: WAKE_SUBSCRIPTION}
-        copy = replace(message, entity=MAIN_QUEUE, properties=properties)
-        await self._settling.postpone(copy, cause)
+        await self._settling.postpone(_make_copy(message), cause)
+
+    async def _wait_for_resume(self, message: ReceivedMessage) -> None:
+        """Send the event on as a scheduled copy, which comes when AOS may be resumed, or when its
+        time to live is over."""
+        at = self._clock.now() + message.lag + self._pause_delay
+        if message.expires_at is not None:
+            at = min(at, message.expires_at)
+        await self._bus.postpone(_make_copy(message), at=at, attempt=message.attempt)
+
+
+def _make_copy(message: ReceivedMessage) -> ReceivedMessage:
+    """Return the event as a message of `aos-main`."""
+    properties = {**message.properties, POSTPONED_FROM: WAKE_SUBSCRIPTION}
+    return replace(message, entity=MAIN_QUEUE, properties=properties)

@@ -16,7 +16,7 @@ from aos.domain.cards.agent_card import (
 )
 from aos.domain.cloud_events import CloudEvent
 from aos.domain.runs.run import ReplyAddress
-from aos.errors import Refused, TransientError
+from aos.errors import Refused
 from aos.ports.agents import Agents, WakingAgents
 from aos.ports.telemetry import Telemetry
 from aos.services.admission.admissions import Admissions, RunRequest
@@ -46,14 +46,15 @@ class EventRuns:
     ) -> None:
         """Wake every agent that waits for the event; may be repeated.
 
-        The event is done when this returns. What is refused is logged. Raises TransientError.
+        The event is done when this returns. What is refused is logged. Raises TransientError, and
+        Refused while AOS is paused.
         """
         for agent_id in await self._waking.list_listeners(event.type):
             try:
                 await self._admit(agent_id, event, reply=reply, traceparent=traceparent)
             except Refused as refusal:
                 if refusal.code == PAUSED:
-                    raise TransientError(str(refusal)) from refusal
+                    raise
                 self._telemetry.log(
                     "wake_refused",
                     level="warning",

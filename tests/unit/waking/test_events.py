@@ -132,6 +132,18 @@ async def test_an_hour_without_storage_costs_an_event_an_hour() -> None:
     assert world.broker.dead_letters(MAIN_QUEUE) == []
 
 
+async def test_an_event_waits_while_aos_is_paused() -> None:
+    world = await a_world(card("a", {}), card("b", {}))
+    await world.main.services.pause_switch.pause(by="ann", reason="")
+    assert await world.publish_event(ORDER, {"item": "paper"}) == []
+    await world.advance(600)
+    assert await world.woken_runs() == []
+    await world.main.services.pause_switch.resume()
+    await world.advance(6)
+    assert [run.agent_id for run in await world.woken_runs()] == ["a", "b"]
+    assert world.broker.dead_letters(MAIN_QUEUE) == []
+
+
 @pytest.mark.parametrize("prefix", ["cloudEvents:", "cloudEvents_"])
 async def test_binary_mode_is_the_same_event(prefix: str) -> None:
     world = await a_world()

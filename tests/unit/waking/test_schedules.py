@@ -222,6 +222,17 @@ async def test_a_refused_tick_is_logged_with_its_code_and_done() -> None:
     ]
 
 
+async def test_ticks_wait_while_aos_is_paused_and_become_one() -> None:
+    world = MemoryWorld(model=ScriptedModel())
+    await world.put_agent(card("*/5 * * * *"))
+    await world.main.services.pause_switch.pause(by="ann", reason="")
+    await world.advance(1230)
+    assert await world.woken_runs() == []
+    await world.main.services.pause_switch.resume()
+    await world.advance(330)
+    assert await ticks_of(world) == ["00:20", "00:25"]
+
+
 async def test_new_begins_a_conversation_for_each_run() -> None:
     world = MemoryWorld(model=ScriptedModel())
     own = card("*/5 * * * *")
