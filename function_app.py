@@ -55,6 +55,11 @@ async def get_conversation(req: func.HttpRequest) -> func.HttpResponse:
     return await main.conversations.get(req)
 
 
+@app.route("conversations/{conversation_id}", methods=["DELETE"])
+async def delete_conversation(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.conversations.delete(req)
+
+
 @app.route("conversations/{conversation_id}/messages", methods=["GET"])
 async def list_messages(req: func.HttpRequest) -> func.HttpResponse:
     return await main.conversations.messages(req)
@@ -254,3 +259,8 @@ async def wake(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
 async def watch_dead_letters(timer: func.TimerRequest) -> None:
     await main.dead_letter_timer.tick(timer)
+
+
+@app.timer_trigger(arg_name="timer", schedule=main.clean_schedule)
+async def clean(timer: func.TimerRequest) -> None:
+    await main.clean_timer.tick(timer)

@@ -25,12 +25,15 @@ class TimerSettings:
     mender_seconds: int = 30
     listing_seconds: int = 300
     wake_seconds: int = 60
+    clean_seconds: int = 3600
 
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> TimerSettings:
         """Read the periods. Raises ConfigurationError. On a laptop, the default of each is 5
-        seconds."""
-        default = cls(catalog_seconds=5, mender_seconds=5, listing_seconds=5, wake_seconds=5)
+        seconds, of the cleaning 60."""
+        default = cls(
+            catalog_seconds=5, mender_seconds=5, listing_seconds=5, wake_seconds=5, clean_seconds=60
+        )
         if not development:
             default = cls()
         return cls(
@@ -45,6 +48,7 @@ class TimerSettings:
             wake_seconds=_read_period(
                 env, "AOS_WAKE_TIMER_SECONDS", default.wake_seconds, most=LONGEST_WAKE_SECONDS
             ),
+            clean_seconds=_read_period(env, "AOS_CLEAN_TIMER_SECONDS", default.clean_seconds),
         )
 
 

@@ -20,6 +20,7 @@ from aos.domain.command_fields import VERSION as VERSION
 from aos.domain.json_writer import known_json
 from aos.domain.runs.commands import CancelRun as CancelRun
 from aos.domain.runs.commands import ContinueRun as ContinueRun
+from aos.domain.runs.commands import DeleteConversation as DeleteConversation
 from aos.domain.runs.commands import DeliverNotification as DeliverNotification
 from aos.domain.runs.commands import RunEnded as RunEnded
 from aos.domain.runs.commands import StartRun as StartRun
@@ -44,7 +45,9 @@ class EnvelopeError(ValueError):
     """A message of our queues that cannot be read; it is dead-lettered with this text."""
 
 
-RealmCommand: TypeAlias = StartRun | CancelRun | ContinueRun | ToolResult | Approve
+RealmCommand: TypeAlias = (
+    StartRun | CancelRun | ContinueRun | ToolResult | Approve | DeleteConversation
+)
 MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild | DeliverNotification
 Command: TypeAlias = RealmCommand | MainCommand | CallTool
 COMMANDS: Mapping[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}

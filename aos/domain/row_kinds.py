@@ -21,14 +21,14 @@ class RowKind:
     """One kind of row: where it is, what it holds, when it ends, and who removes it then.
 
     `partition` and `row` are forms: text in `<…>` stands for any text. `removed_by` names the
-    method that removes the rows (`module:Class.method`); empty means that nothing does yet.
+    method that removes the rows (`module:Class.method`).
     """
 
     name: str
     partition: str
     row: str
     ends: str
-    removed_by: str = ""
+    removed_by: str
 
     @property
     def table(self) -> str:
@@ -45,43 +45,51 @@ SERVERS = "aos.services.tool_calls.tool_listing:ToolListing.follow"
 SCHEDULES = "aos.services.admission.schedules:ScheduledRuns.wake"
 WATCH = "aos.services.dead_letters:DeadLetters.watch"
 APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
+CLEANER = "aos.services.cleaner:Cleaner.clean"
+REALM = "aos.services.execution.deletion:Deletions.clean"
 
 ROW_KINDS: tuple[RowKind, ...] = (
     RowKind(
         name="aosruns/request",
         partition="<run_id>",
         row="run",
-        ends="30 days after the run's admission",
+        ends="30 days after the run's admission; scrubbed when the conversation is deleted",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosruns/child",
         partition="<run_id>",
         row="child:<run_id>",
         ends="with the request row of its partition",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosruns/slot",
         partition="<conversation_id>",
         row="busy",
         ends="30 days after the conversation's deletion",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosconversations/head",
         partition="<conversation_id>",
         row="head",
         ends="30 days after the conversation's deletion",
+        removed_by=REALM,
     ),
     RowKind(
         name="aosconversations/run",
         partition="<conversation_id>",
         row="run:<run_id>",
         ends="with the head; scrubbed when the conversation is deleted",
+        removed_by=REALM,
     ),
     RowKind(
         name="aosconversations/message",
         partition="<conversation_id>",
         row="msg:<10 digits>",
         ends="when the conversation is deleted",
+        removed_by=REALM,
     ),
     RowKind(
         name="aospending/pending",
@@ -95,30 +103,49 @@ ROW_KINDS: tuple[RowKind, ...] = (
         partition="everybody",
         row="first:<conversation_id>",
         ends="30 days after the conversation's deletion",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosindex/first-of-owner",
         partition="owner:<hash>",
         row="first:<conversation_id>",
         ends="30 days after the conversation's deletion",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosindex/everybody",
         partition="everybody",
         row="<inverted time>-<run_id>",
         ends="with the request row; of a conversation's first run, with the conversation",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosindex/agent",
         partition="agent:<agent_id>",
         row="<inverted time>-<run_id>",
         ends="as in everybody",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosindex/owner",
         partition="owner:<hash>",
         row="<inverted time>-<run_id>",
         ends="as in everybody",
+        removed_by=CLEANER,
+    ),
+    RowKind(
+        name="aosindex/due",
+        partition="due",
+        row="<time>-<kind>-<id>-<time>",
+        ends="when it is done",
+        removed_by=CLEANER,
+    ),
+    RowKind(
+        name="aosindex/window",
+        partition="windows",
+        row="<name>",
+        ends="never: one row, and one for each agent with `memory.ttl_days`",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aostoolcalls/waiting",
@@ -132,18 +159,21 @@ ROW_KINDS: tuple[RowKind, ...] = (
         partition="<run_id>",
         row="<tool_call_id>:approval",
         ends="with the request row, or when the conversation is deleted",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aostoolcalls/decision",
         partition="<run_id>",
         row="<tool_call_id>:decision",
         ends="with the request row, or when the conversation is deleted",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aostoolcalls/call",
         partition="<run_id>",
         row="<tool_call_id>",
-        ends="with the request row, or when the conversation is deleted",
+        ends="with the request row; scrubbed when the conversation is deleted",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aostools/server",
@@ -171,24 +201,28 @@ ROW_KINDS: tuple[RowKind, ...] = (
         partition="<agent_id>",
         row="day:<date>:<00-15>",
         ends="400 days after its day",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosusage/spent-by-owner",
         partition="owner:<hash>",
         row="spent:<date>",
         ends="400 days after its day",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosusage/spent",
         partition="<agent_id>",
         row="spent:<date>",
         ends="400 days after its day",
+        removed_by=CLEANER,
     ),
     RowKind(
         name="aosusage/seen",
         partition="<agent_id>",
         row="seen:<run_id>",
         ends="with the request row",
+        removed_by=CLEANER,
     ),
 )
 """Every kind of row. If several fit a row, the first one counts."""
@@ -217,7 +251,6 @@ def check_declared(names: tuple[str, ...]) -> None:
 
 
 def _fits(form: str, key: str) -> bool:
-    pattern = "".join(
-        ".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[^>]*>)", form)
-    )
+    parts = form.replace(">", "<").split("<")  # text and the names of placeholders in turn
+    pattern = ".+".join(re.escape(text) for text in parts[::2])
     return re.fullmatch(pattern, key, re.DOTALL) is not None

@@ -162,6 +162,15 @@ _CONVERSATIONS = (
         errors=(404, 503),
     ),
     Route(
+        name="delete_conversation",
+        method="DELETE",
+        path="conversations/{conversation_id}",
+        summary="Delete a conversation with all that belongs to it",
+        tag="conversations",
+        answers={202: "Conversation"},
+        errors=(404, 503),
+    ),
+    Route(
         name="list_messages",
         method="GET",
         path="conversations/{conversation_id}/messages",

@@ -14,12 +14,14 @@ from aos.domain.runs.run import AdmittedRequest
 class StoredRequest:
     """A request row: the admitted request, when its cancellation was requested, and why.
 
-    The reason is an error code; None means that a caller requested it.
+    The reason is an error code; None means that a caller requested it. `scrubbed` is set when its
+    conversation was deleted, and what the caller wrote was removed.
     """
 
     request: AdmittedRequest
     cancel_requested_at: datetime | None = None
     cancel_reason: str | None = None
+    scrubbed: bool = False
 
 
 class RequestStore(Protocol):

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aos.domain.json_writer import write_json
+from aos.domain.row_kinds import REQUEST_RETENTION
 from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.conversation import Conversation, Message
+from aos.domain.runs.deletion import is_before_deletion
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
+from aos.domain.wire_time import to_wire_time
 from aos.errors import Refused, TransientError
 from aos.ports.conversations import ConversationStore
 from aos.ports.index import IndexedRun, RunIndex
@@ -82,6 +85,11 @@ class RunReader:
         row = await self._conversations.find_run(request.conversation_id, request.run_id)
         return row or Run.from_request(request)
 
+    async def was_deleted(self, request: AdmittedRequest) -> bool:
+        """True when the request's conversation was deleted after its admission."""
+        head = (await self._conversations.load(request.conversation_id)).conversation
+        return head is not None and is_before_deletion(head, request)
+
     async def has_ended(self, conversation_id: str, run_id: str) -> bool:
         """True when the run's row says so."""
         row = await self._conversations.find_run(conversation_id, run_id)
@@ -97,8 +105,10 @@ class RunReader:
         after: str | None = None,
         limit: int = 20,
     ) -> Page[Run]:
-        """Runs, newest first. A page may be shorter than `limit`."""
+        """Runs of the last 30 days, newest first. A page may be shorter than `limit`."""
         found: list[Run] = []
+        kept = self._clock.now() - REQUEST_RETENTION
+        since = kept if since is None else max(since, kept)
         for _ in range(PAGES_SEARCHED):
             page = await self._index.list_runs(
                 agent_id=agent_id, owner=owner, since=since, after=after, limit=limit - len(found)
@@ -122,12 +132,18 @@ class RunReader:
             *(self._conversations.load(item.conversation_id) for item in page.items)
         )
         heads = [item.conversation for item in loaded if item.conversation is not None]
-        mine = [head for head in heads if owner in (None, head.owner)]
+        mine = [head for head in heads if owner in (None, head.owner) and not head.is_deleted]
         return Page(items=mine, next=page.next)
 
     async def find_conversation(self, conversation_id: str, *, owner: str | None) -> Conversation:
         """One conversation; raises Refused `conversation_not_found`."""
         head = (await self._conversations.load(conversation_id)).conversation
+        if head is not None and head.is_deleted and owner in (None, head.owner):
+            raise Refused(
+                "conversation_deleted",
+                f"conversation {conversation_id!r} was deleted at"
+                f" {to_wire_time(head.deleted_at)}; a new request with this id begins another",
+            )
         if head is None or owner not in (None, head.owner):
             raise Refused(
                 "conversation_not_found",

@@ -95,6 +95,7 @@ class MemoryWorld:
         self.broker = MemoryBroker(clock=self.clock)
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
+        self.logs = MemoryBlobStore(clock=self.clock)
         self.servers = MemoryServers()
         self.receivers = WebhookReceivers()
         self.ports = make_world(
@@ -102,6 +103,7 @@ class MemoryWorld:
             broker=self.broker,
             config=self.config,
             data=self.data,
+            logs=self.logs,
             model=self.model,
             clock=self.clock,
             ids=self.ids,
@@ -216,6 +218,14 @@ class MemoryWorld:
         await self.main.services.admissions.cancel(run_id, Caller(owner=owner))
         await self.settle()
         return await self.run(run_id, owner=owner)
+
+    async def delete_conversation(self, conversation_id: str, *, owner: str = "local") -> None:
+        """Delete a conversation and let everything happen. Raises Refused as the route does.
+
+        The rows of its runs are scrubbed some seconds after their ends: `advance` the clock by 10.
+        """
+        await self.main.services.deletions.delete(conversation_id, Caller(owner=owner))
+        await self.settle()
 
     async def history(self, conversation_id: str) -> list[Message]:
         """Return a conversation's messages. Raises Refused `conversation_not_found`."""

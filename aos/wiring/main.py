@@ -84,6 +84,11 @@ class Main(App):
         """When to look for schedules of agents that are due."""
         return schedule_every(self.settings.timers.wake_seconds)
 
+    @property
+    def clean_schedule(self) -> str:
+        """When to remove what is old."""
+        return schedule_every(self.settings.timers.clean_seconds)
+
     @cached_property
     def runs(self) -> RunRoutes:
         """The routes of runs."""
@@ -118,7 +123,9 @@ class Main(App):
         """The routes of conversations."""
         from aos.entrypoints.http.conversations import ConversationRoutes
 
-        return ConversationRoutes(self._responder, runs=self.services.runs)
+        return ConversationRoutes(
+            self._responder, runs=self.services.runs, deletions=self.services.deletions
+        )
 
     @cached_property
     def tools(self) -> ToolRoutes:
@@ -268,6 +275,15 @@ class Main(App):
     @property
     def _failures(self) -> FailureStore:
         return self.world.failures
+
+    @cached_property
+    def clean_timer(self) -> Ticker:
+        """Removes what is old, and follows up deletions."""
+
+        async def clean() -> None:
+            await self.services.cleaner.clean()
+
+        return Ticker("clean", clean, telemetry=self._telemetry, ready=self._ready)
 
     @cached_property
     def services(self) -> MainServices:

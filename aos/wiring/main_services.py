@@ -26,7 +26,9 @@ from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.pause_switch import PauseSwitch
 from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
+from aos.services.cleaner import Cleaner
 from aos.services.dead_letters import DeadLetters, QueueRequests
+from aos.services.deletions import ConversationDeletions
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
 from aos.services.replies import Replies
@@ -116,6 +118,7 @@ class MainServices(AppServices):
             pending=world.pending,
             conversations=world.conversations,
             index=world.index,
+            due=world.due,
             agents=self.catalog,
             model=world.model,
             pause=self.pause_switch,
@@ -192,6 +195,33 @@ class MainServices(AppServices):
             conversations=world.conversations,
             index=world.index,
             clock=world.clock,
+        )
+
+    @cached_property
+    def cleaner(self) -> Cleaner:
+        """Removes what is old."""
+        world = self._world
+        return Cleaner(
+            due=world.due,
+            rows=world.cleaner,
+            requests=world.requests,
+            conversations=world.conversations,
+            deletions=self.deletions,
+            read_ages=self.catalog.read_ages,
+            clock=world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def deletions(self) -> ConversationDeletions:
+        """Has conversations deleted."""
+        world = self._world
+        return ConversationDeletions(
+            runs=self.runs,
+            due=world.due,
+            bus=world.bus,
+            clock=world.clock,
+            telemetry=self._telemetry,
         )
 
     @cached_property

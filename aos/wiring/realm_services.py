@@ -6,6 +6,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from aos.services.execution import (
+    Deletions,
     Execution,
     ModelIdentity,
     ToolOffers,
@@ -34,6 +35,12 @@ class RealmServices(AppServices):
             turns=self.turns,
             budgets=TurnBudgets(spending=world.spending, clock=world.clock, ids=world.ids),
             owner_tokens=self._settings.spending.owner_tokens_per_day,
+            deletions=Deletions(
+                eraser=world.eraser,
+                ledger=world.ledger,
+                requests=world.requests,
+                conversations=world.conversations,
+            ),
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from aos.ports.blobs import BlobStore
 from aos.ports.bus import Bus
+from aos.ports.cleaning import DueStore, RunCleaner
 from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import DeadLetterQueues, FailureStore
+from aos.ports.deletion import Eraser
 from aos.ports.depths import QueueDepths
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
@@ -30,6 +32,7 @@ class World:
 
     config: BlobStore
     data: BlobStore
+    logs: BlobStore
     requests: RequestStore
     slots: ConversationSlots
     pending: PendingStore
@@ -37,6 +40,9 @@ class World:
     index: RunIndex
     ledger: Ledger
     spending: SpendingStore
+    eraser: Eraser
+    due: DueStore
+    cleaner: RunCleaner
     decisions: Decisions
     tools: ToolCatalog
     tool_calls: ToolLedger

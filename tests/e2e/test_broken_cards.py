@@ -103,19 +103,11 @@ def test_a_card_with_tools_is_live_with_a_warning(road: Road) -> None:
     assert road.ask(name, "Hello").status == 200
 
 
-def test_a_card_that_asks_for_what_is_not_built_is_live_and_its_status_says_so(road: Road) -> None:
+def test_a_card_with_every_field_is_live_without_a_warning(road: Road) -> None:
     name = f"early-{uuid.uuid4().hex[:8]}"
-    card = {
-        "agent_id": name,
-        **GOOD,
-        "wake": {"schedules": [{"cron": "0 9 * * *", "message": "Plan the day"}]},
-        "memory": {"ttl_days": 30},
-    }
+    card = {"agent_id": name, **GOOD, "memory": {"ttl_days": 30}}
     status = road.judged(f"agents/{name}", road.upload(f"agents/{name}.json", card))
-    assert (status["state"], [warning["path"] for warning in status["warnings"]]) == (
-        "active",
-        ["wake.schedules", "memory.ttl_days"],
-    )
+    assert (status["state"], status["warnings"]) == ("active", [])
     dry = road.call("PUT", f"/api/agents/{name}?dry_run=true", card)
     assert (dry.status, dry.body["warnings"]) == (200, status["warnings"])
     assert road.ask(name, "Hello").status == 200

@@ -101,6 +101,7 @@ class App:
             broker=world.broker,
             config=self.blobs(world.config),
             data=self.blobs(world.data),
+            logs=self.blobs(world.logs),
             model=world.model_for(self),
             clock=self.clock,
             ids=world.ids,
@@ -183,6 +184,14 @@ class MainApp(App):
     async def cancel(self, run_id: str, caller: Caller) -> None:
         """A caller asks for a run's cancellation."""
         await self.services.admissions.cancel(run_id, caller)
+
+    async def delete(self, conversation_id: str, caller: Caller) -> None:
+        """A caller deletes a conversation."""
+        await self.services.deletions.delete(conversation_id, caller)
+
+    async def clean(self) -> None:
+        """One tick of the cleaning's timer."""
+        await self.main.clean_timer.tick(TIMER)
 
     async def mend(self) -> None:
         """One tick of the mender's timer."""

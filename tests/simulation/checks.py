@@ -20,6 +20,8 @@ from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import ParentRun, Run, run_id_for
 from aos.domain.tools.commands import delegation_scope
+from aos.domain.tools.tool import MessageCall
+from tests.simulation.deletions import Deletions
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,7 +32,7 @@ NUDGES = 5
 RESULTS = 16
 """So many results and decisions of one turn may wait, each as often as its call was repeated."""
 REPEAT_WINDOW = 600.0
-SKEW = timedelta(seconds=7)
+SKEW = timedelta(seconds=21)
 
 
 class Checks:
@@ -52,6 +54,8 @@ class Checks:
         self.results_sent: set[str] = set()
         self._history: dict[str, list[Message]] = defaultdict(list)
         self.worn_out: set[str] = set()
+        self.calls: dict[tuple[str, str], MessageCall] = {}
+        self.deletions = Deletions(world)
         self._cancels_moved: dict[str, float] = {}
 
     def fail(self, text: str) -> None:
@@ -63,7 +67,11 @@ class Checks:
 
     def is_refused(self, run_id: str) -> bool:
         """Whether the row stands for a delegation that was turned down."""
-        return self._world.tables.requests[run_id].request.refusal is not None
+        return self._world.admitted[run_id].refusal is not None
+
+    def is_scrubbed(self, run_id: str) -> bool:
+        """Whether the run was deleted with its conversation, and its rows scrubbed."""
+        return run_id in self.deletions.scrubbed
 
     def tell_watchers(self, operation: str, key: str) -> None:
         """A row was written."""
@@ -112,7 +120,7 @@ class Checks:
             self.fail(f"cancel of {run_id} was accepted, but is neither sent nor due")
 
     def _delivered(self, run_id: str) -> bool:
-        request, run = self._world.tables.requests[run_id].request, self.ended.get(run_id)
+        request, run = self._world.admitted[run_id], self.ended.get(run_id)
         return (
             run is not None
             and run_id in self.seen_at
@@ -135,7 +143,7 @@ class Checks:
             if known is None:
                 if run.status.has_ended:
                     self.ended[run_id] = run
-            elif known != run:
+            elif known != run and not (self.is_scrubbed(run_id) and run == known.scrub()):
                 self.fail(f"{run_id} had ended as {known.status} and is now {run.status}")
         self._owes_and_is_woken(key)
 
@@ -151,7 +159,11 @@ class Checks:
 
     def _history_grows(self, key: str, head: Conversation) -> None:
         messages, known = self._world.tables.conversations[key].messages, self._history[key]
-        if len(messages) != head.next_sequence:
+        left = 0 if head.cleaning is None else head.cleaning.messages
+        if self.deletions.has_begun(key, head):
+            self._note_calls(key)
+            known.clear()
+        if len(messages) != head.next_sequence + left:
             self.fail(f"{key} has {len(messages)} messages, its head counts {head.next_sequence}")
         for sequence, message in enumerate(known):
             if messages[sequence] != message:
@@ -161,6 +173,12 @@ class Checks:
             for sequence in range(len(known), head.next_sequence)
             if sequence in messages
         )
+
+    def _note_calls(self, key: str) -> None:
+        """Remember the tool calls of messages that are deleted."""
+        for message in self._world.tables.conversations[key].messages.values():
+            for call in message.tool_calls:
+                self.calls[message.run_id, call.tool_call_id] = call
 
     def _owes_and_is_woken(self, key: str) -> None:
         rows = self._world.tables.conversations.get(key)
@@ -197,7 +215,7 @@ class Checks:
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
         bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
-        bound += RESULTS * (self._world.scenario.kind == "tools")
+        bound += RESULTS * (self._world.scenario.kind in ("tools", "delete"))
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 
@@ -238,10 +256,11 @@ class Checks:
         if row is not None:
             stands = None if row.result is None else encode(row.result)
             said = {name: body[name] for name in ("outcome", "content", "parts")}
-            if stands != said:
+            is_rest = self.is_scrubbed(run_id) and row == row.scrub()
+            if stands != said and not is_rest:
                 self.fail(f"the result of {call_id} was sent as {said}, what stands is {stands}")
             return
-        owner = self._world.tables.requests[run_id].request.owner
+        owner = self._world.admitted[run_id].owner
         child = run_id_for(scope=delegation_scope(owner), key=f"{run_id}:{call_id}")
         if child not in self.ended and "the run was refused" not in body["content"]:
             self.fail(f"{call_id} of {run_id} got a result, and neither a tool nor a run says so")

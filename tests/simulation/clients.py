@@ -24,8 +24,9 @@ from tests.simulation import waking
 from tests.simulation.apps import MainApp
 from tests.simulation.asks import Ask, over_http
 from tests.simulation.budgets import CAP
+from tests.simulation.deletions import Deleted
 from tests.simulation.receivers import NOTIFY
-from tests.simulation.scenario import Edit, Planned
+from tests.simulation.scenario import Deletion, Edit, Planned
 from tests.simulation.tools import SERVER
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ BY_KIND = {
             "limits": {"max_tokens_per_day": CAP},
         }
     },
+    "delete": WITH_TOOLS,
     "reject": {"single": {"agent_id": "single", "purpose": "One by one.", "on_busy": "reject"}},
 }
 """Cards that only worlds of a kind have."""
@@ -91,6 +93,9 @@ class Clients:
         self._publish_first()
         for planned in world.scenario.requests:
             world.loop.call_later(planned.at, self._come, planned)
+        for deletion in world.scenario.deletions:
+            delete = partial(self._delete, deletion)
+            world.loop.call_later(deletion.at, self._later, delete)
         for edit in world.scenario.edits:
             world.loop.call_later(edit.at, self._later, partial(self._edit, edit))
 
@@ -150,6 +155,7 @@ class Clients:
     async def _call(self, ask: Ask, run_id: str) -> None:
         """Over HTTP, patiently."""
         for number in range(TRIES):
+            scrubbed = self._world.checks.is_scrubbed(run_id)
             try:
                 admission, run = await self._at_main(lambda app: over_http(app, ask))
             except Refused as refusal:
@@ -160,16 +166,20 @@ class Clients:
                 await self._world.loop.pause(2.0**number * self._rng.random())
                 continue
             self._world.accepted.add(run_id)
+            if scrubbed:
+                self._world.checks.fail(f"{run_id} was deleted, and came again")
             if admission.request.run_id != run_id:
                 self._world.checks.fail(f"{run_id} was admitted as {admission.request.run_id}")
             ended = self._world.checks.ended.get(run_id)
+            if ended is not None and self._world.checks.is_scrubbed(run_id):
+                ended = ended if run == ended else ended.scrub()
             if run.status.has_ended and run != ended:
                 self._world.checks.fail(f"the caller of {run_id} got {run}, not what was saved")
             return
 
     def _refused(self, run_id: str, refusal: Refused) -> None:
         self._tell("is refused", f"{run_id}: {refusal.code}")
-        if run_id in self._world.accepted:
+        if run_id in self._world.accepted and refusal.code != "conversation_deleted":
             self._world.checks.fail(f"{run_id} was accepted and then refused: {refusal.code}")
         self._world.refused_codes.setdefault(run_id, refusal.code)
         self._world.one_by_one.refused(run_id, refusal.code)
@@ -190,6 +200,23 @@ class Clients:
                 continue
             self._tell("cancel accepted", run_id)
             self._world.checks.cancel_accepted(run_id, since=since)
+            return
+
+    async def _delete(self, deletion: Deletion) -> None:
+        """Delete a conversation, patiently."""
+        name, caller = deletion.conversation_id, Caller(owner=f"{OWNERS}ann")
+        for number in range(TRIES):
+            asked = self._world.clock.now()
+            try:
+                await self._at_main(lambda app: app.delete(name, caller))
+            except Refused as refusal:
+                self._tell("delete refused", f"{name}: {refusal.code}")
+                return
+            except (TransientError, CutConnection):
+                await self._world.loop.pause(2.0**number * self._rng.random())
+                continue
+            self._tell("delete accepted", name)
+            self._world.deletions.append(Deleted(name, asked))
             return
 
     def asked(self, run_id: str) -> None:

@@ -48,6 +48,11 @@ READS = frozenset(
         "tools.find",
         "tool_calls.find",
         "servers.hold",
+        "due.list_due",
+        "due.read_windows",
+        "cleaner.list_old",
+        "cleaner.find_end",
+        "eraser.list_runs",
         "blob.read",
         "blob.list",
     }
@@ -76,7 +81,8 @@ class Instance(Protocol):
 class Weather:
     """The faults of one seed: the mean number of operations between two, and their kinds.
 
-    `hang_share` of the inserts of request rows hang, `cancel_share` of the CancelRuns are not sent:
+    `hang_share` of the inserts of request rows hang, `cancel_share` of the CancelRuns and the
+    DeleteConversations are not sent:
     what these show needs a fault just there.
     """
 
@@ -103,7 +109,7 @@ class Weather:
         """The fault of this operation, if it is its turn or of a kind that is aimed at."""
         if operation == "requests.insert" and self._aimed(self.hang_share):
             return "hang"
-        if key.endswith(":cancel") and self._aimed(self.cancel_share):
+        if (key.endswith(":cancel") or ":delete:" in key) and self._aimed(self.cancel_share):
             return self.rng.choice(("fail", "unknown_not", "unknown_late"))
         self.operations += 1
         if self.operations < self.next_fault:

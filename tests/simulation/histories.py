@@ -31,7 +31,12 @@ def history(world: World, key: str) -> None:
         fail(f"the history of {key} is interleaved: {runs}")
     for run_id in runs:
         _of_a_run(world, key, [m for m in messages if m.run_id == run_id])
-    completed = {r.run_id for r in rows.runs.values() if r.status is RunStatus.COMPLETED}
+    gone = world.checks.deletions.gone
+    completed = {
+        r.run_id
+        for r in rows.runs.values()
+        if r.status is RunStatus.COMPLETED and r.run_id not in gone
+    }
     if not completed <= set(runs):
         fail(f"completed runs of {key}: {completed}, in its history: {runs}")
 
@@ -42,7 +47,7 @@ def _of_a_run(world: World, key: str, messages: list[Message]) -> None:
     if run is None:
         fail(f"{messages[0].run_id} is in the history of {key} and did not end")
         return
-    asked = world.tables.requests[run.run_id].request.message
+    asked = world.admitted[run.run_id].message
     question, *rest = messages
     if (question.role, question.content) != ("user", asked):
         fail(f"the history of {key} says {question.content!r}, {run.run_id} asked {asked!r}")
@@ -85,7 +90,7 @@ def _result(world: World, run: Run, call: MessageCall, result: Message) -> None:
 
 
 def _of_a_child(world: World, run: Run, call: MessageCall, result: Message) -> None:
-    owner = world.tables.requests[run.run_id].request.owner
+    owner = world.admitted[run.run_id].owner
     child_id = run_id_for(scope=delegation_scope(owner), key=f"{run.run_id}:{call.tool_call_id}")
     child = world.checks.ended.get(child_id)
     if child is None:
@@ -131,7 +136,7 @@ def tools(world: World) -> None:
             fail(f"{name} {number} was done {effects} times")
         if number not in asked:
             fail(f"{name} {number} was done, and no history asks for it")
-        elif name == "guarded":
+        elif name == "guarded" and asked[number][0] not in world.checks.deletions.gone:
             decision = world.tables.decisions.get(asked[number])
             if decision is None or decision.decision != "approve":
                 fail(f"guarded {number} was done, and what stands is {decision}")
@@ -140,6 +145,10 @@ def tools(world: World) -> None:
 def _asked(world: World) -> dict[int, tuple[str, str]]:
     """Every call of every history, by its number: its run's id and its own."""
     found: dict[int, tuple[str, str]] = {}
+    for key, call in world.checks.calls.items():
+        number = _number(call)
+        if number is not None:
+            found[number] = key
     for rows in world.tables.conversations.values():
         for message in rows.messages.values():
             for call in message.tool_calls:

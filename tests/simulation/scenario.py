@@ -27,8 +27,15 @@ Kind = Literal[
     "reject",
     "budget",
     "wake",
+    "delete",
 ]
-LATER_KINDS: dict[int, Kind] = {7: "wake", 11: "reject", 14: "budget"}
+LATER_KINDS: dict[int, Kind] = {
+    5: "delete",
+    7: "wake",
+    11: "reject",
+    13: "delete",
+    14: "budget",
+}
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
@@ -58,6 +65,14 @@ class Planned:
     cancel_after: float | None
     repeat_after: float | None
     wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """One DELETE of a conversation."""
+
+    at: float
+    conversation_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +111,7 @@ class Scenario:
     longest_delay: float
     outages: tuple[Outage, ...]
     requests: tuple[Planned, ...]
+    deletions: tuple[Deletion, ...]
     edits: tuple[Edit, ...]
     events: tuple[PlannedEvent, ...]
     fault_seconds: float
@@ -117,16 +133,17 @@ def scenario(seed: int) -> Scenario:
         kind=kind,
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)),
-        mcps=rng.choice((1, 2, 2)) if kind == "tools" else 0,
+        mcps=rng.choice((1, 2, 2)) if kind in ("tools", "delete") else 0,
         mean_operations=rng.choice((12.0, 30.0, 30.0, 90.0, 300.0)) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.0, 0.3)) if faulty else 0.0,
-        cancel_share=0.3 if faulty and kind == "cancel" else 0.0,
+        cancel_share=0.3 if faulty and kind in ("cancel", "delete") else 0.0,
         copy_share=rng.choice((0.0, 0.05, 0.25)),
         delay_share=rng.choice((0.0, 0.1, 0.5)),
         longest_delay=rng.choice((1.0, 30.0, 600.0)),
         outages=outages,
         requests=requests,
+        deletions=_deletions(rng, requests, span) if kind == "delete" else (),
         edits=_edits(rng, kind, span),
         events=_events(rng, span) if kind == "wake" else (),
         fault_seconds=max(span + 1800.0, last + 300.0),
@@ -183,6 +200,7 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "tools": rng.randint(1, 4),
         "reject": rng.randint(3, 9),
         "budget": rng.randint(4, 10),
+        "delete": rng.randint(2, 6),
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
     return tuple(_request(rng, kind, chats, place, span) for place in range(number))
@@ -197,6 +215,8 @@ def _request(
         return _of_a_thrifty_agent(rng, place, span)
     if kind == "reject":
         return _to_one_at_a_time(rng, place, span)
+    if kind == "delete":
+        return _to_be_deleted(rng, place, span)
     chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
     agent_id = {"chat-2": "hasty", None: rng.choice(("ceo", "tuned"))}.get(chat, "ceo")
     if kind == "outage" or (kind == "race" and rng.random() < 0.15):
@@ -231,6 +251,36 @@ def _with_tools(rng: random.Random, place: int, span: float) -> Planned:
         cancel_after=rng.choice((1.0, 5.0, 60.0, 400.0)) if rng.random() < 0.15 else None,
         repeat_after=rng.choice((None, None, 700.0)),
         wait_seconds=rng.choice((0.0, 5.0)),
+    )
+
+
+def _to_be_deleted(rng: random.Random, place: int, span: float) -> Planned:
+    """A request in a conversation that is deleted, with or without tools, maybe repeated later."""
+    agent_id = rng.choice(("ceo", "ceo", "ceo", "tooled"))
+    return Planned(
+        at=rng.random() * span,
+        name=f"q{place}",
+        owner="ann",
+        agent_id=agent_id,
+        conversation_id=f"chat-{agent_id}",
+        over_queue=rng.random() < 0.6,
+        mood="[tools]" if agent_id == "tooled" else rng.choice(("", "", "[slow]")),
+        twins=rng.choice((0, 0, 0, 1)),
+        cancel_after=rng.choice((1.0, 5.0, 60.0)) if rng.random() < 0.1 else None,
+        repeat_after=rng.choice((None, 5.0, 40.0, 700.0, 90000.0)),
+        wait_seconds=rng.choice((0.0, 5.0, 5.0)),
+    )
+
+
+def _deletions(
+    rng: random.Random, requests: tuple[Planned, ...], span: float
+) -> tuple[Deletion, ...]:
+    """Some while runs go on, some when all is done; some twice."""
+    names = sorted({planned.conversation_id or "" for planned in requests})
+    moments = (rng.random() * span, rng.random() * span, span + 60 * rng.random())
+    return tuple(
+        Deletion(at=at, conversation_id=rng.choice(names))
+        for at in moments[: rng.choice((1, 2, 2, 3))]
     )
 
 

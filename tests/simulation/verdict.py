@@ -32,6 +32,7 @@ def verdict(world: World) -> None:
     for key in sorted(world.tables.conversations):
         history(world, key)
     tools(world)
+    world.checks.deletions.verdict()
     world.one_by_one.verdict()
     world.budgets.verdict()
     world.waking.verdict()
@@ -66,11 +67,12 @@ def _nothing_left(world: World) -> None:
 
 def _run(world: World, run_id: str) -> None:
     fail, checks = world.checks.fail, world.checks
-    request, run = world.tables.requests[run_id].request, checks.ended.get(run_id)
+    request, run = world.admitted[run_id], checks.ended.get(run_id)
     ask = world.asks.get(run_id)
     if run is None:
         return
-    if world.tables.conversations[request.conversation_id].runs.get(run_id) != run:
+    stands = run.scrub() if checks.is_scrubbed(run_id) else run
+    if world.tables.conversations[request.conversation_id].runs.get(run_id) != stands:
         fail(f"the row of {run_id} is not what it ended as")
     _reply(world, run_id, run)
     told(world, run_id)
@@ -86,7 +88,7 @@ def _run(world: World, run_id: str) -> None:
 
 def _reply(world: World, run_id: str, run: Run) -> None:
     fail, bodies = world.checks.fail, world.checks.replies.get(run_id, [])
-    wanted = world.tables.requests[run_id].request.reply is not None
+    wanted = world.admitted[run_id].reply is not None
     if wanted != bool(bodies):
         fail(f"{run_id} wanted a reply: {wanted}; it got {len(bodies)}")
     expected = {"version": 1, "type": f"run.{run.status.value}", **encode(run)}
@@ -104,6 +106,10 @@ def _why(world: World, run: Run, ask: Ask) -> None:
     fail = world.checks.fail
     code = run.error.code if run.error else None
     stored = world.tables.requests[run.run_id]
+    if code == "conversation_deleted":
+        if run.run_id not in world.checks.deletions.gone:
+            fail(f"{run.run_id} ended {code}, and its conversation was not deleted")
+        return
     if run.status is RunStatus.CANCELLED and stored.cancel_requested_at is None:
         fail(f"{run.run_id} was cancelled, and nobody asked for it")
     if not _may_use(world, run):
@@ -163,13 +169,13 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
 
 def _may_use(world: World, run: Run) -> bool:
     head = world.tables.conversations[run.conversation_id].head
-    request = world.tables.requests[run.run_id].request
+    request = world.admitted[run.run_id]
     return head.owner == request.owner or request.as_admin
 
 
 def _agent_was_gone(world: World, run: Run, code: str) -> None:
     """Only a catalog at least as new as the one main judged by may end a run."""
-    admitted = world.tables.requests[run.run_id].request.catalog_version
+    admitted = world.admitted[run.run_id].catalog_version
     for index in _catalogs(world):
         entry = index.entry(CardKind.AGENT, run.agent_id)
         gone = entry is None or entry.state == "removed"
@@ -182,7 +188,7 @@ def _agent_was_gone(world: World, run: Run, code: str) -> None:
 
 def _card_was_new_enough(world: World, run: Run) -> None:
     """A run pins a card of the catalog that main judged by, or of a later one."""
-    admitted = world.tables.requests[run.run_id].request.catalog_version
+    admitted = world.admitted[run.run_id].catalog_version
     for index in _catalogs(world):
         entry = index.entry(CardKind.AGENT, run.agent_id)
         if index.version >= admitted and entry and entry.serving_digest == run.card_digest:

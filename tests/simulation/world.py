@@ -23,7 +23,7 @@ from aos.adapters.memory import (
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import REQUESTS_QUEUE
-from aos.domain.runs.run import run_id_for
+from aos.domain.runs.run import AdmittedRequest, run_id_for
 from aos.entrypoints.bus.request_messages import OWNERS
 from aos.services.catalog import storage
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
@@ -31,6 +31,7 @@ from tests.simulation.asks import Ask
 from tests.simulation.budgets import Budgets
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
+from tests.simulation.deletions import Deleted
 from tests.simulation.faults import Weather
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
@@ -47,6 +48,9 @@ from tests.simulation.wire import WireConversationStore
 
 A = TypeVar("A", bound=App)
 MEND_EVERY = 30.0
+CLEAN_EVERY = 120.0
+FAR = 20 * 86400.0
+"""What is due so much later is not waited for: the end of a deleted conversation's head."""
 LONGEST = 7 * 86400.0
 """After the last fault everything must have ended within this time."""
 
@@ -80,6 +84,7 @@ class World:
         self.broker = MemoryBroker(clock=self.clock)
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
+        self.logs = MemoryBlobStore(clock=self.clock)
         self.oracle = Oracle()
         self.box = Box()
         self.receivers = make_receivers(scenario.seed)
@@ -93,20 +98,25 @@ class World:
         )
         self.asks: dict[str, Ask] = {}
         self.accepted: set[str] = set()
+        self.admitted: dict[str, AdmittedRequest] = {}
+        self.deletions: list[Deleted] = []
         self.cancel_commands: dict[str, bool] = {}
         self.catalog: list[Published] = []
         self.indexes: list[CatalogIndex] = []
         self.apps: dict[str, App] = {}
         self.refused_codes: dict[str, str] = {}
         self._armed: set[str] = set()
+        self._cleaning: set[str] = set()
         self._clients: set[asyncio.Task[None]] = set()
         self._calm = False
         self.clients = Clients(self)
         self.tables.watchers += [
+            self._insert,
             self.checks.tell_watchers,
             self.one_by_one.written,
             self.budgets.written,
             self._written,
+            self.checks.deletions.written,
         ]
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
@@ -187,12 +197,15 @@ class World:
     def _start(self, kind: type[App], name: str) -> None:
         app = self.apps[name] = kind(self, name)
         self._armed.discard(name)
+        self._cleaning.discard(name)
         for entity in QUEUES:
             self.pump.poke(entity)
         if isinstance(app, MainApp):
             self.waking.arm(app)
             if self.tables.pending:
                 self._arm(app)
+            if self.tables.due:
+                self._arm_cleaning(app)
 
     def _message(self, what: str, kept: Kept) -> None:
         """A message was sent: it is looked for when it is visible, maybe late, maybe twice."""
@@ -229,11 +242,37 @@ class World:
         self.loop.call_later(max(visible, 0.0) + delay, send)
 
     def _written(self, operation: str, key: str) -> None:
+        if operation == "due.put":
+            for app in self.living(MainApp):
+                self._arm_cleaning(app)
         if operation == "decisions.ask":
             self.clients.asked(key)
         if operation == "pending.put":
             for app in self.living(MainApp):
                 self._arm(app)
+
+    def _insert(self, operation: str, key: str) -> None:
+        """Remember a request as it was admitted; a deletion scrubs its row."""
+        if operation == "requests.insert":
+            self.admitted[key] = self.tables.requests[key].request
+
+    def _arm_cleaning(self, app: MainApp) -> None:
+        if app.name not in self._cleaning:
+            self._cleaning.add(app.name)
+            self.loop.call_later(CLEAN_EVERY * (0.1 + self.rng.random()), self._clean, app)
+
+    def _clean(self, app: MainApp) -> None:
+        """The cleaning's timer; ticks that would find nothing are left out."""
+        if not app.alive:
+            return
+        first = min((due.due_at for due in self.tables.due.values()), default=None)
+        wait = 0.0 if first is None else (first - self.clock.now()).total_seconds()
+        if first is None or wait > FAR:
+            self._cleaning.discard(app.name)
+            return
+        if wait <= 0:
+            app.spawn(app.clean())
+        self.loop.call_later(CLEAN_EVERY * max(1, int(wait // CLEAN_EVERY) + 1), self._clean, app)
 
     def _arm(self, app: MainApp) -> None:
         if app.name not in self._armed:

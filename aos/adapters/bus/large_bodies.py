@@ -1,9 +1,8 @@
 """Stores the bodies of commands that are too large for a bus message. Entry point: `LargeBodies`.
 
-The body is written to `aos-data/payloads/<conversation_id>/<sha256>` before the message is sent.
+The body is written to `aos-data/payloads/<run_id>/<sha256>` before the message is sent.
 The message carries the blob's name in the property `aos_payload`, and the receiver reads the body
-from there. A repeated write changes nothing. The blob is deleted with the conversation's other
-payloads.
+from there. A repeated write changes nothing. The blob is deleted with the run's other payloads.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ class LargeBodies:
     def __init__(self, payloads: BlobStore) -> None:
         self._payloads = payloads
 
-    async def store_large(self, message: BusMessage, *, conversation_id: str) -> BusMessage:
+    async def store_large(self, message: BusMessage, *, run_id: str) -> BusMessage:
         """Return the message unchanged, or without its body after storing it as a blob.
 
         Raises TransientError if the body could not be stored.
         """
         if len(message.body) <= LARGEST_BODY_BYTES:
             return message
-        name = make_payload_name(conversation_id, hashlib.sha256(message.body).hexdigest())
+        name = make_payload_name(run_id, hashlib.sha256(message.body).hexdigest())
         try:
             await self._payloads.write(name, message.body)
         except OutcomeUnknown as error:

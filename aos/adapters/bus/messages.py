@@ -23,6 +23,7 @@ from aos.domain.envelope import (
     CancelRun,
     Command,
     ContinueRun,
+    DeleteConversation,
     DeliverNotification,
     Event,
     Outgoing,
@@ -91,7 +92,7 @@ def read_agent_and_trace(command: Command) -> tuple[str | None, str | None]:
             return command.agent_id, command.traceparent
         case ToolResult():
             return None, command.traceparent
-        case ContinueRun() | Approve() | CancelChild():
+        case ContinueRun() | Approve() | CancelChild() | DeleteConversation():
             return None, None
         case _:
             assert_never(command)

@@ -64,9 +64,9 @@ class AzureBus:
 
     async def send(self, outgoing: Outgoing) -> None:
         """Send a command, scheduled if it has a time. Its `message_id` is the `command_id`."""
-        name = outgoing.command.conversation_id
+        message = build_command_message(outgoing)
         await self.send_message(
-            await self._large.store_large(build_command_message(outgoing), conversation_id=name)
+            await self._large.store_large(message, run_id=outgoing.command.run_id)
         )
 
     async def reply(self, reply: Reply) -> None:

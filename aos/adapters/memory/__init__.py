@@ -8,9 +8,11 @@ their rows and queues.
 from aos.adapters.memory.approvals import MemoryDecisions
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
+from aos.adapters.memory.cleaning import MemoryDueStore, MemoryRunCleaner
 from aos.adapters.memory.clock import ManualClock, MemorySpan, MemoryTelemetry, SeededIds
 from aos.adapters.memory.dead_letters import MemoryDeadLetters, MemoryFailureStore
 from aos.adapters.memory.entities import EntityRules, Kept, Session
+from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
 from aos.adapters.memory.schedules import MemoryWatermarks
@@ -47,10 +49,13 @@ __all__ = [
     "MemoryConversationStore",
     "MemoryDeadLetters",
     "MemoryDecisions",
+    "MemoryDueStore",
+    "MemoryEraser",
     "MemoryFailureStore",
     "MemoryLedger",
     "MemoryPendingStore",
     "MemoryRequestStore",
+    "MemoryRunCleaner",
     "MemoryRunIndex",
     "MemorySecrets",
     "MemoryServers",

@@ -105,7 +105,7 @@ class MemoryLedger:
                     f"run {run.run_id!r} was recorded, or the usage row of its day changed"
                 )
             day = current or DayUsage(etag="")
-            self._tables.seen[run.run_id] = run
+            self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
             self._etags[bucket] = self._tables.new_etag()
             self._tables.usage[bucket] = replace(
                 day,

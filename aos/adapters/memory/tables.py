@@ -20,6 +20,7 @@ from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.errors import StaleWrite
+from aos.ports.cleaning import Due, Window
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
@@ -96,6 +97,8 @@ class MemoryTables:
     failures: dict[tuple[str, int], Failure] = field(
         default_factory=dict, metadata=of("aosfailures/failure")
     )
+    due: dict[str, Due] = field(default_factory=dict, metadata=of("aosindex/due"))
+    windows: dict[str, Window] = field(default_factory=dict, metadata=of("aosindex/window"))
     watchers: list[Watcher] = field(default_factory=list)
     _etags: count[int] = field(default_factory=lambda: count(1))
 
@@ -296,5 +299,9 @@ class MemoryConversationStore:
         rows.head, rows.etag = step.conversation, new
         rows.messages.update((message.sequence, message) for message in step.messages)
         rows.runs.update((run.run_id, run) for run in step.runs)
+        for sequence in step.removed_messages:
+            rows.messages.pop(sequence, None)
+        for run_id in step.removed_runs:
+            rows.runs.pop(run_id, None)
         tables.tell_watchers("conversations.save", key)
         return new

@@ -44,11 +44,12 @@ class TableAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One row of a transaction: to put, to insert, or to replace at an ETag."""
+    """One row of a transaction: to put, to insert, to replace at an ETag, or to delete."""
 
     entity: Entity
     etag: str | None = None
     insert: bool = False
+    delete: bool = False
 
 
 class TableClients:
@@ -181,23 +182,31 @@ class Table:
             await self._client().delete_entity(partition, row, **condition, **_ONCE)
 
     async def transact(self, writes: Sequence[Write]) -> list[str]:
-        """Write all rows of one partition, or none; return their ETags. Raises StaleWrite."""
+        """Write all rows of one partition, or none; return their ETags ("" of deleted rows).
+
+        Raises StaleWrite, also for a row to delete that does not exist.
+        """
         first = writes[0].entity
         what = f"{len(writes)} rows with {self._what_of(first)}"
         async with translate_errors(what, writing=True):
             answers = await self._client().submit_transaction(
                 [_operation(write) for write in writes], **_ONCE
             )
-        return [str(answer["etag"]) for answer in answers]
+        return [str(answer.get("etag", "")) for answer in answers]
 
     async def query(
-        self, condition: str, *, limit: int | None = None, **parameters: str
+        self,
+        condition: str,
+        *,
+        limit: int | None = None,
+        select: Sequence[str] | None = None,
+        **parameters: str,
     ) -> list[Entity]:
         """Return the rows that match `condition` (`@name` is a parameter), ordered by key.
 
-        `limit` is the most rows to return. Every 1,000 rows take one call.
+        `limit` is the most rows to return, `select` the properties. Every 1,000 rows take one call.
         """
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {} if select is None else {"select": list(select)}
         if limit is not None:
             options["results_per_page"] = min(limit, LARGEST_PAGE)
         found: list[Entity] = []
@@ -231,6 +240,8 @@ def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
     from azure.data.tables import UpdateMode
 
     entity = dict(write.entity)
+    if write.delete:
+        return "delete", entity, {}
     if write.insert:
         return "create", entity, dict(_NO_ECHO)
     if write.etag is None:

@@ -8,12 +8,15 @@ time, so that the list takes one query.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aos.adapters.tables.account import Entity, Table
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import SCHEMA, check_schema, pack
 from aos.domain.codec import decode, encode
 from aos.domain.tools.tool import ApprovalRequest, Decision
-from aos.domain.wire_time import count_milliseconds
+from aos.domain.wire_time import count_milliseconds, from_wire_time
 from aos.ports.paging import Page
 from aos.ports.tools import AskedApproval
 
@@ -97,6 +100,13 @@ def _place(approval: ApprovalRequest) -> str:
     """Return the key of the row in the list: first the time, then the call."""
     moment = count_milliseconds(approval.requested_at)
     return f"{moment:015d}-{approval.run_id}-{approval.tool_call_id}"
+
+
+def place_of(document: Mapping[str, Any]) -> str:
+    """Return the key in the list of a question, from the document of its row."""
+    asked = from_wire_time(document["requested_at"])
+    assert asked is not None
+    return f"{count_milliseconds(asked):015d}-{document['run_id']}-{document['tool_call_id']}"
 
 
 def _decision(row: Entity) -> Decision:

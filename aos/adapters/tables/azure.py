@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from aos.adapters.tables.account import Table, TableAccount, TableClients
 from aos.adapters.tables.approvals import AzureDecisions
+from aos.adapters.tables.cleaning import AzureDueStore, AzureRunCleaner
 from aos.adapters.tables.conversations import AzureConversationStore
+from aos.adapters.tables.eraser import AzureEraser
 from aos.adapters.tables.failures import AzureFailureStore
 from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
@@ -17,8 +19,10 @@ from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.ports.blobs import BlobStore
+from aos.ports.cleaning import DueStore, RunCleaner
 from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import FailureStore
+from aos.ports.deletion import Eraser
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
@@ -36,7 +40,8 @@ class AzureTables:
 
     def __init__(self, account: TableAccount, *, payloads: BlobStore) -> None:
         self._clients = TableClients(account)
-        kept = Payloads(payloads)
+        self._blobs = payloads
+        self._kept = kept = Payloads(payloads)
         self._requests = AzureRequestStore(self._open_table("aosruns"), kept)
         self._slots = AzureSlots(self._open_table("aosruns"))
         self._pending = AzurePendingStore(self._open_table("aospending"))
@@ -99,6 +104,31 @@ class AzureTables:
     def watermarks(self) -> Watermarks:
         """Return the store of how far schedules were followed."""
         return self._watermarks
+
+    def eraser(self, *, logs: BlobStore) -> Eraser:
+        """Return what removes a deleted conversation; `logs` is the container of transcripts."""
+        return AzureEraser(
+            conversations=self._open_table("aosconversations"),
+            requests=self._open_table("aosruns"),
+            tool_calls=self._open_table("aostoolcalls"),
+            payloads=self._kept,
+            data=self._blobs,
+            logs=logs,
+        )
+
+    def due(self) -> DueStore:
+        """Return what is to be cleaned."""
+        return AzureDueStore(self._open_table("aosindex"))
+
+    def cleaner(self) -> RunCleaner:
+        """Return what removes the rows of old runs."""
+        return AzureRunCleaner(
+            index=self._open_table("aosindex"),
+            requests=self._open_table("aosruns"),
+            tool_calls=self._open_table("aostoolcalls"),
+            usage=self._open_table("aosusage"),
+            data=self._blobs,
+        )
 
     async def check(self, table: str = "aosruns") -> None:
         """Read one row for the health check. Raises TransientError if the tables do not answer.

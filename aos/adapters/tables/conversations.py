@@ -35,15 +35,16 @@ class AzureConversationStore:
         """Return the head and the row of one run, both of the same moment.
 
         It takes one call; two if `run_id` is new to an existing conversation; three if its row
-        exists. Rows are never deleted, so a row that is absent after the head was read was also
-        absent before. A row that exists may be newer than the head, so the head is read again until
-        it has not changed. One query for both rows would read the whole partition.
+        exists. The row of a run is deleted 30 days after its conversation, so a row that is absent
+        after the head was read was also absent before. A row that exists may be newer than the
+        head, so the head is read again until it has not changed. One query for both rows would
+        read the whole partition.
         """
         head = await self._table.get(conversation_id, HEAD)
         for _ in range(LOAD_TRIES):
             if head is None or run_id is None:
                 return await self._make_loaded(conversation_id, head, None)
-            row = await self._table.get(conversation_id, _name_run_row(run_id))
+            row = await self._table.get(conversation_id, name_run_row(run_id))
             if row is None:
                 return await self._make_loaded(conversation_id, head, None)
             again = await self._table.get(conversation_id, HEAD)
@@ -63,13 +64,18 @@ class AzureConversationStore:
         keys = [
             HEAD,
             *(_name_message_row(message.sequence) for message in step.messages),
-            *(_name_run_row(run.run_id) for run in step.runs),
+            *(name_run_row(run.run_id) for run in step.runs),
         ]
-        if len(keys) > MOST_ROWS:
+        removed = [
+            *(_name_message_row(sequence) for sequence in step.removed_messages),
+            *(name_run_row(run_id) for run_id in step.removed_runs),
+        ]
+        removed = [key for key in removed if key not in keys]
+        if len(keys) + len(removed) > MOST_ROWS:
             raise AosError(
                 "internal_error",
-                f"a step of conversation {name!r} has {len(keys)} rows, more than the"
-                f" {MOST_ROWS} of a transaction; end its queued runs in smaller steps",
+                f"a step of conversation {name!r} has {len(keys) + len(removed)} rows, more than"
+                f" the {MOST_ROWS} of a transaction; end its queued runs in smaller steps",
             )
         packed = pack(
             [
@@ -81,7 +87,7 @@ class AzureConversationStore:
         payloads = {digest: body for row in packed for digest, body in row.payloads.items()}
         await self._payloads.keep(name, payloads, standing=self._standing.at(name, etag))
         rows = [row.entity(name, key) for key, row in zip(keys, packed, strict=True)]
-        new = await self._write(rows, etag=etag)
+        new = await self._write(rows, removed, etag=etag)
         self._standing.note(name, new, frozenset(packed[0].payloads))
         return new
 
@@ -102,7 +108,7 @@ class AzureConversationStore:
 
     async def find_run(self, conversation_id: str, run_id: str) -> Run | None:
         """Return the row of one run, or None. One call."""
-        row = await self._table.get(conversation_id, _name_run_row(run_id))
+        row = await self._table.get(conversation_id, name_run_row(run_id))
         return None if row is None else await self._read_run(conversation_id, row)
 
     async def _make_loaded(self, name: str, head: Entity | None, row: Entity | None) -> Loaded:
@@ -120,16 +126,39 @@ class AzureConversationStore:
     async def _read_run(self, name: str, row: Entity) -> Run:
         return decode(Run, await self._payloads.whole(name, row))
 
-    async def _write(self, rows: list[dict[str, Any]], *, etag: str | None) -> str:
+    async def _write(
+        self, rows: list[dict[str, Any]], removed: list[str], *, etag: str | None
+    ) -> str:
         """Write a head without other rows in a plain call, which costs half of a transaction."""
         head, *others = rows
-        if others:
+        if removed:
+            removed = await self._list_existing(head["PartitionKey"], removed)
+        if others or removed:
             guarded = Write(entity=head, etag=etag, insert=etag is None)
-            etags = await self._table.transact([guarded, *(Write(entity=row) for row in others)])
+            gone = [{"PartitionKey": head["PartitionKey"], "RowKey": key} for key in removed]
+            etags = await self._table.transact(
+                [
+                    guarded,
+                    *(Write(entity=row) for row in others),
+                    *(Write(entity=row, delete=True) for row in gone),
+                ]
+            )
             return etags[0]
         if etag is None:
             return await self._table.insert(head)
         return await self._table.replace(head, etag=etag)
+
+    async def _list_existing(self, name: str, keys: list[str]) -> list[str]:
+        """Return those of the rows that exist: a transaction cannot delete an absent row."""
+        rows = await self._table.query(
+            "PartitionKey eq @name and RowKey ge @first and RowKey le @last",
+            select=["RowKey"],
+            name=name,
+            first=min(keys),
+            last=max(keys),
+        )
+        existing = {str(row["RowKey"]) for row in rows}
+        return [key for key in keys if key in existing]
 
 
 class _Standing:
@@ -156,7 +185,8 @@ class _Standing:
             self._heads.popitem(last=False)
 
 
-def _name_run_row(run_id: str) -> str:
+def name_run_row(run_id: str) -> str:
+    """Return the key of a run's row."""
     return f"run:{run_id}"
 
 

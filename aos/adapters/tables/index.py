@@ -65,12 +65,12 @@ class AzureRunIndex:
             return
         first = await self._find_first(run)
         partitions = (f"agent:{run.agent_id}", EVERYBODY)
-        rows = {_make_key(run): _make_columns(run, first=first.run_id == run.run_id)}
+        rows = {make_key(run): make_columns(run, first=first.run_id == run.run_id)}
         mine = await self._find_first_of_owner(run, first)
-        own_rows = {_make_key(run): _make_columns(run, first=mine == run.run_id)}
+        own_rows = {make_key(run): make_columns(run, first=mine == run.run_id)}
         await asyncio.gather(
             *(self._writes.put(partition, rows) for partition in partitions),
-            self._writes.put(_hash_owner(run.owner), own_rows),
+            self._writes.put(hash_owner(run.owner), own_rows),
         )
         self._entered[run.run_id] = None
         while len(self._entered) > RUNS_REMEMBERED:
@@ -88,20 +88,20 @@ class AzureRunIndex:
         """List runs of an agent, of an owner, of both, or (both None) of everybody."""
         end = AFTER_DIGITS
         if since is not None:
-            end = _invert(since + timedelta(microseconds=999), later=1)
+            end = invert(since + timedelta(microseconds=999), later=1)
         if owner is None:
             partition = EVERYBODY if agent_id is None else f"agent:{agent_id}"
             return await self._page(partition, after=after, end=end, limit=limit)
         if agent_id is None:
-            return await self._page(_hash_owner(owner), after=after, end=end, limit=limit)
+            return await self._page(hash_owner(owner), after=after, end=end, limit=limit)
         both = {"extra": " and agent_id eq @agent", "agent": agent_id}
-        return await self._page(_hash_owner(owner), after=after, end=end, limit=limit, **both)
+        return await self._page(hash_owner(owner), after=after, end=end, limit=limit, **both)
 
     async def list_conversations(
         self, *, owner: str | None, after: str | None, limit: int
     ) -> Page[IndexedRun]:
         """List one item (the first run) for each conversation, newest first."""
-        partition = EVERYBODY if owner is None else _hash_owner(owner)
+        partition = EVERYBODY if owner is None else hash_owner(owner)
         return await self._page(
             partition, after=after, end=AFTER_DIGITS, limit=limit, extra=" and first eq true"
         )
@@ -128,7 +128,7 @@ class AzureRunIndex:
         )
         items = rows[:limit]
         return Page(
-            items=[_read_entry(row) for row in items],
+            items=[read_entry(row) for row in items],
             next=items[-1]["RowKey"] if items and len(rows) > limit else None,
         )
 
@@ -149,7 +149,7 @@ class AzureRunIndex:
         """Return the owner's first run in the conversation, which another owner may have begun."""
         if first.owner == run.owner:
             return first.run_id
-        return (await self._mark_first(run, _hash_owner(run.owner))).run_id
+        return (await self._mark_first(run, hash_owner(run.owner))).run_id
 
     async def _look_up_first(self, run: IndexedRun) -> _First:
         """Return the run that the conversation is named after, else the one that was added
@@ -164,10 +164,10 @@ class AzureRunIndex:
 
     async def _mark_first(self, run: IndexedRun, partition: str) -> _First:
         """Return the run in the partition's row `first:`; the row is written if there is none."""
-        row = f"first:{run.conversation_id}"
+        row = name_first_row(run.conversation_id)
         found = await self._table.get(partition, row)
         if found is None:
-            marker = {"PartitionKey": partition, "RowKey": row, **_make_columns(run, first=True)}
+            marker = {"PartitionKey": partition, "RowKey": row, **make_columns(run, first=True)}
             try:
                 await self._table.insert(marker)
             # another writer added the row just now; after OutcomeUnknown, the run's end adds it
@@ -178,23 +178,32 @@ class AzureRunIndex:
         return _First(str(found["run_id"]), str(found["owner"]))
 
 
-def _hash_owner(owner: str) -> str:
+def hash_owner(owner: str) -> str:
+    """Return the partition of an owner's runs."""
     return f"owner:{hashlib.sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _make_key(run: IndexedRun) -> str:
-    return f"{_invert(run.created_at)}-{run.run_id}"
+def name_first_row(conversation_id: str) -> str:
+    """Return the key of the row that marks a conversation's first run."""
+    return f"first:{conversation_id}"
 
 
-def _invert(moment: datetime, *, later: int = 0) -> str:
+def make_key(run: IndexedRun) -> str:
+    """Return the key of a run's entry in each list."""
+    return f"{invert(run.created_at)}-{run.run_id}"
+
+
+def invert(moment: datetime, *, later: int = 0) -> str:
     """Invert a time in milliseconds, so that a later time sorts first."""
     return f"{END - count_milliseconds(moment) + later:015d}"
 
 
-def _make_columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
+def make_columns(run: IndexedRun, *, first: bool) -> dict[str, Any]:
+    """Return the columns of a run's entry."""
     return {"schema": SCHEMA, **encode(run), "first": first}
 
 
-def _read_entry(entity: Entity) -> IndexedRun:
+def read_entry(entity: Entity) -> IndexedRun:
+    """Return the run of an entry."""
     check_schema(entity)
     return decode(IndexedRun, entity)

@@ -1,6 +1,7 @@
 """Keeps the texts that are too large for a row in blobs. Entry point: `Payloads`.
 
-They are blobs `payloads/<conversation_id>/<sha256>`, written before the row that refers to them.
+They are blobs `payloads/<conversation_id>/<sha256>` (those of a request: `payloads/<run_id>/…`),
+written before the row that refers to them.
 They never change, so recent ones are cached in memory, up to 16 MiB.
 """
 
@@ -113,6 +114,11 @@ class Payloads:
 def make_payload_name(conversation_id: str, digest: str) -> str:
     """Return the name of a payload's blob. A part of the path must not end in a dot, because `..`
     would lead to another folder."""
+    return f"{make_folder_name(conversation_id)}{digest}"
+
+
+def make_folder_name(conversation_id: str) -> str:
+    """Return the folder of the payloads of a conversation, or of a run's own."""
     folder = conversation_id.rstrip(".")
     dots = len(conversation_id) - len(folder)
-    return f"{FOLDER}{folder}{'%2E' * dots}/{digest}"
+    return f"{FOLDER}{folder}{'%2E' * dots}/"

@@ -2,7 +2,8 @@
 
 Partition `run_id`, row `run`: the admitted request, inserted once. `cancel_requested_at` is its own
 property, so that checking it reads nothing else. A run that delegated others, directly or not, has
-a row `child:<run_id>` in its partition for each of them.
+a row `child:<run_id>` in its partition for each of them. Large texts are in a folder of the run,
+because a deletion empties the conversation's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from aos.errors import StaleWrite, TransientError
 from aos.ports.requests import StoredRequest
 
 ROW = "run"
+OWN_FOLDER = "own_folder"
+"""The property of a row whose large texts are in a folder of the run. The first rows lack it."""
+SCRUBBED = "scrubbed"
 CANCEL = "cancel_requested_at"
 WHY = "cancel_reason"
 CANCEL_TRIES = 4
@@ -39,20 +43,24 @@ class AzureRequestStore:
         if entity is None:
             return None
         # `conversation_id` is short and is always in the row
-        conversation_id = document(entity)["conversation_id"]
-        read = await self._payloads.whole(conversation_id, entity)
+        folder = run_id if entity.get(OWN_FOLDER) else document(entity)["conversation_id"]
+        read = await self._payloads.whole(folder, entity)
         return StoredRequest(
             request=decode(AdmittedRequest, read),
             cancel_requested_at=from_wire_time(entity.get(CANCEL)),
             cancel_reason=entity.get(WHY),
+            scrubbed=bool(entity.get(SCRUBBED)),
         )
 
     async def insert(self, request: AdmittedRequest) -> None:
         """Write the row. Raises StaleWrite if it exists. One call, and one for each text over 32
         KiB."""
         (packed,) = pack([encode(request)])
-        await self._payloads.keep(request.conversation_id, packed.payloads)
-        await self._table.insert(packed.entity(request.run_id, ROW))
+        entity = packed.entity(request.run_id, ROW)
+        if packed.payloads:
+            await self._payloads.keep(request.run_id, packed.payloads)
+            entity[OWN_FOLDER] = True
+        await self._table.insert(entity)
 
     async def ask_cancel(self, run_id: str, *, at: datetime, reason: str | None = None) -> None:
         """Set `cancel_requested_at`. The first request stays; later ones change nothing. Two

@@ -51,6 +51,7 @@ class Assessment:
 
     digest: str | None
     enabled: bool = True
+    ttl_days: int | None = None
     purpose: str = ""
     errors: tuple[CardProblem, ...] = ()
     warnings: tuple[CardProblem, ...] = ()

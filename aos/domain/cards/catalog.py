@@ -39,7 +39,8 @@ class CatalogEntry:
 
     `digest` and `source_etag` belong to the last upload; `digest` is None if the file is too large
     to be read. `serving_digest` is the last valid upload, which serves now; `enabled`,
-    `has_schedules` and `event_types` (what wakes the agent) are read from it. `history` lists the
+    `has_schedules` and `event_types` (what wakes the agent) and
+    `ttl_days` (`memory.ttl_days`) are read from it. `history` lists the
     versions that served, newest first. Its first item serves now, unless the card is removed.
     """
 
@@ -58,6 +59,7 @@ class CatalogEntry:
     history: tuple[CardVersion, ...] = ()
     has_schedules: bool = False
     event_types: tuple[str, ...] = ()
+    ttl_days: int | None = None
 
     @property
     def activated_at(self) -> datetime | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aos.domain.cards.agent_card import (
+    agent_card_from_dict,
     list_event_types,
     list_grants,
     list_models,
@@ -46,6 +47,7 @@ def assess_card(
     assessment = Assessment(
         digest=digest,
         enabled=raw.get("enabled", True),
+        ttl_days=None if is_server else agent_card_from_dict(raw).memory.ttl_days,
         purpose="" if is_server else raw["purpose"],
         warnings=_cut_problems(
             [

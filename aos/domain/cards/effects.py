@@ -13,9 +13,7 @@ from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.identity import CardKind
 
 TEAM = "team"
-NOT_BUILT: Mapping[str, str] = {
-    "memory.ttl_days": "conversations are kept for ever",
-}
+NOT_BUILT: Mapping[str, str] = {}
 """Fields of an agent card that AOS does not act on yet, and what to do instead.
 
 Remove an entry in the commit that builds the field; docs/contracts/not-yet.md lists the same

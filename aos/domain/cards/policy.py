@@ -9,7 +9,7 @@ from aos.domain.json_writer import write_json
 
 DEFAULT_MCP_ALLOWED = "npx -y @modelcontextprotocol/"
 DEFAULT_REPLY_TO = "businessinfinity-responses"
-RULES_VERSION = 7
+RULES_VERSION = 8
 """Raise it when a rule for cards changes; all cards are then assessed again."""
 
 

@@ -201,6 +201,7 @@ def _apply_assessment(
         state="active" if found.enabled else "disabled",
         serving_digest=found.digest,
         enabled=found.enabled,
+        ttl_days=found.ttl_days,
         history=history,
         has_schedules=found.has_schedules,
         event_types=found.event_types,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from aos.domain.envelope import CancelRun, ContinueRun
 from aos.domain.runs.active_run import ActiveRun
 from aos.domain.runs.conversation import CardView, Conversation, Message, Step
+from aos.domain.runs.deletion import begin_again, cancel_if_deleted
 from aos.domain.runs.run import AdmittedRequest, FinishReason, Run, RunStatus, Usage
 from aos.domain.runs.waiting import START_LIMIT
 from aos.domain.tools.tool import EndpointFields, MessageCall
@@ -28,13 +29,13 @@ MAX_QUEUED_RUNS = 32
 class NextAction:
     """What realm does next for a conversation.
 
-    `start`: make the first queued run active. `expire`: end `request`, which waited too long.
-    `turn`: ask the model. `time_out`: end the active run, whose clock or wall time is spent.
-    `wait`: do nothing before `until`, for which a ContinueRun is scheduled. `tools`: do nothing
-    before a result or a decision comes. `nothing`: no run is left.
+    `clean`: remove what a deletion left. `start`: make the first queued run active. `expire`: end
+    `request`, which waited too long. `turn`: ask the model. `time_out`: end the active run, whose
+    clock or wall time is spent. `wait`: do nothing before `until`, for which a ContinueRun is
+    scheduled. `tools`: do nothing before a result or a decision comes. `nothing`: no run is left.
     """
 
-    what: Literal["start", "expire", "turn", "time_out", "wait", "tools", "nothing"]
+    what: Literal["clean", "start", "expire", "turn", "time_out", "wait", "tools", "nothing"]
     request: AdmittedRequest | None = None
     until: datetime | None = None
 
@@ -50,6 +51,9 @@ def admit(
     state = conversation or Conversation.create(request, now=now)
     if known or state.has_run(request.run_id):
         return Step(conversation=state)
+    late = cancel_if_deleted(state, request, now=now)
+    if late is not None:
+        return late
     if state.owner != request.owner and not request.as_admin:
         return _refuse(state, request, code="conversation_not_found", now=now)
     if state.agent_id != request.agent_id:
@@ -58,7 +62,7 @@ def admit(
         return _refuse(state, request, code="conversation_busy", now=now)
     if len(state.queued) >= MAX_QUEUED_RUNS + (state.active is None):
         return _refuse(state, request, code="conversation_full", now=now)
-    queued = replace(state, queued=(*state.queued, request))
+    queued = replace(begin_again(state, request), queued=(*state.queued, request))
     return Step(conversation=queued, runs=(Run.from_request(request),))
 
 
@@ -76,7 +80,8 @@ def cancel(
         return state.end_active(RunStatus.CANCELLED, error=error, now=now)
     if known and not state.has_run(request.run_id):
         return Step(conversation=state)
-    return state.end_waiting(request, RunStatus.CANCELLED, error=error, now=now)
+    late = cancel_if_deleted(state, request, now=now)
+    return late or state.end_waiting(request, RunStatus.CANCELLED, error=error, now=now)
 
 
 def cancel_error(reason: str | None) -> ErrorInfo | None:
@@ -96,6 +101,9 @@ def clear_wait(conversation: Conversation, command: ContinueRun) -> Step:
     command left to end it.
     """
     active = conversation.active
+    cleaning = conversation.cleaning
+    if cleaning is not None and command.due is not None and command.due == cleaning.retry_at:
+        conversation = replace(conversation, cleaning=replace(cleaning, retry_at=None))
     if command.due is None or active is None:
         return Step(conversation=conversation)
     if command.due == active.wake_at:
@@ -109,11 +117,15 @@ def clear_wait(conversation: Conversation, command: ContinueRun) -> Step:
 
 
 def find_next_action(conversation: Conversation, *, now: datetime) -> NextAction:
-    """What to do next for this conversation."""
+    """What to do next for this conversation. What a deletion left goes first."""
+    cleaning, active = conversation.cleaning, conversation.active
+    if cleaning is not None and active is None and _is_due(cleaning.retry_at, now=now):
+        return NextAction(what="clean")
     for request in conversation.queued:
         if now - request.admitted_at >= START_LIMIT:
             return NextAction(what="expire", request=request)
-    active = conversation.active
+    if cleaning is not None and active is None:
+        return NextAction(what="wait", until=cleaning.retry_at)
     if active is None:
         return NextAction(what="start") if conversation.queued else NextAction(what="nothing")
     if _is_out_of_time(active, now=now):
@@ -123,6 +135,10 @@ def find_next_action(conversation: Conversation, *, now: datetime) -> NextAction
     if conversation.retry_at is not None and now < conversation.retry_at:
         return NextAction(what="wait", until=conversation.retry_at)
     return NextAction(what="turn")
+
+
+def _is_due(moment: datetime | None, *, now: datetime) -> bool:
+    return moment is None or now >= moment
 
 
 def _is_out_of_time(active: ActiveRun, *, now: datetime) -> bool:

@@ -1,5 +1,5 @@
-"""Defines the commands that start, continue, cancel and end a run, and tell of it. Entry points:
-`StartRun`, `RunEnded`, `DeliverNotification`.
+"""Defines the commands that start, continue, cancel and end a run, tell of it, or delete a
+conversation. Entry points: `StartRun`, `RunEnded`, `DeliverNotification`, `DeleteConversation`.
 
 The fields of a class are the fields of its JSON object, in their order. `aos.domain.command_fields`
 adds those that all commands have; `aos.domain.envelope` reads and addresses commands.
@@ -84,6 +84,31 @@ class ContinueRun(CommandFields):
     def command_id(self) -> str:
         """The id of the command, which every copy of it for the same time has."""
         return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteConversation(CommandFields):
+    """Main to realm: delete this conversation, as it was at `deleted_at`.
+
+    With `unused`, only if nothing happened in it after `deleted_at`. It is about no run: its
+    `run_id` is the conversation's id.
+    """
+
+    type: Literal["DeleteConversation"] = "DeleteConversation"
+    conversation_id: str
+    deleted_at: datetime
+    unused: bool = field(default=False, metadata=OMITTED)
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """The id of the command, which every copy of it for the same time has."""
+        return f"{self.conversation_id}:delete:{to_wire_time(self.deleted_at)}"
+
+    @property
+    def run_id(self) -> str:
+        """The conversation: the command is about no run."""
+        return self.conversation_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

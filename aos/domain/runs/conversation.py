@@ -67,12 +67,33 @@ class CardView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaning:
+    """What realm still has to remove after a deletion.
+
+    `messages` rows of messages are left. The rows of runs up to `after`, in the order of their ids,
+    are done (None: all are), except those of `late`, which a late command added. `retry_at` is set
+    while a run's reply is not out: its rows are needed until then. `is_last` marks the end of the
+    head's own time: the rows of the runs go, then the head.
+    """
+
+    messages: int = 0
+    after: str | None = ""
+    late: tuple[str, ...] = ()
+    retry_at: datetime | None = None
+    retries: int = 0
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """The head row: the owner, the active run, the waiting runs, and the commands to send.
 
     `next_sequence` counts the history. `write_id` names the save that wrote this state: a writer
     that got no answer reads the head and compares it. `withheld_runs` are the last runs whose
     messages an endpoint's content filter refused: models are not shown them again.
+
+    `deleted_at` is the time of the last deletion. `began_at` is the admission of the first run
+    after it, None while no conversation stands. `cleaning` is what the deletion still has to do.
     """
 
     conversation_id: str
@@ -88,6 +109,9 @@ class Conversation:
     retries: int = 0
     write_id: str = ""
     withheld_runs: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    deleted_at: datetime | None = field(default=None, metadata=OMITTED)
+    began_at: datetime | None = field(default=None, metadata=OMITTED)
+    cleaning: Cleaning | None = field(default=None, metadata=OMITTED)
 
     @classmethod
     def create(cls, request: AdmittedRequest, *, now: datetime) -> Conversation:
@@ -101,8 +125,14 @@ class Conversation:
 
     @property
     def is_busy(self) -> bool:
-        """True while a run has not ended or the outbox holds a command."""
-        return bool(self.active or self.queued or self.outbox)
+        """True while a run has not ended, the outbox holds a command, or a deletion is not
+        complete."""
+        return bool(self.active or self.queued or self.outbox or self.cleaning)
+
+    @property
+    def is_deleted(self) -> bool:
+        """True when nothing is left of it but what late commands are judged by."""
+        return self.deleted_at is not None and self.began_at is None
 
     @property
     def has_continuation(self) -> bool:
@@ -254,11 +284,16 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one transaction writes: the head, and the message and run rows that go with it."""
+    """What one transaction writes: the head, and the message and run rows that go with it.
+
+    A deletion also removes rows: messages by their sequence, runs by their id.
+    """
 
     conversation: Conversation
     messages: tuple[Message, ...] = ()
     runs: tuple[Run, ...] = ()
+    removed_messages: tuple[int, ...] = ()
+    removed_runs: tuple[str, ...] = ()
 
     def then(self, later: Step) -> Step:
         """Join two steps into one: the later head, all messages, and the later row of each run."""
@@ -267,6 +302,8 @@ class Step:
             conversation=later.conversation,
             messages=(*self.messages, *later.messages),
             runs=tuple(runs.values()),
+            removed_messages=(*self.removed_messages, *later.removed_messages),
+            removed_runs=(*self.removed_runs, *later.removed_runs),
         )
 
 

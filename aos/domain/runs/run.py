@@ -160,6 +160,19 @@ class AdmittedRequest:
     rejects_busy: bool = field(default=False, metadata=OMITTED)
     notify: Notify | None = field(default=None, metadata=OMITTED)
 
+    def scrub(self) -> AdmittedRequest:
+        """This request without what its caller wrote, as a deletion leaves it."""
+        return replace(
+            self,
+            message="",
+            metadata={},
+            parts=(),
+            reply=None,
+            notify=None,
+            traceparent=None,
+            refusal=scrub_error(self.refusal),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -226,3 +239,25 @@ class Run:
     ) -> Run:
         """This run with its final status."""
         return replace(self, status=status, ended_at=at, error=error, output=output, waiting=None)
+
+    def scrub(self) -> Run:
+        """This run as a deletion leaves it: its ids, status, times, and the code of its error."""
+        return Run(
+            run_id=self.run_id,
+            agent_id=self.agent_id,
+            card_digest=self.card_digest,
+            conversation_id=self.conversation_id,
+            status=self.status,
+            error=scrub_error(self.error),
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            replay_of=self.replay_of,
+        )
+
+
+def scrub_error(error: ErrorInfo | None) -> ErrorInfo | None:
+    """The error by its code alone: messages and details may repeat what a model said."""
+    if error is None:
+        return None
+    return ErrorInfo(code=error.code, message="the conversation of this run was deleted")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -176,6 +176,13 @@ class ToolCallRow:
     holder: str = ""
     result: ToolOutcome | None = None
     etag: str | None = None
+
+    def scrub(self) -> ToolCallRow:
+        """This row as a deletion leaves it: without the row, a repeated command would make the
+        call again."""
+        if self.result is None:
+            return self
+        return replace(self, result=ToolOutcome(outcome=self.result.outcome, content=""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

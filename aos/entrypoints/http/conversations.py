@@ -12,6 +12,7 @@ from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, ConversationAnswer
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.errors import Refused
+from aos.services.deletions import ConversationDeletions
 from aos.services.runs import RunReader
 
 MESSAGES_A_PAGE = 100
@@ -20,9 +21,12 @@ MESSAGES_A_PAGE = 100
 class ConversationRoutes:
     """The routes of conversations."""
 
-    def __init__(self, responder: HttpResponder, *, runs: RunReader) -> None:
+    def __init__(
+        self, responder: HttpResponder, *, runs: RunReader, deletions: ConversationDeletions
+    ) -> None:
         self._responder = responder
         self._runs = runs
+        self._deletions = deletions
 
     async def list(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations"""
@@ -31,6 +35,10 @@ class ConversationRoutes:
     async def get(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations/{conversation_id}"""
         return await self._responder.answer("get_conversation", req, self._get)
+
+    async def delete(self, req: func.HttpRequest) -> func.HttpResponse:
+        """DELETE /api/conversations/{conversation_id}"""
+        return await self._responder.answer("delete_conversation", req, self._delete)
 
     async def messages(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/conversations/{conversation_id}/messages"""
@@ -48,6 +56,11 @@ class ConversationRoutes:
         head = await self._runs.find_conversation(_read_conversation_id(call), owner=call.owner)
         queued = await self._runs.list_queued(head)
         return Answer(body=encode(replace(ConversationAnswer.of(head), queued_run_ids=queued)))
+
+    async def _delete(self, call: Call) -> Answer:
+        conversation_id = _read_conversation_id(call)
+        head = await self._deletions.delete(conversation_id, call.known_caller)
+        return Answer(status=202, body=encode(ConversationAnswer.of(head)))
 
     async def _list_messages(self, call: Call) -> Answer:
         query = Query(call.request)

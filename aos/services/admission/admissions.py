@@ -18,6 +18,7 @@ from aos.domain.caller import Caller
 from aos.domain.cards.agent_card import AgentCard, find_home_owner
 from aos.domain.envelope import CancelRun, StartRun, to_realm
 from aos.domain.notify import Notify
+from aos.domain.row_kinds import REQUEST_RETENTION
 from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.attachments import list_attachments
 from aos.domain.runs.run import (
@@ -34,6 +35,7 @@ from aos.domain.vision import Vision
 from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports.agents import Agents
 from aos.ports.bus import Bus
+from aos.ports.cleaning import Due, DueStore
 from aos.ports.conversations import ConversationStore
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.model import ChatModel
@@ -91,6 +93,7 @@ class Admissions:
         pending: PendingStore,
         conversations: ConversationStore,
         index: RunIndex,
+        due: DueStore,
         agents: Agents,
         model: ChatModel,
         pause: PauseState,
@@ -107,6 +110,7 @@ class Admissions:
         self._pending = pending
         self._conversations = conversations
         self._index = index
+        self._due = due
         self._agents = agents
         self._model = model
         self._pause = pause
@@ -216,6 +220,9 @@ class Admissions:
             parent=request.parent,
             refusal=error,
         )
+        entry = IndexedRun.of(refused, owner=caller.owner)
+        due_at = refused.admitted_at + REQUEST_RETENTION
+        await self._due.put(Due.of_run(entry, kind="refusal", due_at=due_at))
         with contextlib.suppress(StaleWrite, OutcomeUnknown):
             await self._requests.insert(refused)
         stored = await self._requests.find(run_id)
@@ -244,6 +251,13 @@ class Admissions:
                 "idempotency_conflict",
                 "this idempotency key was used for another request; use a new key, or repeat the"
                 " first request unchanged",
+                run_id=stored.request.run_id,
+            )
+        if stored.scrubbed or await self._runs.was_deleted(stored.request):
+            raise Refused(
+                "conversation_deleted",
+                f"the conversation of run {stored.request.run_id!r} was deleted; send the request"
+                " with a new idempotency key to begin another",
                 run_id=stored.request.run_id,
             )
         run = await self._runs.read(stored.request)

@@ -56,6 +56,13 @@ class CatalogReader:
         self._lock = asyncio.Lock()
         self._cards: OrderedDict[str, AgentCard | McpServerCard] = OrderedDict()
 
+    async def read_ages(self) -> Mapping[str, int]:
+        """Return `memory.ttl_days` of the agents that have it, by agent. Reads storage only if
+        nothing is known yet."""
+        index = self.known or await self.read()
+        agents = index.list_kind(CardKind.AGENT)
+        return {agent_id: entry.ttl_days for agent_id, entry in agents if entry.ttl_days}
+
     @property
     def known(self) -> CatalogIndex | None:
         """The catalog as last read; None before the first read. Does not read storage."""

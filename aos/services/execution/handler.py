@@ -17,6 +17,7 @@ from aos.domain.envelope import (
     Approve,
     CancelRun,
     ContinueRun,
+    DeleteConversation,
     RealmCommand,
     StartRun,
     ToolResult,
@@ -24,6 +25,7 @@ from aos.domain.envelope import (
 from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs import advance, tool_turns
 from aos.domain.runs.conversation import CardView, Step
+from aos.domain.runs.deletion import clean_late
 from aos.domain.runs.run import AdmittedRequest, RunStatus
 from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
@@ -33,6 +35,7 @@ from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions
 from aos.services.execution.approvals import RealmApprovals
+from aos.services.execution.deletion import Deletions
 from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turn_outcome import (
     count_tokens,
@@ -56,6 +59,7 @@ class Execution:
         decisions: Decisions,
         turns: Turns,
         budgets: TurnBudgets,
+        deletions: Deletions,
         bus: Bus,
         clock: Clock,
         ids: Ids,
@@ -65,6 +69,7 @@ class Execution:
         self._turns = turns
         self._budgets = budgets
         self._owner_tokens = owner_tokens
+        self._deletions = deletions
         self._bus = bus
         self._clock = clock
         self._units = UnitsOfWork(
@@ -91,7 +96,10 @@ class Execution:
             return
         unit.not_before = not_before
         await self._send(unit)
-        self._apply(unit, unit.command)
+        if isinstance(unit.command, DeleteConversation):
+            await self._deletions.apply(unit, unit.command, now=self._now(unit))
+        else:
+            self._apply(unit, unit.command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
             unit.add(unit.conversation.give_up(now=self._now(unit)))
         await self._apply_decisions(unit)
@@ -100,7 +108,11 @@ class Execution:
         await self._send(unit)
         await self._save(unit)
 
-    def _apply(self, unit: UnitOfWork, command: RealmCommand) -> None:
+    def _apply(
+        self,
+        unit: UnitOfWork,
+        command: StartRun | CancelRun | ContinueRun | ToolResult | Approve,
+    ) -> None:
         now = self._now(unit)
         known = unit.run is not None
         match command:
@@ -109,11 +121,10 @@ class Execution:
             case CancelRun():
                 unit.add(advance.cancel(unit.conversation, command, known=known, now=now))
             case ContinueRun():
-                active = unit.conversation.active
-                if active is not None and command.due is not None and command.due == active.wake_at:
-                    unit.not_before = max(command.due, unit.not_before or command.due)
+                self._trust_broker(unit, command)
                 unit.add(advance.clear_wait(unit.conversation, command))
             case ToolResult():
+                self._clean_after(unit, command)
                 unit.add(
                     tool_turns.take_result(
                         unit.conversation,
@@ -129,6 +140,18 @@ class Execution:
                 pass  # the stored decision counts; the command only wakes the conversation
             case _:
                 assert_never(command)
+
+    def _trust_broker(self, unit: UnitOfWork, command: ContinueRun) -> None:
+        """Note that the broker's clock has reached the deadline, even if ours has not."""
+        active = unit.conversation.active
+        if active is not None and command.due is not None and command.due == active.wake_at:
+            unit.not_before = max(command.due, unit.not_before or command.due)
+
+    def _clean_after(self, unit: UnitOfWork, result: ToolResult) -> None:
+        """Clean the rows of a call whose result comes after its conversation was deleted."""
+        head = unit.conversation
+        if head.deleted_at is not None and not head.has_run(result.run_id):
+            unit.add(Step(conversation=clean_late(head, result.run_id)))
 
     async def _apply_decisions(self, unit: UnitOfWork) -> None:
         """Apply the decisions about waiting calls, unless the agent was disabled."""
@@ -149,6 +172,8 @@ class Execution:
                 case "tools":
                     unit.add(tool_turns.schedule_deadline(unit.conversation))
                     return
+                case "clean":
+                    await self._clean(unit)
                 case "expire":
                     assert action.request is not None
                     unit.add(unit.conversation.expire(action.request, now=now))
@@ -161,6 +186,17 @@ class Execution:
                     await self._take_turn(unit)
                 case _:
                     assert_never(action.what)
+
+    async def _clean(self, unit: UnitOfWork) -> None:
+        """Take one step of a deletion and save it; leave the rest to a ContinueRun when the
+        handler's time is over."""
+        if self._clock.monotonic() >= unit.deadline:
+            name = unit.conversation.conversation_id
+            unit.add(Step(conversation=unit.conversation.schedule_continue(name)))
+            return
+        await self._save(unit)
+        await self._deletions.clean(unit, now=self._now(unit))
+        await self._save(unit)
 
     async def _take_turn(self, unit: UnitOfWork) -> None:
         """Ask the model for the active run and apply the outcome."""

@@ -54,10 +54,16 @@ class UnitOfWork:
 
     def add(self, step: Step) -> None:
         """Apply a step to the conversation. A step that changes nothing is not saved."""
-        if step.conversation == self.conversation and not step.runs and not step.messages:
+        rows = step.runs or step.messages or step.removed_messages or step.removed_runs
+        if step.conversation == self.conversation and not rows:
             return
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
+
+    def close(self) -> None:
+        """Note that the conversation's head was removed: nothing is left to save or to do."""
+        self.unsaved = None
+        self.conversation = replace(self.conversation, cleaning=None)
 
 
 class UnitsOfWork:

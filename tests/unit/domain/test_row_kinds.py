@@ -13,35 +13,12 @@ from aos.adapters.memory import MemoryTables
 from aos.domain.row_kinds import ROW_KINDS, RowKind, find_row_kind
 from devhost.provision import TABLES
 
-NOTHING_REMOVES_YET = {
-    "aosruns/request",
-    "aosruns/child",
-    "aosruns/slot",
-    "aosconversations/head",
-    "aosconversations/run",
-    "aosconversations/message",
-    "aosindex/first",
-    "aosindex/first-of-owner",
-    "aosindex/everybody",
-    "aosindex/agent",
-    "aosindex/owner",
-    "aostoolcalls/approval",
-    "aostoolcalls/decision",
-    "aostoolcalls/call",
-    "aosusage/day",
-    "aosusage/spent-by-owner",
-    "aosusage/spent",
-    "aosusage/seen",
-}
 TABLES_NOT_YET: set[str] = set()
 
 
 @pytest.mark.parametrize("kind", ROW_KINDS, ids=lambda kind: kind.name)
 def test_a_kind_of_row_has_an_end_and_something_that_removes_it(kind: RowKind) -> None:
     assert kind.ends
-    if kind.name in NOTHING_REMOVES_YET:
-        assert not kind.removed_by, f"take {kind.name} out of NOTHING_REMOVES_YET"
-        return
     module, _, name = kind.removed_by.partition(":")
     assert callable(attrgetter(name)(import_module(module)))
 

@@ -78,11 +78,13 @@ class InMemory:
         self.model = ScriptedModel()
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
+        self.logs = MemoryBlobStore(clock=self.clock)
         self.world = make_world(
             tables=self.tables,
             broker=self.broker,
             config=self.config,
             data=self.data,
+            logs=self.logs,
             model=self.model,
             clock=self.clock,
             ids=SeededIds(random.Random(7)),

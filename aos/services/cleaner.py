@@ -1,0 +1,214 @@
+"""Removes what is old: rows of runs, conversations by their age, usage. Entry point:
+`Cleaner.clean`.
+
+A tick follows what is due, not what exists. The lists of runs are ordered by time, so the runs that
+became old since the last tick are one range; what must be looked at on a certain day has a row with
+that time. Conversations are deleted by realm: main only sends it the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from aos.domain.budgets import Budget
+from aos.domain.row_kinds import REQUEST_RETENTION, USAGE_RETENTION
+from aos.domain.runs.conversation import Conversation
+from aos.errors import AosError, TransientError
+from aos.ports.cleaning import Due, DueStore, OldRun, RunCleaner, Window
+from aos.ports.conversations import ConversationStore
+from aos.ports.index import IndexedRun
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
+from aos.services.deletions import ConversationDeletions
+
+PAGE = 100
+TICK_SECONDS = 120.0
+"""A tick begins no further page after this time; the next tick continues."""
+ALL_RUNS = "runs"
+NUDGE_PAUSE = timedelta(minutes=5)
+LOOK_AGAIN = timedelta(days=1)
+AT_ONCE = 8
+WORST_SKEW = timedelta(minutes=1)
+
+
+class Cleaner:
+    """Main's use case: clean what is due."""
+
+    def __init__(
+        self,
+        *,
+        due: DueStore,
+        rows: RunCleaner,
+        requests: RequestStore,
+        conversations: ConversationStore,
+        deletions: ConversationDeletions,
+        read_ages: Callable[[], Awaitable[Mapping[str, int]]],
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        """`read_ages` returns `memory.ttl_days` of the agents that have it, by agent."""
+        self._due = due
+        self._rows = rows
+        self._requests = requests
+        self._conversations = conversations
+        self._deletions = deletions
+        self._read_ages = read_ages
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def clean(self) -> None:
+        """Do what is due, a bounded part of it. Raises TransientError when storage is away."""
+        until = self._clock.monotonic() + TICK_SECONDS
+        windows = await self._due.read_windows()
+        await self._do_due(until)
+        days = REQUEST_RETENTION.days
+        await self._look_through(ALL_RUNS, days, windows, self._remove_old, None, until)
+        for agent_id, days in (await self._read_ages()).items():
+            name = f"ttl:{agent_id}"
+            await self._look_through(name, days, windows, self._expire, agent_id, until)
+
+    async def _do_due(self, until: float) -> None:
+        """Do what has a row with a time. What fails is logged, and looked at again later."""
+        while self._clock.monotonic() < until:
+            found = await self._due.list_due(self._clock.now(), limit=PAGE)
+            for due in found:
+                await self._do_safely(due)
+            if len(found) < PAGE:
+                return
+
+    async def _do_safely(self, due: Due) -> None:
+        try:
+            match due.kind:
+                case "deletion":
+                    await self._follow_deletion(due)
+                case "run":
+                    await self._remove_run(due.run, is_first=False)
+                    await self._due.drop(due)
+                case "refusal":
+                    await self._rows.remove_run(due.run, listed=False)
+                    await self._due.drop(due)
+                case "usage":
+                    await self._rows.remove_usage(due.name, day=due.about)
+                    await self._due.drop(due)
+        except TransientError:
+            raise
+        except AosError as error:
+            self._telemetry.log(
+                "cleaning_failed", level="error", kind=due.kind, name=due.name, reason=str(error)
+            )
+            await self._move(due, self._clock.now() + LOOK_AGAIN)
+
+    async def _follow_deletion(self, due: Due) -> None:
+        """See to it that realm deletes, and that the head ends 30 days later."""
+        now, at = self._clock.now(), due.about
+        head = (await self._conversations.load(due.name)).conversation
+        if head is None:
+            await self._rows.unlist(due.name)
+            await self._due.drop(due)
+        elif _is_past(head, at):
+            await self._due.drop(due)
+        elif head.deleted_at == at and head.cleaning is None and now < at + REQUEST_RETENTION:
+            await self._move(due, at + REQUEST_RETENTION)
+        elif due.unused and head.deleted_at != at and due.checks:
+            await self._due.drop(due)  # realm found that it is used
+        else:
+            await self._deletions.tell_realm(due)
+            await self._move(due, now + NUDGE_PAUSE)
+
+    async def _look_through(
+        self,
+        name: str,
+        days: int,
+        windows: Mapping[str, Window],
+        handle: Callable[[Sequence[OldRun], datetime], Awaitable[None]],
+        agent_id: str | None,
+        until: float,
+    ) -> None:
+        """Handle the runs that became `days` old since the last look, page after page."""
+        window = windows.get(name) or Window(days=days)
+        if window.days != days:
+            window = Window(days=days)
+        if window.end is None:
+            end = self._clock.now() - timedelta(days=days)
+            window = replace(window, end=end)
+        while self._clock.monotonic() < until:
+            assert window.end is not None
+            page = await self._rows.list_old(window, agent_id=agent_id, limit=PAGE)
+            await handle(page, window.end)
+            if len(page) < PAGE:
+                window = Window(days=days, done=window.end - WORST_SKEW)
+                await self._due.write_window(name, window)
+                return
+            window = replace(window, after=page[-1].place)
+            await self._due.write_window(name, window)
+
+    async def _remove_old(self, page: Sequence[OldRun], end: datetime) -> None:
+        for start in range(0, len(page), AT_ONCE):
+            now = page[start : start + AT_ONCE]
+            days = await asyncio.gather(
+                *(self._remove_run(old.run, is_first=old.first) for old in now)
+            )
+            counted = {
+                (account, day)
+                for old, day in zip(now, days, strict=True)
+                if day is not None
+                for account in (old.run.agent_id, _name_owner(old.run.owner))
+            }
+            for account, day in counted:
+                await self._due.put(
+                    Due(due_at=day + USAGE_RETENTION, kind="usage", name=account, about=day)
+                )
+
+    async def _remove_run(self, run: IndexedRun, *, is_first: bool) -> datetime | None:
+        """Remove the rows of one run; return the day on which it was counted.
+
+        A run whose end is not delivered keeps its rows, and is looked at again a day later.
+        """
+        ended_at = await self._rows.find_end(run.run_id, agent_id=run.agent_id)
+        if ended_at is None and await self._requests.find(run.run_id) is not None:
+            due_at = self._clock.now() + LOOK_AGAIN
+            await self._due.put(Due.of_run(run, kind="run", due_at=due_at))
+            return None
+        listed = is_first and await self._stands(run.conversation_id)
+        await self._rows.remove_run(run, listed=listed)
+        if ended_at is None:
+            return None
+        return ended_at.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    async def _stands(self, conversation_id: str) -> bool:
+        head = (await self._conversations.load(conversation_id)).conversation
+        return head is not None and not head.is_deleted
+
+    async def _expire(self, page: Sequence[OldRun], end: datetime) -> None:
+        """Have those conversations deleted in which nothing happened after `end`."""
+        for conversation_id in dict.fromkeys(old.run.conversation_id for old in page):
+            head = (await self._conversations.load(conversation_id)).conversation
+            if head is None or head.is_deleted or head.active or head.queued:
+                continue
+            last = await self._conversations.read_history(
+                conversation_id, before=head.next_sequence, limit=1
+            )
+            moments = [message.created_at for message in last] or [head.created_at]
+            if max(moments) <= end:
+                await self._deletions.start(conversation_id, deleted_at=end, unused=True)
+
+    async def _move(self, due: Due, due_at: datetime) -> None:
+        """Look at it again at another time."""
+        await self._due.put(replace(due, due_at=due_at, checks=due.checks + 1))
+        await self._due.drop(due)
+
+
+def _is_past(head: Conversation, at: datetime) -> bool:
+    """Whether a later deletion, or a conversation that began later, has taken its place."""
+    if head.deleted_at is not None and head.deleted_at > at:
+        return True
+    return head.deleted_at != at and head.began_at is not None and head.began_at > at
+
+
+def _name_owner(owner: str) -> str:
+    """Return the account of an owner's budget."""
+    return Budget(of="owner", name=owner, tokens=0).account

@@ -1,0 +1,74 @@
+"""Starts the deletion of conversations, for callers and by age. Entry point:
+`ConversationDeletions.delete`.
+
+Main only writes what is to be done and tells realm, which does it (docs/ARCHITECTURE.md,
+"Deletion"). The row is written first: `aos.services.cleaner` repeats a command that was lost.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from aos.domain.caller import Caller
+from aos.domain.envelope import DeleteConversation, to_realm
+from aos.domain.runs.conversation import Conversation
+from aos.errors import TransientError
+from aos.ports.bus import Bus
+from aos.ports.cleaning import Due, DueStore
+from aos.ports.system import Clock
+from aos.ports.telemetry import Telemetry
+from aos.services.runs import RunReader
+
+FIRST_CHECK = timedelta(minutes=1)
+
+
+class ConversationDeletions:
+    """Main's use case: have a conversation deleted."""
+
+    def __init__(
+        self, *, runs: RunReader, due: DueStore, bus: Bus, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._runs = runs
+        self._due = due
+        self._bus = bus
+        self._clock = clock
+        self._telemetry = telemetry
+
+    async def delete(self, conversation_id: str, caller: Caller) -> Conversation:
+        """Delete a conversation for its owner or an admin; return it as it was.
+
+        Raises Refused `conversation_not_found`, and TransientError when storage is away. After the
+        return it will be deleted, whatever fails next.
+        """
+        head = await self._runs.find_conversation(conversation_id, owner=caller.visible_owner)
+        await self.start(conversation_id, deleted_at=self._clock.now())
+        return head
+
+    async def start(
+        self, conversation_id: str, *, deleted_at: datetime, unused: bool = False
+    ) -> None:
+        """Note a deletion, and tell realm."""
+        due = Due(
+            due_at=self._clock.now() + FIRST_CHECK,
+            kind="deletion",
+            name=conversation_id,
+            about=deleted_at,
+            unused=unused,
+        )
+        await self._due.put(due)
+        await self.tell_realm(due)
+
+    async def tell_realm(self, due: Due) -> None:
+        """Send the command of a deletion; if the bus is away, the next check repeats it."""
+        command = DeleteConversation(
+            conversation_id=due.name, deleted_at=due.about, unused=due.unused
+        )
+        try:
+            await self._bus.send(to_realm(command))
+        except TransientError as error:
+            self._telemetry.log(
+                "deletion_not_sent",
+                level="warning",
+                conversation_id=due.name,
+                reason=str(error),
+            )
