@@ -83,6 +83,16 @@ async def decide_approval(req: func.HttpRequest) -> func.HttpResponse:
     return await main.tools.decide(req)
 
 
+@app.route("questions", methods=["GET"])
+async def list_questions(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.questions.list(req)
+
+
+@app.route("runs/{run_id}/questions/{question_id}", methods=["POST"])
+async def answer_question(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.questions.answer(req)
+
+
 # Cards
 
 

@@ -13,6 +13,7 @@ from aos.domain.envelope import (
 )
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, ToolCallRow
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, PendingStore
@@ -168,6 +169,38 @@ def a_decision(**changes: Any) -> Decision:
         **changes,
     }
     return Decision(**whole)
+
+
+def a_question(**changes: Any) -> QuestionRequest:
+    """A question that waits, of a run and an owner that nobody else has."""
+    whole: dict[str, Any] = {
+        "run_id": an_id(),
+        "question_id": CALL_ID,
+        "tool_call_id": CALL_ID,
+        "agent_id": "ceo",
+        "conversation_id": "chat",
+        "owner": f"ann {an_id()}",
+        "tool": "github/create_issue",
+        "message": "Grüße?",
+        "requested_schema": {"type": "object", "properties": {"a": {"enum": ["ü", None]}}},
+        "requested_at": NOON,
+        "expires_at": NOON + timedelta(hours=24),
+        **changes,
+    }
+    return QuestionRequest(**whole)
+
+
+def an_answer(**changes: Any) -> QuestionAnswer:
+    """Ann fills in the form."""
+    whole: dict[str, Any] = {
+        "action": "accept",
+        "values": {"a": "ü", "n": 1.5, "many": ["x"]},
+        "answered_by": "ann",
+        "answered_at": NOON,
+        "answer_id": an_id(),
+        **changes,
+    }
+    return QuestionAnswer(**whole)
 
 
 def a_tool_call_row(**changes: Any) -> ToolCallRow:

@@ -68,6 +68,7 @@ class AzureAdapters:
             logs=blobs.container("aos-logs"),
             eraser=self._make_tables.eraser(logs=blobs.container("aos-logs")),
             decisions=self._make_tables.decisions(),
+            questions=self._make_tables.questions(),
             tools=self._make_tables.tools(),
             tool_calls=self._make_tables.tool_calls(),
             watermarks=self._make_tables.watermarks(),

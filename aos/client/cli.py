@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from aos.client.address import DEFAULT_URL
+from aos.client.answering import add_answer, add_questions
 from aos.client.errors import AosClientError, AosUnreachable
 from aos.client.waits import RUN_SECONDS
 from aos.domain.json_writer import write_json
@@ -130,6 +131,11 @@ def _describe_end(run: Mapping[str, Any]) -> str:
         return f"{run.get('status')}: {error.get('code')}: {error.get('message')}"
     if run.get("status") in {status.value for status in RunStatus if status.has_ended}:
         return f"{run.get('status')} (run {run.get('run_id')})"
+    if run.get("status") == RunStatus.WAITING_INPUT:
+        return (
+            f"a tool of the run {run.get('run_id')} asks a person; `aos questions` shows what, and"
+            " how to answer"
+        )
     return f"the run {run.get('run_id')} is still {run.get('status')}; `aos runs` shows its end"
 
 
@@ -144,6 +150,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_ask(commands)
     _add_runs(commands)
+    add_questions(commands, _add_address)
+    add_answer(commands, _add_address)
     _add_validate(commands)
     _add_switch(commands)
     return parser

@@ -215,6 +215,34 @@ class AosClient:
         """End a pause. For admins."""
         return self._transport.send(_make_switch_call("resume", b"")).body
 
+    def questions(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """List the questions of tools that wait for the caller's answer, oldest first."""
+        return self._read_pages("/api/questions", limit)
+
+    def answer(
+        self,
+        run_id: str,
+        question_id: str,
+        content: Mapping[str, Any] | None = None,
+        *,
+        action: Literal["accept", "decline", "cancel"] = "accept",
+    ) -> Json:
+        """Answer a tool's question, once; `content` is the form, filled in.
+
+        Raises AosClientError `already_answered`, or `invalid_request` for content that does not fit
+        the form. A call whose answer was lost is not repeated: `questions` tells whether the
+        question still waits.
+        """
+        body = {"action": action} if content is None else {"action": action, "content": content}
+        call = Call(
+            method="POST",
+            path=f"{_make_run_path(run_id)}/questions/{_quote_part(question_id)}",
+            body=write_json(body).encode(),
+            headers={"Content-Type": "application/json"},
+            repeatable=False,
+        )
+        return self._transport.send(call).body
+
     def health(self) -> Json:
         """Return whether AOS and its dependencies work: `status` is `healthy`, or the checks give
         the reason."""

@@ -20,3 +20,8 @@ class Caller:
     def visible_owner(self) -> str | None:
         """The owner whose runs the caller sees; None for an admin, who sees all runs."""
         return None if self.is_admin else self.owner
+
+    @property
+    def deciding_owner(self) -> str | None:
+        """The owner in whose runs the caller may decide and answer; None means all owners."""
+        return None if self.is_approver else self.visible_owner

@@ -26,6 +26,7 @@ from aos.domain.runs.commands import RunEnded as RunEnded
 from aos.domain.runs.commands import StartRun as StartRun
 from aos.domain.tools.commands import Approve as Approve
 from aos.domain.tools.commands import CallTool as CallTool
+from aos.domain.tools.commands import CancelCall as CancelCall
 from aos.domain.tools.commands import CancelChild as CancelChild
 from aos.domain.tools.commands import RequestRun as RequestRun
 from aos.domain.tools.commands import ToolResult as ToolResult
@@ -49,7 +50,8 @@ RealmCommand: TypeAlias = (
     StartRun | CancelRun | ContinueRun | ToolResult | Approve | DeleteConversation
 )
 MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild | DeliverNotification
-Command: TypeAlias = RealmCommand | MainCommand | CallTool
+McpCommand: TypeAlias = CallTool | CancelCall
+Command: TypeAlias = RealmCommand | MainCommand | McpCommand
 COMMANDS: Mapping[str, type[Command]] = {kind.__name__: kind for kind in get_args(Command)}
 """The commands by their `type`."""
 
@@ -116,7 +118,7 @@ def to_main(command: MainCommand, *, scheduled_at: datetime | None = None) -> Ou
     return Outgoing(queue=MAIN_QUEUE, scheduled_at=scheduled_at, command=command)
 
 
-def to_mcp(command: CallTool) -> Outgoing:
+def to_mcp(command: McpCommand) -> Outgoing:
     """Address a command to mcp."""
     return Outgoing(queue=MCP_QUEUE, command=command)
 

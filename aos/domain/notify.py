@@ -14,6 +14,7 @@ NotifyEvent: TypeAlias = Literal[
     "run.cancelled",
     "run.timed_out",
     "approval.requested",
+    "input.requested",
 ]
 """The types of the events that can be sent to a receiver."""
 NOTIFY_EVENTS: tuple[str, ...] = get_args(NotifyEvent)

@@ -47,6 +47,7 @@ WATCH = "aos.services.dead_letters:DeadLetters.watch"
 APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
 CLEANER = "aos.services.cleaner:Cleaner.clean"
 REALM = "aos.services.execution.deletion:Deletions.clean"
+QUESTIONS = "aos.services.execution.questions:RealmQuestions.apply_answers"
 
 ROW_KINDS: tuple[RowKind, ...] = (
     RowKind(
@@ -165,6 +166,27 @@ ROW_KINDS: tuple[RowKind, ...] = (
         name="aostoolcalls/decision",
         partition="<run_id>",
         row="<tool_call_id>:decision",
+        ends="with the request row, or when the conversation is deleted",
+        removed_by=CLEANER,
+    ),
+    RowKind(
+        name="aostoolcalls/unanswered",
+        partition="questions",
+        row="<time>-<run_id>-<question_id>",
+        ends="when the question is answered",
+        removed_by=QUESTIONS,
+    ),
+    RowKind(
+        name="aostoolcalls/question",
+        partition="<run_id>",
+        row="<question_id>:question",
+        ends="with the request row, or when the conversation is deleted",
+        removed_by=CLEANER,
+    ),
+    RowKind(
+        name="aostoolcalls/answer",
+        partition="<run_id>",
+        row="<question_id>:answer",
         ends="with the request row, or when the conversation is deleted",
         removed_by=CLEANER,
     ),

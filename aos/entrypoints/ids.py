@@ -1,5 +1,5 @@
 """Decides which texts can be ids. Entry points: `parse_run_id`, `is_tool_call_id`,
-`parse_traceparent`.
+`is_question_id`, `parse_traceparent`.
 
 Ids become storage keys. An id that cannot exist is answered with 404, not 400.
 """
@@ -23,6 +23,16 @@ def parse_run_id(text: str) -> str | None:
 def is_tool_call_id(text: str) -> bool:
     """Whether this can be the id of a tool call."""
     return re.fullmatch(r"call_[0-9a-f]{8}_[0-9]{1,6}_[0-9]{1,6}", text, re.ASCII) is not None
+
+
+def is_question_id(text: str) -> bool:
+    """Whether this can be the id of a tool's question."""
+    call, _, number = text.partition(".")
+    return (
+        is_tool_call_id(call)
+        and re.fullmatch(r"([2-9]|[1-9][0-9])?", number) is not None
+        and (bool(number) == ("." in text))
+    )
 
 
 def parse_traceparent(value: object) -> str | None:

@@ -132,6 +132,26 @@ class QueueDecision(DecisionBody):
     tool_call_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
+class AnswerBody(_Body):
+    """The body of an answer to a tool's question. `content` is the form, filled in."""
+
+    model_config = ConfigDict(title="Answer")
+
+    action: Literal["accept", "decline", "cancel"] = "accept"
+    content: dict[str, Any] | None = None
+
+
+class QueueAnswer(AnswerBody):
+    """A `question.answer` on the queue `aos-requests`."""
+
+    model_config = ConfigDict(title="AnswerQuestion")
+
+    version: Version = 1
+    type: Literal["question.answer"]
+    run_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    question_id: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
 class RollbackBody(_Body):
     """The body of a rollback."""
 
@@ -309,7 +329,10 @@ _WANTED = {
     "agent_id": "an agent's id",
     "run_id": "a run's id",
     "tool_call_id": "a tool call's id",
+    "question_id": "a question's id",
     "decision": "approve or deny",
+    "action": "accept, decline or cancel",
+    "content": "an object with the fields of the form, or leave it out",
     "reason": "a text of at most 1,024 characters, or leave it out",
     "error_code": "the error code of the runs to replay, such as model_misconfigured",
     "since": "a time with its offset, such as 2026-01-31T12:00:00Z",

@@ -213,6 +213,26 @@ _TOOLS = (
         errors=(400, 404, 409, 411, 413, 415, 503),
         body="DecisionBody",
     ),
+    Route(
+        name="list_questions",
+        method="GET",
+        path="questions",
+        summary="Questions of tools that wait for an answer, oldest first",
+        tag="tools",
+        answers={200: "QuestionPage"},
+        errors=(400, 503),
+        query=_PAGE,
+    ),
+    Route(
+        name="answer_question",
+        method="POST",
+        path="runs/{run_id}/questions/{question_id}",
+        summary="Answer a tool's question, once",
+        tag="tools",
+        answers={200: "Answer"},
+        errors=(400, 404, 409, 411, 413, 415, 503),
+        body="AnswerBody",
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from aos.domain.cards.agent_card import ToolGrant
 from aos.domain.cards.server_card import McpServerCard, SecretReference
+from aos.domain.tools.questions import CallResume
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 
 ServerChange: TypeAlias = Literal["tools", "started", "failed", "stopped", "died"]
@@ -48,12 +49,32 @@ class ToolConnection(Protocol):
     """A running MCP server with a place reserved for one call at a time."""
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        resume: CallResume | None = None,
     ) -> ToolOutcome:
-        """Call a tool and wait for its outcome: `ok`, `error` or `outcome_unknown`.
+        """Call a tool, or go on with a call, and wait for its outcome: `ok`, `error` or
+        `outcome_unknown`.
 
-        The last means that the server did not answer in time or ended. None of these raises.
+        The last means that the server did not answer in time or ended. None of these raises. An
+        outcome with a pause means that the call goes on later: after answers, or as a task.
         """
+        ...
+
+    async def follow_task(
+        self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
+    ) -> ToolOutcome:
+        """Ask for the task that a call has become, after it was told the answers of `resume`.
+
+        The outcome has a pause while the task works.
+        """
+        ...
+
+    async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
+        """Ask the server to cancel a task. It may have ended, or be unknown."""
         ...
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from aos.domain.caller import Caller
-from aos.domain.envelope import Approve, to_realm
-from aos.domain.runs.run import AdmittedRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.paging import Page
-from aos.ports.requests import PendingRun, PendingStore
+from aos.ports.requests import PendingStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions
 from aos.services.runs import RunReader
+from aos.services.waking import Waker
 
 
 class Approvals:
@@ -36,10 +35,9 @@ class Approvals:
     ) -> None:
         self._decisions = decisions
         self._runs = runs
-        self._pending = pending
-        self._bus = bus
         self._clock = clock
         self._ids = ids
+        self._waker = Waker(bus=bus, pending=pending, clock=clock)
 
     async def list_waiting(
         self, caller: Caller, *, after: str | None, limit: int
@@ -48,8 +46,9 @@ class Approvals:
 
         Removes calls from the list that were decided or whose run has ended.
         """
-        owner = _owner_of_decisions(caller)
-        page = await self._decisions.list_waiting(owner=owner, after=after, limit=limit)
+        page = await self._decisions.list_waiting(
+            owner=caller.deciding_owner, after=after, limit=limit
+        )
         items = [item for item in page.items if await self._still_waits(item)]
         return Page(items=items, next=page.next)
 
@@ -69,7 +68,7 @@ class Approvals:
         conversation is woken again. Raises Refused `run_not_found`, `tool_call_not_found` or
         `already_decided`, and TransientError when storage is away.
         """
-        request = await self._runs.find_request(run_id, owner=_owner_of_decisions(caller))
+        request = await self._runs.find_request(run_id, owner=caller.deciding_owner)
         asked = await self._decisions.find(run_id, tool_call_id)
         if asked is None:
             raise Refused(
@@ -79,7 +78,7 @@ class Approvals:
             )
         stands = asked.decision
         if _is_same_decision(stands, decision_id, verdict):
-            await self._wake(request, tool_call_id)
+            await self._waker.wake(request, tool_call_id)
             return stands
         if stands is not None or await self._runs.has_ended(request.conversation_id, run_id):
             raise _already_decided(tool_call_id, stands)
@@ -91,7 +90,7 @@ class Approvals:
             decision_id=decision_id or self._ids.new_id(),
         )
         await self._insert(run_id, tool_call_id, decision)
-        await self._wake(request, tool_call_id)
+        await self._waker.wake(request, tool_call_id)
         return decision
 
     async def _insert(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
@@ -107,25 +106,6 @@ class Approvals:
             if not _is_same_decision(stands, decision.decision_id, decision.decision):
                 raise _already_decided(tool_call_id, stands) from error
 
-    async def _wake(self, request: AdmittedRequest, tool_call_id: str) -> None:
-        """Wake realm; when the bus is away, the mender does so at its next tick."""
-        command = Approve(
-            run_id=request.run_id,
-            conversation_id=request.conversation_id,
-            tool_call_id=tool_call_id,
-        )
-        try:
-            await self._bus.send(to_realm(command))
-        except TransientError:
-            await self._pending.put(
-                PendingRun(
-                    run_id=request.run_id,
-                    conversation_id=request.conversation_id,
-                    created_at=request.admitted_at,
-                    next_check=self._clock.now(),
-                )
-            )
-
     async def _still_waits(self, item: ApprovalRequest) -> bool:
         asked = await self._decisions.find(item.run_id, item.tool_call_id)
         undecided = asked is not None and asked.decision is None
@@ -140,11 +120,6 @@ def _is_same_decision(
 ) -> TypeGuard[Decision]:
     """True when the stored decision is this one."""
     return stands is not None and (stands.decision_id, stands.decision) == (decision_id, verdict)
-
-
-def _owner_of_decisions(caller: Caller) -> str | None:
-    """The owner in whose runs the caller may decide; None means all owners."""
-    return None if caller.is_approver else caller.visible_owner
 
 
 def _already_decided(tool_call_id: str, stands: Decision | None) -> Refused:

@@ -23,7 +23,6 @@ from aos.adapters.memory import (
     WebhookReceivers,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
-from aos.adapters.memory.tools import MemoryTool
 from aos.domain.caller import Caller
 from aos.domain.cards.identity import CardKind
 from aos.domain.cloud_events import STRUCTURED
@@ -41,7 +40,8 @@ from aos.domain.json_writer import write_json
 from aos.domain.notify import notify_from_dict
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import ReplyAddress, Run
-from aos.domain.tools.tool import ApprovalRequest, ToolOutcome, ToolSchema, Verdict
+from aos.domain.tools.questions import AnswerAction, QuestionRequest
+from aos.domain.tools.tool import ApprovalRequest, Verdict
 from aos.errors import SessionLost, TransientError
 from aos.ports.model import ChatModel
 from aos.ports.paging import Page
@@ -50,6 +50,7 @@ from aos.services.admission import RunRequest
 from aos.services.catalog.reader import CHECK_EVERY_SECONDS
 from aos.settings import Settings
 from aos.testing.adapters import make_world
+from aos.testing.asking import AskingTools, Tool
 from aos.testing.model import ScriptedModel
 from aos.testing.triggers import be_ready, make_trigger_message
 from aos.wiring.every_app import App
@@ -98,6 +99,7 @@ class MemoryWorld:
         self.logs = MemoryBlobStore(clock=self.clock)
         self.servers = MemoryServers()
         self.receivers = WebhookReceivers()
+        self._asking = AskingTools(self.servers)
         self.ports = make_world(
             tables=self.tables,
             broker=self.broker,
@@ -127,15 +129,15 @@ class MemoryWorld:
         return await self._put(CardKind.AGENT, card)
 
     async def put_mcp_server(
-        self, card: dict[str, Any], tools: Mapping[str, Callable[[Mapping[str, Any]], str]]
+        self, card: dict[str, Any], tools: Mapping[str, Tool]
     ) -> dict[str, Any]:
         """Upload the card of an MCP server with these tools, list them, and publish it.
 
-        A tool takes the arguments and returns its text. `servers` offers more (schemas with
-        annotations, other outcomes, servers that fail) and keeps the calls that were made.
+        A tool takes the arguments and returns its text, or an `Ask`. `servers` offers more (schemas
+        with annotations, other outcomes, servers that fail) and keeps the calls that were made.
         """
         for name, tool in tools.items():
-            self.servers.add(card["server_id"], ToolSchema(name=name), _as_outcome(tool))
+            self._asking.add(card["server_id"], name, tool)
         return await self._put(CardKind.MCP_SERVER, card)
 
     async def _put(self, kind: CardKind, card: dict[str, Any]) -> dict[str, Any]:
@@ -209,6 +211,28 @@ class MemoryWorld:
         caller = Caller(owner=owner)
         await self.main.services.approvals.decide(
             run_id, tool_call_id, verdict, reason, caller=caller
+        )
+        await self.settle()
+        return await self.run(run_id, owner=owner)
+
+    async def waiting_questions(self, *, owner: str = "local") -> Page[QuestionRequest]:
+        """List the questions of tools that wait for an answer of this owner."""
+        return await self.main.services.questions.list_waiting(
+            Caller(owner=owner), after=None, limit=100
+        )
+
+    async def answer(
+        self,
+        run_id: str,
+        question_id: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        action: AnswerAction = "accept",
+        owner: str = "local",
+    ) -> Run:
+        """Answer a tool's question and let everything happen. Raises Refused as the routes do."""
+        await self.main.services.questions.answer(
+            run_id, question_id, action, values, caller=Caller(owner=owner)
         )
         await self.settle()
         return await self.run(run_id, owner=owner)
@@ -365,8 +389,3 @@ class MemoryWorld:
                 self.clock.advance(wake)
                 idle = 0
         return await task
-
-
-def _as_outcome(tool: Callable[[Mapping[str, Any]], str]) -> MemoryTool:
-    """Convert a tool to the form of the servers in memory."""
-    return lambda arguments: ToolOutcome(outcome="ok", content=tool(arguments))

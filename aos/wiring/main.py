@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.conversations import ConversationRoutes
     from aos.entrypoints.http.dead_letters import DeadLetterRoutes
     from aos.entrypoints.http.operations import OperationRoutes
+    from aos.entrypoints.http.questions import QuestionRoutes
     from aos.entrypoints.http.replays import ReplayRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
@@ -63,6 +64,7 @@ class Main(App):
         "aos.entrypoints.http.dead_letters",
         "aos.entrypoints.http.replays",
         "aos.entrypoints.http.operations",
+        "aos.entrypoints.http.questions",
         "aos.entrypoints.http.runs",
         "aos.entrypoints.http.tools",
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
@@ -140,6 +142,17 @@ class Main(App):
         )
 
     @cached_property
+    def questions(self) -> QuestionRoutes:
+        """The routes of the questions of tools."""
+        from aos.entrypoints.http.questions import QuestionRoutes
+
+        return QuestionRoutes(
+            self._responder,
+            questions=self.services.questions,
+            max_body_bytes=self.settings.bounds.http_body_bytes,
+        )
+
+    @cached_property
     def agents(self) -> CardRoutes:
         """The routes of agent cards."""
         from aos.domain.cards.identity import CardKind
@@ -185,6 +198,7 @@ class Main(App):
             self._settling,
             admissions=self.services.admissions,
             approvals=self.services.approvals,
+            questions=self.services.questions,
             replies=self.services.replies,
             reply_entities=self._reply_entities,
             max_message_bytes=self.settings.bounds.message_bytes,

@@ -31,6 +31,7 @@ from aos.services.dead_letters import DeadLetters, QueueRequests
 from aos.services.deletions import ConversationDeletions
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
+from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
 from aos.services.runs import RunReader
 from aos.wiring.app_services import AppServices
@@ -179,6 +180,19 @@ class MainServices(AppServices):
         world = self._world
         return Approvals(
             decisions=world.decisions,
+            runs=self.runs,
+            pending=world.pending,
+            bus=world.bus,
+            clock=world.clock,
+            ids=world.ids,
+        )
+
+    @cached_property
+    def questions(self) -> ToolQuestions:
+        """Lists and takes answers to the questions of tools."""
+        world = self._world
+        return ToolQuestions(
+            questions=world.questions,
             runs=self.runs,
             pending=world.pending,
             bus=world.bus,

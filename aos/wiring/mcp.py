@@ -57,7 +57,12 @@ class Mcp(App):
         """Messages on `aos-mcp`."""
         from aos.entrypoints.bus.tools import McpQueue
 
-        return McpQueue(self._settling, calls=self.services.calls, bus=self.world.bus)
+        return McpQueue(
+            self._settling,
+            calls=self.services.calls,
+            canceller=self.services.canceller,
+            bus=self.world.bus,
+        )
 
     @cached_property
     def events(self) -> SystemEvents:

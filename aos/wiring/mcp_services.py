@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from aos.ports.servers import ServerChange, ToolServers
-from aos.services.tool_calls import CallLimits, ExposedTools, ToolCalls, ToolListing
+from aos.services.tool_calls import CallCanceller, CallLimits, ExposedTools, ToolCalls, ToolListing
 from aos.wiring.app_services import AppServices
 
 
@@ -26,6 +26,14 @@ class McpServices(AppServices):
             ids=world.ids,
             telemetry=self._telemetry,
             limits=CallLimits(timeout_seconds=self._settings.bounds.tool_timeout_seconds),
+        )
+
+    @cached_property
+    def canceller(self) -> CallCanceller:
+        """Cancels tool calls of runs that have ended."""
+        world = self._world
+        return CallCanceller(
+            ledger=world.tool_calls, calls=self.calls, clock=world.clock, ids=world.ids
         )
 
     @cached_property

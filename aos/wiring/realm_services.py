@@ -32,6 +32,7 @@ class RealmServices(AppServices):
             requests=world.requests,
             agents=self.catalog,
             decisions=world.decisions,
+            questions=world.questions,
             turns=self.turns,
             budgets=TurnBudgets(spending=world.spending, clock=world.clock, ids=world.ids),
             owner_tokens=self._settings.spending.owner_tokens_per_day,

@@ -21,7 +21,7 @@ from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
+from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
 from aos.ports.webhooks import WebhookClient
 from aos.services.health import Check
 
@@ -44,6 +44,7 @@ class World:
     due: DueStore
     cleaner: RunCleaner
     decisions: Decisions
+    questions: Questions
     tools: ToolCatalog
     tool_calls: ToolLedger
     watermarks: Watermarks

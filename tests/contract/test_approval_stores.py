@@ -1,4 +1,4 @@
-"""Approvals, trees and turns with tools are kept alike in memory and on real tables (Azurite)."""
+"""Approvals, questions, trees and turns are kept alike in memory and on real tables (Azurite)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.memory import (
     MemoryConversationStore,
     MemoryDecisions,
+    MemoryQuestions,
     MemoryRequestStore,
     MemoryTables,
 )
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
-from aos.ports.tools import Decisions
+from aos.ports.tools import Decisions, Questions
 from devhost.provision import create_storage
 from tests.contract.approval_suites import DecisionsSuite, TreeSuite, TurnsSuite
 from tests.contract.azurite import Azurite
+from tests.contract.question_suite import QuestionsSuite
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +43,14 @@ async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
     await blobs.close()
 
 
-class TestAzure(DecisionsSuite, TreeSuite, TurnsSuite):
+class TestAzure(DecisionsSuite, QuestionsSuite, TreeSuite, TurnsSuite):
     @pytest.fixture
     def decisions(self, tables: AzureTables) -> Decisions:
         return tables.decisions()
+
+    @pytest.fixture
+    def questions(self, tables: AzureTables) -> Questions:
+        return tables.questions()
 
     @pytest.fixture
     def requests(self, tables: AzureTables) -> RequestStore:
@@ -55,10 +61,14 @@ class TestAzure(DecisionsSuite, TreeSuite, TurnsSuite):
         return tables.conversations()
 
 
-class TestMemory(DecisionsSuite, TreeSuite, TurnsSuite):
+class TestMemory(DecisionsSuite, QuestionsSuite, TreeSuite, TurnsSuite):
     @pytest.fixture
     def decisions(self) -> Decisions:
         return MemoryDecisions(MemoryTables())
+
+    @pytest.fixture
+    def questions(self) -> Questions:
+        return MemoryQuestions(MemoryTables())
 
     @pytest.fixture
     def requests(self) -> RequestStore:

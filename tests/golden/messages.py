@@ -92,7 +92,7 @@ def _outgoing(name: str, which: str) -> Outgoing:
     command = COMMANDS[name][which]
     if name in _TO_MAIN:
         return Outgoing(queue=MAIN_QUEUE, command=command)
-    if name == "CallTool":
+    if name in ("CallTool", "CancelCall"):
         return Outgoing(queue=MCP_QUEUE, command=command)
     due = LATER if which == "full" and name == "ContinueRun" else None
     return Outgoing(

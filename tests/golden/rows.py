@@ -16,6 +16,7 @@ from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
@@ -25,12 +26,14 @@ from aos.adapters.tables.tools import AzureToolCatalog
 from aos.domain.budgets import DaySpending
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
+from aos.domain.tools.questions import QuestionAnswer, QuestionRequest, TaskWait
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, StoredRequest
 from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
 from tests.golden.kinds import Kind
+from tests.golden.questions import ANSWERS, QUESTIONS
 from tests.golden.rows_only import RowsOnly
 from tests.golden.values import (
     APPROVALS,
@@ -52,6 +55,8 @@ from tests.golden.values import (
     MINIMAL_RUN,
     OTHER_RUN,
     OUTCOME,
+    PAUSE,
+    PAUSED_HEAD,
     REQUEST_WITH_IMAGE,
     REQUEST_WITH_NOTIFY,
     RUN_ID,
@@ -219,6 +224,38 @@ async def _read_decision(recorded: Any) -> Decision | None:
     return None if found is None else found.decision
 
 
+def _questions(rows: RowsOnly) -> AzureQuestions:
+    return AzureQuestions(_table(rows), _payloads())
+
+
+async def _write_question(question: QuestionRequest) -> Any:
+    rows = RowsOnly()
+    await _questions(rows).ask(question)
+    return _kept(rows)
+
+
+async def _read_question(recorded: Any) -> QuestionRequest:
+    store = _questions(RowsOnly(recorded))
+    (listed,) = (await store.list_waiting(owner=None, after=None, limit=9)).items
+    found = await store.find(RUN_ID, listed.question_id)
+    assert found is not None
+    assert found.request == listed
+    return listed
+
+
+async def _write_answer(answer: QuestionAnswer) -> Any:
+    rows = RowsOnly()
+    await _questions(rows).answer(QUESTIONS["form"], answer)
+    return _kept(rows)
+
+
+async def _read_answer(recorded: Any) -> QuestionAnswer | None:
+    asked = await _write_question(QUESTIONS["form"])
+    store = _questions(RowsOnly([*asked, *recorded]))
+    found = await store.find(RUN_ID, QUESTIONS["form"].question_id)
+    return None if found is None else found.answer
+
+
 async def _write_call(row: ToolCallRow) -> Any:
     rows = RowsOnly()
     ledger = AzureToolLedger(_table(rows), _payloads())
@@ -302,7 +339,12 @@ ROWS: tuple[Kind, ...] = (
     ),
     _row(
         "head",
-        {"full": FULL_HEAD, "first_turn": HEAD_AT_FIRST_TURN, "minimal": MINIMAL_HEAD},
+        {
+            "full": FULL_HEAD,
+            "first_turn": HEAD_AT_FIRST_TURN,
+            "minimal": MINIMAL_HEAD,
+            "paused": PAUSED_HEAD,
+        },
         _write_head,
         _read_head,
     ),
@@ -345,12 +387,16 @@ ROWS: tuple[Kind, ...] = (
         _write_decision,
         _read_decision,
     ),
+    _row("question", QUESTIONS, _write_question, _read_question),
+    _row("answer", ANSWERS, _write_answer, _read_answer),
     _row(
         "tool-call",
         {
             "full": replace(CALL, holder="h-1", result=OUTCOME),
             "not_called": replace(CALL, result=MINIMAL_OUTCOME),
             "minimal": CALL,
+            "asks": replace(CALL, result=replace(MINIMAL_OUTCOME, pause=PAUSE)),
+            "task": replace(CALL, task=TaskWait(task_id="t-1", poll_at=LATER)),
         },
         _write_call,
         _read_call,

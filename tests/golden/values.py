@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from aos.domain.envelope import (
     Approve,
     CallTool,
+    CancelCall,
     CancelChild,
     CancelRun,
     Command,
@@ -24,6 +25,7 @@ from aos.domain.notify import Notify
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.tools.questions import CallPause, CallResume, GivenAnswer, ToolQuestion
 from aos.domain.tools.tool import (
     ApprovalRequest,
     MessageCall,
@@ -60,6 +62,19 @@ UNLIMITED_PARENT = ParentRun(
     root_run_id=OTHER_RUN,
     depth=1,
     deadline=LATER,
+)
+QUESTION = ToolQuestion(key="größe", message="Welche Größe?", requested_schema=FREE)
+PAUSE = CallPause(
+    kind="retry",
+    questions=(QUESTION, ToolQuestion(key="", message="Log in.", url="https://x.example/1")),
+    request_state="v1.ü",
+)
+RESUME = CallResume(
+    kind="task",
+    answers=(GivenAnswer(question=QUESTION, action="accept", values=FREE),),
+    earlier=(GivenAnswer(question=QUESTION, action="cancel"),),
+    request_state="v1.ü",
+    task_id="t-1",
 )
 REPLY = ReplyAddress(entity="billing-replies", session_id="s-1", correlation_id="m-1")
 ERROR = ErrorInfo(code="max_turns", message="12 turns, „genug“", details={"max_turns": 12})
@@ -182,6 +197,36 @@ COMMANDS: dict[str, dict[str, Command]] = {
             arguments={},
             deadline=LATER,
         ),
+        "goes_on": CallTool(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            agent_id="ceo",
+            server_id="github",
+            tool="list",
+            arguments={},
+            deadline=LATER,
+            round_number=2,
+            resume=RESUME,
+        ),
+    },
+    "CancelCall": {
+        "full": CancelCall(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            server_id="github",
+            tool="create_issue",
+            round_number=2,
+            attempt=1,
+        ),
+        "minimal": CancelCall(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            server_id="github",
+            tool="list",
+        ),
     },
     "ToolResult": {
         "full": ToolResult(
@@ -201,6 +246,15 @@ COMMANDS: dict[str, dict[str, Command]] = {
             tool_call_id=CALL_ID,
             outcome="ok",
             content="",
+        ),
+        "asks": ToolResult(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            outcome="error",
+            content="fragt",
+            round_number=1,
+            pause=PAUSE,
         ),
     },
     "Approve": {
@@ -273,6 +327,14 @@ FULL_CALL = OpenCall(
     server_digest=DIGEST,
     schema_digest=DIGEST,
 )
+PAUSED_CALL = replace(
+    FULL_CALL,
+    state="asked",
+    round_number=2,
+    pause=PAUSE,
+    answers=RESUME.all_answers,
+    answered=1,
+)
 MINIMAL_CALL = OpenCall(tool_call_id=CALL_ID, name="nothing", written="no JSON", state="called")
 FULL_HEAD = Conversation(
     conversation_id="board",
@@ -318,6 +380,17 @@ HEAD_AT_FIRST_TURN = Conversation(
     created_at=AT,
     active=ActiveRun(
         request=MINIMAL_REQUEST, card_digest=DIGEST, run_timeout_seconds=60, started_at=AT
+    ),
+)
+PAUSED_HEAD = replace(
+    HEAD_AT_FIRST_TURN,
+    active=ActiveRun(
+        request=MINIMAL_REQUEST,
+        card_digest=DIGEST,
+        run_timeout_seconds=60,
+        started_at=AT,
+        calls=(PAUSED_CALL,),
+        approval_since=AT,
     ),
 )
 MINIMAL_HEAD = Conversation(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.questions import CallResume
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import ServerFailed, TransientError
 from aos.ports.servers import ServerWatcher
@@ -95,7 +96,12 @@ class _Line:
         self._rng = rng
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        resume: CallResume | None = None,
     ) -> ToolOutcome:
         """Soon, slowly, or not in time; what did not answer may have had its effect, or have it
         later."""
@@ -110,6 +116,16 @@ class _Line:
         finally:
             if self._app.alive:
                 self._box.busy.pop(number, None)
+
+    async def follow_task(
+        self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
+    ) -> ToolOutcome:
+        """Nothing becomes a task here."""
+        raise NotImplementedError
+
+    async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
+        """Nothing becomes a task here."""
+        raise NotImplementedError
 
     def _begin(self, number: int) -> None:
         world, holder = self._app.world, self._box.busy.get(number)

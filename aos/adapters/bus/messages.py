@@ -19,6 +19,7 @@ from aos.domain.codec import encode
 from aos.domain.envelope import (
     Approve,
     CallTool,
+    CancelCall,
     CancelChild,
     CancelRun,
     Command,
@@ -92,7 +93,7 @@ def read_agent_and_trace(command: Command) -> tuple[str | None, str | None]:
             return command.agent_id, command.traceparent
         case ToolResult():
             return None, command.traceparent
-        case ContinueRun() | Approve() | CancelChild() | DeleteConversation():
+        case ContinueRun() | Approve() | CancelChild() | CancelCall() | DeleteConversation():
             return None, None
         case _:
             assert_never(command)

@@ -12,8 +12,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from aos.adapters.mcp.asking import Asking, NoAsker
+from aos.adapters.mcp.continuing import talk
 from aos.adapters.mcp.failures import (
     Report,
     explain_failure,
@@ -25,8 +28,10 @@ from aos.adapters.mcp.failures import (
 )
 from aos.adapters.mcp.masking import Masker
 from aos.adapters.mcp.messages import UNREADABLE
-from aos.adapters.mcp.results import AsksFirst, NotReadable, describe_links, read_outcome
+from aos.adapters.mcp.results import AsksFirst
+from aos.adapters.mcp.tasks import Tasks
 from aos.adapters.mcp.tool_list import NotListable, list_all_tools
+from aos.domain.tools.questions import CallResume
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import ServerFailed
 
@@ -59,6 +64,7 @@ class Connection:
         self._handle = handle
         self._masker = masker
         self._report = Report(server_id, masker)
+        self._asking = Asking(masker)
         self._on_tools_changed = on_tools_changed
         self._session: Session | None = None
         self._runner: asyncio.Task[None] | None = None
@@ -144,31 +150,78 @@ class Connection:
             raise self._make_failure(f"did not list its tools within {LIST_SECONDS:g} s") from error
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        resume: CallResume | None = None,
     ) -> ToolOutcome:
-        """Call a tool. A failure is reported in the outcome."""
-        from mcp.shared.exceptions import MCPError
-
+        """Call a tool, or go on with a call. A failure is reported in the outcome."""
+        if resume is not None and resume.task_id is not None:
+            return await self.follow_task(
+                resume.task_id, timeout_seconds=timeout_seconds, resume=resume
+            )
+        answers = () if resume is None or resume.kind != "replay" else resume.all_answers
+        asking, sent = self._asking.call(answers), False
         try:
-            async with asyncio.timeout(timeout_seconds):
-                result = await self._send_call(tool, arguments)
+            async with asyncio.timeout(timeout_seconds), asking as call:
+                sent = True
+                outcome = await self._make_call(tool, arguments, resume)
         except TimeoutError:
+            if not sent:
+                return self._report.make_not_called("is busy with calls that ask people")
             await self._check()
             return self._report.make_unknown(f"did not answer within {timeout_seconds:g} s")
+        if call.pause is None or outcome.outcome not in ("ok", "error"):
+            return outcome
+        return replace(outcome, pause=call.pause)
+
+    async def follow_task(
+        self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
+    ) -> ToolOutcome:
+        """Ask for a task, after it was told the answers of `resume`."""
+        tasks = Tasks(self._get_session(), self._report, self._masker)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await tasks.follow(task_id, resume)
+        except TimeoutError:
+            await self._check()
+            return tasks.make_waiting(task_id)
+
+    async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
+        """Ask the server to cancel a task. It may have ended, or be unknown."""
+        from mcp.shared.exceptions import MCPError
+
+        with contextlib.suppress(MCPError, TimeoutError, ValueError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._get_session().ask_task("tasks/cancel", task_id)
+
+    async def _make_call(
+        self, tool: str, arguments: Mapping[str, Any], resume: CallResume | None
+    ) -> ToolOutcome:
+        from mcp.shared.exceptions import MCPError
+
+        async def send(responses: Mapping[str, Any] | None, state: str | None) -> dict[str, Any]:
+            return await self._send_call(tool, arguments, responses, state)
+
+        try:
+            result = await talk(send, resume, self._masker)
+            return self._report.read_answer(result)
+        except AsksFirst as error:
+            return self._report.make_error(str(error))
         except MCPError as error:
             return await self._read_refusal(error, tool)
         except (ValueError, RuntimeError) as error:
             return self._report.make_unknown(f"gave an answer that is not MCP's: {error}")
-        try:
-            return read_outcome(result, self._masker)
-        except AsksFirst as error:
-            return self._report.make_error(str(error))
-        except NotReadable as error:
-            return self._report.make_unknown(str(error))
-        except RecursionError:
-            return self._report.make_unknown("gave an answer that is nested too deeply")
 
-    async def _send_call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _send_call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        responses: Mapping[str, Any] | None,
+        state: str | None,
+    ) -> dict[str, Any]:
         """Call a tool. A server that refuses the headers did nothing: list the tools, call again.
 
         Raises MCPError.
@@ -176,14 +229,15 @@ class Connection:
         from mcp.shared.exceptions import MCPError
         from mcp_types import HEADER_MISMATCH
 
+        session = self._get_session()
         try:
-            return await self._get_session().call(tool, arguments)
+            return await session.call(tool, arguments, responses=responses, state=state)
         except MCPError as error:
             if error.code != HEADER_MISMATCH:
                 raise
             with contextlib.suppress(NotListable):
-                await list_all_tools(self._get_session(), self._masker)
-            return await self._get_session().call(tool, arguments)
+                await list_all_tools(session, self._masker)
+            return await session.call(tool, arguments, responses=responses, state=state)
 
     async def _read_refusal(self, error: MCPError, tool: str) -> ToolOutcome:
         """Build the outcome of a call that ended with an error: the server's, or a lost line."""
@@ -199,9 +253,7 @@ class Connection:
         if not self.alive or (is_url and is_cut_off(error)):
             self._doubtful = True
             return self._report.make_unknown(f"ended while {tool!r} was being called")
-        return self._report.make_error(
-            f"answered with an error: {error}{describe_links(error.data)}"
-        )
+        return self._report.read_error(error)
 
     def watch_end(self, tell: Callable[[], None]) -> None:
         """Call `tell` when the session ends, for any reason."""
@@ -251,7 +303,12 @@ class Connection:
 
         async with (
             self._transport() as (read, write),
-            Session(read, write, on_tools_changed=self._on_tools_changed) as session,
+            Session(
+                read,
+                write,
+                on_tools_changed=self._on_tools_changed,
+                on_question=self._answer_question,
+            ) as session,
         ):
             opening = asyncio.create_task(session.negotiate(newest=newest))
             closing = asyncio.create_task(self._closing.wait())
@@ -300,6 +357,18 @@ class Connection:
             self._doubtful = True
         except ValueError:
             """The answer has another form than the SDK expects; it is an answer."""
+
+    async def _answer_question(self, params: Any) -> dict[str, Any]:
+        """Answer a question that the server asks during a call. Raises MCPError."""
+        from mcp.shared.exceptions import MCPError
+        from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
+
+        try:
+            return await self._asking.answer(params)
+        except NoAsker as error:
+            raise MCPError(METHOD_NOT_FOUND, str(error)) from error
+        except AsksFirst as error:
+            raise MCPError(INVALID_PARAMS, str(error)) from error
 
     def _get_session(self) -> Session:
         assert self._session is not None  # `open` has returned

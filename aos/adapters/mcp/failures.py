@@ -3,9 +3,14 @@ points: `Report`, `explain_failure`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from aos.adapters.mcp.masking import Masker
+from aos.adapters.mcp.pauses import read_links, read_pause
+from aos.adapters.mcp.results import AsksFirst, NotReadable, describe_links, read_outcome, show
+from aos.domain.tools.questions import CallPause
 from aos.domain.tools.tool import ToolOutcome
 from aos.errors import ServerFailed
 
@@ -23,6 +28,8 @@ _AWAY = (_CUT_OFF, _NOT_FOUND, "HTTP 5")
 """How the errors of a URL begin that has no server, or none that works."""
 _METHOD_NOT_FOUND = -32_601
 """JSON-RPC's own code."""
+_ADDRESS_FIRST = -32_042
+"""MCP's code, until 2025-11-25, for a call before which a person must visit an address."""
 
 
 class Report:
@@ -43,6 +50,38 @@ class Report:
     def make_error(self, what: str) -> ToolOutcome:
         """Build the outcome of a call that failed."""
         return ToolOutcome(outcome="error", content=self._write(what)[:MOST_SAID])
+
+    def read_answer(self, result: Mapping[str, Any]) -> ToolOutcome:
+        """Build the outcome of a call that the server answered: a result, a question or a task."""
+        try:
+            pause = read_pause(result, self._masker)
+            if pause is None:
+                return read_outcome(result, self._masker)
+        except AsksFirst as error:
+            return self.make_error(str(error))
+        except NotReadable as error:
+            return self.make_unknown(str(error))
+        except RecursionError:
+            return self.make_unknown("gave an answer that is nested too deeply")
+        if pause.kind == "task":
+            return replace(self.make_unknown("has not ended the task"), pause=pause)
+        words = [question.message for question in pause.questions]
+        outcome = self.make_error(f"asks a person before it goes on: {show(words)}")
+        return replace(outcome, pause=pause)
+
+    def read_error(self, error: MCPError) -> ToolOutcome:
+        """Build the outcome of a call that the server refused. The error may say that a person must
+        visit an address first: then nothing was done."""
+        outcome = self.make_error(f"answered with an error: {error}{describe_links(error.data)}")
+        if error.code != _ADDRESS_FIRST:
+            return outcome
+        try:
+            questions = read_links(error.data, self._masker)
+        except AsksFirst as told:
+            return self.make_error(f"answered with an error: {error}; it {told}")
+        if not questions:
+            return outcome
+        return replace(outcome, pause=CallPause(kind="replay", questions=questions))
 
     def make_failure(self, what: str, *, tail: str) -> ServerFailed:
         """Build the error of a server that failed; `tail` is what it printed last."""

@@ -15,7 +15,6 @@ from aos.adapters.mcp.masking import Masker
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.tools.tool import ToolOutcome, cut_for_model
 
-ELICITATION = "elicitation/create"
 MOST_PARTS_BYTES = 4 * 1024 * 1024
 """The most bytes of all parts of one result, as JSON."""
 MOST_UNKNOWN = 4_000
@@ -32,17 +31,17 @@ class AsksFirst(Exception):
 
 
 def read_outcome(raw: Mapping[str, Any], masker: Masker) -> ToolOutcome:
-    """Build the outcome of a call that the server answered. Raises NotReadable and AsksFirst."""
+    """Build the outcome of a call that the server answered. Raises NotReadable."""
     result = known_json(raw)
-    _refuse_requests(result)
+    _refuse_tasks(result)
     content = result.get("content")
     if content is not None and not isinstance(content, list):
-        raise NotReadable(f"gave an answer that is not valid MCP: content is {_show(content)}")
+        raise NotReadable(f"gave an answer that is not valid MCP: content is {show(content)}")
     structured = result.get("structuredContent")
     texts, parts = _read_blocks(content or [], masker)
     others = {name: value for name, value in result.items() if name not in _KNOWN}
     if content is None and structured is None and others:
-        texts.append(_show(others))
+        texts.append(show(others))
     if structured is not None and not _is_told(structured, texts):
         texts.append(write_json(structured, ensure_ascii=False))
     return ToolOutcome(
@@ -52,30 +51,10 @@ def read_outcome(raw: Mapping[str, Any], masker: Masker) -> ToolOutcome:
     )
 
 
-def _refuse_requests(result: Mapping[str, Any]) -> None:
-    """Refuse what is not a result but asks for something first."""
-    kind = result.get("resultType", "complete")
-    if kind == "input_required":
-        raise AsksFirst(_describe_requests(result.get("inputRequests")))
-    if kind == "task" or ("task" in result and "content" not in result):
-        raise NotReadable("began a task instead of giving a result; AOS cannot follow tasks yet")
-
-
-def _describe_requests(asked: Any) -> str:
-    """Say what the server wants before it goes on, with its own words for a person."""
-    requests = [r for r in (asked.values() if isinstance(asked, dict) else ()) if _is_request(r)]
-    methods = sorted({str(r["method"]) for r in requests if "method" in r} - {ELICITATION})
-    questions = [r["params"]["message"] for r in requests if "message" in (r.get("params") or {})]
-    if methods and not questions:
-        return f"asks for {', '.join(methods)} before it goes on, which AOS does not offer"
-    said = "asks a person a question before it goes on; AOS cannot ask it yet"
-    return said + (
-        f": {_show(questions[0] if len(questions) == 1 else questions)}" if questions else ""
-    )
-
-
-def _is_request(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("params") or {}, dict)
+def _refuse_tasks(result: Mapping[str, Any]) -> None:
+    """Refuse a task of the older revision, which AOS has not asked for."""
+    if result.get("resultType") == "task" or ("task" in result and "content" not in result):
+        raise NotReadable("began a task that AOS cannot follow")
 
 
 def describe_links(data: Any) -> str:
@@ -86,11 +65,7 @@ def describe_links(data: Any) -> str:
         for item in (listed if isinstance(listed, list) else ())
         if isinstance(item, dict) and isinstance(item.get("url"), str)
     ]
-    return (
-        f" (a person must visit {', '.join(links)} first; AOS cannot ask for it yet)"
-        if links
-        else ""
-    )
+    return f" (a person must visit {', '.join(links)} first)" if links else ""
 
 
 def _read_blocks(blocks: Sequence[Any], masker: Masker) -> tuple[list[str], list[dict[str, Any]]]:
@@ -117,7 +92,7 @@ def _describe_block(block: Any) -> str:
     if isinstance(block, str):
         return block
     if not isinstance(block, dict):
-        return _show(block)
+        return show(block)
     match block.get("type"):
         case "text" if isinstance(block.get("text"), str):
             return str(block["text"])
@@ -129,7 +104,7 @@ def _describe_block(block: Any) -> str:
         case "resource" if isinstance(block.get("resource"), dict):
             return _describe_resource(block["resource"])
         case _:
-            return _show(block)
+            return show(block)
 
 
 def _describe_resource(held: Mapping[str, Any]) -> str:
@@ -177,7 +152,7 @@ def _read_json(text: str) -> Any:
         return _NOT_JSON
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """Show content of an unknown kind as JSON."""
     text = write_json(value, ensure_ascii=False)
     return text if len(text) <= MOST_UNKNOWN else f"{text[:MOST_UNKNOWN]}…"

@@ -18,6 +18,7 @@ from typing import Any
 from aos.adapters.mcp.connection import Connection
 from aos.adapters.mcp.launching import Launcher
 from aos.domain.cards.server_card import McpServerCard
+from aos.domain.tools.questions import CallResume
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import AosError, ServerFailed, TransientError
 from aos.ports.servers import ServerChange, ServerWatcher
@@ -250,10 +251,29 @@ class _Line:
         self._connection = connection
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        resume: CallResume | None = None,
     ) -> ToolOutcome:
-        """Call a tool."""
-        return await self._connection.call(tool, arguments, timeout_seconds=timeout_seconds)
+        """Call a tool, or go on with a call."""
+        return await self._connection.call(
+            tool, arguments, timeout_seconds=timeout_seconds, resume=resume
+        )
+
+    async def follow_task(
+        self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
+    ) -> ToolOutcome:
+        """Ask for a task."""
+        return await self._connection.follow_task(
+            task_id, timeout_seconds=timeout_seconds, resume=resume
+        )
+
+    async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
+        """Ask the server to cancel a task."""
+        await self._connection.cancel_task(task_id, timeout_seconds=timeout_seconds)
 
 
 async def _drain(connection: Connection) -> None:

@@ -9,11 +9,11 @@ loads the SDK, which takes about a second.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import mcp_types as types
-from mcp.client.session import ClientSession
+from mcp.client.session import ClientRequestContext, ClientSession
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import find_invalid_x_mcp_header, mcp_param_headers, x_mcp_header_map
@@ -21,6 +21,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.transport_context import TransportContext
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from aos.adapters.mcp.pauses import ELICITATION
 from aos.version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ DISCOVER_SECONDS = 3.0
 slowly is asked again after the old handshake."""
 REFUSALS: Mapping[str, str] = {
     "sampling/createMessage": "AOS does not lend its model to MCP servers",
-    "elicitation/create": "the tool asks a person a question; AOS cannot ask it yet",
     "roots/list": "AOS has no folders to show to MCP servers",
 }
 """What AOS answers to requests of a server that it does not serve."""
@@ -46,7 +46,34 @@ _NOT_KNOWN = frozenset(
     }
 )
 """How a server of the newest revision refuses the old handshake."""
-_PASSED_ON = frozenset({"tools/list", "tools/call"})
+_PASSED_ON = frozenset({"tools/list", "tools/call", "tasks/get", "tasks/update", "tasks/cancel"})
+TASKS = "io.modelcontextprotocol/tasks"
+"""MCP's extension for tasks."""
+Ask: TypeAlias = Callable[[Any], Awaitable[dict[str, Any]]]
+"""Answers a question of the server to a person. Raises MCPError."""
+
+
+class _CallParams(types.RequestParams):
+    name: str
+    arguments: dict[str, Any]
+    input_responses: dict[str, Any] | None = None
+    request_state: str | None = None
+
+
+class _Call(types.Request[_CallParams, Literal["tools/call"]]):
+    method: Literal["tools/call"] = "tools/call"
+    params: _CallParams
+
+
+class _TaskParams(types.RequestParams):
+    task_id: str
+    input_responses: dict[str, Any] | None = None
+
+
+class _TaskRequest(types.Request[_TaskParams, str]):
+    method: str
+    params: _TaskParams
+    name_param = "taskId"
 
 
 class _Answer(Exception):
@@ -61,6 +88,7 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
     """Passes results on as they are, and refuses requests of the server that AOS does not serve."""
 
     header_maps: dict[str, dict[tuple[str, ...], str]]
+    on_question: Ask
 
     async def send_raw_request(
         self,
@@ -89,6 +117,8 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
         ) -> dict[str, Any]:
             if method in REFUSALS:
                 raise MCPError(types.METHOD_NOT_FOUND, REFUSALS[method])
+            if method == ELICITATION:
+                return await self.on_question(params)
             return await on_request(context, method, params)
 
         await super().run(answer, *others, **more)
@@ -97,17 +127,22 @@ class _Dispatcher(JSONRPCDispatcher[TransportContext]):
 class Session:
     """A session with one server, opened and closed in the same task."""
 
-    def __init__(self, read: Any, write: Any, *, on_tools_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, read: Any, write: Any, *, on_tools_changed: Callable[[], None], on_question: Ask
+    ) -> None:
         async def handle_message(message: object) -> None:
             if isinstance(message, types.ToolListChangedNotification):
                 on_tools_changed()
 
         self._dispatcher = _Dispatcher(read, write)
         self._dispatcher.header_maps = {}
+        self._dispatcher.on_question = on_question
         self._session = ClientSession(
             dispatcher=self._dispatcher,
             message_handler=handle_message,
             client_info=types.Implementation(name="aos", version=__version__),
+            elicitation_callback=_offer_questions,
+            extensions={TASKS: {}},
         )
 
     async def __aenter__(self) -> Session:
@@ -159,10 +194,31 @@ class Session:
         params = None if cursor is None else types.PaginatedRequestParams(cursor=cursor)
         return await self._ask(types.ListToolsRequest(params=params))
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a tool. Raises MCPError."""
-        params = types.CallToolRequestParams(name=tool, arguments=dict(arguments))
-        return await self._ask(types.CallToolRequest(params=params))
+    async def call(
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        responses: Mapping[str, Any] | None = None,
+        state: str | None = None,
+    ) -> dict[str, Any]:
+        """Call a tool, or go on with a call that asked. Raises MCPError."""
+        given = None if responses is None else dict(responses)
+        params = _CallParams(
+            name=tool, arguments=dict(arguments), input_responses=given, request_state=state
+        )
+        return await self._ask(_Call(params=params))
+
+    async def ask_task(
+        self, method: str, task_id: str, *, responses: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Send a request about a task (`tasks/get`, `tasks/update`, `tasks/cancel`).
+
+        Raises MCPError.
+        """
+        given = None if responses is None else dict(responses)
+        params = _TaskParams(task_id=task_id, input_responses=given)
+        return await self._ask(_TaskRequest(method=method, params=params))
 
     async def ping(self) -> None:
         """Ask for a sign of life. Raises MCPError."""
@@ -190,9 +246,16 @@ class Session:
                 async for _ in changes:
                     """The message handler gets each change, too."""
 
-    async def _ask(self, request: types.ListToolsRequest | types.CallToolRequest) -> dict[str, Any]:
+    async def _ask(self, request: types.Request[Any, Any]) -> dict[str, Any]:
         try:
             await self._session.send_request(request, types.EmptyResult)
         except _Answer as answer:
             return answer.result
         raise AssertionError("the dispatcher passes every answer on")
+
+
+async def _offer_questions(
+    context: ClientRequestContext, params: types.ElicitRequestParams
+) -> types.ErrorData:
+    """Stand for the capability in the handshake; the dispatcher answers the questions."""
+    return types.ErrorData(code=types.METHOD_NOT_FOUND, message="AOS answers questions elsewhere")

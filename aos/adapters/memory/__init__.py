@@ -15,6 +15,7 @@ from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
+from aos.adapters.memory.questions import MemoryQuestions
 from aos.adapters.memory.schedules import MemoryWatermarks
 from aos.adapters.memory.slots import MemorySlots
 from aos.adapters.memory.spending import MemorySpendingStore
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryFailureStore",
     "MemoryLedger",
     "MemoryPendingStore",
+    "MemoryQuestions",
     "MemoryRequestStore",
     "MemoryRunCleaner",
     "MemoryRunIndex",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
@@ -33,7 +34,7 @@ class MemoryEraser:
         return await self._intercept("eraser.list_runs", conversation_id, act)
 
     async def scrub(self, run: Run) -> None:
-        """Scrub the rows of the request and of tool calls; remove questions and decisions."""
+        """Scrub the rows of the request and of tool calls; remove what people were asked and said."""
 
         def act() -> None:
             tables = self._tables
@@ -43,11 +44,7 @@ class MemoryEraser:
                 tables.requests[run.run_id] = scrubbed
             for key in [key for key in tables.tool_calls if key[0] == run.run_id]:
                 tables.tool_calls[key] = tables.tool_calls[key].scrub()
-            for key in [key for key in tables.approvals if key[0] == run.run_id]:
-                del tables.approvals[key]
-            for key in [key for key in tables.decisions if key[0] == run.run_id]:
-                del tables.decisions[key]
-            tables.open_approvals -= {key for key in tables.open_approvals if key[0] == run.run_id}
+            _forget(tables, run.run_id)
             tables.tell_watchers("eraser.scrub", run.run_id)
 
         await self._intercept("eraser.scrub", run.run_id, act)
@@ -73,3 +70,18 @@ class MemoryEraser:
             self._tables.tell_watchers("eraser.remove_head", conversation_id)
 
         await self._intercept("eraser.remove_head", conversation_id, act)
+
+
+def _forget(tables: MemoryTables, run_id: str) -> None:
+    """Remove what people were asked about a run, and what they said."""
+    rows: tuple[dict[tuple[str, str], Any], ...] = (
+        tables.approvals,
+        tables.decisions,
+        tables.questions,
+        tables.answers,
+    )
+    for kept in rows:
+        for key in [key for key in kept if key[0] == run_id]:
+            del kept[key]
+    tables.open_approvals -= {key for key in tables.open_approvals if key[0] == run_id}
+    tables.open_questions -= {key for key in tables.open_questions if key[0] == run_id}

@@ -18,6 +18,7 @@ from aos.domain.dead_letters import Failure
 from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.errors import StaleWrite
 from aos.ports.cleaning import Due, Window
@@ -80,6 +81,15 @@ class MemoryTables:
     )
     decisions: dict[tuple[str, str], Decision] = field(
         default_factory=dict, metadata=of("aostoolcalls/decision")
+    )
+    questions: dict[tuple[str, str], QuestionRequest] = field(
+        default_factory=dict, metadata=of("aostoolcalls/question")
+    )
+    open_questions: set[tuple[str, str]] = field(
+        default_factory=set, metadata=of("aostoolcalls/unanswered")
+    )
+    answers: dict[tuple[str, str], QuestionAnswer] = field(
+        default_factory=dict, metadata=of("aostoolcalls/answer")
     )
     tool_calls: dict[tuple[str, str], ToolCallRow] = field(
         default_factory=dict, metadata=of("aostoolcalls/call")

@@ -11,11 +11,13 @@ from typing import Any, TypeAlias
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
 from aos.domain.cards.server_card import McpServerCard, SecretReference
+from aos.domain.tools.questions import CallResume
 from aos.domain.tools.tool import ServerTools, ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import ConfigurationError, ServerFailed, StaleWrite
 from aos.ports.servers import ServerWatcher
 
 MemoryTool: TypeAlias = Callable[[Mapping[str, Any]], ToolOutcome]
+MemoryContinuation: TypeAlias = Callable[[Mapping[str, Any], CallResume], ToolOutcome]
 
 
 class MemoryToolCatalog:
@@ -110,15 +112,23 @@ class CalledTool:
     server_id: str
     tool: str
     arguments: Mapping[str, Any]
+    resume: CallResume | None = None
 
 
 @dataclass(slots=True)
 class MemoryServers:
-    """The MCP servers and their tools, shared by any number of mcp instances."""
+    """The MCP servers and their tools, shared by any number of mcp instances.
+
+    A tool whose outcome has a pause asks a person or begins a task; `continuations` go on with its
+    calls, `tasks` hold what tasks have come to.
+    """
 
     tools: dict[str, dict[str, MemoryTool]] = field(default_factory=dict)
     schemas: dict[str, list[ToolSchema]] = field(default_factory=dict)
     calls: list[CalledTool] = field(default_factory=list)
+    continuations: dict[tuple[str, str], MemoryContinuation] = field(default_factory=dict)
+    tasks: dict[str, ToolOutcome] = field(default_factory=dict)
+    cancelled_tasks: list[str] = field(default_factory=list)
     failing: dict[str, str] = field(default_factory=dict)
 
     def add(self, server_id: str, schema: ToolSchema, tool: MemoryTool) -> None:
@@ -170,19 +180,45 @@ class _Line:
         self._intercept = intercept
 
     async def call(
-        self, tool: str, arguments: Mapping[str, Any], *, timeout_seconds: float
+        self,
+        tool: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        resume: CallResume | None = None,
     ) -> ToolOutcome:
-        """Call the tool: its side effect and its answer happen at once."""
+        """Call the tool or go on with a call: its side effect and its answer happen at once."""
 
         def act() -> ToolOutcome:
-            called = CalledTool(server_id=self._server_id, tool=tool, arguments=arguments)
+            called = CalledTool(
+                server_id=self._server_id, tool=tool, arguments=arguments, resume=resume
+            )
             self._servers.calls.append(called)
+            if resume is not None:
+                return self._servers.continuations[(self._server_id, tool)](arguments, resume)
             does = self._servers.tools.get(self._server_id, {}).get(tool)
             if does is None:
                 return ToolOutcome(outcome="error", content=f"the tool {tool!r} does not exist")
             return does(arguments)
 
         return await self._intercept("servers.call", f"{self._server_id}/{tool}", act)
+
+    async def follow_task(
+        self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
+    ) -> ToolOutcome:
+        """Return what the task has come to."""
+
+        def act() -> ToolOutcome:
+            unknown = ToolOutcome(outcome="outcome_unknown", content="there is no such task")
+            return self._servers.tasks.get(task_id, unknown)
+
+        return await self._intercept("servers.follow_task", task_id, act)
+
+    async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
+        """Note that the task was cancelled."""
+        await self._intercept(
+            "servers.cancel_task", task_id, lambda: self._servers.cancelled_tasks.append(task_id)
+        )
 
 
 class MemorySecrets:

@@ -12,6 +12,7 @@ from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
@@ -29,7 +30,7 @@ from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
-from aos.ports.tools import Decisions, ToolCatalog, ToolLedger
+from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
 
 
 class AzureTables:
@@ -52,6 +53,7 @@ class AzureTables:
         self._ledger = AzureLedger(self._open_table("aosusage"))
         self._spending = AzureSpendingStore(self._open_table("aosusage"))
         self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
+        self._questions = AzureQuestions(self._open_table("aostoolcalls"), kept)
         self._tool_calls = AzureToolLedger(self._open_table("aostoolcalls"), kept)
         self._watermarks = AzureWatermarks(self._open_table("aosschedules"))
         self._failures = AzureFailureStore(self._open_table("aosfailures"))
@@ -88,6 +90,10 @@ class AzureTables:
     def decisions(self) -> Decisions:
         """Return the store of tool calls that wait for a person, and of decisions."""
         return self._decisions
+
+    def questions(self) -> Questions:
+        """Return the store of the questions of tools, and of answers."""
+        return self._questions
 
     def tool_calls(self) -> ToolLedger:
         """Return the store of tool calls."""

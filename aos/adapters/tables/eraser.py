@@ -11,6 +11,7 @@ from aos.adapters.tables.account import Entity, Table, read_etag
 from aos.adapters.tables.approvals import WAITING, place_of
 from aos.adapters.tables.conversations import HEAD, name_run_row
 from aos.adapters.tables.payloads import Payloads, make_folder_name
+from aos.adapters.tables.questions import UNANSWERED, place_of_question
 from aos.adapters.tables.requests import CANCEL, ROW, SCRUBBED, WHY
 from aos.adapters.tables.rows import document, list_spilled, pack
 from aos.domain.codec import decode, encode
@@ -26,6 +27,8 @@ BLOBS_A_CALL = 2000
 SCRUB_TRIES = 4
 APPROVAL = ":approval"
 DECISION = ":decision"
+QUESTION = ":question"
+ANSWER = ":answer"
 
 
 class AzureEraser:
@@ -99,11 +102,14 @@ class AzureEraser:
             await asyncio.gather(*(self._clean_call(row) for row in rows[start : start + AT_ONCE]))
 
     async def _clean_call(self, row: Entity) -> None:
-        """Scrub the row of a call. Remove a decision, and a question with its place in the list."""
+        """Scrub the row of a call. Remove decisions and answers, and what was asked with its place
+        in its list."""
         partition, key = str(row["PartitionKey"]), str(row["RowKey"])
         if key.endswith(APPROVAL):
             await self._tool_calls.delete(WAITING, place_of(document(row)))
-        if key.endswith((APPROVAL, DECISION)):
+        if key.endswith(QUESTION):
+            await self._tool_calls.delete(UNANSWERED, place_of_question(document(row)))
+        if key.endswith((APPROVAL, DECISION, QUESTION, ANSWER)):
             await self._tool_calls.delete(partition, key)
             return
         raw = document(row)

@@ -30,7 +30,12 @@ ROW_BYTES = 300_000
 """The most UTF-8 bytes of a row: below the 1 MiB that an entity may have in UTF-16."""
 STEP_BYTES = 440_000
 """The most UTF-8 bytes of a transaction: at three bytes each on the wire, less than 1.5 MB."""
-FREE_FIELDS = frozenset({"metadata", "details", "output_parts", "arguments", "parts"})
+FREE_FIELDS = frozenset(
+    {
+        *("metadata", "details", "output_parts", "arguments", "parts"),
+        *("requested_schema", "values"),
+    }
+)
 """Fields that hold JSON from outside; they are stored outside the row as a whole."""
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -28,12 +28,14 @@ from aos.domain.runs.waiting import (
     name_calls,
 )
 from aos.domain.tools.commands import name_delegated_run
+from aos.domain.tools.questions import CallPause, GivenAnswer, ToolQuestion, make_question_id
 from aos.domain.tools.tool import DELEGATE, MessageCall, ToolOutcome
 
 WALL_LIMIT = timedelta(hours=48)
 CallState: TypeAlias = Literal["to_ask", "asked", "called", "answered"]
-"""`to_ask`: needs a decision and is not in the list of approvals yet; `asked`: is in that list;
-`called`: the command is in the outbox or was sent; `answered`: the result came."""
+"""`to_ask`: a person has to decide or to answer, and the call is in no list yet; `asked`: is in the
+list of approvals or of questions; `called`: the command is in the outbox or was sent; `answered`:
+the result came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,9 @@ class OpenCall:
     `server_id` None: the call is `delegate`, or names a tool that does not exist. `written` is the
     model's text of the arguments. The digests are those of the tool that a person was asked about,
     None when nobody is asked. `called_at` is the time of the command, `milliseconds` what followed
-    until the result.
+    until the result. `round_number` counts how often the call went on after a `pause`, whose first
+    `answered` questions have answers; `answers` are all of them. While it is paused, `result` is
+    what it came to if it does not go on.
     """
 
     tool_call_id: str
@@ -60,10 +64,14 @@ class OpenCall:
     schema_digest: str | None = None
     called_at: datetime | None = field(default=None, metadata=OMITTED)
     milliseconds: int | None = field(default=None, metadata=OMITTED)
+    round_number: int = field(default=0, metadata=OMITTED)
+    pause: CallPause | None = field(default=None, metadata=OMITTED)
+    answers: tuple[GivenAnswer, ...] = field(default=(), metadata=OMITTED)
+    answered: int = field(default=0, metadata=OMITTED)
 
     @property
     def is_undecided(self) -> bool:
-        """True while a person has not decided."""
+        """True while a person has not decided, or has not answered the tool's question."""
         return self.state in ("to_ask", "asked")
 
     @property
@@ -83,6 +91,18 @@ class OpenCall:
         return TurnTool(name=self.full_name[:MAX_NAME], state=state, milliseconds=self.milliseconds)
 
     @property
+    def question(self) -> ToolQuestion | None:
+        """The tool's question that waits for an answer."""
+        if self.pause is None or not self.is_undecided:
+            return None
+        return self.pause.questions[self.answered]
+
+    @property
+    def question_id(self) -> str:
+        """The id of the question that waits, or would be the next."""
+        return make_question_id(self.tool_call_id, len(self.answers) + 1)
+
+    @property
     def message_call(self) -> MessageCall:
         """The call as it stands in the assistant's message."""
         return MessageCall(tool_call_id=self.tool_call_id, name=self.name, arguments=self.written)
@@ -93,7 +113,8 @@ class ActiveRun:
     """The run that a conversation works on.
 
     `clock_seconds` is the time of its turns, and of waiting for tools up to `waiting_since`.
-    `approval_seconds` is the time of waiting for people up to `approval_since`. `turns` counts
+    `approval_seconds` is the time of waiting for people (their decisions and answers) up to
+    `approval_since`. `turns` counts
     answers of the model, `tool_calls` the calls that were made. `wake_at` is the time of the
     scheduled ContinueRun. `tools_since` is set while servers have not listed their tools.
     `max_tokens` None means no limit; tokens of delegated runs (`child_tokens`) count against it.
@@ -129,10 +150,9 @@ class ActiveRun:
     @property
     def run(self) -> Run:
         """The run object of a run that has not ended."""
-        waits = any(call.is_undecided for call in self.calls)
         return replace(
             Run.from_request(self.request),
-            status=RunStatus.WAITING_APPROVAL if waits else RunStatus.IN_PROGRESS,
+            status=self._status,
             card_digest=self.card_digest,
             started_at=self.started_at,
             usage=self.usage,
@@ -146,13 +166,23 @@ class ActiveRun:
         )
 
     @property
+    def _status(self) -> RunStatus:
+        waiting = [call for call in self.calls if call.is_undecided]
+        if any(call.question is None for call in waiting):
+            return RunStatus.WAITING_APPROVAL
+        return RunStatus.WAITING_INPUT if waiting else RunStatus.IN_PROGRESS
+
+    @property
     def _waiting(self) -> Waiting:
         """What the run waits for, as its state says."""
         if self.retry is not None:
             return self.retry
         undecided = [call for call in self.calls if call.is_undecided]
+        to_decide = [call for call in undecided if call.question is None]
+        if to_decide:
+            return self._wait_for_people(to_decide)
         if undecided:
-            return self._wait_for_people(undecided)
+            return self._wait_for_answers(undecided)
         called = [call for call in self.calls if call.state == "called"]
         if called:
             return Waiting(
@@ -181,6 +211,18 @@ class ActiveRun:
             reason=f"a person has to decide about {name_calls([c.full_name for c in calls])}",
             ends_with=f"POST /api/runs/{self.request.run_id}/approvals/{calls[0].tool_call_id};"
             " at the time of `until` the call is denied",
+            tool_call_ids=tuple(call.tool_call_id for call in calls),
+        )
+
+    def _wait_for_answers(self, calls: list[OpenCall]) -> Waiting:
+        expiries = [call.expires_at for call in calls if call.expires_at is not None]
+        return Waiting(
+            kind="input",
+            since=min(call.asked_at or self.started_at for call in calls),
+            until=min(expiries, default=None),
+            reason=f"a person has to answer {name_calls([c.full_name for c in calls])}",
+            ends_with=f"POST /api/runs/{self.request.run_id}/questions/{calls[0].question_id};"
+            " at the time of `until` the answer is cancel",
             tool_call_ids=tuple(call.tool_call_id for call in calls),
         )
 

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import OMITTED
-from aos.domain.envelope import CancelChild, ContinueRun, Outgoing, RunEnded, to_main, to_realm
+from aos.domain.envelope import ContinueRun, Outgoing, RunEnded, to_main, to_realm
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
+from aos.domain.runs.call_commands import cancel_calls
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.domain.tools.tool import EndpointFields, MessageCall, ToolOutcome
 from aos.errors import ErrorInfo
@@ -182,7 +183,7 @@ class Conversation:
         """End the active run, tell main, and add a ContinueRun when another run is queued.
 
         Models refuse a history in which calls have no results, so the open calls get theirs here.
-        The runs that it delegated are cancelled.
+        The runs that it delegated are cancelled, and so are its open calls.
         """
         active = self.require_active()
         run = active.run.end(status, at=now, error=error, output=output)
@@ -196,7 +197,7 @@ class Conversation:
             retries=0,
             next_sequence=self.next_sequence + len(messages),
             withheld_runs=self._withhold(active, error),
-        ).add_to_outbox(*_cancel_children(active))
+        ).add_to_outbox(*cancel_calls(active))
         return replace(free._end_run(active.request, run), messages=messages)
 
     def end_waiting(
@@ -309,20 +310,3 @@ class Step:
 
 def _missing_result(call: OpenCall) -> ToolOutcome:
     return NOT_DECIDED if call.is_undecided else NO_RESULT
-
-
-def _cancel_children(active: ActiveRun) -> tuple[Outgoing, ...]:
-    """The commands that cancel the runs that the active run delegated and still waits for."""
-    request = active.request
-    return tuple(
-        to_main(
-            CancelChild(
-                run_id=request.run_id,
-                conversation_id=request.conversation_id,
-                owner=request.owner,
-                tool_call_id=call.tool_call_id,
-            )
-        )
-        for call in active.calls
-        if call.state == "called" and call.delegates
-    )

@@ -35,6 +35,7 @@ class RunStatus(StrEnum):
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
     WAITING_APPROVAL = "waiting_approval"
+    WAITING_INPUT = "waiting_input"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"

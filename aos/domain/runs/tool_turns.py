@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from aos.domain.cards.agent_card import AgentLimits
-from aos.domain.envelope import CallTool, Outgoing, RequestRun, to_main, to_mcp
 from aos.domain.json_writer import write_json
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.advance import make_turn_messages
+from aos.domain.runs.call_commands import cut_to_milliseconds, make_call_command
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.run import ParentRun, RunStatus, Usage
+from aos.domain.runs.run import RunStatus, Usage
 from aos.domain.tools.tool import Decision, EndpointFields, ToolOutcome
 from aos.errors import ErrorInfo
 
@@ -58,7 +58,7 @@ def call_tools(
     )
     calls = tuple(_set_expiry(call, limits, now=now) for call in calls)
     active = replace(active, tool_calls=active.tool_calls + made).with_calls(calls, now=now)
-    commands = tuple(_make_command(active, call) for call in calls if call.state == "called")
+    commands = tuple(make_call_command(active, call) for call in calls if call.state == "called")
     state = replace(
         conversation,
         active=active,
@@ -77,19 +77,20 @@ def take_result(
     run_id: str,
     tool_call_id: str,
     result: ToolOutcome,
+    round_number: int = 0,
     tokens: int = 0,
     usage: Usage | None = None,
     now: datetime,
 ) -> Step:
     """Take a call's result, once; a result that the run does not wait for changes nothing."""
-    active = conversation.active
-    if active is None or active.request.run_id != run_id:
+    call = find_awaited(
+        conversation, run_id=run_id, tool_call_id=tool_call_id, round_number=round_number
+    )
+    if call is None:
         return Step(conversation=conversation)
-    call = next((c for c in active.calls if c.tool_call_id == tool_call_id), None)
-    if call is None or call.state != "called":
-        return Step(conversation=conversation)
+    active = conversation.require_active()
     spent = active.count_child(tokens=tokens, usage=usage)
-    return _update_call(
+    return update_call(
         replace(conversation, active=spent),
         replace(
             call,
@@ -101,8 +102,21 @@ def take_result(
     )
 
 
+def find_awaited(
+    conversation: Conversation, *, run_id: str, tool_call_id: str, round_number: int
+) -> OpenCall | None:
+    """The call whose result the run waits for; None for what it has, or does not know."""
+    active = conversation.active
+    if active is None or active.request.run_id != run_id:
+        return None
+    for call in active.calls:
+        if (call.tool_call_id, call.round_number) == (tool_call_id, round_number):
+            return call if call.state == "called" else None
+    return None
+
+
 def mark_asked(conversation: Conversation, tool_call_ids: tuple[str, ...]) -> Step:
-    """Note that these calls are in the list of approvals."""
+    """Note that these calls are in the list of approvals or of questions."""
     active = conversation.require_active()
     calls = tuple(
         replace(call, state="asked")
@@ -122,14 +136,14 @@ def take_decision(
     """
     active = conversation.require_active()
     call = next((c for c in active.calls if c.tool_call_id == tool_call_id), None)
-    if call is None or not call.is_undecided:
+    if call is None or not call.is_undecided or call.question is not None:
         return Step(conversation=conversation)
     if decision.decision == "deny":
         reason = decision.reason or "no reason was given"
         denied = ToolOutcome(outcome="denied", content=reason)
-        return _update_call(conversation, replace(call, state="answered", result=denied), now=now)
-    step = _update_call(conversation, replace(call, state="called"), now=now)
-    command = _make_command(step.conversation.require_active(), call)
+        return update_call(conversation, replace(call, state="answered", result=denied), now=now)
+    step = update_call(conversation, replace(call, state="called"), now=now)
+    command = make_call_command(step.conversation.require_active(), call)
     return replace(step, conversation=step.conversation.add_to_outbox(command))
 
 
@@ -149,14 +163,14 @@ def schedule_deadline(conversation: Conversation) -> Step:
     active = conversation.require_active()
     expiries = tuple(call.expires_at for call in active.calls if call.is_undecided)
     moments = [m for m in (active.clock_end, active.wall_end, *expiries) if m is not None]
-    due = _cut_to_milliseconds(min(moments))
+    due = cut_to_milliseconds(min(moments))
     if active.wake_at is not None and active.wake_at <= due:
         return Step(conversation=conversation)
     state = replace(conversation, active=replace(active, wake_at=due))
     return Step(conversation=state.schedule_continue(active.request.run_id, due=due))
 
 
-def _update_call(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step:
+def update_call(conversation: Conversation, call: OpenCall, *, now: datetime) -> Step:
     """Replace one call, read the clocks, and write the run row, which says what it waits for."""
     active = conversation.require_active()
     calls = tuple(call if c.tool_call_id == call.tool_call_id else c for c in active.calls)
@@ -206,48 +220,6 @@ def _set_expiry(call: OpenCall, limits: AgentLimits, *, now: datetime) -> OpenCa
     return replace(call, asked_at=now, expires_at=expires_at)
 
 
-def _make_command(active: ActiveRun, call: OpenCall) -> Outgoing:
-    """The command that makes the call: CallTool to mcp, or RequestRun to main."""
-    request = active.request
-    assert active.clock_end is not None  # the clock runs while a call is under way
-    deadline = _cut_to_milliseconds(active.clock_end)
-    if call.server_id is not None:
-        return to_mcp(
-            CallTool(
-                run_id=request.run_id,
-                conversation_id=request.conversation_id,
-                tool_call_id=call.tool_call_id,
-                agent_id=request.agent_id,
-                server_id=call.server_id,
-                tool=call.tool,
-                arguments=call.arguments,
-                deadline=deadline,
-                server_digest=call.server_digest,
-                schema_digest=call.schema_digest,
-                traceparent=request.traceparent,
-            )
-        )
-    parent = request.parent
-    return to_main(
-        RequestRun(
-            parent=ParentRun(
-                run_id=request.run_id,
-                conversation_id=request.conversation_id,
-                tool_call_id=call.tool_call_id,
-                root_run_id=request.run_id if parent is None else parent.root_run_id,
-                depth=1 if parent is None else parent.depth + 1,
-                deadline=deadline,
-                tokens_left=active.share_of_tokens,
-            ),
-            owner=request.owner,
-            agent_id=str(call.arguments["agent_id"]),
-            message=str(call.arguments["message"]),
-            as_admin=request.as_admin,
-            traceparent=request.traceparent,
-        )
-    )
-
-
 def _find_limit_error(active: ActiveRun, limits: AgentLimits, *, made: int) -> ErrorInfo | None:
     """Why the run may not have a next turn or make these calls; None when it may."""
     if active.turns >= limits.max_turns:
@@ -279,8 +251,3 @@ def _token_error(active: ActiveRun) -> ErrorInfo:
             " limits.max_tokens_per_run in the agent card or ask for less"
         ),
     )
-
-
-def _cut_to_milliseconds(moment: datetime) -> datetime:
-    """Cut a time to the milliseconds of the wire, so that it is equal when read back."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 from aos.domain.codec import OMITTED
 from aos.errors import ErrorInfo
 
-WaitKind: TypeAlias = Literal["queue", "model", "tools", "approval", "retry"]
+WaitKind: TypeAlias = Literal["queue", "model", "tools", "approval", "input", "retry"]
 """What a run waits for: its turn in the conversation, the model's answer, results of tools, a
-person's decision, or the next try of something that is away."""
+person's decision or answer, or the next try of something that is away."""
 START_LIMIT = timedelta(hours=24)
 """How long a run may wait before it starts."""
 MAX_TURNS = 32

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from aos.domain.codec import OMITTED
 from aos.domain.command_fields import CommandFields
 from aos.domain.runs.run import ParentRun, Usage, run_id_for
-from aos.domain.tools.tool import Outcome, ToolOutcome
+from aos.domain.tools.questions import CallPause, CallResume
+from aos.domain.tools.tool import Outcome, ToolOutcome, make_round_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,7 @@ class CallTool(CommandFields):
     """Realm to mcp: call this tool, unless its row has a result or `deadline` has passed.
 
     The digests are those of the tool that a person approved: a changed tool is not called.
+    `round_number` counts how often the call went on after a pause, `resume` says how it goes on.
     """
 
     type: Literal["CallTool"] = "CallTool"
@@ -38,11 +40,18 @@ class CallTool(CommandFields):
     schema_digest: str | None = None
     traceparent: str | None = None
     attempt: int = 0
+    round_number: int = field(default=0, metadata=OMITTED)
+    resume: CallResume | None = field(default=None, metadata=OMITTED)
 
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it has."""
-        return f"{self.run_id}:{self.tool_call_id}:call"
+        return f"{self.run_id}:{self.row_id}:call"
+
+    @property
+    def row_id(self) -> str:
+        """The id of the row that records this round of the call."""
+        return make_round_id(self.tool_call_id, self.round_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +59,7 @@ class ToolResult(CommandFields):
     """Mcp to realm, or main to realm for a delegated run: the outcome of a tool call.
 
     `tokens` is what a delegated run and those that it delegated used; it counts against the
-    parent's limit. `usage` says the same in full.
+    parent's limit. `usage` says the same in full. With a `pause` the call has not ended.
     """
 
     type: Literal["ToolResult"] = "ToolResult"
@@ -64,6 +73,8 @@ class ToolResult(CommandFields):
     traceparent: str | None = None
     attempt: int = 0
     usage: Usage | None = field(default=None, metadata=OMITTED)
+    round_number: int = field(default=0, metadata=OMITTED)
+    pause: CallPause | None = field(default=None, metadata=OMITTED)
 
     def __post_init__(self) -> None:
         if self.tokens < 0:  # would give budget back
@@ -72,17 +83,20 @@ class ToolResult(CommandFields):
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it has."""
-        return f"{self.run_id}:{self.tool_call_id}:result"
+        return f"{self.run_id}:{make_round_id(self.tool_call_id, self.round_number)}:result"
 
     @property
     def result(self) -> ToolOutcome:
         """The outcome as the state holds it."""
-        return ToolOutcome(outcome=self.outcome, content=self.content, parts=self.parts)
+        return ToolOutcome(
+            outcome=self.outcome, content=self.content, parts=self.parts, pause=self.pause
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approve(CommandFields):
-    """Main to realm: a decision about this call is stored. Realm reads the decision's row."""
+    """Main to realm: a decision about this call is stored, or an answer to its question. Realm
+    reads the row."""
 
     type: Literal["Approve"] = "Approve"
     run_id: str
@@ -126,6 +140,30 @@ class RequestRun(CommandFields):
     def conversation_id(self) -> str:
         """The delegated run's conversation: one of its own."""
         return self.run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelCall(CommandFields):
+    """Realm to mcp: the run has ended, so cancel the task of this call, or do not make it."""
+
+    type: Literal["CancelCall"] = "CancelCall"
+    run_id: str
+    conversation_id: str
+    tool_call_id: str
+    server_id: str
+    tool: str
+    round_number: int = field(default=0, metadata=OMITTED)
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """The id of the command, which every copy of it has."""
+        return f"{self.run_id}:{self.row_id}:cancel-call"
+
+    @property
+    def row_id(self) -> str:
+        """The id of the row that records the last round of the call."""
+        return make_round_id(self.tool_call_id, self.round_number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from aos.domain.codec import OMITTED, encode
 from aos.domain.json_writer import write_json
 from aos.domain.tools.endpoint_rules import FittedTool
+from aos.domain.tools.questions import CallPause, TaskWait
 
 Outcome: TypeAlias = Literal["ok", "error", "outcome_unknown", "not_called", "denied"]
 """What a tool call came to. `outcome_unknown`: the call began, and how it ended is not known.
@@ -107,11 +108,15 @@ class ServerTools:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutcome:
     """The outcome of a tool call. `content` is the text for the model, `parts` the MCP content
-    blocks other than text."""
+    blocks other than text.
+
+    With a `pause` the call has not ended; the rest says what it came to if it does not go on.
+    """
 
     outcome: Outcome
     content: str
     parts: tuple[dict[str, Any], ...] = ()
+    pause: CallPause | None = field(default=None, metadata=OMITTED)
 
     @property
     def model_text(self) -> str:
@@ -163,7 +168,8 @@ class ToolCallRow:
     """A row of `aostoolcalls`: a call begun at `started_at` and held until `until`.
 
     `holder` is the id of the handler that began it, so that the handler recognizes its own row.
-    `etag` is None on a row that was not read from the store.
+    `task` is set while the call goes on as a task. `etag` is None on a row that was not read from
+    the store.
     """
 
     run_id: str
@@ -176,6 +182,7 @@ class ToolCallRow:
     holder: str = ""
     result: ToolOutcome | None = None
     etag: str | None = None
+    task: TaskWait | None = field(default=None, metadata=OMITTED)
 
     def scrub(self) -> ToolCallRow:
         """This row as a deletion leaves it: without the row, a repeated command would make the
@@ -223,6 +230,11 @@ class ApprovalRequest:
 def make_tool_call_id(run_id: str, *, turn: int, index: int) -> str:
     """Our id of a call, because models repeat theirs. `turn` and `index` count from 0."""
     return f"call_{run_id.replace('-', '')[:8]}_{turn}_{index}"
+
+
+def make_round_id(tool_call_id: str, round_number: int) -> str:
+    """The id of a call's row: the call's id, and the round's number once it went on."""
+    return tool_call_id if not round_number else f"{tool_call_id}.{round_number}"
 
 
 def make_tool_name(server_id: str, tool: str, *, hashed: bool = False) -> str:

@@ -85,7 +85,8 @@ def find_answered_run(message: ReceivedMessage, body: dict[str, Any]) -> str:
 
 def _read_run(body: dict[str, Any]) -> str | None:
     named = body.get("run_id")
-    if body.get("type") not in ("run.cancel", "approval.decide") or not isinstance(named, str):
+    about = ("run.cancel", "approval.decide", "question.answer")
+    if body.get("type") not in about or not isinstance(named, str):
         return None
     return parse_run_id(named)
 

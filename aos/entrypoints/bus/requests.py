@@ -26,7 +26,7 @@ from aos.entrypoints.bus.request_messages import (
     read_owner,
 )
 from aos.entrypoints.bus.settling import Settling
-from aos.entrypoints.ids import is_tool_call_id, parse_run_id
+from aos.entrypoints.ids import is_question_id, is_tool_call_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
@@ -34,6 +34,7 @@ from aos.ports.system import Clock
 from aos.ports.telemetry import Span, Telemetry
 from aos.services.admission import Admissions, RunRequest
 from aos.services.approvals import Approvals
+from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -48,6 +49,7 @@ class RequestQueue:
         *,
         admissions: Admissions,
         approvals: Approvals,
+        questions: ToolQuestions,
         replies: Replies,
         reply_entities: ReplyEntities,
         max_message_bytes: int,
@@ -61,6 +63,7 @@ class RequestQueue:
         self._settling = settling
         self._admissions = admissions
         self._approvals = approvals
+        self._questions = questions
         self._replies = replies
         self._reply_entities = reply_entities
         self._max_message_bytes = max_message_bytes
@@ -121,11 +124,13 @@ class RequestQueue:
                 await self._cancel(message, raw)
             case "approval.decide":
                 await self._decide(message, raw)
+            case "question.answer":
+                await self._answer(message, raw)
             case _:
                 raise Refused(
                     "invalid_request",
-                    f"type is {write_json(kind)[:80]}; write run.request, run.cancel or"
-                    " approval.decide",
+                    f"type is {write_json(kind)[:80]}; write run.request, run.cancel,"
+                    " approval.decide or question.answer",
                     field="type",
                 )
 
@@ -196,6 +201,24 @@ class RequestQueue:
             body.reason or "",
             caller=Caller(owner=owner),
             decision_id=run_id_for(scope=make_scope(owner), key=message.key),
+        )
+
+    async def _answer(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
+        from aos.entrypoints.requests import QueueAnswer, validate
+
+        body = validate(QueueAnswer, raw)
+        owner, run_id = read_owner(message), parse_run_id(body.run_id)
+        if run_id is None:
+            raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
+        if not is_question_id(body.question_id):
+            raise Refused("question_not_found", f"there is no question {body.question_id[:80]!r}")
+        await self._questions.answer(
+            run_id,
+            body.question_id,
+            body.action,
+            body.content,
+            caller=Caller(owner=owner),
+            answer_id=run_id_for(scope=make_scope(owner), key=message.key),
         )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import azure.functions as func
@@ -13,24 +14,29 @@ from aos.domain.envelope import (
     SYSTEM_EVENTS,
     CallTool,
     EnvelopeError,
+    McpCommand,
     read_command,
+    to_mcp,
 )
 from aos.entrypoints.bus.settling import Settling
 from aos.errors import TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.telemetry import Span, Telemetry
-from aos.services.tool_calls import ToolCalls, ToolListing
+from aos.services.tool_calls import CallCanceller, ToolCalls, ToolListing
 
 SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"
 PUBLISHED = "config.published"
 
 
 class McpQueue:
-    """Handles mcp's commands: tool calls."""
+    """Handles mcp's commands: tool calls, and their cancellation."""
 
-    def __init__(self, settling: Settling, *, calls: ToolCalls, bus: Bus) -> None:
+    def __init__(
+        self, settling: Settling, *, calls: ToolCalls, canceller: CallCanceller, bus: Bus
+    ) -> None:
         self._settling = settling
         self._calls = calls
+        self._canceller = canceller
         self._bus = bus
 
     async def handle(self, msg: func.ServiceBusMessage) -> None:
@@ -40,14 +46,21 @@ class McpQueue:
     async def _take(self, message: ReceivedMessage, span: Span) -> None:
         command = await self._read_command(message)
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
-        await self._calls.handle(command, not_before=message.enqueued_at)
+        if isinstance(command, CallTool):
+            await self._calls.handle(command, not_before=message.enqueued_at)
+            return
+        later = await self._canceller.cancel(command)
+        if later is not None:
+            await self._bus.send(replace(to_mcp(command), scheduled_at=later))
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
-        await self._calls.give_up(await self._read_command(message))
+        command = await self._read_command(message)
+        if isinstance(command, CallTool):
+            await self._calls.give_up(command)
 
-    async def _read_command(self, message: ReceivedMessage) -> CallTool:
+    async def _read_command(self, message: ReceivedMessage) -> McpCommand:
         command = read_command(await self._bus.read_whole_body(message))
-        if not isinstance(command, CallTool):
+        if not isinstance(command, McpCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {MCP_QUEUE}")
         return command
 

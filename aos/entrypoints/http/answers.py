@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aos.domain.codec import OMITTED
 from aos.domain.runs.conversation import Conversation
 from aos.domain.tools.endpoint_rules import FittedTool
+from aos.domain.tools.questions import AnswerAction, QuestionRequest
 from aos.domain.tools.tool import ServerState, ServerTools, ToolSchema
 
 NOT_OF_A_MESSAGE = ("sequence", "fields")
@@ -92,3 +93,50 @@ class ServerAnswer:
             tools=tuple(ToolAnswer.of(tool) for tool in row.tools),
             listed_at=row.listed_at,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionItem:
+    """A tool's question that waits for a person's answer."""
+
+    run_id: str
+    question_id: str
+    tool_call_id: str
+    agent_id: str
+    conversation_id: str
+    tool: str
+    mode: Annotated[Literal["form", "url"], ("description", "fill in a form, or visit a URL")]
+    message: str
+    requested_schema: Mapping[str, Any] | None = field(default=None, metadata=OMITTED)
+    url: str | None = field(default=None, metadata=OMITTED)
+    requested_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, question: QuestionRequest) -> QuestionItem:
+        """A question as those see it who may answer."""
+        return cls(
+            run_id=question.run_id,
+            question_id=question.question_id,
+            tool_call_id=question.tool_call_id,
+            agent_id=question.agent_id,
+            conversation_id=question.conversation_id,
+            tool=question.tool,
+            mode="form" if question.url is None else "url",
+            message=question.message,
+            requested_schema=question.requested_schema,
+            url=question.url,
+            requested_at=question.requested_at,
+            expires_at=question.expires_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerAnswer:
+    """An answer to a tool's question, without the form's content."""
+
+    run_id: str
+    question_id: str
+    action: AnswerAction
+    answered_by: str
+    answered_at: datetime

@@ -22,9 +22,11 @@ from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
 from aos.entrypoints.requests import (
+    AnswerBody,
     DeadLetterBody,
     DecisionBody,
     PauseBody,
+    QueueAnswer,
     QueueCancel,
     QueueDecision,
     QueueRequest,
@@ -48,9 +50,11 @@ _MODELS: dict[str, type[BaseModel]] = {
     "DeadLetterBody": DeadLetterBody,
     "DecisionBody": DecisionBody,
     "PauseBody": PauseBody,
+    "AnswerBody": AnswerBody,
     "QueueRequest": QueueRequest,
     "QueueCancel": QueueCancel,
     "QueueDecision": QueueDecision,
+    "QueueAnswer": QueueAnswer,
 }
 _PUBLISHED = {
     "agent": "AgentCard",
@@ -60,6 +64,8 @@ _PUBLISHED = {
     "cancel": "QueueCancel",
     "decide": "QueueDecision",
     "decision": "DecisionBody",
+    "answer-question": "QueueAnswer",
+    "answer": "AnswerBody",
     "reply": "Reply",
     "run": "Run",
     "error": "Error",

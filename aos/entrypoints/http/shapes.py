@@ -26,7 +26,9 @@ from aos.entrypoints.http.answers import (
     NOT_OF_A_DECISION,
     NOT_OF_A_MESSAGE,
     NOT_OF_AN_APPROVAL,
+    AnswerAnswer,
     ConversationAnswer,
+    QuestionItem,
     ServerAnswer,
 )
 from aos.entrypoints.http.operations import PauseAnswer
@@ -163,6 +165,9 @@ ANSWERS: dict[str, Schema] = {
     "Approval": shape_of(ApprovalRequest, without=NOT_OF_AN_APPROVAL),
     "ApprovalPage": _make_page(_make_ref("Approval")),
     "Decision": shape_of(Decision, without=NOT_OF_A_DECISION, run_id=TEXT, tool_call_id=TEXT),
+    "Question": shape_of(QuestionItem),
+    "QuestionPage": _make_page(_make_ref("Question")),
+    "Answer": shape_of(AnswerAnswer),
     "CardProblem": shape_of(CardProblem),
     "CardStatus": _CARD_STATUS,
     "CardPage": _make_page(_make_ref("CardStatus")),

@@ -35,7 +35,8 @@ class RealmApprovals:
         The receiver of the run's `notify` gets it too.
         """
         active = unit.conversation.active
-        wanted = () if active is None else tuple(c for c in active.calls if c.state == "to_ask")
+        calls = () if active is None else active.calls
+        wanted = tuple(c for c in calls if c.state == "to_ask" and c.question is None)
         if active is None or not wanted:
             return
         for call in wanted:
@@ -63,7 +64,7 @@ class RealmApprovals:
         """Apply the decisions about calls that wait for one, and the time-outs."""
         active = unit.conversation.active
         for call in () if active is None else active.calls:
-            if call.state != "asked" or active is None:
+            if call.state != "asked" or call.question is not None or active is None:
                 continue
             decision = await self._find_decision(active, call, now=now)
             if decision is None:

@@ -23,8 +23,8 @@ from aos.domain.envelope import (
     ToolResult,
 )
 from aos.domain.retries import GIVE_UP_AT_DELIVERY
-from aos.domain.runs import advance, tool_turns
-from aos.domain.runs.conversation import CardView, Step
+from aos.domain.runs import advance, tool_questions, tool_turns
+from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.domain.runs.deletion import clean_late
 from aos.domain.runs.run import AdmittedRequest, RunStatus
 from aos.errors import ErrorInfo, Refused, TransientError
@@ -33,9 +33,10 @@ from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Decisions
+from aos.ports.tools import Decisions, Questions
 from aos.services.execution.approvals import RealmApprovals
 from aos.services.execution.deletion import Deletions
+from aos.services.execution.questions import RealmQuestions
 from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turn_outcome import (
     count_tokens,
@@ -57,6 +58,7 @@ class Execution:
         requests: RequestStore,
         agents: Agents,
         decisions: Decisions,
+        questions: Questions,
         turns: Turns,
         budgets: TurnBudgets,
         deletions: Deletions,
@@ -76,6 +78,7 @@ class Execution:
             conversations=conversations, requests=requests, clock=clock, ids=ids
         )
         self._approvals = RealmApprovals(decisions=decisions, bus=bus)
+        self._questions = RealmQuestions(questions=questions, bus=bus)
 
     async def handle(
         self,
@@ -125,19 +128,9 @@ class Execution:
                 unit.add(advance.clear_wait(unit.conversation, command))
             case ToolResult():
                 self._clean_after(unit, command)
-                unit.add(
-                    tool_turns.take_result(
-                        unit.conversation,
-                        run_id=command.run_id,
-                        tool_call_id=command.tool_call_id,
-                        result=command.result,
-                        tokens=command.tokens,
-                        usage=command.usage,
-                        now=now,
-                    )
-                )
+                unit.add(_take_result(unit.conversation, command, now=now))
             case Approve():
-                pass  # the stored decision counts; the command only wakes the conversation
+                pass  # the stored decision or answer counts; the command only wakes
             case _:
                 assert_never(command)
 
@@ -154,12 +147,13 @@ class Execution:
             unit.add(Step(conversation=clean_late(head, result.run_id)))
 
     async def _apply_decisions(self, unit: UnitOfWork) -> None:
-        """Apply the decisions about waiting calls, unless the agent was disabled."""
+        """Apply the decisions and answers that calls wait for, unless the agent was disabled."""
         active = unit.conversation.active
         if active is None or not any(call.is_undecided for call in active.calls):
             return
         if not await self._end_if_disabled(unit):
             await self._approvals.apply_decisions(unit, now=self._now(unit))
+            await self._questions.apply_answers(unit, now=self._now(unit))
 
     async def _do_next_actions(self, unit: UnitOfWork) -> None:
         """Act until nothing is left to do, or a ContinueRun in the outbox does the rest."""
@@ -278,7 +272,7 @@ class Execution:
         await self._units.save(unit)
 
     async def _send(self, unit: UnitOfWork) -> None:
-        """Send the saved outbox, and add the calls that need a decision to the list.
+        """Send the saved outbox, and add the calls that wait for a person to the lists.
 
         The next save stores that this was done.
         """
@@ -291,8 +285,32 @@ class Execution:
         if unit.conversation.outbox:
             unit.add(Step(conversation=unit.conversation.clear_outbox()))
         await self._approvals.ask(unit)
+        await self._questions.ask(unit)
 
     def _now(self, unit: UnitOfWork) -> datetime:
         """The time, not earlier than a time that the broker's clock has reached."""
         now = self._clock.now()
         return now if unit.not_before is None else max(now, unit.not_before)
+
+
+def _take_result(conversation: Conversation, command: ToolResult, *, now: datetime) -> Step:
+    """Take the result of a call, or let the call wait for the answers to its questions."""
+    if command.pause is not None:
+        return tool_questions.pause_call(
+            conversation,
+            run_id=command.run_id,
+            tool_call_id=command.tool_call_id,
+            round_number=command.round_number,
+            outcome=command.result,
+            now=now,
+        )
+    return tool_turns.take_result(
+        conversation,
+        run_id=command.run_id,
+        tool_call_id=command.tool_call_id,
+        round_number=command.round_number,
+        result=command.result,
+        tokens=command.tokens,
+        usage=command.usage,
+        now=now,
+    )

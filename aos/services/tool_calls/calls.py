@@ -4,17 +4,22 @@ The call's row is written before the call, and its result before the result is s
 CallTool finds one of three rows. With a result: the result is sent again. Held by another handler:
 the command is scheduled for the end of that hold. Begun without a result: the call is repeated if
 its tool allows that; otherwise its outcome is `outcome_unknown`. After the run's deadline nothing
-is called.
+is called. A call that has become a task is asked for by the same command, which is scheduled
+again each time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
+from aos.domain.runs.call_commands import cut_to_milliseconds
+from aos.domain.tools.questions import LONGEST_POLL_SECONDS, TaskWait
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome, ToolSchema
 from aos.errors import OutcomeUnknown, Refused, ServerFailed, StaleWrite, TransientError
 from aos.ports.bus import Bus
@@ -22,7 +27,15 @@ from aos.ports.servers import LiveServer, ServerCards, ToolServers
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
+from aos.services.tool_calls.outcomes import (
+    describe_absence,
+    find_card_refusal,
+    make_late_outcome,
+    make_lost_outcome,
+    make_uncalled_outcome,
+)
 
+T = TypeVar("T")
 MARGIN = timedelta(seconds=30)
 """Added to a call's time limit: until then no other handler may begin the call."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -30,6 +43,8 @@ CONTENTION_TRIES = 8
 CALL_TRIES = 2
 RETRY_WITHIN_SECONDS = 30.0
 """The handler repeats a repeatable call itself when the call was lost within this time."""
+TASK_SECONDS = 30.0
+"""The time limit of a question about a task."""
 SAVE_TRIES = 8
 SAVE_SECONDS = 60.0
 LONGEST_SAVE_DELAY_SECONDS = 8.0
@@ -100,10 +115,10 @@ class ToolCalls:
 
     async def give_up(self, command: CallTool) -> None:
         """End a call whose command failed at every delivery, and send that as its result."""
-        row = await self._ledger.find(command.run_id, command.tool_call_id)
+        row = await self._ledger.find(command.run_id, command.row_id)
         why = "AOS failed on its own side; the operator finds the tool call's id in the logs"
         end = row.result if row is not None and row.result is not None else None
-        end = end or await self._end(command, row, _uncalled_outcome(row, why))
+        end = end or await self._end(command, row, make_uncalled_outcome(command, row, why))
         await self._send(command, end, traceparent=command.traceparent)
 
     async def _send(self, command: CallTool, end: ToolOutcome, *, traceparent: str | None) -> None:
@@ -115,21 +130,28 @@ class ToolCalls:
             content=end.content,
             parts=end.parts,
             traceparent=traceparent,
+            round_number=command.round_number,
+            pause=end.pause,
         )
         await self._bus.send(to_realm(result))
 
     async def settle(
         self, command: CallTool, *, not_before: datetime | None = None
     ) -> ToolOutcome | datetime:
-        """The outcome of the call, made now if necessary, or when another handler's hold ends."""
+        """The outcome of the call, made now if necessary, or when to look again: when another
+        handler's hold ends, or when the task is to be asked for."""
         for _ in range(CONTENTION_TRIES):
-            row = await self._ledger.find(command.run_id, command.tool_call_id)
+            row = await self._ledger.find(command.run_id, command.row_id)
             if row is not None and row.result is not None:
                 return row.result
             now = max(self._clock.now(), not_before or EARLIEST)
             try:
                 if now >= command.deadline:
-                    return await self._end(command, row, _too_late_outcome(row))
+                    return await self._end_late(command, row)
+                if row is not None and row.task is not None:
+                    if now < row.task.poll_at:
+                        return row.task.poll_at
+                    return await self._follow(command, row, row.task)
                 if row is not None and now < row.until:
                     return row.until
                 return await self._make(command, row)
@@ -137,62 +159,132 @@ class ToolCalls:
                 continue  # another handler was first: read its row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} changes too often")
 
-    async def _make(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
+    async def _make(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome | datetime:
         """Make a call that no handler holds: a new one, or (`row`) one that has no result."""
         try:
             live = await self._cards.live_server(command.server_id)
         except Refused as refused:
-            return await self._end(command, row, _uncalled_outcome(row, str(refused)))
-        refusal = _find_card_refusal(live, command)
+            return await self._end(command, row, make_uncalled_outcome(command, row, str(refused)))
+        refusal = find_card_refusal(live, command)
         if refusal is not None:
-            return await self._end(command, row, _uncalled_outcome(row, refusal))
+            return await self._end(command, row, make_uncalled_outcome(command, row, refusal))
         changed = await self._find_change(live, command)
         if changed is not None:
-            return await self._end(command, row, _uncalled_outcome(row, changed))
-        repeatable = await self._may_repeat(live, command.tool)
+            return await self._end(command, row, make_uncalled_outcome(command, row, changed))
+        repeatable = await self._may_repeat_round(live, command)
         if row is not None and not repeatable:
-            return await self._end(command, row, _lost_outcome(command))
+            return await self._end(command, row, make_lost_outcome(command))
         return await self._call(command, row, live, repeatable=repeatable)
 
     async def _call(
         self, command: CallTool, row: ToolCallRow | None, live: LiveServer, *, repeatable: bool
-    ) -> ToolOutcome:
+    ) -> ToolOutcome | datetime:
         began = self._clock.monotonic()
         for attempt in range(1, CALL_TRIES + 1):
             try:
                 async with self._servers.hold(live.card, live.digest) as connection:
                     if self._clock.now() >= command.deadline:  # the server may have started slowly
-                        return await self._end(command, row, _too_late_outcome(row))
+                        return await self._end(command, row, make_late_outcome(command, row))
                     limit = self._limit_seconds(live, command)
                     row = await self._hold(command, row, seconds=limit)
                     try:
                         outcome = await connection.call(
-                            command.tool, command.arguments, timeout_seconds=limit
+                            command.tool,
+                            command.arguments,
+                            timeout_seconds=limit,
+                            resume=command.resume,
                         )
                     except asyncio.CancelledError:  # this process ends
                         if repeatable:
                             await self._let_go(row)
                             raise
-                        outcome = _lost_outcome(command)
+                        outcome = make_lost_outcome(command)
             except ServerFailed as failed:
-                self._telemetry.log(
-                    "tool_not_called",
-                    level="warning",
-                    run_id=command.run_id,
-                    conversation_id=command.conversation_id,
-                    server=command.server_id,
-                    reason=failed.brief,
-                )
+                self._log_not_called(command, failed)
                 return await self._end(
-                    command, row, _uncalled_outcome(row, _unavailable_text(command))
+                    command, row, make_uncalled_outcome(command, row, describe_absence(command))
                 )
             is_lost = outcome.outcome == "outcome_unknown" and repeatable
-            if not is_lost and outcome.outcome != "not_called":
+            if outcome.pause is not None or (not is_lost and outcome.outcome != "not_called"):
                 break
             if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
                 outcome = replace(outcome, outcome="error") if is_lost else outcome
                 break
-        return await self._end(command, row, outcome)
+        return await self._end_or_wait(command, row, outcome)
+
+    async def _follow(
+        self, command: CallTool, row: ToolCallRow, task: TaskWait
+    ) -> ToolOutcome | datetime:
+        """Ask for the task that the call has become. While its server is away, ask later."""
+        resume = command.resume
+        if resume is not None:  # the answers have been sent
+            resume = replace(resume, answers=(), earlier=resume.all_answers)
+        try:
+            live = await self._cards.live_server(command.server_id)
+            refusal = find_card_refusal(live, command)
+            if refusal is not None:
+                return await self._end(command, row, make_uncalled_outcome(command, row, refusal))
+            async with self._servers.hold(live.card, live.digest) as connection:
+                outcome = await connection.follow_task(
+                    task.task_id,
+                    timeout_seconds=min(TASK_SECONDS, self._limit_seconds(live, command)),
+                    resume=resume,
+                )
+        except Refused as refused:
+            return await self._end(command, row, make_uncalled_outcome(command, row, str(refused)))
+        except ServerFailed as failed:
+            self._log_not_called(command, failed)
+            return await self._wait(command, row, task.task_id, seconds=LONGEST_POLL_SECONDS)
+        return await self._end_or_wait(command, row, outcome)
+
+    async def _end_or_wait(
+        self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
+    ) -> ToolOutcome | datetime:
+        """Save the outcome; of a task that works, when to ask for it again."""
+        pause = outcome.pause
+        if row is None or pause is None or pause.questions or pause.task_id is None:
+            return await self._end(command, row, outcome)
+        return await self._wait(command, row, pause.task_id, seconds=pause.poll_seconds)
+
+    async def _wait(
+        self, command: CallTool, row: ToolCallRow, task_id: str, *, seconds: float
+    ) -> datetime:
+        due = min(command.deadline, self._clock.now() + timedelta(seconds=seconds))
+        task = TaskWait(task_id=task_id, poll_at=cut_to_milliseconds(due))
+        await self._retry(lambda: self._save_task(row, task))
+        return task.poll_at
+
+    async def _save_task(self, row: ToolCallRow, task: TaskWait) -> None:
+        """Write the task into the call's row. Raises StaleWrite when it has another content."""
+        try:
+            await self._ledger.start(replace(row, task=task))
+        except (StaleWrite, OutcomeUnknown):
+            found = await self._ledger.find(row.run_id, row.tool_call_id)
+            if found is None or found.task != task:
+                raise
+
+    async def _end_late(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
+        """End a call whose run has no time left; a task is cancelled."""
+        if row is not None and row.task is not None:
+            await self.cancel_task(command.server_id, row.task.task_id)
+        return await self._end(command, row, make_late_outcome(command, row))
+
+    async def cancel_task(self, server_id: str, task_id: str) -> None:
+        """Ask the server to cancel a task, if the server can be reached."""
+        with contextlib.suppress(Refused, ServerFailed, TransientError):
+            live = await self._cards.live_server(server_id)
+            async with self._servers.hold(live.card, live.digest) as connection:
+                await connection.cancel_task(task_id, timeout_seconds=TASK_SECONDS)
+
+    def _log_not_called(self, command: CallTool, failed: ServerFailed) -> None:
+        self._telemetry.log(
+            "tool_not_called",
+            level="warning",
+            run_id=command.run_id,
+            conversation_id=command.conversation_id,
+            server=command.server_id,
+            reason=failed.brief,
+        )
 
     async def _hold(
         self, command: CallTool, row: ToolCallRow | None, *, seconds: float
@@ -220,7 +312,7 @@ class ToolCalls:
         now = self._clock.now()
         ours = ToolCallRow(
             run_id=command.run_id,
-            tool_call_id=command.tool_call_id,
+            tool_call_id=command.row_id,
             conversation_id=command.conversation_id,
             server_id=command.server_id,
             tool=command.tool,
@@ -232,7 +324,7 @@ class ToolCalls:
         try:
             return await self._ledger.start(ours)
         except OutcomeUnknown as error:
-            found = await self._ledger.find(command.run_id, command.tool_call_id)
+            found = await self._ledger.find(command.run_id, command.row_id)
             if found is not None and found.holder == ours.holder and found.result is None:
                 return found
             raise StaleWrite(f"tool call {command.tool_call_id!r} was not written") from error
@@ -262,10 +354,13 @@ class ToolCalls:
 
     async def _save(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
         """Write the result with retries: no other copy exists. Raises TransientError."""
+        return await self._retry(lambda: self._ledger.finish(row, outcome))
+
+    async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
         ends = self._clock.monotonic() + SAVE_SECONDS
         for tried in range(SAVE_TRIES):
             try:
-                return await self._ledger.finish(row, outcome)
+                return await write()
             except TransientError:
                 if tried == SAVE_TRIES - 1 or self._clock.monotonic() >= ends:
                     raise
@@ -285,7 +380,7 @@ class ToolCalls:
         try:
             listed = await self._servers.list_tools(live.card, live.digest)
         except ServerFailed:
-            return _unavailable_text(command)
+            return describe_absence(command)
         if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
             return None
         await self._save_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))
@@ -297,6 +392,12 @@ class ToolCalls:
         if seen is not None and seen.card_digest == live.digest:
             now = self._clock.now()
             await self._catalog.put(replace(seen, tools=tools, listed_at=now, seen_at=now))
+
+    async def _may_repeat_round(self, live: LiveServer, command: CallTool) -> bool:
+        """True when this round may be made twice: a task may be told its answers again."""
+        if command.resume is not None and command.resume.kind == "task":
+            return True
+        return await self._may_repeat(live, command.tool)
 
     async def _may_repeat(self, live: LiveServer, tool: str) -> bool:
         """True when the card or the server's annotations allow to call this tool twice."""
@@ -311,42 +412,3 @@ class ToolCalls:
         left = (command.deadline - self._clock.now()).total_seconds()
         wanted = live.card.timeout_seconds or self._limits.timeout_seconds
         return max(1.0, min(float(wanted), left))
-
-
-def _find_card_refusal(live: LiveServer, command: CallTool) -> str | None:
-    """Why the card forbids this call; None when it allows it."""
-    if not live.card.enabled:
-        return f"the MCP server {live.server_id!r} is disabled by its card"
-    if not live.card.can_offer(command.tool):
-        return f"the card of the MCP server {live.server_id!r} does not list {command.tool!r}"
-    return None
-
-
-def _uncalled_outcome(row: ToolCallRow | None, why: str) -> ToolOutcome:
-    """The outcome of a call that is not made; unknown when it was begun before."""
-    if row is None:
-        return ToolOutcome(outcome="not_called", content=f"The tool was not called: {why}.")
-    return ToolOutcome(
-        outcome="outcome_unknown",
-        content=f"The call was begun, and how it ended is not known. It was not repeated: {why}.",
-    )
-
-
-def _unavailable_text(command: CallTool) -> str:
-    """The reason for the model. The server's own output may hold paths; only admins read it."""
-    return f"the MCP server {command.server_id!r} is not available now"
-
-
-def _too_late_outcome(row: ToolCallRow | None) -> ToolOutcome:
-    return _uncalled_outcome(row, "the run's time was over")
-
-
-def _lost_outcome(command: CallTool) -> ToolOutcome:
-    return ToolOutcome(
-        outcome="outcome_unknown",
-        content=(
-            f"The call of {command.tool!r} was begun, and how it ended is not known: it may or may"
-            " not have had its effect. It was not repeated, because that may not be safe; find out"
-            " whether it took effect before you try again."
-        ),
-    )

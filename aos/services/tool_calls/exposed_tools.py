@@ -75,21 +75,21 @@ class ExposedTools:
         if tool not in {schema.name for schema in await self.list_tools(server_id)}:
             return await self._explain_refusal(server_id, tool)
         run_id = self._ids.new_id()
-        end = await self._calls.settle(
-            CallTool(
-                run_id=run_id,
-                conversation_id=run_id,
-                tool_call_id=make_tool_call_id(run_id, turn=0, index=0),
-                agent_id=OUTSIDER,
-                server_id=server_id,
-                tool=tool,
-                arguments=arguments,
-                deadline=self._clock.now() + PATIENCE,
-                traceparent=traceparent,
-            )
+        command = CallTool(
+            run_id=run_id,
+            conversation_id=run_id,
+            tool_call_id=make_tool_call_id(run_id, turn=0, index=0),
+            agent_id=OUTSIDER,
+            server_id=server_id,
+            tool=tool,
+            arguments=arguments,
+            deadline=self._clock.now() + PATIENCE,
+            traceparent=traceparent,
         )
-        if isinstance(end, datetime):  # cannot happen: the id is new
-            raise TransientError("another handler makes this call; call again")
+        end = await self._calls.settle(command)
+        while isinstance(end, datetime):  # the call has become a task
+            await self._clock.sleep(max(0.0, (end - self._clock.now()).total_seconds()))
+            end = await self._calls.settle(command)
         return end
 
     async def _explain_refusal(self, server_id: str, tool: str) -> ToolOutcome:

@@ -253,11 +253,6 @@ async def test_a_tool_is_called_by_its_own_name(name: str) -> None:
     [
         ("sampling/createMessage", {"messages": [], "maxTokens": 1}, "does not lend its model"),
         ("roots/list", {}, "has no folders to show"),
-        (
-            "elicitation/create",
-            {"message": "sure?", "requestedSchema": {"type": "object", "properties": {}}},
-            "asks a person a question; AOS cannot ask it yet",
-        ),
     ],
 )
 async def test_what_a_server_asks_of_its_client_is_refused_and_the_call_goes_on(
@@ -274,33 +269,27 @@ async def test_what_a_server_asks_of_its_client_is_refused_and_the_call_goes_on(
     ("result", "outcome", "said"),
     [
         (
-            {"resultType": "input_required", "inputRequests": {"q": {}}, "requestState": "s"},
-            "error",
-            "asks a person a question before it goes on; AOS cannot ask it yet",
-        ),
-        (
-            {
-                "resultType": "input_required",
-                "inputRequests": {
-                    "q": {"method": "elicitation/create", "params": {"message": "Delete it?"}}
-                },
-            },
-            "error",
-            'AOS cannot ask it yet: "Delete it?"',
-        ),
-        (
             {"resultType": "input_required", "inputRequests": {"q": {"method": "roots/list"}}},
             "error",
             "asks for roots/list before it goes on, which AOS does not offer",
         ),
-        ({"task": {"taskId": "1", "status": "working"}}, UNKNOWN, "AOS cannot follow tasks yet"),
+        (
+            {
+                "resultType": "input_required",
+                "inputRequests": {"q": {"method": "sampling/createMessage"}, "r": 7},
+            },
+            "error",
+            "asks for None, sampling/createMessage before it goes on",
+        ),
+        ({"task": {"taskId": "1", "status": "working"}}, UNKNOWN, "AOS cannot follow"),
+        ({"resultType": "task", "taskId": 7}, UNKNOWN, "AOS cannot follow"),
     ],
 )
-async def test_a_question_or_a_task_in_place_of_a_result_is_told_as_one(
+async def test_what_aos_cannot_answer_is_told_as_what_it_is(
     result: Json, outcome: str, said: str
 ) -> None:
     found = await called({"result": result})
-    assert found.outcome == outcome
+    assert (found.outcome, found.pause) == (outcome, None)
     assert said in found.content
 
 

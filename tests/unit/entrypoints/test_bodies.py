@@ -20,6 +20,7 @@ PARTS = {
     "server_id": "nasty",
     "run_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     "tool_call_id": "call_0f8fad5b_0_0",
+    "question_id": "call_0f8fad5b_0_0",
     "path": "nothing/here",
 }
 
@@ -34,6 +35,7 @@ def routes(apps: InMemory) -> dict[str, Any]:
         "replay_runs": main.replays.many,
         "replay_dead_letter": main.dead_letters.replay,
         "decide_approval": main.tools.decide,
+        "answer_question": main.questions.answer,
         "put_agent": main.agents.put,
         "rollback_agent": main.agents.rollback,
         "put_mcp_server": main.mcp_servers.put,

@@ -1,0 +1,68 @@
+"""Cancels tool calls of runs that have ended. Entry point: `CallCanceller.cancel`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from aos.domain.envelope import CancelCall
+from aos.domain.tools.tool import ToolCallRow, ToolOutcome
+from aos.errors import StaleWrite
+from aos.ports.system import Clock, Ids
+from aos.ports.tools import ToolLedger
+from aos.services.tool_calls.calls import ToolCalls
+
+LOOK_AGAIN = timedelta(seconds=5)
+NOT_MADE = ToolOutcome(outcome="not_called", content="The tool was not called: the run had ended.")
+CANCELLED = ToolOutcome(
+    outcome="outcome_unknown", content="The run ended, and the call's task was cancelled."
+)
+
+
+class CallCanceller:
+    """Cancels the tasks of calls, and calls that nobody has begun."""
+
+    def __init__(self, *, ledger: ToolLedger, calls: ToolCalls, clock: Clock, ids: Ids) -> None:
+        self._ledger = ledger
+        self._calls = calls
+        self._clock = clock
+        self._ids = ids
+
+    async def cancel(self, command: CancelCall) -> datetime | None:
+        """Cancel the call; returns when to look again at a call that is being made.
+
+        Raises TransientError when that is not possible now.
+        """
+        row = await self._ledger.find(command.run_id, command.row_id)
+        now = self._clock.now()
+        if row is None:
+            return await self._forbid(command, now)
+        if row.result is None and row.task is None:
+            return None if now >= row.until else min(row.until, now + LOOK_AGAIN)
+        task_id = None if row.task is None else row.task.task_id
+        if row.result is not None and row.result.pause is not None:
+            task_id = row.result.pause.task_id
+        elif row.result is not None:
+            return None  # the call has ended
+        if task_id is not None:
+            await self._calls.cancel_task(command.server_id, task_id)
+        await self._ledger.finish(row, CANCELLED)
+        return None
+
+    async def _forbid(self, command: CancelCall, now: datetime) -> datetime | None:
+        """Write a result, so that a command that comes later makes no call."""
+        row = ToolCallRow(
+            run_id=command.run_id,
+            tool_call_id=command.row_id,
+            conversation_id=command.conversation_id,
+            server_id=command.server_id,
+            tool=command.tool,
+            started_at=now,
+            until=now,
+            holder=self._ids.new_id(),
+        )
+        try:
+            begun = await self._ledger.start(row)
+        except StaleWrite:
+            return now + LOOK_AGAIN
+        await self._ledger.finish(begun, NOT_MADE)
+        return None

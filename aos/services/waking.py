@@ -1,0 +1,38 @@
+"""Wakes a run's conversation after a person decided or answered. Entry point: `Waker.wake`."""
+
+from __future__ import annotations
+
+from aos.domain.envelope import Approve, to_realm
+from aos.domain.runs.run import AdmittedRequest
+from aos.errors import TransientError
+from aos.ports.bus import Bus
+from aos.ports.requests import PendingRun, PendingStore
+from aos.ports.system import Clock
+
+
+class Waker:
+    """Wakes realm for a tool call."""
+
+    def __init__(self, *, bus: Bus, pending: PendingStore, clock: Clock) -> None:
+        self._bus = bus
+        self._pending = pending
+        self._clock = clock
+
+    async def wake(self, request: AdmittedRequest, tool_call_id: str) -> None:
+        """Wake realm; when the bus is away, the mender does so at its next tick."""
+        command = Approve(
+            run_id=request.run_id,
+            conversation_id=request.conversation_id,
+            tool_call_id=tool_call_id,
+        )
+        try:
+            await self._bus.send(to_realm(command))
+        except TransientError:
+            await self._pending.put(
+                PendingRun(
+                    run_id=request.run_id,
+                    conversation_id=request.conversation_id,
+                    created_at=request.admitted_at,
+                    next_check=self._clock.now(),
+                )
+            )

@@ -1,0 +1,213 @@
+"""Calls that become tasks: asked for without a waiting process, and cancelled with their run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from aos.adapters.memory import MemoryToolLedger
+from aos.domain.envelope import MCP_QUEUE, CallTool, CancelCall, read_command
+from aos.domain.runs.run import RunStatus
+from aos.domain.tools.questions import CallPause, CallResume, ToolQuestion
+from aos.domain.tools.tool import ToolOutcome, ToolSchema
+from aos.errors import OutcomeUnknown
+from aos.services.tool_calls import CallCanceller
+from aos.testing import Calls, MemoryWorld, ScriptedModel
+from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
+from tests.unit.tool_calls.test_calling import Breaking, Killed
+from tests.unit.tools.worlds import CEO, CLOCK, told
+
+WORKING = ToolOutcome(
+    outcome="outcome_unknown",
+    content="has not ended the task",
+    pause=CallPause(kind="task", task_id="t-1", poll_seconds=5.0),
+)
+
+
+@pytest.fixture
+def world() -> McpWorld:
+    made = McpWorld()
+    made.has("build", lambda arguments: WORKING)
+    made.servers.tasks["t-1"] = WORKING
+    return made
+
+
+async def deliver(world: McpWorld) -> None:
+    """Handle the CallTool that is due."""
+    kept = world.broker.receive(MCP_QUEUE)
+    assert kept is not None
+    command = read_command(kept.body)
+    assert isinstance(command, CallTool)
+    await world.mcp.calls.handle(command)
+    assert kept.lock is not None
+    world.broker.complete(kept, kept.lock)
+
+
+async def test_a_task_is_asked_for_at_its_interval_until_it_ends(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command("build"))
+    assert (world.results, world.later) == ([], [5.0])
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert (world.results, world.later) == ([], [5.0])
+    world.servers.tasks["t-1"] = said("built")
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert (world.results, world.called, world.later) == ([said("built")], ["build"], [])
+
+
+async def test_a_command_that_comes_too_early_asks_nothing(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command("build"))
+    world.servers.tasks["t-1"] = said("built")
+    await world.mcp.calls.handle(world.command("build"))
+    assert (world.results, world.later) == ([], [5.0, 5.0])
+
+
+async def test_a_server_that_is_away_is_asked_later(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command("build"))
+    world.servers.failing["books"] = "is away"
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert (world.results, world.later) == ([], [60.0])
+    del world.servers.failing["books"]
+    world.servers.tasks["t-1"] = said("built")
+    world.clock.advance(60.0)
+    await deliver(world)
+    assert world.results == [said("built")]
+
+
+async def test_at_the_runs_deadline_the_task_is_cancelled(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command("build", seconds=8.0))
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert world.later == [3.0]
+    world.clock.advance(3.0)
+    await deliver(world)
+    (result,) = world.results
+    assert result.outcome == "outcome_unknown"
+    assert world.servers.cancelled_tasks == ["t-1"]
+
+
+async def test_a_task_whose_row_is_written_though_storage_stammers(world: McpWorld) -> None:
+    stammers = Breaking("tool_calls.start", acts=True, error=OutcomeUnknown("?"), times=2)
+    mcp = Mcp(world, intercept=stammers)
+    await mcp.calls.handle(world.command("build"))
+    assert (world.called, world.later) == (["build"], [5.0])
+
+
+async def test_a_call_that_dies_before_its_task_is_written_is_unknown(world: McpWorld) -> None:
+    dying = Mcp(world, intercept=Breaking("servers.call", acts=True, error=Killed()))
+    with pytest.raises(Killed):
+        await dying.calls.handle(world.command("build"))
+    world.clock.advance(120.0)
+    await world.mcp.calls.handle(world.command("build"))
+    assert [result.outcome for result in world.results] == ["outcome_unknown"]
+    assert world.called == ["build"]
+
+
+def cancelled(**more: Any) -> CancelCall:
+    return CancelCall(
+        run_id=RUN, conversation_id=RUN, tool_call_id=CALL, server_id="books", tool="build", **more
+    )
+
+
+def canceller(world: McpWorld) -> Any:
+    return CallCanceller(
+        ledger=MemoryToolLedger(world.tables),
+        calls=world.mcp.calls,
+        clock=world.clock,
+        ids=world.ids,
+    )
+
+
+async def test_the_task_of_a_run_that_ended_is_cancelled_once_and_no_more_asked_for(
+    world: McpWorld,
+) -> None:
+    await world.mcp.calls.handle(world.command("build"))
+    for _ in range(2):
+        assert await canceller(world).cancel(cancelled()) is None
+    assert world.servers.cancelled_tasks == ["t-1"]
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert world.later == []
+
+
+async def test_a_call_that_nobody_has_begun_is_not_made_after_its_cancellation(
+    world: McpWorld,
+) -> None:
+    await canceller(world).cancel(cancelled())
+    await world.mcp.calls.handle(world.command("build"))
+    assert (world.called, [r.outcome for r in world.results]) == ([], ["not_called"])
+
+
+async def test_a_call_that_is_being_made_is_looked_at_again(world: McpWorld) -> None:
+    dying = Mcp(world, intercept=Breaking("servers.call", acts=False, error=Killed()))
+    with pytest.raises(Killed):
+        await dying.calls.handle(world.command("build"))
+    later = await canceller(world).cancel(cancelled())
+    assert later is not None
+    assert (later - world.clock.now()).total_seconds() == 5.0
+    world.clock.advance(120.0)
+    assert await canceller(world).cancel(cancelled()) is None
+
+
+async def tasked() -> MemoryWorld:
+    """A world with an agent whose tool `build` becomes a task."""
+    world = MemoryWorld(model=ScriptedModel(Calls(("clock__build", {})), "Done."))
+    world.servers.add("clock", ToolSchema(name="build"), lambda arguments: WORKING)
+    world.servers.tasks["t-1"] = WORKING
+    await world.put_mcp_server(CLOCK, {})
+    await world.put_agent(CEO)
+    return world
+
+
+async def test_a_run_waits_for_its_task_and_goes_on() -> None:
+    world = await tasked()
+    run = await world.ask("ceo", "Build.", conversation_id="c")
+    assert run.status is RunStatus.IN_PROGRESS
+    await world.advance(60)
+    assert (await world.run(run.run_id)).status is RunStatus.IN_PROGRESS
+    world.servers.tasks["t-1"] = said("built")
+    await world.advance(60)
+    run = await world.run(run.run_id)
+    assert (run.status, run.output) == (RunStatus.COMPLETED, "Done.")
+    assert told(await world.history("c"))[2] == ("tool", "built")
+    assert len(world.servers.calls) == 1
+
+
+async def test_a_cancelled_run_takes_its_task_along() -> None:
+    world = await tasked()
+    run = await world.ask("ceo", "Build.", conversation_id="c")
+    run = await world.cancel(run.run_id)
+    assert run.status is RunStatus.CANCELLED
+    assert world.servers.cancelled_tasks == ["t-1"]
+    await world.advance(120)
+    assert world.broker.messages(MCP_QUEUE) == []
+
+
+async def test_a_task_that_asks_is_told_the_answer_and_cancelled_with_the_run() -> None:
+    world = await tasked()
+    run = await world.ask("ceo", "Build.", conversation_id="c")
+    assert WORKING.pause is not None
+    question = ToolQuestion(
+        key="q", message="Now?", requested_schema={"type": "object", "properties": {}}
+    )
+    asks = replace(WORKING, pause=replace(WORKING.pause, questions=(question,)))
+    world.servers.tasks["t-1"] = asks
+    resumed: list[CallResume] = []
+
+    def go_on(arguments: object, resume: CallResume) -> ToolOutcome:
+        resumed.append(resume)
+        return WORKING
+
+    world.servers.continuations["clock", "build"] = go_on
+    await world.advance(30)
+    assert (await world.run(run.run_id)).status is RunStatus.WAITING_INPUT
+    world.servers.tasks["t-1"] = WORKING
+    (item,) = (await world.waiting_questions()).items
+    await world.answer(run.run_id, item.question_id)
+    (resume,) = resumed
+    assert (resume.kind, resume.task_id, resume.answers[0].action) == ("task", "t-1", "accept")
+    await world.cancel(run.run_id)
+    assert world.servers.cancelled_tasks == ["t-1"]
