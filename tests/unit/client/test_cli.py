@@ -17,6 +17,7 @@ from aos.client.validation import read_card_policy
 from aos.domain.cards.policy import CardPolicy, LimitBounds
 from tests.unit.catalog.cards import Cards, card
 from tests.unit.client.stub_main import Say, StubMain, refusal
+from tests.unit.client.test_tools import QUESTION
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
 RUN: dict[str, Any] = {
@@ -312,3 +313,60 @@ def test_resume_says_that_aos_is_not_paused(
     assert aos(["resume", "--url", main.url]) == 0
     assert capsys.readouterr().out == "not paused\n"
     assert main.seen[0].path == "/api/ops/resume"
+
+
+def test_questions_are_shown_with_their_form_and_how_to_answer(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = {**QUESTION, "tool": "c/d", "requested_schema": None, "url": "https://x.example/1"}
+    main.then(Say(body={"items": [QUESTION, link], "next": None}))
+    assert aos(["questions", "--url", main.url]) == 0
+    assert capsys.readouterr().out == (
+        "a/b asks: Which seat?\n"
+        "  seat: Seat (string)\n"
+        "  window: window (boolean, may be left out)\n"
+        "  size: size (S, L, may be left out)\n"
+        "  until 2030-01-02T00:00:00.000Z: aos answer r1 call_00000001_0_0.2 seat=…\n"
+        "c/d asks: Which seat?\n"
+        "  visit https://x.example/1\n"
+        "  until 2030-01-02T00:00:00.000Z: aos answer r1 call_00000001_0_0.2\n"
+    )
+    main.then(Say(body={"items": [], "next": None}))
+    assert aos(["questions", "--url", main.url]) == 0
+    assert capsys.readouterr() == ("", "no tool asks anything\n")
+
+
+def test_an_answer_is_sent_in_the_types_of_the_form(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={"items": [QUESTION], "next": None}), Say(body={"action": "accept"}))
+    given = ["answer", "r1", "call_00000001_0_0.2", "seat=12", "window=true", "more=a=b"]
+    assert aos([*given, "--url", main.url]) == 0
+    assert capsys.readouterr().out == "answered: accept\n"
+    assert main.seen[-1].body == {
+        "action": "accept",
+        "content": {"seat": "12", "window": True, "more": "a=b"},
+    }
+
+
+def test_an_answer_may_decline_or_be_refused(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={"action": "decline"}), refusal("already_answered", "answered before"))
+    for code in (0, 1):
+        command = ["answer", "r1", "call_00000001_0_0", "--decline", "--url", main.url]
+        assert aos(command) == code
+    assert main.seen[0].body == {"action": "decline"}
+    assert capsys.readouterr().err == "already_answered: answered before\n"
+    with pytest.raises(SystemExit):
+        aos(["answer", "r1", "q", "seat"])
+    assert "'seat' is not NAME=VALUE" in capsys.readouterr().err
+
+
+def test_ask_says_that_a_tool_asks_and_where_to_answer(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={**RUN, "status": "waiting_input"}, status=202))
+    main.then(*[Say(body={**RUN, "status": "waiting_input"})] * 9)
+    assert aos(["ask", "ceo", "Hi", "--timeout", "0", "--url", main.url]) == 1
+    assert "`aos questions` shows what, and how to answer" in capsys.readouterr().err

@@ -60,3 +60,38 @@ def test_the_card_of_an_mcp_server_is_put(main: StubMain) -> None:
     [seen] = main.seen
     assert (seen.method, seen.path) == ("PUT", "/api/mcp-servers/github")
     assert seen.body["server_id"] == "github"
+
+
+QUESTION: dict[str, Any] = {
+    "run_id": "r1",
+    "question_id": "call_00000001_0_0.2",
+    "tool": "a/b",
+    "message": "Which seat?",
+    "requested_schema": {
+        "type": "object",
+        "properties": {
+            "seat": {"type": "string", "title": "Seat"},
+            "window": {"type": "boolean"},
+            "size": {"type": "string", "enum": ["S", "L"]},
+        },
+        "required": ["seat"],
+    },
+    "expires_at": "2030-01-02T00:00:00.000Z",
+}
+
+
+def test_questions_are_listed_and_answered_once(main: StubMain) -> None:
+    main.then(Say(body={"items": [QUESTION], "next": None}), Say(body={"action": "accept"}))
+    assert list(client(main).questions()) == [QUESTION]
+    client(main).answer("r1", "call_00000001_0_0.2", {"seat": "12A"})
+    listed, seen = main.seen
+    assert listed.path == "/api/questions"
+    assert (seen.method, seen.path) == ("POST", "/api/runs/r1/questions/call_00000001_0_0.2")
+    assert seen.body == {"action": "accept", "content": {"seat": "12A"}}
+
+
+def test_an_answer_whose_answer_is_lost_is_not_repeated(main: StubMain) -> None:
+    main.then(CUT)
+    with pytest.raises(AosUnreachable):
+        client(main).answer("r1", "call_00000001_0_0", action="decline")
+    assert len(main.seen) == 1
