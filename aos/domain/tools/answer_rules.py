@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aos.domain.json_writer import write_json
+from aos.domain.schema_cost import find_excess
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -40,6 +41,9 @@ def find_form_fault(schema: Mapping[str, Any]) -> str | None:
         return f"its schema has {len(text.encode()):,} bytes, the limit is {MAX_FORM_BYTES:,}"
     if schema.get("type") != "object":
         return 'the "type" of its schema is not "object"'
+    excess = find_excess(schema)
+    if excess is not None:
+        return f"its schema takes too long to check: {excess}"
     try:
         _make_validator(text)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
