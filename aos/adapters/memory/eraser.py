@@ -34,7 +34,7 @@ class MemoryEraser:
         return await self._intercept("eraser.list_runs", conversation_id, act)
 
     async def scrub(self, run: Run) -> None:
-        """Scrub the rows of the request and of tool calls; remove what people were asked and said."""
+        """Scrub the rows of the request and of calls; remove what people were asked and said."""
 
         def act() -> None:
             tables = self._tables
