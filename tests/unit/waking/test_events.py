@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from aos.domain.runs.run import RunStatus
 from aos.entrypoints.bus.messages import Unreadable
 from aos.errors import TransientError
 from aos.testing import MemoryWorld, ScriptedModel
+from aos.testing.triggers import make_trigger_message
 
 ORDER = "com.example.order"
 STRUCTURED = "application/cloudevents+json"
@@ -223,11 +225,18 @@ def test_what_is_not_an_event_says_what_to_change(
     assert words in str(fault.value)
 
 
-async def test_a_malformed_event_is_never_completed() -> None:
+async def test_a_malformed_event_is_never_completed_and_its_dead_letter_says_why() -> None:
     world = await a_world()
     world.broker.send(AGENT_EVENTS, b"rubbish", message_id=None)
+    kept = world.broker.receive(WAKE_SUBSCRIPTION)
+    assert kept is not None
+    last = replace(kept.build_received(), delivery_count=10)
     with pytest.raises(Unreadable, match="not a CloudEvent"):
-        await world.settle()
+        await world.main.agent_events.handle(make_trigger_message(last))
+    (failure,) = world.tables.failures.values()
+    assert (failure.entity, failure.reason) == (WAKE_SUBSCRIPTION, "unreadable")
+    assert failure.error is not None
+    assert "not a CloudEvent" in failure.error.message
 
 
 async def test_a_second_entry_of_one_type_has_a_warning() -> None:
