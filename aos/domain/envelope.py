@@ -46,6 +46,10 @@ class EnvelopeError(ValueError):
     """A message of our queues that cannot be read; it is dead-lettered with this text."""
 
 
+class GivenUp(Exception):
+    """A message whose work AOS has given up. It becomes a dead letter, which may be replayed."""
+
+
 RealmCommand: TypeAlias = (
     StartRun | CancelRun | ContinueRun | ToolResult | Approve | DeleteConversation
 )

@@ -160,8 +160,9 @@ class Notifications:
         await self._bus.send(to_main(command, scheduled_at=self._clock.now() + pause))
 
     async def _give_up(self, command: DeliverNotification, answer: WebhookAnswer) -> None:
-        """Tell the operator that this delivery is not tried again."""
+        """Tell the operator that this delivery is not tried again, and leave a dead letter."""
         reason = _describe(answer)
+        await self._bus.send(to_main(replace(command, failures=0, since=None, given_up=reason)))
         await self._bus.publish(
             Event(
                 topic=SYSTEM_EVENTS,

@@ -35,6 +35,7 @@ from aos.domain.envelope import (
     RESPONSES_QUEUE,
     SYSTEM_EVENTS,
     WAKE_SUBSCRIPTION,
+    GivenUp,
 )
 from aos.domain.json_writer import write_json
 from aos.domain.notify import notify_from_dict
@@ -372,7 +373,7 @@ class MemoryWorld:
         assert lock is not None
         try:
             await self._moving_clock(handle(make_trigger_message(kept.build_received())))
-        except (SessionLost, TransientError):
+        except (GivenUp, SessionLost, TransientError):
             self.broker.abandon(kept, lock)
         else:
             self.broker.complete(kept, lock)

@@ -165,6 +165,8 @@ async def test_a_receiver_that_stays_away_is_given_up_after_a_day() -> None:
     await world.advance(30 * HOUR)
     assert timedelta(hours=24) <= at[-1] < timedelta(hours=24, minutes=2)
     assert world.broker.messages(MAIN_QUEUE) == []
+    (dead,) = world.broker.dead_letters(MAIN_QUEUE)
+    assert dead.message_id == f"{run.run_id}:completed:notify:given-up"
     failed = events_of(world, SYSTEM_EVENTS)["notification.failed"]
     assert failed["data"] == {
         "run_id": run.run_id,
@@ -186,6 +188,21 @@ async def test_a_receiver_that_is_gone_is_not_asked_again() -> None:
     await world.advance(2 * HOUR)
     assert len(world.receivers.tries) == 1
     assert "notification.failed" in events_of(world, SYSTEM_EVENTS)
+
+
+async def test_the_replay_of_a_delivery_that_was_given_up_begins_anew() -> None:
+    world = await a_world({"url": URL})
+    world.receivers.answer = lambda sent: WebhookAnswer(status=410)
+    await world.ask("ceo", "Hi")
+    (dead,) = world.broker.dead_letters(MAIN_QUEUE)
+    world.receivers.answer = lambda sent: AWAY if len(world.receivers.tries) < 3 else TAKEN
+    world.broker.send(MAIN_QUEUE, dead.body, message_id="replay:1")
+    await world.settle()
+    assert len(world.receivers.tries) == 2
+    await world.advance(10.0)
+    assert len(world.receivers.tries) == 3
+    assert len(set(ids_of(world))) == 1
+    assert len(world.broker.dead_letters(MAIN_QUEUE)) == 1
 
 
 async def test_a_retry_after_is_respected() -> None:

@@ -158,7 +158,8 @@ class DeliverNotification(CommandFields):
 
     `data` None: the data is the ended run, which main reads when it sends, so that a message that
     waits for a day holds no text of the run. `failures` counts failed tries, `since` is the time of
-    the first.
+    the first. `given_up` says why AOS does not try any more: the message becomes a dead letter, and
+    its replay begins anew.
     """
 
     type: Literal["DeliverNotification"] = "DeliverNotification"
@@ -174,8 +175,10 @@ class DeliverNotification(CommandFields):
     since: datetime | None = None
     traceparent: str | None = None
     attempt: int = 0
+    given_up: str = field(default="", metadata=OMITTED)
 
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of the same try has."""
-        return f"{self.event_id}:notify:{self.failures}"
+        number = "given-up" if self.given_up else self.failures
+        return f"{self.event_id}:notify:{number}"

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import azure.functions as func
 
+from aos.domain.bus_limits import shorten_id
 from aos.domain.envelope import (
     MAIN_QUEUE,
     REALM_QUEUE,
     CancelChild,
     DeliverNotification,
     EnvelopeError,
+    GivenUp,
     RealmCommand,
     RequestRun,
     RunEnded,
@@ -84,7 +87,9 @@ class MainQueue:
             case CancelChild():
                 await self._delegations.cancel(command)
             case DeliverNotification():
-                await self._notifications.deliver(command)
+                if command.given_up and message.message_id == shorten_id(command.command_id):
+                    raise GivenUp(f"the receiver of {command.event_type}: {command.given_up}")
+                await self._notifications.deliver(replace(command, given_up=""))
             case _:
                 raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
 

@@ -20,7 +20,7 @@ from typing import TypeAlias
 import azure.functions as func
 
 from aos.domain.dead_letters import Failure, Reason
-from aos.domain.envelope import EnvelopeError
+from aos.domain.envelope import EnvelopeError, GivenUp
 from aos.domain.retries import GIVE_UP_AT_DELIVERY, MAX_DELIVERY_COUNT, retry_pause
 from aos.entrypoints.bus.messages import Unreadable, read_message
 from aos.entrypoints.draining import Drain, HandedBack
@@ -128,6 +128,10 @@ class Settling:
         except (EnvelopeError, Unreadable) as error:
             self._log("message_unreadable", got, error)
             await self._record_last(got, "unreadable", error)
+            raise
+        except GivenUp as error:
+            error.add_note("logged: notification_failed")
+            await self._record_last(got, "given_up", error)
             raise
         except SessionLost as error:
             self._log("session_lost", got, error)
@@ -262,7 +266,7 @@ def _describe(reason: Reason, error: Exception) -> ErrorInfo:
     match reason:
         case "unreadable":
             return ErrorInfo(code="invalid_request", message=str(error)[:MAX_TEXT])
-        case "dependency_away":
+        case "dependency_away" | "given_up":
             return ErrorInfo(code="unavailable", message=str(error)[:MAX_TEXT])
         case _:
             return ErrorInfo(code="internal_error", message=f"{type(error).__name__} in AOS")
