@@ -22,13 +22,17 @@ def make_receivers(seed: int) -> WebhookReceivers:
     """Make the receivers of a world. Their chances do not touch those of the world."""
     chances = random.Random(seed + 2)
     refused: dict[str, int] = {}
+    taken: set[str] = set()
     receivers = WebhookReceivers()
 
     def answer(sent: SentWebhook) -> WebhookAnswer:
         name = sent.headers["webhook-id"]
+        if name in taken:  # a copy that comes days later is not given up
+            return WebhookAnswer(status=204)
         if chances.random() < 0.5 and refused.get(name, 0) < MOST_REFUSALS:
             refused[name] = refused.get(name, 0) + 1
             return WebhookAnswer(status=503)
+        taken.add(name)
         return WebhookAnswer(status=204)
 
     receivers.answer = answer
