@@ -70,8 +70,8 @@ ADVICE: Mapping[Reason, str] = {
     " the traceback. Replay it after the update that mends it",
     "dependency_away": "a dependency was away for too long; replay it when GET /api/health says"
     " that all are back",
-    "given_up": "the receiver of a notification did not take it for a day, or is gone; make it ready,"
-    " then replay, or purge it",
+    "given_up": "the receiver of a notification did not take it for a day, or is gone; make it"
+    " ready and replay it, or purge it",
     "deliveries_exhausted": "the app that handled it ended, or lost its lock, at every delivery;"
     " look at the app's restarts and memory, mend that, then replay it",
     "moved": "the broker or a person moved it here; the portal shows their reason. Replay or purge"

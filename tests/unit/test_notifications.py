@@ -193,16 +193,20 @@ async def test_a_receiver_that_is_gone_is_not_asked_again() -> None:
 async def test_the_replay_of_a_delivery_that_was_given_up_begins_anew() -> None:
     world = await a_world({"url": URL})
     world.receivers.answer = lambda sent: WebhookAnswer(status=410)
-    await world.ask("ceo", "Hi")
-    (dead,) = world.broker.dead_letters(MAIN_QUEUE)
+    run = await world.ask("ceo", "Hi")
+    letters = world.main._dead_letters
+    (dead,) = (await letters.list_page(entity=MAIN_QUEUE, after=None, limit=10)).items
+    assert (dead.reason, dead.run_id) == ("given_up", run.run_id)
+    assert dead.error is not None
+    assert dead.error.message == "the receiver of run.completed: the receiver answered 410"
     world.receivers.answer = lambda sent: AWAY if len(world.receivers.tries) < 3 else TAKEN
-    world.broker.send(MAIN_QUEUE, dead.body, message_id="replay:1")
+    await letters.replay(MAIN_QUEUE, dead.sequence_number)
     await world.settle()
     assert len(world.receivers.tries) == 2
     await world.advance(10.0)
     assert len(world.receivers.tries) == 3
     assert len(set(ids_of(world))) == 1
-    assert len(world.broker.dead_letters(MAIN_QUEUE)) == 1
+    assert world.broker.dead_letters(MAIN_QUEUE) == []
 
 
 async def test_a_retry_after_is_respected() -> None:
