@@ -22,6 +22,7 @@ from aos.errors import TransientError
 from aos.ports.webhooks import WebhookAnswer
 from aos.services import notifications
 from aos.testing import Answer, Calls, MemoryWorld, ScriptedModel
+from tests.unit.entrypoints.laptop_in_memory import call
 from tests.unit.tools.worlds import CLOCK, noon, nothing
 
 OLD = "whsec_" + b64encode(b"o" * 32).decode()
@@ -194,13 +195,13 @@ async def test_the_replay_of_a_delivery_that_was_given_up_begins_anew() -> None:
     world = await a_world({"url": URL})
     world.receivers.answer = lambda sent: WebhookAnswer(status=410)
     run = await world.ask("ceo", "Hi")
-    letters = world.main._dead_letters
-    (dead,) = (await letters.list_page(entity=MAIN_QUEUE, after=None, limit=10)).items
-    assert (dead.reason, dead.run_id) == ("given_up", run.run_id)
-    assert dead.error is not None
-    assert dead.error.message == "the receiver of run.completed: the receiver answered 410"
+    letters = world.main.dead_letters
+    (dead,) = (await call(letters.list)).body["items"]
+    assert (dead["reason"], dead["run_id"]) == ("given_up", run.run_id)
+    assert dead["error"]["message"] == "the receiver of run.completed: the receiver answered 410"
     world.receivers.answer = lambda sent: AWAY if len(world.receivers.tries) < 3 else TAKEN
-    await letters.replay(MAIN_QUEUE, dead.sequence_number)
+    named = {"entity": MAIN_QUEUE, "sequence_number": dead["sequence_number"]}
+    assert (await call(letters.replay, "POST", body=named)).status == 200
     await world.settle()
     assert len(world.receivers.tries) == 2
     await world.advance(10.0)
