@@ -30,9 +30,9 @@ class TimerSettings:
     @classmethod
     def read(cls, env: Environment, *, development: bool) -> TimerSettings:
         """Read the periods. Raises ConfigurationError. On a laptop, the default of each is 5
-        seconds, of the cleaning 60."""
+        seconds."""
         default = cls(
-            catalog_seconds=5, mender_seconds=5, listing_seconds=5, wake_seconds=5, clean_seconds=60
+            catalog_seconds=5, mender_seconds=5, listing_seconds=5, wake_seconds=5, clean_seconds=5
         )
         if not development:
             default = cls()

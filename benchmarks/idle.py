@@ -26,14 +26,15 @@ from devhost.laptop import Laptop
 QUIET_SECONDS = 8.0
 """Seconds after the start, in which the first card and the first checks are done."""
 DAY_SECONDS = 86_400
-LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0, "wake": 5.0}
+LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0, "wake": 5.0, "clean": 5.0}
 AZURE_PERIOD_SECONDS = {
-    "dev": {"catalog": 900.0, "mender": 300.0, "wake": 300.0},
-    "prod": {"catalog": 300.0, "mender": 30.0, "wake": 60.0},
+    "dev": {"catalog": 900.0, "mender": 300.0, "wake": 300.0, "clean": 3600.0},
+    "prod": {"catalog": 300.0, "mender": 30.0, "wake": 60.0, "clean": 3600.0},
 }
-"""The periods that Bicep sets. The catalog timer of main and the listing timer of mcp have the
-same."""
-MENDER_READS = "aospending"
+"""The periods that Bicep sets, and the default of the cleaning. The catalog timer of main and the
+listing timer of mcp have the same."""
+READS = {"aospending": "mender", "aosindex": "clean"}
+"""The tables that one timer alone reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ def compute_per_day(per_tick: Mapping[str, float], environment: str) -> dict[str
 
 
 def _find_timer(call: str) -> str:
-    return "mender" if call.endswith(MENDER_READS) else "catalog"
+    return READS.get(call.rpartition(" ")[2], "catalog")
 
 
 def main() -> int:

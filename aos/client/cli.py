@@ -118,6 +118,17 @@ def _say_pause(state: Mapping[str, Any], options: argparse.Namespace) -> int:
     return DONE
 
 
+def _delete(options: argparse.Namespace) -> int:
+    client = _open_client(options)
+    gone = [client.delete_conversation(name) for name in options.conversations]
+    if options.json:
+        _say(_write_json(gone))
+    else:
+        for name in options.conversations:
+            _say(f"conversation {name} will be deleted")
+    return DONE
+
+
 def _open_client(options: argparse.Namespace) -> Any:
     from aos.client.http import AosClient
 
@@ -143,7 +154,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="aos",
-        description="Ask agents, list runs, check cards, pause and resume AOS.",
+        description="Ask agents, list runs, check cards, delete conversations, pause AOS.",
         epilog="exit codes: 0 success; 1 AOS refused or a check failed; 2 wrong usage or no file",
     )
     parser.add_argument("--version", action="version", version=f"aos {__version__}")
@@ -153,6 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_questions(commands, _add_address)
     add_answer(commands, _add_address)
     _add_validate(commands)
+    _add_delete(commands)
     _add_switch(commands)
     return parser
 
@@ -237,6 +249,18 @@ def _add_validate(commands: Any) -> None:
     )
     validate.add_argument("--json", action="store_true", help="print JSON: a list of statuses")
     validate.set_defaults(command=_validate)
+
+
+def _add_delete(commands: Any) -> None:
+    delete = commands.add_parser(
+        "delete",
+        help="delete conversations",
+        description="Delete conversations with all that belongs to them: yours; admins, any.",
+        epilog="example: aos delete chat-1 chat-2",
+    )
+    delete.add_argument("conversations", metavar="CONVERSATION_ID", nargs="+")
+    _add_address(delete)
+    delete.set_defaults(command=_delete)
 
 
 def _add_switch(commands: Any) -> None:

@@ -109,6 +109,11 @@ class AosClient:
             Call(method="POST", path=f"{_make_run_path(run_id)}/cancel")
         ).body
 
+    def delete_conversation(self, conversation_id: str) -> Json:
+        """Delete a conversation with all that belongs to it; return it as it was."""
+        path = f"/api/conversations/{_quote_part(conversation_id)}"
+        return self._transport.send(Call(method="DELETE", path=path)).body
+
     def runs(
         self,
         *,

@@ -140,8 +140,10 @@ class Cleaner:
             page = await self._rows.list_old(window, agent_id=agent_id, limit=PAGE)
             await handle(page, window.end)
             if len(page) < PAGE:
-                window = Window(days=days, done=window.end - WORST_SKEW)
-                await self._due.write_window(name, window)
+                # a look that found nothing is not noted: the next one covers its time too
+                if page or window.after is not None or name not in windows:
+                    window = Window(days=days, done=window.end - WORST_SKEW)
+                    await self._due.write_window(name, window)
                 return
             window = replace(window, after=page[-1].place)
             await self._due.write_window(name, window)

@@ -43,6 +43,8 @@ def test_the_periods_that_costs_are_reckoned_with_are_those_of_the_timers() -> N
     laptop = TimerSettings.read(Environment({}), development=True)
     assert laptop.catalog_seconds == laptop.listing_seconds == idle.LAPTOP_PERIOD_SECONDS["catalog"]
     assert laptop.mender_seconds == idle.LAPTOP_PERIOD_SECONDS["mender"]
+    assert laptop.clean_seconds == idle.LAPTOP_PERIOD_SECONDS["clean"]
+    azure = TimerSettings.read(Environment({}), development=False)
     for environment, periods in idle.AZURE_PERIOD_SECONDS.items():
         here = Inventory(committed(environment))
         main, mcp = here.settings("main"), here.settings("mcp")
@@ -50,6 +52,8 @@ def test_the_periods_that_costs_are_reckoned_with_are_those_of_the_timers() -> N
         assert float(mcp["AOS_LISTING_TIMER_SECONDS"]) == periods["catalog"]
         assert float(main["AOS_MENDER_TIMER_SECONDS"]) == periods["mender"]
         assert float(main["AOS_WAKE_TIMER_SECONDS"]) == periods["wake"]
+        assert "AOS_CLEAN_TIMER_SECONDS" not in main
+        assert azure.clean_seconds == periods["clean"]
 
 
 def table_of_the_page() -> tuple[dict[str, float], dict[str, dict[str, int]]]:

@@ -297,6 +297,21 @@ def test_a_reader_that_has_had_enough_is_no_error(main: StubMain) -> None:
     assert (done.returncode, done.stderr, len(done.stdout)) == (0, b"", 10)
 
 
+def test_delete_deletes_each_conversation(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(status=202, body={"conversation_id": "c1"}), Say(status=202, body={}))
+    assert aos(["delete", "c1", "c 2", "--url", main.url]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "conversation c1 will be deleted",
+        "conversation c 2 will be deleted",
+    ]
+    assert [(seen.method, seen.path) for seen in main.seen] == [
+        ("DELETE", "/api/conversations/c1"),
+        ("DELETE", "/api/conversations/c%202"),
+    ]
+
+
 def test_pause_says_who_paused_and_why(main: StubMain, capsys: pytest.CaptureFixture[str]) -> None:
     pause = {"by": "ops", "paused_at": "2030-01-01T00:00:00.000Z", "reason": "a bad card"}
     main.then(Say(body={"paused": True, "pause": pause}))
