@@ -178,7 +178,7 @@ class Main(App):
         """The routes of dead letters."""
         from aos.entrypoints.http.dead_letters import DeadLetterRoutes
 
-        return DeadLetterRoutes(self._responder, dead_letters=self._dead_letters)
+        return DeadLetterRoutes(self._responder, dead_letters=self.dead_letter_service)
 
     @cached_property
     def contract(self) -> ContractRoutes:
@@ -274,12 +274,13 @@ class Main(App):
         """Announces new dead letters."""
 
         async def watch() -> None:
-            await self._dead_letters.watch()
+            await self.dead_letter_service.watch()
 
         return Ticker("watch_dead_letters", watch, telemetry=self._telemetry, ready=self._ready)
 
     @cached_property
-    def _dead_letters(self) -> DeadLetters:
+    def dead_letter_service(self) -> DeadLetters:
+        """Lists, replays and announces dead letters."""
         from aos.entrypoints.bus.dead_requests import DeadRequests
 
         return self.services.make_dead_letters(

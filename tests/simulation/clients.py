@@ -157,7 +157,7 @@ class Clients:
         for number in range(TRIES):
             scrubbed = self._world.checks.is_scrubbed(run_id)
             try:
-                admission, run = await self._at_main(lambda app: over_http(app, ask))
+                admission, run = await self.at_main(lambda app: over_http(app, ask))
             except Refused as refusal:
                 self._refused(run_id, refusal)
                 return
@@ -190,7 +190,7 @@ class Clients:
         for number in range(TRIES):
             since = self._world.loop.seconds
             try:
-                await self._at_main(lambda app: app.cancel(run_id, caller))
+                await self.at_main(lambda app: app.cancel(run_id, caller))
             except Refused:
                 if run_id in self._world.tables.requests:
                     self._tell("cancel refused", run_id)
@@ -235,7 +235,7 @@ class Clients:
         caller, key = Caller(owner=approval.owner), (approval.run_id, approval.tool_call_id)
         for number in range(TRIES):
             try:
-                decision = await self._at_main(lambda app: app.decide(approval, verdict, caller))
+                decision = await self.at_main(lambda app: app.decide(approval, verdict, caller))
             except Refused as refusal:
                 self._tell("decision refused", f"{key}: {refusal.code}")
                 return
@@ -265,7 +265,7 @@ class Clients:
         self._cards[edit.agent_id] = card
         for number in range(TRIES):
             try:
-                await self._at_main(work)
+                await self.at_main(work)
                 break
             except (TransientError, StaleWrite, CutConnection):
                 await self._world.loop.pause(2.0**number * self._rng.random())
@@ -289,7 +289,7 @@ class Clients:
             )
             self._world.loop.call_later(delay, self._come, planned)
 
-    async def _at_main(self, call: Callable[[MainApp], Awaitable[T]]) -> T:
+    async def at_main(self, call: Callable[[MainApp], Awaitable[T]]) -> T:
         """Call some living main; CutConnection when it dies meanwhile or none is there."""
         apps = self._world.living(MainApp)
         if not apps:

@@ -37,6 +37,7 @@ from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_deletions import PLANTED_IN_DELETIONS
+from tests.simulation.planted_letters import PLANTED_IN_LETTERS
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
 from tests.simulation.planted_waking import PLANTED_IN_WAKING
@@ -256,6 +257,7 @@ PLANTED: dict[str, Planted] = {
     "cancel_forgotten": cancel_forgotten,
     **PLANTED_IN_ADMISSION,
     **PLANTED_IN_DELETIONS,
+    **PLANTED_IN_LETTERS,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
     **PLANTED_IN_WAKING,

@@ -8,7 +8,7 @@ show would come too seldom by chance.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tests.simulation.faults import KINDS
@@ -28,8 +28,10 @@ Kind = Literal[
     "budget",
     "wake",
     "delete",
+    "letters",
 ]
 LATER_KINDS: dict[int, Kind] = {
+    3: "letters",
     5: "delete",
     7: "wake",
     11: "reject",
@@ -134,7 +136,7 @@ def scenario(seed: int) -> Scenario:
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)),
         mcps=rng.choice((1, 2, 2)) if kind in ("tools", "delete") else 0,
-        mean_operations=rng.choice((12.0, 30.0, 30.0, 90.0, 300.0)) if faulty else 0.0,
+        mean_operations=_often(rng, kind) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.0, 0.3)) if faulty else 0.0,
         cancel_share=0.3 if faulty and kind in ("cancel", "delete") else 0.0,
@@ -150,6 +152,12 @@ def scenario(seed: int) -> Scenario:
         over_the_wire=rng.random() < 0.15,
         skew=rng.choice((0.0, 0.0, 0.05, 3.0, 20.0)),
     )
+
+
+def _often(rng: random.Random, kind: Kind) -> float:
+    """So many operations pass between two faults."""
+    often = rng.choice((12.0, 30.0, 30.0, 90.0, 300.0))
+    return 12.0 if kind == "letters" else often
 
 
 def _kind(rng: random.Random) -> Kind:
@@ -201,9 +209,14 @@ def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...
         "reject": rng.randint(3, 9),
         "budget": rng.randint(4, 10),
         "delete": rng.randint(2, 6),
+        "letters": 9,
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
-    return tuple(_request(rng, kind, chats, place, span) for place in range(number))
+    planned = tuple(_request(rng, kind, chats, place, span) for place in range(number))
+    if kind != "letters":
+        return planned
+    # what nobody repeats, only the operator can save
+    return tuple(replace(one, twins=0, repeat_after=None) for one in planned[:-2]) + planned[-2:]
 
 
 def _request(
@@ -227,7 +240,7 @@ def _request(
         owner=rng.choice(("ann", "bob")) if chat is None or kind == "race" else "ann",
         agent_id=agent_id,
         conversation_id=chat,
-        over_queue=rng.random() < 0.6,
+        over_queue=rng.random() < 0.6 or kind == "letters",
         mood=_mood(rng, kind),
         twins=rng.choice((0, 0, 0, 1, 2)) if kind != "full" else 0,
         cancel_after=_cancel(rng, kind),

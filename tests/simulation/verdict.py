@@ -36,6 +36,7 @@ def verdict(world: World) -> None:
     world.one_by_one.verdict()
     world.budgets.verdict()
     world.waking.verdict()
+    world.letters.verdict()
     _accepted(world)
     _usage(world)
     _lists(world)

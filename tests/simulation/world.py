@@ -33,6 +33,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
 from tests.simulation.deletions import Deleted
 from tests.simulation.faults import Weather
+from tests.simulation.letters import Letters
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
 from tests.simulation.one_by_one import OneByOne
@@ -92,6 +93,7 @@ class World:
         self.one_by_one = OneByOne(self)
         self.budgets = Budgets(self)
         self.waking = Waking(self)
+        self.letters = Letters(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
             WireConversationStore if scenario.over_the_wire else MemoryConversationStore
@@ -212,6 +214,8 @@ class World:
         if what == "abandon":
             self.pump.poke(kept.entity, seconds=0.05)
         if what != "send":
+            return
+        if self.letters.takes(kept):
             return
         now, scenario = self.clock.now(), self.scenario
         note = (self.loop.seconds, "bus", "✉", f"{kept.entity} {kept.message_id}")

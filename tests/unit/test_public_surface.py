@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "simulation/planted.py": "a planted bug breaks the product from within",
     "simulation/planted_admission.py": "a planted bug breaks the product from within",
     "simulation/planted_deletions.py": "a planted bug breaks the product from within",
+    "simulation/planted_letters.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
     "simulation/planted_triggers.py": "a planted bug breaks the product from within",
     "unit/entrypoints/test_drain.py": "no setting says how long a handler that must end may go on",

@@ -30,6 +30,7 @@ SEARCH_SECONDS = 40.0
 BATCH = 50
 MOST_SEARCHED = 1000
 WAIT_SECONDS = 2.0
+ASK_FOR_NOTHING = -1
 
 
 class AzureDeadLetters:
@@ -44,7 +45,7 @@ class AzureDeadLetters:
 
     async def peek(self, entity: str, *, start: int, limit: int) -> list[DeadMessage]:
         """Return at most `limit` dead letters with sequence numbers from `start` on."""
-        async with self._receiver(entity, seconds=CALL_SECONDS) as receiver:
+        async with self._receiver(entity, seconds=CALL_SECONDS, asks=False) as receiver:
             found = await receiver.peek_messages(limit, sequence_number=max(start, 1))
         return [_read_dead(entity, message) for message in found]
 
@@ -78,15 +79,21 @@ class AzureDeadLetters:
         await self._client.close()
 
     @asynccontextmanager
-    async def _receiver(self, entity: str, *, seconds: float) -> AsyncIterator[ServiceBusReceiver]:
-        """Open a receiver for one call, with a time limit; translate the SDK's errors."""
+    async def _receiver(
+        self, entity: str, *, seconds: float, asks: bool = True
+    ) -> AsyncIterator[ServiceBusReceiver]:
+        """Open a receiver for one call, with a time limit; translate the SDK's errors.
+
+        The SDK's receiver asks for one message as soon as it is open. A call that only peeks must
+        not: the message would stay locked for a minute, and count as delivered once more.
+        """
         from azure.core.exceptions import AzureError
 
         try:
-            async with (
-                asyncio.timeout(seconds),
-                _open_receiver(self._client.open(), entity) as receiver,
-            ):
+            receiver = _make_receiver(self._client.open(), entity)
+            if not asks:
+                receiver._prefetch_count = ASK_FOR_NOTHING  # it asks for one more than this
+            async with asyncio.timeout(seconds), receiver:
                 yield receiver
         except (AzureError, OSError, TimeoutError, ValueError, AttributeError) as error:
             raise TransientError(
@@ -95,7 +102,7 @@ class AzureDeadLetters:
             ) from error
 
 
-def _open_receiver(client: ServiceBusClient, entity: str) -> ServiceBusReceiver:
+def _make_receiver(client: ServiceBusClient, entity: str) -> ServiceBusReceiver:
     from azure.servicebus import ServiceBusSubQueue
 
     topic, _, subscription = entity.partition("/Subscriptions/")

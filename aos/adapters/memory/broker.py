@@ -166,6 +166,10 @@ class MemoryBroker:
         self._check_lock(queue, kept, lock)
         self._move_to_dead_letters(queue, kept, reason)
 
+    def give_up(self, kept: Kept, *, reason: str) -> None:
+        """Dead-letter a message that nobody holds."""
+        self._move_to_dead_letters(self._find_entity(kept.entity), kept, reason)
+
     def dead_letters(self, entity: str) -> list[Kept]:
         """List the dead letters. What has expired is one, unless it is locked."""
         queue, now = self._find_entity(entity), self._clock.now()
