@@ -40,7 +40,10 @@ class Budget:
             return None
         resets_at = to_wire_time(find_end_of_day(now))
         cap, who_raises = (
-            (f"limits.max_tokens_per_day of agent {self.name!r}", "its card's author raises it")
+            (
+                f"limits.max_tokens_per_day of agent {self.name!r}",
+                f"an admin raises it in agents/{self.name}.json",
+            )
             if self.of == "agent"
             else ("the daily tokens of its owner", "the operator raises AOS_OWNER_TOKENS_PER_DAY")
         )
