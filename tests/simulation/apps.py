@@ -23,6 +23,7 @@ from aos.domain.envelope import (
     REQUESTS_QUEUE,
     WAKE_SUBSCRIPTION,
 )
+from aos.domain.tools.questions import AnswerAction, QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.services.admission import Caller
 from aos.settings import Settings
@@ -180,6 +181,14 @@ class MainApp(App):
         run_id, call_id = approval.run_id, approval.tool_call_id
         approvals = self.services.approvals
         return await approvals.decide(run_id, call_id, verdict, "so be it", caller=caller)
+
+    async def answer(
+        self, question: QuestionRequest, action: AnswerAction, n: int, caller: Caller
+    ) -> QuestionAnswer:
+        """A person answers a tool's question."""
+        return await self.services.questions.answer(
+            question.run_id, question.question_id, action, {"n": n}, caller=caller
+        )
 
     async def cancel(self, run_id: str, caller: Caller) -> None:
         """A caller asks for a run's cancellation."""

@@ -20,7 +20,7 @@ from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import ParentRun, Run, run_id_for
 from aos.domain.tools.commands import delegation_scope
-from aos.domain.tools.tool import MessageCall
+from aos.domain.tools.tool import MessageCall, make_round_id
 from tests.simulation.deletions import Deletions
 
 if TYPE_CHECKING:
@@ -252,10 +252,11 @@ class Checks:
         body = json.loads(kept.body)
         run_id, call_id = body["run_id"], body["tool_call_id"]
         self.results_sent.add(f"{run_id}:{call_id}")
-        row = self._world.tables.tool_calls.get((run_id, call_id))
+        round_id = make_round_id(call_id, body.get("round_number", 0))
+        row = self._world.tables.tool_calls.get((run_id, round_id))
         if row is not None:
             stands = None if row.result is None else encode(row.result)
-            said = {name: body[name] for name in ("outcome", "content", "parts")}
+            said = {n: body[n] for n in ("outcome", "content", "parts", "pause") if n in body}
             is_rest = self.is_scrubbed(run_id) and row == row.scrub()
             if stands != said and not is_rest:
                 self.fail(f"the result of {call_id} was sent as {said}, what stands is {stands}")

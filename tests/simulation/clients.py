@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aos.domain.cards.identity import CardKind
 from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
+from aos.domain.tools.questions import AnswerAction, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Verdict
 from aos.entrypoints.bus.request_messages import OWNERS
 from aos.errors import Refused, StaleWrite, TransientError
@@ -46,6 +47,7 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
             "box/look",
             "box/put",
             {"server": "box", "tools": ["guarded"], "approval": "always"},
+            "box/asks",
         ],
         "limits": {"approval_timeout_seconds": 600},
     },
@@ -86,6 +88,7 @@ class Clients:
         self._cards: dict[str, dict[str, Any]] = dict(CARDS)
         self._cards |= BY_KIND.get(world.scenario.kind, {})
         self.decided: dict[tuple[str, str], int] = {}
+        self.answered: dict[tuple[str, str], int] = {}
 
     def begin(self) -> None:
         """Publish the first cards, then let the clients come."""
@@ -230,6 +233,35 @@ class Clients:
                 decide = partial(self._decide, approval, verdict)
                 delay = self._rng.choice((0.0, 0.5, 30.0, 595.0, 600.0, 5000.0))
                 self._world.loop.call_later(delay, self._later, decide)
+
+    def questioned(self, run_id: str) -> None:
+        """A tool asks: nobody, one or two people answer, some too late."""
+        for key, question in list(self._world.tables.questions.items()):
+            if key[0] != run_id or key in self.answered:
+                continue
+            self.answered[key] = 0
+            for n in range(self._rng.choice((0, 1, 2, 2))):
+                action: AnswerAction = self._rng.choice(("accept", "accept", "decline", "cancel"))
+                answer = partial(self._answer, question, action, n)
+                delay = self._rng.choice((0.0, 0.5, 30.0, 5000.0, 86_395.0, 86_400.0))
+                self._world.loop.call_later(delay, self._later, answer)
+
+    async def _answer(self, question: QuestionRequest, action: AnswerAction, n: int) -> None:
+        caller, key = Caller(owner=question.owner), (question.run_id, question.question_id)
+        for number in range(TRIES):
+            try:
+                given = await self._at_main(lambda app: app.answer(question, action, n, caller))
+            except Refused as refusal:
+                self._tell("answer refused", f"{key}: {refusal.code}")
+                return
+            except (TransientError, CutConnection):
+                await self._world.loop.pause(2.0**number * self._rng.random())
+                continue
+            self._tell("answered", f"{key}: {action}")
+            self.answered[key] += 1
+            if self._world.tables.answers.get(key) != given or self.answered[key] > 1:
+                self._world.checks.fail(f"an answer to {key} was heard, but does not stand")
+            return
 
     async def _decide(self, approval: ApprovalRequest, verdict: Verdict) -> None:
         caller, key = Caller(owner=approval.owner), (approval.run_id, approval.tool_call_id)

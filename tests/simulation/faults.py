@@ -45,6 +45,8 @@ READS = frozenset(
         "ledger.is_recorded",
         "decisions.find",
         "decisions.list_waiting",
+        "questions.find",
+        "questions.list_waiting",
         "tools.find",
         "tool_calls.find",
         "servers.hold",

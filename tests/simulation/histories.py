@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import ParentRun, Run, RunStatus, run_id_for
 from aos.domain.tools.commands import delegation_scope
+from aos.domain.tools.questions import make_question_id
 from aos.domain.tools.tool import MessageCall
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def delegated(world: World, run: Run, parent: ParentRun) -> None:
         code = None if run.error is None else run.error.code
         if code != "parent_ended":
             world.checks.fail(f"{run.run_id} was cancelled, and nobody asked for it: {code}")
-        if (ended.ended_at - run.ended_at).total_seconds() > 10:
+        if (ended.ended_at - run.ended_at).total_seconds() > 10 + 2 * world.scenario.skew:
             world.checks.fail(f"{run.run_id} was cancelled before its parent ended")
 
 
@@ -136,10 +137,25 @@ def tools(world: World) -> None:
             fail(f"{name} {number} was done {effects} times")
         if number not in asked:
             fail(f"{name} {number} was done, and no history asks for it")
+        elif name == "asks":
+            _answered(world, number, asked[number])
         elif name == "guarded" and asked[number][0] not in world.checks.deletions.gone:
             decision = world.tables.decisions.get(asked[number])
             if decision is None or decision.decision != "approve":
                 fail(f"guarded {number} was done, and what stands is {decision}")
+
+
+def _answered(world: World, number: int, call: tuple[str, str]) -> None:
+    """A tool that asks was told the answers that stand, in their order."""
+    run_id, call_id = call
+    for place, given in enumerate(world.box.answers[number], 1):
+        stands = world.tables.answers.get((run_id, make_question_id(call_id, place)))
+        if stands is None and world.scenario.kind == "delete":
+            continue  # it went with its conversation
+        if stands is None or (stands.action, stands.values) != (given.action, given.values):
+            world.checks.fail(f"asks {number} was told {given}, and what stands is {stands}")
+        elif stands.action == "cancel" and number % 3 == 0:
+            world.checks.fail(f"asks {number} was called again after a cancel")
 
 
 def _asked(world: World) -> dict[int, tuple[str, str]]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from aos.adapters.memory import MemoryDecisions, MemoryToolLedger
+from aos.adapters.memory import MemoryDecisions, MemoryQuestions, MemoryToolLedger
 from aos.domain.envelope import Approve, CallTool, RealmCommand, RunEnded
-from aos.domain.runs import tool_turns
+from aos.domain.runs import tool_questions, tool_turns
+from aos.domain.runs.conversation import Conversation
+from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import Decision, ToolCallRow, ToolOutcome
 from aos.errors import StaleWrite
 from aos.services.approvals import Approvals
@@ -92,6 +94,35 @@ def two_decisions() -> contextlib.AbstractContextManager[Any]:
     return patch.object(MemoryDecisions, "decide", decide)
 
 
+def two_answers() -> contextlib.AbstractContextManager[Any]:
+    """Whoever answers a tool's question last is heard as well."""
+    real = MemoryQuestions.answer
+
+    async def answer(
+        self: MemoryQuestions, question: QuestionRequest, answer: QuestionAnswer
+    ) -> None:
+        with contextlib.suppress(StaleWrite):
+            await real(self, question, answer)
+
+    return patch.object(MemoryQuestions, "answer", answer)
+
+
+def earlier_round_heard_again() -> contextlib.AbstractContextManager[Any]:
+    """A result that comes again counts, though its call has gone on since."""
+    real = tool_turns.find_awaited
+
+    def find_awaited(conversation: Conversation, *, round_number: int, **named: str) -> Any:
+        active = conversation.active
+        rounds = () if active is None else {c.round_number for c in active.calls}
+        found = (real(conversation, round_number=number, **named) for number in rounds)
+        return next((call for call in found if call is not None), None)
+
+    stack = contextlib.ExitStack()
+    for module in (tool_turns, tool_questions):
+        stack.enter_context(patch.object(module, "find_awaited", find_awaited))
+    return stack
+
+
 def childs_end_is_not_the_result() -> contextlib.AbstractContextManager[Any]:
     """Main delivers the end of a delegated run and does not tell its parent."""
     real = Replies.deliver
@@ -130,6 +161,8 @@ PLANTED_IN_TOOLS = {
     "called_again_without_a_look": called_again_without_a_look,
     "approval_only_in_the_message": approval_only_in_the_message,
     "two_decisions": two_decisions,
+    "two_answers": two_answers,
+    "earlier_round_heard_again": earlier_round_heard_again,
     "childs_end_is_not_the_result": childs_end_is_not_the_result,
     "nothing_left_for_the_deadline": nothing_left_for_the_deadline,
     "results_in_the_order_of_their_coming": results_in_the_order_of_their_coming,

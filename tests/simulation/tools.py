@@ -1,8 +1,9 @@
 """What do tools do in the simulation, and who called them?
 
-One MCP server, `box`, with three tools: `look` may be repeated, `put` may not, and `guarded` needs
-a person. Every call carries a number that the model made up for it, so that its effects can be
-counted, and its result be told from every other's.
+One MCP server, `box`, with four tools: `look` may be repeated, `put` may not, `guarded` needs a
+person, and `asks` asks a person once or twice before it does anything. Every call carries a number
+that the model made up for it, so that its effects can be counted, and its result be told from every
+other's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aos.domain.cards.server_card import McpServerCard
-from aos.domain.tools.questions import CallResume
+from aos.domain.tools.questions import (
+    CallPause,
+    CallResume,
+    GivenAnswer,
+    PauseKind,
+    ToolQuestion,
+)
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import ServerFailed, TransientError
 from aos.ports.servers import ServerWatcher
@@ -31,7 +38,8 @@ SERVER: dict[str, Any] = {
     "args": ["-y", "@modelcontextprotocol/server-box"],
     "repeatable": ["look"],
 }
-TOOLS = ("look", "put", "guarded")
+TOOLS = ("look", "put", "guarded", "asks")
+FORM: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}}
 SLOW_START, NO_START = 0.1, 0.03
 LONGEST_START = 160.0
 
@@ -44,6 +52,7 @@ class Box:
     names: dict[int, str] = field(default_factory=dict)
     results: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     busy: dict[int, str] = field(default_factory=dict)
+    answers: dict[int, tuple[GivenAnswer, ...]] = field(default_factory=dict)
 
 
 def listed(world: World) -> ServerTools:
@@ -107,7 +116,7 @@ class _Line:
         later."""
         number = int(arguments["n"])
         self._begin(number)
-        work = self._app.spawn(self._work(tool, number))
+        work = self._app.spawn(self._work(tool, number, resume))
         try:
             done, _ = await asyncio.wait({work}, timeout=timeout_seconds)
             if not done or work.cancelled():
@@ -135,20 +144,33 @@ class _Line:
             world.checks.fail(f"tool call {number} was begun while another instance is at it")
         self._box.busy[number] = str(id(self._app))
 
-    async def _work(self, tool: str, number: int) -> ToolOutcome:
+    async def _work(self, tool: str, number: int, resume: CallResume | None) -> ToolOutcome:
         await self._app.world.loop.pause(self._rng.choice((0.05, 0.5, 3.0, 30.0, 70.0)))
 
         def act() -> ToolOutcome:
-            return self._effect(tool, number)
+            given = () if resume is None else resume.all_answers
+            if tool == "asks" and len(given) <= number % 2:
+                return self._ask(number, len(given))
+            return self._effect(tool, number, given)
 
         try:
             return await self._app.intercept("servers.call", f"box/{tool} {number}", act)
         except TransientError as error:
             return ToolOutcome(outcome="outcome_unknown", content=str(error))
 
-    def _effect(self, tool: str, number: int) -> ToolOutcome:
+    def _ask(self, number: int, told: int) -> ToolOutcome:
+        """Ask a person, as servers of both revisions do it."""
+        content = f"asks {number} has no answer {told}"
+        self._box.results[number].add(content)
+        question = ToolQuestion(key="q", message=content, requested_schema=FORM)
+        kind: PauseKind = "retry" if number % 3 else "replay"
+        pause = CallPause(kind=kind, questions=(question,), request_state=str(told))
+        return ToolOutcome(outcome="ok", content=content, pause=pause)
+
+    def _effect(self, tool: str, number: int, given: tuple[GivenAnswer, ...]) -> ToolOutcome:
         self._box.effects[number] += 1
         self._box.names[number] = tool
+        self._box.answers[number] = given
         content = f"{tool} {number} done {self._box.effects[number]}"
         self._box.results[number].add(content)
         return ToolOutcome(outcome="ok", content=content)

@@ -153,8 +153,10 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
             return run.conversation_id in world.checks.worn_out
         case "model_rejected":
             return "[refused]" in ask.question
-        case "model_unavailable" | "start_timeout":
+        case "model_unavailable":
             return waited >= DAY and world.scenario.kind == "long"
+        case "start_timeout":  # a run waits for a question that nobody answers, or for the model
+            return waited >= DAY and world.scenario.kind in ("long", "tools", "delete")
         case "budget_spent":
             return world.budgets.is_spent()
         case "conversation_busy":

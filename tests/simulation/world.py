@@ -251,6 +251,8 @@ class World:
                 self._arm_cleaning(app)
         if operation == "decisions.ask":
             self.clients.asked(key)
+        if operation == "questions.ask":
+            self.clients.questioned(key)
         if operation == "pending.put":
             for app in self.living(MainApp):
                 self._arm(app)
