@@ -14,14 +14,14 @@ import pytest
 
 from devhost.apps import BUS_CONFIG
 from devhost.laptop import REPOSITORY, Laptop
-from tests.contract.mcp.kit import NASTY
+from tests.contract.mcp.kit import ASKING, NASTY
 from tests.e2e.road import Road
 from tests.scripted_model import Request, Say, ScriptedModel, echo, running_model
 
 LOCK_DURATION = "PT5S"
 """Azure's minute would make every test that kills a process wait for one."""
 SERVED = ("scripted", "lora-ceo")
-MCP_ALLOWED = f"npx -y @modelcontextprotocol/;{sys.executable} {NASTY}"
+MCP_ALLOWED = f"npx -y @modelcontextprotocol/;{sys.executable} {NASTY};{sys.executable} {ASKING}"
 
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -23,6 +23,7 @@ from aos.domain.tools.tool import ToolOutcome
 
 REPOSITORY = Path(__file__).parents[3]
 NASTY = str(Path(__file__).with_name("nasty_server.py"))
+ASKING = str(Path(__file__).with_name("asking_server.py"))
 
 
 def nasty(*arguments: str, **fields: Any) -> McpServerCard:

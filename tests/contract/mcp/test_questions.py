@@ -14,10 +14,9 @@ from aos.adapters.mcp.servers import McpServers
 from aos.domain.cards.server_card import McpServerCard
 from aos.domain.tools.questions import AnswerAction, CallResume, GivenAnswer
 from aos.domain.tools.tool import ToolOutcome
-from tests.contract.mcp.kit import servers
+from tests.contract.mcp.kit import ASKING, servers
 from tests.contract.mcp.test_odd_servers import NEWEST, page, scripted, text, tool
 
-ASKING = str(Path(__file__).with_name("asking_server.py"))
 SEAT = {"seat": "12A", "window": True}
 Json = dict[str, Any]
 
