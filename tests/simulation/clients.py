@@ -211,7 +211,7 @@ class Clients:
         for number in range(TRIES):
             asked = self._world.clock.now()
             try:
-                await self._at_main(lambda app: app.delete(name, caller))
+                await self.at_main(lambda app: app.delete(name, caller))
             except Refused as refusal:
                 self._tell("delete refused", f"{name}: {refusal.code}")
                 return
@@ -250,7 +250,7 @@ class Clients:
         caller, key = Caller(owner=question.owner), (question.run_id, question.question_id)
         for number in range(TRIES):
             try:
-                given = await self._at_main(lambda app: app.answer(question, action, n, caller))
+                given = await self.at_main(lambda app: app.answer(question, action, n, caller))
             except Refused as refusal:
                 self._tell("answer refused", f"{key}: {refusal.code}")
                 return
