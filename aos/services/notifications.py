@@ -30,6 +30,7 @@ from aos.domain.runs.events import describe_run, make_ended_event, name_source
 from aos.domain.webhooks import GONE, WebhookSecret, build_headers, find_next_try
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus
 from aos.ports.conversations import ConversationStore
+from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Level, Telemetry
 from aos.ports.webhooks import WebhookAnswer, WebhookClient
@@ -51,6 +52,7 @@ class Notifications:
         secrets: Sequence[WebhookSecret],
         listed_hosts: frozenset[str],
         conversations: ConversationStore,
+        requests: RequestStore,
         bus: Bus,
         clock: Clock,
         ids: Ids,
@@ -61,6 +63,7 @@ class Notifications:
         self._secrets = secrets
         self._listed_hosts = listed_hosts
         self._conversations = conversations
+        self._requests = requests
         self._bus = bus
         self._clock = clock
         self._ids = ids
@@ -111,7 +114,8 @@ class Notifications:
                 traceparent=command.traceparent,
             )
         run = await self._conversations.find_run(command.conversation_id, command.run_id)
-        if run is None or run.ended_at is None:
+        stored = await self._requests.find(command.run_id)  # a deletion scrubs it before the run
+        if run is None or run.ended_at is None or stored is None or stored.scrubbed:
             return None
         data = describe_run(run, max_bytes=LARGEST_BODY_BYTES, public_url=self._public_url)
         return make_ended_event(run, data=data, traceparent=command.traceparent)

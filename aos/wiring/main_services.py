@@ -261,6 +261,7 @@ class MainServices(AppServices):
             secrets=self._settings.webhooks.secrets,
             listed_hosts=self._settings.webhooks.hosts,
             conversations=world.conversations,
+            requests=world.requests,
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,

@@ -309,7 +309,7 @@ async def test_the_end_of_a_run_that_was_deleted_is_not_told() -> None:
     world = await a_world({"url": URL})
     world.receivers.answer = lambda sent: AWAY
     run = await world.ask("ceo", "Hi")
-    del world.tables.conversations[run.conversation_id]
+    await world.delete_conversation(run.conversation_id)
     await world.advance(10.0)
     assert len(world.receivers.tries) == 1
     assert world.broker.messages(MAIN_QUEUE) == []
