@@ -159,6 +159,23 @@ class BusSuite:
         assert first.expires_at is not None
         assert abs(got.expires_at - first.expires_at) < timedelta(seconds=5)
 
+    async def test_a_message_that_never_expires_is_postponed_too(
+        self, bus: Bus, probe: BusProbe
+    ) -> None:
+        """.NET's host says of a message without a time to live that it expires in the year 9999."""
+        endless = ReceivedMessage(
+            entity=REQUESTS_QUEUE,
+            body=b"endless",
+            message_id=an_id(),
+            sequence_number=42,
+            expires_at=datetime.max.replace(tzinfo=UTC),
+        )
+        await bus.postpone(endless, at=datetime.now(UTC), attempt=1)
+        got = await probe.take(REQUESTS_QUEUE, seconds=10.0)
+        assert got is not None
+        assert got.body == b"endless"
+        assert "aos_expires_at" not in got.properties
+
     async def test_a_postponed_nameless_message_keeps_its_place_as_key(
         self, bus: Bus, probe: BusProbe
     ) -> None:

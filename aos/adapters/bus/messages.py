@@ -41,6 +41,8 @@ from aos.ports.dead_letters import DeadMessage
 
 SHORTEST_TTL = timedelta(minutes=1)
 """The time that a copy of an expired message has to arrive; then its expiry is answered."""
+LONGEST_TTL = timedelta(milliseconds=2**32 - 1)
+"""AMQP's header has 32 bits for it, about 50 days."""
 JSON_TYPE = "application/json"
 CLOUD_EVENT_TYPE = "application/cloudevents+json"
 _OF_A_DEAD_LETTER = ("DeadLetterReason", "DeadLetterErrorDescription", "attempt", EXPIRY)
@@ -135,7 +137,8 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
     left, but enough to arrive. The property `aos_expires_at` keeps the original's expiry, which the
     copy is judged by.
     """
-    left = None if message.expires_at is None else max(message.expires_at - at, SHORTEST_TTL)
+    expires_at = _find_finite_expiry(message, at)
+    left = None if expires_at is None else max(expires_at - at, SHORTEST_TTL)
     kept = {name: value for name, value in message.properties.items() if _is_simple(value)}
     return BusMessage(
         entity=message.entity,
@@ -151,7 +154,7 @@ def build_postponed_message(message: ReceivedMessage, *, at: datetime, attempt: 
         properties=_trace_properties(message.traceparent)
         | kept
         | {"attempt": attempt, "aos_key": message.key}
-        | _drop_none(**{EXPIRY: message.expires_at and to_wire_time(message.expires_at)}),
+        | _drop_none(**{EXPIRY: expires_at and to_wire_time(expires_at)}),
     )
 
 
@@ -176,6 +179,12 @@ def build_replayed_message(dead: DeadMessage, *, message_id: str) -> BusMessage:
         reply_to_session_id=message.reply_to_session_id,
         properties=kept | {"aos_key": message.key},
     )
+
+
+def _find_finite_expiry(message: ReceivedMessage, at: datetime) -> datetime | None:
+    """Return the message's expiry; None if it has none, which .NET tells as the end of time."""
+    expires_at = message.expires_at
+    return None if expires_at is None or expires_at - at > LONGEST_TTL else expires_at
 
 
 def fit_message(message: BusMessage) -> BusMessage:

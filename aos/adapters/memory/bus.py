@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from aos.adapters.bus.messages import (
+    LONGEST_TTL,
     BusMessage,
     build_command_message,
     build_event_message,
@@ -60,6 +61,8 @@ class MemoryBus:
     async def _send(self, operation: str, message: BusMessage, *, name: str = "") -> None:
         fitted = fit_message(message)
         ttl = fitted.time_to_live
+        if ttl is not None and ttl > LONGEST_TTL:
+            raise ValueError(f"AMQP has no room for a time to live of {ttl}")
 
         def act() -> None:
             self._broker.send(
