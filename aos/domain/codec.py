@@ -1,9 +1,10 @@
 """Encodes dataclasses as JSON objects and decodes them. Entry points: `encode`, `decode`.
 
 The dataclass declares the shape: its fields, in their order. A field with `init=False` is computed:
-written, not read. `OMITTED` as metadata: written only where it differs from its default. A class
-may define `after_encode(self, raw)` and `before_decode(cls, raw)`, which return the object in its
-other form. The classes of a union are told apart by their field `type`.
+written, not read. `OMITTED` as metadata: written only where it differs from its default. `KEPT`:
+holds the fields that only a newer version knows, so that they are written back. A class may define
+`after_encode(self, raw)` and `before_decode(cls, raw)`, which return the object in its other form.
+The classes of a union are told apart by their field `type`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from aos.domain.wire_time import to_wire_time
 T = TypeVar("T")
 Step: typing.TypeAlias = Callable[[Any], Any]
 OMITTED = {"omitted": True}
+KEPT = {"kept": True}
+"""Metadata of a field, a mapping, of a value that is read from a row and written back: while two
+versions run side by side, the older one must not drop what the newer one wrote."""
 _ABSENT = object()
 _AT_ONCE = {str: str, str | None: str, int: int, int | None: int, bool: bool, dict[str, Any]: dict}
 """Types of fields whose value is taken as it is where JSON has this type; for speed."""
@@ -138,6 +142,9 @@ def _object_encoder(kind: Any, hints: dict[str, Any]) -> Step:
     members = []
     for field in dataclasses.fields(kind):
         name, value = field.name, f"value.{field.name}"
+        if field.metadata == KEPT:
+            members.append(f"**{value}")
+            continue
         step = names[f"_{name}"] = _codec(hints[name])[0]
         written = value if step is _same else f"None if {value} is None else _{name}({value})"
         member = f"{name!r}: {written}"
@@ -154,25 +161,44 @@ def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
     names: dict[str, Any] = {"kind": kind, "absent": _ABSENT}
     arguments = []
     for field in dataclasses.fields(kind):
-        if field.init:
+        if field.init and field.metadata != KEPT:
             names[f"_{field.name}"] = _field_reader(field.name, _codec(hints[field.name])[1])
             names[f"default_{field.name}"] = field.default
             names[f"make_{field.name}"] = field.default_factory
             arguments.append(_argument(field, _AT_ONCE.get(hints[field.name])))
     make = _compile(f"lambda get: kind({', '.join(arguments)})", names)
     before = getattr(kind, "before_decode", None)
+    keep = _keeper(kind)
 
     def read(raw: Any) -> Any:
         if not isinstance(raw, dict):
             _refuse(type(raw), "an object")
         try:
-            return make((raw if before is None else before(raw)).get)
+            known = raw if before is None else before(raw)
+            return keep(make(known.get), known)
         except ShapeError:
             raise
         except ValueError as error:  # of its `__post_init__`
             raise ShapeError(f": {error}") from error
 
     return read
+
+
+def _keeper(kind: Any) -> Callable[[Any, dict[str, Any]], Any]:
+    """Add the fields that only a newer version knows, where the class has a place for them."""
+    fields = dataclasses.fields(kind)
+    kept = next((field.name for field in fields if field.metadata == KEPT), None)
+    if kept is None:
+        return lambda value, raw: value
+    known = {field.name for field in fields if field.name != kept}
+
+    def keep(value: Any, raw: dict[str, Any]) -> Any:
+        if raw.keys() <= known:
+            return value
+        more = {name: item for name, item in raw.items() if name not in known}
+        return dataclasses.replace(value, **{kept: more})
+
+    return keep
 
 
 def _argument(field: dataclasses.Field[Any], exact: type | None) -> str:

@@ -6,11 +6,12 @@ change it are in `aos.domain.runs.advance` and `aos.domain.runs.tool_turns`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from aos.domain.codec import OMITTED
+from aos.domain.codec import KEPT, OMITTED
 from aos.domain.runs.run import (
     AdmittedRequest,
     FinishReason,
@@ -68,6 +69,7 @@ class OpenCall:
     pause: CallPause | None = field(default=None, metadata=OMITTED)
     answers: tuple[GivenAnswer, ...] = field(default=(), metadata=OMITTED)
     answered: int = field(default=0, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @property
     def is_undecided(self) -> bool:
@@ -146,6 +148,7 @@ class ActiveRun:
     turn_log: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
     children_usage: Usage | None = field(default=None, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @property
     def run(self) -> Run:

@@ -7,11 +7,12 @@ runs are in `aos.domain.runs.advance`. A method that changes the state returns t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import OMITTED
+from aos.domain.codec import KEPT, OMITTED
 from aos.domain.envelope import ContinueRun, Outgoing, RunEnded, to_main, to_realm
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
@@ -113,6 +114,7 @@ class Conversation:
     deleted_at: datetime | None = field(default=None, metadata=OMITTED)
     began_at: datetime | None = field(default=None, metadata=OMITTED)
     cleaning: Cleaning | None = field(default=None, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @classmethod
     def create(cls, request: AdmittedRequest, *, now: datetime) -> Conversation:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import OMITTED
+from aos.domain.codec import KEPT, OMITTED
 from aos.domain.field_types import Digest
 from aos.domain.json_writer import write_json
 from aos.domain.notify import Notify
@@ -160,6 +161,7 @@ class AdmittedRequest:
     parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
     rejects_busy: bool = field(default=False, metadata=OMITTED)
     notify: Notify | None = field(default=None, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     def scrub(self) -> AdmittedRequest:
         """This request without what its caller wrote, as a deletion leaves it."""
