@@ -20,8 +20,9 @@ from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ApprovalRequest
 from aos.errors import TransientError
+from aos.ports.model import ModelAnswer, ModelCall
 from aos.ports.requests import PendingRun, StoredRequest
-from aos.testing import Calls, MemoryWorld
+from aos.testing import Calls, MemoryWorld, ScriptedModel
 
 QUEUES = (MAIN_QUEUE, MCP_QUEUE, REALM_QUEUE)
 CARDS: list[dict[str, Any]] = [
@@ -35,8 +36,8 @@ CARDS: list[dict[str, Any]] = [
 ]
 
 
-async def _world() -> Any:
-    world = MemoryWorld()
+async def _world(model: Any = None) -> Any:
+    world = MemoryWorld(model=model)
     await world.put_mcp_server(
         {"server_id": "books", "command": "npx", "args": ["-y", "@modelcontextprotocol/x@1"]},
         {"count": lambda arguments: "7 books"},
@@ -47,33 +48,41 @@ async def _world() -> Any:
     return world
 
 
+class AwayModel(ScriptedModel):
+    """A scripted model that may be away."""
+
+    away = False
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        """Return the next answer of the script, unless it is away."""
+        if self.away:
+            raise TransientError("the model is away")
+        return await super().complete(call)
+
+
 async def make() -> dict[str, Any]:
     """A run that waits for its model with one queued behind it, an open call, and an approval."""
-    world = await _world()
-
-    async def off(message: Any) -> None:
-        raise TransientError("mcp is away")
-
-    world.mcp.commands.handle = off
-    world.model.then(*[TransientError("the model is away")] * 200)
+    model = AwayModel()
+    world = await _world(model)
+    model.away = True
     await world.ask("plain", "First.", conversation_id="waits", key="1")
     await world.ask("plain", "Second.", conversation_id="waits", key="2")
-    world.model._answers.clear()
-    world.model.then(Calls(("books__count", {})))
+    model.away = False
+    model.then(Calls(("books__count", {})), Calls(("books__count", {})))
     await world.ask("asks", "How many?", conversation_id="approval", key="4")
-    world._deliver_one_of = _only_main(world)
-    world.model.then(Calls(("books__count", {})))
+
+    async def keep_for_later(message: Any) -> None:
+        """mcp is away: its command waits."""
+        world.broker.send(
+            MCP_QUEUE,
+            message.get_body(),
+            message_id=message.message_id,
+            scheduled_at=world.clock.now() + timedelta(minutes=1),
+        )
+
+    world.mcp.commands.handle = keep_for_later
     await world.ask("tools", "How many?", conversation_id="open-call", key="3")
     return _dump(world)
-
-
-def _only_main(world: Any) -> Any:
-    whole = type(world)._deliver_one_of
-
-    async def deliver(entity: str, handle: Any) -> bool:
-        return False if entity == MCP_QUEUE else await whole(world, entity, handle)
-
-    return deliver
 
 
 def _dump(world: Any) -> dict[str, Any]:
