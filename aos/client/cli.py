@@ -1,4 +1,5 @@
-"""Implements the `aos` command: `ask`, `runs`, `validate`, `pause`, `resume`. Entry point: `main`.
+"""Implements the `aos` command: `ask`, `runs`, `replay`, `dead-letters`, `validate`, `pause`,
+`resume`. Entry point: `main`.
 
 Exit codes: 0 success; 1 AOS refused or a check failed; 2 the command could not be carried out
 (wrong usage, nothing found). `--json` prints output for programs.
@@ -90,6 +91,22 @@ def _list_runs(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _replay(options: argparse.Namespace) -> int:
+    run = _open_client(options).replay(options.run)
+    _say(_write_json(run) if options.json else f"{run.get('run_id')} ({run.get('status')})")
+    return DONE
+
+
+def _list_dead_letters(options: argparse.Namespace) -> int:
+    for item in _open_client(options).dead_letters(entity=options.entity, limit=options.limit):
+        if options.json:
+            _say(write_json(item, ensure_ascii=False))
+        else:
+            where = f"{item.get('entity')} {item.get('sequence_number')}"
+            _say(f"{where}: {item.get('reason')}; {item.get('advice')}")
+    return DONE
+
+
 def _validate(options: argparse.Namespace) -> int:
     from aos.client.validation import check_files, write_json_reports, write_text_reports
 
@@ -161,6 +178,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_ask(commands)
     _add_runs(commands)
+    _add_replay(commands)
+    _add_dead_letters(commands)
     add_questions(commands, _add_address)
     add_answer(commands, _add_address)
     _add_validate(commands)
@@ -231,6 +250,37 @@ def _add_runs(commands: Any) -> None:
     )
     _add_address(runs)
     runs.set_defaults(command=_list_runs)
+
+
+def _add_replay(commands: Any) -> None:
+    replay = commands.add_parser(
+        "replay",
+        help="ask an ended run again as a new one",
+        description="Ask an ended run again and print the id of the new run.",
+        epilog="example: aos replay 57a3b865-dcd0-4dd6-bf17-2b8cab74b0d8",
+    )
+    replay.add_argument("run", metavar="RUN", help="the run's id")
+    _add_address(replay)
+    replay.set_defaults(command=_replay)
+
+
+def _add_dead_letters(commands: Any) -> None:
+    letters = commands.add_parser(
+        "dead-letters",
+        help="list dead letters and what to do about each (admins)",
+        description="List the messages that were given up, why, and what to do.",
+        epilog="example: aos dead-letters --entity aos-requests",
+    )
+    letters.add_argument("--entity", metavar="NAME", help="only of this queue or subscription")
+    letters.add_argument(
+        "--limit",
+        metavar="N",
+        type=_parse_count,
+        default=DEFAULT_LIMIT,
+        help=f"the most to list (default {DEFAULT_LIMIT})",
+    )
+    _add_address(letters)
+    letters.set_defaults(command=_list_dead_letters)
 
 
 def _add_validate(commands: Any) -> None:

@@ -114,6 +114,17 @@ class AosClient:
         path = f"/api/conversations/{_quote_part(conversation_id)}"
         return self._transport.send(Call(method="DELETE", path=path)).body
 
+    def replay(self, run_id: str) -> Json:
+        """Ask an ended run again as a new one; return the new run. A repeat finds the same one."""
+        return self._transport.send(
+            Call(method="POST", path=f"{_make_run_path(run_id)}/replay")
+        ).body
+
+    def dead_letters(self, *, entity: str | None = None, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """List dead letters with the reason and what to do (admins only)."""
+        query = f"?{urlencode({'entity': entity})}" if entity else ""
+        return self._read_pages(f"/api/dead-letters{query}", limit)
+
     def runs(
         self,
         *,

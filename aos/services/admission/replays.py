@@ -77,7 +77,7 @@ class Replays:
         traceparent: str | None = None,
     ) -> Admission:
         """Ask an ended run again. Raises as `replay` does."""
-        _require_content(request, run)
+        await self._require_content(request)
         own = request.conversation_id == request.run_id
         return await self._admissions.admit(
             RunRequest(
@@ -125,20 +125,21 @@ class Replays:
         try:
             if dry_run:
                 request, _ = await self._runs.find(run.run_id, owner=None)
-                _require_content(request, run)
+                await self._require_content(request)
                 return Replayed(run_id=run.run_id)
             admission = await self.replay(run.run_id, owner=None)
         except Refused as refusal:
             return Replayed(run_id=run.run_id, error=refusal.info)
         return Replayed(run_id=run.run_id, replay_run_id=admission.run.run_id)
 
+    async def _require_content(self, request: AdmittedRequest) -> None:
+        """Refuse a run whose conversation was deleted, whether or not the cleaning is done.
 
-def _require_content(request: AdmittedRequest, run: Run) -> None:
-    """Refuse a run whose content was deleted with its conversation. A message is never empty."""
-    deleted = run.error is not None and run.error.code == "conversation_deleted"
-    if deleted or not request.message:
-        raise Refused(
-            "conversation_deleted",
-            f"the conversation of run {run.run_id!r} was deleted, and what was asked with it;"
-            " send the request again",
-        )
+        A message is never empty, but in a request that the cleaning has emptied.
+        """
+        if not request.message or await self._runs.was_deleted(request):
+            raise Refused(
+                "conversation_deleted",
+                f"the conversation of run {request.run_id!r} was deleted, and what was asked with"
+                " it; send the request again",
+            )

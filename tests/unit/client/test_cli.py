@@ -385,3 +385,26 @@ def test_ask_says_that_a_tool_asks_and_where_to_answer(
     main.then(*[Say(body={**RUN, "status": "waiting_input"})] * 9)
     assert aos(["ask", "ceo", "Hi", "--timeout", "0", "--url", main.url]) == 1
     assert "`aos questions` shows what, and how to answer" in capsys.readouterr().err
+
+
+def test_replay_prints_the_new_run(main: StubMain, capsys: pytest.CaptureFixture[str]) -> None:
+    main.then(Say(status=202, body={**RUN, "run_id": "r2", "status": "queued"}))
+    assert aos(["replay", "r1", "--url", main.url]) == 0
+    assert capsys.readouterr().out == "r2 (queued)\n"
+    [seen] = main.seen
+    assert (seen.method, seen.path) == ("POST", "/api/runs/r1/replay")
+
+
+def test_dead_letters_are_listed_with_what_to_do(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = {
+        "entity": "aos-main",
+        "sequence_number": 7,
+        "reason": "expired",
+        "advice": "replay it",
+    }
+    main.then(Say(body={"items": [item], "next": None}))
+    assert aos(["dead-letters", "--entity", "aos-main", "--url", main.url]) == 0
+    assert capsys.readouterr().out == "aos-main 7: expired; replay it\n"
+    assert main.seen[0].path == "/api/dead-letters?entity=aos-main"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -157,12 +156,16 @@ async def test_a_run_that_cannot_be_replayed_does_not_stop_the_others(apps: InMe
 async def test_what_was_asked_in_a_deleted_conversation_cannot_be_replayed(
     apps: InMemory,
 ) -> None:
-    run_id = (await failed(apps))["run_id"]
-    stored = apps.tables.requests[run_id]
-    scrubbed = replace(stored.request, message="", metadata={}, parts=())
-    apps.tables.requests[run_id] = replace(stored, request=scrubbed)
+    run_id = (await failed(apps, conversation_id="board"))["run_id"]
+    parts = {"conversation_id": "board"}
+    gone = await call(apps.main.conversations.delete, "DELETE", parts=parts)
+    assert gone.status == 202
+    await apps.settle()
     reply = await call(apps.main.replays.one, "POST", parts={"run_id": run_id})
     assert (reply.status, reply.code) == (404, "conversation_deleted")
+    body = {"error_code": "model_rejected", "since": SINCE}
+    page = await call(apps.main.replays.many, "POST", body=body)
+    assert [item["replay_run_id"] for item in page.body["items"]] in ([], [None])
 
 
 @pytest.mark.parametrize(
