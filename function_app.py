@@ -27,6 +27,11 @@ async def get_run(req: func.HttpRequest) -> func.HttpResponse:
     return await main.runs.get(req)
 
 
+@app.route("runs/{run_id}/events", methods=["GET"])
+async def list_run_events(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.run_events.get(req)
+
+
 @app.route("runs/{run_id}/cancel", methods=["POST"])
 async def cancel_run(req: func.HttpRequest) -> func.HttpResponse:
     return await main.runs.cancel(req)

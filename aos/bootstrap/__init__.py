@@ -52,9 +52,11 @@ def main_app(environ: Mapping[str, str] | None = None) -> Main:
     Raises ConfigurationError for a missing or wrong setting.
     """
     values = os.environ if environ is None else environ
-    if can_stream(values):
+    app = _make_app(Main, environ)
+    app.streams = can_stream(values)
+    if app.streams:
         importlib.import_module("aos.bootstrap.http_server")  # the worker finds it when imported
-    return _make_app(Main, environ)
+    return app
 
 
 def can_stream(environ: Mapping[str, str]) -> bool:

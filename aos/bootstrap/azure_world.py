@@ -60,6 +60,7 @@ class AzureAdapters:
             slots=self._make_tables.slots(),
             pending=self._make_tables.pending(),
             conversations=self._make_tables.conversations(),
+            run_events=self._make_tables.run_events(),
             index=self._make_tables.index(),
             ledger=self._make_tables.ledger(),
             spending=self._make_tables.spending(),

@@ -93,6 +93,13 @@ ROW_KINDS: tuple[RowKind, ...] = (
         removed_by=REALM,
     ),
     RowKind(
+        name="aosconversations/event",
+        partition="<conversation_id>",
+        row="event:<run_id>:<id>",
+        ends="when the conversation is deleted",
+        removed_by=REALM,
+    ),
+    RowKind(
         name="aospending/pending",
         partition="<00-15>",
         row="<run_id>",

@@ -107,6 +107,17 @@ _RUNS = (
         errors=(404, 503),
     ),
     Route(
+        name="list_run_events",
+        method="GET",
+        path="runs/{run_id}/events",
+        summary="A run's events as they happen (text/event-stream), or a page of them",
+        tag="runs",
+        answers={200: "RunEventPage", 204: None},
+        errors=(400, 404, 503),
+        query=_PAGE,
+        headers=("Last-Event-ID",),
+    ),
+    Route(
         name="replay_run",
         method="POST",
         path="runs/{run_id}/replay",

@@ -18,8 +18,8 @@ class Eraser(Protocol):
         ...
 
     async def scrub(self, run: Run) -> None:
-        """Scrub the request row of a run and the rows of its tool calls; remove the questions to
-        people, their decisions, and the run's large texts."""
+        """Scrub the request row of a run and the rows of its tool calls; remove its events,
+        the questions to people, their decisions, and the run's large texts."""
         ...
 
     async def remove_texts(self, conversation_id: str) -> bool:

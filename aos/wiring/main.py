@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.operations import OperationRoutes
     from aos.entrypoints.http.questions import QuestionRoutes
     from aos.entrypoints.http.replays import ReplayRoutes
+    from aos.entrypoints.http.run_events import RunEventRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.reply_addresses import ReplyEntities
@@ -52,6 +53,8 @@ class Main(App):
 
     name = "main"
     routes = MAIN_ROUTES
+    streams = True
+    """Whether an answer can be sent in pieces; `aos.bootstrap.main_app` knows."""
     modules = (
         "aos.services.depths",
         "aos.wiring.main_services",
@@ -65,6 +68,7 @@ class Main(App):
         "aos.entrypoints.http.replays",
         "aos.entrypoints.http.operations",
         "aos.entrypoints.http.questions",
+        "aos.entrypoints.http.run_events",
         "aos.entrypoints.http.runs",
         "aos.entrypoints.http.tools",
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
@@ -111,6 +115,18 @@ class Main(App):
             policy=self.settings.card_policy,
             clock=self.world.clock,
             drain=self.drain,
+        )
+
+    @cached_property
+    def run_events(self) -> RunEventRoutes:
+        """The routes of runs' events."""
+        from aos.entrypoints.http.run_events import RunEventRoutes
+
+        return RunEventRoutes(
+            self._responder,
+            runs=self.services.runs,
+            events=self.services.run_events,
+            streams=self.streams,
         )
 
     @cached_property
@@ -222,6 +238,7 @@ class Main(App):
             delegations=self.services.delegations,
             notifications=self.services.notifications,
             runs=self.services.runs,
+            run_events=self.services.run_events,
             publish=self.services.publish,
             events=self.agent_events,
         )

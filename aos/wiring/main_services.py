@@ -33,6 +33,7 @@ from aos.services.mender import Mender
 from aos.services.notifications import Notifications
 from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
+from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
 from aos.wiring.app_services import AppServices
 
@@ -198,6 +199,14 @@ class MainServices(AppServices):
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,
+        )
+
+    @cached_property
+    def run_events(self) -> RunEvents:
+        """Reads the events of runs."""
+        world = self._world
+        return RunEvents(
+            store=world.run_events, conversations=world.conversations, clock=world.clock
         )
 
     @cached_property

@@ -16,6 +16,7 @@ from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
@@ -37,6 +38,7 @@ class World:
     slots: ConversationSlots
     pending: PendingStore
     conversations: ConversationStore
+    run_events: RunEventStore
     index: RunIndex
     ledger: Ledger
     spending: SpendingStore

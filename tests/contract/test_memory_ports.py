@@ -18,6 +18,7 @@ from aos.adapters.memory import (
     MemoryLedger,
     MemoryPendingStore,
     MemoryRequestStore,
+    MemoryRunEventStore,
     MemoryRunIndex,
     MemorySlots,
     MemorySpendingStore,
@@ -31,6 +32,7 @@ from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
@@ -39,6 +41,7 @@ from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import DeadLetterSuite, FailureStoreSuite, Undertaker
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
 
 
@@ -64,6 +67,20 @@ class TestMemoryConversationStore(ConversationStoreSuite):
     @pytest.fixture
     def store(self) -> ConversationStore:
         return MemoryConversationStore(MemoryTables())
+
+
+class TestMemoryRunEventStore(RunEventStoreSuite):
+    @pytest.fixture
+    def tables(self) -> MemoryTables:
+        return MemoryTables()
+
+    @pytest.fixture
+    def store(self, tables: MemoryTables) -> ConversationStore:
+        return MemoryConversationStore(tables)
+
+    @pytest.fixture
+    def events(self, tables: MemoryTables) -> RunEventStore:
+        return MemoryRunEventStore(tables)
 
 
 class TestMemoryRunIndex(RunIndexSuite):

@@ -14,6 +14,7 @@ from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
@@ -23,6 +24,7 @@ from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import FailureStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
 
 
@@ -66,6 +68,16 @@ class TestAzureConversationStore(ConversationStoreSuite):
     @pytest.fixture
     def store(self, tables: AzureTables) -> ConversationStore:
         return tables.conversations()
+
+
+class TestAzureRunEventStore(RunEventStoreSuite):
+    @pytest.fixture
+    def store(self, tables: AzureTables) -> ConversationStore:
+        return tables.conversations()
+
+    @pytest.fixture
+    def events(self, tables: AzureTables) -> RunEventStore:
+        return tables.run_events()
 
 
 class TestAzureRunIndex(RunIndexSuite):

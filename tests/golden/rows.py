@@ -18,6 +18,7 @@ from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.run_events import AzureRunEventStore
 from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.spending import AzureSpendingStore
@@ -26,6 +27,7 @@ from aos.adapters.tables.tools import AzureToolCatalog
 from aos.domain.budgets import DaySpending
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
+from aos.domain.runs.run_events import EventId, EventRow
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest, TaskWait
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
@@ -40,6 +42,7 @@ from tests.golden.values import (
     AT,
     CALL,
     CALL_ID,
+    DELTA,
     DIGEST,
     FULL_HEAD,
     FULL_MESSAGE,
@@ -60,6 +63,7 @@ from tests.golden.values import (
     REQUEST_WITH_IMAGE,
     REQUEST_WITH_NOTIFY,
     RUN_ID,
+    SAVED_EVENTS,
 )
 
 
@@ -129,6 +133,21 @@ async def _write_message(message: Message) -> Any:
 
 async def _read_message(recorded: Any) -> Message:
     (read,) = await _conversations(RowsOnly(recorded)).read_history("board", before=9, limit=9)
+    return read
+
+
+async def _write_events(row: EventRow) -> Any:
+    rows = RowsOnly()
+    if row.last_id.is_provisional:
+        await AzureRunEventStore(_table(rows), _payloads()).add("board", row)
+        return _kept(rows)
+    await _conversations(rows).save(Step(conversation=MINIMAL_HEAD, events=(row,)), etag=None)
+    return _kept(rows)[1:]
+
+
+async def _read_events(recorded: Any) -> EventRow:
+    store = AzureRunEventStore(_table(RowsOnly(recorded)), _payloads())
+    (read,) = await store.read("board", RUN_ID, after=EventId(), limit=9)
     return read
 
 
@@ -352,6 +371,7 @@ ROWS: tuple[Kind, ...] = (
     _row(
         "message", {"full": FULL_MESSAGE, "minimal": MINIMAL_MESSAGE}, _write_message, _read_message
     ),
+    _row("events", {"saved": SAVED_EVENTS, "delta": DELTA}, _write_events, _read_events),
     _row(
         "watermark",
         {"full": Watermark(agent_id="ceo", schedule_id=DIGEST[:32], last=AT)},

@@ -25,6 +25,7 @@ from aos.domain.notify import Notify
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
+from aos.domain.runs.run_events import EventRow, RunEvent
 from aos.domain.tools.questions import CallPause, CallResume, GivenAnswer, ToolQuestion
 from aos.domain.tools.tool import (
     ApprovalRequest,
@@ -395,6 +396,17 @@ PAUSED_HEAD = replace(
 )
 MINIMAL_HEAD = Conversation(
     conversation_id="board", agent_id="ceo", owner="key:laptop", created_at=AT
+)
+SAVED_EVENTS = EventRow(
+    run_id=RUN_ID,
+    events=(
+        RunEvent(id="2", type="run.started", time=AT, data={"card_digest": DIGEST}),
+        RunEvent(id="3", type="message.completed", time=LATER, turn=1, data={"sequence": 1}),
+    ),
+)
+DELTA = EventRow(
+    run_id=RUN_ID,
+    events=(RunEvent(id="3.1.2", type="message.delta", time=AT, turn=2, data={"text": "Grö"}),),
 )
 FULL_MESSAGE = Message(
     sequence=3,

@@ -16,6 +16,7 @@ from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
 from aos.adapters.memory.questions import MemoryQuestions
+from aos.adapters.memory.run_events import MemoryRunEventStore
 from aos.adapters.memory.schedules import MemoryWatermarks
 from aos.adapters.memory.slots import MemorySlots
 from aos.adapters.memory.spending import MemorySpendingStore
@@ -58,6 +59,7 @@ __all__ = [
     "MemoryQuestions",
     "MemoryRequestStore",
     "MemoryRunCleaner",
+    "MemoryRunEventStore",
     "MemoryRunIndex",
     "MemorySecrets",
     "MemoryServers",

@@ -45,6 +45,10 @@ class MemoryEraser:
             for key in [key for key in tables.tool_calls if key[0] == run.run_id]:
                 tables.tool_calls[key] = tables.tool_calls[key].scrub()
             _forget(tables, run.run_id)
+            kept = tables.conversations.get(run.conversation_id)
+            if kept is not None:
+                for place in [place for place in kept.events if place[0] == run.run_id]:
+                    del kept.events[place]
             tables.tell_watchers("eraser.scrub", run.run_id)
 
         await self._intercept("eraser.scrub", run.run_id, act)
@@ -64,7 +68,7 @@ class MemoryEraser:
                 return
             if rows.etag != etag:
                 raise StaleWrite(f"conversation {conversation_id!r} no longer has the ETag {etag}")
-            if rows.messages or rows.runs:
+            if rows.messages or rows.runs or rows.events:
                 raise AssertionError(f"rows of {conversation_id!r} are left without a head")
             del self._tables.conversations[conversation_id]
             self._tables.tell_watchers("eraser.remove_head", conversation_id)

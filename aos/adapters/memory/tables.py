@@ -18,6 +18,7 @@ from aos.domain.dead_letters import Failure
 from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run_events import EventRow
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.errors import StaleWrite
@@ -45,6 +46,7 @@ class ConversationRows:
     etag: str
     messages: dict[int, Message] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    events: dict[tuple[str, str], EventRow] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -60,7 +62,12 @@ class MemoryTables:
     pending: dict[str, PendingRun] = field(default_factory=dict, metadata=of("aospending/pending"))
     conversations: dict[str, ConversationRows] = field(
         default_factory=dict,
-        metadata=of("aosconversations/head", "aosconversations/run", "aosconversations/message"),
+        metadata=of(
+            "aosconversations/head",
+            "aosconversations/run",
+            "aosconversations/message",
+            "aosconversations/event",
+        ),
     )
     index: dict[str, IndexedRun] = field(
         default_factory=dict,
@@ -313,5 +320,6 @@ class MemoryConversationStore:
             rows.messages.pop(sequence, None)
         for run_id in step.removed_runs:
             rows.runs.pop(run_id, None)
+        rows.events.update(((row.run_id, row.last_id.key), row) for row in step.events)
         tables.tell_watchers("conversations.save", key)
         return new

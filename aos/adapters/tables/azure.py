@@ -14,6 +14,7 @@ from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
+from aos.adapters.tables.run_events import AzureRunEventStore
 from aos.adapters.tables.schedules import AzureWatermarks
 from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.spending import AzureSpendingStore
@@ -27,6 +28,7 @@ from aos.ports.deletion import Eraser
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.requests import PendingStore, RequestStore
+from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
@@ -47,6 +49,7 @@ class AzureTables:
         self._slots = AzureSlots(self._open_table("aosruns"))
         self._pending = AzurePendingStore(self._open_table("aospending"))
         self._conversations = AzureConversationStore(self._open_table("aosconversations"), kept)
+        self._run_events = AzureRunEventStore(self._open_table("aosconversations"), kept)
         self._index = AzureRunIndex(
             self._open_table("aosindex"), requests=self._open_table("aosruns")
         )
@@ -74,6 +77,10 @@ class AzureTables:
     def conversations(self) -> ConversationStore:
         """Return the store of conversations."""
         return self._conversations
+
+    def run_events(self) -> RunEventStore:
+        """Return the store of the events of runs."""
+        return self._run_events
 
     def index(self) -> RunIndex:
         """Return the lists of runs and conversations."""

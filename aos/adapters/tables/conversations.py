@@ -1,7 +1,8 @@
 """Keeps conversations in the table `aosconversations`. Entry point: `AzureConversationStore`.
 
-Partition `conversation_id`: the row `head`, a row `run:<run_id>` for each run and a row `msg:<10
-digits>` for each message. A save is one transaction, guarded by the head's ETag.
+Partition `conversation_id`: the row `head`, a row `run:<run_id>` for each run, a row `msg:<10
+digits>` for each message, and the rows of `aos.adapters.tables.run_events`. A save is one
+transaction, guarded by the head's ETag.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, read_etag
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import list_spilled, pack
+from aos.adapters.tables.run_events import name_event_row
 from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
@@ -65,6 +67,7 @@ class AzureConversationStore:
             HEAD,
             *(_name_message_row(message.sequence) for message in step.messages),
             *(name_run_row(run.run_id) for run in step.runs),
+            *(name_event_row(row) for row in step.events),
         ]
         removed = [
             *(_name_message_row(sequence) for sequence in step.removed_messages),
@@ -82,6 +85,7 @@ class AzureConversationStore:
                 encode(step.conversation),
                 *(encode(message) for message in step.messages),
                 *(encode(run) for run in step.runs),
+                *(encode(row) for row in step.events),
             ]
         )
         payloads = {digest: body for row in packed for digest, body in row.payloads.items()}

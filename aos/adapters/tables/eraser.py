@@ -14,6 +14,7 @@ from aos.adapters.tables.payloads import Payloads, make_folder_name
 from aos.adapters.tables.questions import UNANSWERED, place_of_question
 from aos.adapters.tables.requests import CANCEL, ROW, SCRUBBED, WHY
 from aos.adapters.tables.rows import document, list_spilled, pack
+from aos.adapters.tables.run_events import end_of_events, first_event_key
 from aos.domain.codec import decode, encode
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ToolCallRow
@@ -63,12 +64,13 @@ class AzureEraser:
         return [decode(Run, read) for read in await self._payloads.wholes(conversation_id, rows)]
 
     async def scrub(self, run: Run) -> None:
-        """Scrub the request row, then those of tool calls; remove the folder of the run.
+        """Scrub the request row, then those of tool calls; remove the run's events and folder.
 
-        Four calls, and one for each row and blob.
+        Five calls, and one for each row and blob.
         """
         await self._scrub_request(run.run_id)
         await self._clean_calls(run.run_id)
+        await self._remove_events(run)
         if run.run_id != run.conversation_id:
             await self._empty(self._data, make_folder_name(run.run_id))
 
@@ -100,6 +102,21 @@ class AzureEraser:
         rows = await self._tool_calls.query("PartitionKey eq @run", run=run_id)
         for start in range(0, len(rows), AT_ONCE):
             await asyncio.gather(*(self._clean_call(row) for row in rows[start : start + AT_ONCE]))
+
+    async def _remove_events(self, run: Run) -> None:
+        rows = await self._conversations.query(
+            "PartitionKey eq @name and RowKey gt @start and RowKey lt @end",
+            select=["PartitionKey", "RowKey"],
+            name=run.conversation_id,
+            start=first_event_key(run.run_id),
+            end=end_of_events(run.run_id),
+        )
+        keys = [str(row["RowKey"]) for row in rows]
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            await asyncio.gather(
+                *(self._conversations.delete(run.conversation_id, key) for key in some)
+            )
 
     async def _clean_call(self, row: Entity) -> None:
         """Scrub the row of a call. Remove decisions and answers, and what was asked with its place

@@ -121,7 +121,8 @@ class ActiveRun:
     scheduled ContinueRun. `tools_since` is set while servers have not listed their tools.
     `max_tokens` None means no limit; tokens of delegated runs (`child_tokens`) count against it.
     `retry` says what a run waits for while something is away. `turn_since` is the time from which
-    the next turn is due. `turn_log` are the last turns, `child_run_ids` the runs that it delegated.
+    the next turn is due. `turn_log` are the last turns, `child_run_ids` the runs that it delegated,
+    `last_event_id` the id of its last saved event.
     """
 
     request: AdmittedRequest
@@ -148,6 +149,7 @@ class ActiveRun:
     turn_log: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
     children_usage: Usage | None = field(default=None, metadata=OMITTED)
+    last_event_id: int = field(default=0, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @property

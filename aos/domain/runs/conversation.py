@@ -18,6 +18,7 @@ from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.call_commands import cancel_calls
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
+from aos.domain.runs.run_events import EventRow
 from aos.domain.tools.tool import EndpointFields, MessageCall, ToolOutcome
 from aos.errors import ErrorInfo
 
@@ -287,7 +288,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one transaction writes: the head, and the message and run rows that go with it.
+    """What one transaction writes: the head, and the rows of messages, runs and events with it.
 
     A deletion also removes rows: messages by their sequence, runs by their id.
     """
@@ -297,16 +298,24 @@ class Step:
     runs: tuple[Run, ...] = ()
     removed_messages: tuple[int, ...] = ()
     removed_runs: tuple[str, ...] = ()
+    events: tuple[EventRow, ...] = ()
 
     def then(self, later: Step) -> Step:
-        """Join two steps into one: the later head, all messages, and the later row of each run."""
+        """Join two steps into one: the later head, all messages, the later row of each run, and one
+        row with all events of each run."""
         runs = {run.run_id: run for run in (*self.runs, *later.runs)}
+        events: dict[str, EventRow] = {}
+        for row in (*self.events, *later.events):
+            earlier = events.get(row.run_id)
+            told = () if earlier is None else earlier.events
+            events[row.run_id] = replace(row, events=(*told, *row.events))
         return Step(
             conversation=later.conversation,
             messages=(*self.messages, *later.messages),
             runs=tuple(runs.values()),
             removed_messages=(*self.removed_messages, *later.removed_messages),
             removed_runs=(*self.removed_runs, *later.removed_runs),
+            events=tuple(events.values()),
         )
 
 

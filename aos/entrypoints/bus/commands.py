@@ -30,6 +30,7 @@ from aos.services.admission import Delegations
 from aos.services.execution import Execution
 from aos.services.notifications import Notifications
 from aos.services.replies import Replies
+from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
 
 OPERATION = "agent_operation"
@@ -49,6 +50,7 @@ class MainQueue:
         delegations: Delegations,
         notifications: Notifications,
         runs: RunReader,
+        run_events: RunEvents,
         publish: Callable[[], Awaitable[None]],
         events: AgentEvents,
     ) -> None:
@@ -58,6 +60,7 @@ class MainQueue:
         self._delegations = delegations
         self._notifications = notifications
         self._runs = runs
+        self._run_events = run_events
         self._publish = publish
         self._events = events
 
@@ -81,6 +84,7 @@ class MainQueue:
                     agent_id=command.run.agent_id,
                 )
                 self._runs.notify(command.run)
+                self._run_events.notify(command.run)
                 await self._replies.deliver(command)
             case RequestRun():
                 await self._delegations.request(command)

@@ -93,6 +93,7 @@ _HEADERS: dict[str, tuple[Schema, str]] = {
         {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": 256},
         "makes a repeat of this request the same run",
     ),
+    "Last-Event-ID": (TEXT, "the id of the last event that the client has"),
     "Prefer": (TEXT, "respond-async: answer 202 at once"),
     "x-ms-session-id": (TEXT, "the conversation, for clients of Microsoft Agent Framework"),
     "If-Match": (TEXT, "change the card only if its ETag is still this one"),
@@ -117,7 +118,7 @@ _ERRORS = {
     503: "A dependency does not answer; try again later",
 }
 _NULL = {"type": "null"}
-_GOOD = {200: "As asked", 202: "Accepted; the run continues", 204: "Deleted"}
+_GOOD = {200: "As asked", 202: "Accepted; the run continues", 204: "Done; there is nothing more"}
 
 
 @cache
@@ -204,6 +205,8 @@ def _build_responses(route: Route) -> Schema:
     responses: Schema = {}
     for status, shape in route.answers.items():
         answer = _build_answer(_GOOD.get(status) or _ERRORS[status], shape)
+        if "Last-Event-ID" in route.headers and shape is not None:
+            answer["content"]["text/event-stream"] = {"schema": TEXT}
         if route.answer_headers and status < 300:
             answer["headers"] = {
                 name: {"schema": _HEADERS[name][0], "description": _HEADERS[name][1]}

@@ -7,7 +7,7 @@ result or the error into a response.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -69,13 +69,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The answer of a handler: a status, a JSON value (or `raw` bytes of a media type), and
-    headers."""
+    """The answer of a handler: a status, headers, and a JSON value.
+
+    Instead of the value it may have `raw` bytes of a media type, or a `stream` of them.
+    """
 
     body: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
     mimetype: str = JSON
 
 
@@ -222,6 +225,10 @@ def _retry_after(error: AosError) -> int:
 
 
 def _build_response(call: Call, answer: Answer) -> func.HttpResponse:
+    if answer.stream is not None:
+        from aos.entrypoints.http.streams import StreamedResponse
+
+        return StreamedResponse(answer.stream, mimetype=answer.mimetype, headers=answer.headers)
     raw = b"" if call.request.method.upper() == "HEAD" else answer.raw
     if raw is None:
         text = write_json(answer.body, ensure_ascii=False, separators=(",", ":"))

@@ -21,6 +21,7 @@ from aos.domain.command_fields import VERSION
 from aos.domain.dead_letters import DeadLetter
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import Run, Usage
+from aos.domain.runs.run_events import RunEvent
 from aos.domain.tools.tool import ApprovalRequest, Decision
 from aos.entrypoints.http.answers import (
     NOT_OF_A_DECISION,
@@ -156,6 +157,9 @@ ANSWERS: dict[str, Schema] = {
     "DeadLetterPage": _make_page(shape_of(DeadLetter)),
     "DeadLetterReplay": shape_of(Replay),
     "RunPage": _make_page(_make_ref("Run")),
+    "RunEventPage": _make_page(
+        shape_of(RunEvent, run_id=TEXT, conversation_id=TEXT, agent_id=TEXT)
+    ),
     "ReplayPage": _make_page(shape_of(Replayed)),
     "Conversation": shape_of(ConversationAnswer),
     "ConversationPage": _make_page(_make_ref("Conversation")),

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from aos.domain.envelope import CancelRun, EnvelopeError, Event, RealmCommand, StartRun
 from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.event_log import record_events
 from aos.domain.runs.run import Run
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
@@ -38,6 +39,7 @@ class UnitOfWork:
     etag: str | None
     run: Run | None
     deadline: float
+    clock: Clock
     not_before: datetime | None = None
     unsaved: Step | None = None
     events: tuple[Event, ...] = ()
@@ -57,6 +59,7 @@ class UnitOfWork:
         rows = step.runs or step.messages or step.removed_messages or step.removed_runs
         if step.conversation == self.conversation and not rows:
             return
+        step = record_events(self.conversation, step, now=self.clock.now())
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
 
@@ -99,6 +102,7 @@ class UnitsOfWork:
             etag=loaded.etag,
             run=loaded.run,
             deadline=self._clock.monotonic() + HANDLER_SECONDS,
+            clock=self._clock,
         )
 
     async def save(self, unit: UnitOfWork) -> None:

@@ -1,0 +1,3 @@
+"""Reads the events of runs, and follows them as they happen. Entry point: `RunEvents`."""
+
+from aos.services.run_events.reader import RunEvents as RunEvents

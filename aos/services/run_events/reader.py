@@ -1,0 +1,175 @@
+"""Reads a run's events, as a page or as they happen. Entry points: `RunEvents.page`,
+`RunEvents.follow`.
+
+Saved events do not copy what messages hold: the text of `message.completed` is read from its
+message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
+
+from aos.domain.codec import encode
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run_events import (
+    ENDS,
+    QUEUED_ID,
+    EventId,
+    EventRow,
+    RunEvent,
+    make_queued_event,
+)
+from aos.ports.conversations import ConversationStore
+from aos.ports.paging import Page
+from aos.ports.run_events import RunEventStore
+from aos.ports.system import Clock
+from aos.services.run_events.feeds import ROWS_A_READ, Feed, Feeds
+
+QUIET_SECONDS = 15.0
+"""After so long without an event `follow` yields None: something has to be sent, or proxies cut."""
+EVENTS_A_PAGE = 1000
+MOST_JOINED = 100
+"""Messages that are read together for one batch of events."""
+
+
+class RunEvents:
+    """The events of runs."""
+
+    def __init__(
+        self, *, store: RunEventStore, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        self._store = store
+        self._conversations = conversations
+        self._feeds = Feeds(store=store, clock=clock)
+
+    def notify(self, run: Run) -> None:
+        """Tell the readers of this run, which has ended."""
+        self._feeds.notify(run)
+
+    async def page(self, request: AdmittedRequest, *, after: EventId, limit: int) -> Page[RunEvent]:
+        """The events after `after` that are there now; `next` None when the run has ended there.
+
+        Raises TransientError.
+        """
+        events = [make_queued_event(request)] if after.saved < QUEUED_ID else []
+        rows = await self._read(request, after=after)
+        ended = None
+        if not rows:  # the run has ended, or it tells more later
+            ended = await self._find_end(request)
+            rows = [] if ended is None else await self._read(request, after=after)
+        events += await self._join(request, rows, after=after)
+        if ended is not None and not rows and after.saved <= QUEUED_ID:
+            events.append(_recall_end(ended))
+        events = events[:limit]
+        if events[-1].is_end if events else ended is not None:
+            return Page(items=events)
+        return Page(items=events, next=events[-1].id if events else str(after))
+
+    async def follow(
+        self, request: AdmittedRequest, *, after: EventId
+    ) -> AsyncGenerator[RunEvent | None, None]:
+        """Yield the events after `after` until the run's end; None when nothing came for a while.
+
+        A reader that is slow holds no event: it reads what it missed from storage.
+        """
+        position = after
+        while True:  # what is there already
+            page = await self.page(request, after=position, limit=EVENTS_A_PAGE)
+            for event in page.items:
+                yield event
+                position = event.event_id
+            if page.next is None:
+                return
+            if len(page.items) < ROWS_A_READ:
+                break
+        async with self._feeds.open(request, after=position) as feed:
+            while True:
+                news = feed.news
+                rows = await self._read_feed(feed, position)
+                if not rows:
+                    if not await _wait(news, QUIET_SECONDS):
+                        yield None
+                    continue
+                for event in await self._join(request, rows, after=position):
+                    yield event
+                    position = event.event_id
+                    if event.is_end:
+                        return
+
+    async def _read_feed(self, feed: Feed, position: EventId) -> list[EventRow]:
+        if feed.has(position):
+            return feed.list_after(position)
+        return await self._read(feed.request, after=position)
+
+    async def _read(self, request: AdmittedRequest, *, after: EventId) -> list[EventRow]:
+        return await self._store.read(
+            request.conversation_id, request.run_id, after=after, limit=ROWS_A_READ
+        )
+
+    async def _join(
+        self, request: AdmittedRequest, rows: Iterable[EventRow], *, after: EventId
+    ) -> list[RunEvent]:
+        """The events of the rows that come after `after`, with the texts of their messages."""
+        events = [event for row in rows for event in row.events if event.event_id > after]
+        sequences = [
+            event.data["sequence"] for event in events if event.type == "message.completed"
+        ]
+        if not sequences:
+            return events
+        messages = await self._read_messages(request, sequences)
+        return [_add_text(event, messages) for event in events]
+
+    async def _read_messages(
+        self, request: AdmittedRequest, sequences: list[int]
+    ) -> dict[int, Message]:
+        found: dict[int, Message] = {}
+        for sequence in sequences:
+            if sequence in found:
+                continue
+            end = min(max(sequences) + 1, sequence + MOST_JOINED)
+            read = await self._conversations.read_history(
+                request.conversation_id, before=end, limit=end - sequence
+            )
+            found |= {message.sequence: message for message in read}
+        return found
+
+    async def _find_end(self, request: AdmittedRequest) -> Run | None:
+        """The run, if it has ended."""
+        run = await self._conversations.find_run(request.conversation_id, request.run_id)
+        if run is None and request.refusal is not None:
+            run = Run.from_request(request)
+        return run if run is not None and run.status.has_ended else None
+
+
+def _recall_end(run: Run) -> RunEvent:
+    """The end of a run that has no events: an earlier version of AOS ran it, or main refused it."""
+    data = {"usage": encode(run.usage), "output": run.output}
+    if run.error is not None:
+        data["error"] = encode(run.error)
+    time = run.ended_at or run.created_at
+    return RunEvent(id=str(QUEUED_ID + 1), type=ENDS[run.status], time=time, data=data)
+
+
+def _add_text(event: RunEvent, messages: dict[int, Message]) -> RunEvent:
+    if event.type != "message.completed":
+        return event
+    message = messages.get(event.data["sequence"])
+    if message is None:  # the conversation was deleted
+        return event
+    data = {**event.data, "content": message.content}
+    if message.tool_calls:
+        data["tool_calls"] = [encode(call) for call in message.tool_calls]
+    return replace(event, data=data)
+
+
+async def _wait(news: asyncio.Event, seconds: float) -> bool:
+    """Whether there were news within `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return True
