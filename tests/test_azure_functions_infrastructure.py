@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aos.entrypoints.routes import Route
+from aos.entrypoints.route import Route
 from devhost.functions.settings import read_host_json
 from tests.contract.functions.hosting import Running, start_host
 from tests.trigger_table import ROUTES, Trigger, documented_triggers, entity, rows_of

@@ -7,150 +7,10 @@ and the trigger table of docs/ARCHITECTURE.md. Paths are without the prefix `api
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
 
-Access: TypeAlias = Literal["anyone", "caller", "admin"]
-"""`anyone` needs no key; `caller` needs a key; `admin` needs an admin's key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """One HTTP function.
-
-    `name` is the function's name. `answers` maps its success statuses to the name of the shape of
-    each, None for an answer without a body. `errors` are its other statuses beyond those of every
-    route.
-    """
-
-    name: str
-    method: Literal["GET", "POST", "PUT", "DELETE", "ANY"]
-    path: str
-    summary: str
-    tag: str
-    answers: Mapping[int, str | None]
-    access: Access = "caller"
-    errors: tuple[int, ...] = ()
-    query: tuple[str, ...] = ()
-    headers: tuple[str, ...] = ()
-    body: str | None = None
-    body_optional: bool = False
-    answer_headers: tuple[str, ...] = ()
-    documented: bool = True
-    traced: bool = True
-    """False for routes that probes call all day, because their spans would be most of the
-    telemetry."""
-    any_method: bool = False
-    """The function gets requests of every method, so that it answers HEAD and refuses the rest."""
-    title: str = field(init=False)
-    """The name in traces and logs: `GET /api/runs/{run_id}`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "title", f"{self.method} /api/{self.path}")
-
-    @property
-    def needs_body(self) -> bool:
-        """Whether a request without a body is refused."""
-        return self.body is not None and not self.body_optional
-
-    @property
-    def allowed(self) -> tuple[str, ...]:
-        """The methods that are served."""
-        return (self.method, "HEAD") if self.any_method else (self.method,)
-
-    def has_path(self, path: str) -> bool:
-        """Whether the path (without the prefix `api/`) matches the route's."""
-        pieces = re.split(r"\{\w+\}", self.path)
-        pattern = "[^/]+?".join(map(re.escape, pieces))
-        return re.fullmatch(pattern, path.removesuffix("/"), re.IGNORECASE) is not None
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names in braces in the path."""
-        return tuple(re.findall(r"\{(\w+)\}", self.path))
-
-
-_PAGE = ("limit", "after")
-
-_RUNS = (
-    Route(
-        name="run_agent",
-        method="POST",
-        path="agents/{agent_id}/run",
-        summary="Ask an agent; wait for the end of the run, or poll its Location",
-        tag="runs",
-        answers={200: "Run", 202: "Run"},
-        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
-        headers=("Idempotency-Key", "Prefer"),
-        body="RunBody",
-        answer_headers=("Location", "Retry-After", "x-ms-session-id"),
-    ),
-    Route(
-        name="list_runs",
-        method="GET",
-        path="runs",
-        summary="Runs, newest first",
-        tag="runs",
-        answers={200: "RunPage"},
-        errors=(400, 503),
-        query=("agent_id", "status", "since", *_PAGE),
-    ),
-    Route(
-        name="get_run",
-        method="GET",
-        path="runs/{run_id}",
-        summary="One run in its current state",
-        tag="runs",
-        answers={200: "Run"},
-        errors=(404, 503),
-    ),
-    Route(
-        name="list_run_events",
-        method="GET",
-        path="runs/{run_id}/events",
-        summary="A run's events as they happen (text/event-stream), or a page of them",
-        tag="runs",
-        answers={200: "RunEventPage", 204: None},
-        errors=(400, 404, 503),
-        query=_PAGE,
-        headers=("Last-Event-ID",),
-    ),
-    Route(
-        name="replay_run",
-        method="POST",
-        path="runs/{run_id}/replay",
-        summary="Ask an ended run again as a new one",
-        tag="runs",
-        answers={200: "Run", 202: "Run"},
-        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
-        headers=("Idempotency-Key",),
-        answer_headers=("Location", "Retry-After"),
-    ),
-    Route(
-        name="replay_runs",
-        method="POST",
-        path="runs/replay",
-        summary="Ask the runs again that ended with an error code since a time",
-        tag="runs",
-        access="admin",
-        answers={200: "ReplayPage"},
-        errors=(400, 411, 413, 415, 503),
-        query=("after",),
-        body="ReplayBody",
-    ),
-    Route(
-        name="cancel_run",
-        method="POST",
-        path="runs/{run_id}/cancel",
-        summary="Request a run's cancellation; an ended run does not change",
-        tag="runs",
-        answers={202: "Run"},
-        errors=(404, 411, 413, 415, 503),
-        answer_headers=("Location", "Retry-After"),
-    ),
-)
+from aos.entrypoints.route import PAGE, Route
+from aos.entrypoints.run_routes import RUN_ROUTES
 
 _CONVERSATIONS = (
     Route(
@@ -161,7 +21,7 @@ _CONVERSATIONS = (
         tag="conversations",
         answers={200: "ConversationPage"},
         errors=(400, 503),
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         name="get_conversation",
@@ -189,7 +49,7 @@ _CONVERSATIONS = (
         tag="conversations",
         answers={200: "MessagePage"},
         errors=(400, 404, 503),
-        query=_PAGE,
+        query=PAGE,
     ),
 )
 
@@ -202,7 +62,7 @@ _TOOLS = (
         tag="tools",
         answers={200: "ToolPage"},
         errors=(400, 503),
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         name="list_approvals",
@@ -212,7 +72,7 @@ _TOOLS = (
         tag="tools",
         answers={200: "ApprovalPage"},
         errors=(400, 503),
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         name="decide_approval",
@@ -232,7 +92,7 @@ _TOOLS = (
         tag="tools",
         answers={200: "QuestionPage"},
         errors=(400, 503),
-        query=_PAGE,
+        query=PAGE,
     ),
     Route(
         name="answer_question",
@@ -270,7 +130,7 @@ def _make_card_routes(cards: _Cards) -> tuple[Route, ...]:
             tag=cards.folder,
             answers={200: "CardPage"},
             errors=(400, 503),
-            query=_PAGE,
+            query=PAGE,
         ),
         Route(
             name=f"get_{cards.one}",
@@ -370,7 +230,7 @@ _DEAD_LETTERS = (
         access="admin",
         answers={200: "DeadLetterPage"},
         errors=(400, 404, 503),
-        query=("entity", *_PAGE),
+        query=("entity", *PAGE),
     ),
     Route(
         name="replay_dead_letter",
@@ -479,7 +339,7 @@ _REST = (
 MAIN_ROUTES: dict[str, Route] = {
     route.name: route
     for route in (
-        *_RUNS,
+        *RUN_ROUTES,
         *_CONVERSATIONS,
         *_TOOLS,
         *_AGENTS,

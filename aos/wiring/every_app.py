@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 from aos.entrypoints.http.about import AboutRoutes
 from aos.entrypoints.http.callers import AuthPolicy, host_auth_level
 from aos.entrypoints.http.responder import HttpResponder
-from aos.entrypoints.routes import Route
+from aos.entrypoints.route import Route
 from aos.settings import Settings
 
 if TYPE_CHECKING:

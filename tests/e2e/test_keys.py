@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES
 from devhost.laptop import Laptop
 from tests.e2e.road import Answer, Road, eventually
 from tests.scripted_model import ScriptedModel

@@ -28,7 +28,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES
 from devhost.laptop import Laptop
 from tests.e2e.road import Answer, Road
 from tests.scripted_model import ScriptedModel

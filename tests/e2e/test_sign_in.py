@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES
 from devhost.laptop import Laptop
 from tests.e2e.road import Road
 from tests.scripted_model import ScriptedModel

@@ -16,7 +16,7 @@ import azure.functions as func
 
 from aos.domain.caller import Caller
 from aos.entrypoints.http.principals import ADMIN_ROLE, read_principal
-from aos.entrypoints.routes import Route
+from aos.entrypoints.route import Route
 from aos.errors import Refused
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]

@@ -34,7 +34,8 @@ from aos.entrypoints.requests import (
     RollbackBody,
     RunBody,
 )
-from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES
 from aos.version import __version__
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -20,7 +20,7 @@ from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.laptop import refuse_pages
 from aos.entrypoints.ids import parse_traceparent
-from aos.entrypoints.routes import Route
+from aos.entrypoints.route import Route
 from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
 
 if TYPE_CHECKING:  # the ports import the whole domain, which GET /api/status does not need

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from aos.entrypoints.routes import MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES, MCP_ROUTES, REALM_ROUTES
 from aos.version import __version__
 from infra.orchestrator import health_cli
 from infra.orchestrator.app_checks import read_repository_version

@@ -11,7 +11,8 @@ from jsonschema_rs import Draft202012Validator, meta
 
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.openapi import build_openapi, build_schemas
-from aos.entrypoints.routes import MAIN_ROUTES, Route
+from aos.entrypoints.route import Route
+from aos.entrypoints.routes import MAIN_ROUTES
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call, request
 

@@ -1,0 +1,83 @@
+"""Lists the HTTP routes of runs. Entry point: `RUN_ROUTES`."""
+
+from __future__ import annotations
+
+from aos.entrypoints.route import PAGE, Route
+
+RUN_ROUTES = (
+    Route(
+        name="run_agent",
+        method="POST",
+        path="agents/{agent_id}/run",
+        summary="Ask an agent; wait for the end of the run, or poll its Location",
+        tag="runs",
+        answers={200: "Run", 202: "Run"},
+        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
+        headers=("Idempotency-Key", "Prefer"),
+        body="RunBody",
+        answer_headers=("Location", "Retry-After", "x-ms-session-id"),
+    ),
+    Route(
+        name="list_runs",
+        method="GET",
+        path="runs",
+        summary="Runs, newest first",
+        tag="runs",
+        answers={200: "RunPage"},
+        errors=(400, 503),
+        query=("agent_id", "status", "since", *PAGE),
+    ),
+    Route(
+        name="get_run",
+        method="GET",
+        path="runs/{run_id}",
+        summary="One run in its current state",
+        tag="runs",
+        answers={200: "Run"},
+        errors=(404, 503),
+    ),
+    Route(
+        name="list_run_events",
+        method="GET",
+        path="runs/{run_id}/events",
+        summary="A run's events as they happen (text/event-stream), or a page of them",
+        tag="runs",
+        answers={200: "RunEventPage", 204: None},
+        errors=(400, 404, 503),
+        query=PAGE,
+        headers=("Last-Event-ID",),
+    ),
+    Route(
+        name="replay_run",
+        method="POST",
+        path="runs/{run_id}/replay",
+        summary="Ask an ended run again as a new one",
+        tag="runs",
+        answers={200: "Run", 202: "Run"},
+        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
+        headers=("Idempotency-Key",),
+        answer_headers=("Location", "Retry-After"),
+    ),
+    Route(
+        name="replay_runs",
+        method="POST",
+        path="runs/replay",
+        summary="Ask the runs again that ended with an error code since a time",
+        tag="runs",
+        access="admin",
+        answers={200: "ReplayPage"},
+        errors=(400, 411, 413, 415, 503),
+        query=("after",),
+        body="ReplayBody",
+    ),
+    Route(
+        name="cancel_run",
+        method="POST",
+        path="runs/{run_id}/cancel",
+        summary="Request a run's cancellation; an ended run does not change",
+        tag="runs",
+        answers={202: "Run"},
+        errors=(404, 411, 413, 415, 503),
+        answer_headers=("Location", "Retry-After"),
+    ),
+)
