@@ -83,7 +83,8 @@ class Instance(Protocol):
 class Weather:
     """The faults of one seed: the mean number of operations between two, and their kinds.
 
-    `hang_share` of the inserts of request rows hang, `cancel_share` of the CancelRuns and the
+    `hang_share` of the inserts of request rows hang, a third of it of the writes of budgets have no
+    answer, `cancel_share` of the CancelRuns and the
     DeleteConversations are not sent:
     what these show needs a fault just there.
     """
@@ -111,6 +112,8 @@ class Weather:
         """The fault of this operation, if it is its turn or of a kind that is aimed at."""
         if operation == "requests.insert" and self._aimed(self.hang_share):
             return "hang"
+        if operation == "spending.write" and self._aimed(self.hang_share / 3):
+            return self.rng.choice(("unknown_done", "unknown_not"))
         if (key.endswith(":cancel") or ":delete:" in key) and self._aimed(self.cancel_share):
             return self.rng.choice(("fail", "unknown_not", "unknown_late"))
         self.operations += 1

@@ -144,7 +144,7 @@ def nothing_left_for_the_deadline() -> contextlib.AbstractContextManager[Any]:
 
 def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[Any]:
     """Results enter the history as they come, not as they were asked for."""
-    real = tool_turns._update_call
+    real = tool_turns.update_call
 
     def moved(conversation: Any, call: Any, **more: Any) -> Any:
         active = conversation.active
@@ -152,7 +152,7 @@ def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[
         state = replace(conversation, active=replace(active, calls=(*rest, call)))
         return real(state, call, **more)
 
-    return patch.object(tool_turns, "_update_call", moved)
+    return patch.object(tool_turns, "update_call", moved)
 
 
 PLANTED_IN_TOOLS = {
