@@ -109,6 +109,8 @@ class MemoryRunCleaner:
                 tables.tool_calls,
                 tables.approvals,
                 tables.decisions,
+                tables.questions,
+                tables.answers,
             )
             for rows in calls:
                 for key in [key for key in rows if key[0] == run.run_id]:
