@@ -46,12 +46,7 @@ QUESTIONS = [
     f"Think about cars. {THINK}",
     f"What do you know? {READ}",
 ]
-PARAMETERS = {
-    "temperature": 0,
-    "frequency_penalty": 0.8,
-    "max_tokens": 200,
-    "stop": ["</tool_call>"],
-}
+PARAMETERS = {"temperature": 0, "max_tokens": 128, "stop": ["</tool_call>"]}
 """One call an answer; a call that the limit cuts is an error that the model is told of."""
 RUN_SECONDS = 240.0
 CANCELLED_BEFORE = 4
@@ -153,7 +148,7 @@ def cancel_in_a_call(road: Road) -> None:
             messages = list_messages(road)
             return bool(messages[-1].get("tool_calls"))
 
-        eventually(is_called, seconds=60, what="the call")
+        eventually(is_called, seconds=RUN_SECONDS, what="the call")
         road.call("POST", f"/api/runs/{run['run_id']}/cancel")
         assert road.ended(run["run_id"])["status"] == "cancelled"
     finally:
