@@ -83,10 +83,9 @@ class Instance(Protocol):
 class Weather:
     """The faults of one seed: the mean number of operations between two, and their kinds.
 
-    `hang_share` of the inserts of request rows hang, a third of it of the writes of budgets have no
-    answer, `cancel_share` of the CancelRuns and the
-    DeleteConversations are not sent:
-    what these show needs a fault just there.
+    `hang_share` of the inserts of request rows hang, half of it of the writes of budgets have no
+    answer and a third of their reads fail, `cancel_share` of the CancelRuns and the DeleteConversations are
+    not sent: what these show needs a fault just there.
     """
 
     rng: random.Random
@@ -112,8 +111,10 @@ class Weather:
         """The fault of this operation, if it is its turn or of a kind that is aimed at."""
         if operation == "requests.insert" and self._aimed(self.hang_share):
             return "hang"
-        if operation == "spending.write" and self._aimed(self.hang_share / 3):
-            return self.rng.choice(("unknown_done", "unknown_not"))
+        if operation == "spending.write" and self._aimed(self.hang_share / 2):
+            return self.rng.choice(("unknown_done", "unknown_done", "unknown_not"))
+        if operation == "spending.read" and self._aimed(self.hang_share / 3):
+            return "fail"
         if (key.endswith(":cancel") or ":delete:" in key) and self._aimed(self.cancel_share):
             return self.rng.choice(("fail", "unknown_not", "unknown_late"))
         self.operations += 1

@@ -138,7 +138,7 @@ def scenario(seed: int) -> Scenario:
         mcps=rng.choice((1, 2, 2)) if kind in ("tools", "delete") else 0,
         mean_operations=_often(rng, kind) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
-        hang_share=rng.choice((0.0, 0.3)) if faulty else 0.0,
+        hang_share=rng.choice((0.3 if kind == "budget" else 0.0, 0.3)) if faulty else 0.0,
         cancel_share=0.3 if faulty and kind in ("cancel", "delete") else 0.0,
         copy_share=rng.choice((0.0, 0.05, 0.25)),
         delay_share=rng.choice((0.0, 0.1, 0.5)),

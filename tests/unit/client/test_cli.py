@@ -265,8 +265,9 @@ def test_every_setting_that_cards_depend_on_is_read_and_no_other() -> None:
         ),
         mcp_allowed=("uvx a", "npx -y @b/"),
         key_vault_uri="https://v.vault.azure.net",
+        signs_webhooks=True,  # a secret of the installation, which `aos validate` cannot know
     )
-    assert read_card_policy({}) == CardPolicy()
+    assert read_card_policy({}) == CardPolicy(signs_webhooks=True)
 
 
 def test_validate_says_what_it_cannot_check(
