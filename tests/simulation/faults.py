@@ -84,8 +84,8 @@ class Weather:
     """The faults of one seed: the mean number of operations between two, and their kinds.
 
     `hang_share` of the inserts of request rows hang, half of it of the writes of budgets have no
-    answer and a third of their reads fail, `cancel_share` of the CancelRuns and the DeleteConversations are
-    not sent: what these show needs a fault just there.
+    answer and a third of their reads fail, `cancel_share` of the CancelRuns and the
+    DeleteConversations are not sent: what these show needs a fault just there.
     """
 
     rng: random.Random
