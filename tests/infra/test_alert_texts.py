@@ -105,7 +105,7 @@ def test_every_route_that_an_alert_or_a_query_names_is_a_route_of_the_apps(sourc
 
 
 def test_a_route_that_is_not_there_is_seen() -> None:
-    assert routes_in("ask GET /api/dead-letters, then go on") - ROUTES == {"/api/dead-letters"}
+    assert routes_in("ask GET /api/not-there, then go on") - ROUTES == {"/api/not-there"}
     assert routes_in("'https://${host}/api/health'.") - ROUTES == set()
 
 

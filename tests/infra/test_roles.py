@@ -102,7 +102,7 @@ def test_an_app_may_do_what_its_code_does_from_its_start_on(
     roles = environments["prod"].roles_of(app)
     woken_by = _woken_by(INFRA.parent / APP_FOLDERS[app] / "function_app.py")
     assert {entity for entity in woken_by if (OWNER, entity) not in roles} == set()
-    assert len(woken_by) == {"main": 2, "mcp": 2, "realm": 1}[app]
+    assert len(woken_by) == {"main": 3, "mcp": 2, "realm": 1}[app]
     sends_to = {*SENDS_TO[app], REALM_QUEUE}  # health opens a sender to realm's queue
     assert {it for it in sends_to if not {(SENDER, it), (OWNER, it)} & roles} == set()
     places = {"staosdataprod", f"staosdataprod/{HEALTH_TABLE[app]}"}

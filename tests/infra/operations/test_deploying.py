@@ -117,11 +117,14 @@ def test_whoever_deploys_may_upload_cards_and_keep_secrets() -> None:
 
 def test_the_page_on_models_pairs_each_variable_with_the_parameter_that_reads_it() -> None:
     rows = re.findall(r"^\| `(AOS_\w+)` \| `(\w+)` \|", MODELS.read_text("utf-8"), re.MULTILINE)
-    assert {variable for variable, _ in rows} == {v for v in YOURS if v.startswith("AOS_MODEL")}
+    assert {variable for variable, _ in rows} == {
+        v for v in YOURS if re.match("AOS_(VISION_)?MODEL", v)
+    }
     for variable, parameter in rows:
         assert re.search(rf"^param {parameter} string", TEMPLATE, re.MULTILINE)
         for path in PARAMETERS:
-            text = path.read_text("utf-8").replace("modelAuthentication", variable)
+            text = path.read_text("utf-8")
+            text = re.sub("modelAuthentication|modelApiName", variable, text)
             assert re.search(rf"^param {parameter} = .*\b{variable}\b", text, re.MULTILINE), path
 
 
