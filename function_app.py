@@ -182,6 +182,11 @@ async def purge_dead_letter(req: func.HttpRequest) -> func.HttpResponse:
 # Operations and the contract
 
 
+@app.route("usage", methods=["GET"])
+async def get_usage(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.usage.get(req)
+
+
 @app.route("ops/pause", methods=["POST"])
 async def pause(req: func.HttpRequest) -> func.HttpResponse:
     return await main.operations.pause(req)

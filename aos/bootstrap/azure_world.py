@@ -63,6 +63,7 @@ class AzureAdapters:
             run_events=self._make_tables.run_events(),
             index=self._make_tables.index(),
             ledger=self._make_tables.ledger(),
+            usage=self._make_tables.usage(),
             spending=self._make_tables.spending(),
             due=self._make_tables.due(),
             cleaner=self._make_tables.cleaner(),

@@ -228,7 +228,7 @@ ROW_KINDS: tuple[RowKind, ...] = (
     RowKind(
         name="aosusage/day",
         partition="<agent_id>",
-        row="day:<date>:<00-15>",
+        row="day:<date>:<00-15>:<hash>",
         ends="400 days after its day",
         removed_by=CLEANER,
     ),

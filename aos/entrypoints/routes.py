@@ -281,6 +281,16 @@ STATUS = Route(
 
 _OPERATIONS = (
     Route(
+        name="get_usage",
+        method="GET",
+        path="usage",
+        summary="Tokens and cost of ended runs, by agent, owner, day or model",
+        tag="operations",
+        answers={200: "UsageReport"},
+        errors=(400, 503),
+        query=("from", "to", "agent_id", "owner", "by", *PAGE),
+    ),
+    Route(
         name="pause",
         method="POST",
         path="ops/pause",

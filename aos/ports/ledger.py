@@ -15,8 +15,9 @@ class Ledger(Protocol):
         """True when `seen:<run_id>` exists."""
         ...
 
-    async def record(self, run: Run) -> None:
-        """Write `seen:<run_id>` and add the usage, in one transaction.
+    async def record(self, run: Run, *, owner: str) -> None:
+        """Write `seen:<run_id>` and add the usage to the row of its day, agent, owner and model, in
+        one transaction.
 
         Raises StaleWrite when another handler wrote meanwhile: call `is_recorded` again.
         """

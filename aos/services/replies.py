@@ -158,7 +158,7 @@ class Replies:
                 await self._answer(ended)
                 answered = True
             with contextlib.suppress(StaleWrite):
-                await self._ledger.record(ended.run)
+                await self._ledger.record(ended.run, owner=ended.owner)
                 self._report(ended)
                 return
         raise TransientError(f"the usage row of agent {ended.run.agent_id!r} changes too often")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.run_events import RunEventRoutes
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
+    from aos.entrypoints.http.usage import UsageRoutes
     from aos.entrypoints.reply_addresses import ReplyEntities
     from aos.ports.dead_letters import FailureStore
     from aos.ports.pause import PauseState
@@ -71,6 +72,7 @@ class Main(App):
         "aos.entrypoints.http.run_events",
         "aos.entrypoints.http.runs",
         "aos.entrypoints.http.tools",
+        "aos.entrypoints.http.usage",
         "aos.entrypoints.requests",  # ours, but pydantic stands behind them
         "aos.domain.cards.error_texts",
     )
@@ -195,6 +197,13 @@ class Main(App):
         from aos.entrypoints.http.dead_letters import DeadLetterRoutes
 
         return DeadLetterRoutes(self._responder, dead_letters=self.dead_letter_service)
+
+    @cached_property
+    def usage(self) -> UsageRoutes:
+        """The route of usage."""
+        from aos.entrypoints.http.usage import UsageRoutes
+
+        return UsageRoutes(self._responder, reports=self.services.usage)
 
     @cached_property
     def contract(self) -> ContractRoutes:

@@ -35,6 +35,7 @@ from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
 from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
+from aos.services.usage import UsageReports
 from aos.wiring.app_services import AppServices
 
 LATE_SECONDS = 30.0
@@ -291,6 +292,15 @@ class MainServices(AppServices):
             bus=world.bus,
             clock=world.clock,
             telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def usage(self) -> UsageReports:
+        """Sums what was used."""
+        return UsageReports(
+            usage=self._world.usage,
+            prices=self._settings.spending.prices,
+            clock=self._world.clock,
         )
 
     def make_dead_letters(self, queue_requests: QueueRequests) -> DeadLetters:

@@ -23,6 +23,7 @@ from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
+from aos.ports.usage import UsageReader
 from aos.ports.webhooks import WebhookClient
 from aos.services.health import Check
 
@@ -41,6 +42,7 @@ class World:
     run_events: RunEventStore
     index: RunIndex
     ledger: Ledger
+    usage: UsageReader
     spending: SpendingStore
     eraser: Eraser
     due: DueStore

@@ -1,4 +1,5 @@
-"""Suites of the ports `RunIndex` and `Ledger`, for the fake and the real adapter.
+"""Suites of the ports `RunIndex`, `Ledger`, `UsageReader` and `SpendingStore`, for the fake and the
+real adapter.
 
 A test class inherits a suite and gives it the fixture `index` or `ledger`, freshly made for each
 test and empty. Ids are new in every test, so suites may share an account.
@@ -7,16 +8,20 @@ test and empty. Ids are new in every test, so suites may share an account.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from aos.domain.budgets import Budget, DaySpending
-from aos.domain.runs.run import Run
+from aos.domain.runs.run import Run, Usage
+from aos.domain.usage import UsageRow
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
 from aos.ports.spending import SpendingStore, StoredSpending
+from aos.ports.usage import UsageReader
 from tests.samples import NOON, a_listed, a_request, an_ended_run, an_id
 
 
@@ -213,13 +218,13 @@ class LedgerSuite:
     async def test_a_run_is_unseen_until_it_is_recorded(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
         assert not await ledger.is_recorded(run)
-        await ledger.record(run)
+        await ledger.record(run, owner="ann")
         assert await ledger.is_recorded(run)
 
     async def test_of_two_who_record_at_once_one_wins(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
         answers = await asyncio.gather(
-            *(ledger.record(run) for _ in range(3)), return_exceptions=True
+            *(ledger.record(run, owner="ann") for _ in range(3)), return_exceptions=True
         )
         assert sorted(type(answer).__name__ for answer in answers) == [
             "NoneType",
@@ -229,9 +234,9 @@ class LedgerSuite:
 
     async def test_a_recorded_run_cannot_be_recorded_again(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        await ledger.record(run)
+        await ledger.record(run, owner="ann")
         with pytest.raises(StaleWrite):
-            await ledger.record(run)
+            await ledger.record(run, owner="ann")
 
     async def test_runs_of_one_agent_are_each_recorded_when_looked_at_again(
         self, ledger: Ledger
@@ -239,17 +244,89 @@ class LedgerSuite:
         agent = f"a-{an_id()}"
         runs = [an_ended_run(a_request(agent_id=agent)) for _ in range(20)]
 
-        async def record(run: Run) -> None:
-            for _ in range(30):
-                try:
-                    await ledger.record(run)
-                except StaleWrite:
-                    continue
-                return
-            raise AssertionError("never recorded")
-
-        await asyncio.gather(*map(record, runs))
+        await asyncio.gather(*(_record(ledger, run, owner="ann") for run in runs))
         assert [await ledger.is_recorded(run) for run in runs] == [True] * 20
+
+
+class UsageSuite:
+    """Needs the fixtures `ledger: Ledger` and `usage: UsageReader` of the same rows."""
+
+    async def test_usage_is_read_by_day_agent_owner_and_model(
+        self, ledger: Ledger, usage: UsageReader
+    ) -> None:
+        agent, other = f"a-{an_id()}", f"b-{an_id()}"
+        ann, bob = f"Änn/#? {an_id()}", f"bob-{an_id()}"
+        spent = Usage(input_tokens=11, output_tokens=5, cached_tokens=7, reasoning_tokens=3)
+        for agent_id, owner, model, days in (
+            (agent, ann, "m", 0),
+            (agent, ann, "m", 0),
+            (agent, ann, "big", 0),
+            (agent, bob, "m", 0),
+            (other, ann, None, 1),
+            (other, ann, "m", 2),
+        ):
+            run = an_ended_run(a_request(agent_id=agent_id))
+            ended_at = NOON + timedelta(days=days)
+            run = replace(run, model=model, usage=spent, ended_at=ended_at)
+            await _record(ledger, run, owner=owner)
+
+        async def read(
+            agent_id: str | None, owner: str | None, last: str = "2030-01-02"
+        ) -> dict[tuple[str, ...], tuple[int, Usage]]:
+            found = await usage.read(
+                first="2030-01-01", last=last, agent_id=agent_id, owner=owner, most=10_000
+            )
+            assert found.complete
+            return _sum_rows(found.rows)
+
+        one, two = (1, spent), (2, spent + spent)
+        of_ann = {
+            (agent, "2030-01-01", ann, "m"): two,
+            (agent, "2030-01-01", ann, "big"): one,
+            (other, "2030-01-02", ann, ""): one,
+        }
+        of_bob = {(agent, "2030-01-01", bob, "m"): one}
+        assert await read(None, ann) == of_ann
+        assert await read(None, bob) == of_bob
+        everybody = (await read(None, None)).items()
+        assert of_ann.items() | of_bob.items() <= everybody
+        assert await read(other, ann, last="2030-01-01") == {}
+        assert (await read(agent, None)).keys() == (of_ann | of_bob).keys() - {
+            (other, "2030-01-02", ann, "")
+        }
+
+    async def test_more_rows_than_asked_for_are_said_to_be_missing(
+        self, ledger: Ledger, usage: UsageReader
+    ) -> None:
+        agent = f"a-{an_id()}"
+        for number in range(3):
+            run = an_ended_run(a_request(agent_id=agent))
+            await _record(ledger, run, owner=f"o-{number}")
+        for most, complete in ((2, False), (3, True)):
+            found = await usage.read(
+                first="2030-01-01", last="2030-01-01", agent_id=agent, owner=None, most=most
+            )
+            assert (len(found.rows), found.complete) == (most, complete)
+
+
+async def _record(ledger: Ledger, run: Run, *, owner: str) -> None:
+    """Record a run as `Replies` does, which looks again when another wrote meanwhile."""
+    for _ in range(30):
+        try:
+            await ledger.record(run, owner=owner)
+        except StaleWrite:
+            continue
+        return
+    raise AssertionError("never recorded")
+
+
+def _sum_rows(rows: Sequence[UsageRow]) -> dict[tuple[str, ...], tuple[int, Usage]]:
+    found: dict[tuple[str, ...], tuple[int, Usage]] = {}
+    for row in rows:
+        key = (row.agent_id, row.day, str(row.owner), str(row.model))
+        runs, usage = found.get(key, (0, Usage()))
+        found[key] = (runs + row.runs, usage + row.usage)
+    return found
 
 
 class SpendingSuite:

@@ -23,6 +23,7 @@ from aos.adapters.memory import (
     MemorySlots,
     MemorySpendingStore,
     MemoryTables,
+    MemoryUsage,
     MemoryWatermarks,
 )
 from aos.adapters.system import SystemClock
@@ -36,10 +37,11 @@ from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
+from aos.ports.usage import UsageReader
 from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import DeadLetterSuite, FailureStoreSuite, Undertaker
-from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite, UsageSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
@@ -93,6 +95,20 @@ class TestMemorySpending(SpendingSuite):
     @pytest.fixture
     def spending(self) -> SpendingStore:
         return MemorySpendingStore(MemoryTables())
+
+
+class TestMemoryUsage(UsageSuite):
+    @pytest.fixture
+    def tables(self) -> MemoryTables:
+        return MemoryTables()
+
+    @pytest.fixture
+    def ledger(self, tables: MemoryTables) -> Ledger:
+        return MemoryLedger(tables)
+
+    @pytest.fixture
+    def usage(self, tables: MemoryTables) -> UsageReader:
+        return MemoryUsage(tables)
 
 
 class TestMemoryLedger(LedgerSuite):

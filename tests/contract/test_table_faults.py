@@ -141,15 +141,15 @@ async def test_usage_whose_recording_was_cut_is_read_anew_and_counted_once(
 ) -> None:
     ledger, agent = behind.ledger(), f"a-{an_id()}"
     first, second, third = _of_one_bucket(agent, 3)
-    await ledger.record(first)
+    await ledger.record(first, owner="ann")
     proxy.fault = "cut the answer"
     with pytest.raises(OutcomeUnknown):
-        await ledger.record(second)
+        await ledger.record(second, owner="ann")
     proxy.fault = "none"
     assert await ledger.is_recorded(second)
     with pytest.raises(StaleWrite):
-        await ledger.record(second)
-    await ledger.record(third)
+        await ledger.record(second, owner="ann")
+    await ledger.record(third, owner="ann")
     (day,) = rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'")
     assert (day["runs"].value, day["input_tokens"].value) == (3, 33)
 

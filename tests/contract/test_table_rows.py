@@ -65,12 +65,13 @@ async def test_rows_stand_where_the_contract_says(
     await tables.requests().insert(request)
     await tables.pending().put(a_pending(run_id=run.run_id))
     await tables.index().add(a_listed(request))
-    await tables.ledger().record(run)
+    await tables.ledger().record(run, owner="ann")
 
     def keys(table: str, condition: str) -> list[tuple[str, str]]:
         return [(r["PartitionKey"], r["RowKey"]) for r in rows_of(provisioned, table, condition)]
 
     bucket = f"{hashlib.sha256(run.run_id.encode()).digest()[0] % 16:02d}"
+    names = hashlib.sha256(f"ann\0{run.model}".encode()).hexdigest()[:32]
     assert keys("aosconversations", f"PartitionKey eq '{name}'") == [
         (name, "head"),
         (name, "msg:0000000000"),
@@ -80,7 +81,7 @@ async def test_rows_stand_where_the_contract_says(
     assert keys("aosruns", f"PartitionKey eq '{run.run_id}'") == [(run.run_id, "run")]
     assert keys("aospending", f"RowKey eq '{run.run_id}'") == [(bucket, run.run_id)]
     assert keys("aosusage", f"PartitionKey eq '{run.agent_id}'") == [
-        (run.agent_id, f"day:2030-01-01:{bucket}"),
+        (run.agent_id, f"day:2030-01-01:{bucket}:{names}"),
         (run.agent_id, f"seen:{run.run_id}"),
     ]
     owner = hashlib.sha256(request.owner.encode()).hexdigest()
@@ -99,12 +100,35 @@ async def test_usage_of_a_day_is_summed(tables: AzureTables, provisioned: Azurit
             ledger = (tables, other)[number % 2].ledger()
             for _ in range(3):
                 with contextlib.suppress(StaleWrite):
-                    await ledger.record(run)
+                    await ledger.record(run, owner="ann")
                     break
     days = rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'")
     assert sum(day["runs"].value for day in days) == 40
     assert sum(day["input_tokens"].value for day in days) == 40 * 11
     assert sum(day["output_tokens"].value for day in days) == 40 * 5
+
+
+async def test_usage_rows_of_earlier_versions_are_read(
+    tables: AzureTables, provisioned: Azurite
+) -> None:
+    agent = f"a-{an_id()}"
+    old = {"PartitionKey": agent, "RowKey": "day:2030-01-01:07", "schema": 1}
+    counts = {"runs": 4, "input_tokens": 3_000_000_000, "output_tokens": 9}
+    set_row(provisioned, "aosusage", {**old, **{n: (v, "Edm.Int64") for n, v in counts.items()}})
+    run = an_ended_run(a_request(agent_id=agent))
+    await tables.ledger().record(run, owner="ann")
+
+    async def read(owner: str | None) -> list[tuple[str | None, str | None, int, int]]:
+        found = await tables.usage().read(
+            first="2030-01-01", last="2030-01-01", agent_id=agent, owner=owner, most=9
+        )
+        return [(row.owner, row.model, row.runs, row.usage.input_tokens) for row in found.rows]
+
+    assert sorted(await read(None), key=str) == [
+        ("ann", "m", 1, 11),
+        (None, None, 4, 3_000_000_000),
+    ]
+    assert await read("ann") == [("ann", "m", 1, 11)]
 
 
 async def test_large_texts_are_blobs_of_their_conversation(provisioned: Azurite) -> None:

@@ -18,11 +18,12 @@ from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
+from aos.ports.usage import UsageReader
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import FailureStoreSuite
-from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite
+from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite, UsageSuite
 from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
 from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
@@ -90,6 +91,16 @@ class TestAzureSpending(SpendingSuite):
     @pytest.fixture
     def spending(self, tables: AzureTables) -> SpendingStore:
         return tables.spending()
+
+
+class TestAzureUsage(UsageSuite):
+    @pytest.fixture
+    def ledger(self, tables: AzureTables) -> Ledger:
+        return tables.ledger()
+
+    @pytest.fixture
+    def usage(self, tables: AzureTables) -> UsageReader:
+        return tables.usage()
 
 
 class TestAzureLedger(LedgerSuite):

@@ -15,7 +15,9 @@ from aos.domain.cards.policy import CardPolicy
 from aos.domain.codec import decode, encode
 from aos.domain.runs.run import Run
 from aos.entrypoints.requests import QueueRequest, read_object, validate
+from aos.environment import Environment
 from aos.errors import ErrorInfo
+from aos.spending_settings import SpendingSettings
 from aos.testing import MemoryWorld
 from devhost.servicebus.config import parse_config
 from tests.docs.pages import PAGES, ROOT, Block, blocks
@@ -71,6 +73,11 @@ def _check_policies(raw: dict[str, Any]) -> None:
     }
 
 
+def _check_prices(raw: dict[str, Any]) -> None:
+    settings = SpendingSettings.read(Environment({"AOS_MODEL_PRICES": json.dumps(raw)}))
+    assert {"currency", *settings.prices.models} == set(raw)
+
+
 CARD_KINDS = {"agent": CardKind.AGENT, "mcp-server": CardKind.MCP_SERVER}
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "request": _check_request,
@@ -78,6 +85,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "run": _check_run,
     "error": _check_error,
     "policies of a local Service Bus": _check_policies,
+    "prices": _check_prices,
     "status of a rejected card": lambda raw: None,  # its own test, below
 }
 

@@ -197,7 +197,7 @@ async def _read_index(recorded: Any) -> IndexedRun:
 
 async def _write_ledger(run: Run) -> Any:
     rows = RowsOnly()
-    await AzureLedger(_table(rows)).record(run)
+    await AzureLedger(_table(rows)).record(run, owner="ann")
     return _kept(rows)
 
 
@@ -342,7 +342,12 @@ def _decision(decision_id: str) -> Decision:
 
 
 _BOARD_RUN = replace(MINIMAL_RUN, conversation_id="board")
-_SPENT = replace(FULL_RUN, usage=Usage(input_tokens=3_000_000_000, output_tokens=2))
+_SPENT = replace(
+    FULL_RUN,
+    usage=Usage(
+        input_tokens=3_000_000_000, output_tokens=2, cached_tokens=2_999_999_999, reasoning_tokens=1
+    ),
+)
 
 ROWS: tuple[Kind, ...] = (
     _row(

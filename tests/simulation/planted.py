@@ -164,7 +164,7 @@ def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     async def answer_once(self: Replies, ended: RunEnded) -> None:
         await self._answer(ended)
         with contextlib.suppress(StaleWrite):
-            await self._ledger.record(ended.run)
+            await self._ledger.record(ended.run, owner=ended.owner)
 
     return patch.object(Replies, "_answer_once", answer_once)
 

@@ -227,7 +227,7 @@ def _usage(world: World) -> None:
     """Each ended run is counted once."""
     days = world.tables.usage.values()
     runs = [world.checks.ended[r] for r in world.tables.requests if r in world.checks.ended]
-    counted = (sum(d.runs for d in days), sum(d.output_tokens for d in days))
+    counted = (sum(d.runs for d in days), sum(d.usage.output_tokens for d in days))
     expected = (len(runs), sum(run.usage.output_tokens for run in runs))
     if counted != expected:
         world.checks.fail(f"usage counted {counted}, the runs say {expected}")

@@ -14,7 +14,7 @@ from aos.adapters.memory.dead_letters import MemoryDeadLetters, MemoryFailureSto
 from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
-from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex
+from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex, MemoryUsage
 from aos.adapters.memory.questions import MemoryQuestions
 from aos.adapters.memory.run_events import MemoryRunEventStore
 from aos.adapters.memory.schedules import MemoryWatermarks
@@ -71,6 +71,7 @@ __all__ = [
     "MemoryToolCatalog",
     "MemoryToolLedger",
     "MemoryToolServers",
+    "MemoryUsage",
     "MemoryWatermarks",
     "MemoryWebhooks",
     "SeededIds",

@@ -1,25 +1,28 @@
 """Keeps the lists of runs and the usage rows in memory. Entry points: `MemoryRunIndex`,
-`MemoryLedger`.
+`MemoryLedger`, `MemoryUsage`.
 
-They implement `RunIndex` and `Ledger` over the rows of `MemoryTables`.
+They implement `RunIndex`, `Ledger` and `UsageReader` over the rows of `MemoryTables`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
+from typing import TypeAlias
 
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import DayUsage, MemoryTables
 from aos.domain.runs.run import Run
+from aos.domain.usage import UsageRow, find_usage_day
 from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
 from aos.ports.paging import Page
+from aos.ports.usage import FoundUsage
 
 USAGE_BUCKETS = 16
+UsageKey: TypeAlias = tuple[str, str, int, str, str]
 
 
 class MemoryRunIndex:
@@ -81,50 +84,69 @@ class MemoryLedger:
     def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
         self._tables = tables
         self._intercept = intercept
-        self._etags: dict[tuple[str, str, int], str] = {}
+        self._etags: dict[UsageKey, str | None] = {}
 
     async def is_recorded(self, run: Run) -> bool:
         """Return whether `seen:<run_id>` exists."""
         seen = self._tables.seen
         return await self._intercept("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
-    async def record(self, run: Run) -> None:
+    async def record(self, run: Run, *, owner: str) -> None:
         """Write `seen:<run_id>` and add the usage, in one transaction.
 
-        Like the store in Azure it remembers the ETag of a day's row from write to write, and fails
-        once when another instance has written the row meanwhile.
+        Like the store in Azure it takes a row for new at first, remembers its ETag from write to
+        write, and fails once when another instance has written the row meanwhile.
         """
 
         def act() -> None:
-            bucket = _find_bucket(run)
-            current = self._tables.usage.get(bucket)
+            key = _make_usage_key(run, owner)
+            current = self._tables.usage.get(key)
             etag = "" if current is None else current.etag
-            remembered = self._etags.pop(bucket, etag)
-            if run.run_id in self._tables.seen or remembered != etag:
+            remembered = self._etags.get(key, "")
+            self._etags[key] = None  # unknown until the write is done
+            if run.run_id in self._tables.seen or remembered not in (None, etag):
                 raise StaleWrite(
                     f"run {run.run_id!r} was recorded, or the usage row of its day changed"
                 )
             day = current or DayUsage(etag="")
             self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
-            self._etags[bucket] = self._tables.new_etag()
-            self._tables.usage[bucket] = replace(
-                day,
-                etag=self._etags[bucket],
-                runs=day.runs + 1,
-                input_tokens=day.input_tokens + run.usage.input_tokens,
-                output_tokens=day.output_tokens + run.usage.output_tokens,
+            new = self._etags[key] = self._tables.new_etag()
+            self._tables.usage[key] = DayUsage(
+                etag=new, runs=day.runs + 1, usage=day.usage + run.usage
             )
             self._tables.tell_watchers("ledger.record", run.run_id)
 
         await self._intercept("ledger.record", run.run_id, act)
 
 
-def _find_bucket(run: Run) -> tuple[str, str, int]:
-    """Return the key of the usage row: the agent, the day of the run's end, and one of 16
-    buckets."""
-    day = (to_wire_time(run.ended_at) or "")[:10]
+class MemoryUsage:
+    """Reads what the ledgers counted. Implements `UsageReader`."""
+
+    def __init__(self, tables: MemoryTables, *, intercept: Interceptor = pass_through) -> None:
+        self._tables = tables
+        self._intercept = intercept
+
+    async def read(
+        self, *, first: str, last: str, agent_id: str | None, owner: str | None, most: int
+    ) -> FoundUsage:
+        """Read the rows of these days."""
+
+        def act() -> FoundUsage:
+            rows = [
+                UsageRow(agent_id=agent, day=day, owner=of, model=model, runs=d.runs, usage=d.usage)
+                for (agent, day, _, of, model), d in sorted(self._tables.usage.items())
+                if first <= day <= last and agent_id in (None, agent) and owner in (None, of)
+            ]
+            return FoundUsage(rows=rows[:most], complete=len(rows) <= most)
+
+        return await self._intercept("usage.read", agent_id or owner or "", act)
+
+
+def _make_usage_key(run: Run, owner: str) -> UsageKey:
+    """Return the key of the usage row: the agent, the day of the run's end, one of 16 buckets, the
+    owner and the model."""
     number = hashlib.sha256(run.run_id.encode()).digest()[0] % USAGE_BUCKETS
-    return run.agent_id, day, number
+    return run.agent_id, find_usage_day(run), number, owner, run.model or ""
 
 
 def _sort_key(row: IndexedRun) -> tuple[datetime, str]:

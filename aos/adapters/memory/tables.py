@@ -17,7 +17,7 @@ from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.domain.dead_letters import Failure
 from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
-from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.runs.run_events import EventRow
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
@@ -102,7 +102,7 @@ class MemoryTables:
         default_factory=dict, metadata=of("aostoolcalls/call")
     )
     tools: dict[str, ServerTools] = field(default_factory=dict, metadata=of("aostools/server"))
-    usage: dict[tuple[str, str, int], DayUsage] = field(
+    usage: dict[tuple[str, str, int, str, str], DayUsage] = field(
         default_factory=dict, metadata=of("aosusage/day")
     )
     spending: dict[tuple[str, str], StoredSpending] = field(
@@ -137,12 +137,11 @@ class MemoryTables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayUsage:
-    """One usage row of an agent's day."""
+    """One usage row of a day, agent, owner and model."""
 
     etag: str
     runs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usage: Usage = field(default_factory=Usage)
 
 
 class MemoryRequestStore:

@@ -20,6 +20,7 @@ from aos.adapters.tables.slots import AzureSlots
 from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
+from aos.adapters.tables.usage import AzureUsage
 from aos.ports.blobs import BlobStore
 from aos.ports.cleaning import DueStore, RunCleaner
 from aos.ports.conversations import ConversationStore
@@ -33,6 +34,7 @@ from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
+from aos.ports.usage import UsageReader
 
 
 class AzureTables:
@@ -54,6 +56,7 @@ class AzureTables:
             self._open_table("aosindex"), requests=self._open_table("aosruns")
         )
         self._ledger = AzureLedger(self._open_table("aosusage"))
+        self._usage = AzureUsage(self._open_table("aosusage"))
         self._spending = AzureSpendingStore(self._open_table("aosusage"))
         self._decisions = AzureDecisions(self._open_table("aostoolcalls"), kept)
         self._questions = AzureQuestions(self._open_table("aostoolcalls"), kept)
@@ -89,6 +92,10 @@ class AzureTables:
     def ledger(self) -> Ledger:
         """Return the store of sent replies and counted usage."""
         return self._ledger
+
+    def usage(self) -> UsageReader:
+        """Return the reader of counted usage."""
+        return self._usage
 
     def spending(self) -> SpendingStore:
         """Return the store of what was spent of daily budgets."""

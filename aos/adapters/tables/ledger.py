@@ -2,13 +2,14 @@
 `AzureLedger`.
 
 Partition `agent_id`: a row `seen:<run_id>` for each run whose end is delivered, and 16 rows for
-each day, `day:<date>:<00-15>`, with the usage of the runs that hash to them. Both are written in
-one transaction.
+each day, owner and model, `day:<date>:<00-15>:<hash>`, with the usage of the runs that hash to
+them. Both are written in one transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,21 +17,26 @@ from typing import Any
 from aos.adapters.tables.account import Entity, Table, Write, read_etag
 from aos.adapters.tables.pending import hash_bucket, make_bucket_name
 from aos.adapters.tables.rows import SCHEMA, check_schema
-from aos.domain.runs.run import Run
+from aos.adapters.tables.usage import read_usage
+from aos.domain.runs.run import Run, Usage
+from aos.domain.usage import find_usage_day
 from aos.domain.wire_time import to_wire_time
 
-DAYS_REMEMBERED = 1024
+DAYS_REMEMBERED = 4096
 
 
 @dataclass(slots=True)
 class _Day:
-    """The last known row of a day. `etag` is None if the row does not exist or is unknown."""
+    """The last known row of a day. `etag` is None if the row does not exist.
 
-    known: bool = False
+    At first the row is taken for a new one, which saves reading it: most rows are of owners with a
+    few runs a day. If it exists, the transaction fails.
+    """
+
+    known: bool = True
     etag: str | None = None
     runs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usage: Usage = field(default_factory=Usage)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -50,24 +56,34 @@ class AzureLedger:
         entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["schema"])
         return entity is not None
 
-    async def record(self, run: Run) -> None:
+    async def record(self, run: Run, *, owner: str) -> None:
         """Write `seen:<run_id>` and add the usage. Raises StaleWrite if another wrote meanwhile.
 
-        It takes one call, and one more if the row of the day is not cached.
+        It takes one call, and one more to read the row of the day after a failure.
         """
-        row = _name_day_row(run)
+        row = _name_day_row(run, owner)
         day = self._get_day(run.agent_id, row)
         async with day.lock:
             if not day.known:
                 _read(day, await self._table.get(run.agent_id, row))
             day.known = False  # unknown until the answer arrives
-            etag = await self._write(run, row, day)
-            day.runs += 1
-            day.input_tokens += run.usage.input_tokens
-            day.output_tokens += run.usage.output_tokens
-            day.etag, day.known = etag, True
+            runs, usage = day.runs + 1, day.usage + run.usage
+            total = {
+                "PartitionKey": run.agent_id,
+                "RowKey": row,
+                "schema": SCHEMA,
+                "owner": owner,
+                "model": run.model or "",
+                "runs": _write_number(runs),
+                "input_tokens": _write_number(usage.input_tokens),
+                "output_tokens": _write_number(usage.output_tokens),
+                "cached_tokens": _write_number(usage.cached_tokens),
+                "reasoning_tokens": _write_number(usage.reasoning_tokens),
+            }
+            day.etag = await self._write(run, total, day.etag)
+            day.known, day.runs, day.usage = True, runs, usage
 
-    async def _write(self, run: Run, row: str, day: _Day) -> str:
+    async def _write(self, run: Run, total: Entity, etag: str | None) -> str:
         seen = {
             "PartitionKey": run.agent_id,
             "RowKey": _name_seen_row(run),
@@ -75,17 +91,9 @@ class AzureLedger:
             "status": run.status.value,
             "ended_at": to_wire_time(run.ended_at),
         }
-        total = {
-            "PartitionKey": run.agent_id,
-            "RowKey": row,
-            "schema": SCHEMA,
-            "runs": _write_number(day.runs + 1),
-            "input_tokens": _write_number(day.input_tokens + run.usage.input_tokens),
-            "output_tokens": _write_number(day.output_tokens + run.usage.output_tokens),
-        }
         etags = await self._table.transact(
             [
-                Write(entity=total, etag=day.etag, insert=day.etag is None),
+                Write(entity=total, etag=etag, insert=etag is None),
                 Write(entity=seen, insert=True),
             ]
         )
@@ -103,13 +111,12 @@ class AzureLedger:
 def _read(day: _Day, entity: Entity | None) -> None:
     """Take over the values in the table."""
     if entity is None:
-        day.etag, day.runs, day.input_tokens, day.output_tokens = None, 0, 0, 0
+        day.etag, day.runs, day.usage = None, 0, Usage()
         return
     check_schema(entity)
     day.etag = read_etag(entity)
     day.runs = entity["runs"].value
-    day.input_tokens = entity["input_tokens"].value
-    day.output_tokens = entity["output_tokens"].value
+    day.usage = read_usage(entity)
 
 
 def _write_number(value: int) -> tuple[int, Any]:
@@ -123,6 +130,7 @@ def _name_seen_row(run: Run) -> str:
     return f"seen:{run.run_id}"
 
 
-def _name_day_row(run: Run) -> str:
-    day = (to_wire_time(run.ended_at) or "")[:10]
-    return f"day:{day}:{make_bucket_name(hash_bucket(run.run_id))}"
+def _name_day_row(run: Run, owner: str) -> str:
+    names = f"{owner}\0{run.model or ''}".encode("utf-8", "surrogatepass")
+    bucket = make_bucket_name(hash_bucket(run.run_id))
+    return f"day:{find_usage_day(run)}:{bucket}:{hashlib.sha256(names).hexdigest()[:32]}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -18,6 +18,7 @@ from aos.domain.cards.schema import build_card_schema
 from aos.domain.dead_letters import ENTITIES
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
+from aos.domain.usage import GroupBy
 from aos.entrypoints.http.callers import AuthMode
 from aos.entrypoints.http.queries import LARGEST_LIMIT
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES, TEXT, Schema
@@ -86,6 +87,10 @@ _QUERY: dict[str, tuple[Schema, str]] = {
     ),
     "entity": ({"enum": list(ENTITIES)}, "the entity of the dead letters"),
     "sequence_number": ({"type": "integer", "minimum": 0}, "the dead letter"),
+    "from": ({"type": "string", "format": "date"}, "the first day, in UTC"),
+    "to": ({"type": "string", "format": "date"}, "the last day, in UTC; it is included"),
+    "owner": (TEXT, "runs of this owner only"),
+    "by": ({"enum": list(get_args(GroupBy))}, "what the usage is summed by"),
     "dry_run": ({"type": "boolean"}, "check the card and return the status it would get"),
 }
 """`after` is not listed: it is part of `next`, which clients use unchanged."""

@@ -33,6 +33,7 @@ from aos.entrypoints.http.answers import (
     ServerAnswer,
 )
 from aos.entrypoints.http.operations import PauseAnswer
+from aos.entrypoints.http.usage import UsageAnswer
 from aos.errors import CODES, ErrorInfo
 from aos.ports.depths import EntityDepth
 from aos.services.admission import Replayed
@@ -189,6 +190,7 @@ ANSWERS: dict[str, Schema] = {
     },
     "VersionPage": _make_page(shape_of(CardVersion)),
     "PauseState": shape_of(PauseAnswer),
+    "UsageReport": shape_of(UsageAnswer),
     "Health": shape_of(HealthReport, without=("checks", "facts")),
     "Status": _make_object(
         "Version and environment",
