@@ -9,7 +9,7 @@ import { triggers } from 'modules/triggers.bicep'
 import { mainGrants, realmGrants, mcpGrants, agentAuthorCondition } from 'modules/roles/grants.bicep'
 import { facts, mainSettings, realmSettings, mcpSettings } from 'modules/settings.bicep'
 import { signIn } from 'modules/sign-in.bicep'
-import { tagSet, principal, phone, perApp } from 'modules/types.bicep'
+import { tagSet, principal, phone, perApp, priceList } from 'modules/types.bicep'
 
 // --- Parameters of the deployment plan --------------------------------------------------------
 
@@ -66,6 +66,9 @@ param modelName string = ''
 
 @description('Optional. Models that cards may name, separated by commas. Empty: only the base model.')
 param modelNames string = ''
+
+@description('Optional. Prices of models, for the costs of GET /api/usage: {"currency": "USD", "gpt-5": {"input": "1.25", "output": "10"}}, per million tokens (AOS_MODEL_PRICES).')
+param modelPrices priceList?
 
 @description('Optional. API that the endpoint speaks: chat (Chat Completions) or responses (OpenAI Responses, for models that speak only that).')
 @allowed(['chat', 'responses'])
@@ -622,6 +625,7 @@ var known facts = {
   modelEndpoint: modelEndpoint
   modelName: modelName
   modelNames: modelNames
+  modelPrices: modelPrices == null ? '' : string(modelPrices)
   modelApi: modelApi
   visionModels: visionModels
   modelKey: modelAuth == 'key'

@@ -14,6 +14,7 @@ type facts = {
   modelEndpoint: string
   modelName: string
   modelNames: string
+  modelPrices: string
   modelApi: string
   visionModels: string
   modelKey: bool
@@ -133,6 +134,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   AOS_MENDER_TIMER_SECONDS: string(known.menderSeconds)
   AOS_WAKE_TIMER_SECONDS: string(known.wakeSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
+  ...(empty(known.modelPrices) ? {} : { AOS_MODEL_PRICES: known.modelPrices })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
   ...(known.webhooks ? { AOS_WEBHOOK_SECRET: secret(known.vaultName, 'WebhookSecret') } : {})
   ...(linked ? { AOS_PUBLIC_URL: known.publicUrl } : {})

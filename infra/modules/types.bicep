@@ -31,3 +31,17 @@ type perApp = { main: string, mcp: string, realm: string }
 @export()
 @description('Receivers of an alert.')
 type alertTarget = { actionGroupId: string }
+
+@description('Prices of one model per million tokens, as decimal text.')
+type modelPrice = {
+  input: string
+  cached_input: string?
+  output: string
+}
+
+@export()
+@description('Prices by the name of the model, and their currency, a code of three letters.')
+type priceList = {
+  currency: string
+  *: modelPrice
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,11 @@ def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
         assert settings[app]["AOS_MODELS"] == "a,b"
         assert settings[app]["AOS_MODEL_API"] == "responses"
         assert settings[app]["AOS_VISION_MODELS"] == "a"
+    assert {app for app in APPS if "AOS_MODEL_PRICES" in settings[app]} == {"main"}
+    assert json.loads(settings["main"]["AOS_MODEL_PRICES"]) == {
+        "currency": "USD",
+        "a": {"input": "1.25", "output": "10"},
+    }
     assert {app for app in APPS if "AOS_WEBHOOK_SECRET" in settings[app]} == {"main"}
     assert settings["main"]["AOS_WEBHOOK_SECRET"].endswith("SecretName=WebhookSecret)")
     assert settings["main"]["AOS_REPLY_TO"] == "businessinfinity-responses,billing-replies"

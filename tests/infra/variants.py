@@ -44,6 +44,7 @@ param budgetStartDate = '2026-12-01'
 param modelEndpoint = 'https://models.example.test/v1'
 param modelAuth = 'key'
 param modelNames = 'a,b'
+param modelPrices = {{ currency: 'USD', a: {{ input: '1.25', output: '10' }} }}
 param modelApi = 'responses'
 param visionModels = 'a'
 param enableWebhooks = true
