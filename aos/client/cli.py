@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from aos.client.address import DEFAULT_URL
 from aos.client.answering import add_answer, add_questions
 from aos.client.errors import AosClientError, AosUnreachable
+from aos.client.usage import add_usage
 from aos.client.waits import RUN_SECONDS
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
@@ -180,6 +181,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_runs(commands)
     _add_replay(commands)
     _add_dead_letters(commands)
+    add_usage(commands, _add_address)
     add_questions(commands, _add_address)
     add_answer(commands, _add_address)
     _add_validate(commands)

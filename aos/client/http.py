@@ -31,6 +31,7 @@ SERVER_WAIT_SECONDS = 100
 FIRST_POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 2.0
 MAX_ITEMS = 100_000
+PAGE_ITEMS = 100
 ENDED = frozenset(status.value for status in RunStatus if status.has_ended)
 
 
@@ -124,6 +125,27 @@ class AosClient:
         """List dead letters with the reason and what to do (admins only)."""
         query = f"?{urlencode({'entity': entity})}" if entity else ""
         return self._read_pages(f"/api/dead-letters{query}", limit)
+
+    def usage(
+        self,
+        *,
+        by: str = "agent",
+        first_day: str | None = None,
+        last_day: str | None = None,
+        agent_id: str | None = None,
+        owner: str | None = None,
+    ) -> Json:
+        """Return what ended runs used and what it cost, with the items of all pages.
+
+        `by` is `agent`, `owner`, `day` or `model`. Days are in UTC, such as `2026-01-31`; the
+        default is 30 days until today, the most are 92. Callers see their own usage, admins all.
+        """
+        wanted = {"by": by, "from": first_day, "to": last_day, "agent_id": agent_id, "owner": owner}
+        given = urlencode({name: value for name, value in wanted.items() if value})
+        report = self._get(f"/api/usage?{given}&limit={PAGE_ITEMS}")
+        following = report.get("next")
+        more = self._read_pages(_strip_host(following), MAX_ITEMS) if following else ()
+        return {**report, "items": [*report.get("items", []), *more], "next": None}
 
     def runs(
         self,

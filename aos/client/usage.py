@@ -1,0 +1,79 @@
+"""Shows what agents used and what it cost on the command line. Entry point: `add_usage`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from aos.client.http import AosClient
+from aos.domain.json_writer import write_json
+
+AddAddress: TypeAlias = Callable[[argparse.ArgumentParser], None]
+_ROW = "{:<28}  {:>8}  {:>14}  {:>14}  {:>12}  {:>14}  {:>16}"
+_HEAD = ("", "RUNS", "INPUT", "CACHED", "OUTPUT", "REASONING", "COST")
+_TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+
+
+def add_usage(commands: Any, add_address: AddAddress) -> None:
+    """Add the command `usage`."""
+    usage = commands.add_parser(
+        "usage",
+        help="show what agents used and what it cost",
+        description=(
+            "Show runs, tokens and costs of ended runs: yours; admins, everybody's. Cached tokens"
+            " are part of the input, reasoning tokens of the output."
+        ),
+        epilog="example: aos usage --from 2026-01-01 --to 2026-01-31 --by model",
+    )
+    usage.add_argument(
+        "--by",
+        choices=("agent", "owner", "day", "model"),
+        default="agent",
+        help="what the usage is summed by (default: agent)",
+    )
+    usage.add_argument(
+        "--from",
+        dest="first",
+        metavar="DAY",
+        help="the first day in UTC, such as 2026-01-31 (default: 30 days in all)",
+    )
+    usage.add_argument("--to", dest="last", metavar="DAY", help="the last day (default: today)")
+    usage.add_argument("--agent", metavar="AGENT", help="only of this agent")
+    usage.add_argument("--owner", metavar="OWNER", help="only of this owner (admins)")
+    add_address(usage)
+    usage.set_defaults(command=_show_usage)
+
+
+def _show_usage(options: argparse.Namespace) -> int:
+    report = AosClient(url=options.url, key=options.key).usage(
+        by=options.by,
+        first_day=options.first,
+        last_day=options.last,
+        agent_id=options.agent,
+        owner=options.owner,
+    )
+    if options.json:
+        _say(write_json(report, indent=2, ensure_ascii=False))
+        return 0
+    _say(f"{report.get('first_day')} to {report.get('last_day')}")
+    _say(_ROW.format(options.by.upper(), *_HEAD[1:]))
+    currency = report.get("currency") or ""
+    for item in report.get("items", []):
+        _say(_describe(item, str(item.get("key") or "-"), currency))
+    _say(_describe(report.get("total", {}), "total", currency))
+    if currency and report.get("unpriced_models"):
+        names = ", ".join(report["unpriced_models"])
+        sys.stderr.write(f"no price in AOS_MODEL_PRICES: {names}\n")
+    return 0
+
+
+def _describe(item: Mapping[str, Any], name: str, currency: str) -> str:
+    cost = item.get("cost")
+    price = "-" if cost is None else f"{cost} {currency}"
+    return _ROW.format(name, item.get("runs"), *(item.get(field) for field in _TOKENS), price)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,125 @@
+"""What ended runs used is counted once, wherever main dies while it delivers their ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from aos.adapters.memory import ManualClock, MemoryBroker, MemoryTables, MemoryTelemetry, SeededIds
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.domain.envelope import RunEnded
+from aos.domain.runs.run import Usage
+from aos.errors import OutcomeUnknown
+from aos.services.replies import Replies
+from aos.testing import ScriptedModel
+from aos.testing.adapters import make_world
+from aos.wiring.world import World
+from tests.samples import a_request, an_ended_run
+
+T = TypeVar("T")
+SPENT = Usage(input_tokens=11, output_tokens=5, cached_tokens=7, reasoning_tokens=3)
+MOST_CALLS = 40
+
+
+class Dying:
+    """Fails one call: before it took effect, or after. `calls` counts those that were made."""
+
+    def __init__(self, fails_at: int, *, takes_effect: bool) -> None:
+        self.calls = 0
+        self._fails_at = fails_at
+        self._takes_effect = takes_effect
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        self.calls += 1
+        if self.calls != self._fails_at:
+            return act()
+        if self._takes_effect:
+            act()
+        raise OutcomeUnknown(f"{operation} of {key}: main died")
+
+
+class Instances:
+    """Instances of main, each with a memory of its own, on the same rows."""
+
+    def __init__(self) -> None:
+        self.tables = MemoryTables()
+        self._clock = ManualClock()
+        self._broker = MemoryBroker(clock=self._clock)
+
+    def open(self, dying: Dying) -> World:
+        """The adapters of a new instance."""
+        blobs = MemoryBlobStore(clock=self._clock)
+        return make_world(
+            tables=self.tables,
+            broker=self._broker,
+            config=blobs,
+            data=blobs,
+            logs=blobs,
+            model=ScriptedModel(),
+            clock=self._clock,
+            ids=SeededIds(random.Random(1)),
+            intercept=dying,
+        )
+
+    def start(self, dying: Dying) -> Replies:
+        """A new instance."""
+        world = self.open(dying)
+        return Replies(
+            ledger=world.ledger,
+            index=world.index,
+            pending=world.pending,
+            bus=world.bus,
+            telemetry=MemoryTelemetry(),
+        )
+
+    async def count(self) -> tuple[int, Usage]:
+        """The runs and tokens that the usage rows hold."""
+        world = self.open(Dying(0, takes_effect=False))
+        found = await world.usage.read(
+            first="2030-01-01", last="2030-01-02", agent_id=None, owner=None, most=999
+        )
+        runs = sum(row.runs for row in found.rows)
+        return runs, sum((row.usage for row in found.rows), Usage())
+
+
+def _end() -> RunEnded:
+    request = a_request(agent_id="ceo", owner="ann")
+    return RunEnded.of(request, replace(an_ended_run(request), usage=SPENT))
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+@pytest.mark.parametrize("survives", [False, True])
+async def test_a_run_is_counted_once_wherever_its_delivery_dies(
+    *, takes_effect: bool, survives: bool
+) -> None:
+    """Before and after every call; then the same instance, or a new one, delivers it again."""
+    for fails_at in range(1, MOST_CALLS):
+        instances, ends = Instances(), [_end(), _end()]
+        dying = Dying(fails_at, takes_effect=takes_effect)
+        first = instances.start(dying)
+        try:
+            for ended in ends:
+                await first.deliver(ended)
+        except OutcomeUnknown:
+            again = first if survives else instances.start(Dying(0, takes_effect=False))
+            for ended in ends:
+                await again.deliver(ended)
+        assert await instances.count() == (2, SPENT + SPENT), f"call {fails_at} failed"
+        if dying.calls < fails_at:
+            return
+    raise AssertionError("a delivery makes more calls than expected")
+
+
+async def test_instances_that_count_for_one_row_by_turns_lose_nothing() -> None:
+    instances = Instances()
+    mains = [instances.start(Dying(0, takes_effect=False)) for _ in range(3)]
+    ends = [_end() for _ in range(60)]
+    for number, ended in enumerate(ends):
+        await mains[number % 3].deliver(ended)
+        await mains[(number + 1) % 3].deliver(ended)  # delivered again elsewhere
+    runs, usage = await instances.count()
+    assert (runs, usage.input_tokens, usage.cached_tokens) == (60, 60 * 11, 60 * 7)
