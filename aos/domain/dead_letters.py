@@ -167,6 +167,16 @@ def read_work(entity: str, body: bytes) -> Command | None:
     return None
 
 
+def read_names(body: bytes) -> tuple[str | None, str | None]:
+    """Return the run and the conversation that a command, a reply or a request names."""
+    value = parse_object(body) or {}
+    run_id, conversation_id = value.get("run_id"), value.get("conversation_id")
+    return (
+        run_id if isinstance(run_id, str) else None,
+        conversation_id if isinstance(conversation_id, str) else None,
+    )
+
+
 def parse_object(body: bytes) -> dict[str, Any] | None:
     """Return the JSON object in a body, or None."""
     try:

@@ -24,6 +24,7 @@ from aos.ports.requests import RequestStore
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
 from aos.services.deletions import ConversationDeletions
+from aos.services.forgotten_letters import Deletion, ForgottenLetters
 
 PAGE = 100
 TICK_SECONDS = 120.0
@@ -46,6 +47,7 @@ class Cleaner:
         requests: RequestStore,
         conversations: ConversationStore,
         deletions: ConversationDeletions,
+        letters: ForgottenLetters,
         read_ages: Callable[[], Awaitable[Mapping[str, int]]],
         clock: Clock,
         telemetry: Telemetry,
@@ -56,6 +58,7 @@ class Cleaner:
         self._requests = requests
         self._conversations = conversations
         self._deletions = deletions
+        self._letters = letters
         self._read_ages = read_ages
         self._clock = clock
         self._telemetry = telemetry
@@ -75,16 +78,20 @@ class Cleaner:
         """Do what has a row with a time. What fails is logged, and looked at again later."""
         while self._clock.monotonic() < until:
             found = await self._due.list_due(self._clock.now(), limit=PAGE)
+            deleted: dict[Due, str] = {}
             for due in found:
-                await self._do_safely(due)
+                if self._clock.monotonic() >= until:
+                    break
+                await self._do_safely(due, deleted)
+            await self._purge_letters(deleted)
             if len(found) < PAGE:
                 return
 
-    async def _do_safely(self, due: Due) -> None:
+    async def _do_safely(self, due: Due, deleted: dict[Due, str]) -> None:
         try:
             match due.kind:
                 case "deletion":
-                    await self._follow_deletion(due)
+                    await self._follow_deletion(due, deleted)
                 case "run":
                     await self._remove_run(due.run, is_first=False)
                     await self._due.drop(due)
@@ -102,8 +109,11 @@ class Cleaner:
             )
             await self._move(due, self._clock.now() + LOOK_AGAIN)
 
-    async def _follow_deletion(self, due: Due) -> None:
-        """See to it that realm deletes, and that the head ends 30 days later."""
+    async def _follow_deletion(self, due: Due, deleted: dict[Due, str]) -> None:
+        """See to it that realm deletes, and that the head ends 30 days later.
+
+        What realm has deleted is added to `deleted`, with the owner.
+        """
         now, at = self._clock.now(), due.about
         head = (await self._conversations.load(due.name)).conversation
         if head is None:
@@ -112,12 +122,24 @@ class Cleaner:
         elif _is_past(head, at):
             await self._due.drop(due)
         elif head.deleted_at == at and head.cleaning is None and now < at + REQUEST_RETENTION:
-            await self._move(due, at + REQUEST_RETENTION)
+            deleted[due] = head.owner
         elif due.unused and head.deleted_at != at and due.checks:
             await self._due.drop(due)  # realm found that it is used
         else:
             await self._deletions.tell_realm(due)
             await self._move(due, now + NUDGE_PAUSE)
+
+    async def _purge_letters(self, deleted: Mapping[Due, str]) -> None:
+        """Remove the dead letters of the conversations that realm has deleted."""
+        is_done = await self._letters.purge(
+            [
+                Deletion(conversation_id=due.name, owner=owner, deleted_at=due.about)
+                for due, owner in deleted.items()
+            ]
+        )
+        for due in deleted:
+            again = self._clock.now() + NUDGE_PAUSE
+            await self._move(due, due.about + REQUEST_RETENTION if is_done else again)
 
     async def _look_through(
         self,

@@ -37,6 +37,7 @@ from aos.ports.paging import Page
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
+from aos.services.forgotten_letters import ForgottenLetters
 
 WATCH_EVERY = timedelta(seconds=15)
 """The shortest time between two looks at the dead-letter queues."""
@@ -82,6 +83,7 @@ class DeadLetters:
         requests: RequestStore,
         conversations: ConversationStore,
         queue_requests: QueueRequests,
+        forgotten: ForgottenLetters,
         repeat: Repeat,
         bus: Bus,
         clock: Clock,
@@ -92,6 +94,7 @@ class DeadLetters:
         self._requests = requests
         self._conversations = conversations
         self._queue_requests = queue_requests
+        self._forgotten = forgotten
         self._repeat = repeat
         self._bus = bus
         self._clock = clock
@@ -188,7 +191,11 @@ class DeadLetters:
         failures = {row.sequence_number: row for row in known}
         for dead in found:
             failure = failures.pop(dead.message.sequence_number, None)
-            if failure is None or not failure.announced:
+            if failure is not None and failure.announced:
+                continue
+            if not (
+                await self._forgotten.is_forgotten(dead) and await self._forgotten.remove(dead)
+            ):
                 await self._announce(dead, failure or await self._explain(dead))
         for orphan in failures.values():
             if now - orphan.failed_at >= ORPHAN_AGE:

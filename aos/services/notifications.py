@@ -73,19 +73,19 @@ class Notifications:
 
     async def deliver(self, command: DeliverNotification) -> None:
         """Try once to deliver; may be repeated. Raises TransientError when a service is away."""
-        host = _read_host(command)
-        if command.notify.url is not None and self._is_busy(host):
+        host, url = _read_host(command), command.notify.url
+        if url is None:
+            event = await self._make_event(command)
+            if event is not None and command.notify.queue is not None:
+                await self._bus.reply(_make_message(command, event, command.notify.queue))
+        elif self._is_busy(host):
             await self._send_later(command, seconds=BUSY_PAUSE_SECONDS)
-            return
-        event = await self._make_event(command)
-        if event is None:
-            self._log("notification_dropped", command, reason="the run was deleted")
-        elif command.notify.queue is not None:
-            await self._bus.reply(_make_message(command, event, command.notify.queue))
-        elif command.notify.url is not None:
-            with self._under_way_at(host):
-                answer = await self._post(command.notify.url, event)
-            await self._follow(command, answer)
+        else:
+            with self._under_way_at(host):  # counted before the first wait
+                event = await self._make_event(command)
+                answer = None if event is None else await self._post(url, event)
+            if answer is not None:
+                await self._follow(command, answer)
 
     def _is_busy(self, host: str) -> bool:
         under_way = self._under_way
@@ -102,7 +102,16 @@ class Notifications:
                 del self._under_way[host]
 
     async def _make_event(self, command: DeliverNotification) -> Event | None:
-        """Make the event; None if it is about a run that does not exist any more."""
+        """Make the event; None if its run was deleted."""
+        event = await self._read_event(command)
+        if event is None:
+            self._log("notification_dropped", command, reason="the run was deleted")
+        return event
+
+    async def _read_event(self, command: DeliverNotification) -> Event | None:
+        stored = await self._requests.find(command.run_id)  # a deletion scrubs it before the run
+        if stored is not None and stored.scrubbed:
+            return None
         if command.data is not None:
             return Event(
                 topic=AGENT_EVENTS,
@@ -114,8 +123,7 @@ class Notifications:
                 traceparent=command.traceparent,
             )
         run = await self._conversations.find_run(command.conversation_id, command.run_id)
-        stored = await self._requests.find(command.run_id)  # a deletion scrubs it before the run
-        if run is None or run.ended_at is None or stored is None or stored.scrubbed:
+        if run is None or run.ended_at is None or stored is None:
             return None
         data = describe_run(run, max_bytes=LARGEST_BODY_BYTES, public_url=self._public_url)
         return make_ended_event(run, data=data, traceparent=command.traceparent)

@@ -29,6 +29,7 @@ from aos.services.catalog.publisher import CatalogPublisher, PublishOutcome
 from aos.services.cleaner import Cleaner
 from aos.services.dead_letters import DeadLetters, QueueRequests
 from aos.services.deletions import ConversationDeletions
+from aos.services.forgotten_letters import ForgottenLetters
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
 from aos.services.questions import ToolQuestions
@@ -231,8 +232,24 @@ class MainServices(AppServices):
             requests=world.requests,
             conversations=world.conversations,
             deletions=self.deletions,
+            letters=self.forgotten_letters,
             read_ages=self.catalog.read_ages,
             clock=world.clock,
+            telemetry=self._telemetry,
+        )
+
+    @cached_property
+    def forgotten_letters(self) -> ForgottenLetters:
+        """Removes dead letters of deleted conversations."""
+        from aos.entrypoints.bus.request_messages import RequestSenders
+
+        world = self._world
+        return ForgottenLetters(
+            queues=world.dead_letters,
+            failures=world.failures,
+            requests=world.requests,
+            conversations=world.conversations,
+            senders=RequestSenders(),
             telemetry=self._telemetry,
         )
 
@@ -316,6 +333,7 @@ class MainServices(AppServices):
             requests=world.requests,
             conversations=world.conversations,
             queue_requests=queue_requests,
+            forgotten=self.forgotten_letters,
             repeat=repeat,
             bus=world.bus,
             clock=world.clock,

@@ -77,6 +77,8 @@ class Store:
         execute("PRAGMA locking_mode=EXCLUSIVE")
         execute("PRAGMA journal_mode=WAL")
         execute("PRAGMA synchronous=NORMAL")
+        execute("PRAGMA secure_delete=ON")  # a removed message does not stay in the file
+        execute("PRAGMA journal_size_limit=0")
         version = execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, SCHEMA_VERSION):
             raise StoreError(f"the database has format {version}, not {SCHEMA_VERSION}")

@@ -72,6 +72,13 @@ class LocalBus:
             self._process.wait(STOP_SECONDS)
             self._process = None
 
+    def stop(self) -> None:
+        """SIGTERM: it closes its file."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(STOP_SECONDS)
+            self._process = None
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """It holds its connections, but does nothing."""

@@ -23,11 +23,14 @@ from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.domain.caller import Caller
 from aos.domain.envelope import (
+    AGENT_EVENTS,
     MAIN_QUEUE,
     MCP_QUEUE,
     REALM_QUEUE,
     REQUESTS_QUEUE,
     RESPONSES_QUEUE,
+    SYSTEM_EVENTS,
+    WAKE_SUBSCRIPTION,
 )
 from aos.domain.row_kinds import find_row_kind
 from aos.domain.runs.conversation import Conversation, Message, Step
@@ -50,6 +53,18 @@ class Scene:
     search: Search
 
 
+EVERY_ENTITY = (
+    REALM_QUEUE,
+    MAIN_QUEUE,
+    MCP_QUEUE,
+    REQUESTS_QUEUE,
+    RESPONSES_QUEUE,
+    AGENT_EVENTS,
+    WAKE_SUBSCRIPTION,
+    SYSTEM_EVENTS,
+)
+
+
 def search_memory(world: MemoryWorld) -> Search:
     async def search(word: str) -> list[str]:
         found = [
@@ -67,12 +82,21 @@ def search_memory(world: MemoryWorld) -> Search:
 
 
 def search_beside(world: MemoryWorld, word: str) -> list[str]:
-    """Messages that wait for the apps, and the log."""
+    """Messages that wait for the apps, dead letters of every entity, and the log.
+
+    Replies and events on topics are their receivers'.
+    """
     found = [
         f"{entity} {kept.message_id}"
         for entity in (REALM_QUEUE, MAIN_QUEUE, MCP_QUEUE, REQUESTS_QUEUE)
         for kept in world.broker.messages(entity)
-        if word.encode() in kept.body
+        if word in repr(kept)
+    ]
+    found += [
+        f"dead {entity} {kept.message_id}"
+        for entity in EVERY_ENTITY
+        for kept in world.broker.dead_letters(entity)
+        if word in repr(kept)
     ]
     return found + (["log"] if word in repr(vars(world.telemetry)) else [])
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -313,6 +314,19 @@ async def test_the_end_of_a_run_that_was_deleted_is_not_told() -> None:
     await world.advance(10.0)
     assert len(world.receivers.tries) == 1
     assert world.broker.messages(MAIN_QUEUE) == []
+
+
+@pytest.mark.parametrize("receiver", [{"url": URL}, {"queue": "businessinfinity-responses"}])
+async def test_what_a_run_asked_before_it_was_deleted_is_not_told(
+    receiver: dict[str, str],
+) -> None:
+    world = await a_world()
+    run = await world.ask("ceo", "Hi")
+    await world.delete_conversation(run.conversation_id)
+    await world.advance(10.0)
+    command = replace(command_of(run.run_id, run.conversation_id, 1), notify=Notify(**receiver))
+    await world.main.services.notifications.deliver(command)
+    assert (world.receivers.tries, world.replies()) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def delete(conversation: Conversation, command: DeleteConversation, *, now: date
         deleted_at=at,
         began_at=min(admitted, default=None),
         cleaning=gone,
+        unknown={},
     )
     return replace(step, conversation=marked)
 

@@ -174,6 +174,7 @@ class AdmittedRequest:
             notify=None,
             traceparent=None,
             refusal=scrub_error(self.refusal),
+            unknown={},
         )
 
 

@@ -83,6 +83,21 @@ def find_answered_run(message: ReceivedMessage, body: dict[str, Any]) -> str:
     return _read_run(body) or run_id_for(scope=scope, key=message.key)
 
 
+class RequestSenders:
+    """Who sent a message on `aos-requests`, and which run it is about. Implements `Senders`."""
+
+    def find_run_id(self, message: ReceivedMessage) -> str | None:
+        """Return the run that a message is about, or would start; None if it cannot be read."""
+        try:
+            return find_answered_run(message, parse_object(message.body))
+        except Unreadable:
+            return None
+
+    def read_owner(self, message: ReceivedMessage) -> str:
+        """Return the message's sender."""
+        return read_owner_or_default(message)
+
+
 def _read_run(body: dict[str, Any]) -> str | None:
     named = body.get("run_id")
     about = ("run.cancel", "approval.decide", "question.answer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from aos.domain.codec import encode
 from aos.domain.envelope import CancelRun, DeleteConversation, RunEnded
 from aos.domain.runs import advance, deletion
 from aos.domain.runs.conversation import CardView, Cleaning, Conversation
@@ -139,3 +140,11 @@ def test_what_a_run_and_its_request_keep_is_ids_status_code_and_times() -> None:
     request = asked("r1").scrub()
     assert (request.message, request.metadata, request.parts, request.reply) == ("", {}, (), None)
     assert (request.digest, request.owner) == (asked("r1").digest, asked("r1").owner)
+
+
+def test_fields_that_this_version_does_not_know_are_removed_with_the_rest() -> None:
+    planted = {"a_field_of_tomorrow": "what somebody wrote"}
+    head = deletion.delete(replace(started("r1"), unknown=planted), COMMAND, now=AT).conversation
+    assert "wrote" not in repr(encode(head))
+    scrubbed = replace(asked("r1"), unknown=planted).scrub()
+    assert "wrote" not in repr(encode(scrubbed))
