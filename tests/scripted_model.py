@@ -20,10 +20,11 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from tests.responses_api import read_messages, write_response
+from tests.streaming_api import write_stream
 
 START_SECONDS = 10.0
 
@@ -54,7 +55,8 @@ class Say:
     apart; `cut` closes the connection after so many bytes of the body (0: without any answer).
     `calls` are tool calls, each a name and its arguments (an object, or a text as it is); all have
     the same id in every answer, as with models that repeat theirs. `finish` is why the model
-    stopped, as a chat completion names it, where that is not the text's end or the calls.
+    stopped, as a chat completion names it, where that is not the text's end or the calls. A request
+    for a stream is answered with one, unless `whole`.
     """
 
     text: str | None = None
@@ -69,6 +71,7 @@ class Say:
     usage: Mapping[str, Any] | None = None
     calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
     finish: str | None = None
+    whole: bool = False
 
 
 Script: TypeAlias = Callable[[Request], Say]
@@ -211,7 +214,10 @@ async def _converse(
         await model.held()
         if said.delay:
             await asyncio.sleep(said.delay)
-        body = _body(said, request)
+        events = _list_events(said, request)
+        body = _body(said, request) if events is None else b"".join(events)
+        if events is not None:
+            said = replace(said, headers={"Content-Type": "text/event-stream", **said.headers})
         if said.cut is not None:
             if said.cut:
                 writer.write(_head(said, len(body)) + body[: said.cut])
@@ -243,6 +249,17 @@ def _body(said: Say, request: Request) -> bytes:
     if isinstance(said.body, bytes):
         return said.body
     return json.dumps(said.body if said.body is not None else _completion(said, request)).encode()
+
+
+def _list_events(said: Say, request: Request) -> list[bytes] | None:
+    """The answer as a stream, if the request asks for one and a good answer is scripted."""
+    if request.body.get("stream") is not True or said.status != 200 or said.whole:
+        return None
+    if isinstance(said.body, bytes):
+        return None
+    answer = said.body if said.body is not None else _completion(said, request)
+    options = request.body.get("stream_options") or {}
+    return write_stream(answer, with_usage=options.get("include_usage") is True)
 
 
 def _completion(said: Say, request: Request) -> dict[str, Any]:

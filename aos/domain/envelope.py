@@ -22,8 +22,10 @@ from aos.domain.runs.commands import CancelRun as CancelRun
 from aos.domain.runs.commands import ContinueRun as ContinueRun
 from aos.domain.runs.commands import DeleteConversation as DeleteConversation
 from aos.domain.runs.commands import DeliverNotification as DeliverNotification
+from aos.domain.runs.commands import RemoveDeltas as RemoveDeltas
 from aos.domain.runs.commands import RunEnded as RunEnded
 from aos.domain.runs.commands import StartRun as StartRun
+from aos.domain.runs.commands import WatchRun as WatchRun
 from aos.domain.tools.commands import Approve as Approve
 from aos.domain.tools.commands import CallTool as CallTool
 from aos.domain.tools.commands import CancelCall as CancelCall
@@ -51,7 +53,14 @@ class GivenUp(Exception):
 
 
 RealmCommand: TypeAlias = (
-    StartRun | CancelRun | ContinueRun | ToolResult | Approve | DeleteConversation
+    StartRun
+    | CancelRun
+    | ContinueRun
+    | ToolResult
+    | Approve
+    | WatchRun
+    | RemoveDeltas
+    | DeleteConversation
 )
 MainCommand: TypeAlias = RunEnded | RequestRun | CancelChild | DeliverNotification
 McpCommand: TypeAlias = CallTool | CancelCall

@@ -80,12 +80,14 @@ class _Asking(_Body):
 class RunBody(_Asking):
     """The body of `POST /api/agents/{agent_id}/run`.
 
-    `sessionId` and `waitForResponse` are the names that Microsoft Agent Framework's hosting uses.
+    `stream` streams the model's text to the run's events. `sessionId` and `waitForResponse` are the
+    names that Microsoft Agent Framework's hosting uses.
     """
 
     model_config = ConfigDict(title="Run")
 
     wait_seconds: WaitSeconds | None = None
+    stream: bool | None = None
     reply_to: ShortText | None = None
     reply_to_session_id: ShortText | None = None
     correlation_id: ShortText | None = None

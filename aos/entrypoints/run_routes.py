@@ -13,7 +13,7 @@ RUN_ROUTES = (
         tag="runs",
         answers={200: "Run", 202: "Run"},
         errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
-        headers=("Idempotency-Key", "Prefer"),
+        headers=("Idempotency-Key", "Prefer", "Last-Event-ID"),
         body="RunBody",
         answer_headers=("Location", "Retry-After", "x-ms-session-id"),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from aos.domain.runs.attachments import Attachment
@@ -34,13 +34,26 @@ class ChatMessage:
     attachments: tuple[Attachment, ...] = ()
 
 
+class TextSink(Protocol):
+    """Takes the text of an answer while the model writes it. Nothing is awaited, nothing raised."""
+
+    def begin(self, model: str | None) -> None:
+        """A model is asked: what an earlier ask of this turn wrote does not count any more."""
+        ...
+
+    def add(self, text: str) -> None:
+        """The model wrote this."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
     """One call of the model: `model` is a name the endpoint serves, or None for its default.
 
     `fallbacks` are asked in their order while `model` is away. `response_schema` is the JSON Schema
     that the endpoint is asked to hold the text to, where it can. `output_tokens` is the most that
-    the answer may take.
+    the answer may take. With a `sink` the endpoint is asked for a stream, and the sink gets the
+    text as it comes; the answer is the same.
     """
 
     model: str | None
@@ -51,6 +64,7 @@ class ModelCall:
     fallbacks: tuple[str, ...] = ()
     response_schema: Mapping[str, Any] | None = None
     output_tokens: int | None = None
+    sink: TextSink | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -35,7 +37,7 @@ class ScriptedModel:
 
     An answer is a text, tool calls (`Calls`), an exception to raise (`TransientError`,
     `RunFailed`), or a function of the call that returns one of these. After the script's end it
-    answers `answer 1`, `answer 2` …
+    answers `answer 1`, `answer 2` … Where a run is watched it streams its texts word by word.
     """
 
     def __init__(self, *answers: Answer, served: Sequence[str] = ("scripted",)) -> None:
@@ -64,6 +66,10 @@ class ScriptedModel:
         if callable(answer):
             answer = answer(call)
         said = answer if isinstance(answer, Calls) else Calls(text=answer)
+        if call.sink is not None:
+            for word in re.findall(r"\s*\S+\s*", said.text):
+                call.sink.add(word)
+                await asyncio.sleep(0)
         words = sum(len(message.content.split()) for message in call.messages)
         usage = Usage(input_tokens=words, output_tokens=len(said.text.split()) + len(said.asked))
         return ModelAnswer(

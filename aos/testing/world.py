@@ -163,12 +163,13 @@ class MemoryWorld:
         metadata: dict[str, Any] | None = None,
         reply_to: str | None = None,
         notify: Mapping[str, Any] | None = None,
+        stream: bool = False,
     ) -> Run:
         """Ask an agent and let everything happen; return the run in its state after that.
 
         Raises Refused as the routes do. A run that waits, for example for an absent model, has not
         ended: `advance` the clock, then read `run(run_id)`. `receivers` holds what was sent to URLs
-        of `notify`.
+        of `notify`. With `stream` the model's text is also told by provisional events.
         """
         address = None if reply_to is None else ReplyAddress(entity=reply_to, correlation_id=key)
         admission = await self.main.services.admissions.admit(
@@ -179,6 +180,7 @@ class MemoryWorld:
                 metadata=metadata or {},
                 reply=address,
                 notify=notify_from_dict(notify),
+                stream=stream,
             ),
             door="http",
             scope=f"http:{owner}",

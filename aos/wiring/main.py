@@ -107,6 +107,8 @@ class Main(App):
             self._responder,
             admissions=self.services.admissions,
             runs=self.services.runs,
+            events=self.services.run_events,
+            streams=self.streams,
             reply_entities=self._reply_entities,
             bounds=RunBounds(
                 message_bytes=bounds.message_bytes,

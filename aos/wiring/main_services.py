@@ -208,7 +208,10 @@ class MainServices(AppServices):
         """Reads the events of runs."""
         world = self._world
         return RunEvents(
-            store=world.run_events, conversations=world.conversations, clock=world.clock
+            store=world.run_events,
+            conversations=world.conversations,
+            bus=world.bus,
+            clock=world.clock,
         )
 
     @cached_property

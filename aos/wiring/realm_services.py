@@ -13,6 +13,7 @@ from aos.services.execution import (
     TurnBudgets,
     TurnLimits,
     Turns,
+    TurnStreams,
 )
 from aos.settings import Settings
 from aos.wiring.app_services import AppServices
@@ -34,6 +35,7 @@ class RealmServices(AppServices):
             decisions=world.decisions,
             questions=world.questions,
             turns=self.turns,
+            streams=TurnStreams(store=world.run_events, clock=world.clock),
             budgets=TurnBudgets(spending=world.spending, clock=world.clock, ids=world.ids),
             owner_tokens=self._settings.spending.owner_tokens_per_day,
             deletions=Deletions(

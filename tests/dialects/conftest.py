@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
 from aos.domain.model_api import ModelApi
 from aos.domain.vision import Vision
+from aos.ports.model import ModelAnswer, ModelCall
 from aos.testing import MemoryWorld
 from tests.scripted_model import Say, ScriptedModel, running_model
 
@@ -38,10 +40,42 @@ def api() -> ModelApi:
     return "chat"
 
 
+class StreamingModel(OpenAIChatModel):
+    """Asks for streams always; the pieces of text are those of the answer."""
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        sink = Pieces()
+        answer = await super().complete(replace(call, sink=sink))
+        assert answer.text.startswith(sink.text)
+        return answer
+
+
+class Pieces:
+    """Keeps the text that was streamed."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def begin(self, model: str | None) -> None:
+        self.text = ""
+
+    def add(self, text: str) -> None:
+        self.text += text
+
+
+@pytest.fixture(params=[OpenAIChatModel, StreamingModel], ids=["whole", "streamed"])
+def kind(request: pytest.FixtureRequest) -> type[OpenAIChatModel]:
+    """How answers are asked for; the outcomes are the same."""
+    chosen: type[OpenAIChatModel] = request.param
+    return chosen
+
+
 @pytest.fixture
-async def adapter(server: ScriptedModel, api: ModelApi) -> AsyncIterator[OpenAIChatModel]:
+async def adapter(
+    server: ScriptedModel, api: ModelApi, kind: type[OpenAIChatModel]
+) -> AsyncIterator[OpenAIChatModel]:
     """What asks the endpoint."""
-    adapter = OpenAIChatModel(
+    adapter = kind(
         ModelEndpoint(
             base_url=server.endpoint,
             model="m",

@@ -64,6 +64,7 @@ from tests.golden.values import (
     REQUEST_WITH_NOTIFY,
     RUN_ID,
     SAVED_EVENTS,
+    WATCHED_REQUEST,
 )
 
 
@@ -357,6 +358,7 @@ ROWS: tuple[Kind, ...] = (
             "minimal": _stored(MINIMAL_REQUEST, cancelled=False),
             "with_image": _stored(REQUEST_WITH_IMAGE, cancelled=False),
             "with_notify": _stored(REQUEST_WITH_NOTIFY, cancelled=False),
+            "watched": _stored(WATCHED_REQUEST, cancelled=False),
         },
         _write_request,
         _read_request,

@@ -14,10 +14,12 @@ from aos.domain.envelope import (
     Command,
     ContinueRun,
     DeliverNotification,
+    RemoveDeltas,
     RequestRun,
     RunEnded,
     StartRun,
     ToolResult,
+    WatchRun,
     to_main,
     to_realm,
 )
@@ -112,6 +114,7 @@ MINIMAL_REQUEST = AdmittedRequest(
 REQUEST_WITH_NOTIFY = replace(
     MINIMAL_REQUEST, notify=Notify(url="https://example.com/hook", events=("run.failed",))
 )
+WATCHED_REQUEST = replace(MINIMAL_REQUEST, watched_until=LATER)
 REQUEST_WITH_IMAGE = replace(
     MINIMAL_REQUEST,
     parts=(
@@ -161,6 +164,14 @@ COMMANDS: dict[str, dict[str, Command]] = {
     "ContinueRun": {
         "full": ContinueRun(run_id=RUN_ID, conversation_id="board", due=LATER, attempt=3),
         "minimal": ContinueRun(run_id=RUN_ID, conversation_id="board"),
+    },
+    "WatchRun": {
+        "full": WatchRun(run_id=RUN_ID, conversation_id="board", until=LATER, attempt=1),
+        "minimal": WatchRun(run_id=RUN_ID, conversation_id="board", until=LATER),
+    },
+    "RemoveDeltas": {
+        "full": RemoveDeltas(run_id=RUN_ID, conversation_id="board", attempt=1),
+        "minimal": RemoveDeltas(run_id=RUN_ID, conversation_id="board"),
     },
     "RunEnded": {
         "full": RunEnded(

@@ -28,11 +28,13 @@ from aos.domain.envelope import (
     DeliverNotification,
     Event,
     Outgoing,
+    RemoveDeltas,
     Reply,
     RequestRun,
     RunEnded,
     StartRun,
     ToolResult,
+    WatchRun,
 )
 from aos.domain.json_writer import write_json
 from aos.domain.wire_time import to_wire_time
@@ -95,7 +97,9 @@ def read_agent_and_trace(command: Command) -> tuple[str | None, str | None]:
             return command.agent_id, command.traceparent
         case ToolResult():
             return None, command.traceparent
-        case ContinueRun() | Approve() | CancelChild() | CancelCall() | DeleteConversation():
+        case ContinueRun() | Approve() | WatchRun() | CancelChild() | CancelCall():
+            return None, None
+        case RemoveDeltas() | DeleteConversation():
             return None, None
         case _:
             assert_never(command)

@@ -1,5 +1,5 @@
 """Writes a call in the other forms that an endpoint may accept when it refuses the first. Entry
-points: `list_attempts`, `limit_output`, `leave_out_fields`."""
+points: `list_attempts`, `list_stream_forms`, `limit_output`, `leave_out_fields`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ def limit_output(call: ModelCall, form: str | None) -> ModelCall:
         return replace(call, output_tokens=None)
     limited = {**call.parameters, form: call.output_tokens}
     return replace(call, parameters=limited, output_tokens=None)
+
+
+def list_stream_forms(call: ModelCall, *, has_options: bool) -> list[ModelCall]:
+    """Return the call as a stream in the forms that endpoints take, and last without a stream.
+
+    Only with `stream_options` do most endpoints of Chat Completions (`has_options`) tell the usage
+    of a stream; some refuse it.
+    """
+    plain = replace(call, parameters={**call.parameters, "stream": True})
+    options = {"stream_options": {"include_usage": True}}
+    told = [replace(plain, parameters={**plain.parameters, **options})] if has_options else []
+    return [*told, plain, replace(call, sink=None)]
+
+
+def is_about_stream(error: AosError) -> bool:
+    """Whether the endpoint refuses the form of the stream."""
+    return is_about_form(error) and "stream" in str(error)
 
 
 def is_about_limit(error: AosError) -> bool:

@@ -1,4 +1,5 @@
-"""Makes the HTTP client for a model endpoint. Entry points: `open_client`, `limit_time`.
+"""Makes the HTTP client for a model endpoint. Entry points: `open_client`, `read_stream`,
+`limit_time`.
 
 The client is the plain client of the `openai` SDK without retries or redirects, and with a limit on
 the size of an answer, also when it is packed. Import this module only when a model is called,
@@ -15,7 +16,9 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from aos.errors import TransientError
+from aos.adapters.model.streamed_answers import StreamedAnswer
+from aos.domain.json_writer import write_json
+from aos.errors import TransientError, UnreadableAnswer
 
 if TYPE_CHECKING:
     import httpx2
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 LONGEST_ANSWER_BYTES = 1024 * 1024
+LONGEST_STREAM_BYTES = 16 * 1024 * 1024
+"""A stream repeats its frame with each token; the answer in it has at most LONGEST_ANSWER_BYTES."""
+DRAIN_SECONDS = 0.5
+"""How long the end of a stream's body is awaited after its last event, to keep the connection."""
+EVENT_STREAM = "text/event-stream"
 CONNECT_TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 256
 KEEP_ALIVE_SECONDS = 30.0
@@ -31,8 +39,8 @@ KEEP_ALIVE_SECONDS = 30.0
 class AnswerTooLarge(Exception):
     """The endpoint sent more than the accepted size."""
 
-    def __init__(self) -> None:
-        super().__init__(f"the model endpoint answered with more than {LONGEST_ANSWER_BYTES} bytes")
+    def __init__(self, limit: int = LONGEST_ANSWER_BYTES) -> None:
+        super().__init__(f"the model endpoint answered with more than {limit} bytes")
 
 
 def open_client(base_url: str, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
@@ -93,8 +101,68 @@ def load_response_type() -> type[httpx2.Response]:
     return httpx2.Response
 
 
+async def read_stream(
+    client: AsyncOpenAI,
+    path: str,
+    body: dict[str, Any],
+    options: Any,
+    *,
+    sink: Callable[[str], None],
+) -> bytes:
+    """Post the body and return the whole answer; the sink gets the model's text as it comes.
+
+    An endpoint that does not stream answers at once. Raises UnreadableAnswer if the stream has no
+    end, TransientError if the connection breaks, and what the SDK raises before the first byte.
+    """
+    import httpx2
+    from openai import AsyncStream
+
+    response: Any = await client.post(
+        path,
+        body=body,
+        cast_to=httpx2.Response,
+        options=options,
+        stream=True,
+        stream_cls=AsyncStream[object],
+    )
+    async with contextlib.aclosing(response):
+        try:
+            if EVENT_STREAM not in response.headers.get("content-type", "").lower():
+                content: bytes = await response.aread()
+                return content
+            return await _join_events(response.aiter_bytes(), sink)
+        except httpx2.TimeoutException as error:
+            raise TransientError("the model endpoint did not answer in time") from error
+        except httpx2.TransportError as error:
+            raise TransientError(
+                f"the model endpoint broke its stream off ({type(error).__name__})"
+            ) from error
+
+
+async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], None]) -> bytes:
+    import httpx2
+
+    answer = StreamedAnswer()
+    async for piece in pieces:
+        text = answer.feed(piece)
+        if text:
+            sink(text)
+        if answer.size > LONGEST_ANSWER_BYTES:
+            raise AnswerTooLarge
+        if answer.is_done:
+            break
+    with contextlib.suppress(TimeoutError, httpx2.TransportError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
+    whole = answer.finish()
+    if whole is None:
+        raise UnreadableAnswer("the model endpoint's stream ended before the answer did")
+    return write_json(whole).encode()
+
+
 async def _bound_answer(response: httpx2.Response) -> None:
-    """Limit the answer to LONGEST_ANSWER_BYTES."""
+    """Limit the answer to LONGEST_ANSWER_BYTES, a stream to LONGEST_STREAM_BYTES."""
     import httpx2
 
     encoding = response.headers.get("content-encoding", "identity").lower()
@@ -104,7 +172,9 @@ async def _bound_answer(response: httpx2.Response) -> None:
         del response.headers["content-encoding"]
     elif encoding != "identity":
         raise httpx2.RemoteProtocolError(f"the answer is compressed with {encoding!r}")
-    response.stream = _make_bounded_stream_type()(response.stream, encoding != "identity")
+    kind = response.headers.get("content-type", "").lower()
+    limit = LONGEST_STREAM_BYTES if EVENT_STREAM in kind else LONGEST_ANSWER_BYTES
+    response.stream = _make_bounded_stream_type()(response.stream, encoding != "identity", limit)
 
 
 @functools.cache
@@ -113,8 +183,9 @@ def _make_bounded_stream_type() -> Any:
     import httpx2
 
     class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, inner: httpx2.AsyncByteStream, is_packed: bool) -> None:
+        def __init__(self, inner: httpx2.AsyncByteStream, is_packed: bool, limit: int) -> None:
             self._inner = inner
+            self._limit = limit
             self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_packed else None
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -122,15 +193,15 @@ def _make_bounded_stream_type() -> Any:
             async for chunk in self._inner:
                 plain = chunk if self._unpack is None else self._decompress(chunk)
                 size += len(plain)
-                if size > LONGEST_ANSWER_BYTES:
-                    raise AnswerTooLarge
+                if size > self._limit:
+                    raise AnswerTooLarge(self._limit)
                 yield plain
 
         def _decompress(self, chunk: bytes) -> bytes:
             """Unpack to at most one byte more than an answer may have."""
             assert self._unpack is not None
             try:
-                return self._unpack.decompress(chunk, LONGEST_ANSWER_BYTES + 1)
+                return self._unpack.decompress(chunk, self._limit + 1)
             except zlib.error as error:
                 raise httpx2.RemoteProtocolError(f"broken gzip: {error}") from error
 

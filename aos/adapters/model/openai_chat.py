@@ -20,9 +20,11 @@ from aos.adapters.model.attempts import (
     LIMIT_FORMS,
     is_about_form,
     is_about_limit,
+    is_about_stream,
     leave_out_fields,
     limit_output,
     list_attempts,
+    list_stream_forms,
     name_fields,
 )
 from aos.adapters.model.endpoint import ModelEndpoint
@@ -34,23 +36,25 @@ from aos.adapters.model.http_client import (
     make_request_options,
     open_client,
     open_token_provider,
+    read_stream,
 )
 from aos.adapters.model.requests import build_request_body
 from aos.adapters.model.responses_answers import read_response
 from aos.adapters.model.responses_requests import build_responses_body, leave_out_reasoning
 from aos.adapters.system import SystemClock
 from aos.domain.model_api import ModelApi
-from aos.errors import OperatorFault, RunFailed, TransientError
-from aos.ports.model import ModelAnswer, ModelCall
+from aos.errors import OperatorFault, RunFailed, TransientError, UnreadableAnswer
+from aos.ports.model import ModelAnswer, ModelCall, TextSink
 from aos.ports.system import Clock
 
 if TYPE_CHECKING:
-    import httpx2
     from azure.identity.aio import DefaultAzureCredential
     from openai import AsyncOpenAI
 
 LISTING_TIMEOUT_SECONDS = 10.0
 LISTING_AGE_SECONDS = 30.0
+MOST_CUT_STREAMS = 2
+"""After as many streams in a row without an end, an endpoint is asked for whole answers."""
 SHORTEST_MASKED_KEY = 8
 """Shorter keys are placeholders, and may be parts of words."""
 _NO_LISTING = frozenset({404, 405, 501})
@@ -81,6 +85,21 @@ class _Listing:
     at: float
 
 
+class _Heard:
+    """Passes the text of a stream on and notes that there was some. Implements `TextSink`."""
+
+    def __init__(self, sink: TextSink) -> None:
+        self._sink = sink
+        self.text = False
+
+    def begin(self, model: str | None) -> None:
+        self._sink.begin(model)
+
+    def add(self, text: str) -> None:
+        self.text = True
+        self._sink.add(text)
+
+
 class OpenAIChatModel:
     """The model behind an OpenAI-compatible endpoint. Implements `ChatModel`."""
 
@@ -95,6 +114,8 @@ class OpenAIChatModel:
         self._without_reasoning: set[str] = set()
         self._without_fields: set[str] = set()
         self._newer_limits: set[str] = set()
+        self._stream_forms: dict[str, int] = {}
+        self._cut_streams: dict[str, int] = {}
 
     def is_configured(self) -> bool:
         """Whether an endpoint is set."""
@@ -129,12 +150,53 @@ class OpenAIChatModel:
                 call = describe_attachments(call)
             if endpoint in self._without_schemas:
                 call = replace(call, response_schema=None)
-            answer, asked = await self._ask_first(
-                list_attempts(call), model=model, endpoint=endpoint
-            )
-            if asked.response_schema is not call.response_schema:
-                self._without_schemas.add(endpoint)  # it takes the same request without a schema
+            if call.sink is not None:
+                return await self._ask_for_stream(call, model=model, endpoint=endpoint)
+            return await self._ask_with_schema(call, model=model, endpoint=endpoint)
+
+    async def _ask_for_stream(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
+        """Ask for a stream in the form that the endpoint takes, at last without a stream.
+
+        An endpoint that took a form before, or has begun to answer, refuses something else.
+        """
+        assert call.sink is not None
+        heard = _Heard(call.sink)
+        call = replace(call, sink=heard)
+        forms = list_stream_forms(call, has_options=self._endpoint.api == "chat")
+        known = endpoint in self._stream_forms
+        first = self._stream_forms.get(endpoint, 0)
+        last = len(forms) - 1
+        refusal: RunFailed | None = None
+        place = last if self._cut_streams.get(endpoint, 0) >= MOST_CUT_STREAMS else first
+        while place < last:
+            try:
+                answer = await self._ask_with_schema(forms[place], model=model, endpoint=endpoint)
+            except UnreadableAnswer:
+                self._cut_streams[endpoint] = self._cut_streams.get(endpoint, 0) + 1
+                raise
+            except RunFailed as error:
+                is_about = is_about_stream(error)
+                if not is_about_form(error) or heard.text or (known and not is_about):
+                    raise
+                refusal = refusal or error
+                place = place + 1 if is_about else last
+                continue
+            self._cut_streams.pop(endpoint, None)
+            self._stream_forms[endpoint] = place
             return answer
+        try:
+            answer = await self._ask_with_schema(forms[last], model=model, endpoint=endpoint)
+        except RunFailed as error:
+            raise refusal or error from None
+        if refusal is not None:
+            self._stream_forms[endpoint] = last  # it takes the same request without a stream
+        return answer
+
+    async def _ask_with_schema(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
+        answer, asked = await self._ask_first(list_attempts(call), model=model, endpoint=endpoint)
+        if asked.response_schema is not call.response_schema:
+            self._without_schemas.add(endpoint)  # it takes the same request without a schema
+        return answer
 
     async def _ask_first(
         self, attempts: list[ModelCall], *, model: str, endpoint: str
@@ -195,7 +257,9 @@ class OpenAIChatModel:
     async def _ask_as(self, call: ModelCall, *, model: str, endpoint: str) -> ModelAnswer:
         api = _APIS[self._endpoint.api]
         body = api.build_body(call, model=model, endpoint=endpoint)
-        answer = await self._post_readable(body, timeout_seconds=call.timeout_seconds)
+        answer = await self._post_readable(
+            body, timeout_seconds=call.timeout_seconds, sink=call.sink
+        )
         return api.read_answer(answer, asked=model, endpoint=endpoint, now=self._clock.now())
 
     async def close(self) -> None:
@@ -207,7 +271,9 @@ class OpenAIChatModel:
         if credential is not None:
             await credential.close()
 
-    async def _post_readable(self, body: dict[str, Any], *, timeout_seconds: float) -> bytes:
+    async def _post_readable(
+        self, body: dict[str, Any], *, timeout_seconds: float, sink: TextSink | None
+    ) -> bytes:
         """Post the body, and once more without encrypted reasoning if the endpoint refuses that.
 
         Another deployment or another key may have encrypted it, or the model has none.
@@ -216,24 +282,29 @@ class OpenAIChatModel:
         if model in self._without_reasoning:
             body = leave_out_reasoning(body) or body
         try:
-            return await self._post(body, timeout_seconds=timeout_seconds)
+            return await self._post(body, timeout_seconds=timeout_seconds, sink=sink)
         except RunFailed as error:
             shorter = leave_out_reasoning(body)
             if shorter is None or not is_about_encryption(error):
                 raise
             if shorter["input"] == body["input"]:  # the model has none to encrypt
                 self._without_reasoning.add(model)
-        return await self._post(shorter, timeout_seconds=timeout_seconds)
+        return await self._post(shorter, timeout_seconds=timeout_seconds, sink=sink)
 
-    async def _post(self, body: dict[str, Any], *, timeout_seconds: float) -> bytes:
+    async def _post(
+        self, body: dict[str, Any], *, timeout_seconds: float, sink: TextSink | None
+    ) -> bytes:
         path = _APIS[self._endpoint.api].path
-        return await self._request(
-            lambda client, options: client.post(
+
+        async def post(client: AsyncOpenAI, options: Any) -> bytes:
+            if sink is not None:
+                return await read_stream(client, path, body, options, sink=self._mask_texts(sink))
+            response = await client.post(
                 path, body=body, cast_to=load_response_type(), options=options
-            ),
-            model=body["model"],
-            timeout_seconds=timeout_seconds,
-        )
+            )
+            return response.content
+
+        return await self._request(post, model=body["model"], timeout_seconds=timeout_seconds)
 
     async def _find_default_model(self) -> str:
         if self._endpoint.model:
@@ -260,14 +331,12 @@ class OpenAIChatModel:
             return listing.names
 
     async def _list(self) -> tuple[str, ...]:
+        async def get(client: AsyncOpenAI, options: Any) -> bytes:
+            response = await client.get("/models", cast_to=load_response_type(), options=options)
+            return response.content
+
         try:
-            body = await self._request(
-                lambda client, options: client.get(
-                    "/models", cast_to=load_response_type(), options=options
-                ),
-                model=None,
-                timeout_seconds=LISTING_TIMEOUT_SECONDS,
-            )
+            body = await self._request(get, model=None, timeout_seconds=LISTING_TIMEOUT_SECONDS)
         except OperatorFault as error:
             if error.info.details.get("status") in _NO_LISTING:
                 return ()
@@ -276,7 +345,7 @@ class OpenAIChatModel:
 
     async def _request(
         self,
-        ask: Callable[[AsyncOpenAI, Any], Awaitable[httpx2.Response]],
+        ask: Callable[[AsyncOpenAI, Any], Awaitable[bytes]],
         *,
         model: str | None,
         timeout_seconds: float,
@@ -290,8 +359,7 @@ class OpenAIChatModel:
         import openai
 
         try:
-            response = await ask(client, make_request_options(timeout_seconds))
-            return self._mask_key(response.content)
+            return self._mask_key(await ask(client, make_request_options(timeout_seconds)))
         except openai.APIStatusError as error:
             body, headers = self._mask_key(error.response.content), error.response.headers
             raise make_fault(
@@ -311,6 +379,13 @@ class OpenAIChatModel:
         """The body without the key, which some endpoints repeat in an error."""
         key = (self._endpoint.api_key or "").encode()
         return body.replace(key, b"***") if len(key) >= SHORTEST_MASKED_KEY else body
+
+    def _mask_texts(self, sink: TextSink) -> Callable[[str], None]:
+        """What takes the text of a stream, without the key."""
+        key = self._endpoint.api_key or ""
+        if len(key) < SHORTEST_MASKED_KEY:
+            return sink.add
+        return lambda text: sink.add(text.replace(key, "***"))
 
     def _open_client(self) -> AsyncOpenAI:
         if self._client is None:

@@ -1,4 +1,4 @@
-"""Defines the commands that start, continue, cancel and end a run, tell of it, or delete a
+"""Defines the commands that start, watch, continue, cancel and end a run, tell of it, or delete a
 conversation. Entry points: `StartRun`, `RunEnded`, `DeliverNotification`, `DeleteConversation`.
 
 The fields of a class are the fields of its JSON object, in their order. `aos.domain.command_fields`
@@ -84,6 +84,41 @@ class ContinueRun(CommandFields):
     def command_id(self) -> str:
         """The id of the command, which every copy of it for the same time has."""
         return f"{self.run_id}:continue:{to_wire_time(self.due) or 'now'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRun(CommandFields):
+    """Main to realm: somebody reads the events of this run; stream the model's text until `until`.
+
+    It changes nothing if the run is not of this conversation, or has ended.
+    """
+
+    type: Literal["WatchRun"] = "WatchRun"
+    run_id: str
+    conversation_id: str
+    until: datetime
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """The id of the command, which every copy of it for the same time has."""
+        return f"{self.run_id}:watch:{to_wire_time(self.until)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveDeltas(CommandFields):
+    """Realm to itself, some minutes after the end of a watched run: remove its provisional
+    events."""
+
+    type: Literal["RemoveDeltas"] = "RemoveDeltas"
+    run_id: str
+    conversation_id: str
+    attempt: int = 0
+
+    @property
+    def command_id(self) -> str:
+        """The id of the command, which every copy of it has."""
+        return f"{self.run_id}:remove-deltas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

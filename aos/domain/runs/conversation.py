@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import KEPT, OMITTED
-from aos.domain.envelope import ContinueRun, Outgoing, RunEnded, to_main, to_realm
+from aos.domain.envelope import (
+    ContinueRun,
+    Outgoing,
+    RemoveDeltas,
+    RunEnded,
+    to_main,
+    to_realm,
+)
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.call_commands import cancel_calls
@@ -24,6 +31,8 @@ from aos.errors import ErrorInfo
 
 MAX_WITHHELD = 100
 """Runs whose messages are not shown again; older ones have left every window."""
+DELTAS_KEPT = timedelta(minutes=5)
+"""Provisional events are kept so long after the run's end, for readers that come again."""
 Role: TypeAlias = Literal["user", "assistant", "tool"]
 NOT_DECIDED = ToolOutcome(
     outcome="not_called", content="the run ended before anybody had decided about this call"
@@ -200,7 +209,7 @@ class Conversation:
             retries=0,
             next_sequence=self.next_sequence + len(messages),
             withheld_runs=self._withhold(active, error),
-        ).add_to_outbox(*cancel_calls(active))
+        ).add_to_outbox(*cancel_calls(active), *_remove_deltas(active, now=now))
         return replace(free._end_run(active.request, run), messages=messages)
 
     def end_waiting(
@@ -317,6 +326,15 @@ class Step:
             removed_runs=(*self.removed_runs, *later.removed_runs),
             events=tuple(events.values()),
         )
+
+
+def _remove_deltas(active: ActiveRun, *, now: datetime) -> tuple[Outgoing, ...]:
+    """The command that removes the provisional events of a run that was watched."""
+    request = active.request
+    if request.watched_until is None:
+        return ()
+    command = RemoveDeltas(run_id=request.run_id, conversation_id=request.conversation_id)
+    return (to_realm(command, scheduled_at=now + DELTAS_KEPT),)
 
 
 def _missing_result(call: OpenCall) -> ToolOutcome:

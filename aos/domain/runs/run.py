@@ -139,7 +139,8 @@ class AdmittedRequest:
     delegated runs, `refusal` on delegated runs that main refused: the stored refusal prevents a
     repeated command from starting the run later. `rejects_busy`: the agent's card said
     `on_busy: reject`, so the run does not wait behind another one. `notify` is the receiver of the
-    run's events, from the request or from the agent's card.
+    run's events, from the request or from the agent's card. Turns that begin before `watched_until`
+    are streamed, because somebody reads the run's events; realm moves it in its own copy.
     """
 
     run_id: str
@@ -161,6 +162,7 @@ class AdmittedRequest:
     parts: tuple[dict[str, Any], ...] = field(default=(), metadata=OMITTED)
     rejects_busy: bool = field(default=False, metadata=OMITTED)
     notify: Notify | None = field(default=None, metadata=OMITTED)
+    watched_until: datetime | None = field(default=None, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     def scrub(self) -> AdmittedRequest:

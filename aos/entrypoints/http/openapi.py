@@ -211,7 +211,7 @@ def _build_responses(route: Route) -> Schema:
     responses: Schema = {}
     for status, shape in route.answers.items():
         answer = _build_answer(_GOOD.get(status) or _ERRORS[status], shape)
-        if "Last-Event-ID" in route.headers and shape is not None:
+        if "Last-Event-ID" in route.headers and status == 200:
             answer["content"]["text/event-stream"] = {"schema": TEXT}
         if route.answer_headers and status < 300:
             answer["headers"] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import azure.functions as func
@@ -16,6 +16,7 @@ from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.draining import Drain, HandedBack
+from aos.entrypoints.http.event_streams import read_after, stream_events, wants_stream
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
 from aos.entrypoints.ids import parse_run_id
@@ -23,6 +24,7 @@ from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
 from aos.services.admission import Admissions, RunRequest
+from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
 
 POLL_SECONDS = 1
@@ -42,11 +44,13 @@ class RunBounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asked:
-    """A request for a run, as its sender meant it. `framework`: in the form of Agent Framework."""
+    """A request for a run, as its sender meant it. `framework`: in the form of Agent Framework.
+    `as_events`: the answer is the stream of the run's events."""
 
     request: RunRequest
     wait_seconds: float
     framework: bool
+    as_events: bool
 
 
 class RunRoutes:
@@ -58,6 +62,8 @@ class RunRoutes:
         *,
         admissions: Admissions,
         runs: RunReader,
+        events: RunEvents,
+        streams: bool,
         reply_entities: ReplyEntities,
         bounds: RunBounds,
         policy: CardPolicy,
@@ -67,6 +73,8 @@ class RunRoutes:
         self._responder = responder
         self._admissions = admissions
         self._runs = runs
+        self._events = events
+        self._streams = streams
         self._reply_entities = reply_entities
         self._bounds = bounds
         self._policy = policy
@@ -102,6 +110,12 @@ class RunRoutes:
             traceparent=call.traceparent,
         )
         run = admission.run
+        if asked.as_events:
+            answer = await stream_events(
+                self._events, admission.request, after=read_after(call), streams=self._streams
+            )
+            where = {"Location": f"/api/runs/{run.run_id}"}
+            return replace(answer, headers={**answer.headers, **where})
         if not run.status.has_ended and asked.wait_seconds > 0:
             seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
             with contextlib.suppress(HandedBack):
@@ -139,6 +153,7 @@ class RunRoutes:
         check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
         parts = read_parts(body.message, max_bytes=self._bounds.part_bytes)
         session = _read_session(call, body)
+        as_events = wants_stream(call)
         asked_async = body.waitForResponse is False or _is_async_preferred(call)
         wait = self._bounds.wait_seconds if body.wait_seconds is None else body.wait_seconds
         return _Asked(
@@ -150,9 +165,11 @@ class RunRoutes:
                 reply=self._read_reply(body),
                 parts=parts,
                 notify=read_notify(body.notify, self._policy),
+                stream=as_events or body.stream is True,
             ),
             wait_seconds=0.0 if asked_async else float(wait),
             framework=session is not None or body.waitForResponse is not None,
+            as_events=as_events,
         )
 
     async def _read_body(self, call: Call) -> Any:

@@ -30,6 +30,7 @@ from aos.domain.runs.run import (
     request_digest,
     run_id_for,
 )
+from aos.domain.runs.watching import WATCH
 from aos.domain.tools.offer import MAX_DEPTH
 from aos.domain.vision import Vision
 from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, TransientError
@@ -58,7 +59,8 @@ MAX_TREE = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """A parsed and checked request for a run; `parent` is set when an agent delegates it,
-    `replay_of` when it asks an ended run again. `notify` is used instead of the card's."""
+    `replay_of` when it asks an ended run again. `notify` is used instead of the card's. `stream`:
+    the model's text is streamed from the first turn on."""
 
     agent_id: str
     message: str
@@ -69,6 +71,7 @@ class RunRequest:
     parts: tuple[dict[str, Any], ...] = ()
     replay_of: str | None = None
     notify: Notify | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +310,7 @@ class Admissions:
             rejects_busy=rejects,
             notify=request.notify or live.card.notify,
             admitted_at=self._clock.now(),
+            watched_until=self._clock.now() + WATCH if request.stream else None,
         )
 
     async def _check_tree(self, parent: ParentRun, run_id: str) -> None:

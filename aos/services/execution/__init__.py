@@ -6,6 +6,7 @@ from aos.services.execution.handler import Execution
 from aos.services.execution.model_call import ModelIdentity
 from aos.services.execution.tool_offers import ToolOffers
 from aos.services.execution.turn_budget import TurnBudgets
+from aos.services.execution.turn_stream import TurnStreams
 from aos.services.execution.turns import TurnLimits, Turns
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "ToolOffers",
     "TurnBudgets",
     "TurnLimits",
+    "TurnStreams",
     "Turns",
 ]

@@ -19,14 +19,17 @@ from aos.domain.envelope import (
     ContinueRun,
     DeleteConversation,
     RealmCommand,
+    RemoveDeltas,
     StartRun,
     ToolResult,
+    WatchRun,
 )
 from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs import advance, tool_questions, tool_turns
 from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.domain.runs.deletion import clean_late
 from aos.domain.runs.run import AdmittedRequest, RunStatus
+from aos.domain.runs.watching import is_watched, watch
 from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
 from aos.ports.bus import Bus
@@ -39,11 +42,13 @@ from aos.services.execution.deletion import Deletions
 from aos.services.execution.questions import RealmQuestions
 from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turn_outcome import (
+    Answered,
     count_tokens,
     is_answer_lost,
     make_events,
     make_step,
 )
+from aos.services.execution.turn_stream import TurnStreams
 from aos.services.execution.turns import Turns
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 
@@ -60,6 +65,7 @@ class Execution:
         decisions: Decisions,
         questions: Questions,
         turns: Turns,
+        streams: TurnStreams,
         budgets: TurnBudgets,
         deletions: Deletions,
         bus: Bus,
@@ -69,6 +75,7 @@ class Execution:
     ) -> None:
         self._agents = agents
         self._turns = turns
+        self._streams = streams
         self._budgets = budgets
         self._owner_tokens = owner_tokens
         self._deletions = deletions
@@ -99,10 +106,13 @@ class Execution:
             return
         unit.not_before = not_before
         await self._send(unit)
-        if isinstance(unit.command, DeleteConversation):
-            await self._deletions.apply(unit, unit.command, now=self._now(unit))
-        else:
-            self._apply(unit, unit.command)
+        match unit.command:
+            case DeleteConversation():
+                await self._deletions.apply(unit, unit.command, now=self._now(unit))
+            case RemoveDeltas():
+                await self._streams.remove(unit.conversation, unit.command)
+            case _:
+                self._apply(unit, unit.command)
         if delivery_count >= GIVE_UP_AT_DELIVERY:
             unit.add(unit.conversation.give_up(now=self._now(unit)))
         await self._apply_decisions(unit)
@@ -114,7 +124,7 @@ class Execution:
     def _apply(
         self,
         unit: UnitOfWork,
-        command: StartRun | CancelRun | ContinueRun | ToolResult | Approve,
+        command: StartRun | CancelRun | ContinueRun | ToolResult | Approve | WatchRun,
     ) -> None:
         now = self._now(unit)
         known = unit.run is not None
@@ -129,6 +139,8 @@ class Execution:
             case ToolResult():
                 self._clean_after(unit, command)
                 unit.add(_take_result(unit.conversation, command, now=now))
+            case WatchRun():
+                unit.add(watch(unit.conversation, command, now=now))
             case Approve():
                 pass  # the stored decision or answer counts; the command only wakes
             case _:
@@ -202,8 +214,9 @@ class Execution:
         if end is not None:
             unit.add(end)
             return
-        if active.turns and unit.unsaved is not None:
-            await self._save(unit)  # the turn reads the stored history
+        watched = is_watched(active.request, now=self._now(unit))
+        if (active.turns or watched) and unit.unsaved is not None:
+            await self._save(unit)  # the turn reads the stored history, readers its events
         card = await self._agents.card(active.card_digest)
         turn = await self._budgets.open(
             active.request.run_id, self._list_budgets(active.request, card, view)
@@ -213,13 +226,17 @@ class Execution:
                 unit.conversation.end_active(RunStatus.FAILED, error=turn, now=self._now(unit))
             )
             return
-        outcome, spent = await self._turns.take(
-            unit.conversation,
-            active,
-            card,
-            handler_deadline=unit.deadline,
-            on_slow=lambda: self._save(unit),
-        )
+        async with self._streams.open(unit.conversation, watched=watched) as stream:
+            outcome, spent = await self._turns.take(
+                unit.conversation,
+                active,
+                card,
+                handler_deadline=unit.deadline,
+                on_slow=lambda: self._save(unit),
+                sink=stream,
+            )
+            if stream is not None:
+                await stream.finish(outcome.answer if isinstance(outcome, Answered) else None)
         tokens = spent.usage.total_tokens + count_tokens(outcome)
         await self._budgets.close(turn, tokens=tokens, lost=is_answer_lost(outcome))
         now = self._now(unit)

@@ -229,6 +229,8 @@ class ModelCaller:
         left = ends - self._clock.monotonic()
         if left <= 0:
             raise TransientError("no time is left to ask the model")
+        if call.sink is not None:
+            call.sink.begin(call.model or self._identity.default_model)
         return await self._model.complete(
             replace(call, timeout_seconds=min(call.timeout_seconds, left))
         )

@@ -14,7 +14,7 @@ from aos.domain.tools.offer import Offer
 from aos.domain.tools.written_calls import find_written_call
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
-from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall, TextSink
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
@@ -105,15 +105,23 @@ class Turns:
         *,
         handler_deadline: float,
         on_slow: Callable[[], Awaitable[None]],
+        sink: TextSink | None = None,
     ) -> tuple[TurnOutcome, Spent]:
         """Ask the model once for this run; the outcome, and what answers took that it cannot use.
 
         `handler_deadline` is on the monotonic clock. `on_slow` is awaited once, when the call has
-        lasted a second. Raises TransientError when the history cannot be read.
+        lasted a second. The `sink` of a watched run gets the model's text as it comes. Raises
+        TransientError when the history cannot be read.
         """
         meter = TurnMeter()
         outcome = await self._take(
-            conversation, active, card, meter, handler_deadline=handler_deadline, on_slow=on_slow
+            conversation,
+            active,
+            card,
+            meter,
+            handler_deadline=handler_deadline,
+            on_slow=on_slow,
+            sink=sink,
         )
         return outcome, meter.spent
 
@@ -126,6 +134,7 @@ class Turns:
         *,
         handler_deadline: float,
         on_slow: Callable[[], Awaitable[None]],
+        sink: TextSink | None,
     ) -> TurnOutcome:
         parent = active.request.parent
         offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
@@ -152,6 +161,7 @@ class Turns:
                 fallbacks=card.fallback_models,
                 response_schema=card.output_schema,
                 output_tokens=active.tokens_left,
+                sink=sink,
             )
             call, outcome = await self._ask_in_length(
                 call, build, active, watch, meter, deadline=deadline

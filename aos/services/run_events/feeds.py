@@ -13,9 +13,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from aos.domain.envelope import WatchRun, to_realm
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.runs.run_events import EventId, EventRow, RunEventType
+from aos.domain.runs.watching import RENEW, WATCH
 from aos.errors import TransientError
+from aos.ports.bus import Bus
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
 
@@ -55,6 +58,7 @@ class Feed:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     nudge: asyncio.Event = field(default_factory=asyncio.Event)
     reading: asyncio.Task[None] | None = None
+    watching: asyncio.Task[None] | None = None
 
     def has(self, position: EventId) -> bool:
         """Whether the rows after `position` are here."""
@@ -89,8 +93,9 @@ class Feed:
 class Feeds:
     """The feeds of this process, one for each run that somebody reads."""
 
-    def __init__(self, *, store: RunEventStore, clock: Clock) -> None:
+    def __init__(self, *, store: RunEventStore, bus: Bus, clock: Clock) -> None:
         self._store = store
+        self._bus = bus
         self._clock = clock
         self._feeds: dict[str, Feed] = {}
 
@@ -107,6 +112,7 @@ class Feeds:
         if feed is None:
             feed = self._feeds[request.run_id] = Feed(request=request, start=after, position=after)
             feed.reading = asyncio.create_task(self._read(feed))
+            feed.watching = asyncio.create_task(self._watch(feed))
         feed.readers += 1
         try:
             yield feed
@@ -114,8 +120,9 @@ class Feeds:
             feed.readers -= 1
             if not feed.readers:
                 self._feeds.pop(request.run_id, None)
-                if feed.reading is not None:
-                    feed.reading.cancel()
+                for task in (feed.reading, feed.watching):
+                    if task is not None:
+                        task.cancel()
 
     def notify(self, run: Run) -> None:
         """Read the events of this ended run at once, if somebody reads them."""
@@ -139,6 +146,23 @@ class Feeds:
             feed.take(rows)
             if len(rows) < ROWS_A_READ and not feed.ended:
                 await self._pause(feed)
+
+    async def _watch(self, feed: Feed) -> None:
+        """Have realm stream the run's turns while somebody reads. A command that is not sent costs
+        the readers the text's pieces, not the text."""
+        request = feed.request
+        watched = request.watched_until
+        if watched is not None:
+            left = watched - self._clock.now() - RENEW
+            await self._clock.sleep(max(0.0, left.total_seconds()))
+        while not feed.ended:
+            until = self._clock.now() + WATCH
+            command = WatchRun(
+                run_id=request.run_id, conversation_id=request.conversation_id, until=until
+            )
+            with contextlib.suppress(TransientError):
+                await self._bus.send(to_realm(command))
+            await self._clock.sleep(RENEW.total_seconds())
 
     async def _pause(self, feed: Feed) -> None:
         """Wait until the next read is due, or until the end of the run is known."""

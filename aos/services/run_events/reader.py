@@ -22,6 +22,7 @@ from aos.domain.runs.run_events import (
     RunEvent,
     make_queued_event,
 )
+from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.paging import Page
 from aos.ports.run_events import RunEventStore
@@ -39,11 +40,11 @@ class RunEvents:
     """The events of runs."""
 
     def __init__(
-        self, *, store: RunEventStore, conversations: ConversationStore, clock: Clock
+        self, *, store: RunEventStore, conversations: ConversationStore, bus: Bus, clock: Clock
     ) -> None:
         self._store = store
         self._conversations = conversations
-        self._feeds = Feeds(store=store, clock=clock)
+        self._feeds = Feeds(store=store, bus=bus, clock=clock)
 
     def notify(self, run: Run) -> None:
         """Tell the readers of this run, which has ended."""

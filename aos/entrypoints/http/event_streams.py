@@ -1,0 +1,97 @@
+"""Writes a run's events as a stream of Server-Sent Events. Entry points: `stream_events`,
+`wants_stream`.
+
+WHATWG HTML, section 9.2: `id` is the event's id, `event` its type, `data` the event as JSON. A
+client that was cut sends `Last-Event-ID` and gets the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aos.domain.codec import encode
+from aos.domain.json_writer import write_json
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.runs.run_events import EventId, RunEvent
+from aos.entrypoints.http.responder import Answer, Call
+from aos.errors import Refused
+from aos.services.run_events import RunEvents
+
+EVENT_STREAM = "text/event-stream"
+RETRY_MILLISECONDS = 1000
+"""After so long a browser connects again."""
+POLL_SECONDS = 20.0
+"""Where answers cannot be streamed, a request for a stream waits so long for the next event."""
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_COMMENT = b": waiting\n\n"
+
+
+async def stream_events(
+    events: RunEvents, request: AdmittedRequest, *, after: EventId, streams: bool
+) -> Answer:
+    """Return the answer that tells the events after `after` until the run's end.
+
+    Without streams it ends with what is there, waiting a little for the first: the client comes
+    again with `Last-Event-ID`.
+    """
+    pieces = _write_pieces(events, request, after)
+    if streams:
+        return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
+    return Answer(body=None, raw=await _collect(pieces), mimetype=EVENT_STREAM, headers=HEADERS)
+
+
+def wants_stream(call: Call) -> bool:
+    """Whether the caller accepts an event stream rather than JSON."""
+    kinds = (kind.partition(";")[0].strip() for kind in (call.header("accept") or "").split(","))
+    return EVENT_STREAM in {kind.lower() for kind in kinds}
+
+
+def describe_event(request: AdmittedRequest, event: RunEvent) -> dict[str, object]:
+    """Return the event as clients get it."""
+    named = {
+        "run_id": request.run_id,
+        "conversation_id": request.conversation_id,
+        "agent_id": request.agent_id,
+    }
+    return {**encode(event), **named}
+
+
+def read_after(call: Call) -> EventId:
+    """Return the id after which the caller reads. Raises Refused `invalid_request`."""
+    text = call.request.params.get("after") or call.header("last-event-id") or "0"
+    read = EventId.parse(str(text).strip())
+    if read is None:
+        raise Refused(
+            "invalid_request",
+            f"after is {str(text)[:40]!r}; send the id of an event, such as 12 or 4.1.7",
+        )
+    return read
+
+
+async def _write_pieces(
+    events: RunEvents, request: AdmittedRequest, after: EventId
+) -> AsyncGenerator[bytes, None]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    async with aclosing(events.follow(request, after=after)) as following:
+        async for event in following:
+            yield _COMMENT if event is None else _write_event(request, event)
+
+
+def _write_event(request: AdmittedRequest, event: RunEvent) -> bytes:
+    text = write_json(describe_event(request, event), ensure_ascii=False, separators=(",", ":"))
+    return f"id: {event.id}\nevent: {event.type}\ndata: {text}\n\n".encode("utf-8", "replace")
+
+
+async def _collect(pieces: AsyncGenerator[bytes, None]) -> bytes:
+    """Return what is there now; if it is nothing, wait for the first piece, but not for long."""
+    found: list[bytes] = []
+    async with aclosing(pieces):
+        while True:
+            patience = POLL_SECONDS if len(found) < 2 else 0.05
+            try:
+                async with asyncio.timeout(patience):
+                    found.append(await anext(pieces))
+            except (TimeoutError, StopAsyncIteration):
+                return b"".join(found)

@@ -1,0 +1,237 @@
+"""Writes what the model says in a watched turn as provisional events, while it says it. Entry
+point: `TurnStreams.open`.
+
+Each ask of the model is an attempt; readers drop the text of the attempts before it. The first text
+is written at once, later text in batches. A write that fails never fails the run: the message
+itself comes with `message.completed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+from aos.domain.envelope import RemoveDeltas
+from aos.domain.runs.conversation import Conversation
+from aos.domain.runs.run_events import QUEUED_ID, EventId, EventRow, RunEvent, RunEventType
+from aos.errors import AosError
+from aos.ports.model import ModelAnswer
+from aos.ports.run_events import RunEventStore
+from aos.ports.system import Clock
+
+BATCH_SECONDS = 0.2
+"""Between two writes of text: at most five a second."""
+MAX_TURN_BYTES = 256 * 1024
+"""Text that one turn streams; the rest comes with the whole message."""
+MOST_ATTEMPTS = 999
+MOST_PARTS = 99_999
+WRITE_TRIES = 2
+FINISH_SECONDS = 2.0
+"""How long a turn waits for its last provisional events."""
+ROWS_REMOVED = 100
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One ask of the model. `sent` is the text that was taken from the model, `text` the part of it
+    that is not written yet."""
+
+    number: int
+    model: str | None
+    parts: int = 0
+    is_announced: bool = False
+    sent: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    is_broken: bool = False
+
+
+class TurnStream:
+    """The provisional events of one watched turn. Implements `TextSink`."""
+
+    def __init__(
+        self, *, store: RunEventStore, clock: Clock, conversation: Conversation, attempts: int
+    ) -> None:
+        """`attempts`: how often this turn was asked before, by handlers that did not save."""
+        active = conversation.require_active()
+        self._store = store
+        self._clock = clock
+        self._conversation_id = conversation.conversation_id
+        self._run_id = active.request.run_id
+        self._saved = max(active.last_event_id, QUEUED_ID)
+        self._turn = active.turns + 1
+        self._attempts = attempts
+        self._attempt: _Attempt | None = None
+        self._bytes = 0
+        self._is_cut = self._tells_cut = False
+        self._woken = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._pump = asyncio.create_task(self._write_all())
+
+    def begin(self, model: str | None) -> None:
+        """Announce that a model is asked. Text that was not written is dropped."""
+        if self._attempts >= MOST_ATTEMPTS:
+            self._attempt = None
+            return
+        self._attempts += 1
+        self._attempt = _Attempt(number=self._attempts, model=model)
+        self._woken.set()
+
+    def add(self, text: str) -> None:
+        """Take text of the model."""
+        attempt = self._attempt
+        if attempt is None or not text or self._is_cut:
+            return
+        text = text.encode("utf-8", "replace").decode()
+        self._bytes += len(text.encode())
+        if self._bytes > MAX_TURN_BYTES:
+            self._is_cut = self._tells_cut = True
+        else:
+            attempt.sent.append(text)
+            attempt.text.append(text)
+        self._woken.set()
+
+    async def finish(self, answer: ModelAnswer | None) -> None:
+        """Write what is left, so that the deltas of the last attempt are the answer's text."""
+        if answer is not None:
+            self._complete(answer)
+        self._closing.set()
+        self._woken.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_SECONDS):
+                await asyncio.shield(self._pump)
+
+    async def close(self) -> None:
+        """Stop writing."""
+        self._pump.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump
+
+    def _complete(self, answer: ModelAnswer) -> None:
+        """Add the text that the endpoint did not stream; begin again if it streamed another."""
+        attempt = self._attempt
+        if attempt is None or self._is_cut:
+            return
+        sent = "".join(attempt.sent)
+        if not answer.text.startswith(sent):
+            self.begin(answer.model)
+            sent = ""
+        self.add(answer.text[len(sent) :])
+
+    async def _write_all(self) -> None:
+        """Write events until the turn is finished and nothing is left."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while await self._write_next():
+                pass
+            if self._closing.is_set() and not self._woken.is_set():
+                return
+
+    async def _write_next(self) -> bool:
+        """Write one row if there is something to tell; False when there is nothing."""
+        attempt = self._attempt
+        if attempt is None or attempt.is_broken or attempt.parts >= MOST_PARTS:
+            return False
+        if not attempt.is_announced:
+            attempt.is_announced = True
+            data = {} if attempt.model is None else {"model": attempt.model}
+            await self._write(attempt, "attempt.started", {"attempt": attempt.number, **data})
+            return True
+        text, cut = "".join(attempt.text), self._tells_cut
+        if not text and not cut:
+            return False
+        attempt.text.clear()
+        self._tells_cut = False
+        await self._write(
+            attempt, "message.delta", {"text": text, **({"cut": True} if cut else {})}
+        )
+        await self._pause()
+        return True
+
+    async def _write(self, attempt: _Attempt, kind: RunEventType, data: dict[str, object]) -> None:
+        """Write one event. After a failure it is tried again, and then the attempt tells no more: a
+        gap would look like the whole text."""
+        attempt.parts += 1
+        event = RunEvent(
+            id=str(EventId(self._saved, attempt.number, attempt.parts)),
+            type=kind,
+            time=self._clock.now(),
+            turn=self._turn,
+            data=data,
+        )
+        row = EventRow(run_id=self._run_id, events=(event,))
+        for _ in range(WRITE_TRIES):
+            try:
+                await self._store.add(self._conversation_id, row)
+            except AosError:
+                await self._pause()
+            else:
+                return
+        attempt.is_broken = True
+
+    async def _pause(self) -> None:
+        """Wait until the next batch is due; not when the turn is finished."""
+        if self._closing.is_set():
+            return
+        slept = asyncio.ensure_future(self._clock.sleep(BATCH_SECONDS))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait({slept, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            slept.cancel()
+            closing.cancel()
+
+
+class TurnStreams:
+    """Opens the streams of watched turns, and removes what they wrote."""
+
+    def __init__(self, *, store: RunEventStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, conversation: Conversation, *, watched: bool
+    ) -> AsyncGenerator[TurnStream | None, None]:
+        """The stream of the active run's next turn; None if nobody watches it, or if storage does
+        not say how often the turn was asked before."""
+        attempts = await self._count_attempts(conversation) if watched else None
+        if attempts is None:
+            yield None
+            return
+        stream = TurnStream(
+            store=self._store, clock=self._clock, conversation=conversation, attempts=attempts
+        )
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    async def remove(self, conversation: Conversation, command: RemoveDeltas) -> None:
+        """Remove the provisional events of a run that has ended. Raises TransientError."""
+        if conversation.has_run(command.run_id):  # the command is forged
+            return
+        removed = ROWS_REMOVED
+        while removed == ROWS_REMOVED:
+            removed = await self._store.remove_provisional(
+                conversation.conversation_id, command.run_id, limit=ROWS_REMOVED
+            )
+
+    async def _count_attempts(self, conversation: Conversation) -> int | None:
+        active = conversation.require_active()
+        saved, attempts = max(active.last_event_id, QUEUED_ID), 0
+        while attempts < MOST_ATTEMPTS:
+            after = EventId(saved, attempts, MOST_PARTS if attempts else 0)
+            try:
+                rows = await self._store.read(
+                    conversation.conversation_id, active.request.run_id, after=after, limit=1
+                )
+            except AosError:
+                return None
+            found = rows[0].last_id if rows else None
+            if found is None or found.saved != saved:
+                return attempts
+            attempts = found.attempt
+        return attempts

@@ -1,0 +1,191 @@
+"""Watched runs: the model's text comes as provisional events, whatever fails on the way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from aos.domain.envelope import RemoveDeltas, WatchRun, to_realm
+from aos.errors import TransientError
+from aos.ports.model import ModelAnswer, ModelCall
+from aos.services.execution import turn_stream
+from aos.testing import Calls, MemoryWorld, ScriptedModel
+from tests.unit.run_events.reading import events_of, page, stream
+
+AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
+CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
+
+
+async def make_world(*answers: Any, model: ScriptedModel | None = None) -> MemoryWorld:
+    world = MemoryWorld(model=model or ScriptedModel(*answers))
+    await world.put_mcp_server(CLOCK, {"now": lambda _: "noon"})
+    await world.put_agent(AGENT)
+    return world
+
+
+def tell(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(event["id"], event["type"]) for event in events]
+
+
+def last_text(events: list[dict[str, Any]]) -> str:
+    """What a reader shows: the deltas after the last begin of an attempt."""
+    text = ""
+    for event in events:
+        if event["type"] == "attempt.started":
+            text = ""
+        elif event["type"] == "message.delta":
+            text += event["data"]["text"]
+    return text
+
+
+async def test_a_watched_run_tells_its_text_in_pieces_with_ids_between_the_saved_ones() -> None:
+    world = await make_world("Rise by two percent.")
+    run = await world.ask("ceo", "Prices?", stream=True)
+    events = await events_of(world, run.run_id)
+    assert tell(events) == [
+        ("1", "run.queued"),
+        ("2", "run.started"),
+        ("2.1.1", "attempt.started"),
+        ("2.1.2", "message.delta"),
+        ("2.1.3", "message.delta"),
+        ("3", "turn.started"),
+        ("4", "message.completed"),
+        ("5", "run.completed"),
+    ]
+    assert last_text(events) == run.output == "Rise by two percent."
+    assert (events[2]["turn"], events[2]["data"]) == (1, {"attempt": 1})
+    assert events[3]["data"]["text"].startswith("Rise ")
+
+
+async def test_an_unwatched_run_tells_no_pieces_and_asks_for_no_stream() -> None:
+    model = ScriptedModel("Rise.")
+    world = await make_world(model=model)
+    run = await world.ask("ceo", "Prices?")
+    assert all("." not in event["id"] for event in await events_of(world, run.run_id))
+    assert model.calls[0].sink is None
+
+
+async def test_a_stream_continues_after_any_of_its_ids() -> None:
+    world = await make_world(Calls(("clock__now", {}), text="I look."), "It is noon now.")
+    run = await world.ask("ceo", "Time?", stream=True)
+    events = await stream(world, run.run_id)
+    for place, event in enumerate(events[:-1]):
+        rest = await stream(world, run.run_id, last_event_id=event["id"])
+        assert rest == events[place + 1 :]
+    assert last_text(events) == run.output
+
+
+async def test_a_model_that_breaks_off_begins_a_new_attempt() -> None:
+    model = BreaksOff("Rise by two percent.")
+    world = await make_world(model=model)
+    run = await world.ask("ceo", "Prices?", stream=True)
+    await world.advance(120)
+    run = await world.run(run.run_id)
+    events = await events_of(world, run.run_id)
+    attempts = [e["data"]["attempt"] for e in events if e["type"] == "attempt.started"]
+    assert run.output == last_text(events) == "Rise by two percent."
+    assert len(attempts) > 1
+    assert [e["id"] for e in events if e["type"] == "attempt.started"][0] == "2.1.1"
+
+
+class BreaksOff(ScriptedModel):
+    """Breaks its first answer off after some words."""
+
+    async def complete(self, call: ModelCall) -> ModelAnswer:
+        if not self.calls:
+            self.calls.append(call)
+            assert call.sink is not None
+            call.sink.add("Fall by ")
+            raise TransientError("the connection broke", retry_after_seconds=100.0)
+        return await super().complete(call)
+
+
+async def watch(world: MemoryWorld, run_id: str, conversation_id: str) -> None:
+    until = world.clock.now() + timedelta(days=30)
+    command = WatchRun(run_id=run_id, conversation_id=conversation_id, until=until)
+    await world.ports.bus.send(to_realm(command))
+    await world.settle()
+
+
+ASKING = {
+    **AGENT,
+    "agent_id": "careful",
+    "mcp_tools": [{"server": "clock", "approval": "always"}],
+}
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["its conversation", "another one"])
+async def test_only_a_watch_in_the_runs_own_conversation_counts(own: bool) -> None:
+    world = await make_world("Hello.", Calls(("clock__now", {})), "It is noon.")
+    await world.put_agent(ASKING)
+    other = await world.ask("ceo", "hi", conversation_id="other")
+    run = await world.ask("careful", "Time?", conversation_id="own")
+    before = world.tables.conversations["other"].head
+    await watch(world, run.run_id, "own" if own else other.conversation_id)
+    assert world.tables.conversations["other"].head == before
+    (asked,) = (await world.waiting_approvals()).items
+    run = await world.decide(run.run_id, asked.tool_call_id, "approve")
+    events = await events_of(world, run.run_id)
+    assert last_text(events) == ("It is noon." if own else "")
+
+
+async def test_a_watch_ends_by_itself_however_long_it_asks_for() -> None:
+    world = await make_world(Calls(("clock__now", {})), "It is noon.")
+    await world.put_agent(ASKING)
+    run = await world.ask("careful", "Time?", conversation_id="own")
+    await watch(world, run.run_id, "own")
+    await world.advance(11 * 60)
+    (asked,) = (await world.waiting_approvals()).items
+    run = await world.decide(run.run_id, asked.tool_call_id, "approve")
+    assert last_text(await events_of(world, run.run_id)) == ""
+
+
+async def test_pieces_are_removed_five_minutes_after_the_end_and_saved_events_stay() -> None:
+    world = await make_world("Rise.")
+    run = await world.ask("ceo", "Prices?", stream=True)
+    await world.advance(4 * 60)
+    assert last_text(await events_of(world, run.run_id)) == "Rise."
+    await world.advance(2 * 60)
+    assert [e["id"] for e in await events_of(world, run.run_id)] == ["1", "2", "3", "4", "5"]
+    rest = await page(world, run.run_id, after="2.1.1")
+    assert [event["id"] for event in rest["items"]] == ["3", "4", "5"]
+
+
+async def test_pieces_of_a_run_that_goes_on_cannot_be_removed_by_a_forged_command() -> None:
+    world = await make_world(Calls(("clock__now", {}), text="I look."), "It is noon.")
+    await world.put_agent(ASKING)
+    run = await world.ask("careful", "Time?", stream=True, conversation_id="own")
+    await world.ports.bus.send(to_realm(RemoveDeltas(run_id=run.run_id, conversation_id="own")))
+    await world.settle()
+    assert last_text(await events_of(world, run.run_id)) == "I look."
+
+
+async def test_a_text_that_is_too_long_is_cut_and_comes_whole_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn_stream, "MAX_TURN_BYTES", 10)
+    world = await make_world("Rise by two percent.")
+    run = await world.ask("ceo", "Prices?", stream=True)
+    events = await events_of(world, run.run_id)
+    deltas = [event["data"] for event in events if event["type"] == "message.delta"]
+    assert "".join(delta["text"] for delta in deltas) == "Rise by "
+    assert [delta.get("cut") for delta in deltas][-1] is True
+    completed = next(event for event in events if event["type"] == "message.completed")
+    assert completed["data"]["content"] == run.output == "Rise by two percent."
+
+
+async def test_storage_that_refuses_the_pieces_does_not_fail_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world("Rise.")
+
+    async def refuse(*_: Any) -> None:
+        raise TransientError("storage is away")
+
+    monkeypatch.setattr(world.ports.run_events, "add", refuse)
+    monkeypatch.setattr(turn_stream, "FINISH_SECONDS", 0.05)
+    run = await world.ask("ceo", "Prices?", stream=True)
+    assert run.output == "Rise."
+    assert last_text(await events_of(world, run.run_id)) == ""
