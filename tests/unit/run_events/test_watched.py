@@ -87,7 +87,7 @@ async def test_a_model_that_breaks_off_begins_a_new_attempt() -> None:
     attempts = [e["data"]["attempt"] for e in events if e["type"] == "attempt.started"]
     assert run.output == last_text(events) == "Rise by two percent."
     assert len(attempts) > 1
-    assert [e["id"] for e in events if e["type"] == "attempt.started"][0] == "2.1.1"
+    assert next(e["id"] for e in events if e["type"] == "attempt.started") == "2.1.1"
 
 
 class BreaksOff(ScriptedModel):
