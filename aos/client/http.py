@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from aos.client.address import find_address
+from aos.client.event_stream import follow_events
 from aos.client.files import attach_files
 from aos.client.transport import RETRY_SECONDS, Answer, Call, Transport
 from aos.client.waits import CALL_SECONDS, RUN_SECONDS
@@ -33,6 +34,10 @@ LONGEST_POLL_SECONDS = 2.0
 MAX_ITEMS = 100_000
 PAGE_ITEMS = 100
 ENDED = frozenset(status.value for status in RunStatus if status.has_ended)
+FOR_PEOPLE = frozenset({RunStatus.WAITING_APPROVAL.value, RunStatus.WAITING_INPUT.value})
+"""The statuses of a run that waits for a person."""
+PEOPLE_WAIT_SECONDS = 2
+EVENTS_A_PAGE = 100
 
 
 class AosClient:
@@ -66,21 +71,24 @@ class AosClient:
         key: str | None = None,
         timeout_seconds: float = RUN_SECONDS,
         files: Sequence[str | os.PathLike[str]] = (),
+        stop_for_people: bool = False,
     ) -> Json:
         """Ask an agent and wait for the end; return the run object, also of a failed run.
 
         `files` are paths of images and files to send with the message; raises ConfigurationError
         if one cannot be read. `key` is an idempotency key; the default is a new one. After
         `timeout_seconds` the run is returned in its current state; it continues, and `wait` can
-        wait for its end.
+        wait for its end. `stop_for_people`: it is returned too when it waits for a person.
         """
         end = time.monotonic() + timeout_seconds
-        wait_seconds = max(0, min(SERVER_WAIT_SECONDS, int(timeout_seconds)))
+        longest = PEOPLE_WAIT_SECONDS if stop_for_people else SERVER_WAIT_SECONDS
+        wait_seconds = max(0, min(longest, int(timeout_seconds)))
         message = attach_files(message, files)
         answer = self._start(agent_id, message, conversation_id, metadata, key, wait_seconds)
-        if answer.body.get("status") in ENDED:
+        stops = ENDED | FOR_PEOPLE if stop_for_people else ENDED
+        if answer.body.get("status") in stops:
             return answer.body
-        return self._follow(_read_location(answer), answer.body, end)
+        return self._follow(_read_location(answer), answer.body, end, stops=stops)
 
     def start(
         self,
@@ -91,10 +99,15 @@ class AosClient:
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
         files: Sequence[str | os.PathLike[str]] = (),
+        stream: bool = False,
     ) -> Json:
-        """Ask an agent without waiting; return the accepted run object. `files` as in `run`."""
+        """Ask an agent without waiting; return the accepted run object. `files` as in `run`.
+
+        `stream`: the run's `events` tell the answer while the model writes it.
+        """
         message = attach_files(message, files)
-        return self._start(agent_id, message, conversation_id, metadata, key, 0).body
+        answer = self._start(agent_id, message, conversation_id, metadata, key, 0, stream=stream)
+        return answer.body
 
     def wait(self, run_id: str, *, timeout_seconds: float = RUN_SECONDS) -> Json:
         """Return the run at its end, or in its current state after `timeout_seconds`."""
@@ -103,6 +116,33 @@ class AosClient:
     def get_run(self, run_id: str) -> Json:
         """Return the run in its current state."""
         return self._get(_make_run_path(run_id))
+
+    def events(
+        self, run_id: str, *, after: str | None = None, timeout_seconds: float | None = None
+    ) -> Iterator[Json]:
+        """Follow a run's events to its end, as docs/contracts/run-events.md lists them.
+
+        Events that were saved come first, then each as it happens. `after` is the id of the last
+        event that you have. Connections that are cut are opened again; no event is missing and none
+        comes twice. After `timeout_seconds` it stops, in the middle of the run.
+        """
+        path = f"{_make_run_path(run_id)}/events"
+        return follow_events(
+            self._transport,
+            path,
+            after=after,
+            timeout_seconds=timeout_seconds,
+            sleep=self._sleep,
+        )
+
+    def past_events(self, run_id: str, *, after: str = "0") -> Iterator[Json]:
+        """List the events that a run has told so far, without waiting for more."""
+        query: str | None = f"?{urlencode({'after': after, 'limit': EVENTS_A_PAGE})}"
+        while query is not None:
+            page = self._get(f"{_make_run_path(run_id)}/events{query}")
+            yield from page["items"]
+            following = page.get("next") if page["items"] else None
+            query = f"?{urlsplit(following).query}" if following else None
 
     def cancel(self, run_id: str) -> Json:
         """Request a run's cancellation. An ended run does not change."""
@@ -214,10 +254,36 @@ class AosClient:
             "POST", f"{_make_agent_path(agent_id)}/rollback", body, {"If-Match": if_match}
         )
 
-    def put_mcp_server(self, server_id: str, card: Mapping[str, Any] | bytes) -> Json:
-        """Upload the card of an MCP server and publish it (admins only); return its status."""
+    def delete_agent(self, agent_id: str, *, if_match: str | None = None) -> None:
+        """Delete an agent's card (admins only). Running runs finish; its versions stay."""
+        self._send_change("DELETE", _make_agent_path(agent_id), None, {"If-Match": if_match})
+
+    def mcp_servers(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
+        """List the cards of all MCP servers with their state."""
+        return self._read_pages("/api/mcp-servers", limit)
+
+    def mcp_server(self, server_id: str) -> Json:
+        """Return an MCP server: its state, its uploaded card, and its `source_etag`."""
+        return self._get(_make_server_path(server_id))
+
+    def put_mcp_server(
+        self,
+        server_id: str,
+        card: Mapping[str, Any] | bytes,
+        *,
+        if_match: str | None = None,
+        only_new: bool = False,
+        dry_run: bool = False,
+    ) -> Json:
+        """Upload the card of an MCP server and publish it (admins only), as `put_agent` does."""
         body = card if isinstance(card, bytes) else _encode_card(card)
-        return self._send_change("PUT", f"/api/mcp-servers/{_quote_part(server_id)}", body, {})
+        path = _make_server_path(server_id) + ("?dry_run=true" if dry_run else "")
+        conditions = {"If-Match": if_match, "If-None-Match": "*" if only_new else None}
+        return self._send_change("PUT", path, body, conditions)
+
+    def delete_mcp_server(self, server_id: str, *, if_match: str | None = None) -> None:
+        """Delete the card of an MCP server (admins only); its versions stay."""
+        self._send_change("DELETE", _make_server_path(server_id), None, {"If-Match": if_match})
 
     def tools(self, *, limit: int = MAX_ITEMS) -> Iterator[Json]:
         """List all MCP servers as last seen: state, error and tools."""
@@ -243,6 +309,14 @@ class AosClient:
             repeatable=False,
         )
         return self._transport.send(call).body
+
+    def approve(self, run_id: str, tool_call_id: str) -> Json:
+        """Let a tool call be made; see `decide`."""
+        return self.decide(run_id, tool_call_id, "approve")
+
+    def deny(self, run_id: str, tool_call_id: str, reason: str = "") -> Json:
+        """Refuse a tool call; the model reads `reason`. See `decide`."""
+        return self.decide(run_id, tool_call_id, "deny", reason)
 
     def pause(self, reason: str = "") -> Json:
         """Admit nothing new; what was admitted goes on. For admins."""
@@ -299,8 +373,12 @@ class AosClient:
         metadata: Mapping[str, Any] | None,
         key: str | None,
         wait_seconds: int,
+        *,
+        stream: bool = False,
     ) -> Answer:
         body: Json = {"message": message, "wait_seconds": wait_seconds}
+        if stream:
+            body["stream"] = True
         if conversation_id is not None:
             body["conversation_id"] = conversation_id
         if metadata:
@@ -319,10 +397,12 @@ class AosClient:
             )
         )
 
-    def _follow(self, path: str, known: Json | None, end: float) -> Json:
-        """Read the run at `path` until it has ended or the time is over."""
+    def _follow(
+        self, path: str, known: Json | None, end: float, *, stops: frozenset[str] = ENDED
+    ) -> Json:
+        """Read the run at `path` until its status is one of `stops` or the time is over."""
         pause, run = FIRST_POLL_SECONDS, known if known is not None else self._get(path)
-        while run.get("status") not in ENDED:
+        while run.get("status") not in stops:
             left = end - time.monotonic()
             if left <= 0:
                 break
@@ -332,10 +412,10 @@ class AosClient:
         return run
 
     def _send_change(
-        self, method: str, path: str, body: bytes, conditions: Mapping[str, str | None]
+        self, method: str, path: str, body: bytes | None, conditions: Mapping[str, str | None]
     ) -> Json:
         given = {name: value for name, value in conditions.items() if value is not None}
-        headers = {"Content-Type": "application/json", **given}
+        headers = given if body is None else {"Content-Type": "application/json", **given}
         call = Call(method=method, path=path, body=body, headers=headers, repeatable=not given)
         return self._transport.send(call).body
 
@@ -370,6 +450,10 @@ def _make_switch_call(name: str, body: bytes) -> Call:
 
 def _make_agent_path(agent_id: str) -> str:
     return f"/api/agents/{_quote_part(agent_id)}"
+
+
+def _make_server_path(server_id: str) -> str:
+    return f"/api/mcp-servers/{_quote_part(server_id)}"
 
 
 def _make_run_path(run_id: str) -> str:

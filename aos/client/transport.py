@@ -1,4 +1,5 @@
-"""Sends one HTTP call to AOS and repeats it where that is safe. Entry point: `Transport.send`.
+"""Sends one HTTP call to AOS and repeats it where that is safe. Entry points: `Transport.send`,
+`Transport.open`.
 
 It uses urllib (ADR 0032), bounded in time and size. A retryable fault (AOS away, time-out, 503
 with `retryable`) is repeated with growing waits within a budget. A call with a condition (If-Match)
@@ -18,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aos.client.address import Address
@@ -30,6 +31,8 @@ FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 AWAY_STATUS = frozenset({408, 429, 502, 503, 504})
+EVENT_STREAM = "text/event-stream"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = CALL_SECONDS
     repeatable: bool = True
-    accept: frozenset[int] = frozenset({200, 201, 202})
+    accept: frozenset[int] = frozenset({200, 201, 202, 204})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +98,20 @@ class Transport:
         Raises AosClientError with the error object of the answer, and AosUnreachable if no answer
         came in time.
         """
+        return self._repeat(call, self._try)
+
+    def open(self, call: Call) -> http.client.HTTPResponse:
+        """Send the call; return the open answer, an event stream or 204. The caller closes it.
+
+        Raises as `send` does. `call.timeout_seconds` limits each reading too.
+        """
+        return self._repeat(call, self._try_to_open)
+
+    def _repeat(self, call: Call, send_once: Callable[[Call], T | _Away]) -> T:
         end, wait = time.monotonic() + self._retry_seconds, FIRST_WAIT_SECONDS
         while True:
-            found = self._try(call)
-            if isinstance(found, Answer):
+            found = send_once(call)
+            if not isinstance(found, _Away):
                 return found
             pause = found.retry_after or wait * (0.5 + random.random() / 2)
             if not self._can_repeat(call, found) or time.monotonic() + pause > end:
@@ -110,20 +123,44 @@ class Transport:
         return call.repeatable if found.reached else self._answered
 
     def _try(self, call: Call) -> Answer | _Away:
-        headers = {"Accept": "application/json", **call.headers}
-        if self.address.key:
-            headers["x-functions-key"] = self.address.key
-        request = urllib.request.Request(
-            self.address.url + call.path, data=call.body, headers=headers, method=call.method
-        )
         try:
-            with self._opener.open(request, timeout=call.timeout_seconds) as response:
+            with self._send(call) as response:
                 return self._read(call, response.status, response)
         except urllib.error.HTTPError as error:
             with error:
                 return self._read(call, error.code, error)
         except (OSError, http.client.HTTPException) as error:
             return self._handle_no_answer(error)
+
+    def _try_to_open(self, call: Call) -> http.client.HTTPResponse | _Away:
+        try:
+            response = self._send(call)
+        except urllib.error.HTTPError as error:
+            with error:
+                found = self._read(call, error.code, error)
+        except (OSError, http.client.HTTPException) as error:
+            return self._handle_no_answer(error)
+        else:
+            kind = response.headers.get_content_type()
+            if response.status == 204 or kind == EVENT_STREAM:
+                self._answered = True
+                return response
+            with response:
+                found = self._handle_foreign_answer(response.status, {})
+        assert isinstance(found, _Away)  # an error is never an answer that the call accepts
+        return found
+
+    def _send(self, call: Call) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json", **call.headers}
+        if self.address.key:
+            headers["x-functions-key"] = self.address.key
+        request = urllib.request.Request(
+            self.address.url + call.path, data=call.body, headers=headers, method=call.method
+        )
+        response: http.client.HTTPResponse = self._opener.open(
+            request, timeout=call.timeout_seconds
+        )
+        return response
 
     def _handle_no_answer(self, error: Exception) -> _Away:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -136,6 +173,8 @@ class Transport:
         text = response.read(MAX_ANSWER_BYTES + 1)
         headers = {name.lower(): value for name, value in response.headers.items()}
         body = _parse_object(text) if len(text) <= MAX_ANSWER_BYTES else None
+        if status == 204 and status in call.accept:
+            body = {}
         if body is not None and status in call.accept:
             self._answered = True
             return Answer(status=status, headers=headers, body=body)

@@ -1,15 +1,14 @@
-"""Checks card files for `aos validate` and prints the reports. Entry point: `check_files`."""
+"""Checks card files for `aos validate`. Entry point: `check_files`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aos.domain.cards.policy import CardPolicy
-from aos.domain.json_writer import write_json
 from aos.errors import ConfigurationError
 from aos.services.card_files import FileReport, validate_path
 from aos.settings import Settings
@@ -49,23 +48,6 @@ def read_card_policy(environ: Mapping[str, str]) -> CardPolicy:
     return replace(Settings.read(of_cards | of_laptop).card_policy, signs_webhooks=True)
 
 
-def write_json_reports(reports: Sequence[FileReport]) -> str:
-    """Write a JSON list with the path and the status of each file."""
-    rows: list[dict[str, Any]] = [
-        {"file": str(report.path), report.kind.id_field: report.card_id, **report.status}
-        for report in reports
-    ]
-    return write_json(rows, indent=2, ensure_ascii=False)
-
-
-def write_text_reports(reports: Sequence[FileReport]) -> str:
-    """Write one line for each file, followed by a line for each problem."""
-    lines: list[str] = []
-    for report in reports:
-        lines.append(f"{report.path}: {report.status['state']}")
-        for name in ("errors", "warnings"):
-            lines += [
-                f"  {name.removesuffix('s')} at {p['path']}: {p['message']}; {p['hint']}"
-                for p in report.status[name]
-            ]
-    return "\n".join(lines)
+def make_row(report: FileReport) -> dict[str, Any]:
+    """Return the path, the id and the status of a file."""
+    return {"file": str(report.path), report.kind.id_field: report.card_id, **report.status}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.cli_page import PAGE, cli_page
 from tests.docs.module_map import MAP, module_map
 from tests.docs.pages import PAGES, ROOT, anchors, links, prose
 
@@ -59,6 +60,10 @@ def _exists(path: str) -> bool:
 
 def test_the_module_map_is_current() -> None:
     assert MAP.read_text("utf-8") == module_map(), "run: python -m tests.docs.module_map"
+
+
+def test_the_page_of_the_command_is_current() -> None:
+    assert PAGE.read_text("utf-8") == cli_page(), "run: python -m tests.docs.cli_page"
 
 
 def test_every_decision_is_in_the_list_of_decisions_and_says_how_it_is_validated() -> None:

@@ -16,7 +16,7 @@ from aos.client.cli import main as aos
 from aos.client.validation import read_card_policy
 from aos.domain.cards.policy import CardPolicy, LimitBounds
 from tests.unit.catalog.cards import Cards, card
-from tests.unit.client.stub_main import Say, StubMain, refusal
+from tests.unit.client.stub_main import CUT, Say, StubMain, refusal
 from tests.unit.client.test_tools import QUESTION
 
 PLAN = Path(__file__).resolve().parents[2] / "fixtures" / "plan"
@@ -28,6 +28,14 @@ RUN: dict[str, Any] = {
     "output": "Sell.",
     "error": None,
     "created_at": "2030-01-01T00:00:00.000Z",
+}
+APPROVAL: dict[str, Any] = {
+    "run_id": "r1",
+    "tool_call_id": "call_00000001_0_0",
+    "agent_id": "ceo",
+    "tool": "git/push",
+    "arguments": {"branch": "main\x1b[2J"},
+    "expires_at": "2030-01-02T00:00:00.000Z",
 }
 
 
@@ -84,7 +92,7 @@ def test_ask_says_which_file_it_cannot_send(
     assert (says in capsys.readouterr().err, main.seen) == (True, [])
 
 
-def test_ask_says_in_one_line_how_a_run_failed(
+def test_ask_says_how_a_run_failed_and_what_to_do(
     main: StubMain, capsys: pytest.CaptureFixture[str]
 ) -> None:
     error = {"code": "max_turns", "message": "64 turns are the limit"}
@@ -94,11 +102,14 @@ def test_ask_says_in_one_line_how_a_run_failed(
     main.then(refusal("agent_not_found", "there is no agent 'ceo'"))
     codes = [aos(["ask", "ceo", "Hello", "--timeout", "0", "--url", main.url]) for _ in range(4)]
     assert (codes, *capsys.readouterr()) == (
-        [1, 1, 1, 1],
+        [1, 1, 4, 1],
         "",
         "failed: max_turns: 64 turns are the limit\n"
+        "what to do: raise limits.max_turns in the agent's card, or see above what the agent tried"
+        " again and again\n"
+        "how it came: aos show r1\n"
         "cancelled (run r1)\n"
-        "the run r1 is still in_progress; `aos runs` shows its end\n"
+        "the run r1 is still in_progress; follow it with: aos tail r1\n"
         "agent_not_found: there is no agent 'ceo'\n",
     )
 
@@ -230,7 +241,7 @@ async def test_validate_says_what_the_status_file_says(
         *(f"  error at {e['path']}: {e['message']}; {e['hint']}" for e in told["errors"]),
     ]
     assert aos(["validate", "--json", str(tmp_path)]) == 1
-    [row] = json.loads(capsys.readouterr().out)
+    [row] = map(json.loads, capsys.readouterr().out.splitlines())
     assert (row["agent_id"], row["state"], row["errors"]) == ("ceo", "rejected", told["errors"])
 
 
@@ -379,13 +390,189 @@ def test_an_answer_may_decline_or_be_refused(
     assert "'seat' is not NAME=VALUE" in capsys.readouterr().err
 
 
-def test_ask_says_that_a_tool_asks_and_where_to_answer(
+def test_ask_says_what_a_tool_asks_and_how_to_answer(
     main: StubMain, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main.then(Say(body={**RUN, "status": "waiting_input"}, status=202))
-    main.then(*[Say(body={**RUN, "status": "waiting_input"})] * 9)
-    assert aos(["ask", "ceo", "Hi", "--timeout", "0", "--url", main.url]) == 1
-    assert "`aos questions` shows what, and how to answer" in capsys.readouterr().err
+    waits = {**RUN, "status": "waiting_input"}
+    main.then(Say(body=waits, status=202), Say(body={"items": [QUESTION], "next": None}))
+    assert aos(["ask", "ceo", "Hi", "--url", main.url]) == 3
+    assert capsys.readouterr() == (
+        "",
+        "a/b asks: Which seat?\n"
+        "  seat: Seat (string)\n"
+        "  window: window (boolean, may be left out)\n"
+        "  size: size (S, L, may be left out)\n"
+        "  until 2030-01-02T00:00:00.000Z: aos answer r1 call_00000001_0_0.2 seat=…\n"
+        "then follow the run with: aos tail r1\n",
+    )
+
+
+def test_ask_says_which_call_waits_with_which_arguments_and_how_to_decide(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = {**RUN, "status": "waiting_approval"}
+    main.then(Say(body={**RUN, "status": "queued"}, status=202), Say(body=waits))
+    other = {**APPROVAL, "run_id": "r2"}
+    main.then(Say(body={"items": [other, APPROVAL], "next": None}))
+    assert aos(["ask", "ceo", "Hi", "--url", main.url]) == 3
+    assert capsys.readouterr() == (
+        "",
+        "the agent ceo wants to call git/push\n"
+        '  with {"branch": "main\\u001b[2J"}\n'
+        "  until 2030-01-02T00:00:00.000Z: aos approve r1 call_00000001_0_0\n"
+        "  or: aos deny r1 call_00000001_0_0 --reason …\n"
+        "then follow the run with: aos tail r1\n",
+    )
+    assert main.seen[0].body["wait_seconds"] == 2
+
+
+def test_ask_may_wait_while_a_person_decides(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={**RUN, "status": "waiting_approval"}, status=202), Say(body=RUN))
+    assert aos(["ask", "ceo", "Hi", "--wait-for-people", "--url", main.url]) == 0
+    assert capsys.readouterr().out == "Sell.\n"
+    assert main.seen[0].body["wait_seconds"] == 100
+
+
+@pytest.mark.parametrize(
+    ("words", "sent", "says"),
+    [
+        (["approve", "r1", "c1"], {"decision": "approve", "reason": ""}, "approved"),
+        (["deny", "r1", "c1", "--reason", "No."], {"decision": "deny", "reason": "No."}, "denied"),
+    ],
+)
+def test_a_call_is_decided_once(
+    words: list[str],
+    sent: dict[str, str],
+    says: str,
+    main: StubMain,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main.then(Say(body={"run_id": "r1"}), refusal("already_decided", "decided before"))
+    assert [aos([*words, "--url", main.url]) for _ in range(2)] == [0, 1]
+    assert capsys.readouterr() == (
+        f"{says}; follow the run with: aos tail r1\n",
+        "already_decided: decided before\n",
+    )
+    assert (main.seen[0].path, main.seen[0].body) == ("/api/runs/r1/approvals/c1", sent)
+
+
+def test_with_json_a_refusal_is_the_error_object_on_stderr(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(refusal("already_decided", "decided before"))
+    assert aos(["approve", "r1", "c1", "--json", "--url", main.url]) == 1
+    out, said = capsys.readouterr()
+    assert (out, json.loads(said)["error"]["code"]) == ("", "already_decided")
+
+
+def test_cancel_says_whether_the_run_had_ended(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main.then(Say(body={**RUN, "status": "in_progress"}, status=202), Say(body=RUN, status=202))
+    assert [aos(["cancel", "r1", "--url", main.url]) for _ in range(2)] == [0, 0]
+    assert capsys.readouterr().out == "r1 will be cancelled\nr1 has ended: completed\n"
+
+
+def _event(number: int, kind: str, turn: int | None = None, **data: Any) -> dict[str, Any]:
+    counted = {} if turn is None else {"turn": turn}
+    time = f"2030-01-01T00:00:0{number}.000Z"
+    return {"id": str(number), "type": kind, "run_id": "r1", "time": time, **counted, "data": data}
+
+
+EVENTS = [
+    _event(1, "run.queued"),
+    _event(2, "run.started", card_digest="de0cf826e6af94a1"),
+    _event(3, "turn.started", 1),
+    _event(
+        4,
+        "message.completed",
+        1,
+        content="",
+        model="m",
+        milliseconds=12,
+        usage={"input_tokens": 3, "output_tokens": 4},
+    ),
+    _event(5, "tool.called", 1, name="git/log", arguments='{"n": 1}'),
+    _event(6, "tool.completed", 1, name="git/log", outcome="ok", milliseconds=7, content="one"),
+    _event(7, "run.failed", error={"code": "max_turns", "message": "1 turn is the limit"}),
+]
+
+
+def stream(events: list[dict[str, Any]]) -> Say:
+    """The events as an event stream, which is cut in the middle of one more."""
+    text = "".join(
+        f"id: {e['id']}\nevent: {e['type']}\ndata: {json.dumps(e)}\n\n: waiting\n\n" for e in events
+    )
+    body = f'retry: 1000\n\n{text}id: 99\ndata: {{"type": "cu'.encode()
+    return Say(body=body, headers={"Content-Type": "text/event-stream; charset=utf-8"})
+
+
+def test_show_has_the_run_its_error_what_to_do_and_its_timeline(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"code": "max_turns", "message": "1 turn is the limit", "type": "caller"}
+    failed = {**RUN, "status": "failed", "output": "", "error": error, "model": "m"}
+    pages = [
+        Say(body={"items": EVENTS[:4], "next": "/api/runs/r1/events?after=4&limit=100"}),
+        Say(body={"items": EVENTS[4:], "next": None}),
+    ]
+    main.then(Say(body=failed), *pages)
+    assert aos(["show", "r1", "--url", main.url]) == 0
+    assert capsys.readouterr().out == (
+        "run           r1\n"
+        "status        failed\n"
+        "agent         ceo\n"
+        "conversation  board\n"
+        "model         m\n"
+        "tokens        0 in, 0 out\n"
+        "created       2030-01-01T00:00:00.000Z\n"
+        "error         max_turns: 1 turn is the limit\n"
+        "what to do    raise limits.max_turns in the agent's card, or see above what the agent"
+        " tried again and again\n"
+        "\n"
+        "timeline\n"
+        "  00:00:01.000  run.queued\n"
+        "  00:00:02.000  run.started                  card de0cf826e6af\n"
+        "  00:00:03.000  turn.started        turn 1\n"
+        "  00:00:04.000  message.completed   turn 1   (m, 12 ms, 3 + 4 tokens)\n"
+        '  00:00:05.000  tool.called         turn 1   git/log {"n": 1}\n'
+        "  00:00:06.000  tool.completed      turn 1   git/log: ok in 7 ms: one\n"
+        "  00:00:07.000  run.failed                   max_turns: 1 turn is the limit\n"
+    )
+    main.then(Say(body=failed), *pages)
+    assert aos(["show", "r1", "--json", "--url", main.url]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": failed, "events": EVENTS}
+
+
+def test_tail_follows_a_stream_that_is_cut_without_a_gap_or_a_double(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delta = _event(3, "message.delta", 1, text="He") | {"id": "3.1.1"}
+    main.then(stream(EVENTS[:3]), stream([delta]), CUT, stream(EVENTS[3:]))
+    main.then(Say(body={**RUN, "status": "failed"}))
+    assert aos(["tail", "r1", "--json", "--url", main.url]) == 1
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told == [*EVENTS[:3], delta, *EVENTS[3:]]
+    asked = [seen.headers.get("last-event-id") for seen in main.seen]
+    assert asked == [None, "3", "3.1.1", "3.1.1", None]
+
+
+def test_tail_of_a_run_without_more_events_ends(main: StubMain) -> None:
+    main.then(Say(body=b"", status=204), Say(body=RUN))
+    assert aos(["tail", "r1", "--url", main.url]) == 0
+
+
+def test_tail_without_a_run_prints_runs_as_they_change(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    going = {**RUN, "status": "in_progress"}
+    main.then(Say(body={"items": [going], "next": None}), Say(body={"items": [], "next": None}))
+    main.then(Say(body=RUN))
+    assert aos(["tail", "--json", "--timeout", "1", "--url", main.url]) == 0
+    shown = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
+    assert shown == ["in_progress", "completed"]
 
 
 def test_replay_prints_the_new_run(main: StubMain, capsys: pytest.CaptureFixture[str]) -> None:

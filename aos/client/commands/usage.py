@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
-from aos.client.http import AosClient
-from aos.domain.json_writer import write_json
+from aos.client.options import add_address, open_client
+from aos.client.terminal import Exit, say, say_error, say_json
 
-AddAddress: TypeAlias = Callable[[argparse.ArgumentParser], None]
 _ROW = "{:<28}  {:>8}  {:>14}  {:>14}  {:>12}  {:>14}  {:>16}"
 _HEAD = ("", "RUNS", "INPUT", "CACHED", "OUTPUT", "REASONING", "COST")
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 
-def add_usage(commands: Any, add_address: AddAddress) -> None:
+def add_usage(commands: Any) -> None:
     """Add the command `usage`."""
     usage = commands.add_parser(
         "usage",
@@ -47,7 +45,7 @@ def add_usage(commands: Any, add_address: AddAddress) -> None:
 
 
 def _show_usage(options: argparse.Namespace) -> int:
-    report = AosClient(url=options.url, key=options.key).usage(
+    report = open_client(options).usage(
         by=options.by,
         first_day=options.first,
         last_day=options.last,
@@ -55,25 +53,21 @@ def _show_usage(options: argparse.Namespace) -> int:
         owner=options.owner,
     )
     if options.json:
-        _say(write_json(report, indent=2, ensure_ascii=False))
-        return 0
-    _say(f"{report.get('first_day')} to {report.get('last_day')}")
-    _say(_ROW.format(options.by.upper(), *_HEAD[1:]))
+        say_json(report)
+        return Exit.DONE
+    say(f"{report.get('first_day')} to {report.get('last_day')}")
+    say(_ROW.format(options.by.upper(), *_HEAD[1:]))
     currency = report.get("currency") or ""
     for item in report.get("items", []):
-        _say(_describe(item, str(item.get("key") or "-"), currency))
-    _say(_describe(report.get("total", {}), "total", currency))
+        say(_describe(item, str(item.get("key") or "-"), currency))
+    say(_describe(report.get("total", {}), "total", currency))
     if currency and report.get("unpriced_models"):
         names = ", ".join(report["unpriced_models"])
-        sys.stderr.write(f"no price in AOS_MODEL_PRICES: {names}\n")
-    return 0
+        say_error(f"no price in AOS_MODEL_PRICES: {names}")
+    return Exit.DONE
 
 
 def _describe(item: Mapping[str, Any], name: str, currency: str) -> str:
     cost = item.get("cost")
     price = "-" if cost is None else f"{cost} {currency}"
     return _ROW.format(name, item.get("runs"), *(item.get(field) for field in _TOKENS), price)
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
