@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from aos.client.cli import make_parser
 from aos.client.terminal import EXIT_CODES
@@ -35,31 +35,39 @@ def cli_page() -> str:
     """Build the text of the page."""
     codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in EXIT_CODES.items())
     parts = [HEAD, f"## Exit codes\n| code | meaning |\n|---|---|\n{codes}\n"]
-    parts += [_write_command(name, command, text) for name, command, text in _list_commands()]
+    parts += [_write_command(name, command) for name, command in _list_commands()]
     return "\n".join(parts)
 
 
-def _list_commands() -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
-    (commands,) = [
-        action
-        for action in make_parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-    ]
-    for shown in commands._choices_actions:
-        yield shown.dest, commands.choices[shown.dest], str(shown.help)
+def _list_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in _list_actions(make_parser()):
+        if isinstance(action.choices, dict):
+            yield from action.choices.items()
 
 
-def _write_command(name: str, command: argparse.ArgumentParser, summary: str) -> str:
+def _list_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments and options of a parser, as it gives them to the formatter of its help."""
+    found: list[argparse.Action] = []
+
+    class Recorder(argparse.HelpFormatter):
+        def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+            found.extend(actions)
+
+    parser.formatter_class = Recorder
+    parser.format_help()
+    return [action for action in found if "--help" not in action.option_strings]
+
+
+def _write_command(name: str, command: argparse.ArgumentParser) -> str:
     rows = [
         f"| {_write_name(action)} | {_escape(str(action.help or ''))} |"
-        for action in command._actions
-        if not isinstance(action, argparse._HelpAction)
+        for action in _list_actions(command)
     ]
     example = f"\n{command.epilog}\n" if command.epilog else ""
     if command.epilog and command.epilog.startswith("example: "):
         example = f"\n`{command.epilog.removeprefix('example: ')}`\n"
     table = "\n".join(["| | |", "|---|---|", *rows])
-    return f"## aos {name}\n{command.description or summary}\n{example}\n{table}\n"
+    return f"## aos {name}\n{command.description}\n{example}\n{table}\n"
 
 
 def _write_name(action: argparse.Action) -> str:
