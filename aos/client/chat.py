@@ -7,6 +7,7 @@ Ctrl-C while the agent works asks whether to cancel the run.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,7 +29,11 @@ from aos.client.terminal import (
 )
 from aos.client.timeline import describe_data
 
-SETTLED = frozenset({"already_decided", "already_answered", "question_not_found"})
+SETTLED = frozenset({"already_decided", "already_answered"})
+NOT_FOUND = frozenset({"tool_call_not_found", "question_not_found"})
+APPEARS_SECONDS = 10.0
+"""The event that asks may come a moment before the question can be answered."""
+LOOK_EVERY_SECONDS = 0.3
 MAX_TRIES = 3
 
 
@@ -160,12 +165,17 @@ class Chat:
 
     def _settle(self, send: Callable[[], Any]) -> bool:
         """Send a decision or an answer; say why it was refused. Return whether it is settled."""
-        try:
-            send()
-        except AosClientError as error:
-            say_error(f"{error.error.get('code')}: {error}")
-            return error.code in SETTLED
-        return True
+        end = time.monotonic() + APPEARS_SECONDS
+        while True:
+            try:
+                send()
+            except AosClientError as error:
+                if error.code in NOT_FOUND and time.monotonic() < end:
+                    time.sleep(LOOK_EVERY_SECONDS)
+                    continue
+                say_error(f"{error.error.get('code')}: {error}")
+                return error.code in SETTLED | NOT_FOUND
+            return True
 
     def _read_line(self, prompt: str) -> str:
         try:

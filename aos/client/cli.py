@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from aos.client.commands.asking import add_ask, add_chat
 from aos.client.commands.cards import add_put, add_validate
+from aos.client.commands.folders import add_apply, add_diff, add_export
 from aos.client.commands.operations import add_dead_letters, add_delete, add_switch
 from aos.client.commands.people import (
     add_answer,
@@ -86,6 +87,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_answer(commands)
     add_put(commands)
     add_validate(commands)
+    add_apply(commands)
+    add_diff(commands)
+    add_export(commands)
     add_usage(commands)
     add_dead_letters(commands)
     add_delete(commands)

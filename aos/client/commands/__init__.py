@@ -1,2 +1,3 @@
 """Carries out the commands of `aos`, a module for each kind. Entry points: `asking.add_ask`,
-`runs.add_runs`, `people.add_approve`, `cards.add_put`, `operations.add_switch`."""
+`runs.add_runs`, `people.add_approve`, `cards.add_put`,
+`folders.add_apply`, `operations.add_switch`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from aos.client.options import add_address, open_client
 from aos.client.terminal import Exit, clean, say, say_error, say_json
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import RunStatus
+
+LOOK_AGAIN_SECONDS = (0.2, 0.5, 1.0)
+"""A run may wait a moment before the lists show for what."""
 
 
 def add_approvals(commands: Any) -> None:
@@ -101,16 +105,17 @@ def add_answer(commands: Any) -> None:
 
 def describe_wait(client: AosClient, run: Mapping[str, Any]) -> str:
     """Write for which person's decision or answer a run waits, and how to give it."""
-    run_id = run.get("run_id")
-    if run.get("status") == RunStatus.WAITING_INPUT:
-        found = [describe_question(q) for q in client.questions() if q.get("run_id") == run_id]
-        where = "aos questions"
-    else:
-        found = [describe_approval(a) for a in client.approvals() if a.get("run_id") == run_id]
-        where = "aos approvals"
-    if not found:  # decided meanwhile, or somebody else has to decide
-        return f"the run {run_id} waits for a person; see: aos show {run_id}, {where}"
-    return "\n".join([*found, f"then follow the run with: aos tail {run_id}"])
+    run_id, is_question = run.get("run_id"), run.get("status") == RunStatus.WAITING_INPUT
+    for wait in (*LOOK_AGAIN_SECONDS, None):
+        items = client.questions() if is_question else client.approvals()
+        describe = describe_question if is_question else describe_approval
+        found = [describe(item) for item in items if item.get("run_id") == run_id]
+        if found:
+            return "\n".join([*found, f"then follow the run with: aos tail {run_id}"])
+        if wait is not None:
+            time.sleep(wait)
+    where = "aos questions" if is_question else "aos approvals"  # somebody else's, or decided
+    return f"the run {run_id} waits for a person; see: aos show {run_id}, {where}"
 
 
 def describe_approval(call: Mapping[str, Any]) -> str:

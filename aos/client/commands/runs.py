@@ -21,7 +21,7 @@ from aos.domain.wire_time import to_wire_time
 
 POLL_SECONDS = 1.0
 NEW_SECONDS = 60
-"""A run that began so long ago is new to `tail`; the list of runs is some seconds behind."""
+"""`tail` begins with the runs of so long ago; the list of runs is some seconds behind."""
 MAX_FOLLOWED = 100
 ROW = "{:<24}  {:<16}  {:<20}  {:<36}  {}"
 FIELDS = ("created_at", "status", "agent_id", "run_id", "conversation_id")
@@ -75,7 +75,8 @@ def add_tail(commands: Any) -> None:
         help="follow a run's events as they happen, or the runs that come",
         description=(
             "Print the events of a run as they happen, to its end; the exit code tells how it"
-            " ended. Without RUN: print your runs as they come and change; Ctrl-C ends it."
+            " ended. Without RUN: print your runs of the last minute, and then each that comes or"
+            " changes; Ctrl-C ends it."
         ),
         epilog="example: aos tail 57a3b865-dcd0-4dd6-bf17-2b8cab74b0d8",
     )
@@ -200,10 +201,9 @@ def _tail(options: argparse.Namespace) -> int:
 
 def _tail_runs(client: AosClient, options: argparse.Namespace) -> int:
     end = None if options.timeout is None else time.monotonic() + options.timeout
-    began = datetime.now(UTC)
     told: dict[str, str] = {}
     while True:
-        since = max(began, datetime.now(UTC) - timedelta(seconds=NEW_SECONDS))
+        since = datetime.now(UTC) - timedelta(seconds=NEW_SECONDS)
         new = list(client.runs(since=str(to_wire_time(since)), limit=MAX_FOLLOWED))
         known = {str(run.get("run_id")) for run in new}
         going = [run_id for run_id, status in told.items() if status not in ENDED]
