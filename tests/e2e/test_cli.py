@@ -189,20 +189,16 @@ def test_json_has_the_objects_of_the_api(aos: Aos, road: Road, agent: str, model
 
 def test_tail_tells_the_runs_that_come(aos: Aos, agent: str, model: Model) -> None:
     model.says("Yes.")
-    tail = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "tail", "--json", "--timeout", "20"],
         env=aos.environment,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
-        (run,) = aos.json("ask", agent, "Is it?")
+    ) as tail:
         assert tail.stdout is not None
+        (run,) = aos.json("ask", agent, "Is it?")
         told = [json.loads(line) for line in tail.stdout]
-        assert tail.wait(timeout=SECONDS) == 0
-    finally:
-        tail.kill()
-        tail.wait(timeout=SECONDS)
+    assert tail.returncode == 0
     assert [item["status"] for item in told if item["run_id"] == run["run_id"]][-1] == "completed"
 
 
