@@ -2,8 +2,8 @@
 
 A fenced block of shell stands below `<!-- run: laptop -->`, or `<!-- run: laptop; expect: … -->`
 with a pattern that its output must hold, or `<!-- not run: why -->`, or `<!-- checked: options -->`
-(tests/infra/operations reads those). The blocks run in a folder that looks like a clone; the
-laptop's free ports stand in for the usual ones.
+(tests/infra/operations reads those), or `<!-- run: bad day -->` (tests/e2e/test_bad_day.py). The
+blocks run in a folder that looks like a clone; the laptop's free ports stand in for the usual ones.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ NOT_RUN = {
     "docs/UPGRADING.md": ["git fetch"],
 }
 """What cannot run here, by its first words: each says why in its comment."""
+MARKS = ("run: laptop", "run: bad day", "not run: ", "checked: options")
 BLOCK_TIMEOUT_SECONDS = 90
 
 
@@ -89,11 +90,7 @@ def _environment(laptop: Laptop) -> dict[str, str]:
 
 
 def test_every_block_of_shell_says_whether_it_is_run() -> None:
-    unmarked = [
-        block.place
-        for block in SHELL
-        if not block.mark.startswith(("run: laptop", "not run: ", "checked: options"))
-    ]
+    unmarked = [block.place for block in SHELL if not block.mark.startswith(MARKS)]
     assert unmarked == []
 
 
