@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from aos import __version__
 from aos.adapters.mcp.walls import hide
 from aos.adapters.system import RandomIds
 from aos.adapters.telemetry.reporting import make_telemetry
@@ -78,7 +79,8 @@ def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
 def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
     if environ is None:  # this process is the app: no other may read its environment
         hide()
-    settings = Settings.read(os.environ if environ is None else environ)
+    values = os.environ if environ is None else environ
+    settings = Settings.read(values)
     if settings.app not in (None, kind.name):
         raise ConfigurationError(
             f"this package is {kind.name}, this site is {settings.app} (AOS_APP): publish"
@@ -95,20 +97,27 @@ def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
         await adapters().open()
 
     warmup = Warmup(MODULES[kind.name], then=open_connections)
+    telemetry = make_telemetry(
+        app=kind.name,
+        environment=settings.environment,
+        level=settings.log_level,
+        connection_string=settings.telemetry_connection_string,
+        configure=not settings.telemetry_in_worker,
+    )
     app = kind(
         settings,
         open_world=lambda: adapters().world,
-        telemetry=make_telemetry(
-            app=kind.name,
-            environment=settings.environment,
-            level=settings.log_level,
-            connection_string=settings.telemetry_connection_string,
-            configure=not settings.telemetry_in_worker,
-        ),
+        telemetry=telemetry,
         ids=RandomIds(),
         ready=warmup.ready,
     )
     if environ is None:
         drain_at_sigterm(app.drain)
     warmup.start()
+    telemetry.log(
+        "app_started",
+        version=__version__,
+        auth=settings.auth,
+        settings=sorted(name for name in values if name.startswith("AOS_")),
+    )
     return app

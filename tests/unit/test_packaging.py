@@ -10,9 +10,11 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("function_app.py", "mcp_app/function_app.py", "realm_app/function_app.py")
@@ -72,6 +74,31 @@ def test_the_wheel_installs_into_a_clean_environment(built: Path, tmp_path: Path
         check=True,
     ).stdout.split()
     assert said == ["2.0.0", str(tmp_path / "aos" / "__init__.py")]
+
+
+def test_every_extra_is_in_the_environment_that_make_test_makes_and_all_of_aos_loads() -> None:
+    wanted, seen = [Requirement("aos[full]")], set()
+    while wanted:
+        requirement = wanted.pop()
+        if (key := str(requirement)) in seen:
+            continue
+        seen.add(key)
+        assert requirement.specifier.contains(version(requirement.name), prereleases=True), key
+        if requirement.name == "aos":
+            for text in requires("aos") or []:
+                needed = Requirement(text)
+                extras = requirement.extras or {""}
+                if needed.marker is None or any(
+                    needed.marker.evaluate({"extra": extra}) for extra in extras
+                ):
+                    wanted.append(needed)
+    assert len(seen) > 10
+    program = (
+        "import importlib, pkgutil, aos\n"
+        "for module in pkgutil.walk_packages(aos.__path__, 'aos.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], check=True, timeout=120)
 
 
 def test_the_version_is_said_once_and_the_same_everywhere() -> None:
