@@ -35,6 +35,8 @@ from aos.entrypoints.message_parts import FileType, ImageType, Parts, Text
 from aos.errors import Refused
 
 MAX_PATH = 200
+MAX_REASON = 1024
+"""The most characters of a reason, of a decision and of a pause."""
 LARGEST_READ_AT_ONCE = 32 * 1024
 
 ConversationId = Annotated[str, StringConstraints(pattern=CONVERSATION_PATTERN)]
@@ -120,7 +122,7 @@ class DecisionBody(_Body):
     model_config = ConfigDict(title="Decision")
 
     decision: Literal["approve", "deny"]
-    reason: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
 class QueueDecision(DecisionBody):
@@ -179,7 +181,7 @@ class PauseBody(_Body):
 
     model_config = ConfigDict(title="Pause")
 
-    reason: Annotated[str, StringConstraints(max_length=512)] | None = None
+    reason: Annotated[str, StringConstraints(max_length=MAX_REASON)] | None = None
 
 
 class DeadLetterBody(_Body):
@@ -203,7 +205,8 @@ def read_object(body: bytes, *, max_bytes: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(
             "invalid_request",
-            'the body must be a JSON object; write one, such as {"message": "Hello"}',
+            "the body must be a JSON object, with its fields in braces; GET /api/openapi.json says"
+            " which fields this route takes",
         )
     return value
 
@@ -335,7 +338,7 @@ _WANTED = {
     "decision": "approve or deny",
     "action": "accept, decline or cancel",
     "content": "an object with the fields of the form, or leave it out",
-    "reason": "a text of at most 1,024 characters, or leave it out",
+    "reason": f"a text of at most {MAX_REASON:,} characters, or leave it out",
     "error_code": "the error code of the runs to replay, such as model_misconfigured",
     "since": "a time with its offset, such as 2026-01-31T12:00:00Z",
     "entity": "the entity of the dead letter, as GET /api/dead-letters shows it",

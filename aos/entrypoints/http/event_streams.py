@@ -8,7 +8,8 @@ client that was cut sends `Last-Event-ID` and gets the rest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from aos.domain.codec import encode
@@ -44,8 +45,13 @@ async def stream_events(
 
 def wants_stream(call: Call) -> bool:
     """Whether the caller accepts an event stream rather than JSON."""
-    kinds = (kind.partition(";")[0].strip() for kind in (call.header("accept") or "").split(","))
-    return EVENT_STREAM in {kind.lower() for kind in kinds}
+    kinds = (kind.lower().split(";") for kind in (call.header("accept") or "").split(","))
+    return any(kind.strip() == EVENT_STREAM and not _is_refused(rest) for kind, *rest in kinds)
+
+
+def _is_refused(parameters: Sequence[str]) -> bool:
+    """Whether a kind's parameters say q=0, which means anything but this."""
+    return any(re.fullmatch(r"q=0(\.0{0,3})?", item.strip()) for item in parameters)
 
 
 def describe_event(request: AdmittedRequest, event: RunEvent) -> dict[str, object]:
@@ -60,12 +66,14 @@ def describe_event(request: AdmittedRequest, event: RunEvent) -> dict[str, objec
 
 def read_after(call: Call) -> EventId:
     """Return the id after which the caller reads. Raises Refused `invalid_request`."""
-    text = call.request.params.get("after") or call.header("last-event-id") or "0"
+    asked = call.request.params.get("after")
+    name = "after" if asked else "Last-Event-ID"
+    text = asked or call.header("last-event-id") or "0"
     read = EventId.parse(str(text).strip())
     if read is None:
         raise Refused(
             "invalid_request",
-            f"after is {str(text)[:40]!r}; send the id of an event, such as 12 or 4.1.7",
+            f"{name} is {str(text)[:40]!r}; send the id of an event, such as 12 or 4.1.7",
         )
     return read
 

@@ -214,7 +214,7 @@ async def test_only_admins_pause_and_resume(route: str) -> None:
     assert (answer.status, answer.code) == (403, "forbidden")
 
 
-@pytest.mark.parametrize("body", [{"reason": 7}, {"reason": "x" * 513}, [], b"{"])
+@pytest.mark.parametrize("body", [{"reason": 7}, {"reason": "x" * 1025}, [], b"{"])
 async def test_a_pause_with_a_body_that_cannot_be_read_is_refused(
     apps: InMemory, body: object
 ) -> None:
@@ -258,3 +258,17 @@ async def test_a_repeat_of_an_accepted_request_gets_its_run_in_a_pause(apps: InM
     again = await apps.ask(asked, headers={"idempotency-key": "k"})
     assert (again.status, again.body["run_id"]) == (202, first.body["run_id"])
     assert (await apps.ask(asked, headers={"idempotency-key": "other"})).code == "paused"
+
+
+@pytest.mark.parametrize(("length", "status"), [(1024, 200), (1025, 400)])
+async def test_a_reason_may_be_as_long_as_the_refusal_says(
+    apps: InMemory, length: int, status: int
+) -> None:
+    answer = await pause(apps, {"reason": "x" * length})
+    assert answer.status == status
+    assert status == 200 or "at most 1,024 characters" in answer.message
+
+
+async def test_a_body_that_is_not_an_object_is_told_where_the_fields_are(apps: InMemory) -> None:
+    answer = await pause(apps, [])
+    assert (answer.status, "/api/openapi.json" in answer.message) == (400, True)

@@ -186,3 +186,14 @@ async def test_a_run_that_nobody_asked_for_has_no_events() -> None:
     world = await plain_world()
     answer = await ask(world, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
     assert (answer.status_code, b"run_not_found" in answer.get_body()) == (404, True)
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/event-stream;q=0, application/json", "text/event-stream; q=0.0"]
+)
+async def test_a_stream_is_not_sent_to_a_caller_who_refuses_it(accept: str) -> None:
+    world = await plain_world("Hello.")
+    run = await world.ask("ceo", "Hi")
+    answer = await ask(world, run.run_id, accept=accept)
+    assert answer.status_code == 200
+    assert answer.mimetype == "application/json"
