@@ -217,6 +217,16 @@ async def get_schema(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.schema(req)
 
 
+@app.route("console", auth_level=func.AuthLevel.ANONYMOUS)
+async def console(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.console.page(req)
+
+
+@app.route("console/{file}", auth_level=func.AuthLevel.ANONYMOUS)
+async def console_file(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.console.file(req)
+
+
 # The host tries routes in the order of the function names (case ignored, `_` after letters), so a
 # route that matches everything must have the last name.
 @app.route("{*path}")

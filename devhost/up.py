@@ -135,6 +135,7 @@ class _Session:
         settings, urls = self.laptop.settings, self.laptop.urls
         self.say("")
         self.say(f"ready after {seconds:.1f} s")
+        self.say(f"  Console     {urls['main']}/api/console")
         for name, url in urls.items():
             self.say(f"  {name:<12}{url}/api/health")
         bus = self.laptop.servicebus_connection_string

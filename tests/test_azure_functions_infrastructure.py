@@ -173,7 +173,12 @@ def test_every_service_bus_trigger_asks_for_bytes_and_names_an_entity_that_exist
     assert read == {name: exist[name] for name in exist if name != "businessinfinity-responses"}
 
 
-def test_only_health_and_status_are_open_when_keys_are_asked_for(staged: dict[str, Path]) -> None:
+OPEN_TO_ALL = ("health", "status", "console", "console_file")
+
+
+def test_only_health_status_and_the_console_are_open_when_keys_are_asked_for(
+    staged: dict[str, Path],
+) -> None:
     for app, folder in staged.items():
         for mode, environment, level in (
             ("off", {**DEVELOPMENT, "AOS_AUTH": "off"}, "ANONYMOUS"),
@@ -186,7 +191,7 @@ def test_only_health_and_status_are_open_when_keys_are_asked_for(staged: dict[st
                 for name, trigger in index(folder, environment).functions.items()
                 if trigger["type"] == "httpTrigger"
             }
-            open_to_all = {"health": "ANONYMOUS", "status": "ANONYMOUS"}
+            open_to_all = {name: "ANONYMOUS" for name in OPEN_TO_ALL if name in ROUTES[app]}
             assert found == {**dict.fromkeys(ROUTES[app], level), **open_to_all}, (app, mode)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.bus.requests import RequestQueue
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.cards import CardRoutes
+    from aos.entrypoints.http.console.routes import ConsoleRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
     from aos.entrypoints.http.dead_letters import DeadLetterRoutes
     from aos.entrypoints.http.operations import OperationRoutes
@@ -65,6 +66,7 @@ class Main(App):
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
         "aos.entrypoints.bus.dead_requests",
+        "aos.entrypoints.http.console.routes",
         "aos.entrypoints.http.dead_letters",
         "aos.entrypoints.http.replays",
         "aos.entrypoints.http.operations",
@@ -206,6 +208,13 @@ class Main(App):
         from aos.entrypoints.http.usage import UsageRoutes
 
         return UsageRoutes(self._responder, reports=self.services.usage)
+
+    @cached_property
+    def console(self) -> ConsoleRoutes:
+        """The console's page."""
+        from aos.entrypoints.http.console.routes import ConsoleRoutes
+
+        return ConsoleRoutes(self._responder)
 
     @cached_property
     def contract(self) -> ContractRoutes:

@@ -43,6 +43,7 @@ ENDS: Mapping[RunStatus, RunEventType] = {
     RunStatus.TIMED_OUT: "run.timed_out",
 }
 QUEUED_ID = 1
+TRACE_ID_LENGTH = 32
 _ID = re.compile(r"([0-9]{1,8})(?:\.([0-9]{1,3})\.([0-9]{1,5}))?")
 
 
@@ -115,4 +116,16 @@ class EventRow:
 
 def make_queued_event(request: AdmittedRequest) -> RunEvent:
     """The first event of every run."""
-    return RunEvent(id=str(QUEUED_ID), type="run.queued", time=request.admitted_at)
+    trace_id = find_trace_id(request.traceparent)
+    return RunEvent(
+        id=str(QUEUED_ID),
+        type="run.queued",
+        time=request.admitted_at,
+        data={} if trace_id is None else {"trace_id": trace_id},
+    )
+
+
+def find_trace_id(traceparent: str | None) -> str | None:
+    """The trace id of a W3C traceparent, which Application Insights calls `operation_Id`."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) >= 4 and len(parts[1]) == TRACE_ID_LENGTH else None

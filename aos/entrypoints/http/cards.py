@@ -107,7 +107,11 @@ class CardRoutes:
         return NO_CONTENT
 
     async def _list_versions(self, call: Call) -> Answer:
-        versions = await self._editor.list_versions(self._kind, self._read_card_id(call))
+        card_id, digest = self._read_card_id(call), Query(call.request).text("digest")
+        if digest is not None:
+            version, card = await self._editor.get_version(self._kind, card_id, digest)
+            return Answer(body={"items": [{**encode(version), "card": card}], "next": None})
+        versions = await self._editor.list_versions(self._kind, card_id)
         return Answer(body={"items": [encode(version) for version in versions], "next": None})
 
     async def _rollback(self, call: Call) -> Answer:

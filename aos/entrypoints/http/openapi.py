@@ -91,6 +91,7 @@ _QUERY: dict[str, tuple[Schema, str]] = {
     "to": ({"type": "string", "format": "date"}, "the last day, in UTC; it is included"),
     "owner": (TEXT, "runs of this owner only"),
     "by": ({"enum": list(get_args(GroupBy))}, "what the usage is summed by"),
+    "digest": (TEXT, "only this version, with its `card`"),
     "dry_run": ({"type": "boolean"}, "check the card and return the status it would get"),
 }
 """`after` is not listed: it is part of `next`, which clients use unchanged."""

@@ -188,7 +188,13 @@ ANSWERS: dict[str, Schema] = {
             omitted={"catalog_version", "activated_at", "serving_digest"},
         ),
     },
-    "VersionPage": _make_page(shape_of(CardVersion)),
+    "VersionPage": _make_page(
+        _make_object(
+            "A version that serves or has served",
+            {**shape_of(CardVersion)["properties"], "card": {"type": "object"}},
+            omitted={"card"},
+        )
+    ),
     "PauseState": shape_of(PauseAnswer),
     "UsageReport": shape_of(UsageAnswer),
     "Health": shape_of(HealthReport, without=("checks", "facts")),

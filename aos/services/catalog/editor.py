@@ -200,6 +200,17 @@ class CardEditor:
             raise _not_found_error(kind, card_id, entry)
         return entry.history
 
+    async def get_version(
+        self, kind: CardKind, card_id: str, digest: str
+    ) -> tuple[CardVersion, Mapping[str, Any]]:
+        """One version with its card. Refused: `card_version_not_found`."""
+        history = await self.list_versions(kind, card_id)
+        version = next((one for one in history if one.digest == digest), None)
+        card = None if version is None else await self._read_body(digest)
+        if version is None or card is None:
+            raise _no_version_error(kind, card_id, digest)
+        return version, card
+
     async def rollback(
         self, kind: CardKind, card_id: str, digest: str, *, if_match: str | None = None
     ) -> PutResult:

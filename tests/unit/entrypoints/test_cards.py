@@ -131,6 +131,10 @@ async def test_versions_are_newest_first_and_rollback_brings_one_back(apps: InMe
     second = (await put(apps, {**CARD, "purpose": "Save."})).body["digest"]
     versions = await call(apps.main.agents.versions, parts=PARTS)
     assert [row["digest"] for row in versions.body["items"]] == [second, first]
+    old = await call(apps.main.agents.versions, parts=PARTS, query=f"digest={first}")
+    assert old.body == {"items": [{**versions.body["items"][1], "card": CARD}], "next": None}
+    none = await call(apps.main.agents.versions, parts=PARTS, query=f"digest={'0' * 64}")
+    assert (none.status, none.code) == (404, "card_version_not_found")
     back = await call(apps.main.agents.rollback, "POST", body={"digest": first}, parts=PARTS)
     assert (back.status, back.body["digest"]) == (200, first)
     assert (await get(apps)).body["card"] == CARD
