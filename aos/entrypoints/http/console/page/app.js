@@ -114,6 +114,7 @@ document.getElementById('theme').addEventListener('click', nextTheme);
 document.getElementById('skip').addEventListener('click', (event) => { event.preventDefault(); main.focus(); });
 document.addEventListener('aos-key', showKey);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', applyTheme);
+document.addEventListener('aos-changed', () => setTimeout(() => look().catch(() => {}), 700));
 addEventListener('hashchange', go);
 applyTheme();
 showKey();

@@ -1,5 +1,5 @@
 // A tool call that waits for a decision, and a tool's question: the same box in every view.
-import { API, call, button, h, pretty, toast, when } from './core.js';
+import { API, announceChange, call, button, h, pretty, toast, when } from './core.js';
 
 const where = (item) => `${API}/runs/${encodeURIComponent(item.run_id)}`;
 
@@ -10,6 +10,7 @@ export function approvalBox(item, done = () => {}) {
       method: 'POST', body: { decision, reason: reason.value || null },
     });
     toast(decision === 'approve' ? 'Approved' : 'Denied');
+    announceChange();
     done(decision);
   };
   return h('section', { class: 'ask', 'aria-label': `Approval of ${item.tool}` },
@@ -30,6 +31,7 @@ export function questionBox(item, done = () => {}) {
       method: 'POST', body: content === null ? { action } : { action, content },
     });
     toast('Answered');
+    announceChange();
     done(action);
   };
   const link = item.url && /^https?:\/\//i.test(item.url);

@@ -168,7 +168,7 @@ async function showVersions(state, place) {
   return replace(place, table('Versions, newest first', [
     { title: 'Version', class: 'fit', cell: (one) => [h('code', {}, short(one.digest)), one.digest === serves && state.card.state !== 'removed' && [' ', pill('serves', 'ok')]] },
     { title: 'First served', class: 'fit', cell: (one) => when(one.activated_at) },
-    { title: 'Do', cell: (one) => one.digest !== serves && h('div', { class: 'actions' },
+    { title: 'Actions', cell: (one) => one.digest !== serves && h('div', { class: 'actions' },
       button('Compare', () => compare(state, one, shown), { 'aria-label': `Compare version ${short(one.digest)} with the one that serves` }),
       button('Roll back', () => rollback(state, one), { 'aria-label': `Roll back to version ${short(one.digest)}` })) },
   ], versions), shown);

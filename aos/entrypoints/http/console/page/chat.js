@@ -20,7 +20,7 @@ export async function chatView(main, { parts, signal }) {
   main.classList.add('full');
   signal.addEventListener('abort', () => main.classList.remove('full'));
   replace(main, h('div', { class: 'chat' },
-    heading('Chat', { path, mark: choice, actions: conversation ? [h('a', { class: 'button', href: `#/chat/${agent}` }, 'New chat')] : [] }),
+    heading('Chat', { path, mark: choice, actions: [h('a', { class: 'button', href: `#/chat/${agent}` }, 'New chat')] }),
     log, heard, compose(chat)));
   document.getElementById('message').focus();
   if (conversation) await resume(chat);
@@ -183,6 +183,7 @@ class RunBlock {
       'tool.called': 'A tool works …', 'approval.requested': 'Waiting for your decision', 'input.requested': 'Waiting for your answer',
     }[type];
     if (said) this.state.textContent = said;
+    if (this.trouble && type !== 'run.retrying') { this.trouble.remove(); this.trouble = null; }
     switch (type) {
       case 'turn.started': case 'attempt.started': this.dropLive(); break;
       case 'message.delta': this.addDelta(data.text ?? data.content ?? data.delta ?? ''); break;
@@ -198,10 +199,16 @@ class RunBlock {
       case 'input.requested': this.openAsk(event, questionBox); break;
       case 'approval.decided': this.closeAsk(data.tool_call_id); this.showCall(data, data.decision === 'approve' ? 'approved' : 'denied'); break;
       case 'input.answered': this.closeAsk(data.tool_call_id); break;
-      case 'run.retrying': this.state.textContent = `${data.reason} (try ${data.attempt + 1})`; break;
+      case 'run.retrying': this.showTrouble(data); break;
       default:
     }
     return undefined;
+  }
+
+  showTrouble({ reason, until }) {
+    this.state.textContent = 'Waiting for the next try …';
+    if (this.trouble) this.trouble.remove();
+    this.body.append(this.trouble = h('div', { class: 'box warn' }, h('p', {}, reason), h('p', { class: 'small' }, 'The next try: ', new Date(until).toLocaleTimeString('en-GB'))));
   }
 
   say(text) {
@@ -242,6 +249,7 @@ class RunBlock {
     if (this.asks.has(item.tool_call_id)) return;
     const element = box(item, () => this.closeAsk(item.tool_call_id));
     this.asks.set(item.tool_call_id, element);
+    this.showCall({ tool_call_id: item.tool_call_id, name: item.tool, arguments: event.data.arguments }, 'waits for you');
     this.body.append(element);
     this.say(`The agent asks for you: ${item.tool}`);
   }

@@ -263,15 +263,18 @@ export function table(caption, columns, rows) {
     h('tbody', {}, rows.map((row) => h('tr', {}, columns.map((column) => h('td', { class: column.class }, column.cell(row))))))));
 }
 
-export function facts(pairs) {
-  return h('dl', { class: 'facts' }, pairs.filter((pair) => pair).map(([name, ...value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+export function facts(pairs, attributes = {}) {
+  return h('dl', { class: 'facts', ...attributes }, pairs.filter((pair) => pair).map(([name, ...value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
 }
 
 export function copyButton(text, what) {
-  return h('button', { type: 'button', class: 'plain', 'aria-label': `Copy ${what}`, onclick: async () => {
+  return h('button', { type: 'button', class: 'plain tiny', onclick: async () => {
     try { await navigator.clipboard.writeText(text); toast('Copied'); } catch { toast('The browser does not let this page copy'); }
-  } }, 'Copy');
+  } }, `Copy ${what}`);
 }
+
+// Something was decided or changed: what waits is counted again.
+export const announceChange = () => document.dispatchEvent(new Event('aos-changed'));
 
 export function toast(text) {
   const line = h('div', {}, text);

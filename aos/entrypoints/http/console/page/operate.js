@@ -1,6 +1,6 @@
 // Approvals and questions, dead letters, usage and health.
 import {
-  API, button, call, confirm, empty, facts, h, heading, list, number, pill, pretty, repeat, replace, short, svg, table, toast, when,
+  API, announceChange, button, call, confirm, empty, facts, h, heading, list, number, pill, pretty, repeat, replace, short, svg, table, toast, when,
 } from './core.js';
 import { approvalBox, questionBox } from './asks.js';
 
@@ -46,6 +46,7 @@ function letter(item, show) {
     const done = await call(`${API}/dead-letters/replay`, { method: 'POST', body: { entity: item.entity, sequence_number: item.sequence_number } });
     const run = done && (done.replay_run_id || done.run_id);
     toast(run ? `Replayed: run ${short(run)}` : 'Replayed');
+    announceChange();
     await show();
   };
   const purge = async () => {
@@ -53,6 +54,7 @@ function letter(item, show) {
     const query = new URLSearchParams({ entity: item.entity, sequence_number: item.sequence_number });
     await call(`${API}/dead-letters?${query}`, { method: 'DELETE' });
     toast('Purged');
+    announceChange();
     await show();
   };
   return h('article', { class: 'box', 'aria-label': `Dead letter ${name}` },
@@ -174,9 +176,10 @@ function pauseBox(health, status, show) {
     if (!said) return;
     await call(`${API}/ops/pause`, { method: 'POST', body: { reason: said.text } });
     toast('Paused; it holds everywhere within 5 seconds');
+    announceChange();
     await show();
   };
-  const resume = async () => { await call(`${API}/ops/resume`, { method: 'POST' }); toast('Resumed'); await show(); };
+  const resume = async () => { await call(`${API}/ops/resume`, { method: 'POST' }); toast('Resumed'); announceChange(); await show(); };
   const { paused, pause: by } = health;
   return h('section', { class: paused ? 'box warn' : 'box' }, h('h2', {}, paused ? 'AOS is paused' : 'AOS admits new requests'),
     by && h('p', {}, by.reason || 'No reason was given.', ' ', h('span', { class: 'quiet' }, 'By ', by.by, ', ', when(by.paused_at))),

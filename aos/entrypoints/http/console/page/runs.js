@@ -99,7 +99,7 @@ export async function runView(main, { parts, signal }) {
       replace(asks, waiting.map((item) => (item.question_id ? questionBox : approvalBox)(item)));
     }
     replace(top, heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }),
-      explain(run), asks, describe(run, events));
+      explain(run), asks, describe(run), ids(run, events));
   };
   const drawLine = () => {
     replace(line, timeline(events, run, open));
@@ -161,9 +161,7 @@ function explain(run) {
   ];
 }
 
-function describe(run, events) {
-  const queued = events.find((event) => event.type === 'run.queued');
-  const trace = queued && queued.data.trace_id;
+function describe(run) {
   const link = (id) => h('a', { href: `#/runs/${id}`, class: 'mono' }, short(id));
   return facts([
     ['Agent', h('a', { href: `#/agents/${run.agent_id}` }, run.agent_id), run.card_digest && h('span', { class: 'quiet small' }, ' card ', short(run.card_digest))],
@@ -171,14 +169,21 @@ function describe(run, events) {
     ['Took', run.ended_at ? duration(new Date(run.ended_at) - new Date(run.created_at)) : 'goes on'],
     ['Tokens', run.usage ? [number(run.usage.input_tokens), ' in, ', number(run.usage.output_tokens), ' out'] : '–'],
     ['Model', run.model || '–'],
-    ['Run id', h('span', { class: 'mono small' }, run.run_id), ' ', copyButton(run.run_id, 'the run id')],
-    trace && ['Trace id (Application Insights: operation_Id)', h('span', { class: 'mono small' }, trace), ' ', copyButton(trace, 'the trace id'), ' ',
-      copyButton(`union requests, dependencies, traces, exceptions, customEvents | where operation_Id == "${trace}" | order by timestamp asc`, 'a query for Application Insights')],
     run.replay_of && ['Replay of', link(run.replay_of)],
     run.parent_run_id && ['Asked by run', link(run.parent_run_id)],
     run.child_run_ids && run.child_run_ids.length && ['Asked the runs', run.child_run_ids.map((id) => [link(id), ' '])],
     run.unavailable_servers && ['Servers that were away', run.unavailable_servers.join(', ')],
   ]);
+}
+
+function ids(run, events) {
+  const queued = events.find((event) => event.type === 'run.queued');
+  const trace = queued && queued.data.trace_id;
+  const query = `union requests, dependencies, traces, exceptions, customEvents | where operation_Id == "${trace}" | order by timestamp asc`;
+  return facts([
+    ['Run id', h('span', { class: 'mono small' }, run.run_id), ' ', copyButton(run.run_id, 'id')],
+    trace && ['Trace id, in Application Insights the operation_Id', h('span', { class: 'mono small' }, trace), ' ', copyButton(trace, 'id'), ' ', copyButton(query, 'query')],
+  ], { class: 'facts wide' });
 }
 
 // Bars: what took how long, from the events.
