@@ -166,7 +166,7 @@ export async function follow(runId, { onEvent, onState = () => {}, signal, after
       for await (const event of readStream(answer)) {
         pause = 500;
         last = event.id;
-        onEvent(event);
+        try { onEvent(event); } catch (error) { console.error(error); }
         if (isEnd(event.type)) return;
       }
     } catch (error) {
