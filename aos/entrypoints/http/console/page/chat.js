@@ -33,10 +33,12 @@ const noAgents = () => empty('There is no agent yet.',
 
 async function showRecent(chat) {
   const page = await call(`${API}/conversations?limit=20`, { signal: chat.signal });
+  if (chat.conversation) return; // a message was sent meanwhile
   if (!page.items.length) {
-    return replace(chat.log, empty(`Ask ${chat.agent} something.`, h('p', {}, 'The answer comes here while it is written. You may close this page: the run goes on, and the address leads back to it.')));
+    replace(chat.log, empty(`Ask ${chat.agent} something.`, h('p', {}, 'The answer comes here while it is written. You may close this page: the run goes on, and the address leads back to it.')));
+    return;
   }
-  return replace(chat.log, h('h2', {}, 'Or continue'), h('ul', {}, page.items.map((one) => h('li', {},
+  replace(chat.log, h('h2', {}, 'Or continue'), h('ul', {}, page.items.map((one) => h('li', {},
     h('a', { href: `#/chat/${one.agent_id}/${encodeURIComponent(one.conversation_id)}` }, short(one.conversation_id)), ' ',
     h('span', { class: 'quiet small' }, one.agent_id, ' · ', number(one.messages), ' messages · ', when(one.created_at)),
     one.active_run_id && [' ', pill('in_progress')]))));
