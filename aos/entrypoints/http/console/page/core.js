@@ -203,7 +203,7 @@ const PILLS = {
   unhealthy: 'bad', waiting_approval: 'warn', waiting_input: 'warn', in_progress: 'info', queued: 'info',
 };
 export const pill = (text, kind) => h('span', { class: `pill ${kind || PILLS[text] || ''}` }, String(text).replace(/_/g, ' '));
-export const short = (id) => (id.length > 12 && /^[0-9a-f-]{36}$|^[0-9a-f]{64}$/.test(id) ? id.slice(0, 8) : id);
+export const short = (id) => (/^[0-9a-f-]{36}$|^[0-9a-f]{64}$/.test(id) ? id.slice(0, 8) : id.replace(/^(chat-[0-9a-f]{6})[0-9a-f]{18}$/, '$1'));
 export const number = (value) => (value === null || value === undefined ? '–' : Number(value).toLocaleString('en'));
 
 export function duration(ms) {

@@ -45,8 +45,8 @@ function makePath({ agent_id, status, hours }) {
 
 function filter(wanted) {
   const agent = h('input', { type: 'text', value: wanted.agent_id, size: '16', spellcheck: 'false' });
-  const status = h('select', {}, h('option', { value: '' }, 'any'), STATUSES.map((one) => h('option', { value: one, selected: one === wanted.status }, one.replace(/_/g, ' '))));
-  const since = h('select', {}, Object.entries(SINCE).sort((a, b) => a[0] - b[0]).map(([hours, text]) => h('option', { value: hours, selected: hours === wanted.hours }, text)));
+  const status = h('select', { 'aria-label': 'Status' }, h('option', { value: '' }, 'any'), STATUSES.map((one) => h('option', { value: one, selected: one === wanted.status }, one.replace(/_/g, ' '))));
+  const since = h('select', { 'aria-label': 'Since' }, Object.entries(SINCE).sort((a, b) => a[0] - b[0]).map(([hours, text]) => h('option', { value: hours, selected: hours === wanted.hours }, text)));
   const run = h('input', { type: 'text', size: '16', spellcheck: 'false', placeholder: 'run id' });
   const apply = () => {
     if (run.value.trim()) { location.hash = `#/runs/${run.value.trim()}`; return; }

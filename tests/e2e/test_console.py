@@ -1,0 +1,283 @@
+"""The console in Chromium, used as a person uses it.
+
+`make console` installs what it needs. Without a browser these tests are skipped as NOT CHECKED.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devhost.laptop import REPOSITORY
+from tests.contract.mcp.kit import NASTY
+from tests.e2e.conftest import Model
+from tests.e2e.road import Road, eventually
+from tests.scripted_model import Request, Say
+
+FOLDER = REPOSITORY / "tests" / "console"
+REQUIRED = "AOS_CONSOLE_REQUIRED"
+STEP_SECONDS = 20.0
+AFTER_KILL_SECONDS = 60.0
+FIRST_PAINT_MILLISECONDS = 500
+MOST_BYTES = 150_000
+DESKTOP, PHONE = (1280, 800), (390, 844)
+MESSAGE = "Message to {}"
+
+
+def find_browser() -> str | None:
+    """The browser on this machine, if its driver is installed too."""
+    if not (FOLDER / "node_modules" / "playwright-core").is_dir():
+        return None
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+class Browser:
+    """One page in a browser."""
+
+    def __init__(self, executable: str) -> None:
+        self.process = subprocess.Popen(
+            ["node", str(FOLDER / "browser.mjs"), executable],
+            cwd=FOLDER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._read(30)["ready"]
+
+    def do(self, command: str, *, seconds: float = STEP_SECONDS + 5, **given: Any) -> Any:
+        """Carry out one command of browser.mjs."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"command": command, **given}) + "\n")
+        self.process.stdin.flush()
+        answer = self._read(seconds)
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
+
+    def open(self, url: str, *, scheme: str = "light", size: tuple[int, int] = DESKTOP) -> None:
+        """Open a page in a fresh profile."""
+        self.do("open", url=url, scheme=scheme, width=size[0], height=size[1])
+
+    def see(self, *texts: str, within_seconds: float = STEP_SECONDS) -> None:
+        """Wait until each of the texts is seen."""
+        for text in texts:
+            timeout = within_seconds * 1000
+            self.do("see", text=text, timeout=timeout, seconds=within_seconds + 5)
+
+    def click(self, name: str, *, role: str = "button", within: str | None = None) -> None:
+        """Click what has this role and name."""
+        self.do("click", role=role, name=name, within=within)
+
+    def close(self) -> None:
+        """End the browser."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+        self.process.stdout.close()
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        assert ready, f"the browser did not answer within {seconds:g} s"
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    executable = find_browser()
+    if executable is None:
+        why = "NOT CHECKED: the console in a browser; install Chromium, then: make console"
+        if os.environ.get(REQUIRED):
+            pytest.fail(why)
+        pytest.skip(why)
+    browser = Browser(executable)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser, road: Road) -> Iterator[Browser]:
+    """The browser on a page of the console; at the end nothing was said on its error console."""
+    chromium.open(f"{road.main}/api/console#/health")
+    yield chromium
+    assert chromium.do("errors") == []
+
+
+def go(browser: Browser, road: Road, view: str) -> None:
+    browser.do("go", url=f"{road.main}/api/console#/{view}")
+
+
+def say(browser: Browser, agent: str, text: str) -> None:
+    browser.do("fill", label=MESSAGE.format(agent), text=text)
+    browser.do("press", key="Enter")
+
+
+def mark(request: Request) -> Say:
+    """The model marks what it was asked to, then says what the tool said."""
+    last = request.messages[-1]
+    if last["role"] == "tool":
+        return Say(f"the tool said: {last['content']}")
+    return Say(calls=[(request.body["tools"][0]["function"]["name"], {"text": last["content"]})])
+
+
+def test_realm_is_killed_while_somebody_waits_for_an_answer_and_it_comes(
+    browser: Browser, road: Road, model: Model
+) -> None:
+    model.says("Cash, then people.")
+    agent = road.live(f"chat-{uuid.uuid4().hex[:8]}")
+    go(browser, road, f"chat/{agent}")
+    realm = road.laptop.child("realm")
+    restarts = realm.restarts
+    with model.held() as hold:
+        say(browser, agent, "What matters most?")
+        hold.wait_for(1, seconds=20)
+        realm.kill9()
+        eventually(lambda: realm.restarts > restarts or None, seconds=10)
+    browser.see("Cash, then people.", "What happened", within_seconds=AFTER_KILL_SECONDS)
+    browser.do("reload")
+    browser.see("What matters most?", "Cash, then people.")
+    assert browser.do("text", css="#log").count("Cash, then people.") == 1
+
+
+def test_a_call_is_approved_in_the_chat_after_a_reload(
+    browser: Browser, road: Road, model: Model, tmp_path: Path
+) -> None:
+    model.server.always(mark)
+    name, marks = uuid.uuid4().hex[:8], tmp_path / "marks"
+    road.live_server(f"s-{name}", command=sys.executable, args=[NASTY, "--marks", str(marks)])
+    grant = {"server": f"s-{name}", "tools": ["mark"], "approval": "always"}
+    agent = road.live(f"a-{name}", mcp_tools=[grant])
+    go(browser, road, f"chat/{agent}")
+    say(browser, agent, "buy the chair")
+    browser.see("May the agent call")
+    browser.do("reload")
+    browser.see("May the agent call", "buy the chair")
+    browser.click("Approve", within="#log")
+    browser.see("the tool said: marked")
+    assert marks.read_text() == "buy the chair\n"
+    browser.click("What happened", role="link")
+    browser.see("Approval of", "approved", "Turn 2: model")
+
+
+def test_a_broken_card_is_mended_in_the_editor_and_rolled_back(
+    browser: Browser, road: Road
+) -> None:
+    agent = road.live(f"card-{uuid.uuid4().hex[:8]}", purpose="Lead.")
+    etag = road.upload(
+        f"agents/{agent}.json", {"agent_id": agent, "purpose": "Lead.", "purpos_scope": "All"}
+    )
+    road.judged(f"agents/{agent}", etag)
+    go(browser, road, f"agents/{agent}")
+    browser.see("The card as uploaded was rejected", "purpos_scope", "The last valid version")
+    card = {"agent_id": agent, "purpose": "Lead the company."}
+    browser.do("fill", label="Card (JSON)", text=json.dumps({**card, "enabeld": True}))
+    browser.see("not valid", "the nearest known field is 'enabled'")
+    browser.do("fill", label="Card (JSON)", text=json.dumps(card, indent=2))
+    browser.see("digest ")
+    browser.click("Save")
+    browser.see("Saved and live")
+    assert road.call("GET", f"/api/agents/{agent}").body["card"] == card
+    versions = road.call("GET", f"/api/agents/{agent}/versions").body["items"]
+    old = versions[1]["digest"]
+    browser.click(f"Compare version {old[:8]} with the one that serves")
+    browser.see('+   "purpose": "Lead the company."')
+    browser.click(f"Roll back to version {old[:8]}")
+    browser.click("Roll back", within="dialog")
+    browser.see("Rolled back")
+    eventually(
+        lambda: road.call("GET", f"/api/agents/{agent}").body["serving_digest"] == old or None,
+        seconds=10,
+    )
+
+
+def test_a_dead_letter_is_replayed(browser: Browser, road: Road, model: Model) -> None:
+    model.says("Late, but here.")
+    agent = road.live(f"late-{uuid.uuid4().hex[:8]}")
+    road.laptop.take_down("main")
+    try:
+        body = {"version": 1, "agent_id": agent, "message": "Hello"}
+        key = road.send(body, time_to_live=timedelta(seconds=1))
+        eventually(
+            lambda: any(m.message_id == key for m in road.dead_letters()) or None,
+            seconds=30,
+            every=0.5,
+            what="the dead letter",
+        )
+    finally:
+        road.laptop.bring_up("main")
+    (letter,) = [m for m in road.dead_letters() if m.message_id == key]
+    browser.open(f"{road.main}/api/console#/dead-letters")
+    browser.see("What to do:")
+    browser.click(f"Replay aos-requests {letter.sequence_number}")
+    browser.see("Replayed")
+    go(browser, road, f"runs?agent_id={agent}")
+    browser.see("Late, but here.", within_seconds=AFTER_KILL_SECONDS)
+
+
+def test_the_list_of_runs_says_why_a_run_failed_and_its_timeline_shows_when(
+    browser: Browser, road: Road, model: Model
+) -> None:
+    agent = road.live(f"fails-{uuid.uuid4().hex[:8]}")
+    model.fails(400, times=1)
+    run = road.ask(agent, "Hello").body
+    assert run["status"] == "failed", run
+    go(browser, road, "runs")
+    browser.do("select", label="Status", value="failed")
+    browser.see(run["error"]["code"])
+    go(browser, road, f"runs?status=failed&agent_id={agent}")
+    browser.click(run["run_id"][:8], role="link")
+    browser.see("Why it failed", run["error"]["message"], "Trace id", "run.failed", "Queue")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_view_has_a_barrier_for_people_who_do_not_see_or_use_a_mouse(
+    chromium: Browser, road: Road, model: Model, scheme: str, size: tuple[int, int]
+) -> None:
+    model.says("Cash.")
+    agent = road.live("barriers")
+    run = road.ask(agent, "What matters?", conversation_id="barriers").body
+    views = {
+        "chat": "Message to",
+        f"chat/{agent}/barriers": "What matters?",
+        "agents": agent,
+        f"agents/{agent}": "unchanged",
+        "agents/+new": "Id of the agent",
+        "mcp-servers": "MCP servers",
+        "runs": run["run_id"][:8],
+        f"runs/{run['run_id']}": "run.completed",
+        "approvals": "Approvals",
+        "dead-letters": "Dead letters",
+        "health": "aos-requests",
+    }
+    chromium.open(f"{road.main}/api/console#/health", scheme=scheme, size=size)
+    for view, text in views.items():
+        go(chromium, road, view)
+        if text != "Message to":
+            chromium.see(text)
+        assert chromium.do("axe") == [], view
+        assert not chromium.do("wide"), f"{view} is wider than the screen"
+    assert chromium.do("errors") == []
+
+
+def test_the_page_is_small_and_seen_at_once(chromium: Browser, road: Road) -> None:
+    paints = []
+    for _ in range(3):
+        chromium.open(f"{road.main}/api/console#/health")
+        chromium.see("aos-requests")
+        paints.append(chromium.do("paint"))
+    assert min(paints) <= FIRST_PAINT_MILLISECONDS, paints
+    assert chromium.do("bytes") <= MOST_BYTES
