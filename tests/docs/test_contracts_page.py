@@ -116,7 +116,7 @@ def _named(path: str, text: str) -> bool:
 
 
 def test_the_contract_names_every_route_and_no_other() -> None:
-    built = {route.title for route in MAIN_ROUTES.values() if route.documented}
+    built = {route.title for route in MAIN_ROUTES.values() if route.name != "z_not_found"}
     assert _routes(section("http", "Routes of main")) == built
 
 

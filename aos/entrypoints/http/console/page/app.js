@@ -37,9 +37,10 @@ async function show() {
     if (link.getAttribute('href') === `#/${view}`) { link.setAttribute('aria-current', 'page'); link.scrollIntoView({ block: 'nearest', inline: 'nearest' }); } else link.removeAttribute('aria-current');
   }
   main.scrollTop = 0;
+  const name = view.replace(/-/g, ' ').replace(/^mcp/, 'MCP');
   const place = h('div', { class: 'view' }); // a view that was left writes into what nobody sees
   replace(main, place);
-  const name = view.replace(/-/g, ' ');
+  replace(place, h('h1', {}, name.charAt(0).toUpperCase() + name.slice(1)));
   document.title = `${parts[0] || name.charAt(0).toUpperCase() + name.slice(1)} · AOS console`;
   try {
     if (!VIEWS[view]) { replace(place, heading('Not here'), empty('There is no such view.', h('a', { href: '#/chat' }, 'To the chat'))); return; }

@@ -11,7 +11,7 @@ export async function chatView(main, { parts, signal }) {
   let [agent, conversation] = parts;
   agent ||= agents[0].agent_id;
   const log = h('div', { class: 'log', id: 'log', role: 'log', 'aria-live': 'off', 'aria-label': 'Messages', tabindex: '0' });
-  const heard = h('div', { class: 'skip', role: 'status', 'aria-live': 'polite' });
+  const heard = h('div', { class: 'heard', role: 'status', 'aria-live': 'polite' });
   const chat = { log, heard, signal, agent, conversation };
   const path = conversation ? `${API}/conversations/${encodeURIComponent(conversation)}/messages` : `${API}/conversations`;
   const choice = h('select', { 'aria-label': 'Agent', id: 'agent', onchange: () => { location.hash = `#/chat/${choice.value}`; } },
@@ -68,13 +68,13 @@ async function ask(chat, message) {
   }
   const block = new RunBlock(chat);
   block.showQuestion(message);
+  block.asked = message;
   const key = makeId();
   try {
     const answer = await start(chat, message, key);
     if ((answer.headers.get('Content-Type') || '').includes('event-stream')) return await block.follow({ first: answer });
     const run = await answer.json();
     if (!answer.ok) throw new ApiError(answer.status, run.error, 'run');
-    sessionStorage.setItem(`aos-asked:${run.run_id}`, message);
     return await block.follow({ runId: run.run_id });
   } catch (error) {
     block.fail();
@@ -190,14 +190,15 @@ class RunBlock {
     const { data, type } = event;
     if (isEnd(type)) return this.end(event);
     const said = {
-      'run.queued': 'Accepted', 'run.started': 'Begun', 'turn.started': 'The model thinks …', 'attempt.started': 'The model is asked again …',
+      'run.queued': 'Accepted', 'run.started': 'Begun', 'turn.started': 'The model thinks …', 'attempt.started': data.attempt > 1 ? 'The model is asked again …' : 'The model thinks …',
       'tool.called': 'A tool works …', 'approval.requested': 'Waiting for your decision', 'input.requested': 'Waiting for your answer',
     }[type];
+    if (type === 'run.queued' && this.asked) sessionStorage.setItem(`aos-asked:${event.run_id}`, this.asked);
     if (said) this.state.textContent = said;
     if (this.trouble && type !== 'run.retrying') { this.trouble.remove(); this.trouble = null; }
     switch (type) {
       case 'turn.started': case 'attempt.started': this.dropLive(); break;
-      case 'message.delta': this.addDelta(data.text ?? data.content ?? data.delta ?? ''); break;
+      case 'message.delta': this.addDelta(data.text || ''); break;
       case 'message.completed':
         this.dropLive();
         this.addText(data.content);

@@ -8,6 +8,7 @@ import { approvalBox, questionBox } from './asks.js';
 const STATUSES = ['queued', 'in_progress', 'waiting_approval', 'waiting_input', 'completed', 'failed', 'cancelled', 'timed_out'];
 const SINCE = { '': 'the last 30 days', 1: 'the last hour', 24: 'the last day', 168: 'the last week' };
 const REFRESH_SECONDS = 5;
+const WHO = { caller: 'the request has to change', operator: 'an operator has to act', retry: 'something was away', model: 'the model, or what the card asks of it' };
 
 export async function runsView(main, { query, signal }) {
   const wanted = { agent_id: query.get('agent_id') || '', status: query.get('status') || '', hours: query.get('hours') || '' };
@@ -155,7 +156,7 @@ function explain(run) {
   return [
     error && h('section', { class: 'box bad', 'aria-label': 'Why it failed' }, h('h2', {}, run.error ? `Why it ${run.status === 'timed_out' ? 'timed out' : run.status}` : 'An operator has to act'),
       h('p', {}, error.message),
-      h('p', { class: 'small' }, h('code', {}, error.code), ' · who must act: ', error.type, error.retryable ? ' · asking again may help' : ' · asking again alone does not help')),
+      h('p', { class: 'small' }, h('code', {}, error.code), ' · ', WHO[error.type] || error.type, error.retryable ? ' · asking again may help' : ' · asking again alone does not help')),
     run.waiting && h('section', { class: 'box', 'aria-label': 'What it waits for' }, h('h2', {}, 'Waits for: ', run.waiting.kind),
       h('p', {}, run.waiting.reason), h('p', { class: 'small quiet' }, 'Ends with: ', run.waiting.ends_with, ' Since ', when(run.waiting.since), run.waiting.until && [', until ', when(run.waiting.until)])),
   ];
@@ -204,11 +205,13 @@ export function readSpans(events, end) {
       case 'run.queued': begin('queue', { kind: 'queue', name: 'Queue', from: time, about: [] }); break;
       case 'run.started': close('queue', time); break;
       case 'turn.started':
-        close('model', time, { name: 'Model, cut off' });
-        begin('model', { kind: 'model', name: `Turn ${turn}: model`, from: time, about: [] }); break;
+        // A watched turn was told before it was saved, by its attempts.
+        if (open.has('model') && open.get('model').turn === turn) break;
+        close('model', time, { outcome: 'cut off' });
+        begin('model', { kind: 'model', turn, name: `Turn ${turn}: model`, from: time, about: [] }); break;
       case 'attempt.started':
-        close('model', time, { name: `Turn ${turn}: model, cut off` });
-        begin('model', { kind: 'model', name: `Turn ${turn}: model again`, from: time, about: [] }); break;
+        close('model', time, { outcome: 'cut off' });
+        begin('model', { kind: 'model', turn, name: `Turn ${turn}: model${data.attempt > 1 ? `, attempt ${data.attempt}` : ''}`, from: time, about: [['Model', data.model]] }); break;
       case 'message.completed': {
         if (!open.has('model')) begin('model', { kind: 'model', name: `Turn ${turn}: model`, from: time - (data.milliseconds || 0), about: [] });
         const usage = data.usage || {};
