@@ -53,12 +53,17 @@ TIMER: Any = None
 class SilentTelemetry:
     """Telemetry that only counts in the story."""
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, note: Callable[[str, str], None], refused: Callable[[str, str], None]
+    ) -> None:
         self._note = note
+        self._refused = refused
 
     def log(self, event: str, *, level: str = "info", **fields: object) -> None:
         """A line of the story."""
         self._note(f"log {event}", str(fields.get("run_id", "")))
+        if event == "request_refused":
+            self._refused(str(fields["run_id"]), str(fields["code"]))
 
     def custom_event(self, name: str, **attributes: object) -> None:
         """Nothing."""
@@ -96,7 +101,7 @@ class App:
             self, loop=world.loop, weather=world.weather, story=world.story
         )
         self.clock = VirtualClock(world.loop, skew=world.scenario.skew * world.rng.uniform(-1, 1))
-        self.telemetry = SilentTelemetry(self.note)
+        self.telemetry = SilentTelemetry(self.note, world.refused)
         ports = make_world(
             tables=world.tables,
             broker=world.broker,

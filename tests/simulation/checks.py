@@ -272,9 +272,6 @@ class Checks:
         now = self._world.loop.seconds
         if kind.startswith("refused"):
             self.refused[run_id] = json.loads(kept.body)
-            code = self.refused[run_id]["error"]["code"]
-            self._world.one_by_one.refused(run_id, code)
-            self._world.budgets.refused(run_id, code)
             return
         self.replies[run_id].append(kept.body)
         self.first_reply.setdefault(run_id, now)

@@ -73,6 +73,7 @@ BY_KIND = {
 }
 """Cards that only worlds of a kind have."""
 TRIES = 6
+DELETED_MEANWHILE = 0.4
 
 
 class CutConnection(Exception):
@@ -87,6 +88,7 @@ class Clients:
         self._rng = world.rng
         self._cards: dict[str, dict[str, Any]] = dict(CARDS)
         self._cards |= BY_KIND.get(world.scenario.kind, {})
+        self.came: dict[str, float] = {}
         self.decided: dict[tuple[str, str], int] = {}
         self.answered: dict[tuple[str, str], int] = {}
 
@@ -143,6 +145,7 @@ class Clients:
         )
 
     def _send(self, ask: Ask, run_id: str) -> None:
+        self.came.setdefault(run_id, self._world.loop.seconds)
         self._tell("asks", f"{ask.key} {run_id} in {ask.conversation_id or 'its own'}")
         if not ask.over_queue:
             self._later(partial(self._call, ask, run_id))
@@ -157,16 +160,21 @@ class Clients:
 
     async def _call(self, ask: Ask, run_id: str) -> None:
         """Over HTTP, patiently."""
-        for number in range(TRIES):
+        number = 0
+        while number < TRIES:
             scrubbed = self._world.checks.is_scrubbed(run_id)
             try:
                 admission, run = await self.at_main(lambda app: over_http(app, ask))
             except Refused as refusal:
+                if refusal.code == "paused":
+                    await self._world.loop.pause(60 * self._rng.random())
+                    continue
                 self._refused(run_id, refusal)
                 return
             except (TransientError, CutConnection) as error:
                 self._tell("tries again", f"{run_id}: {error}")
                 await self._world.loop.pause(2.0**number * self._rng.random())
+                number += 1
                 continue
             self._world.accepted.add(run_id)
             if scrubbed:
@@ -185,8 +193,7 @@ class Clients:
         if run_id in self._world.accepted and refusal.code != "conversation_deleted":
             self._world.checks.fail(f"{run_id} was accepted and then refused: {refusal.code}")
         self._world.refused_codes.setdefault(run_id, refusal.code)
-        self._world.one_by_one.refused(run_id, refusal.code)
-        self._world.budgets.refused(run_id, refusal.code)
+        self._world.refused(run_id, refusal.code)
 
     async def _cancel(self, run_id: str, ask: Ask) -> None:
         caller = Caller(owner=ask.owner)
@@ -233,6 +240,7 @@ class Clients:
                 decide = partial(self._decide, approval, verdict)
                 delay = self._rng.choice((0.0, 0.5, 30.0, 595.0, 600.0, 5000.0))
                 self._world.loop.call_later(delay, self._later, decide)
+                self._delete_meanwhile(approval.conversation_id, delay)
 
     def questioned(self, run_id: str) -> None:
         """A tool asks: nobody, one or two people answer, some too late."""
@@ -245,6 +253,15 @@ class Clients:
                 answer = partial(self._answer, question, action, n)
                 delay = self._rng.choice((0.0, 0.5, 30.0, 5000.0, 86_395.0, 86_400.0))
                 self._world.loop.call_later(delay, self._later, answer)
+                self._delete_meanwhile(question.conversation_id, delay)
+
+    def _delete_meanwhile(self, conversation_id: str, delay: float) -> None:
+        """Delete the conversation while a person decides, so that the decision comes late."""
+        if not self._world.scenario.deletions or self._rng.random() > DELETED_MEANWHILE:
+            return
+        deletion = Deletion(at=0.0, conversation_id=conversation_id)
+        moment = delay + 0.1 * self._rng.random()
+        self._world.loop.call_later(moment, self._later, partial(self._delete, deletion))
 
     async def _answer(self, question: QuestionRequest, action: AnswerAction, n: int) -> None:
         caller, key = Caller(owner=question.owner), (question.run_id, question.question_id)
@@ -259,7 +276,8 @@ class Clients:
                 continue
             self._tell("answered", f"{key}: {action}")
             self.answered[key] += 1
-            if self._world.tables.answers.get(key) != given or self.answered[key] > 1:
+            stands = self._world.tables.answers.get(key) == given
+            if not self._went(key[0]) and (not stands or self.answered[key] > 1):
                 self._world.checks.fail(f"an answer to {key} was heard, but does not stand")
             return
 
@@ -276,9 +294,14 @@ class Clients:
                 continue
             self._tell("decided", f"{key}: {verdict}")
             self.decided[key] += 1
-            if self._world.tables.decisions.get(key) != decision or self.decided[key] > 1:
+            stands = self._world.tables.decisions.get(key) == decision
+            if not self._went(key[0]) and (not stands or self.decided[key] > 1):
                 self._world.checks.fail(f"a decision about {key} was heard, but does not stand")
             return
+
+    def _went(self, run_id: str) -> bool:
+        """Whether the run's rows went with its conversation before its caller heard the answer."""
+        return self._world.checks.is_scrubbed(run_id)
 
     async def _edit(self, edit: Edit) -> None:
         """Change a card, publish, and for a new agent ask it something at once."""

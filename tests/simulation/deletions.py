@@ -72,7 +72,13 @@ class Deletions:
             fail(f"the run {run_id} was deleted and is there: {rows.runs[run_id]}")
         if any(message.run_id == run_id for message in rows.messages.values()):
             fail(f"messages of {run_id} were deleted and are there")
-        for name, kept in (("question", tables.approvals), ("decision", tables.decisions)):
+        kinds = {
+            "request for approval": tables.approvals,
+            "decision": tables.decisions,
+            "question": tables.questions,
+            "answer": tables.answers,
+        }
+        for name, kept in kinds.items():
             if any(key[0] == run_id for key in kept):
                 fail(f"a {name} of {run_id} was deleted and is there")
         for key, call in tables.tool_calls.items():

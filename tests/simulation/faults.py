@@ -60,6 +60,7 @@ READS = frozenset(
     }
 )
 DEADLY = frozenset({"crash_before", "crash_after", "lock_lost"})
+ANSWERS = frozenset({"decisions.decide", "questions.answer"})
 MOST_DEATHS = 6
 """More would dead-letter messages that have done nothing wrong (MaxDeliveryCount is 10)."""
 DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model", "webhooks": "receiver"}
@@ -85,7 +86,8 @@ class Weather:
 
     `hang_share` of the inserts of request rows hang, half of it of the writes of budgets have no
     answer and a third of their reads fail, `cancel_share` of the CancelRuns and the
-    DeleteConversations are not sent: what these show needs a fault just there.
+    DeleteConversations are not sent, and of people's decisions and answers hang: what these show
+    needs a fault just there.
     """
 
     rng: random.Random
@@ -97,6 +99,7 @@ class Weather:
     next_fault: float = NEVER
     deaths_left: int = MOST_DEATHS
     away: frozenset[str] = frozenset()
+    blobs_troubled_at: float = -1e9
 
     def begin(self) -> None:
         """Choose the first fault."""
@@ -117,6 +120,8 @@ class Weather:
             return "fail"
         if (key.endswith(":cancel") or ":delete:" in key) and self._aimed(self.cancel_share):
             return self.rng.choice(("fail", "unknown_not", "unknown_late"))
+        if operation in ANSWERS and self._aimed(self.cancel_share):
+            return "hang"
         self.operations += 1
         if self.operations < self.next_fault:
             return None
@@ -158,14 +163,24 @@ class FaultInjector:
         if weather.away:
             port = DEPENDENCY.get(operation.partition(".")[0], "storage")
             if port in weather.away:
+                self._note_blobs(operation)
                 await self._loop.pause(0.1 + 2 * self._random())
                 raise TransientError(f"{port} is away")
         fault = weather.fault(operation, key)
         if fault is not None:
-            return await self._faulty(fault, operation, key, act)
+            try:
+                self._note_blobs(operation)
+                return await self._faulty(fault, operation, key, act)
+            finally:
+                self._note_blobs(operation)
         await self._loop.pause(0.001 + 0.02 * self._random())
         self._story.events.append((self._loop.seconds, self._instance.name, operation, key))
         return act()
+
+    def _note_blobs(self, operation: str) -> None:
+        """Remember when blobs last were in trouble."""
+        if operation.startswith("blob."):
+            self._weather.blobs_troubled_at = self._loop.seconds
 
     async def _faulty(self, fault: str, operation: str, key: str, act: Callable[[], T]) -> T:
         self._tell(fault, operation, key)

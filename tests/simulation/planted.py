@@ -37,7 +37,9 @@ from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_deletions import PLANTED_IN_DELETIONS
+from tests.simulation.planted_events import PLANTED_IN_EVENTS
 from tests.simulation.planted_letters import PLANTED_IN_LETTERS
+from tests.simulation.planted_pausing import PLANTED_IN_PAUSING
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
 from tests.simulation.planted_waking import PLANTED_IN_WAKING
@@ -257,7 +259,9 @@ PLANTED: dict[str, Planted] = {
     "cancel_forgotten": cancel_forgotten,
     **PLANTED_IN_ADMISSION,
     **PLANTED_IN_DELETIONS,
+    **PLANTED_IN_EVENTS,
     **PLANTED_IN_LETTERS,
+    **PLANTED_IN_PAUSING,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
     **PLANTED_IN_WAKING,

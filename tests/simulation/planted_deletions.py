@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-from aos.domain.envelope import DeleteConversation
+from aos.domain.envelope import Approve, DeleteConversation, ToolResult
 from aos.domain.runs import advance, deletion
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import Run
@@ -17,6 +17,8 @@ from aos.ports.requests import StoredRequest
 from aos.services.admission import Admission, Admissions
 from aos.services.cleaner import Cleaner
 from aos.services.execution.deletion import Deletions
+from aos.services.execution.handler import Execution
+from aos.services.execution.unit_of_work import UnitOfWork
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -63,6 +65,17 @@ def late_result_stays() -> contextlib.AbstractContextManager[Any]:
     )
 
 
+def late_answer_stays() -> contextlib.AbstractContextManager[Any]:
+    """What a person says after the deletion stays in its row."""
+    real = Execution._clean_after
+
+    def clean_after(self: Execution, unit: UnitOfWork, command: ToolResult | Approve) -> None:
+        if isinstance(command, ToolResult):
+            real(self, unit, command)
+
+    return patch.object(Execution, "_clean_after", clean_after)
+
+
 def cleaning_not_scheduled() -> contextlib.AbstractContextManager[Any]:
     """A cleaning that waits for a reply leaves no command that would continue it."""
     real = deletion.wait_for_reply
@@ -100,6 +113,7 @@ PLANTED_IN_DELETIONS: dict[str, Planted] = {
     "scrub_before_seen": scrub_before_seen,
     "cleaning_forgotten": cleaning_forgotten,
     "late_result_stays": late_result_stays,
+    "late_answer_stays": late_answer_stays,
     "cleaning_not_scheduled": cleaning_not_scheduled,
     "old_deletion_deletes_again": old_deletion_deletes_again,
     "lost_command_is_not_sent_again": lost_command_is_not_sent_again,

@@ -29,6 +29,7 @@ Kind = Literal[
     "wake",
     "delete",
     "letters",
+    "pause",
 ]
 LATER_KINDS: dict[int, Kind] = {
     3: "letters",
@@ -37,9 +38,11 @@ LATER_KINDS: dict[int, Kind] = {
     11: "reject",
     13: "delete",
     14: "budget",
+    16: "pause",
 }
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
+WITH_CALM_PAUSE = ("pause",)
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 
 
@@ -96,6 +99,14 @@ class PlannedEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPause:
+    """An operator pauses AOS at `at`, and resumes it `seconds` later."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """All that a world is made of."""
 
@@ -116,6 +127,7 @@ class Scenario:
     deletions: tuple[Deletion, ...]
     edits: tuple[Edit, ...]
     events: tuple[PlannedEvent, ...]
+    pauses: tuple[PlannedPause, ...]
     fault_seconds: float
     over_the_wire: bool
     skew: float
@@ -130,6 +142,10 @@ def scenario(seed: int) -> Scenario:
     outages = _outages(rng, kind)
     requests = _requests(rng, kind, span)
     last = max((o.start + o.seconds for o in outages), default=0.0)
+    fault_seconds = max(span + 1800.0, last + 300.0)
+    pauses = _pauses(rng, kind, span, fault_seconds)
+    if kind in WITH_CALM_PAUSE:
+        requests += _in_a_calm_pause(rng, pauses[-1])
     return Scenario(
         seed=seed,
         kind=kind,
@@ -148,9 +164,43 @@ def scenario(seed: int) -> Scenario:
         deletions=_deletions(rng, requests, span) if kind == "delete" else (),
         edits=_edits(rng, kind, span),
         events=_events(rng, span) if kind == "wake" else (),
-        fault_seconds=max(span + 1800.0, last + 300.0),
+        pauses=pauses,
+        fault_seconds=fault_seconds,
         over_the_wire=rng.random() < 0.15,
         skew=rng.choice((0.0, 0.0, 0.05, 3.0, 20.0)),
+    )
+
+
+def _pauses(
+    rng: random.Random, kind: Kind, span: float, fault_seconds: float
+) -> tuple[PlannedPause, ...]:
+    """Pauses while requests come, and one when all faults are over."""
+    calm = PlannedPause(at=fault_seconds + 150 * rng.random(), seconds=rng.choice((60.0, 240.0)))
+    if kind == "pause":
+        begin = rng.random() * span
+        return (PlannedPause(at=begin, seconds=rng.choice((1.0, 20.0, 120.0))), calm)
+    if kind == "wake" and rng.random() < 0.4:
+        return (PlannedPause(at=1500 * rng.random(), seconds=rng.choice((30.0, 200.0))),)
+    return ()
+
+
+def _in_a_calm_pause(rng: random.Random, pause: PlannedPause) -> tuple[Planned, ...]:
+    """Requests that come in the last pause, over the queue and over HTTP."""
+    return tuple(
+        Planned(
+            at=pause.at + 10 + (pause.seconds - 15) * rng.random(),
+            name=f"paused-{place}",
+            owner="ann",
+            agent_id="ceo",
+            conversation_id=None,
+            over_queue=place < 2,
+            mood="",
+            twins=0,
+            cancel_after=None,
+            repeat_after=None,
+            wait_seconds=0.0,
+        )
+        for place in range(3)
     )
 
 
@@ -269,7 +319,7 @@ def _with_tools(rng: random.Random, place: int, span: float) -> Planned:
 
 def _to_be_deleted(rng: random.Random, place: int, span: float) -> Planned:
     """A request in a conversation that is deleted, with or without tools, maybe repeated later."""
-    agent_id = rng.choice(("ceo", "ceo", "ceo", "tooled"))
+    agent_id = rng.choice(("ceo", "ceo", "tooled", "tooled"))
     return Planned(
         at=rng.random() * span,
         name=f"q{place}",

@@ -37,6 +37,8 @@ def verdict(world: World) -> None:
     world.budgets.verdict()
     world.waking.verdict()
     world.letters.verdict()
+    world.events.verdict()
+    world.pausing.verdict()
     _accepted(world)
     _usage(world)
     _lists(world)

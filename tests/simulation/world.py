@@ -32,11 +32,13 @@ from tests.simulation.budgets import Budgets
 from tests.simulation.checks import Checks
 from tests.simulation.clients import Clients
 from tests.simulation.deletions import Deleted
+from tests.simulation.events import Events
 from tests.simulation.faults import Weather
 from tests.simulation.letters import Letters
 from tests.simulation.loop import START, VirtualClock, VirtualLoop
 from tests.simulation.model import Oracle, SimModel
 from tests.simulation.one_by_one import OneByOne
+from tests.simulation.pausing import Pausing
 from tests.simulation.pump import Pump
 from tests.simulation.queues import QUEUES
 from tests.simulation.receivers import make_receivers
@@ -94,6 +96,8 @@ class World:
         self.budgets = Budgets(self)
         self.waking = Waking(self)
         self.letters = Letters(self)
+        self.events = Events(self)
+        self.pausing = Pausing(self)
         self.pump = Pump(self)
         self.conversation_store: type[MemoryConversationStore] = (
             WireConversationStore if scenario.over_the_wire else MemoryConversationStore
@@ -118,6 +122,8 @@ class World:
             self.one_by_one.written,
             self.budgets.written,
             self._written,
+            self.events.written,
+            self.pausing.written,
             self.checks.deletions.written,
         ]
         self.broker.watchers += [self._message, self.checks.message]
@@ -133,6 +139,7 @@ class World:
         try:
             self.clients.begin()
             self.waking.begin()
+            self.pausing.begin()
             self.tables.tools["box"] = listed(self)
             for outage in self.scenario.outages:
                 self.loop.call_later(outage.start, self._outage, outage)
@@ -176,6 +183,11 @@ class World:
         if not (isinstance(error, RuntimeError) and "planned" in str(error)):
             self.checks.fail(f"a handler raised {error!r}")
 
+    def refused(self, run_id: str, code: str) -> None:
+        """A run was refused, just now: that must be true now, however late the reply is sent."""
+        self.one_by_one.refused(run_id, code)
+        self.budgets.refused(run_id, code)
+
     def parse_run_id(self, kept: Kept) -> str:
         """The run that a request message asks for."""
         message = kept.build_received()
@@ -193,6 +205,7 @@ class World:
     def blob_done(self, operation: str, name: str) -> None:
         """A blob operation took effect: remember each published head."""
         if operation == "write" and name == storage.HEAD:
+            self.pausing.head_written(self.data.body_of(name))
             head = json.loads(self.data.body_of(name))
             self.catalog.append(Published(self.loop.seconds, head["index"]))
 
@@ -224,7 +237,8 @@ class World:
             if self.rng.random() < scenario.delay_share and kept.visible_at <= now:
                 late = scenario.longest_delay * self.rng.random() ** 3
                 kept.visible_at = now + timedelta(seconds=late)
-            if self.rng.random() < scenario.copy_share and not kept.properties.get("sim_copy"):
+            is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
+            if is_copied and not kept.properties.get("sim_copy"):
                 self._copy_later(kept)
         seconds = (kept.visible_at - START).total_seconds() - self.loop.seconds
         self.pump.poke(kept.entity, seconds=max(seconds, 0.0) + 0.001)

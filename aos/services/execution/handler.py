@@ -141,8 +141,8 @@ class Execution:
                 unit.add(_take_result(unit.conversation, command, now=now))
             case WatchRun():
                 unit.add(watch(unit.conversation, command, now=now))
-            case Approve():
-                pass  # the stored decision or answer counts; the command only wakes
+            case Approve():  # the stored decision or answer counts; the command only wakes
+                self._clean_after(unit, command)
             case _:
                 assert_never(command)
 
@@ -152,11 +152,12 @@ class Execution:
         if active is not None and command.due is not None and command.due == active.wake_at:
             unit.not_before = max(command.due, unit.not_before or command.due)
 
-    def _clean_after(self, unit: UnitOfWork, result: ToolResult) -> None:
-        """Clean the rows of a call whose result comes after its conversation was deleted."""
+    def _clean_after(self, unit: UnitOfWork, command: ToolResult | Approve) -> None:
+        """Clean the rows of a call whose result, decision or answer was written after its
+        conversation was deleted."""
         head = unit.conversation
-        if head.deleted_at is not None and not head.has_run(result.run_id):
-            unit.add(Step(conversation=clean_late(head, result.run_id)))
+        if head.deleted_at is not None and not head.has_run(command.run_id):
+            unit.add(Step(conversation=clean_late(head, command.run_id)))
 
     async def _apply_decisions(self, unit: UnitOfWork) -> None:
         """Apply the decisions and answers that calls wait for, unless the agent was disabled."""
