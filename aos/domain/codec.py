@@ -162,6 +162,7 @@ def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
     arguments = []
     for field in dataclasses.fields(kind):
         if field.init and field.metadata != KEPT:
+            _refuse_two_meanings(kind, field, hints[field.name])
             names[f"_{field.name}"] = _field_reader(field.name, _codec(hints[field.name])[1])
             names[f"default_{field.name}"] = field.default
             names[f"make_{field.name}"] = field.default_factory
@@ -182,6 +183,15 @@ def _object_decoder(kind: Any, hints: dict[str, Any]) -> Step:
             raise ShapeError(f": {error}") from error
 
     return read
+
+
+def _refuse_two_meanings(kind: Any, field: dataclasses.Field[Any], hint: Any) -> None:
+    """Raise TypeError for a field whose None would be read again as another default."""
+    has_default = (field.default, field.default_factory) != (dataclasses.MISSING,) * 2
+    if has_default and types.NoneType in typing.get_args(hint) and field.default is not None:
+        raise TypeError(
+            f"{kind.__name__}.{field.name} may be None, and None is read as its default"
+        )
 
 
 def _keeper(kind: Any) -> Callable[[Any, dict[str, Any]], Any]:

@@ -115,7 +115,7 @@ class App:
             receivers=world.receivers,
             intercept=self.intercept,
         )
-        conversations = world.conversation_store(world.tables, intercept=self.intercept)
+        conversations = world.choose_conversation_store()(world.tables, intercept=self.intercept)
         self.ports = replace(ports, conversations=conversations)
         self.handlers: Mapping[str, Handler] = {}
 

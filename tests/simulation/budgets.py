@@ -47,13 +47,16 @@ class Budgets:
 
     def verdict(self) -> None:
         """What the model counted is what the rows say, and what they say is missing."""
-        if self._world.scenario.kind != "budget":
+        if not self._world.scenario.has("budget"):
             return
-        counted = sum(asked.tokens for asked in self._world.oracle.asked)
+        mine = {ask.question for ask in self._world.asks.values() if ask.agent_id == AGENT}
+        asked = [asked for asked in self._world.oracle.asked if asked.question in mine]
+        counted = sum(one.tokens for one in asked)
         rows = [row.spending for row in self._world.tables.spending.values()]
         spent = sum(row.tokens for row in rows)
         lost = sum(row.lost_turns + len(row.open_turns) for row in rows)
-        runs = sum(run.usage.total_tokens for run in self._world.checks.ended.values())
+        ended = self._world.checks.ended.values()
+        runs = sum(run.usage.total_tokens for run in ended if run.agent_id == AGENT)
         if spent > counted or (spent < counted and not lost):
             self._world.checks.fail(
                 f"{spent} tokens were spent, the model counted {counted}; {lost} turns are lost"

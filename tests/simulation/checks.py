@@ -22,6 +22,7 @@ from aos.domain.runs.run import ParentRun, Run, run_id_for
 from aos.domain.tools.commands import delegation_scope
 from aos.domain.tools.tool import MessageCall, make_round_id
 from tests.simulation.deletions import Deletions
+from tests.simulation.versions import find_dropped
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -136,6 +137,9 @@ class Checks:
         rows = self._world.tables.conversations[key]
         head, before = rows.head, self._heads.get(key)
         self._heads[key] = head
+        dropped = find_dropped(before, head)
+        if dropped is not None and not self.deletions.has_begun(key, head):
+            self.fail(f"what a newer version wrote into {dropped} of {key} was dropped")
         self._outbox(key, head, before)
         self._history_grows(key, head)
         for run_id, run in rows.runs.items():
@@ -215,7 +219,7 @@ class Checks:
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
         bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
-        bound += RESULTS * (self._world.scenario.kind in ("tools", "delete"))
+        bound += RESULTS * (self._world.scenario.has("tools", "delete"))
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 

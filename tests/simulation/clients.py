@@ -27,7 +27,7 @@ from tests.simulation.asks import Ask, over_http
 from tests.simulation.budgets import CAP
 from tests.simulation.deletions import Deleted
 from tests.simulation.receivers import NOTIFY
-from tests.simulation.scenario import Deletion, Edit, Planned
+from tests.simulation.scenario import Deletion, Edit, Kind, Planned
 from tests.simulation.tools import SERVER
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
         "team": ["ceo", "tooled", "gone"],
     },
 }
-BY_KIND = {
+BY_KIND: dict[Kind, dict[str, dict[str, Any]]] = {
     "wake": waking.CARDS,
     "tools": WITH_TOOLS,
     "budget": {
@@ -87,7 +87,9 @@ class Clients:
         self._world = world
         self._rng = world.rng
         self._cards: dict[str, dict[str, Any]] = dict(CARDS)
-        self._cards |= BY_KIND.get(world.scenario.kind, {})
+        for kind, cards in BY_KIND.items():
+            if world.scenario.has(kind):
+                self._cards |= cards
         self.came: dict[str, float] = {}
         self.decided: dict[tuple[str, str], int] = {}
         self.answered: dict[tuple[str, str], int] = {}

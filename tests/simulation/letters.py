@@ -39,7 +39,7 @@ class Letters:
         it."""
         world = self._world
         mine = kept.entity == REQUESTS_QUEUE and not str(kept.message_id).startswith("replay:")
-        if world.scenario.kind != "letters" or not mine or kept.properties.get("attempt"):
+        if not world.scenario.has("letters") or not mine or kept.properties.get("attempt"):
             return False
         if world.rng.random() >= SHARE:
             return False

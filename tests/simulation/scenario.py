@@ -30,8 +30,10 @@ Kind = Literal[
     "delete",
     "letters",
     "pause",
+    "together",
 ]
 LATER_KINDS: dict[int, Kind] = {
+    2: "together",
     3: "letters",
     5: "delete",
     7: "wake",
@@ -42,7 +44,8 @@ LATER_KINDS: dict[int, Kind] = {
 }
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 HOUR = 3600.0
-WITH_CALM_PAUSE = ("pause",)
+TOGETHER: tuple[Kind, ...] = ("tools", "delete", "reject", "budget", "wake", "pause", "letters")
+"""Kinds that happen at once in worlds of the kind `together`."""
 _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 
 
@@ -112,6 +115,8 @@ class Scenario:
 
     seed: int
     kind: Kind
+    also: frozenset[Kind]
+    mixed_versions: bool
     mains: int
     realms: int
     mcps: int
@@ -132,6 +137,10 @@ class Scenario:
     over_the_wire: bool
     skew: float
 
+    def has(self, *kinds: Kind) -> bool:
+        """Whether the world is of one of these kinds, alone or together with others."""
+        return self.kind in kinds or not self.also.isdisjoint(kinds)
+
 
 def scenario(seed: int) -> Scenario:
     """The world of a seed."""
@@ -139,31 +148,35 @@ def scenario(seed: int) -> Scenario:
     kind = LATER_KINDS.get(seed % 19, _kind(rng))
     faulty = kind != "quiet" and rng.random() < 0.9
     span = rng.choice((1.0, 3.0) if kind == "catalog" else (0.5, 20.0, 200.0, 2000.0))
+    also = _choose_together(rng) if kind == "together" else ()
+    kinds = {kind, *also}
     outages = _outages(rng, kind)
-    requests = _requests(rng, kind, span)
+    requests = _requests(rng, kind, span) if not also else _of_all(rng, also, span)
     last = max((o.start + o.seconds for o in outages), default=0.0)
     fault_seconds = max(span + 1800.0, last + 300.0)
-    pauses = _pauses(rng, kind, span, fault_seconds)
-    if kind in WITH_CALM_PAUSE:
+    pauses = _pauses(rng, kinds, span, fault_seconds)
+    if "pause" in kinds:
         requests += _in_a_calm_pause(rng, pauses[-1])
     return Scenario(
         seed=seed,
         kind=kind,
+        also=frozenset(also),
+        mixed_versions=random.Random(seed * 31 + 7).random() < 0.15,
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)),
-        mcps=rng.choice((1, 2, 2)) if kind in ("tools", "delete") else 0,
+        mcps=rng.choice((1, 2, 2)) if kinds & {"tools", "delete"} else 0,
         mean_operations=_often(rng, kind) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
-        hang_share=rng.choice((0.3 if kind == "budget" else 0.0, 0.3)) if faulty else 0.0,
-        cancel_share=0.3 if faulty and kind in ("cancel", "delete") else 0.0,
+        hang_share=rng.choice((0.3 if "budget" in kinds else 0.0, 0.3)) if faulty else 0.0,
+        cancel_share=0.3 if faulty and kinds & {"cancel", "delete"} else 0.0,
         copy_share=rng.choice((0.0, 0.05, 0.25)),
         delay_share=rng.choice((0.0, 0.1, 0.5)),
         longest_delay=rng.choice((1.0, 30.0, 600.0)),
         outages=outages,
         requests=requests,
-        deletions=_deletions(rng, requests, span) if kind == "delete" else (),
-        edits=_edits(rng, kind, span),
-        events=_events(rng, span) if kind == "wake" else (),
+        deletions=_deletions(rng, requests, span) if "delete" in kinds else (),
+        edits=_edits(rng, "wake" if "wake" in also else kind, span),
+        events=_events(rng, span) if "wake" in kinds else (),
         pauses=pauses,
         fault_seconds=fault_seconds,
         over_the_wire=rng.random() < 0.15,
@@ -171,15 +184,34 @@ def scenario(seed: int) -> Scenario:
     )
 
 
+def _choose_together(rng: random.Random) -> tuple[Kind, ...]:
+    """Two kinds or more. A dead letter of a deleted conversation is not replayed, and one that
+    waits for the end of a pause comes late, so these are not together."""
+    chosen = tuple(kind for kind in TOGETHER if rng.random() < 0.55)
+    if {"delete", "pause"} & set(chosen):
+        chosen = tuple(kind for kind in chosen if kind != "letters")
+    return chosen if len(chosen) > 1 else ("tools", "delete", "wake", "pause", "budget")
+
+
+def _of_all(rng: random.Random, also: tuple[Kind, ...], span: float) -> tuple[Planned, ...]:
+    """Requests of each of these kinds, and others, in one world."""
+    asking: tuple[Kind, ...] = ("mixed", "tools", "delete", "reject", "budget")
+    kinds = [kind for kind in asking if kind == "mixed" or kind in also]
+    chats = rng.choice(_CHATS)
+    return tuple(
+        _request(rng, rng.choice(kinds), chats, place, span) for place in range(rng.randint(4, 10))
+    )
+
+
 def _pauses(
-    rng: random.Random, kind: Kind, span: float, fault_seconds: float
+    rng: random.Random, kinds: set[Kind], span: float, fault_seconds: float
 ) -> tuple[PlannedPause, ...]:
     """Pauses while requests come, and one when all faults are over."""
     calm = PlannedPause(at=fault_seconds + 150 * rng.random(), seconds=rng.choice((60.0, 240.0)))
-    if kind == "pause":
+    if "pause" in kinds:
         begin = rng.random() * span
         return (PlannedPause(at=begin, seconds=rng.choice((1.0, 20.0, 120.0))), calm)
-    if kind == "wake" and rng.random() < 0.4:
+    if "wake" in kinds and rng.random() < 0.4:
         return (PlannedPause(at=1500 * rng.random(), seconds=rng.choice((30.0, 200.0))),)
     return ()
 
@@ -339,7 +371,8 @@ def _deletions(
     rng: random.Random, requests: tuple[Planned, ...], span: float
 ) -> tuple[Deletion, ...]:
     """Some while runs go on, some when all is done; some twice."""
-    names = sorted({planned.conversation_id or "" for planned in requests})
+    mine = ("chat-ceo", "chat-tooled")
+    names = sorted({p.conversation_id for p in requests if p.conversation_id in mine}) or mine
     moments = (rng.random() * span, rng.random() * span, span + 60 * rng.random())
     return tuple(
         Deletion(at=at, conversation_id=rng.choice(names))

@@ -18,10 +18,13 @@ SEEDS = range(1, 4001)
 SECONDS = 15.0
 AT_LEAST = 200
 """So many seeds run however slow the machine is."""
-FAILED_ONCE = (3005, 12817, 5001337)
+FAILED_ONCE = (613, 3005, 12817, 101226, 101731, 5001337)
 """3005: a call was entered so slowly that its hold was over before it was made. 5001337: a
 delegation came twice; one delivery was refused, by another catalog the other was admitted. 12817: a
-refusal was sent a minute after it was decided, and its conversation was free by then."""
+refusal was sent a minute after it was decided, and its conversation was free by then. 613, 101731:
+a run that began after a deletion was scrubbed, because a head that was read again had forgotten
+that all runs were cleaned. 101226: a decision came late about a run that had begun between a
+deletion and its command."""
 
 
 def test_accepted_means_done_once_in_every_simulated_world() -> None:

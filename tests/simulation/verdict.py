@@ -156,15 +156,15 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
         case "model_rejected":
             return "[refused]" in ask.question
         case "model_unavailable":
-            return waited >= DAY and world.scenario.kind == "long"
+            return waited >= DAY and world.scenario.has("long")
         case "start_timeout":  # a run waits for a question that nobody answers, or for the model
-            return waited >= DAY and world.scenario.kind in ("long", "tools", "delete")
+            return waited >= DAY and world.scenario.has("long", "tools", "delete")
         case "budget_spent":
             return world.budgets.is_spent()
         case "conversation_busy":
             return world.one_by_one.was_late(run.conversation_id)
         case "conversation_full":
-            return world.scenario.kind == "full"
+            return world.scenario.has("full")
         case "agent_mismatch":
             head = world.tables.conversations[run.conversation_id].head
             return head.agent_id != run.agent_id

@@ -63,7 +63,7 @@ class Waking:
     def __init__(self, world: World) -> None:
         self._world = world
         self._events: list[CloudEvent] = []
-        self._is_on = world.scenario.kind == "wake"
+        self._is_on = world.scenario.has("wake")
         self._ends = world.scenario.fault_seconds + CALM_SECONDS
         if self._is_on:
             world.broker.watchers.append(self._settled)

@@ -46,6 +46,7 @@ from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
 from tests.simulation.tools import Box, listed
 from tests.simulation.verdict import verdict
+from tests.simulation.versions import NewerConversationStore
 from tests.simulation.waking import Waking
 from tests.simulation.wire import WireConversationStore
 
@@ -99,9 +100,7 @@ class World:
         self.events = Events(self)
         self.pausing = Pausing(self)
         self.pump = Pump(self)
-        self.conversation_store: type[MemoryConversationStore] = (
-            WireConversationStore if scenario.over_the_wire else MemoryConversationStore
-        )
+        self._versions = random.Random(scenario.seed + 3)
         self.asks: dict[str, Ask] = {}
         self.accepted: set[str] = set()
         self.admitted: dict[str, AdmittedRequest] = {}
@@ -152,6 +151,14 @@ class World:
             return self.checks.failure
         finally:
             self._close()
+
+    def choose_conversation_store(self) -> type[MemoryConversationStore]:
+        """The store of an instance that starts: of this version, or of a newer one."""
+        if self.scenario.mixed_versions:
+            stores = (NewerConversationStore, WireConversationStore)
+            return self._versions.choice(stores)
+        wire = self.scenario.over_the_wire
+        return WireConversationStore if wire else MemoryConversationStore
 
     def spawn_client(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something outside of the apps."""

@@ -78,22 +78,33 @@ class CardView:
     max_tokens_per_day: int | None = None
 
 
+ALL_RUNS = "~"
+"""As `Cleaning.after`: the rows of all runs are done. It sorts behind every run id."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
     """What realm still has to remove after a deletion.
 
     `messages` rows of messages are left. The rows of runs up to `after`, in the order of their ids,
-    are done (None: all are), except those of `late`, which a late command added. `retry_at` is set
+    are done, except those of `late`, which a late command added. `retry_at` is set
     while a run's reply is not out: its rows are needed until then. `is_last` marks the end of the
     head's own time: the rows of the runs go, then the head.
     """
 
     messages: int = 0
-    after: str | None = ""
+    after: str = ""
     late: tuple[str, ...] = ()
     retry_at: datetime | None = None
     retries: int = 0
     is_last: bool = False
+
+    @classmethod
+    def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """Read null as earlier versions wrote it: all are done, not none."""
+        if "after" in raw and raw["after"] is None:
+            return {**raw, "after": ALL_RUNS}
+        return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

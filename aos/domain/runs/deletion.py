@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from aos.domain.envelope import DeleteConversation
 from aos.domain.row_kinds import REQUEST_RETENTION
-from aos.domain.runs.conversation import Cleaning, Conversation, Step
+from aos.domain.runs.conversation import ALL_RUNS, Cleaning, Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.errors import ErrorInfo
 
@@ -82,7 +82,7 @@ def cancel_if_deleted(
 
 def clean_late(conversation: Conversation, run_id: str) -> Conversation:
     """Have a run cleaned once more, because a late command left something of it."""
-    cleaning = conversation.cleaning or Cleaning(after=None)
+    cleaning = conversation.cleaning or Cleaning(after=ALL_RUNS)
     if conversation.deleted_at is None or run_id in cleaning.late:
         return conversation
     late = (*cleaning.late, run_id)
@@ -119,13 +119,18 @@ def wait_for_reply(conversation: Conversation, cleaning: Cleaning, *, now: datet
 def pass_runs(
     conversation: Conversation, cleaning: Cleaning, runs: Sequence[Run], *, is_late: bool = False
 ) -> Step:
-    """Note that these runs are done (none: all are), and write those that were scrubbed."""
+    """Note that these runs are done (none: all are), and write those that were scrubbed.
+
+    Runs that are late were looked at one by one: all of them were deleted.
+    """
     done = replace(cleaning, retry_at=None, retries=0)
     if is_late:
         done = replace(done, late=cleaning.late[RUNS_A_STEP:])
     else:
-        done = replace(done, after=runs[-1].run_id if runs else None)
-    old = [run for run in runs if is_old(conversation, run, is_late=is_late or cleaning.is_last)]
+        done = replace(done, after=runs[-1].run_id if runs else ALL_RUNS)
+    old = list(runs)
+    if not is_late:
+        old = [run for run in runs if is_old(conversation, run, is_last=cleaning.is_last)]
     return Step(
         conversation=replace(conversation, cleaning=done),
         runs=() if cleaning.is_last else tuple(run.scrub() for run in old),
@@ -133,15 +138,16 @@ def pass_runs(
     )
 
 
-def is_old(conversation: Conversation, run: Run, *, is_late: bool) -> bool:
+def is_old(conversation: Conversation, run: Run, *, is_last: bool) -> bool:
     """Whether a run belongs to what was deleted.
 
     A run that had started does, whatever the clock of the main that admitted it: nothing starts
-    before the cleaning is done. That tells nothing of the runs that late commands name.
+    before the cleaning is done. At the end of the head's own time (`is_last`) that tells nothing,
+    nor of the runs that late commands name.
     """
     if conversation.deleted_at is not None and run.created_at <= conversation.deleted_at:
         return True
-    return run.started_at is not None and not is_late
+    return run.started_at is not None and not is_last
 
 
 def finish(conversation: Conversation) -> Step:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from aos.domain.envelope import DeleteConversation
 from aos.domain.runs import deletion
-from aos.domain.runs.conversation import Cleaning, Conversation, Step
+from aos.domain.runs.conversation import ALL_RUNS, Cleaning, Conversation, Step
 from aos.domain.runs.run import Run
 from aos.ports.conversations import ConversationStore
 from aos.ports.deletion import Eraser
@@ -50,7 +50,7 @@ class Deletions:
         assert cleaning is not None
         if cleaning.messages:
             unit.add(deletion.remove_messages(conversation, cleaning))
-        elif cleaning.after is not None:
+        elif cleaning.after != ALL_RUNS:
             runs = await self._eraser.list_runs(
                 conversation.conversation_id, after=cleaning.after, limit=deletion.RUNS_A_STEP
             )
@@ -72,8 +72,10 @@ class Deletions:
         is_late: bool = False,
     ) -> Step:
         """Scrub these runs, or wait if one of them still needs its rows."""
-        strict = is_late or cleaning.is_last
-        old = [run for run in runs if deletion.is_old(conversation, run, is_late=strict)]
+        old = list(runs)
+        if not is_late:
+            is_last = cleaning.is_last
+            old = [run for run in runs if deletion.is_old(conversation, run, is_last=is_last)]
         if not cleaning.is_last:
             answered = await asyncio.gather(*(self._is_answered(run, now=now) for run in old))
             if not all(answered):
@@ -92,7 +94,17 @@ class Deletions:
         name = conversation.conversation_id
         late = cleaning.late[: deletion.RUNS_A_STEP]
         found = await asyncio.gather(*(self._conversations.find_run(name, item) for item in late))
-        return [run for run in found if run is not None]
+        runs = [run for run in found if run is not None]
+        gone = await asyncio.gather(*(self._was_deleted(conversation, run) for run in runs))
+        return [run for run, is_gone in zip(runs, gone, strict=True) if is_gone]
+
+    async def _was_deleted(self, conversation: Conversation, run: Run) -> bool:
+        """Whether a run that a late command names was deleted: it may have been admitted after
+        the deletion was asked for, and have started before realm knew of it."""
+        if deletion.is_old(conversation, run, is_last=True):
+            return True
+        stored = await self._requests.find(run.run_id)
+        return stored is None or stored.scrubbed
 
     async def _finish(self, unit: UnitOfWork, cleaning: Cleaning) -> None:
         """End the cleaning; the last one removes the head, if no conversation stands."""

@@ -162,3 +162,14 @@ def test_an_open_call_without_digests_is_read() -> None:
     raw = {"tool_call_id": "c", "name": "n", "written": "{}", "state": "called"}
     read = decode(OpenCall, raw)
     assert read == OpenCall(tool_call_id="c", name="n", written="{}", state="called")
+
+
+def test_a_field_that_may_be_none_may_have_no_other_default() -> None:
+    """None is written as null, and null is read as the default."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Ambiguous:
+        after: str | None = ""
+
+    with pytest.raises(TypeError, match=r"Ambiguous.after may be None"):
+        decode(Ambiguous, {"after": None})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from aos.domain.codec import encode
+import pytest
+
+from aos.domain.codec import decode, encode
 from aos.domain.envelope import CancelRun, DeleteConversation, RunEnded
 from aos.domain.runs import advance, deletion
-from aos.domain.runs.conversation import CardView, Cleaning, Conversation
+from aos.domain.runs.conversation import ALL_RUNS, CardView, Cleaning, Conversation
 from aos.domain.runs.run import AdmittedRequest, RunStatus
 from tests.samples import NOON, a_request
 
@@ -89,14 +91,14 @@ def test_a_start_that_comes_after_the_deletion_ends_cancelled_and_is_cleaned() -
         (RunStatus.CANCELLED, "conversation_deleted")
     ]
     assert step.conversation.queued == ()
-    assert step.conversation.cleaning == Cleaning(after=None, late=("r5",))
+    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",))
 
 
 def test_a_cancellation_that_comes_after_the_deletion_ends_as_the_deletion_says() -> None:
     command = CancelRun(request=asked("r5"))
     step = advance.cancel(deleted(), command, known=False, now=LATER)
     assert [r.error and r.error.code for r in step.runs] == ["conversation_deleted"]
-    assert step.conversation.cleaning == Cleaning(after=None, late=("r5",))
+    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",))
 
 
 def test_a_request_after_the_deletion_begins_a_new_conversation_of_the_same_owner() -> None:
@@ -148,3 +150,12 @@ def test_fields_that_this_version_does_not_know_are_removed_with_the_rest() -> N
     assert "wrote" not in repr(encode(head))
     scrubbed = replace(asked("r1"), unknown=planted).scrub()
     assert "wrote" not in repr(encode(scrubbed))
+
+
+@pytest.mark.parametrize("after", [None, ALL_RUNS])
+def test_a_cleaning_that_is_done_with_all_runs_is_so_when_it_is_read_again(
+    after: str | None,
+) -> None:
+    """Earlier versions wrote null, and read it as: no run is done."""
+    written = encode(Cleaning(after=ALL_RUNS, late=("r5",))) | {"after": after}
+    assert decode(Cleaning, written) == Cleaning(after=ALL_RUNS, late=("r5",))
