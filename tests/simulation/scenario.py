@@ -175,7 +175,7 @@ def scenario(seed: int) -> Scenario:
         outages=outages,
         requests=requests,
         deletions=_deletions(rng, requests, span) if "delete" in kinds else (),
-        edits=_edits(rng, "wake" if "wake" in also else kind, span),
+        edits=_edits(rng, kind, span) + _sleep(rng, kinds, fault_seconds),
         events=_events(rng, span) if "wake" in kinds else (),
         pauses=pauses,
         fault_seconds=fault_seconds,
@@ -443,6 +443,17 @@ def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
         agent_id = f"new-{number}" if what == "new" else "ceo"
         edits.append(Edit(at=span * rng.random(), what=what, agent_id=agent_id))
     return tuple(edits)
+
+
+def _sleep(rng: random.Random, kinds: set[Kind], fault_seconds: float) -> tuple[Edit, ...]:
+    """An agent that wakes is disabled or removed when the faults are over, and maybe comes back."""
+    if "wake" not in kinds or rng.random() < 0.6:
+        return ()
+    at = fault_seconds + 100 + 400 * rng.random()
+    what: Literal["disable", "remove"] = rng.choice(("disable", "disable", "remove"))
+    gone = Edit(at=at, what=what, agent_id="early")
+    back = Edit(at=at + 700, what="enable", agent_id="early")
+    return (gone, back) if rng.random() < 0.5 else (gone,)
 
 
 def _events(rng: random.Random, span: float) -> tuple[PlannedEvent, ...]:

@@ -181,7 +181,7 @@ def _may_use(world: World, run: Run) -> bool:
 def _agent_was_gone(world: World, run: Run, code: str) -> None:
     """Only a catalog at least as new as the one main judged by may end a run."""
     admitted = world.admitted[run.run_id].catalog_version
-    for index in _catalogs(world):
+    for index in read_catalogs(world):
         entry = index.entry(CardKind.AGENT, run.agent_id)
         gone = entry is None or entry.state == "removed"
         if index.version >= admitted and (
@@ -194,14 +194,15 @@ def _agent_was_gone(world: World, run: Run, code: str) -> None:
 def _card_was_new_enough(world: World, run: Run) -> None:
     """A run pins a card of the catalog that main judged by, or of a later one."""
     admitted = world.admitted[run.run_id].catalog_version
-    for index in _catalogs(world):
+    for index in read_catalogs(world):
         entry = index.entry(CardKind.AGENT, run.agent_id)
         if index.version >= admitted and entry and entry.serving_digest == run.card_digest:
             return
     world.checks.fail(f"{run.run_id} ran on a card older than catalog {admitted}, its admission's")
 
 
-def _catalogs(world: World) -> list[CatalogIndex]:
+def read_catalogs(world: World) -> list[CatalogIndex]:
+    """The catalogs that were published, in the order of `world.catalog`."""
     for published in world.catalog[len(world.indexes) :]:
         body = world.data.body_of(storage.index(published.index))
         world.indexes.append(index_from_json(body))
