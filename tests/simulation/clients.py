@@ -278,6 +278,7 @@ class Clients:
                 continue
             self._tell("answered", f"{key}: {action}")
             self.answered[key] += 1
+            self._world.repeat_result(question.conversation_id)
             stands = self._world.tables.answers.get(key) == given
             if not self._went(key[0]) and (not stands or self.answered[key] > 1):
                 self._world.checks.fail(f"an answer to {key} was heard, but does not stand")

@@ -55,6 +55,8 @@ MEND_EVERY = 30.0
 CLEAN_EVERY = 120.0
 FAR = 20 * 86400.0
 """What is due so much later is not waited for: the end of a deleted conversation's head."""
+COPY_DELAYS = (0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0)
+RESULT_DELAYS = (0.3, 1.0, 5.0)
 LONGEST = 7 * 86400.0
 """After the last fault everything must have ended within this time."""
 
@@ -110,6 +112,7 @@ class World:
         self.indexes: list[CatalogIndex] = []
         self.apps: dict[str, App] = {}
         self.refused_codes: dict[str, str] = {}
+        self._results: dict[str, Kept] = {}
         self._armed: set[str] = set()
         self._cleaning: set[str] = set()
         self._clients: set[asyncio.Task[None]] = set()
@@ -195,6 +198,12 @@ class World:
         self.one_by_one.refused(run_id, code)
         self.budgets.refused(run_id, code)
 
+    def repeat_result(self, conversation_id: str) -> None:
+        """The last result comes again, when what it asked has been answered."""
+        kept = self._results.get(conversation_id)
+        if kept is not None and not self._calm and self.scenario.copy_share:
+            self._copy_later(kept, RESULT_DELAYS)
+
     def parse_run_id(self, kept: Kept) -> str:
         """The run that a request message asks for."""
         message = kept.build_received()
@@ -245,13 +254,17 @@ class World:
                 late = scenario.longest_delay * self.rng.random() ** 3
                 kept.visible_at = now + timedelta(seconds=late)
             is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
-            if is_copied and not kept.properties.get("sim_copy"):
-                self._copy_later(kept)
+            if is_copied:
+                self._copy_later(kept, COPY_DELAYS)
+        if str(kept.message_id).endswith(":result"):
+            self._results[str(kept.session_id)] = kept
         seconds = (kept.visible_at - START).total_seconds() - self.loop.seconds
         self.pump.poke(kept.entity, seconds=max(seconds, 0.0) + 0.001)
 
-    def _copy_later(self, kept: Kept) -> None:
-        delay = self.rng.choice((0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0))
+    def _copy_later(self, kept: Kept, delays: tuple[float, ...]) -> None:
+        if kept.properties.get("sim_copy"):
+            return
+        delay = self.rng.choice(delays)
         copy: dict[str, Any] = {
             "message_id": kept.message_id,
             "session_id": kept.session_id,
