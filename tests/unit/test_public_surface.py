@@ -20,8 +20,10 @@ EXCEPTIONS = {
     "simulation/planted_admission.py": "a planted bug breaks the product from within",
     "simulation/planted_deletions.py": "a planted bug breaks the product from within",
     "simulation/planted_letters.py": "a planted bug breaks the product from within",
+    "simulation/planted_pausing.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
     "simulation/planted_triggers.py": "a planted bug breaks the product from within",
+    "simulation/planted_waking.py": "a planted bug breaks the product from within",
     "unit/entrypoints/test_drain.py": "no setting says how long a handler that must end may go on",
 }
 """Modules that use private names, and why they must."""
