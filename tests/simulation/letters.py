@@ -41,8 +41,8 @@ class Letters:
         mine = kept.entity == REQUESTS_QUEUE and not str(kept.message_id).startswith("replay:")
         if not world.scenario.has("letters") or not mine or kept.properties.get("attempt"):
             return False
-        if world.rng.random() >= SHARE:
-            return False
+        if world.pausing.holds_now or world.rng.random() >= SHARE:
+            return False  # what waits for the end of a pause is sent again and again
         self._died[world.parse_run_id(kept)] += 1
         self._planned.add(kept.sequence_number)
         world.broker.give_up(kept, reason=REASON)
