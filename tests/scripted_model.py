@@ -52,7 +52,8 @@ class Say:
     """One answer. `text` is the model's; `body` (bytes, or JSON) replaces the whole answer.
 
     `delay` seconds go by before it; `pieces` > 1 sends the body in as many parts, `pause` seconds
-    apart; `cut` closes the connection after so many bytes of the body (0: without any answer).
+    apart, as are the events of a stream; `cut` closes the connection after so many bytes of the
+    body (0: without any answer).
     `calls` are tool calls, each a name and its arguments (an object, or a text as it is); all have
     the same id in every answer, as with models that repeat theirs. `finish` is why the model
     stopped, as a chat completion names it, where that is not the text's end or the calls. A request
@@ -223,6 +224,13 @@ async def _converse(
                 writer.write(_head(said, len(body)) + body[: said.cut])
                 await writer.drain()
             return
+        if events is not None and said.pause:
+            writer.write(_head(said, len(body)))
+            for event in events:
+                writer.write(event)
+                await writer.drain()
+                await asyncio.sleep(said.pause)
+            continue
         if said.pieces == 1:
             writer.write(_head(said, len(body)) + body)
             await writer.drain()

@@ -59,10 +59,19 @@ async def test_a_watched_run_tells_its_text_in_pieces_with_ids_between_the_saved
     assert events[3]["data"]["text"].startswith("Rise ")
 
 
-async def test_an_unwatched_run_tells_no_pieces_and_asks_for_no_stream() -> None:
+async def test_an_unwatched_run_tells_no_pieces_and_costs_no_call_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("a call that only a watched run may cost")
+
     model = ScriptedModel("Rise.")
     world = await make_world(model=model)
-    run = await world.ask("ceo", "Prices?")
+    with monkeypatch.context() as patched:
+        for name in ("add", "read", "remove_provisional"):
+            patched.setattr(world.ports.run_events, name, fail)
+        run = await world.ask("ceo", "Prices?")
+        await world.advance(600)
     assert all("." not in event["id"] for event in await events_of(world, run.run_id))
     assert model.calls[0].sink is None
 
