@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from aos.domain.envelope import RemoveDeltas, WatchRun, to_realm
+from aos.domain.envelope import REALM_QUEUE, RemoveDeltas, WatchRun, to_realm
+from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import TransientError
 from aos.ports.model import ModelAnswer, ModelCall
 from aos.services.execution import turn_stream
 from aos.testing import Calls, MemoryWorld, ScriptedModel
-from tests.unit.run_events.reading import events_of, page, stream
+from tests.unit.run_events.reading import ask, events_of, page, read_stream, stream
 
 AGENT = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": ["clock"]}
 CLOCK = {"server_id": "clock", "command": "npx", "args": ["-y", "@modelcontextprotocol/clock"]}
@@ -133,11 +135,36 @@ async def test_only_a_watch_in_the_runs_own_conversation_counts(own: bool) -> No
     run = await world.ask("careful", "Time?", conversation_id="own")
     before = world.tables.conversations["other"].head
     await watch(world, run.run_id, "own" if own else other.conversation_id)
+    await watch(world, other.run_id, "own")
     assert world.tables.conversations["other"].head == before
     (asked,) = (await world.waiting_approvals()).items
     run = await world.decide(run.run_id, asked.tool_call_id, "approve")
     events = await events_of(world, run.run_id)
     assert last_text(events) == ("It is noon." if own else "")
+
+
+async def test_a_reader_of_a_stream_has_the_next_turn_streamed() -> None:
+    world = await make_world(Calls(("clock__now", {})), "It is noon.")
+    await world.put_agent(ASKING)
+    run = await world.ask("careful", "Time?", conversation_id="own")
+    answer = await ask(world, run.run_id, accept="text/event-stream")
+    assert isinstance(answer, StreamedResponse)
+    pieces: list[bytes] = []
+
+    async def read() -> None:
+        async for piece in answer.pieces:
+            pieces.append(piece)
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(read())
+        for _ in range(1000):
+            if world.broker.messages(REALM_QUEUE):
+                break
+            await asyncio.sleep(0)
+        await world.settle()
+        (asked,) = (await world.waiting_approvals()).items
+        await world.decide(run.run_id, asked.tool_call_id, "approve")
+    assert last_text(read_stream(b"".join(pieces).decode())) == "It is noon."
 
 
 async def test_a_watch_ends_by_itself_however_long_it_asks_for() -> None:
