@@ -26,7 +26,8 @@ _MARK = re.compile(
 )
 """What Hermes, Qwen, Mistral, Llama, DeepSeek, Kimi and others write before a call."""
 _NAME = re.compile(
-    rf"\s*+(?:functions?\.)?([A-Za-z0-9_-]{{1,64}})\s*+(?:[(\[{{>\n:<\"]|{_SEPARATOR})"
+    rf"\s*+(?:functions?\.)?([A-Za-z0-9_-]{{1,64}})"
+    rf"(?:[^\S\n]*+\n|\s*+(?:[(\[{{>:<\"]|{_SEPARATOR}))"
 )
 _NAME_IN_BROKEN_JSON = re.compile(r'\s*+\[?\s*+\{\s*+"name"\s*+:\s*+"([^"]{1,64})"\s*+,')
 _JSON = ("{", "[")
