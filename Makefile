@@ -6,7 +6,7 @@ export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint types sim e2e worker servers console bench real-az lock lock-check clean python setup
+.PHONY: help run demo test check lint types sim chaos e2e worker servers console bench real-az lock lock-check clean python setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ types: setup ## mypy --strict over aos, devhost and infra
 
 sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --from $(or $(FROM),1)
+
+chaos: setup ## the laptop under load while its processes die: REQUESTS=2000 SEED=1
+	$(BIN)/python -m tests.chaos --requests $(or $(REQUESTS),2000) --seed $(or $(SEED),1)
 
 e2e: setup ## the three processes end to end
 	$(BIN)/python -m pytest tests/e2e

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import sections
+from benchmarks import growth, sections
 from benchmarks.figures import Report
 
 
@@ -33,6 +33,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "walls": sections.walls,
     "memory": sections.memory,
     "telemetry": sections.telemetry,
+    "growth": growth.growth,
 }
 
 

@@ -1,0 +1,109 @@
+"""Writes what thousands of runs leave behind, through the product's stores. Entry points:
+`GrownState.lengthen`, `GrownState.spread`.
+
+Each written run is a copy of one that the laptop has really made: its row, its messages and its
+events, under other ids. The rows of its request are left out, as after 30 days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.tables import AzureTables, TableAccount
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.runs.run import Run
+from aos.domain.runs.run_events import EventId, EventRow
+from aos.ports.requests import PendingRun
+
+RUNS_A_STEP = 15
+AT_ONCE = 16
+
+
+class GrownState:
+    """The stores of a laptop, and the run that is copied."""
+
+    def __init__(self, connection_string: str) -> None:
+        blobs = AzureBlobs(BlobAccount(connection_string=connection_string))
+        account = TableAccount(connection_string=connection_string)
+        self._blobs = blobs
+        self.tables = AzureTables(account, payloads=blobs.container("aos-data"))
+        self._head: Conversation
+        self._run: Run
+        self._messages: Sequence[Message] = ()
+        self._events: Sequence[EventRow] = ()
+
+    async def close(self) -> None:
+        """Close the clients."""
+        await self.tables.close()
+        await self._blobs.close()
+
+    async def copy_from(self, conversation_id: str, run_id: str) -> None:
+        """Read the run that is copied from now on. It is the only one of its conversation."""
+        store = self.tables.conversations()
+        loaded = await store.load(conversation_id, run_id=run_id)
+        assert loaded.conversation is not None
+        assert loaded.run is not None
+        self._head, self._run = loaded.conversation, loaded.run
+        self._messages = await store.read_history(conversation_id, before=2, limit=2)
+        self._events = await self.tables.run_events().read(
+            conversation_id, run_id, after=EventId(), limit=100
+        )
+
+    async def lengthen(self, conversation_id: str, *, messages: int) -> None:
+        """Add runs to an idle conversation until it has this many messages."""
+        store = self.tables.conversations()
+        loaded = await store.load(conversation_id)
+        head, etag = loaded.conversation, loaded.etag
+        assert head is not None
+        while head.next_sequence < messages:
+            left = (messages - head.next_sequence + 1) // 2
+            step = Step(conversation=head)
+            for _ in range(min(RUNS_A_STEP, left)):
+                step = step.then(self._copy_run(step.conversation))
+            etag = await store.save(step, etag=etag)
+            head = step.conversation
+
+    async def spread(self, names: Sequence[str]) -> None:
+        """Write new conversations of one run each."""
+        store = self.tables.conversations()
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def write(name: str) -> None:
+            head = replace(self._head, conversation_id=name, next_sequence=0)
+            async with gate:
+                await store.save(self._copy_run(head), etag=None)
+
+        await asyncio.gather(*(write(name) for name in names))
+
+    async def owe(self, count: int) -> None:
+        """Write pending rows that are due, of admissions in progress."""
+        now = datetime.now(UTC)
+        for number in range(count):
+            await self.tables.pending().put(
+                PendingRun(
+                    run_id=str(uuid.uuid4()),
+                    conversation_id=f"owed-{number}",
+                    created_at=now,
+                    next_check=now - timedelta(seconds=1),
+                )
+            )
+
+    def _copy_run(self, head: Conversation) -> Step:
+        run_id, name = str(uuid.uuid4()), head.conversation_id
+        first = head.next_sequence
+        return Step(
+            conversation=replace(
+                head, next_sequence=first + len(self._messages), write_id=str(uuid.uuid4())
+            ),
+            messages=tuple(
+                replace(message, sequence=first + i, run_id=run_id)
+                for i, message in enumerate(self._messages)
+            ),
+            runs=(replace(self._run, run_id=run_id, conversation_id=name),),
+            events=tuple(replace(row, run_id=run_id) for row in self._events),
+        )
