@@ -47,7 +47,9 @@ class McpQueue:
         command = await self._read_command(message)
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
         if isinstance(command, CallTool):
-            await self._calls.handle(command, not_before=message.enqueued_at)
+            await self._calls.handle(
+                command, not_before=message.enqueued_at, redelivered=message.delivery_count > 1
+            )
             return
         later = await self._canceller.cancel(command)
         if later is not None:

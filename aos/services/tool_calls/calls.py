@@ -2,16 +2,18 @@
 
 The call's row is written before the call, and its result before the result is sent. A repeated
 CallTool finds one of three rows. With a result: the result is sent again. Held by another handler:
-the command is scheduled for the end of that hold. Begun without a result: the call is repeated if
-its tool allows that; otherwise its outcome is `outcome_unknown`. After the run's deadline nothing
-is called. A call that has become a task is asked for by the same command, which is scheduled
-again each time.
+the command is scheduled, to look again until the hold ends; if that handler has lost its message,
+and the call may not be repeated, the outcome is `outcome_unknown` at once. Begun without a result:
+the call is repeated if its tool allows that; otherwise its outcome is `outcome_unknown`. After the
+run's deadline nothing is called. A call that has become a task is asked for by the same command,
+which is scheduled again each time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +40,8 @@ from aos.services.tool_calls.outcomes import (
 T = TypeVar("T")
 MARGIN = timedelta(seconds=30)
 """Added to a call's time limit: until then no other handler may begin the call."""
+LOOK_AGAIN = timedelta(seconds=10)
+"""How soon to look again at a held call: its result may be saved and not sent."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 CONTENTION_TRIES = 8
 CALL_TRIES = 2
@@ -86,12 +90,20 @@ class ToolCalls:
         self._ids = ids
         self._telemetry = telemetry
         self._limits = limits
+        self._at_work: Counter[tuple[str, str]] = Counter()
 
-    async def handle(self, command: CallTool, *, not_before: datetime | None = None) -> None:
+    async def handle(
+        self,
+        command: CallTool,
+        *,
+        not_before: datetime | None = None,
+        redelivered: bool = False,
+    ) -> None:
         """Make the call unless it was made, and send its result.
 
         `not_before` is a time that the broker's clock has reached, even if ours has not: a command
-        that was scheduled for the end of a hold and has come finds the hold over.
+        that was scheduled for the end of a hold and has come finds the hold over. `redelivered`:
+        an earlier handler of this message has lost it.
         Raises TransientError when that is not possible now; the command is then delivered again.
         """
         with self._telemetry.span(
@@ -107,7 +119,7 @@ class ToolCalls:
                 "gen_ai.tool.call.id": command.tool_call_id,
             },
         ) as span:
-            end = await self.settle(command, not_before=not_before)
+            end = await self.settle(command, not_before=not_before, redelivered=redelivered)
             if isinstance(end, datetime):
                 await self._bus.send(replace(to_mcp(command), scheduled_at=end))
                 return
@@ -136,10 +148,14 @@ class ToolCalls:
         await self._bus.send(to_realm(result))
 
     async def settle(
-        self, command: CallTool, *, not_before: datetime | None = None
+        self,
+        command: CallTool,
+        *,
+        not_before: datetime | None = None,
+        redelivered: bool = False,
     ) -> ToolOutcome | datetime:
-        """The outcome of the call, made now if necessary, or when to look again: when another
-        handler's hold ends, or when the task is to be asked for."""
+        """The outcome of the call, made now if necessary, or when to look again: while another
+        handler holds it, or when the task is to be asked for."""
         for _ in range(CONTENTION_TRIES):
             row = await self._ledger.find(command.run_id, command.row_id)
             if row is not None and row.result is not None:
@@ -153,7 +169,9 @@ class ToolCalls:
                         return row.task.poll_at
                     return await self._follow(command, row, row.task)
                 if row is not None and now < row.until:
-                    return row.until
+                    if redelivered and await self._is_lost(command):
+                        return await self._end(command, row, make_lost_outcome(command))
+                    return min(row.until, now + LOOK_AGAIN)
                 return await self._make(command, row)
             except StaleWrite:
                 continue  # another handler was first: read its row
@@ -174,7 +192,29 @@ class ToolCalls:
         repeatable = await self._may_repeat_round(live, command)
         if row is not None and not repeatable:
             return await self._end(command, row, make_lost_outcome(command))
-        return await self._call(command, row, live, repeatable=repeatable)
+        key = (command.run_id, command.row_id)
+        self._at_work[key] += 1
+        try:
+            return await self._call(command, row, live, repeatable=repeatable)
+        finally:
+            self._at_work[key] -= 1
+            self._at_work += Counter()  # forgets what is at zero
+
+    async def _is_lost(self, command: CallTool) -> bool:
+        """Whether the outcome of a held call is lost: its handler lost the message's lock, which a
+        handler that lives renews, and the call may not be repeated.
+
+        Where the handler lives after all (it was frozen, or cut off from the bus), its result is
+        not used. A call that may be repeated waits for the end of the hold, so that no two
+        handlers make it at once.
+        """
+        if self._at_work[command.run_id, command.row_id]:
+            return False
+        try:
+            live = await self._cards.live_server(command.server_id)
+        except Refused:
+            return False
+        return not await self._may_repeat_round(live, command)
 
     async def _call(
         self, command: CallTool, row: ToolCallRow | None, live: LiveServer, *, repeatable: bool

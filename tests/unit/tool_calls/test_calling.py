@@ -94,7 +94,7 @@ async def test_killed_in_the_call_it_comes_back_when_the_hold_is_over_and_is_not
 ) -> None:
     await killed(world, "servers.call", acts=effect)
     await world.mcp.calls.handle(world.command())
-    assert (world.results, world.later) == ([], [90.0])
+    assert (world.results, world.later) == ([], [10.0])
     world.clock.advance(90.0)
     await world.mcp.calls.handle(world.command())
     assert world.called == ["add"] * effect
@@ -150,7 +150,47 @@ async def test_a_start_whose_answer_was_lost_is_looked_up_and_the_call_is_made_o
 async def test_of_two_at_once_one_calls_and_the_other_comes_back(world: McpWorld) -> None:
     await asyncio.gather(*(Mcp(world).calls.handle(world.command()) for _ in range(2)))
     assert world.called == ["add"]
-    assert (len(world.results), world.later) == (1, [90.0])
+    assert (len(world.results), world.later) == (1, [10.0])
+
+
+@pytest.mark.parametrize("effect", [False, True])
+async def test_a_message_that_its_killed_handler_lost_is_not_made_to_wait_for_the_hold(
+    world: McpWorld, effect: bool
+) -> None:
+    await killed(world, "servers.call", acts=effect)
+    await world.mcp.calls.handle(world.command(), redelivered=True)
+    assert world.called == ["add"] * effect
+    assert ([told.outcome for told in world.results], world.later) == (["outcome_unknown"], [])
+
+
+async def test_a_lost_message_of_a_call_that_may_be_repeated_waits_for_the_hold(
+    world: McpWorld,
+) -> None:
+    await killed(world, "servers.call", acts=True, tool="count")
+    await world.mcp.calls.handle(world.command("count"), redelivered=True)
+    assert (world.called, world.results, world.later) == (["count"], [], [10.0])
+
+
+async def test_a_call_that_this_process_is_at_is_not_lost_with_its_message(
+    world: McpWorld,
+) -> None:
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "servers.call":
+            began.set()
+            await goes_on.wait()
+        return act()
+
+    calls = Mcp(world, intercept=slow).calls
+    handling = asyncio.create_task(calls.handle(world.command()))
+    async with asyncio.timeout(10):
+        await began.wait()
+        await calls.handle(world.command(), redelivered=True)
+        assert (world.results, world.later) == ([], [10.0])
+        goes_on.set()
+        await handling
+    assert (world.called, world.results) == (["add"], [said("added Emma")])
 
 
 class Meanwhile:
@@ -177,7 +217,7 @@ async def test_a_call_that_another_began_meanwhile_is_never_told_as_not_called(
         await killed(world, "servers.call", acts=True)
 
     await Mcp(world, intercept=Meanwhile(another)).calls.handle(world.command())
-    assert (world.called, world.results, world.later) == (["add"], [], [90.0])
+    assert (world.called, world.results, world.later) == (["add"], [], [10.0])
     world.clock.advance(90.0)
     await world.mcp.calls.handle(world.command())
     assert [told.outcome for told in world.results] == ["outcome_unknown"]
