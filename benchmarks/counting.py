@@ -8,6 +8,7 @@ messages that clients send. It changes nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import threading
 from collections import Counter
@@ -50,8 +51,14 @@ class CountingProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(timeout=START_SECONDS)
+
+    def _stop(self) -> None:
+        """End the open connections, then the loop."""
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_later(0.1, self._loop.stop)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -68,7 +75,8 @@ class CountingProxy:
                 service: str = service,
                 target: int = target,
             ) -> None:
-                await self._pass(service, target, reader, writer)
+                with contextlib.suppress(asyncio.CancelledError):  # the proxy stops
+                    await self._pass(service, target, reader, writer)
 
             server = await asyncio.start_server(serve, HOST, 0)
             self.ports[service] = server.sockets[0].getsockname()[1]

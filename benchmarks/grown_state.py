@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.domain.runs.conversation import Conversation, Message, Step
-from aos.domain.runs.run import Run
+from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.run_events import EventId, EventRow
 from aos.ports.requests import PendingRun
 
@@ -54,6 +54,25 @@ class GrownState:
             conversation_id, run_id, after=EventId(), limit=100
         )
 
+    def copy_sample(self) -> None:
+        """Copy an invented run from now on, where no app runs that could make one."""
+        at = datetime.now(UTC)
+        self._head = Conversation(
+            conversation_id="sample", agent_id="bench", owner="local", created_at=at
+        )
+        self._run = Run(
+            run_id="sample",
+            agent_id="bench",
+            conversation_id="sample",
+            status=RunStatus.COMPLETED,
+            created_at=at,
+            ended_at=at,
+        )
+        self._messages = (
+            Message(sequence=0, role="user", content="?", run_id="sample", created_at=at),
+            Message(sequence=1, role="assistant", content="!", run_id="sample", created_at=at),
+        )
+
     async def lengthen(self, conversation_id: str, *, messages: int) -> None:
         """Add runs to an idle conversation until it has this many messages."""
         store = self.tables.conversations()
@@ -80,18 +99,20 @@ class GrownState:
 
         await asyncio.gather(*(write(name) for name in names))
 
-    async def owe(self, count: int) -> None:
-        """Write pending rows that are due, of admissions in progress."""
+    async def owe(self, count: int) -> list[str]:
+        """Write pending rows that are due, of admissions in progress; return their run ids."""
         now = datetime.now(UTC)
-        for number in range(count):
+        run_ids = [str(uuid.uuid4()) for _ in range(count)]
+        for run_id in run_ids:
             await self.tables.pending().put(
                 PendingRun(
-                    run_id=str(uuid.uuid4()),
-                    conversation_id=f"owed-{number}",
+                    run_id=run_id,
+                    conversation_id=f"owed-{run_id}",
                     created_at=now,
                     next_check=now - timedelta(seconds=1),
                 )
             )
+        return run_ids
 
     def _copy_run(self, head: Conversation) -> Step:
         run_id, name = str(uuid.uuid4()), head.conversation_id

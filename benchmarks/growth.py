@@ -1,5 +1,5 @@
-"""Measures whether what has grown costs more: long conversations, many conversations, the mender.
-Entry point: `growth`."""
+"""Measures whether what has grown costs more: in one conversation, in many, and for the mender.
+Entry points: `long`, `many`, `pending`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 import random
 import threading
 import time
+import urllib.request
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -40,13 +41,24 @@ ROUNDS = 6
 ROUND_SECONDS = 6.0
 MEGABYTE = 1024 * 1024
 DELETE_SECONDS = 600.0
+NO_MODEL = "http://127.0.0.1:9/v1"
 
 
-def growth(report: Report, root: Path) -> None:
-    """Measure a long conversation, its deletion, many conversations, and ticks of the mender."""
+def long(report: Report, root: Path) -> None:
+    """Measure turns on a long conversation, and its deletion."""
     with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         asyncio.run(_measure_long(report, laptop))
+
+
+def many(report: Report, root: Path) -> None:
+    """Measure turns spread over many conversations."""
+    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
         asyncio.run(_measure_many(report, laptop))
+
+
+def pending(report: Report, root: Path) -> None:
+    """Count the calls of the mender's ticks with few and with many conversations."""
+    with Laptop(root=root / "aos", apps=(), model_endpoint=NO_MODEL) as laptop:
         asyncio.run(_measure_mender(report, laptop))
 
 
@@ -98,8 +110,6 @@ class Deleted:
 
 def _delete(laptop: Laptop, conversation_id: str) -> Deleted:
     """Delete over HTTP and follow realm's memory until only the head is left."""
-    import urllib.request
-
     before = _list_rows(laptop, conversation_id)
     process = psutil.Process(laptop.child("realm").pid)
     began, base = time.monotonic(), process.memory_info().rss
@@ -204,23 +214,36 @@ async def _measure_mender(report: Report, laptop: Laptop) -> None:
     report.head("Storage calls of one tick of the mender")
     with CountingProxy(find_targets(laptop)) as proxy:
         state = GrownState(make_proxy_settings(proxy)[STORAGE])
+        state.copy_sample()
         mender = _make_mender(state)
         await mender.mend()
-        figures = {}
-        for owed in (0, 20, 40):
-            await state.owe(owed)
-            before = Counter(proxy.calls)
-            began = time.perf_counter()
-            count = await mender.mend()
-            calls = sum((Counter(proxy.calls) - before).values())
-            figures[count] = calls
-            report.figure(
-                f"{CONVERSATIONS:,} conversations, {count} pending rows due",
-                f"{calls} calls, {(time.perf_counter() - began) * 1000:.0f} ms",
-            )
+        found: dict[tuple[int, int], int] = {}
+        for known, more in ((FEW, FEW), (CONVERSATIONS, CONVERSATIONS - FEW)):
+            await state.spread([f"known-{known}-{number}" for number in range(more)])
+            for owed in (0, 20, 40):
+                found[known, owed] = await _count_tick(mender, state, proxy, owed=owed)
+                report.figure(
+                    f"{known:,} conversations, {owed} pending rows due",
+                    f"{found[known, owed]} calls",
+                )
         await state.close()
-    report.held("calls with nothing pending", figures[0], most=1, unit="calls")
-    report.held("calls of a pending row", (figures[40] - figures[0]) / 40, most=3, unit="calls")
+    for owed in (0, 20, 40):
+        extra = found[CONVERSATIONS, owed] - found[FEW, owed]
+        report.held(f"{owed} pending rows: more calls where more is known", extra, most=0, unit="")
+    each = (found[CONVERSATIONS, 40] - found[CONVERSATIONS, 0]) / 40
+    report.held("calls of a pending row", each, most=3, unit="calls")
+
+
+async def _count_tick(mender: Mender, state: GrownState, proxy: CountingProxy, *, owed: int) -> int:
+    """The storage calls of a tick with this number of rows that are due."""
+    run_ids = await state.owe(owed)
+    before = Counter(proxy.calls)
+    count = await mender.mend()
+    assert count == owed, f"{count} rows were due, not {owed}"
+    calls = sum((Counter(proxy.calls) - before).values())
+    for run_id in run_ids:
+        await state.tables.pending().drop(run_id)
+    return calls
 
 
 def _make_mender(state: GrownState) -> Mender:

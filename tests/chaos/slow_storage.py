@@ -37,8 +37,14 @@ class SlowProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(START_SECONDS)
+
+    def _stop(self) -> None:
+        """End the open connections, then the loop."""
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.call_later(0.1, self._loop.stop)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -52,7 +58,8 @@ class SlowProxy:
             async def serve(
                 reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int = target
             ) -> None:
-                await self._pass(target, reader, writer)
+                with contextlib.suppress(asyncio.CancelledError):  # the proxy stops
+                    await self._pass(target, reader, writer)
 
             server = await asyncio.start_server(serve, HOST, 0)
             self.ports[name] = server.sockets[0].getsockname()[1]
