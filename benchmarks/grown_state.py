@@ -20,7 +20,8 @@ from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.run_events import EventId, EventRow
 from aos.ports.requests import PendingRun
 
-RUNS_A_STEP = 15
+PAIRS_OF_A_LONG_RUN = 30
+"""A run with tools has many messages."""
 AT_ONCE = 16
 
 
@@ -81,9 +82,7 @@ class GrownState:
         assert head is not None
         while head.next_sequence < messages:
             left = (messages - head.next_sequence + 1) // 2
-            step = Step(conversation=head)
-            for _ in range(min(RUNS_A_STEP, left)):
-                step = step.then(self._copy_run(step.conversation))
+            step = self._copy_run(head, pairs=min(PAIRS_OF_A_LONG_RUN, left))
             etag = await store.save(step, etag=etag)
             head = step.conversation
 
@@ -114,16 +113,17 @@ class GrownState:
             )
         return run_ids
 
-    def _copy_run(self, head: Conversation) -> Step:
+    def _copy_run(self, head: Conversation, *, pairs: int = 1) -> Step:
         run_id, name = str(uuid.uuid4()), head.conversation_id
         first = head.next_sequence
+        messages = (*self._messages,) * pairs
         return Step(
             conversation=replace(
-                head, next_sequence=first + len(self._messages), write_id=str(uuid.uuid4())
+                head, next_sequence=first + len(messages), write_id=str(uuid.uuid4())
             ),
             messages=tuple(
                 replace(message, sequence=first + i, run_id=run_id)
-                for i, message in enumerate(self._messages)
+                for i, message in enumerate(messages)
             ),
             runs=(replace(self._run, run_id=run_id, conversation_id=name),),
             events=tuple(replace(row, run_id=run_id) for row in self._events),
