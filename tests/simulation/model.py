@@ -78,7 +78,12 @@ class SimModel:
         self._fail(question)
         number = next(self._record.numbers)
         asked.answer = f"answer {number} to {question}"
-        usage = Usage(input_tokens=len(call.messages), output_tokens=number)
+        usage = Usage(
+            input_tokens=len(call.messages),
+            output_tokens=number,
+            cached_tokens=len(call.messages) - 1,
+            reasoning_tokens=number // 2,
+        )
         asked.tokens = usage.total_tokens
         calls = self._calls(call, question) if "[tools]" in question else ()
         return ModelAnswer(text=asked.answer, usage=usage, model="m", tool_calls=calls)

@@ -42,6 +42,7 @@ from tests.simulation.planted_letters import PLANTED_IN_LETTERS
 from tests.simulation.planted_pausing import PLANTED_IN_PAUSING
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
+from tests.simulation.planted_usage import PLANTED_IN_USAGE
 from tests.simulation.planted_versions import PLANTED_IN_VERSIONS
 from tests.simulation.planted_waking import PLANTED_IN_WAKING
 
@@ -266,6 +267,7 @@ PLANTED: dict[str, Planted] = {
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
     **PLANTED_IN_VERSIONS,
+    **PLANTED_IN_USAGE,
     **PLANTED_IN_WAKING,
 }
 """Every planted bug by its name on the command line."""

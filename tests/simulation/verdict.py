@@ -9,7 +9,8 @@ from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.cards.catalog_json import index_from_json
 from aos.domain.cards.identity import CardKind
 from aos.domain.codec import encode
-from aos.domain.runs.run import Run, RunStatus
+from aos.domain.runs.run import Run, RunStatus, Usage
+from aos.domain.usage import find_usage_day
 from aos.services.catalog import storage
 from tests.simulation.histories import delegated, history, tools
 from tests.simulation.queues import QUEUES
@@ -227,13 +228,25 @@ def _lists(world: World) -> None:
 
 
 def _usage(world: World) -> None:
-    """Each ended run is counted once."""
-    days = world.tables.usage.values()
-    runs = [world.checks.ended[r] for r in world.tables.requests if r in world.checks.ended]
-    counted = (sum(d.runs for d in days), sum(d.usage.output_tokens for d in days))
-    expected = (len(runs), sum(run.usage.output_tokens for run in runs))
+    """Each ended run is counted once: on its day, for its agent, owner and model."""
+    counted: dict[tuple[str, ...], tuple[int, Usage]] = {}
+    for (agent_id, day, _, owner, model), row in world.tables.usage.items():
+        _add(counted, (agent_id, day, owner, model), row.runs, row.usage)
+    expected: dict[tuple[str, ...], tuple[int, Usage]] = {}
+    for run_id, stored in world.tables.requests.items():
+        run = world.checks.ended.get(run_id)
+        if run is not None:
+            key = (run.agent_id, find_usage_day(run), stored.request.owner, run.model or "")
+            _add(expected, key, 1, run.usage)
     if counted != expected:
         world.checks.fail(f"usage counted {counted}, the runs say {expected}")
+
+
+def _add(
+    sums: dict[tuple[str, ...], tuple[int, Usage]], key: tuple[str, ...], runs: int, usage: Usage
+) -> None:
+    before, used = sums.get(key, (0, Usage()))
+    sums[key] = (before + runs, used + usage)
 
 
 def _errors(world: World) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from aos.bootstrap import mcp_app
+from aos.domain.usage import ModelPrice, Prices
 from aos.errors import ConfigurationError
 from aos.settings import LOCAL_BUS, LOCAL_STORAGE, Settings
 from aos.timer_settings import TimerSettings
@@ -164,6 +166,17 @@ def test_the_api_of_the_model_endpoint_is_chat_completions_unless_the_operator_s
     assert Settings.read({**DEVELOPMENT, "AOS_MODEL_API": "Responses"}).model.api == "responses"
 
 
+def _prices(**price: object) -> str:
+    return json.dumps({"currency": "EUR", "m": price})
+
+
+def test_prices_are_decimals_per_million_tokens() -> None:
+    raw = '{"currency": "EUR", "m": {"input": "2.50", "cached_input": 0.1, "output": 10}}'
+    prices = Settings.read({**DEVELOPMENT, "AOS_MODEL_PRICES": raw}).spending.prices
+    price = ModelPrice(input=Decimal("2.5"), cached_input=Decimal("0.1"), output=Decimal(10))
+    assert prices == Prices(currency="EUR", models={"m": price})
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
@@ -180,6 +193,17 @@ def test_the_api_of_the_model_endpoint_is_chat_completions_unless_the_operator_s
         ({"AOS_MAX_TURNS": "0"}, ["AOS_MAX_TURNS", "from 1 to 1000"]),
         ({"AOS_WAIT_SECONDS": "221"}, ["AOS_WAIT_SECONDS", "220"]),
         ({"AOS_MAX_MESSAGE_BYTES": "many"}, ["AOS_MAX_MESSAGE_BYTES"]),
+        ({"AOS_MODEL_PRICES": "2.50"}, ["AOS_MODEL_PRICES", "not an object"]),
+        ({"AOS_MODEL_PRICES": "{"}, ["AOS_MODEL_PRICES", "not JSON"]),
+        ({"AOS_MODEL_PRICES": "{}"}, ["currency", "USD"]),
+        ({"AOS_MODEL_PRICES": '{"currency": "euro"}'}, ["currency"]),
+        ({"AOS_MODEL_PRICES": '{"currency": "EUR", "m": 2.5}'}, ["'m'", "input and output"]),
+        ({"AOS_MODEL_PRICES": _prices(input="1")}, ["output of 'm'"]),
+        ({"AOS_MODEL_PRICES": _prices(input="1", output="2", cached="1")}, ["'cached'", "known"]),
+        ({"AOS_MODEL_PRICES": _prices(input="-1", output="2")}, ["input of 'm'"]),
+        ({"AOS_MODEL_PRICES": _prices(input="NaN", output="2")}, ["input of 'm'"]),
+        ({"AOS_MODEL_PRICES": _prices(input=True, output="2")}, ["input of 'm'"]),
+        ({"AOS_MODEL_PRICES": _prices(input="1", output="2e-10")}, ["decimal places"]),
         ({"AZURE_SERVICEBUS_CONNECTION_STRING": "topsecret"}, ["Endpoint=sb://"]),
         (
             {"AOS_MODEL_API_KEY": "@Microsoft.KeyVault(SecretUri=https://v/secrets/s)"},

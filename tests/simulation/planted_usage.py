@@ -1,0 +1,39 @@
+"""Bugs of counted usage, planted to see whether the simulation notices."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from aos.adapters.memory import MemoryLedger
+from aos.domain.runs.run import Run
+
+_record = MemoryLedger.record
+
+
+def children_counted_twice() -> contextlib.AbstractContextManager[Any]:
+    """A parent is counted with what its delegated runs used, and they are counted too."""
+
+    async def record(self: MemoryLedger, run: Run, *, owner: str) -> None:
+        await _record(self, replace(run, usage=run.tree_usage), owner=owner)
+
+    return patch.object(MemoryLedger, "record", record)
+
+
+def usage_of_another_owner() -> contextlib.AbstractContextManager[Any]:
+    """Usage is counted for the first owner that an instance saw."""
+    owners: dict[int, str] = {}
+
+    async def record(self: MemoryLedger, run: Run, *, owner: str) -> None:
+        await _record(self, run, owner=owners.setdefault(id(self), owner))
+
+    return patch.object(MemoryLedger, "record", record)
+
+
+PLANTED_IN_USAGE: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "children_counted_twice": children_counted_twice,
+    "usage_of_another_owner": usage_of_another_owner,
+}
