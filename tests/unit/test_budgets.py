@@ -205,3 +205,10 @@ def test_a_turn_taken_for_lost_whose_answer_comes_is_counted_and_not_lost() -> N
     assert row.lost_turns == 1
     late = row.close_turn("r", "t-1", tokens=7, lost=False, repeated=False)
     assert (late.tokens, late.lost_turns, late.open_turns) == (7, 0, {"r": "t-2"})
+
+
+def test_a_turn_that_ends_without_its_answer_is_lost_once() -> None:
+    row = DaySpending(tokens=5).open_turn("r", "t-1")
+    closed = row.close_turn("r", "t-1", tokens=0, lost=True, repeated=False)
+    assert closed == DaySpending(tokens=5, turns=1, lost_turns=1)
+    assert closed.close_turn("r", "t-1", tokens=0, lost=True, repeated=True) == closed
