@@ -212,3 +212,8 @@ def test_a_turn_that_ends_without_its_answer_is_lost_once() -> None:
     closed = row.close_turn("r", "t-1", tokens=0, lost=True, repeated=False)
     assert closed == DaySpending(tokens=5, turns=1, lost_turns=1)
     assert closed.close_turn("r", "t-1", tokens=0, lost=True, repeated=True) == closed
+
+
+def test_a_turn_that_is_entered_again_is_not_lost() -> None:
+    row = DaySpending().open_turn("r", "t-1")
+    assert row.open_turn("r", "t-1") == row
