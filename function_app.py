@@ -268,6 +268,16 @@ async def agent_event(msg: func.ServiceBusMessage) -> None:
     await main.agent_events.handle(msg)
 
 
+# Storage queue
+
+
+@app.queue_trigger(
+    arg_name="msg", queue_name="aos-jobs", connection="AZURE_STORAGE_CONNECTION_STRING"
+)
+async def archive(msg: func.QueueMessage) -> None:
+    await main.jobs.handle(msg)
+
+
 # Timers
 
 

@@ -21,6 +21,7 @@ from aos.errors import ConfigurationError
 from aos.server_settings import ServerSettings
 from aos.spending_settings import SpendingSettings
 from aos.timer_settings import TimerSettings
+from aos.transcript_settings import TranscriptSettings
 from aos.webhook_settings import WebhookSettings
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
@@ -117,6 +118,7 @@ class Settings:
     servers: ServerSettings = field(default_factory=ServerSettings)
     timers: TimerSettings = field(default_factory=TimerSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    transcripts: TranscriptSettings = field(default_factory=TranscriptSettings)
     bounds: Bounds = field(default_factory=Bounds)
     spending: SpendingSettings = field(default_factory=SpendingSettings)
 
@@ -175,6 +177,7 @@ class Settings:
             servers=ServerSettings.read(env, development=development),
             timers=TimerSettings.read(env, development=development),
             webhooks=WebhookSettings.read(env),
+            transcripts=TranscriptSettings.read(env),
             bounds=Bounds.read(env),
             spending=SpendingSettings.read(env),
         )

@@ -195,6 +195,16 @@ param wakeTimerSeconds int = environment == 'dev' ? 300 : 60
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
 param listingTimerSeconds int = environment == 'dev' ? 900 : 300
 
+// --- Transcripts ------------------------------------------------------------------------------
+
+@description('Optional. Keep a transcript of each run in the container aos-logs: the request, the messages and the run, as JSON Lines.')
+param enableTranscripts bool = environment != 'dev'
+
+@description('Optional. Days for which a transcript is kept after the end of its run. The deletion of its conversation removes it before.')
+@minValue(1)
+@maxValue(3650)
+param transcriptDays int = 90
+
 // --- Scale ------------------------------------------------------------------------------------
 
 @description('Optional. Python version of the apps.')
@@ -620,6 +630,7 @@ var known facts = {
   serviceBusHost: '${names.serviceBus}.servicebus.windows.net'
   storageName: names.dataStorage
   tableEndpoint: tableEndpointUrl
+  queueEndpoint: 'https://${names.dataStorage}.queue.${az.environment().suffixes.storage}'
   vaultName: names.keyVault
   connectionStrings: useConnectionStrings
   modelEndpoint: modelEndpoint
@@ -640,6 +651,8 @@ var known facts = {
   menderSeconds: menderTimerSeconds
   wakeSeconds: wakeTimerSeconds
   listingSeconds: listingTimerSeconds
+  transcripts: enableTranscripts
+  transcriptDays: transcriptDays
   more: moreSettings
 }
 

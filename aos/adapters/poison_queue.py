@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
+from aos.adapters.storage_queues import QueueAccount, open_queue
 from aos.domain.dead_letters import JOBS_QUEUE, POISON_QUEUE
 from aos.errors import TransientError
 from aos.ports.bus import ReceivedMessage
@@ -29,16 +28,6 @@ HIDDEN_SECONDS = 10
 """The time for which a search hides the messages that it passes."""
 NUMBER_DIGITS = 12
 """Hex digits of a message's id in its number, so that JavaScript reads it exactly."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueAccount:
-    """How to reach the storage queues: by a connection string or by identity."""
-
-    connection_string: str | None = field(default=None, repr=False)
-    account_name: str | None = None
-    service_url: str | None = None
-    client_id: str | None = None
 
 
 class AzurePoisonQueue:
@@ -99,49 +88,17 @@ class AzurePoisonQueue:
         from azure.core.exceptions import AzureError, ResourceNotFoundError
 
         try:
-            async with _Opened(self._account, name) as queue:
-                yield queue
+            opened = open_queue(self._account, name)
+            try:
+                yield opened.client
+            finally:
+                await opened.close()
         except ResourceNotFoundError:
             raise
         except AzureError as error:
             raise TransientError(
                 f"the storage queue {name!r} did not answer ({type(error).__name__})"
             ) from error
-
-
-class _Opened:
-    """One client, closed with its credential."""
-
-    def __init__(self, account: QueueAccount, name: str) -> None:
-        self._account = account
-        self._name = name
-        self._credential: Any = None
-
-    async def __aenter__(self) -> QueueClient:
-        from azure.storage.queue.aio import QueueClient
-
-        account = self._account
-        options: dict[str, Any] = {
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "retry_total": READ_RETRIES,
-        }
-        if account.connection_string:
-            self._client = QueueClient.from_connection_string(
-                account.connection_string, self._name, **options
-            )
-        else:
-            from azure.identity.aio import DefaultAzureCredential
-
-            url = account.service_url or f"https://{account.account_name}.queue.core.windows.net"
-            self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
-            self._client = QueueClient(url, self._name, credential=self._credential, **options)
-        return self._client
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._client.close()
-        if self._credential is not None:
-            await self._credential.close()
 
 
 def _read_dead(message: QueueMessage) -> DeadMessage:

@@ -13,9 +13,11 @@ from aos.adapters.bus.dead_letters import AzureDeadLetters
 from aos.adapters.bus.depths import AzureDepths
 from aos.adapters.bus.service_bus import AzureBus
 from aos.adapters.dead_letters import AllDeadLetters
+from aos.adapters.job_queue import AzureJobQueue
 from aos.adapters.model.endpoint import ModelEndpoint
 from aos.adapters.model.openai_chat import OpenAIChatModel
-from aos.adapters.poison_queue import AzurePoisonQueue, QueueAccount
+from aos.adapters.poison_queue import AzurePoisonQueue
+from aos.adapters.storage_queues import QueueAccount
 from aos.adapters.system import RandomIds, SystemClock
 from aos.adapters.tables import AzureTables, TableAccount
 from aos.adapters.webhooks import HttpWebhooks
@@ -76,9 +78,10 @@ class AzureAdapters:
             watermarks=self._make_tables.watermarks(),
             dead_letters=AllDeadLetters(
                 bus=AzureDeadLetters(_make_bus_account(settings), send=self._make_bus.send_message),
-                jobs=_make_poison_queue(settings),
+                jobs=AzurePoisonQueue(_make_queue_account(settings)),
             ),
             failures=self._make_tables.failures(),
+            jobs=AzureJobQueue(_make_queue_account(settings)),
             bus=self._make_bus,
             model=self._make_model,
             clock=SystemClock(),
@@ -150,15 +153,13 @@ def _make_bus_account(settings: Settings) -> BusAccount:
     )
 
 
-def _make_poison_queue(settings: Settings) -> AzurePoisonQueue:
+def _make_queue_account(settings: Settings) -> QueueAccount:
     storage = settings.storage
-    return AzurePoisonQueue(
-        QueueAccount(
-            connection_string=storage.connection_string,
-            account_name=storage.account_name,
-            service_url=storage.queue_service_url,
-            client_id=storage.client_id,
-        )
+    return QueueAccount(
+        connection_string=storage.connection_string,
+        account_name=storage.account_name,
+        service_url=storage.queue_service_url,
+        client_id=storage.client_id,
     )
 
 

@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 from aos.domain.budgets import Budget
 from aos.domain.row_kinds import REQUEST_RETENTION, USAGE_RETENTION
 from aos.domain.runs.conversation import Conversation
+from aos.domain.transcripts import make_transcript_name
 from aos.errors import AosError, TransientError
+from aos.ports.blobs import BlobStore
 from aos.ports.cleaning import Due, DueStore, OldRun, RunCleaner, Window
 from aos.ports.conversations import ConversationStore
 from aos.ports.index import IndexedRun
@@ -48,6 +50,7 @@ class Cleaner:
         conversations: ConversationStore,
         deletions: ConversationDeletions,
         letters: ForgottenLetters,
+        logs: BlobStore,
         read_ages: Callable[[], Awaitable[Mapping[str, int]]],
         clock: Clock,
         telemetry: Telemetry,
@@ -59,6 +62,7 @@ class Cleaner:
         self._conversations = conversations
         self._deletions = deletions
         self._letters = letters
+        self._logs = logs
         self._read_ages = read_ages
         self._clock = clock
         self._telemetry = telemetry
@@ -97,6 +101,9 @@ class Cleaner:
                     await self._due.drop(due)
                 case "refusal":
                     await self._rows.remove_run(due.run, listed=False)
+                    await self._due.drop(due)
+                case "transcript":
+                    await self._logs.delete(make_transcript_name(due.conversation_id, due.name))
                     await self._due.drop(due)
                 case "usage":
                     await self._rows.remove_usage(due.name, day=due.about)

@@ -3,8 +3,8 @@
 The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answers the parent of a
 delegated run, then sends the reply, then sends itself the command that tells the receiver of the
 run's `notify`, then writes that row and the usage in one transaction. Then it adds the run to the
-lists (its admission may have died before), publishes the event (at least once, with one id), and
-drops the pending row last. A reply is sent again when its request comes again, or
+lists (its admission may have died before), publishes the event (at least once, with one id), orders
+the run's transcript (where transcripts are on), and drops the pending row last. A reply is sent again when its request comes again, or
 when main died before it wrote the row: with the same id and the same bytes.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aos.domain.bus_limits import is_bus_id
@@ -61,6 +62,7 @@ class Replies:
         pending: PendingStore,
         bus: Bus,
         telemetry: Telemetry,
+        order_transcript: Callable[[Run], Awaitable[None]],
         public_url: str = "",
     ) -> None:
         self._ledger = ledger
@@ -68,6 +70,7 @@ class Replies:
         self._pending = pending
         self._bus = bus
         self._telemetry = telemetry
+        self._order_transcript = order_transcript
         self._public_url = public_url
 
     async def deliver(self, ended: RunEnded) -> None:
@@ -76,6 +79,7 @@ class Replies:
         await self._answer_once(ended)
         await self._index.add(IndexedRun.of(run, owner=ended.owner))
         await self._bus.publish(self._make_event(ended))
+        await self._order_transcript(run)
         await self._pending.drop(run.run_id)
 
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:

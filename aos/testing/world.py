@@ -348,7 +348,16 @@ class MemoryWorld:
             or await self._deliver_one_of(SYSTEM_EVENTS, self.mcp.events.handle)
             or await self._deliver_one_of(REQUESTS_QUEUE, self.main.requests.handle)
             or await self._deliver_one_of(WAKE_SUBSCRIPTION, self.main.agent_events.handle)
+            or await self._deliver_one_job()
         )
+
+    async def _deliver_one_job(self) -> bool:
+        if not self.broker.jobs:
+            return False
+        body = self.broker.jobs.pop(0)
+        message = func.QueueMessage(id=self.ids.new_id(), body=body)
+        await self._moving_clock(self.main.jobs.handle(message))
+        return True
 
     async def _deliver_one_to_realm(self) -> bool:
         session = self.broker.accept_session(REALM_QUEUE)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.runs import RunRoutes
     from aos.entrypoints.http.tools import ToolRoutes
     from aos.entrypoints.http.usage import UsageRoutes
+    from aos.entrypoints.jobs import Jobs
     from aos.entrypoints.reply_addresses import ReplyEntities
     from aos.ports.dead_letters import FailureStore
     from aos.ports.pause import PauseState
@@ -63,6 +64,7 @@ class Main(App):
         "aos.entrypoints.bus.agent_events",
         "aos.entrypoints.bus.commands",
         "aos.entrypoints.bus.requests",
+        "aos.entrypoints.jobs",
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
         "aos.entrypoints.bus.dead_requests",
@@ -277,6 +279,13 @@ class Main(App):
             pause_delay=self._pause_delay,
             telemetry=self._telemetry,
         )
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Messages on the storage queue `aos-jobs`."""
+        from aos.entrypoints.jobs import Jobs
+
+        return Jobs(self.services.transcripts, telemetry=self._telemetry, ready=self._ready)
 
     @cached_property
     def catalog_timer(self) -> Ticker:

@@ -37,6 +37,7 @@ from aos.services.replies import Replies
 from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
 from aos.services.usage import UsageReports
+from aos.services.transcripts import Transcripts
 from aos.wiring.app_services import AppServices
 
 LATE_SECONDS = 30.0
@@ -236,6 +237,7 @@ class MainServices(AppServices):
             conversations=world.conversations,
             deletions=self.deletions,
             letters=self.forgotten_letters,
+            logs=world.logs,
             read_ages=self.catalog.read_ages,
             clock=world.clock,
             telemetry=self._telemetry,
@@ -278,7 +280,21 @@ class MainServices(AppServices):
             pending=world.pending,
             bus=world.bus,
             telemetry=self._telemetry,
+            order_transcript=self.transcripts.order,
             public_url=self._settings.public_url,
+        )
+
+    @cached_property
+    def transcripts(self) -> Transcripts:
+        """Keeps transcripts of runs."""
+        world = self._world
+        return Transcripts(
+            jobs=world.jobs,
+            logs=world.logs,
+            conversations=world.conversations,
+            requests=world.requests,
+            due=world.due,
+            days=self._settings.transcripts.days,
         )
 
     @cached_property

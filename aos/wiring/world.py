@@ -13,6 +13,7 @@ from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.deletion import Eraser
 from aos.ports.depths import QueueDepths
 from aos.ports.index import RunIndex
+from aos.ports.jobs import JobQueue
 from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
 from aos.ports.requests import PendingStore, RequestStore
@@ -54,6 +55,7 @@ class World:
     watermarks: Watermarks
     dead_letters: DeadLetterQueues
     failures: FailureStore
+    jobs: JobQueue
     bus: Bus
     model: ChatModel
     clock: Clock

@@ -9,6 +9,7 @@ type facts = {
   serviceBusHost: string
   storageName: string
   tableEndpoint: string
+  queueEndpoint: string
   vaultName: string
   connectionStrings: bool
   modelEndpoint: string
@@ -29,6 +30,8 @@ type facts = {
   menderSeconds: int
   wakeSeconds: int
   listingSeconds: int
+  transcripts: bool
+  transcriptDays: int
   more: { *: string }
 }
 
@@ -127,6 +130,10 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   ...(monitored ? telemetry(clientId) : {})
   ...(empty(known.modelEndpoint) ? {} : model(clientId, false, known))
   ...serverCards(known)
+  // The trigger of aos-jobs reads the address from a setting of its own.
+  ...(known.connectionStrings ? {} : { AZURE_STORAGE_CONNECTION_STRING__queueServiceUri: known.queueEndpoint })
+  AOS_TRANSCRIPTS: known.transcripts ? 'on' : 'off'
+  AOS_TRANSCRIPT_DAYS: string(known.transcriptDays)
   // Python 3.12 and older need it for streamed answers; newer workers have no such setting.
   PYTHON_ENABLE_INIT_INDEXING: '1'
   AOS_REPLY_TO: join(known.replyQueues, ',')

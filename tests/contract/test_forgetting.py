@@ -41,6 +41,7 @@ from tests.contract.azurite import Azurite
 
 DAY = 86_400.0
 LARGE = 40_000
+TRANSCRIPTS = {"AOS_TRANSCRIPTS": "on", "AOS_TRANSCRIPT_DAYS": "20"}
 Search = Callable[[str], Awaitable[list[str]]]
 
 
@@ -149,7 +150,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest_asyncio.fixture
 async def scene(kind: str, azurite: Azurite) -> AsyncIterator[Scene]:
     model = ScriptedModel()
-    world = MemoryWorld(model=model, seed=uuid.uuid4().int)
+    world = MemoryWorld(model=model, seed=uuid.uuid4().int, settings=TRANSCRIPTS)
     if kind == "memory":
         yield Scene(world=world, model=model, search=search_memory(world))
         return
@@ -216,7 +217,9 @@ async def plant(scene: Scene, word: str, *, ttl_days: int | None = None) -> tupl
     await world.decide(run.run_id, asked.tool_call_id, "approve", f"because {word}")
     await world.ask(name, f"again {word}", conversation_id=conversation_id)
     await world.settle()
-    assert len(await scene.search(word)) >= 5
+    found = await scene.search(word)
+    assert len(found) >= 5
+    assert any(f"{run.run_id}.jsonl" in place for place in found), "a transcript"
     return conversation_id, name
 
 
@@ -264,6 +267,16 @@ async def test_a_planted_word_is_in_no_store_after_its_days(scene: Scene) -> Non
     await pass_time(scene.world, 40)
     left = [place for place in await scene.search(name) if "aos-config" not in place]
     assert [place for place in left if conversation_id in place] == []
+
+
+async def test_transcripts_end_after_their_days_and_the_conversation_stays(scene: Scene) -> None:
+    word = f"w{uuid.uuid4().hex}"
+    conversation_id, _ = await plant(scene, word)
+    await pass_time(scene.world, 19)
+    assert any(".jsonl" in place for place in await scene.search(word))
+    await pass_time(scene.world, 2)
+    assert [place for place in await scene.search(word) if ".jsonl" in place] == []
+    assert word in (await scene.world.history(conversation_id))[0].content
 
 
 async def test_a_conversation_that_is_used_is_not_too_old(scene: Scene) -> None:

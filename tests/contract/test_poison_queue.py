@@ -10,7 +10,8 @@ import pytest_asyncio
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue.aio import QueueServiceClient
 
-from aos.adapters.poison_queue import AzurePoisonQueue, QueueAccount
+from aos.adapters.poison_queue import AzurePoisonQueue
+from aos.adapters.storage_queues import QueueAccount
 from aos.domain.dead_letters import JOBS_QUEUE, POISON_QUEUE
 from aos.errors import TransientError
 from devhost.provision import create_storage

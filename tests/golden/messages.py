@@ -33,7 +33,7 @@ from aos.domain.envelope import (
     RunEnded,
     read_command,
 )
-from aos.domain.runs.run import RunStatus
+from aos.domain.runs.run import Run, RunStatus
 from aos.ports.bus import ReceivedMessage
 from aos.services.replies import Replies
 from tests.golden.kinds import Kind
@@ -125,6 +125,10 @@ async def _read_outbox(recorded: Any) -> Outgoing:
     return decode(Outgoing, json.loads(recorded))
 
 
+async def _order_none(run: Run) -> None:
+    """Transcripts are off, as is the default."""
+
+
 def replies_on(bus: RecordingBus) -> Replies:
     """The service that answers, on an empty world in memory."""
     tables = MemoryTables()
@@ -134,6 +138,7 @@ def replies_on(bus: RecordingBus) -> Replies:
         pending=MemoryPendingStore(tables),
         bus=bus,
         telemetry=MemoryTelemetry(),
+        order_transcript=_order_none,
         public_url="https://aos.example",
     )
 

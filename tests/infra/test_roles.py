@@ -110,6 +110,19 @@ def test_an_app_may_do_what_its_code_does_from_its_start_on(
     assert {(BLOB, "staosdataprod"), (BLOB, "staosdataprod/aos-data")} & roles
 
 
+def test_main_may_serve_and_fill_the_queue_of_jobs_and_write_transcripts(
+    environments: dict[str, Inventory],
+) -> None:
+    """The host also makes the queue of poison messages, so the right is on the account."""
+    roles = environments["prod"].roles_of("main")
+    assert ("Storage Queue Data Contributor", "staosdataprod") in roles
+    assert (BLOB, "staosdataprod") in roles
+    for app in ("realm", "mcp"):
+        assert ("Storage Queue Data Contributor", "staosdataprod") not in (
+            environments["prod"].roles_of(app)
+        )
+
+
 def _woken_by(path: Path) -> set[str]:
     """The entities whose messages wake the functions of an app."""
     triggers = [

@@ -293,6 +293,34 @@ def test_timers_are_those_that_are_asked_for_and_quicker_where_no_event_tells_of
     assert _timers(variants["unwatched"])["AOS_CATALOG_TIMER_SECONDS"] == "300"
 
 
+def test_transcripts_are_kept_outside_dev_and_as_long_as_is_asked_for(
+    environments: dict[str, Inventory], variants: dict[str, Inventory]
+) -> None:
+    told = {
+        name: (it["AOS_TRANSCRIPTS"], it["AOS_TRANSCRIPT_DAYS"])
+        for name, it in {
+            **{name: here.settings("main") for name, here in environments.items()},
+            "everything": variants["everything"].settings("main"),
+        }.items()
+    }
+    kept = ("on", "90")
+    assert told == {
+        "dev": ("off", "90"),
+        "staging": kept,
+        "prod": kept,
+        "prod-dr": kept,
+        "everything": ("off", "30"),
+    }
+
+
+def test_the_trigger_of_jobs_finds_its_queue_by_identity(
+    environments: dict[str, Inventory],
+) -> None:
+    told = environments["prod"].settings("main")["AZURE_STORAGE_CONNECTION_STRING__queueServiceUri"]
+    assert told.startswith("https://staosdataprod")
+    assert told.endswith(".queue.core.windows.net")
+
+
 def test_every_period_that_the_template_lets_pass_is_one_that_the_apps_take(
     template: dict[str, Any],
 ) -> None:

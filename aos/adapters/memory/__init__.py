@@ -14,6 +14,7 @@ from aos.adapters.memory.dead_letters import MemoryDeadLetters, MemoryFailureSto
 from aos.adapters.memory.entities import EntityRules, Kept, Session
 from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
+from aos.adapters.memory.job_queue import MemoryJobQueue
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex, MemoryUsage
 from aos.adapters.memory.questions import MemoryQuestions
 from aos.adapters.memory.run_events import MemoryRunEventStore
@@ -54,6 +55,7 @@ __all__ = [
     "MemoryDueStore",
     "MemoryEraser",
     "MemoryFailureStore",
+    "MemoryJobQueue",
     "MemoryLedger",
     "MemoryPendingStore",
     "MemoryQuestions",
