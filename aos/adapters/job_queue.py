@@ -1,4 +1,4 @@
-"""Sends jobs on the storage queue `aos-jobs`. Entry point: `AzureJobQueue`."""
+"""Sends orders on the storage queue `aos-jobs`. Entry point: `AzureJobQueue`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AzureJobQueue:
         self._opened: OpenedQueue | None = None
 
     async def send(self, job: ArchiveRun) -> None:
-        """Send a job as text. One call."""
+        """Send an order as text. One call."""
         from azure.core.exceptions import AzureError
 
         if self._opened is None:

@@ -1,6 +1,6 @@
 """Holds the messages of the storage queue `aos-jobs`. Entry points: `ArchiveRun`, `read_job`.
 
-A job names what is to be done and holds no words of a person or a model.
+An order names what is to be done and holds no words of a person or a model.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ArchiveRun:
 
 
 def write_job(job: ArchiveRun) -> bytes:
-    """Return the body of the job's message."""
+    """Return the body of the order's message."""
     return write_json(encode(job)).encode("utf-8")
 
 
 def read_job(body: bytes) -> ArchiveRun:
-    """Read a job from the body of its message. Raises JobError."""
+    """Read an order from the body of its message. Raises JobError."""
     try:
         raw: Any = json.loads(body)
         job = decode(ArchiveRun, raw)

@@ -43,9 +43,7 @@ def write_transcript(
     lines: list[dict[str, Any]] = []
     if request is not None:
         lines.append(_describe_request(request))
-    lines += [
-        {"type": "message", **encode(replace(message, fields=None))} for message in messages
-    ]
+    lines += [{"type": "message", **encode(replace(message, fields=None))} for message in messages]
     lines.append({"type": "run", **encode(run)})
     return "".join(f"{write_json(line)}\n" for line in lines).encode("utf-8")
 

@@ -1,6 +1,6 @@
 """Serves the storage queue `aos-jobs`. Entry point: `Jobs.handle`.
 
-A job that fails is delivered again after the time of host.json, and after five deliveries the host
+An order that fails is delivered again after the time of host.json. After five deliveries the host
 moves it to `aos-jobs-poison`, where it is a dead letter (docs/contracts/service-bus.md).
 """
 
@@ -17,7 +17,7 @@ from aos.services.transcripts import Transcripts
 
 
 class Jobs:
-    """Handles main's jobs."""
+    """Carries out what was ordered on `aos-jobs`."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Jobs:
         self._ready = ready
 
     async def handle(self, msg: func.QueueMessage) -> None:
-        """Do one job. Raises what the host answers with another delivery."""
+        """Carry out one order. Raises what the host answers with another delivery."""
         await self._ready()
         try:
             await self._transcripts.write(read_job(msg.get_body()))

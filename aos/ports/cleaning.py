@@ -14,7 +14,8 @@ from aos.ports.index import IndexedRun
 DueKind: TypeAlias = Literal["deletion", "run", "refusal", "usage", "transcript"]
 """`deletion`: the conversation `name`, deleted at `about`. `run`: the rows of the run `name`,
 admitted at `about`, which had not ended at their time. `refusal`: the row of a delegation that main
-refused. `transcript`: the transcript of the run `name`. `usage`: the usage of the account `name`, an agent or an owner, on the day `about`."""
+refused. `transcript`: the transcript of the run `name`. `usage`: the usage of the account `name`,
+an agent or an owner, on the day `about`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Gives services the storage queue of jobs. Entry point: `JobQueue`."""
+"""Gives services the storage queue `aos-jobs`. Entry point: `JobQueue`."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ class JobQueue(Protocol):
     """The storage queue `aos-jobs`, which main serves: at least once, in no order."""
 
     async def send(self, job: ArchiveRun) -> None:
-        """Send a job. Raises TransientError when the queue does not answer."""
+        """Send an order. Raises TransientError when the queue does not answer."""
         ...

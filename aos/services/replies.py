@@ -4,8 +4,9 @@ The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answ
 delegated run, then sends the reply, then sends itself the command that tells the receiver of the
 run's `notify`, then writes that row and the usage in one transaction. Then it adds the run to the
 lists (its admission may have died before), publishes the event (at least once, with one id), orders
-the run's transcript (where transcripts are on), and drops the pending row last. A reply is sent again when its request comes again, or
-when main died before it wrote the row: with the same id and the same bytes.
+the run's transcript (where transcripts are on), and drops the pending row last. A reply is sent
+again when its request comes again, or when main died before it wrote the row: with the same id and
+the same bytes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Writes what a run said to the container `aos-logs`, and removes it when its time is over. Entry
+"""Writes what a run said to the container `aos-logs`, unless it was deleted. Entry
 points: `Transcripts.order`, `Transcripts.write`.
 
-The end of a run only orders the transcript: a message of the storage queue `aos-jobs`. The job may
-come late, twice, or after the deletion of its conversation. A deletion wins: the head decides
+The end of a run only orders the transcript: a message of the storage queue `aos-jobs`. The order
+may come late, twice, or after the deletion of its conversation. A deletion wins: the head decides
 before the blob is written and once more after that. Whoever removes a conversation's transcripts
 has marked its head before.
 """
@@ -67,7 +67,7 @@ class Transcripts:
     async def write(self, job: ArchiveRun) -> None:
         """Write a transcript; may be repeated. Raises TransientError when storage is away.
 
-        A job of a deleted conversation writes nothing, and removes what an earlier delivery wrote
+        An order of a deleted conversation writes nothing, and removes what an earlier one wrote
         in the moment of the deletion.
         """
         name = make_transcript_name(job.conversation_id, job.run_id)

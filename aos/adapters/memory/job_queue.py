@@ -1,4 +1,4 @@
-"""Sends jobs to the storage queue of a `MemoryBroker`. Entry point: `MemoryJobQueue`."""
+"""Sends orders to the storage queue of a `MemoryBroker`. Entry point: `MemoryJobQueue`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ class MemoryJobQueue:
         self._intercept = intercept
 
     async def send(self, job: ArchiveRun) -> None:
-        """Send a job."""
+        """Send an order."""
         body = write_job(job)
         await self._intercept("jobs.send", job.run_id, lambda: self._broker.jobs.append(body))
