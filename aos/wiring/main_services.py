@@ -36,8 +36,8 @@ from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
 from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
-from aos.services.usage import UsageReports
 from aos.services.transcripts import Transcripts
+from aos.services.usage import UsageReports
 from aos.wiring.app_services import AppServices
 
 LATE_SECONDS = 30.0
