@@ -283,24 +283,9 @@ async def archive(msg: func.QueueMessage) -> None:
 
 @app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
 async def publish_catalog(timer: func.TimerRequest) -> None:
-    await main.catalog_timer.tick(timer)
+    await main.housekeeping.tick(timer)
 
 
 @app.timer_trigger(arg_name="timer", schedule=main.mender_schedule)
 async def mend(timer: func.TimerRequest) -> None:
-    await main.mender_timer.tick(timer)
-
-
-@app.timer_trigger(arg_name="timer", schedule=main.wake_schedule)
-async def wake(timer: func.TimerRequest) -> None:
-    await main.wake_timer.tick(timer)
-
-
-@app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
-async def watch_dead_letters(timer: func.TimerRequest) -> None:
-    await main.dead_letter_timer.tick(timer)
-
-
-@app.timer_trigger(arg_name="timer", schedule=main.clean_schedule)
-async def clean(timer: func.TimerRequest) -> None:
-    await main.clean_timer.tick(timer)
+    await main.waking.tick(timer)

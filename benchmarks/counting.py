@@ -2,7 +2,8 @@
 `CountingProxy`.
 
 The proxy counts HTTP requests by service, method and object, and on the service named `bus` the
-messages that clients send. It changes nothing.
+messages that clients send, apart from the requests that they make of the broker itself: to look
+into a queue, or to show a token. It changes nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from devhost.ports import HOST
 
 START_SECONDS = 10.0
 BUS = "bus"
+BUS_REQUESTS = "bus requests"
 FRAME_HEAD = 8
 TRANSFER = b"\x00\x53\x14"
+OPERATION = b"\xa1\x09operation"
+"""The property that a request to a broker's node has and a message has not."""
 _REQUEST = re.compile(rb"^([A-Z]+) (\S+) HTTP/1\.1\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
@@ -106,8 +110,8 @@ class CountingProxy:
         there.cancel()
         back.cancel()
 
-    def _count_message(self) -> None:
-        self.calls[BUS] += 1
+    def _count_message(self, frame: bytes) -> None:
+        self.calls[BUS_REQUESTS if OPERATION in frame else BUS] += 1
 
     def _count(self, service: str, line: tuple[str, str]) -> None:
         method, path = line
@@ -127,7 +131,7 @@ class _TransferCounter:
     """Finds transfers in the AMQP frames of one connection: one for each message, unless it is
     huge."""
 
-    def __init__(self, count: Callable[[], None]) -> None:
+    def __init__(self, count: Callable[[bytes], None]) -> None:
         self._count = count
         self._buffer = b""
 
@@ -142,7 +146,7 @@ class _TransferCounter:
                     return
                 performative = self._buffer[4 * self._buffer[4] :][: len(TRANSFER)]
                 if self._buffer[5] == 0 and performative == TRANSFER:
-                    self._count()
+                    self._count(self._buffer[:size])
             self._buffer = self._buffer[size:]
 
 

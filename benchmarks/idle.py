@@ -26,15 +26,40 @@ from devhost.laptop import Laptop
 QUIET_SECONDS = 8.0
 """Seconds after the start, in which the first card and the first checks are done."""
 DAY_SECONDS = 86_400
-LAPTOP_PERIOD_SECONDS = {"catalog": 5.0, "mender": 5.0, "wake": 5.0, "clean": 5.0}
+LAPTOP_PERIOD_SECONDS = {
+    "catalog": 5.0,
+    "mender": 5.0,
+    "wake": 5.0,
+    "clean": 5.0,
+    "dead letters": 15.0,
+}
 AZURE_PERIOD_SECONDS = {
-    "dev": {"catalog": 900.0, "mender": 300.0, "wake": 300.0, "clean": 3600.0},
-    "prod": {"catalog": 300.0, "mender": 30.0, "wake": 60.0, "clean": 3600.0},
+    "dev": {
+        "catalog": 900.0,
+        "mender": 300.0,
+        "wake": 300.0,
+        "clean": 3600.0,
+        "dead letters": 900.0,
+    },
+    "prod": {
+        "catalog": 300.0,
+        "mender": 30.0,
+        "wake": 60.0,
+        "clean": 3600.0,
+        "dead letters": 300.0,
+    },
 }
 """The periods that Bicep sets, and the default of the cleaning. The catalog timer of main and the
 listing timer of mcp have the same."""
-READS = {"aospending": "mender", "aosindex": "clean"}
-"""The tables that one timer alone reads."""
+READS = {
+    "aospending": "mender",
+    "aosindex": "clean",
+    "aos-jobs-poison": "dead letters",
+    "requests": "dead letters",
+}
+"""What one kind of work alone reads."""
+OF_THE_HOST = "queue GET aos-jobs"
+"""The poll of the queue trigger: a call of the platform."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +74,7 @@ class Idle:
         return {
             call: count * LAPTOP_PERIOD_SECONDS[_find_timer(call)] / self.seconds
             for call, count in sorted(self.calls.items())
-            if call != BUS
+            if call not in (BUS, OF_THE_HOST)
         }
 
     def bus_messages(self) -> int:

@@ -191,6 +191,10 @@ param menderTimerSeconds int = environment == 'dev' ? 300 : 30
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
 param wakeTimerSeconds int = environment == 'dev' ? 300 : 60
 
+@description('Optional. Seconds between two searches for what is old or was deleted. They share the timer of the cards.')
+@allowed([300, 600, 900, 1800, 3600])
+param cleanTimerSeconds int = 3600
+
 @description('Optional. Seconds between two listings of MCP servers without an event: servers that failed, and servers whose secret changed.')
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600])
 param listingTimerSeconds int = environment == 'dev' ? 900 : 300
@@ -650,6 +654,7 @@ var known facts = {
   catalogSeconds: catalogTimerSeconds
   menderSeconds: menderTimerSeconds
   wakeSeconds: wakeTimerSeconds
+  cleanSeconds: cleanTimerSeconds
   listingSeconds: listingTimerSeconds
   transcripts: enableTranscripts
   transcriptDays: transcriptDays

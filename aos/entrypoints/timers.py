@@ -1,4 +1,4 @@
-"""Runs the work of timers. Entry points: `Ticker.tick`, `schedule_every`.
+"""Runs the work of timers. Entry points: `Ticker.tick`, `SharedTimer.tick`, `schedule_every`.
 
 A tick does nothing while the one before is still running, and a tick that cannot reach storage logs
 that and leaves the work to the next. So ticks do not pile up.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import azure.functions as func
@@ -16,9 +16,12 @@ import azure.functions as func
 from aos.errors import TransientError
 
 if TYPE_CHECKING:  # the schedules are needed before anything else is imported
+    from aos.ports.system import Clock
     from aos.ports.telemetry import Telemetry
 
 TICK_SECONDS = 240.0
+EARLY_SECONDS = 1.0
+"""How much before its time a host may fire a timer."""
 
 
 def schedule_every(seconds: int) -> str:
@@ -72,3 +75,39 @@ class Ticker:
             raise
         finally:
             self._busy = False
+
+
+class SharedTimer:
+    """One timer function for work with different periods, because each tick is billed.
+
+    It ticks with the shortest period. Work with a longer one is due at the first tick of each of
+    its own periods, counted from midnight in UTC: a process that lives for one tick knows that too.
+    """
+
+    def __init__(self, work: Mapping[Ticker, int], *, clock: Clock) -> None:
+        """`work` maps each ticker to its period in seconds."""
+        self._work = work
+        self._clock = clock
+        self._period = min(work.values())
+        self._last: dict[Ticker, int] = {}
+
+    async def tick(self, timer: func.TimerRequest) -> None:
+        """Do what is due, all at once. An unexpected error of one does not stop the others; it is
+        raised at the end."""
+        now = self._clock.now().timestamp() + EARLY_SECONDS
+        is_late = timer is not None and timer.past_due
+        due = [ticker for ticker in self._work if is_late or self._is_due(ticker, now)]
+        for ticker in due:
+            self._last[ticker] = int(now // self._work[ticker])
+        ends = await asyncio.gather(*(it.tick(timer) for it in due), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+
+    def _is_due(self, ticker: Ticker, now: float) -> bool:
+        every, last = self._work[ticker], self._last.get(ticker)
+        if every == self._period:
+            return True
+        if last is not None:
+            return int(now // every) > last
+        return now % every < self._period

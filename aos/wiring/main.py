@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from aos.entrypoints.routes import MAIN_ROUTES
-from aos.entrypoints.timers import Ticker, schedule_every
+from aos.entrypoints.timers import SharedTimer, Ticker, schedule_every
 from aos.wiring.every_app import App
 
 if TYPE_CHECKING:
@@ -83,23 +83,17 @@ class Main(App):
 
     @property
     def catalog_schedule(self) -> str:
-        """The schedule for listing the cards, which finds changes without an event."""
-        return schedule_every(self.settings.timers.catalog_seconds)
+        """When to list the cards, which finds changes without an event; the shortest period of what
+        shares the timer."""
+        timers = self.settings.timers
+        return schedule_every(min(timers.catalog_seconds, timers.clean_seconds))
 
     @property
     def mender_schedule(self) -> str:
-        """When to look for runs whose next step may be missing."""
-        return schedule_every(self.settings.timers.mender_seconds)
-
-    @property
-    def wake_schedule(self) -> str:
-        """When to look for schedules of agents that are due."""
-        return schedule_every(self.settings.timers.wake_seconds)
-
-    @property
-    def clean_schedule(self) -> str:
-        """When to remove what is old."""
-        return schedule_every(self.settings.timers.clean_seconds)
+        """When to look for runs whose next step may be missing, or for schedules of agents: the
+        shorter period."""
+        timers = self.settings.timers
+        return schedule_every(min(timers.mender_seconds, timers.wake_seconds))
 
     @cached_property
     def runs(self) -> RunRoutes:
@@ -286,6 +280,31 @@ class Main(App):
         from aos.entrypoints.jobs import Jobs
 
         return Jobs(self.services.transcripts, telemetry=self._telemetry, ready=self._ready)
+
+    @cached_property
+    def housekeeping(self) -> SharedTimer:
+        """Lists the cards, announces new dead letters, and removes what is old."""
+        timers = self.settings.timers
+        return SharedTimer(
+            {
+                self.catalog_timer: timers.catalog_seconds,
+                self.dead_letter_timer: timers.catalog_seconds,
+                self.clean_timer: timers.clean_seconds,
+            },
+            clock=self.world.clock,
+        )
+
+    @cached_property
+    def waking(self) -> SharedTimer:
+        """Repeats the steps that are missing from runs, and starts those that are due."""
+        timers = self.settings.timers
+        return SharedTimer(
+            {
+                self.mender_timer: timers.mender_seconds,
+                self.wake_timer: timers.wake_seconds,
+            },
+            clock=self.world.clock,
+        )
 
     @cached_property
     def catalog_timer(self) -> Ticker:

@@ -29,6 +29,7 @@ type facts = {
   catalogSeconds: int
   menderSeconds: int
   wakeSeconds: int
+  cleanSeconds: int
   listingSeconds: int
   transcripts: bool
   transcriptDays: int
@@ -140,6 +141,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   AOS_CATALOG_TIMER_SECONDS: string(known.catalogSeconds)
   AOS_MENDER_TIMER_SECONDS: string(known.menderSeconds)
   AOS_WAKE_TIMER_SECONDS: string(known.wakeSeconds)
+  AOS_CLEAN_TIMER_SECONDS: string(known.cleanSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
   ...(empty(known.modelPrices) ? {} : { AOS_MODEL_PRICES: known.modelPrices })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })

@@ -3,7 +3,7 @@ metadata description = 'The functions of each app that start without an HTTP req
 @export()
 @description('Names of the functions with a trigger other than HTTP.')
 var triggers = {
-  main: ['request', 'command', 'agent_event', 'publish_catalog', 'mend', 'wake', 'watch_dead_letters', 'clean', 'archive']
+  main: ['request', 'command', 'agent_event', 'publish_catalog', 'mend', 'archive']
   mcp: ['call_tool', 'system_event', 'list_tools']
   realm: ['advance']
 }

@@ -277,6 +277,7 @@ def test_timers_are_slow_where_a_tick_is_billed(
         "AOS_CATALOG_TIMER_SECONDS": "900" if slow else "300",
         "AOS_MENDER_TIMER_SECONDS": "300" if slow else "30",
         "AOS_WAKE_TIMER_SECONDS": "300" if slow else "60",
+        "AOS_CLEAN_TIMER_SECONDS": "3600",
         "AOS_LISTING_TIMER_SECONDS": "900" if slow else "300",
     }
 
@@ -288,6 +289,7 @@ def test_timers_are_those_that_are_asked_for_and_quicker_where_no_event_tells_of
         "AOS_CATALOG_TIMER_SECONDS": "3600",
         "AOS_MENDER_TIMER_SECONDS": "60",
         "AOS_WAKE_TIMER_SECONDS": "120",
+        "AOS_CLEAN_TIMER_SECONDS": "1800",
         "AOS_LISTING_TIMER_SECONDS": "1800",
     }
     assert _timers(variants["unwatched"])["AOS_CATALOG_TIMER_SECONDS"] == "300"

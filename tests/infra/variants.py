@@ -55,6 +55,7 @@ param siteUpdateStrategy = 'RollingUpdate'
 param catalogTimerSeconds = 3600
 param menderTimerSeconds = 60
 param wakeTimerSeconds = 120
+param cleanTimerSeconds = 1800
 param listingTimerSeconds = 1800
 param enableTranscripts = false
 param transcriptDays = 30

@@ -18,10 +18,10 @@ PAGE = (ROOT / "docs" / "COST.md").read_text("utf-8")
 
 
 def test_an_idle_system_asks_what_the_page_of_costs_says_and_sends_nothing() -> None:
-    found = measured("-m", "benchmarks.idle", "--seconds", "20")
+    found = measured("-m", "benchmarks.idle", "--seconds", "30")
     documented, _ = table_of_the_page()
     assert found["bus"] == documented.pop("bus messages") == 0
-    ticks = {call: count for call, count in found["per_tick"].items() if count >= 0.5}
+    ticks = {call: count for call, count in found["per_tick"].items() if count >= 0.4}
     assert ticks.keys() == documented.keys()
     for call, count in ticks.items():
         # A tick more may fall into the window, and a busy machine leaves some out.
@@ -34,7 +34,7 @@ def test_the_calls_of_a_day_follow_from_the_ticks(environment: str) -> None:
     documented.pop("bus messages")
     said = {call: days[environment][call] for call in documented}
     assert idle.compute_per_day(documented, environment) == said
-    together = sum(said.values())
+    together = sum(said.values()) - said["bus requests"]
     line = f"{environment}: {together:,} storage calls a day, {together * 730 // 24:,} a month"
     assert line in PAGE
 
@@ -52,14 +52,13 @@ def test_the_periods_that_costs_are_reckoned_with_are_those_of_the_timers() -> N
         assert float(mcp["AOS_LISTING_TIMER_SECONDS"]) == periods["catalog"]
         assert float(main["AOS_MENDER_TIMER_SECONDS"]) == periods["mender"]
         assert float(main["AOS_WAKE_TIMER_SECONDS"]) == periods["wake"]
-        assert "AOS_CLEAN_TIMER_SECONDS" not in main
-        assert azure.clean_seconds == periods["clean"]
+        assert float(main["AOS_CLEAN_TIMER_SECONDS"]) == azure.clean_seconds == periods["clean"]
 
 
 def table_of_the_page() -> tuple[dict[str, float], dict[str, dict[str, int]]]:
     """The table of calls in COST.md: a tick, and a day in dev and in prod."""
     rows = re.findall(
-        r"^\| (blob \S+ \S+|table \S+ \S+|bus messages) \| (\d+) \| ([\d,]+) \| ([\d,]+) \|$",
+        r"^\| (blob \S+ \S+|table \S+ \S+|queue \S+ \S+|bus messages|bus requests) \| (\d+) \| ([\d,]+) \| ([\d,]+) \|$",
         PAGE,
         re.M,
     )

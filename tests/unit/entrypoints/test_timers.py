@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from aos.adapters.memory import ManualClock
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.bootstrap import mcp_app
-from aos.entrypoints.timers import schedule_every
+from aos.entrypoints.timers import SharedTimer, Ticker, schedule_every
 from aos.errors import TransientError
 from aos.timer_settings import PERIODS
 from devhost.functions.ncrontab import parse_schedule
@@ -117,3 +119,48 @@ def test_a_schedule_fires_as_often_as_its_period_says_and_evenly(seconds: int) -
     assert ticks[0] == datetime(2026, 3, 14, 12)
     gaps = {(later - earlier).total_seconds() for earlier, later in itertools.pairwise(ticks)}
     assert gaps == {seconds}
+
+
+class Counted(Ticker):
+    """A ticker that counts its ticks, and may fail."""
+
+    def __init__(self, *, error: Exception | None = None) -> None:
+        self.ticks = 0
+        self.error = error
+
+    async def tick(self, timer: Any) -> None:
+        self.ticks += 1
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["one process", "a process for each tick"])
+async def test_work_that_shares_a_timer_is_done_in_its_own_period(is_new: bool) -> None:
+    clock, often, seldom = ManualClock(), Counted(), Counted()
+    work: dict[Ticker, int] = {often: 300, seldom: 3600}
+    clock.advance(-clock.now().timestamp() % 3600 + 299.99)  # a host fires a little early
+    timer = SharedTimer(work, clock=clock)
+    for _ in range(4 * 12):
+        timer = SharedTimer(work, clock=clock) if is_new else timer
+        await timer.tick(TIMER)
+        clock.advance(300)
+    assert (often.ticks, seldom.ticks) == (48, 4)
+
+
+async def test_work_whose_tick_was_missed_is_done_with_a_late_one() -> None:
+    clock, often, seldom = ManualClock(), Counted(), Counted()
+    clock.advance(-clock.now().timestamp() % 3600 + 700)
+    timer = SharedTimer({often: 300, seldom: 3600}, clock=clock)
+    await timer.tick(TIMER)
+    assert (often.ticks, seldom.ticks) == (1, 0)
+    await timer.tick(SimpleNamespace(past_due=True))  # type: ignore[arg-type]
+    assert (often.ticks, seldom.ticks) == (2, 1)
+
+
+async def test_a_bug_in_one_part_of_a_timer_does_not_stop_the_others() -> None:
+    broken, well = Counted(error=ZeroDivisionError()), Counted()
+    timer = SharedTimer({broken: 5, well: 5}, clock=ManualClock())
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await timer.tick(TIMER)
+    assert well.ticks == 2
