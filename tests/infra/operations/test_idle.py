@@ -60,7 +60,7 @@ def table_of_the_page() -> tuple[dict[str, float], dict[str, dict[str, int]]]:
     rows = re.findall(
         r"^\| ((?:blob|table|queue) \S+ \S+|bus messages|bus requests)"
         r" \| (\d+) \| ([\d,]+) \| ([\d,]+) \|$",
-        PAGE,
+        PAGE.replace("`", ""),
         re.M,
     )
     assert rows
