@@ -39,6 +39,8 @@ def described(app: str, name: str, here: Trigger, in_azure: Trigger) -> tuple[st
         case "serviceBusTrigger":
             sessions = " (sessions)" if here.get("isSessionsEnabled") else ""
             return "Service Bus", f"`{entity(here)}`{sessions}"
+        case "queueTrigger":
+            return "storage queue", f"`{here['queueName']}`"
         case kind:
             assert kind == "timerTrigger"
             pauses = [pause(trigger["schedule"]) for trigger in (here, in_azure)]

@@ -8,7 +8,6 @@ by what they say: order of members and layout do not count. There is no state fi
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +138,7 @@ def is_written_as(card: CardFile | None, value: Mapping[str, Any]) -> bool:
 def _is_same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     if one is None or other is None:
         return False
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    return write_json(one, sort_keys=True) == write_json(other, sort_keys=True)
 
 
 def _is_masked(card: Mapping[str, Any] | None) -> bool:

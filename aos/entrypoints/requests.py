@@ -170,7 +170,11 @@ class ReplayBody(_Body):
     model_config = ConfigDict(title="Replay")
 
     error_code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")]
-    since: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    since: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=64),
+        Field(json_schema_extra={"format": "date-time"}),
+    ]
     agent_id: Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] | None = None
     dry_run: bool = False

@@ -29,6 +29,8 @@ class Route:
     access: Access = "caller"
     errors: tuple[int, ...] = ()
     query: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    """The parts of `query` without which the request is refused."""
     headers: tuple[str, ...] = ()
     body: str | None = None
     body_optional: bool = False

@@ -181,7 +181,7 @@ def _make_version_routes(cards: _Cards, path: str) -> tuple[Route, ...]:
             tag=cards.folder,
             access="admin",
             answers={200: "VersionPage"},
-            errors=(404, 503),
+            errors=(400, 404, 503),
             query=("digest",),
         ),
         Route(
@@ -254,6 +254,7 @@ _DEAD_LETTERS = (
         answers={204: None},
         errors=(400, 404, 503),
         query=("entity", "sequence_number"),
+        required=("entity", "sequence_number"),
     ),
 )
 

@@ -17,6 +17,8 @@ from typing import Any
 from devhost.functions.errors import HostError
 
 BUS = "AZURE_SERVICEBUS_CONNECTION_STRING"
+STORAGE = "AZURE_STORAGE_CONNECTION_STRING"
+LOCAL_STORAGE = "UseDevelopmentStorage=true"
 LOCAL_BUS = (
     "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
     "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
@@ -133,6 +135,8 @@ def apply_local_settings(path: Path, environment: MutableMapping[str, str]) -> N
     is_laptop = environment["AZURE_FUNCTIONS_ENVIRONMENT"] == "Development"
     if is_laptop and not any(name.startswith(BUS) for name in environment):
         environment[BUS] = LOCAL_BUS
+    if is_laptop and not any(name.startswith(STORAGE) for name in environment):
+        environment[STORAGE] = LOCAL_STORAGE
 
 
 def resolve_expressions(value: str, environment: Mapping[str, str], *, where: str) -> str:

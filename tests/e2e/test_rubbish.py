@@ -146,7 +146,7 @@ PATHS = {
     "/api/agents/NO%20SUCH": "agent_not_found",
     "/api/schemas/none.json": "schema_not_found",
     "/api/no/such/path": "not_found",
-    "/api/dead-letters": "not_found",
+    "/api/not-there": "not_found",
 }
 QUERIES = [
     "/api/runs?status=sleeping",

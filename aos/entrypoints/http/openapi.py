@@ -77,6 +77,8 @@ _PUBLISHED = {
     "health": "Health",
     "status": "Status",
 }
+SOME_TEXT: Schema = {"type": "string", "minLength": 1}
+ID_OF_AN_EVENT = r"^[0-9]{1,8}(\.[0-9]{1,3}\.[0-9]{1,5})?$"
 _QUERY: dict[str, tuple[Schema, str]] = {
     "agent_id": ({"type": "string", "pattern": f"^{ID_PATTERN}$"}, "runs of this agent only"),
     "status": ({"enum": [status.value for status in RunStatus]}, "runs with this status only"),
@@ -86,12 +88,15 @@ _QUERY: dict[str, tuple[Schema, str]] = {
         "the most items of a page",
     ),
     "entity": ({"enum": list(ENTITIES)}, "the entity of the dead letters"),
-    "sequence_number": ({"type": "integer", "minimum": 0}, "the dead letter"),
+    "sequence_number": (
+        {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        "the dead letter",
+    ),
     "from": ({"type": "string", "format": "date"}, "the first day, in UTC"),
     "to": ({"type": "string", "format": "date"}, "the last day, in UTC; it is included"),
-    "owner": (TEXT, "runs of this owner only"),
+    "owner": (SOME_TEXT, "runs of this owner only"),
     "by": ({"enum": list(get_args(GroupBy))}, "what the usage is summed by"),
-    "digest": (TEXT, "only this version, with its `card`"),
+    "digest": (SOME_TEXT, "only this version, with its `card`"),
     "dry_run": ({"type": "boolean"}, "check the card and return the status it would get"),
 }
 """`after` is not listed: it is part of `next`, which clients use unchanged."""
@@ -100,7 +105,10 @@ _HEADERS: dict[str, tuple[Schema, str]] = {
         {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": 256},
         "makes a repeat of this request the same run",
     ),
-    "Last-Event-ID": (TEXT, "the id of the last event that the client has"),
+    "Last-Event-ID": (
+        {"type": "string", "pattern": ID_OF_AN_EVENT},
+        "the id of the last event that the client has",
+    ),
     "Prefer": (TEXT, "respond-async: answer 202 at once"),
     "x-ms-session-id": (TEXT, "the conversation, for clients of Microsoft Agent Framework"),
     "If-Match": (TEXT, "change the card only if its ETag is still this one"),
@@ -185,7 +193,13 @@ def _build_parameters(route: Route) -> list[Schema]:
         for name in route.parameters
     ]
     query = [
-        {"name": name, "in": "query", "schema": _QUERY[name][0], "description": _QUERY[name][1]}
+        {
+            "name": name,
+            "in": "query",
+            "schema": _QUERY[name][0],
+            "description": _QUERY[name][1],
+            **({"required": True} if name in route.required else {}),
+        }
         for name in route.query
         if name in _QUERY
     ]

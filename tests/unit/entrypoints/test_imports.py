@@ -44,9 +44,10 @@ print(sorted(m for m in set(sys.modules) - before if m.startswith("aos.")))
 
 
 def run(code: str) -> str:
+    """The last line that the code prints: an app says that it has started."""
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60
-    ).stdout.strip()
+    ).stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("app", ["main", "realm", "mcp"])

@@ -38,6 +38,7 @@ def test_the_environment_wins_over_the_settings_file(tmp_path: Path) -> None:
         "TWO": "file",
         "NUMBER": "3",
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+        "AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true",
         BUS: LOCAL_BUS,
     }
 
