@@ -11,18 +11,21 @@ import time
 import urllib.request
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 from azure.data.tables import TableServiceClient
 
-from aos.adapters.memory import MemoryTelemetry
+from aos.adapters.memory import ManualClock, MemoryTables, MemoryTelemetry, SeededIds
+from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.memory.broker import MemoryBroker
-from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.system import SystemClock
-from aos.domain.envelope import RunEnded
 from aos.services.mender import Mender
+from aos.settings import Settings
+from aos.testing import ScriptedModel
+from aos.testing.adapters import make_world
+from aos.wiring.main_services import MainServices
 from benchmarks import parts
 from benchmarks import turns as turn_measures
 from benchmarks.budget import find_targets, make_proxy_settings
@@ -247,17 +250,25 @@ async def _count_tick(mender: Mender, state: GrownState, proxy: CountingProxy, *
 
 
 def _make_mender(state: GrownState) -> Mender:
-    async def deliver(ended: RunEnded) -> None:
-        raise AssertionError(f"nothing has ended: {ended}")
-
+    """Main's mender, on the rows of the state and a bus in memory."""
     clock = SystemClock()
-    return Mender(
+    blobs = MemoryBlobStore(clock=ManualClock())
+    memory = make_world(
+        tables=MemoryTables(),
+        broker=MemoryBroker(clock=clock),
+        config=blobs,
+        data=blobs,
+        logs=blobs,
+        model=ScriptedModel(),
+        clock=clock,
+        ids=SeededIds(random.Random(1)),
+    )
+    world = replace(
+        memory,
         requests=state.tables.requests(),
         pending=state.tables.pending(),
         conversations=state.tables.conversations(),
         index=state.tables.index(),
-        deliver=deliver,
-        bus=MemoryBus(MemoryBroker(clock=clock), clock=clock),
-        clock=clock,
-        telemetry=MemoryTelemetry(),
     )
+    settings = Settings.read({"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
+    return MainServices(settings, world=world, telemetry=MemoryTelemetry()).mender
