@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from aos.bounds import Bounds
-from aos.domain.cards.effects import NOT_BUILT
 from aos.domain.cards.identity import MAX_CARD_BYTES, CardKind
 from aos.domain.cards.schema import get_card_model
 from aos.domain.codec import encode
@@ -101,18 +100,6 @@ def test_the_contract_names_every_field_and_status_of_a_run_in_order() -> None:
     )
     assert quoted(fields)[-1].split() == list(encode(run))
     assert quoted(statuses)[0].split() == [status.value for status in RunStatus]
-
-
-def test_what_a_cards_warning_calls_not_built_is_in_not_yet() -> None:
-    not_yet = " ".join(quoted(PAGES["not-yet"]))
-    missing = [path for path in NOT_BUILT if not _named(path, not_yet)]
-    assert missing == []
-
-
-def _named(path: str, text: str) -> bool:
-    """By its whole path, its group or its own name."""
-    group, _, name = path.partition(".")
-    return any(re.search(rf"(^| ){word}( |$)", text) for word in (path, group, name))
 
 
 def test_the_contract_names_every_route_and_no_other() -> None:

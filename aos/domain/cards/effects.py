@@ -13,32 +13,15 @@ from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.identity import CardKind
 
 TEAM = "team"
-NOT_BUILT: Mapping[str, str] = {}
-"""Fields of an agent card that AOS does not act on yet, and what to do instead.
-
-Remove an entry in the commit that builds the field; docs/contracts/not-yet.md lists the same
-fields.
-"""
 
 
 def find_effect_warnings(raw: Mapping[str, Any], kind: CardKind) -> list[CardProblem]:
     """List a warning for each field of a checked card that has no effect."""
     match kind:
         case CardKind.AGENT:
-            return [*_warn_not_built(raw), *_warn_useless_in_agent(raw)]
+            return list(_warn_useless_in_agent(raw))
         case CardKind.MCP_SERVER:
             return list(_warn_useless_in_server(raw))
-
-
-def _warn_not_built(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
-    for path, instead in NOT_BUILT.items():
-        group, _, name = path.partition(".")
-        if raw.get(group, {}).get(name):
-            yield CardProblem(
-                path=path,
-                message=f"{path} has no effect yet: this version of AOS does not act on it",
-                hint=f"{instead}; or remove {path}",
-            )
 
 
 def _warn_useless_in_agent(raw: Mapping[str, Any]) -> Iterator[CardProblem]:
