@@ -6,6 +6,7 @@ Ctrl-C while the agent works asks whether to cancel the run.
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -58,6 +59,8 @@ class Chat:
 
     def talk(self) -> int:
         """Read messages and answer each until there are none; return the exit code."""
+        if is_interactive():  # also where the shell that started it ignores Ctrl-C
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         while True:
             message = self._read_message()
             if message is None:

@@ -12,7 +12,7 @@ import pytest
 from aos.adapters.memory import ManualClock, MemoryBroker, MemoryTables, MemoryTelemetry, SeededIds
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.envelope import RunEnded
-from aos.domain.runs.run import Usage
+from aos.domain.runs.run import Run, Usage
 from aos.errors import OutcomeUnknown
 from aos.services.replies import Replies
 from aos.testing import ScriptedModel
@@ -74,6 +74,7 @@ class Instances:
             pending=world.pending,
             bus=world.bus,
             telemetry=MemoryTelemetry(),
+            order_transcript=_no_transcript,
         )
 
     async def count(self) -> tuple[int, Usage]:
@@ -123,3 +124,7 @@ async def test_instances_that_count_for_one_row_by_turns_lose_nothing() -> None:
         await mains[(number + 1) % 3].deliver(ended)  # delivered again elsewhere
     runs, usage = await instances.count()
     assert (runs, usage.input_tokens, usage.cached_tokens) == (60, 60 * 11, 60 * 7)
+
+
+async def _no_transcript(run: Run) -> None:
+    """Transcripts are off."""

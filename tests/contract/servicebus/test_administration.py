@@ -69,7 +69,11 @@ async def test_a_subscription_is_counted_by_itself(bus: BusProcess) -> None:
     ):
         before = await depths_of(bus).count("t/Subscriptions/all")
         sender.send_messages(ServiceBusMessage("x"))
-    after = await depths_of(bus).count("t/Subscriptions/all")
+        after = await depths_of(bus).count("t/Subscriptions/all")
+        for name in ("all", "null", "red", "label"):  # other tests use them too
+            with client.get_subscription_receiver("t", name) as receiver:
+                for each in receiver.receive_messages(9, max_wait_time=2):
+                    receiver.complete_message(each)
     assert before.active is not None
     assert after.active == before.active + 1
 
