@@ -283,9 +283,9 @@ async def archive(msg: func.QueueMessage) -> None:
 
 @app.timer_trigger(arg_name="timer", schedule=main.catalog_schedule)
 async def publish_catalog(timer: func.TimerRequest) -> None:
-    await main.housekeeping.tick(timer)
+    await main.catalog_timer.tick(timer)
 
 
 @app.timer_trigger(arg_name="timer", schedule=main.mender_schedule)
 async def mend(timer: func.TimerRequest) -> None:
-    await main.waking.tick(timer)
+    await main.housekeeping.tick(timer)

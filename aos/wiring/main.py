@@ -283,25 +283,16 @@ class Main(App):
 
     @cached_property
     def housekeeping(self) -> SharedTimer:
-        """Lists the cards, announces new dead letters, and removes what is old."""
-        timers = self.settings.timers
-        return SharedTimer(
-            {
-                self.catalog_timer: timers.catalog_seconds,
-                self.dead_letter_timer: timers.catalog_seconds,
-                self.clean_timer: timers.clean_seconds,
-            },
-            clock=self.world.clock,
-        )
-
-    @cached_property
-    def waking(self) -> SharedTimer:
-        """Repeats the steps that are missing from runs, and starts those that are due."""
+        """Repeats the steps that are missing from runs, starts the runs that are due, announces new
+        dead letters, and removes what is old."""
         timers = self.settings.timers
         return SharedTimer(
             {
                 self.mender_timer: timers.mender_seconds,
                 self.wake_timer: timers.wake_seconds,
+                # Looks of seconds: beside the catalog's timer they would delay an upload.
+                self.dead_letter_timer: timers.catalog_seconds,
+                self.clean_timer: timers.clean_seconds,
             },
             clock=self.world.clock,
         )
