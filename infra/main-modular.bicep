@@ -191,7 +191,7 @@ param menderTimerSeconds int = environment == 'dev' ? 300 : 30
 @allowed([5, 10, 15, 20, 30, 60, 120, 300, 600, 900])
 param wakeTimerSeconds int = environment == 'dev' ? 300 : 60
 
-@description('Optional. Seconds between two searches for what is old or was deleted. They share the timer of the cards.')
+@description('Optional. Seconds between two searches for what is old or was deleted. They share the timer of the mender.')
 @allowed([300, 600, 900, 1800, 3600])
 param cleanTimerSeconds int = 3600
 

@@ -83,17 +83,16 @@ class Main(App):
 
     @property
     def catalog_schedule(self) -> str:
-        """When to list the cards, which finds changes without an event; the shortest period of what
-        shares the timer."""
-        timers = self.settings.timers
-        return schedule_every(min(timers.catalog_seconds, timers.clean_seconds))
+        """When to list the cards, which finds changes without an event."""
+        return schedule_every(self.settings.timers.catalog_seconds)
 
     @property
     def mender_schedule(self) -> str:
-        """When to look for runs whose next step may be missing, or for schedules of agents: the
-        shorter period."""
+        """When to look for runs whose next step may be missing, for schedules of agents, and for
+        what is old: the shortest of their periods."""
         timers = self.settings.timers
-        return schedule_every(min(timers.mender_seconds, timers.wake_seconds))
+        seconds = min(timers.mender_seconds, timers.wake_seconds, timers.clean_seconds)
+        return schedule_every(seconds)
 
     @cached_property
     def runs(self) -> RunRoutes:

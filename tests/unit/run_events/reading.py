@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import azure.functions as func
 
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.testing import MemoryWorld
+
+STREAM_SECONDS = 10.0
 
 
 async def ask(
@@ -47,7 +50,8 @@ async def stream(world: MemoryWorld, run_id: str, **headers: str) -> list[dict[s
     """All events of an ended run, as a stream tells them; each id and type is also in its data."""
     answer = await ask(world, run_id, accept="text/event-stream", **headers)
     assert isinstance(answer, StreamedResponse), answer.get_body()
-    text = b"".join([piece async for piece in answer.pieces]).decode()
+    async with asyncio.timeout(STREAM_SECONDS):
+        text = b"".join([piece async for piece in answer.pieces]).decode()
     return read_stream(text)
 
 
