@@ -59,6 +59,12 @@ class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
+class MessageBody(_Body):
+    """A message alone, for doors whose protocol has another form of the rest."""
+
+    message: Text | Parts
+
+
 class NotifyBody(_Body):
     """Who is told of the run's events: a URL, or a queue or topic of the operator's list."""
 

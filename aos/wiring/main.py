@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.bus.commands import MainQueue
     from aos.entrypoints.bus.requests import RequestQueue
     from aos.entrypoints.http.about import ContractRoutes
+    from aos.entrypoints.http.caller_runs import CallerRuns
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.console.routes import ConsoleRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
@@ -65,6 +66,7 @@ class Main(App):
         "aos.entrypoints.bus.commands",
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.jobs",
+        "aos.entrypoints.http.caller_runs",
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
         "aos.entrypoints.bus.dead_requests",
@@ -97,23 +99,37 @@ class Main(App):
     @cached_property
     def runs(self) -> RunRoutes:
         """The routes of runs."""
-        from aos.entrypoints.http.runs import RunBounds, RunRoutes
+        from aos.entrypoints.http.runs import RunRoutes
 
-        bounds = self.settings.bounds
         return RunRoutes(
             self._responder,
-            admissions=self.services.admissions,
+            callers=self.caller_runs,
             runs=self.services.runs,
-            events=self.services.run_events,
             streams=self.streams,
             reply_entities=self._reply_entities,
+            policy=self.settings.card_policy,
+            clock=self.world.clock,
+        )
+
+    @cached_property
+    def caller_runs(self) -> CallerRuns:
+        """What every door does for a caller."""
+        from aos.entrypoints.http.caller_runs import CallerRuns, RunBounds
+
+        bounds, services = self.settings.bounds, self.services
+        return CallerRuns(
+            admissions=services.admissions,
+            runs=services.runs,
+            events=services.run_events,
+            approvals=services.approvals,
+            questions=services.questions,
+            deletions=services.deletions,
             bounds=RunBounds(
                 message_bytes=bounds.message_bytes,
                 part_bytes=bounds.part_bytes,
                 body_bytes=bounds.http_body_bytes,
                 wait_seconds=float(bounds.wait_seconds),
             ),
-            policy=self.settings.card_policy,
             clock=self.world.clock,
             drain=self.drain,
         )
@@ -123,12 +139,7 @@ class Main(App):
         """The routes of runs' events."""
         from aos.entrypoints.http.run_events import RunEventRoutes
 
-        return RunEventRoutes(
-            self._responder,
-            runs=self.services.runs,
-            events=self.services.run_events,
-            streams=self.streams,
-        )
+        return RunEventRoutes(self._responder, callers=self.caller_runs, streams=self.streams)
 
     @cached_property
     def replays(self) -> ReplayRoutes:

@@ -28,6 +28,7 @@ from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
 from aos.domain.runs.run_events import EventRow, RunEvent
+from aos.domain.runs.run_options import RunOptions, SaidBefore
 from aos.domain.tools.questions import CallPause, CallResume, GivenAnswer, ToolQuestion
 from aos.domain.tools.tool import (
     ApprovalRequest,
@@ -100,6 +101,15 @@ FULL_REQUEST = AdmittedRequest(
     parent=PARENT,
     refusal=ERROR,
 )
+OPTIONS = RunOptions(
+    instructions="Kurz, bitte.",
+    output_schema=FREE,
+    max_output_tokens=100,
+    history=(
+        SaidBefore(role="user", content="Größe?", parts=PARTS),
+        SaidBefore(role="assistant", content="M."),
+    ),
+)
 MINIMAL_REQUEST = AdmittedRequest(
     run_id=RUN_ID,
     conversation_id=RUN_ID,
@@ -156,6 +166,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     "StartRun": {
         "full": StartRun(request=FULL_REQUEST, attempt=2),
         "minimal": StartRun(request=MINIMAL_REQUEST),
+        "with_options": StartRun(request=replace(MINIMAL_REQUEST, options=OPTIONS)),
     },
     "CancelRun": {
         "full": CancelRun(request=FULL_REQUEST, reason="parent_ended", attempt=1),

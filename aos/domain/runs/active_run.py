@@ -250,6 +250,15 @@ class ActiveRun:
         return None if self.max_tokens is None else max(0, self.max_tokens - self.tokens)
 
     @property
+    def output_tokens_left(self) -> int | None:
+        """The tokens that the next answer may have; None means no limit."""
+        options = self.request.options
+        wanted = None if options is None else options.max_output_tokens
+        if wanted is not None:
+            wanted = max(1, wanted - self.usage.output_tokens)
+        return min((left for left in (self.tokens_left, wanted) if left is not None), default=None)
+
+    @property
     def share_of_tokens(self) -> int | None:
         """The tokens that one of the delegated runs of this turn may use; None means no limit.
 

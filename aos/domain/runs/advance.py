@@ -23,6 +23,8 @@ from aos.domain.tools.tool import EndpointFields, MessageCall
 from aos.errors import ErrorInfo
 
 MAX_QUEUED_RUNS = 32
+NO_RUN = ""
+"""The run of a message that came with a request as said before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,10 @@ def _is_out_of_time(active: ActiveRun, *, now: datetime) -> bool:
 
 
 def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> Step:
-    """Make the first queued run active with the current card; end it if its agent may not run."""
+    """Make the first queued run active with the current card; end it if its agent may not run.
+
+    What its request says was said before comes into the history now.
+    """
     request, *_ = conversation.queued
     if card.state != "active":
         return conversation.end_waiting(
@@ -163,8 +168,14 @@ def start_next(conversation: Conversation, card: CardView, *, now: datetime) -> 
         max_tokens=_limit_tokens(request, card),
         started_at=now,
     )
-    started = replace(conversation, active=active, queued=conversation.queued[1:])
-    return Step(conversation=started, runs=(active.run,))
+    said = _make_said_messages(active, sequence=conversation.next_sequence)
+    started = replace(
+        conversation,
+        active=active,
+        queued=conversation.queued[1:],
+        next_sequence=conversation.next_sequence + len(said),
+    )
+    return Step(conversation=started, runs=(active.run,), messages=said)
 
 
 def end_if_disabled(conversation: Conversation, card: CardView, *, now: datetime) -> Step | None:
@@ -232,6 +243,22 @@ def make_turn_messages(
         fields=fields,
     )
     return (*before, answer)
+
+
+def _make_said_messages(active: ActiveRun, *, sequence: int) -> tuple[Message, ...]:
+    """The messages that the request says were said before. They belong to no run."""
+    options = active.request.options
+    return tuple(
+        Message(
+            sequence=sequence + place,
+            role=said.role,
+            content=said.content,
+            run_id=NO_RUN,
+            created_at=active.started_at,
+            parts=said.parts,
+        )
+        for place, said in enumerate(() if options is None else options.history)
+    )
 
 
 def _limit_seconds(request: AdmittedRequest, card: CardView, *, now: datetime) -> float:

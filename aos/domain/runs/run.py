@@ -14,10 +14,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import KEPT, OMITTED
+from aos.domain.codec import KEPT, OMITTED, encode
 from aos.domain.field_types import Digest
 from aos.domain.json_writer import write_json
 from aos.domain.notify import Notify
+from aos.domain.runs.run_options import RunOptions
 from aos.domain.runs.waiting import Turn, Waiting, wait_in_queue
 from aos.errors import ErrorInfo
 
@@ -65,12 +66,15 @@ def request_digest(
     conversation_id: str | None,
     metadata: dict[str, Any],
     parts: tuple[dict[str, Any], ...] = (),
+    options: RunOptions | None = None,
 ) -> str:
     """The SHA-256 (hex) of the fields that two equal requests share; no headers, no waits.
 
     `parts` are the images and files of the message.
     """
     body = [agent_id, [message, *parts] if parts else message, conversation_id, metadata]
+    if options is not None:
+        body.append(encode(options))
     text = write_json(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -140,7 +144,8 @@ class AdmittedRequest:
     repeated command from starting the run later. `rejects_busy`: the agent's card said
     `on_busy: reject`, so the run does not wait behind another one. `notify` is the receiver of the
     run's events, from the request or from the agent's card. Turns that begin before `watched_until`
-    are streamed, because somebody reads the run's events; realm moves it in its own copy.
+    are streamed, because somebody reads the run's events; realm moves it in its own copy. `options`
+    are what the request asks of this run beside the message.
     """
 
     run_id: str
@@ -163,6 +168,7 @@ class AdmittedRequest:
     rejects_busy: bool = field(default=False, metadata=OMITTED)
     notify: Notify | None = field(default=None, metadata=OMITTED)
     watched_until: datetime | None = field(default=None, metadata=OMITTED)
+    options: RunOptions | None = field(default=None, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     def scrub(self) -> AdmittedRequest:
@@ -174,10 +180,16 @@ class AdmittedRequest:
             parts=(),
             reply=None,
             notify=None,
+            options=None,
             traceparent=None,
             refusal=scrub_error(self.refusal),
             unknown={},
         )
+
+
+def brings_history(request: AdmittedRequest) -> bool:
+    """Whether the request has messages that come before its own."""
+    return request.options is not None and bool(request.options.history)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import TypeAlias
 
 from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
@@ -18,7 +19,6 @@ from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, RunEvent
 from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import Refused
-from aos.services.run_events import RunEvents
 
 EVENT_STREAM = "text/event-stream"
 RETRY_MILLISECONDS = 1000
@@ -26,18 +26,21 @@ RETRY_MILLISECONDS = 1000
 POLL_SECONDS = 20.0
 """Where answers cannot be streamed, a request for a stream waits so long for the next event."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+Following: TypeAlias = AsyncGenerator[RunEvent | None, None]
 _COMMENT = b": waiting\n\n"
 
 
-async def stream_events(
-    events: RunEvents, request: AdmittedRequest, *, after: EventId, streams: bool
-) -> Answer:
-    """Return the answer that tells the events after `after` until the run's end.
+async def stream_events(following: Following, request: AdmittedRequest, *, streams: bool) -> Answer:
+    """Return the answer that tells the events of a run as they happen, until its end.
 
     Without streams it ends with what is there, waiting a little for the first: the client comes
     again with `Last-Event-ID`.
     """
-    pieces = _write_pieces(events, request, after)
+    return await answer_stream(_write_pieces(following, request), streams=streams)
+
+
+async def answer_stream(pieces: AsyncGenerator[bytes, None], *, streams: bool) -> Answer:
+    """Return the answer that is an event stream of these pieces."""
     if streams:
         return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
     return Answer(body=None, raw=await _collect(pieces), mimetype=EVENT_STREAM, headers=HEADERS)
@@ -79,11 +82,11 @@ def read_after(call: Call) -> EventId:
 
 
 async def _write_pieces(
-    events: RunEvents, request: AdmittedRequest, after: EventId
+    following: Following, request: AdmittedRequest
 ) -> AsyncGenerator[bytes, None]:
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-    async with aclosing(events.follow(request, after=after)) as following:
-        async for event in following:
+    async with aclosing(following) as events:
+        async for event in events:
             yield _COMMENT if event is None else _write_event(request, event)
 
 

@@ -6,6 +6,7 @@ import azure.functions as func
 
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId
+from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import (
     describe_event,
     read_after,
@@ -15,8 +16,6 @@ from aos.entrypoints.http.event_streams import (
 from aos.entrypoints.http.queries import Query
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_run_id
-from aos.services.run_events import RunEvents
-from aos.services.runs import RunReader
 
 EVENTS_A_PAGE = 100
 
@@ -24,12 +23,9 @@ EVENTS_A_PAGE = 100
 class RunEventRoutes:
     """The route of a run's events. `streams`: whether this app can send an answer in pieces."""
 
-    def __init__(
-        self, responder: HttpResponder, *, runs: RunReader, events: RunEvents, streams: bool
-    ) -> None:
+    def __init__(self, responder: HttpResponder, *, callers: CallerRuns, streams: bool) -> None:
         self._responder = responder
-        self._runs = runs
-        self._events = events
+        self._callers = callers
         self._streams = streams
 
     async def get(self, req: func.HttpRequest) -> func.HttpResponse:
@@ -37,18 +33,19 @@ class RunEventRoutes:
         return await self._responder.answer("list_run_events", req, self._get)
 
     async def _get(self, call: Call) -> Answer:
-        request = await self._runs.find_request(read_run_id(call), owner=call.owner)
+        request = await self._callers.find_request(read_run_id(call), caller=call.known_caller)
         after = read_after(call)
         if not wants_stream(call):
             return await self._answer_page(call, request, after)
-        page = await self._events.page(request, after=after, limit=1)
+        page = await self._callers.list_events(request, after=after, limit=1)
         if not page.items and page.next is None:
             return Answer(status=204, body=None, raw=b"")
-        return await stream_events(self._events, request, after=after, streams=self._streams)
+        following = self._callers.follow(request, after=after)
+        return await stream_events(following, request, streams=self._streams)
 
     async def _answer_page(self, call: Call, request: AdmittedRequest, after: EventId) -> Answer:
         limit = Query(call.request).limit(default=EVENTS_A_PAGE)
-        page = await self._events.page(request, after=after, limit=limit)
+        page = await self._callers.list_events(request, after=after, limit=limit)
         items = [describe_event(request, event) for event in page.items]
         path = f"/api/runs/{request.run_id}/events"
         return Answer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,8 +13,7 @@ from aos.domain.cards.policy import CardPolicy
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
-from aos.domain.waits import LONGEST_WAIT_SECONDS
-from aos.entrypoints.draining import Drain, HandedBack
+from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import read_after, stream_events, wants_stream
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
@@ -23,23 +21,12 @@ from aos.entrypoints.ids import parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
-from aos.services.admission import Admissions, RunRequest
-from aos.services.run_events import RunEvents
+from aos.services.admission import RunRequest
 from aos.services.runs import RunReader
 
 POLL_SECONDS = 1
 _KEY = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 _TEXT = "text/plain"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunBounds:
-    """The limits of a request for a run: its size in bytes and its wait in seconds."""
-
-    message_bytes: int
-    part_bytes: int
-    body_bytes: int
-    wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,26 +47,21 @@ class RunRoutes:
         self,
         responder: HttpResponder,
         *,
-        admissions: Admissions,
+        callers: CallerRuns,
         runs: RunReader,
-        events: RunEvents,
         streams: bool,
         reply_entities: ReplyEntities,
-        bounds: RunBounds,
         policy: CardPolicy,
         clock: Clock,
-        drain: Drain,
     ) -> None:
         self._responder = responder
-        self._admissions = admissions
+        self._callers = callers
         self._runs = runs
-        self._events = events
         self._streams = streams
         self._reply_entities = reply_entities
-        self._bounds = bounds
+        self._bounds = callers.bounds
         self._policy = policy
         self._clock = clock
-        self._drain = drain
 
     async def start(self, req: func.HttpRequest) -> func.HttpResponse:
         """POST /api/agents/{agent_id}/run"""
@@ -98,29 +80,17 @@ class RunRoutes:
         return await self._responder.answer("cancel_run", req, self._cancel)
 
     async def _start(self, call: Call) -> Answer:
-        caller = call.known_caller
         key = read_idempotency_key(call)
         asked = await self._read(call)
-        admission = await self._admissions.admit(
-            asked.request,
-            door="http",
-            scope=f"http:{caller.owner}",
-            key=key,
-            caller=caller,
-            traceparent=call.traceparent,
+        admission = await self._callers.start(
+            asked.request, caller=call.known_caller, key=key, traceparent=call.traceparent
         )
-        run = admission.run
         if asked.as_events:
-            answer = await stream_events(
-                self._events, admission.request, after=read_after(call), streams=self._streams
-            )
-            where = {"Location": f"/api/runs/{run.run_id}"}
+            following = self._callers.follow(admission.request, after=read_after(call))
+            answer = await stream_events(following, admission.request, streams=self._streams)
+            where = {"Location": f"/api/runs/{admission.run.run_id}"}
             return replace(answer, headers={**answer.headers, **where})
-        if not run.status.has_ended and asked.wait_seconds > 0:
-            seconds = min(asked.wait_seconds, LONGEST_WAIT_SECONDS)
-            with contextlib.suppress(HandedBack):
-                async with self._drain.bound(grace_seconds=0.0):
-                    run = await self._runs.wait(admission.request, seconds=seconds) or run
+        run = await self._callers.wait(admission, seconds=asked.wait_seconds)
         return _add_framework_headers(answer_run(run), run) if asked.framework else answer_run(run)
 
     async def _list(self, call: Call) -> Answer:
@@ -137,21 +107,19 @@ class RunRoutes:
         return Answer(body={"items": items, "next": make_next(call, page.next)})
 
     async def _get(self, call: Call) -> Answer:
-        _, run = await self._runs.find(read_run_id(call), owner=call.owner)
+        _, run = await self._callers.find(read_run_id(call), caller=call.known_caller)
         return Answer(body=encode(run))
 
     async def _cancel(self, call: Call) -> Answer:
-        run = await self._admissions.cancel(read_run_id(call), call.known_caller)
+        run = await self._callers.cancel(read_run_id(call), caller=call.known_caller)
         return Answer(status=202, body=encode(run), headers=_make_follow_headers(run))
 
     async def _read(self, call: Call) -> _Asked:
-        from aos.entrypoints.message_parts import join_text, read_parts
-        from aos.entrypoints.requests import check_sizes, read_notify
+        from aos.entrypoints.requests import read_notify
 
         body = await self._read_body(call)
-        message, metadata = join_text(body.message), body.metadata or {}
-        check_sizes(message, metadata, max_bytes=self._bounds.message_bytes)
-        parts = read_parts(body.message, max_bytes=self._bounds.part_bytes)
+        metadata = body.metadata or {}
+        content = self._callers.take_content(body.message, metadata)
         session = _read_session(call, body)
         as_events = wants_stream(call)
         asked_async = body.waitForResponse is False or _is_async_preferred(call)
@@ -159,11 +127,11 @@ class RunRoutes:
         return _Asked(
             request=RunRequest(
                 agent_id=_read_agent_id(call),
-                message=message,
+                message=content.text,
                 conversation_id=body.conversation_id or session,
                 metadata=metadata,
                 reply=self._read_reply(body),
-                parts=parts,
+                parts=content.parts,
                 notify=read_notify(body.notify, self._policy),
                 stream=as_events or body.stream is True,
             ),

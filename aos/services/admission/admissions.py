@@ -30,6 +30,7 @@ from aos.domain.runs.run import (
     request_digest,
     run_id_for,
 )
+from aos.domain.runs.run_options import RunOptions
 from aos.domain.runs.watching import WATCH
 from aos.domain.tools.offer import MAX_DEPTH
 from aos.domain.vision import Vision
@@ -72,6 +73,19 @@ class RunRequest:
     replay_of: str | None = None
     notify: Notify | None = None
     stream: bool = False
+    options: RunOptions | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest of the fields that two equal requests share."""
+        return request_digest(
+            agent_id=self.agent_id,
+            message=self.message,
+            conversation_id=self.conversation_id,
+            metadata=self.metadata,
+            parts=self.parts,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +180,7 @@ class Admissions:
         caller: Caller,
         traceparent: str | None,
     ) -> Admission:
-        digest = _compute_digest(request)
+        digest = request.digest
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
         if key is not None:
             stored = await self._requests.find(run_id)
@@ -191,6 +205,7 @@ class Admissions:
             parent=request.parent,
             parts=request.parts,
             replay_of=request.replay_of,
+            options=request.options,
         )
         try:
             admitted = await self._check(request, admitted, caller)
@@ -217,7 +232,7 @@ class Admissions:
             owner=caller.owner,
             door="delegation",
             message=request.message,
-            digest=_compute_digest(request),
+            digest=request.digest,
             admitted_at=self._clock.now(),
             catalog_version=0,
             parent=request.parent,
@@ -290,7 +305,7 @@ class Admissions:
                 "model_not_configured",
                 "no model is configured; the operator sets AOS_MODEL_ENDPOINT",
             )
-        if list_attachments(request.parts):
+        if list_attachments(_list_parts(request)):
             _check_vision(live.card, self._vision)
         await self._budgets.check(
             agent_id=request.agent_id,
@@ -409,6 +424,12 @@ class Admissions:
         )
 
 
+def _list_parts(request: RunRequest) -> list[dict[str, Any]]:
+    """The images and files of a request, those of its history included."""
+    history = () if request.options is None else request.options.history
+    return [*request.parts, *(part for said in history for part in said.parts)]
+
+
 def _check_vision(card: AgentCard, vision: Vision) -> None:
     """Refuse images and PDF files for an agent whose model cannot see them."""
     base = card.model or vision.default_model
@@ -433,13 +454,3 @@ def _check_home(conversation_id: str, caller: Caller) -> None:
             f"the conversation {conversation_id!r} is the agent's own and begins when the agent is"
             " woken; choose an id that does not begin with 'home-'",
         )
-
-
-def _compute_digest(request: RunRequest) -> str:
-    return request_digest(
-        agent_id=request.agent_id,
-        message=request.message,
-        conversation_id=request.conversation_id,
-        metadata=request.metadata,
-        parts=request.parts,
-    )

@@ -89,6 +89,7 @@ class Replays:
                 parts=request.parts,
                 replay_of=request.run_id,
                 notify=request.notify,
+                options=request.options,
             ),
             door="http",
             scope=f"replay:{request.run_id}",

@@ -9,6 +9,7 @@ from aos.domain.cards.agent_card import AgentCard, build_system_prompt
 from aos.domain.json_writer import write_json
 from aos.domain.runs.attachments import choose_shown, show_parts
 from aos.domain.runs.conversation import ActiveRun, Message
+from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.shortening import shorten_history
 from aos.domain.runs.transcript import repair_history
 from aos.domain.runs.window import select_window
@@ -59,10 +60,18 @@ def build_chat(
     return (
         system,
         *(
-            _chat_message(message, run_id=request.run_id, seen=place in seen)
+            _chat_message(_instruct(message, request), run_id=request.run_id, seen=place in seen)
             for place, message in enumerate(shown)
         ),
     )
+
+
+def _instruct(message: Message, request: AdmittedRequest) -> Message:
+    """The message; the run's question with the instructions that its caller gave."""
+    is_question = message.role == "user" and message.run_id == request.run_id
+    if request.options is None or not is_question:
+        return message
+    return replace(message, content=request.options.instruct(message.content))
 
 
 def _chat_message(message: Message, *, run_id: str, seen: bool) -> ChatMessage:

@@ -28,7 +28,7 @@ from aos.domain.retries import GIVE_UP_AT_DELIVERY
 from aos.domain.runs import advance, tool_questions, tool_turns
 from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.domain.runs.deletion import clean_late
-from aos.domain.runs.run import AdmittedRequest, RunStatus
+from aos.domain.runs.run import AdmittedRequest, RunStatus, brings_history
 from aos.domain.runs.watching import is_watched, watch
 from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
@@ -185,6 +185,8 @@ class Execution:
                     assert action.request is not None
                     unit.add(unit.conversation.expire(action.request, now=now))
                 case "start":
+                    if brings_history(unit.conversation.queued[0]):
+                        await self._save(unit)  # the history fills a transaction of its own
                     card = await self._read_card(unit)
                     unit.add(advance.start_next(unit.conversation, card, now=now))
                 case "time_out":
@@ -216,7 +218,8 @@ class Execution:
             unit.add(end)
             return
         watched = is_watched(active.request, now=self._now(unit))
-        if (active.turns or watched) and unit.unsaved is not None:
+        reads_history = active.turns or brings_history(active.request)
+        if (reads_history or watched) and unit.unsaved is not None:
             await self._save(unit)  # the turn reads the stored history, readers its events
         card = await self._agents.card(active.card_digest)
         turn = await self._budgets.open(

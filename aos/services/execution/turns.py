@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from aos.domain.cards.agent_card import AgentCard
 from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_output
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
+from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.window import count_to_read
 from aos.domain.tools.offer import Offer
 from aos.domain.tools.written_calls import find_written_call
@@ -136,6 +137,7 @@ class Turns:
         on_slow: Callable[[], Awaitable[None]],
         sink: TextSink | None,
     ) -> TurnOutcome:
+        card = _apply_options(card, active.request)
         parent = active.request.parent
         offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
         if isinstance(offer, ToolsAway):
@@ -160,7 +162,7 @@ class Turns:
                 tools=offer.tools,
                 fallbacks=card.fallback_models,
                 response_schema=card.output_schema,
-                output_tokens=active.tokens_left,
+                output_tokens=active.output_tokens_left,
                 sink=sink,
             )
             call, outcome = await self._ask_in_length(
@@ -257,7 +259,7 @@ class Turns:
             if tries == REPAIRS:
                 raise RunFailed(
                     "model_output_invalid",
-                    f"the output does not fit the card's output_schema: {output.message}",
+                    f"the output does not fit the output_schema: {output.message}",
                     output=answer.text[:MAX_SHOWN_OUTPUT],
                 )
             said = ChatMessage(role="assistant", content=answer.text, fields=answer.fields)
@@ -304,6 +306,13 @@ class Turns:
             before=conversation.next_sequence,
             limit=count_to_read(card.memory.window_messages, turns=active.turns),
         )
+
+
+def _apply_options(card: AgentCard, request: AdmittedRequest) -> AgentCard:
+    """The card for this run: the output schema of the request counts before the card's."""
+    if request.options is None or request.options.output_schema is None:
+        return card
+    return replace(card, output_schema=request.options.output_schema)
 
 
 def _too_many_tools(offer: Offer, bound: int) -> ErrorInfo:

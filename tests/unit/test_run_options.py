@@ -1,0 +1,130 @@
+"""What a request asks of its own run beside the message: instructions, a schema, a limit, and what
+was said before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aos.domain.caller import Caller
+from aos.domain.runs.run import Run, RunStatus
+from aos.domain.runs.run_events import EventId
+from aos.domain.runs.run_options import MAX_HISTORY, RunOptions, SaidBefore
+from aos.errors import Refused
+from aos.services.admission import RunRequest
+from aos.testing import Calls, MemoryWorld
+from tests.unit.tools.worlds import CEO, CLOCK, noon
+
+CARD = {"agent_id": "ceo", "purpose": "Lead the company."}
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+}
+BEFORE = (
+    SaidBefore(role="user", content="Buy or sell?"),
+    SaidBefore(role="assistant", content="Sell."),
+)
+
+
+@pytest.fixture
+async def world() -> MemoryWorld:
+    world = MemoryWorld()
+    await world.put_agent(CARD)
+    return world
+
+
+async def ask(
+    world: MemoryWorld, options: RunOptions, *, message: str = "Why?", key: str | None = None
+) -> Run:
+    admission = await world.main.services.admissions.admit(
+        RunRequest(agent_id="ceo", message=message, options=options),
+        door="http",
+        scope="http:local",
+        key=key,
+        caller=Caller(owner="local"),
+    )
+    await world.settle()
+    return await world.run(admission.run.run_id)
+
+
+async def read(world: MemoryWorld, conversation_id: str) -> list[tuple[str, str]]:
+    page = await world.main.services.runs.list_messages(conversation_id, owner="local")
+    return [(message.role, message.content) for message in page.items]
+
+
+def shown(world: MemoryWorld, call: int = -1) -> list[tuple[str, str]]:
+    return [(m.role, m.content) for m in world.model.calls[call].messages if m.role != "system"]
+
+
+async def test_the_model_reads_what_was_said_before_and_the_conversation_keeps_it(
+    world: MemoryWorld,
+) -> None:
+    run = await ask(world, RunOptions(history=BEFORE))
+    said = [("user", "Buy or sell?"), ("assistant", "Sell."), ("user", "Why?")]
+    assert shown(world) == said
+    assert await read(world, run.conversation_id) == [*said, ("assistant", "answer 1")]
+    page = await world.main.services.runs.list_messages(run.conversation_id, owner="local")
+    assert [m.sequence for m in page.items] == [0, 1, 2, 3]
+    assert [m.run_id for m in page.items] == ["", "", run.run_id, run.run_id]
+    later = await world.ask("ceo", "And now?", conversation_id=run.conversation_id)
+    assert later.status is RunStatus.COMPLETED
+    assert shown(world) == [*said, ("assistant", "answer 1"), ("user", "And now?")]
+
+
+async def test_the_events_tell_the_answer_and_not_what_was_said_before(world: MemoryWorld) -> None:
+    run = await ask(world, RunOptions(history=BEFORE))
+    request = await world.main.services.runs.find_request(run.run_id, owner="local")
+
+    page = await world.main.services.run_events.page(request, after=EventId(), limit=100)
+    told = [e.data["content"] for e in page.items if e.type == "message.completed"]
+    assert told == ["answer 1"]
+
+
+async def test_the_longest_history_is_saved_with_as_many_tool_calls(world: MemoryWorld) -> None:
+    await world.put_mcp_server(CLOCK, {"now": noon})
+    await world.put_agent(CEO)
+    world.model.then(Calls(*[("clock__now", {"n": n}) for n in range(3)]), "Bought.")
+    history = tuple(SaidBefore(role="user", content=f"{n}") for n in range(MAX_HISTORY))
+    run = await ask(world, RunOptions(history=history))
+    assert run.status is RunStatus.COMPLETED
+    assert len(await read(world, run.conversation_id)) == MAX_HISTORY + 1 + 1 + 3 + 1
+
+
+async def test_instructions_are_read_with_the_question_and_are_not_in_the_history(
+    world: MemoryWorld,
+) -> None:
+    run = await ask(world, RunOptions(instructions="Be brief."))
+    assert shown(world) == [("user", "Instructions for this answer:\nBe brief.\n\nWhy?")]
+    assert await read(world, run.conversation_id) == [("user", "Why?"), ("assistant", "answer 1")]
+    await world.ask("ceo", "Next?", conversation_id=run.conversation_id)
+    assert shown(world)[0] == ("user", "Why?")
+
+
+async def test_a_schema_of_the_request_counts_before_the_cards(world: MemoryWorld) -> None:
+    world.model.then("Sell.", '{"answer": "Sell."}')
+    run = await ask(world, RunOptions(output_schema=SCHEMA))
+    assert run.output_parts == ({"type": "data", "data": {"answer": "Sell."}},)
+    assert world.model.calls[0].response_schema == SCHEMA
+    assert "It must fit this JSON Schema" in world.model.calls[0].messages[0].content
+
+
+async def test_the_limit_of_tokens_is_of_the_whole_run(world: MemoryWorld) -> None:
+    await ask(world, RunOptions(max_output_tokens=5))
+    assert world.model.calls[0].output_tokens == 5
+
+
+async def test_other_options_are_another_request(world: MemoryWorld) -> None:
+    options = RunOptions(instructions="Be brief.")
+    first = await ask(world, options, key="k")
+    assert (await ask(world, options, key="k")).run_id == first.run_id
+    with pytest.raises(Refused, match="another request"):
+        await ask(world, replace(options, instructions="Be long."), key="k")
+
+
+async def test_a_replay_has_the_options(world: MemoryWorld) -> None:
+    run = await ask(world, RunOptions(instructions="Be brief.", history=BEFORE))
+    await world.main.services.replays.replay(run.run_id, owner="local")
+    await world.settle()
+    assert shown(world, 1) == shown(world, 0)
