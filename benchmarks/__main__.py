@@ -22,6 +22,11 @@ def _cold(report: Report, root: Path) -> None:
     sections.deployed_start(report, root / "deployed")
 
 
+def _telemetry(report: Report, root: Path) -> None:
+    sections.telemetry_cost(report, root / "cost")
+    sections.telemetry(report, root / "rows")
+
+
 SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "turns": sections.turns,
     "tools": sections.tools,
@@ -32,7 +37,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "cards": sections.cards,
     "walls": sections.walls,
     "memory": sections.memory,
-    "telemetry": sections.telemetry,
+    "telemetry": _telemetry,
 }
 GROWTH: dict[str, Callable[[Report, Path], None]] = {
     "long": growth.long,

@@ -1,7 +1,7 @@
 """Receives what Azure Monitor's exporters send. Entry point: `run_ingestion`.
 
-It replaces the ingestion and live metrics endpoints of Application Insights: it accepts everything,
-and counts the rows and bytes that would be ingested.
+It replaces the ingestion and live metrics endpoints of Application Insights. It keeps the rows that
+Application Insights would keep, refuses the others with the reason, and counts rows and bytes.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import contextlib
 import gzip
 import json
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from benchmarks.envelopes import find_problem
+
 INSTRUMENTATION_KEY = "00000000-1111-2222-3333-444444444444"
-TRACK = "/v2.1/track"
+TRACK = ("/v2/track", "/v2.1/track")
+LIVE = "/QuickPulseService.svc/"
 TABLES = {
     "RequestData": "requests",
     "RemoteDependencyData": "dependencies",
@@ -26,13 +30,20 @@ TABLES = {
     "MetricData": "metrics",
 }
 ROLE = "ai.cloud.role"
+MAX_BODY = 1024 * 1024
+"""The bytes of a request, unpacked."""
 
 
 class Ingestion:
-    """The received rows, oldest first."""
+    """The received rows, oldest first, and what was refused."""
 
     def __init__(self) -> None:
         self.items: list[dict[str, Any]] = []
+        self.refused: list[str] = []
+        """Why rows and requests were refused."""
+        self.elsewhere: list[str] = []
+        """The paths of other requests, and the hosts that a process wanted to reach whose proxy
+        this is."""
         self.port = 0
 
     @property
@@ -64,14 +75,29 @@ class Ingestion:
             found[_app(item)] += len(json.dumps(item, separators=(",", ":")).encode())
         return found
 
-    def take(self, path: str, raw: bytes) -> bytes:
-        """Keep the received rows; return the body of the answer."""
-        if path.split("?")[0] != TRACK:  # live metrics are not ingested
-            return b"{}"
-        found = json.loads(raw)
-        self.items.extend(found)
-        counts = {"itemsReceived": len(found), "itemsAccepted": len(found), "errors": []}
-        return json.dumps(counts).encode()
+    def take(self, path: str, raw: bytes, *, packed: bool = False) -> tuple[int, dict[str, Any]]:
+        """Keep the received rows; return the status and the body of the answer."""
+        plain = path.split("?")[0]
+        if plain.startswith(LIVE):  # live metrics are not ingested
+            return 200, {}
+        if plain not in TRACK:
+            self.elsewhere.append(plain)
+            return 404, {}
+        try:
+            found = _read_items(gzip.decompress(raw) if packed else raw)
+        except (ValueError, OSError, EOFError, zlib.error) as error:
+            self.refused.append(f"the request: {error}")
+            return 400, _answer(received=0, errors=[_error(0, str(error))])
+        errors = []
+        for index, item in enumerate(found):
+            problem = find_problem(item, instrumentation_key=INSTRUMENTATION_KEY)
+            if problem is None:
+                self.items.append(item)
+            else:
+                self.refused.append(problem)
+                errors.append(_error(index, problem))
+        status = 200 if not errors else 206 if len(errors) < len(found) else 400
+        return status, _answer(received=len(found), errors=errors)
 
 
 @contextlib.contextmanager
@@ -82,14 +108,23 @@ def run_ingestion() -> Iterator[Ingestion]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", "0")))
-            if self.headers.get("content-encoding") == "gzip":
-                raw = gzip.decompress(raw)
-            answer = ingestion.take(self.path, raw)
-            self.send_response(200)
+            packed = self.headers.get("content-encoding") == "gzip"
+            status, body = ingestion.take(self.path, raw, packed=packed)
+            answer = json.dumps(body).encode()
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_GET(self) -> None:
+            ingestion.elsewhere.append(self.path)
+            self.send_error(404)
+
+        def do_CONNECT(self) -> None:
+            # A process whose proxy this is wants to reach another host.
+            ingestion.elsewhere.append(self.path)
+            self.send_error(403)
 
         def log_message(self, format: str, *args: object) -> None:
             """Log nothing."""
@@ -104,6 +139,33 @@ def run_ingestion() -> Iterator[Ingestion]:
         server.shutdown()
         thread.join(10)
         server.server_close()
+
+
+def _read_items(raw: bytes) -> list[Any]:
+    """Return the items of a request: a JSON array, or one JSON object a line. Raises ValueError."""
+    if len(raw) > MAX_BODY:
+        raise ValueError(f"{len(raw):,} bytes are more than {MAX_BODY:,}")
+    text = raw.decode()
+    if text.lstrip().startswith("["):
+        found: list[Any] = json.loads(text)
+    else:
+        found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ValueError("there are no items")
+    return found
+
+
+def _answer(*, received: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "itemsReceived": received,
+        "itemsAccepted": received - len(errors) if received else 0,
+        "appId": None,
+        "errors": errors,
+    }
+
+
+def _error(index: int, message: str) -> dict[str, Any]:
+    return {"index": index, "statusCode": 400, "message": message}
 
 
 def _table(item: dict[str, Any]) -> str:

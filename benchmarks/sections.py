@@ -284,6 +284,21 @@ def telemetry(report: Report, root: Path) -> None:
     )
 
 
+def telemetry_cost(report: Report, root: Path) -> None:
+    """Compare the processor time of a turn with telemetry as deployed and without, in one run."""
+    report.head("Processor time of a turn, telemetry on against off (the three apps)")
+    with parts.instant_model() as model:
+        found = telemetry_measures.compare_processor_time(
+            root=root, model=model, settings=telemetry_measures.make_deployed_settings()
+        )
+    on, off = median(found["on"]), median(found["off"])
+    for side, values in found.items():
+        spread = f"{min(values):.1f} to {max(values):.1f} in {len(values)} rounds"
+        report.figure(f"{side}: median of the rounds", f"{median(values):.1f} ms ({spread})")
+    report.figure("load of the machine (1 min)", f"{os.getloadavg()[0]:.1f}")
+    report.held("more with telemetry", (on / off - 1) * 100, most=10, unit="%")
+
+
 def _say_telemetry(report: Report, name: str, found: telemetry_measures.Telemetry) -> None:
     report.figure(
         f"{name}: a run", f"{found.rows_a_run:.1f} rows, {found.bytes_a_run / KILOBYTE:.1f} KB"

@@ -1,5 +1,5 @@
-"""Counts the apps' telemetry with the settings that Bicep writes. Entry point:
-`measure_telemetry`.
+"""Counts the apps' telemetry with the settings that Bicep writes, and what it costs. Entry points:
+`measure_telemetry`, `compare_processor_time`.
 
 The apps export as under Azure's worker, to an ingestion endpoint on this machine. The host's own
 rows, which Azure adds, are not counted.
@@ -8,6 +8,7 @@ rows, which Azure adds, are not counted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import Counter
@@ -16,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks import parts
 from benchmarks.ingestion import Ingestion, run_ingestion
 from benchmarks.turns import one
 from benchmarks.wire import Connection
 from devhost.apps import APP_FOLDERS
 from devhost.functions.worker_telemetry import ENABLED
-from devhost.laptop import REPOSITORY
+from devhost.laptop import REPOSITORY, Laptop
 
 SNAPSHOT = REPOSITORY / "infra" / "snapshots" / "prod.snapshot.json"
 """The settings that the templates produce; a test keeps it current."""
@@ -36,6 +39,10 @@ RUNS = 10
 IDLE_SECONDS = 30.0
 EXPORT_SECONDS = 12.0
 """After this time the exporters have sent everything, at least twice."""
+ROUNDS = 8
+ROUND_TURNS = 60
+ROUND_EXPORT_SECONDS = 6.0
+"""After this time the exporters have sent everything once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +60,8 @@ class Sent:
         return cls(
             at=time.monotonic(),
             tables=ingestion.by_table(),
-            rows=_count_by_name(ingestion.rows_by_app()),
-            size=_count_by_name(ingestion.bytes_by_app()),
+            rows=ingestion.rows_by_app(),
+            size=ingestion.bytes_by_app(),
         )
 
     def since(self, before: Sent) -> Sent:
@@ -143,16 +150,48 @@ def measure_telemetry(*, root: Path, model: str, settings: Mapping[str, str]) ->
     return Telemetry(idle=second.since(first), busy=third.since(second), runs=RUNS)
 
 
-def _count_by_name(by_folder: Counter[str]) -> Counter[str]:
-    """Count by the app's name; the local host reports its folder."""
-    names = {(REPOSITORY / folder).resolve().name: app for app, folder in APP_FOLDERS.items()}
-    return Counter({names.get(folder, folder): count for folder, count in by_folder.items()})
-
-
 async def _run(url: str, count: int) -> None:
     async with Connection(url) as client:
         for _ in range(count):
             await one(client)
+
+
+def compare_processor_time(
+    *, root: Path, model: str, settings: Mapping[str, str]
+) -> dict[str, list[float]]:
+    """Return the milliseconds of processor time of a turn in each round, with telemetry on and off.
+
+    Two laptops run the same turns in alternating rounds. A round includes the seconds after its
+    turns, in which the exporters send what they have collected.
+    """
+    found: dict[str, list[float]] = {"on": [], "off": []}
+    with contextlib.ExitStack() as stack:
+        ingestion = stack.enter_context(run_ingestion())
+        given = {**settings, CONNECTION_STRING: ingestion.connection_string}
+        sides = {
+            side: stack.enter_context(
+                parts.laptop(root=root / side, model=model, settings=given if side == "on" else {})
+            )
+            for side in found
+        }
+        for laptop in sides.values():
+            asyncio.run(_run(laptop.urls["main"], ROUND_TURNS))
+        time.sleep(ROUND_EXPORT_SECONDS)
+        for number in range(ROUNDS):
+            for side in ("on", "off") if number % 2 else ("off", "on"):
+                before = _read_processor_time(sides[side])
+                asyncio.run(_run(sides[side].urls["main"], ROUND_TURNS))
+                time.sleep(ROUND_EXPORT_SECONDS)
+                spent = _read_processor_time(sides[side]) - before
+                found[side].append(spent / ROUND_TURNS * 1000)
+        if ingestion.refused or not ingestion.items:
+            raise RuntimeError(f"telemetry was refused or did not come: {ingestion.refused[:3]}")
+    return found
+
+
+def _read_processor_time(laptop: Laptop) -> float:
+    """Return the seconds of processor time that the three apps have used."""
+    return sum(sum(psutil.Process(laptop.child(name).pid).cpu_times()[:2]) for name in APP_FOLDERS)
 
 
 def _read_app_settings(resource: Mapping[str, Any]) -> Mapping[str, str]:

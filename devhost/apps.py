@@ -15,6 +15,8 @@ APP_FOLDERS = {"main": ".", "mcp": "mcp_app", "realm": "realm_app"}
 """The apps and their folders in the repository. The root is main's, because Core Tools requires
 that."""
 BUS_CONFIG = Path("infra", "servicebus.json")
+ROLE_NAME = "OTEL_SERVICE_NAME"
+"""The setting for `cloud_RoleName`, which in Azure is the name of the site."""
 _OK = frozenset({200})
 
 
@@ -81,7 +83,7 @@ def make_app_spec(
     return ChildSpec(
         name=name,
         command=(*command, "--keys", str(places.keys)) if keys else command,
-        environment=environment,
+        environment={ROLE_NAME: name, **environment},
         folder=places.repository,
         ready=make_http_probe(HOST, port, "/api/health", _OK),
         log_path=places.log(name),

@@ -3,18 +3,21 @@
 
 With `PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY` the worker sets up Azure Monitor before it loads
 the app, on the logger that a setting names (else on all loggers) below a root logger at INFO. It
-attaches the host's span to each call. The host's own rows are not made here.
+attaches the host's span to each call. The host's own rows are made only with `DEVHOST_HOST_ROWS`,
+because in Azure another process makes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.functions.meta import Datum
 
@@ -28,6 +31,8 @@ CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 DETECTORS = "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"
 SITE_NAME = "OTEL_SERVICE_NAME"
 """The name of the site in Azure, which rows carry as `cloud_RoleName`."""
+HOST_ROWS = "DEVHOST_HOST_ROWS"
+"""With 1, the host's own row of each call is exported too."""
 _TRUE = frozenset({"true", "1", "t", "yes", "y"})
 """The values that the worker reads as true, ignoring case."""
 
@@ -44,13 +49,19 @@ class TracedInvoker(Invoker):
         forwarded: str | None = None,
     ) -> Any:
         """Call the function and return the encoded result."""
-        from opentelemetry import context
-
-        token = context.attach(_make_host_context(_read_traceparent(data, metadata)))
-        try:
+        traceparent = _read_traceparent(data, metadata)
+        recorded = os.environ.get(HOST_ROWS) == "1"
+        with _record(function, data, traceparent) if recorded else _attach(traceparent):
             return await super().invoke(function, data, metadata, forwarded=forwarded)
-        finally:
-            context.detach(token)
+
+    async def _run(self, function: LoadedFunction, arguments: dict[str, Any]) -> Any:
+        from opentelemetry import trace
+
+        result = await super()._run(function, arguments)
+        if function.kind == "httpTrigger":
+            status = getattr(result, "status_code", 200)
+            trace.get_current_span().set_attribute("http.response.status_code", status)
+        return result
 
 
 def is_enabled(environ: Mapping[str, str]) -> bool:
@@ -86,6 +97,46 @@ def _read_traceparent(data: Datum, metadata: Mapping[str, Datum]) -> str:
     properties = metadata.get("ApplicationProperties")
     found = json.loads(properties.value) if properties is not None else {}
     return str(found.get("Diagnostic-Id") or found.get("traceparent") or "")
+
+
+@contextlib.contextmanager
+def _attach(traceparent: str) -> Iterator[None]:
+    """Make the calls inside children of a span of the host that is not exported here."""
+    from opentelemetry import context
+
+    token = context.attach(_make_host_context(traceparent))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+@contextlib.contextmanager
+def _record(function: LoadedFunction, data: Datum, traceparent: str) -> Iterator[None]:
+    """Make the calls inside children of an exported span with what the host's row has."""
+    from opentelemetry import trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    is_http = data.type == "http"
+    with trace.get_tracer("devhost").start_as_current_span(
+        function.name,
+        context=TraceContextTextMapPropagator().extract({"traceparent": traceparent}),
+        kind=trace.SpanKind.SERVER if is_http else trace.SpanKind.CONSUMER,
+        attributes=_describe_request(data) if is_http else {},
+        record_exception=False,
+    ):
+        yield
+
+
+def _describe_request(data: Datum) -> dict[str, str]:
+    address = urlsplit(str(data.value["url"].value))
+    return {
+        "http.request.method": str(data.value["method"].value),
+        "url.scheme": address.scheme,
+        "url.path": address.path,
+        "server.address": str(address.hostname),
+        "server.port": str(address.port),
+    }
 
 
 def _make_host_context(traceparent: str) -> Any:

@@ -102,6 +102,8 @@ func telemetry(clientId string) { *: string } => {
   APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED: 'true'
   APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL: 'true'
   APPLICATIONINSIGHTS_SDKSTATS_DISABLED: 'true'
+  // The exporter would ask Microsoft each hour for settings that switch its features remotely.
+  APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED: 'true'
 }
 
 @description('Settings of the model for main and realm. Only realm gets the key.')

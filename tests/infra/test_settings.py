@@ -47,6 +47,7 @@ def test_what_must_never_be_missing_is_there(
             "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
             "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
             "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
+            "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
         }.items()
     )
     assert settings.get("PYTHON_ENABLE_INIT_INDEXING") == ("1" if app == "main" else None)

@@ -24,6 +24,7 @@ from aos.adapters.telemetry.tracing import (
     current_traceparent,
 )
 from aos.domain.json_writer import write_json
+from aos.version import __version__
 
 if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need
     from aos.ports.telemetry import Span, SpanKind
@@ -188,7 +189,11 @@ def _configure(connection_string: str, *, app: str, environment: str) -> None:
         connection_string=connection_string,
         logger_name=LOGGER,
         resource=Resource.create(
-            {"service.name": f"aos-{app}", "deployment.environment.name": environment}
+            {
+                "service.name": f"aos-{app}",
+                "service.version": __version__,
+                "deployment.environment.name": environment,
+            }
         ),
         instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTED},
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # the ports import the whole domain, which the start of an ap
 
 TRACER_NAME = "aos"
 ERROR_TYPE = "error.type"
+ERROR_CODE = "error_code"
+"""The same in a name of our own: Azure Monitor's exporter drops `error.type`."""
 current_traceparent: ContextVar[str | None] = ContextVar("aos_traceparent", default=None)
 """The traceparent of the current task's span, for log lines and for spans without a parent."""
 
@@ -100,6 +102,7 @@ class RecordedSpan:
         if ERROR_TYPE in values:
             from opentelemetry.trace import StatusCode
 
+            self._span.set_attribute(ERROR_CODE, str(values[ERROR_TYPE]))
             self._span.set_status(StatusCode.ERROR, str(values[ERROR_TYPE]))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -138,7 +139,32 @@ class HttpResponder:
             span.set(**{"http.response.status_code": answer.status})
             if answer.status >= SERVER_ERROR:
                 span.set(**{"error.type": str(answer.status)})
+        if answer.stream is not None:
+            answer = replace(answer, stream=self._trace_stream(call, answer.stream))
         return _build_response(call, answer)
+
+    async def _trace_stream(
+        self, call: Call, pieces: AsyncGenerator[bytes, None]
+    ) -> AsyncGenerator[bytes, None]:
+        """Send the pieces inside a span of the request's trace.
+
+        The request's own span has ended by then, and the worker sends the pieces in a task that
+        knows nothing of it.
+        """
+        sent = 0
+        with self._telemetry.span(
+            f"stream {call.route.title}", kind="internal", traceparent=call.traceparent
+        ) as span:
+            try:
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+                        sent += 1
+            except Exception as error:
+                self._log("stream_broken", call.route, error)
+                raise
+            finally:
+                span.set(pieces=sent)
 
     async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
         """Return the handler's answer, or the answer for the error that was raised."""
@@ -187,21 +213,26 @@ class HttpResponder:
 
     def _answer_failure(self, route: Route, error: Exception) -> Answer:
         """Answer an unexpected error with an id; the traceback is logged under that id."""
-        error_id = self._ids.new_id()
-        self._telemetry.log(
-            "http_broken",
-            level="error",
-            route=route.title,
-            error_id=error_id,
-            reason=repr(error),
-            traceback="".join(traceback.format_exception(error)),
-        )
+        error_id = self._log("http_broken", route, error)
         info = ErrorInfo(
             code="internal_error",
             message=f"AOS failed on its own side; the operator finds {error_id} in the logs",
             details={"error_id": error_id},
         )
         return Answer(status=500, body={"error": encode(info)})
+
+    def _log(self, event: str, route: Route, error: Exception) -> str:
+        """Log an unexpected error with its traceback; return the id under which it is found."""
+        error_id = self._ids.new_id()
+        self._telemetry.log(
+            event,
+            level="error",
+            route=route.title,
+            error_id=error_id,
+            reason=repr(error),
+            traceback="".join(traceback.format_exception(error)),
+        )
+        return error_id
 
 
 def refuse_method(request: func.HttpRequest, allowed: Collection[str]) -> Refused:

@@ -245,6 +245,8 @@ class ModelCaller:
             **{
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": self._identity.provider,
+                # The older name, which Azure Monitor's exporter reads for a dependency's type.
+                "gen_ai.system": self._identity.provider,
                 "gen_ai.request.model": model,
                 "gen_ai.agent.id": request.agent_id,
                 "gen_ai.agent.name": request.agent_id,

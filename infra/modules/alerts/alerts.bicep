@@ -100,7 +100,7 @@ module errorRate 'query.bicep' = if (monitored) {
     location: location
     tags: tags
     name: 'ErrorRate'
-    meaning: 'More than 5 % of the requests of five minutes failed, of at least 20 or with at least 5 failures; probes and mistakes of callers (4xx) are not counted: see the workbook, failed requests.'
+    meaning: 'More than 5 % of the requests of five minutes failed, of at least 20 or with at least 5 failures; a message counts once, at its first delivery; probes and mistakes of callers (4xx) are not counted: see the workbook, failed requests.'
     severity: 1
     insightsId: insightsId
     query: loadTextContent('error-rate.kql')

@@ -373,6 +373,7 @@ def ingestion() -> Iterator[Ingestion]:
             work + FLUSH,
             APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL="true",
             APPLICATIONINSIGHTS_SDKSTATS_DISABLED="true",
+            APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED="true",
             OTEL_TRACES_SAMPLER="always_on",
         )
         yield ingestion

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 from typing import Any
 
+import azure.functions as func
 import pytest
 from opentelemetry import context
 from opentelemetry.sdk.trace import ReadableSpan
@@ -13,8 +16,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aos.adapters.telemetry.reporting import make_telemetry
+from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import RunFailed, TransientError
-from tests.unit.entrypoints.laptop_in_memory import InMemory, call
+from tests.unit.entrypoints.laptop_in_memory import InMemory, call, request
 from tests.unit.finished_spans import finished_spans
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -152,6 +156,7 @@ async def test_a_call_of_the_model_has_the_attributes_of_the_genai_conventions(
     assert dict(chat.attributes or {}) == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
+        "gen_ai.system": "openai",
         "gen_ai.request.model": "gpt-5",
         "gen_ai.response.model": reply.body["model"],
         "gen_ai.agent.id": "ceo",
@@ -171,8 +176,72 @@ async def test_a_call_that_the_model_refuses_is_a_failed_span_without_its_words(
         await traced.ask({"message": "Hi"})
     chat = seen(exporter)["chat gpt-5"]
     assert chat.status.status_code is StatusCode.ERROR
-    assert (chat.attributes or {})["error.type"] == "model_rejected"
+    for name in ("error.type", "error_code"):  # Azure Monitor's exporter drops the first
+        assert (chat.attributes or {})[name] == "model_rejected"
     assert all("moonshine" not in span.to_json() for span in exporter.get_finished_spans())
+
+
+async def read_events(traced: InMemory, run_id: str) -> func.HttpResponse:
+    """The answer to a reader of a run's events, in a task that has none of the request's context,
+    as under Azure's worker."""
+    return await traced.main.run_events.get(
+        request(
+            "GET",
+            headers={"accept": "text/event-stream", "traceparent": FROM_THE_CLIENT},
+            parts={"run_id": run_id},
+        )
+    )
+
+
+async def send(answer: func.HttpResponse) -> list[bytes]:
+    """Send a stream as the app's web server does."""
+
+    async def collect() -> list[bytes]:
+        return [piece async for piece in answer.pieces]
+
+    assert isinstance(answer, StreamedResponse)
+    return await asyncio.create_task(collect(), context=contextvars.Context())
+
+
+async def test_a_stream_is_sent_in_a_span_of_its_requests_trace(
+    traced: InMemory, exporter: InMemorySpanExporter
+) -> None:
+    async with traced.pumping():
+        run = await traced.ask({"message": "Hi"})
+    exporter.clear()
+    pieces = await send(await read_events(traced, run.body["run_id"]))
+    spans = seen(exporter)
+    door = spans["GET /api/runs/{run_id}/events"]
+    told = spans["stream GET /api/runs/{run_id}/events"]
+    assert set(spans) == {door.name, told.name}
+    assert (told.kind, parent(told), traces(spans)) == (SpanKind.INTERNAL, own(door), {TRACE_ID})
+    assert dict(told.attributes or {}) == {"pieces": len(pieces)}
+    assert len(pieces) > 3
+
+
+async def test_a_stream_that_breaks_is_a_failed_span_and_a_line_of_its_trace(
+    traced: InMemory,
+    exporter: InMemorySpanExporter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with traced.pumping():
+        run = await traced.ask({"message": "Hi"})
+    answer = await read_events(traced, run.body["run_id"])
+    exporter.clear()
+
+    async def find(*_: Any, **__: Any) -> None:
+        raise ValueError("bug")
+
+    monkeypatch.setattr(traced.world.run_events, "read", find)
+    with pytest.raises(ValueError, match="bug"):
+        await send(answer)
+    [told] = exporter.get_finished_spans()
+    assert told.status.status_code is StatusCode.ERROR
+    assert (told.attributes or {})["error_code"] == "ValueError"
+    (line,) = [json.loads(text) for text in caplog.messages if "stream_broken" in text]
+    assert (line["trace_id"], line["level"]) == (TRACE_ID, "error")
+    assert line["error_id"]
 
 
 @pytest.mark.parametrize("name", ["health", "status"])
