@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import growth, sections
+from benchmarks import growth, long_conversation, sections
 from benchmarks.figures import Report
 
 
@@ -40,7 +40,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "telemetry": _telemetry,
 }
 GROWTH: dict[str, Callable[[Report, Path], None]] = {
-    "long": growth.long,
+    "long": long_conversation.measure,
     "many": growth.many,
     "pending": growth.pending,
 }

@@ -1,9 +1,9 @@
 """Counts the storage calls and bus messages between the apps and their services. Entry point:
 `CountingProxy`.
 
-The proxy counts HTTP requests by service, method and object, and on the service named `bus` the
-messages that clients send, apart from the requests that they make of the broker itself: to look
-into a queue, or to show a token. It changes nothing.
+The proxy counts HTTP requests by service, method and object, with their bytes and the time until
+their answers. On the service named `bus` it counts the messages that clients send, apart from what
+they ask of the broker itself: to look into a queue, or to show a token. It changes nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol
@@ -32,11 +33,17 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 
 
 class CountingProxy:
-    """Passes connections on to the given ports and counts requests; `calls` is the count so far."""
+    """Passes connections on to the given ports and counts requests.
+
+    `calls` is the count so far, `bytes` what was sent and received with them, `seconds` the time
+    from a request to the end of its answer. The bus has neither.
+    """
 
     def __init__(self, targets: Mapping[str, int]) -> None:
         """`targets` maps a service name (`blob`, `table` …) to the port where it listens."""
         self.calls: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.ports: dict[str, int] = {}
         self._targets = dict(targets)
         self._loop = asyncio.new_event_loop()
@@ -98,12 +105,15 @@ class CountingProxy:
             writer.close()
             return
         counter: _Counter
+        answers: _Counter | None = None
         if service == BUS:
             counter = _TransferCounter(self._count_message)
         else:
-            counter = _RequestCounter(lambda line: self._count(service, line))
+            meter = _Meter(self)
+            counter = _RequestCounter(lambda line: self._count(service, line, meter), meter)
+            answers = meter
         there = asyncio.create_task(_copy(reader, back_writer, counter))
-        back = asyncio.create_task(_copy(back_reader, writer, None))
+        back = asyncio.create_task(_copy(back_reader, writer, answers))
         await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
         for side in (writer, back_writer):
             side.close()
@@ -113,11 +123,13 @@ class CountingProxy:
     def _count_message(self, frame: bytes) -> None:
         self.calls[BUS_REQUESTS if OPERATION in frame else BUS] += 1
 
-    def _count(self, service: str, line: tuple[str, str]) -> None:
+    def _count(self, service: str, line: tuple[str, str], meter: _Meter) -> None:
         method, path = line
         about = path.split("?")[0].strip("/").split("/")
         name = re.split(r"[(%]", about[1])[0] if len(about) > 1 else ""
-        self.calls[f"{service} {method} {name}".strip()] += 1
+        kind = f"{service} {method} {name}".strip()
+        self.calls[kind] += 1
+        meter.begin(kind)
 
 
 class _Counter(Protocol):
@@ -150,16 +162,47 @@ class _TransferCounter:
             self._buffer = self._buffer[size:]
 
 
+class _Meter:
+    """Adds the bytes and the seconds of the requests of one connection, which follow each other."""
+
+    def __init__(self, proxy: CountingProxy) -> None:
+        self._proxy = proxy
+        self._kind: str | None = None
+        self._mark = 0.0
+
+    def begin(self, kind: str) -> None:
+        """A request begins."""
+        self._kind, self._mark = kind, time.perf_counter()
+
+    def add_request(self, size: int) -> None:
+        """The client sent bytes of its request."""
+        if self._kind is not None:
+            self._proxy.bytes[self._kind] += size
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes of the answer."""
+        if self._kind is not None:
+            now = time.perf_counter()
+            self._proxy.bytes[self._kind] += len(data)
+            self._proxy.seconds[self._kind] += now - self._mark
+            self._mark = now
+
+
 class _RequestCounter:
     """Finds request lines in the bytes of one keep-alive connection."""
 
-    def __init__(self, count: Callable[[tuple[str, str]], None]) -> None:
+    def __init__(self, count: Callable[[tuple[str, str]], None], meter: _Meter) -> None:
         self._count = count
+        self._meter = meter
         self._buffer = b""
         self._skip = 0
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes from the client."""
+        self._feed(data)
+        self._meter.add_request(len(data))
+
+    def _feed(self, data: bytes) -> None:
         if self._skip:
             used = min(self._skip, len(data))
             self._skip -= used

@@ -1,21 +1,16 @@
-"""Measures whether what has grown costs more: in one conversation, in many, and for the mender.
-Entry points: `long`, `many`, `pending`."""
+"""Measures whether more conversations cost more: in throughput, and for the mender. Entry points:
+`many`, `pending`."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import random
-import threading
 import time
-import urllib.request
 import uuid
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-import psutil
-from azure.data.tables import TableServiceClient
 
 from aos.adapters.memory import ManualClock, MemoryTables, MemoryTelemetry, SeededIds
 from aos.adapters.memory.blobs import MemoryBlobStore
@@ -36,21 +31,12 @@ from benchmarks.wire import Connection
 from devhost.laptop import Laptop
 from devhost.settings import STORAGE
 
-MESSAGES = 10_000
 CONVERSATIONS = 10_000
 FEW = 100
 CLIENTS = 8
-ROUNDS = 6
-ROUND_SECONDS = 6.0
-MEGABYTE = 1024 * 1024
-DELETE_SECONDS = 600.0
+BLOCKS = 10
+BASE_TURNS = 400
 NO_MODEL = "http://127.0.0.1:9/v1"
-
-
-def long(report: Report, root: Path) -> None:
-    """Measure turns on a long conversation, and its deletion."""
-    with parts.instant_model() as model, parts.laptop(root=root / "aos", model=model) as laptop:
-        asyncio.run(_measure_long(report, laptop))
 
 
 def many(report: Report, root: Path) -> None:
@@ -75,139 +61,54 @@ async def _begin(laptop: Laptop) -> tuple[GrownState, str]:
     return state, name
 
 
-# a long conversation
-
-
-async def _measure_long(report: Report, laptop: Laptop) -> None:
-    url = laptop.urls["main"]
-    report.head(f"A turn with {MESSAGES:,} messages of history, beside one with 10")
-    state, long = await _begin(laptop)
-    short = await turn_measures.grown(url, messages=10)
-    await state.lengthen(long, messages=MESSAGES)
-    await state.close()
-    lengths = {10: short, MESSAGES: long}
-    await turn_measures.by_history(url, lengths, each=5)
-    found = await turn_measures.by_history(url, lengths, each=40)
-    ten, many = median(found[10]), median(found[MESSAGES])
-    report.figure(f"10 messages / {MESSAGES:,} messages, p50", f"{ten:.1f} / {many:.1f} ms")
-    report.held(f"{MESSAGES:,} messages over 10", many / ten, most=1.3, unit="times")
-    report.head(f"Deleting a conversation of {MESSAGES:,} messages")
-    small = await asyncio.to_thread(_delete, laptop, short)
-    large = await asyncio.to_thread(_delete, laptop, long)
-    report.figure("10 messages, seconds", f"{small.seconds:.1f}")
-    report.figure(f"{large.rows:,} rows, seconds", f"{large.seconds:.1f}")
-    report.figure("rows left of it", f"{large.left}: {', '.join(large.names)}")
-    report.held("realm's memory grows by", large.megabytes, most=32, unit="MB")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
-    """What a deletion took: rows before, rows after, seconds, growth of realm's memory."""
-
-    rows: int
-    left: int
-    names: list[str]
-    seconds: float
-    megabytes: float
-
-
-def _delete(laptop: Laptop, conversation_id: str) -> Deleted:
-    """Delete over HTTP and follow realm's memory until only the head is left."""
-    before = _list_rows(laptop, conversation_id)
-    process = psutil.Process(laptop.child("realm").pid)
-    began, base = time.monotonic(), process.memory_info().rss
-    peak = _Peak(process)
-    url = f"{laptop.urls['main']}/api/conversations/{conversation_id}"
-    with peak, urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=60):
-        while True:
-            left = _list_rows(laptop, conversation_id)
-            # scrubbed rows of runs stay for 30 days, without content
-            if not any(name.startswith(("msg:", "event:", "events:")) for name in left):
-                break
-            if time.monotonic() - began > DELETE_SECONDS:
-                break
-            time.sleep(2)
-    return Deleted(
-        rows=len(before),
-        left=len(left),
-        names=[f"{n} {kind}" for kind, n in Counter(n.split(":")[0] for n in left).items()],
-        seconds=time.monotonic() - began,
-        megabytes=(peak.bytes - base) / MEGABYTE,
-    )
-
-
-class _Peak:
-    """Follows the resident memory of a process in a thread."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self.bytes = 0
-        self._process = process
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *about: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stopping.wait(0.05):
-            self.bytes = max(self.bytes, self._process.memory_info().rss)
-
-
-def _list_rows(laptop: Laptop, conversation_id: str) -> list[str]:
-    account = laptop.storage_connection_string
-    with TableServiceClient.from_connection_string(account) as service:
-        table = service.get_table_client("aosconversations")
-        rows = table.query_entities(f"PartitionKey eq '{conversation_id}'", select=["RowKey"])
-        return [row["RowKey"] for row in rows]
-
-
 # many conversations
 
 
 async def _measure_many(report: Report, laptop: Laptop) -> None:
     report.head(f"Turns a second over {CONVERSATIONS:,} conversations, beside {FEW}")
-    state, _ = await _begin(laptop)
-    mark = uuid.uuid4().hex[:6]
+    url, mark = laptop.urls["main"], uuid.uuid4().hex[:6]
+    few = await _spread(laptop, [f"few-{mark}-{number}" for number in range(FEW)])
+    await _count_rate(url, few, turns=BASE_TURNS)
+    alone = [await _count_rate(url, few, turns=BASE_TURNS) for _ in range(2)]
+    began = time.monotonic()
     names = [f"many-{mark}-{number}" for number in range(CONVERSATIONS)]
+    many = await _spread(laptop, random.Random(7).sample(names, len(names)))
+    written = time.monotonic() - began
+    report.figure(f"{CONVERSATIONS:,} conversations written by the stores in", f"{written:.0f} s")
+    size = CONVERSATIONS // BLOCKS
+    rates: dict[int, list[float]] = {FEW: [], CONVERSATIONS: []}
+    for block in range(BLOCKS):  # each of the many takes one turn
+        some = many[block * size : (block + 1) * size]
+        rates[FEW].append(await _count_rate(url, few, turns=BASE_TURNS))
+        rates[CONVERSATIONS].append(await _count_rate(url, some, turns=size))
+    before, base, grown = median(alone), median(rates[FEW]), median(rates[CONVERSATIONS])
+    report.figure(f"{FEW} active, no others exist", f"{before:.1f} turns/s")
+    report.figure(f"{FEW} active, {CONVERSATIONS:,} others exist", f"{base:.1f} turns/s")
+    report.figure(f"{CONVERSATIONS:,} active, one turn each", f"{grown:.1f} turns/s")
+    report.reached("many active beside few active", grown / base, least=0.8, unit="times")
+    report.reached("few active, others existing or not", base / before, least=0.8, unit="times")
+
+
+async def _spread(laptop: Laptop, names: list[str]) -> list[str]:
+    """Write conversations of one run each by the product's stores; return their names."""
+    state, _ = await _begin(laptop)
     await state.spread(names)
     await state.close()
-    few = [f"few-{mark}-{number}" for number in range(FEW)]
-    state, _ = await _begin(laptop)
-    await state.spread(few)
-    await state.close()
-    sets = {FEW: few, CONVERSATIONS: names}
-    url = laptop.urls["main"]
-    for names_of in sets.values():
-        await _count_turns(url, names_of, seconds=2)
-    rates: dict[int, list[float]] = {size: [] for size in sets}
-    for _, (size, names_of) in itertools.product(range(ROUNDS), sets.items()):
-        rates[size].append(await _count_turns(url, names_of, seconds=ROUND_SECONDS))
-    base, grown = median(rates[FEW]), median(rates[CONVERSATIONS])
-    report.figure(f"{FEW} / {CONVERSATIONS:,} conversations", f"{base:.1f} / {grown:.1f} turns/s")
-    report.reached("throughput beside it", grown / base, least=0.8, unit="times")
+    return names
 
 
-async def _count_turns(url: str, names: list[str], *, seconds: float) -> float:
-    """Turns a second of clients that ask in conversations chosen at random."""
-    order = random.Random(7).sample(names, len(names))
-    chosen = itertools.cycle(order)
-    ends = time.perf_counter() + seconds
-    done = 0
+async def _count_rate(url: str, names: list[str], *, turns: int) -> float:
+    """Turns a second of clients that ask in one conversation after the other."""
+    chosen = iter(itertools.islice(itertools.cycle(names), turns))
 
     async def work() -> None:
-        nonlocal done
         async with Connection(url) as client:
-            while time.perf_counter() < ends:
-                await turn_measures.one(client, conversation_id=next(chosen))
-                done += 1
+            for name in chosen:
+                await turn_measures.one(client, conversation_id=name)
 
     began = time.perf_counter()
     await asyncio.gather(*(work() for _ in range(CLIENTS)))
-    return done / (time.perf_counter() - began)
+    return turns / (time.perf_counter() - began)
 
 
 # the mender

@@ -72,7 +72,7 @@ class Idle:
     def per_tick(self) -> dict[str, float]:
         """Return the calls of each kind for one tick of the timer that makes them."""
         return {
-            call: count * LAPTOP_PERIOD_SECONDS[_find_timer(call)] / self.seconds
+            call: count * find_laptop_period(call) / self.seconds
             for call, count in sorted(self.calls.items())
             if call not in (BUS, OF_THE_HOST)
         }
@@ -104,6 +104,11 @@ def compute_per_day(per_tick: Mapping[str, float], environment: str) -> dict[str
         for call, count in per_tick.items()
         if round(count)
     }
+
+
+def find_laptop_period(call: str) -> float:
+    """Return the period of the timer that makes this call, on the laptop."""
+    return LAPTOP_PERIOD_SECONDS[_find_timer(call)]
 
 
 def _find_timer(call: str) -> str:

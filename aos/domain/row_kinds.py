@@ -44,10 +44,9 @@ DELIVERY = "aos.services.replies:Replies.deliver"
 SERVERS = "aos.services.tool_calls.tool_listing:ToolListing.follow"
 SCHEDULES = "aos.services.admission.schedules:ScheduledRuns.wake"
 WATCH = "aos.services.dead_letters:DeadLetters.watch"
-APPROVALS = "aos.services.execution.approvals:RealmApprovals.apply_decisions"
+ASKS = "aos.services.execution.asks:RealmAsks.apply"
 CLEANER = "aos.services.cleaner:Cleaner.clean"
 REALM = "aos.services.execution.deletion:Deletions.clean"
-QUESTIONS = "aos.services.execution.questions:RealmQuestions.apply_answers"
 
 ROW_KINDS: tuple[RowKind, ...] = (
     RowKind(
@@ -160,7 +159,7 @@ ROW_KINDS: tuple[RowKind, ...] = (
         partition="approvals",
         row="<time>-<run_id>-<tool_call_id>",
         ends="when the call is decided",
-        removed_by=APPROVALS,
+        removed_by=ASKS,
     ),
     RowKind(
         name="aostoolcalls/approval",
@@ -181,7 +180,7 @@ ROW_KINDS: tuple[RowKind, ...] = (
         partition="questions",
         row="<time>-<run_id>-<question_id>",
         ends="when the question is answered",
-        removed_by=QUESTIONS,
+        removed_by=ASKS,
     ),
     RowKind(
         name="aostoolcalls/question",

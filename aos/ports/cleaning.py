@@ -22,7 +22,8 @@ an agent or an owner, on the day `about`."""
 class Due:
     """Something that main cleans, or looks at again, at `due_at`.
 
-    `unused` marks the deletion of a conversation by its age.
+    `unused` marks the deletion of a conversation by its age. `first_run_id` is the run that begins
+    a conversation that realm had not seen when it was deleted.
     """
 
     due_at: datetime
@@ -33,6 +34,7 @@ class Due:
     conversation_id: str = ""
     owner: str = ""
     unused: bool = field(default=False, metadata=OMITTED)
+    first_run_id: str | None = field(default=None, metadata=OMITTED)
     checks: int = field(default=0, metadata=OMITTED)
 
     @classmethod

@@ -58,3 +58,8 @@ class RunIndex(Protocol):
     ) -> Page[IndexedRun]:
         """List one item (the first run) for each conversation, newest first."""
         ...
+
+    async def find_first(self, conversation_id: str) -> IndexedRun | None:
+        """Return the first run of a conversation that is not named after it; None if no run of it
+        was added."""
+        ...

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from aos.domain.caller import Caller
+from aos.domain.runs.asks import find_approval
+from aos.domain.runs.run import AdmittedRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision, Verdict
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.paging import Page
 from aos.ports.requests import PendingStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Decisions
+from aos.ports.tools import AskedApproval, Decisions
 from aos.services.runs import RunReader
 from aos.services.waking import Waker
 
@@ -69,7 +71,7 @@ class Approvals:
         `already_decided`, and TransientError when storage is away.
         """
         request = await self._runs.find_request(run_id, owner=caller.deciding_owner)
-        asked = await self._decisions.find(run_id, tool_call_id)
+        asked = await self._find_asked(request, tool_call_id)
         if asked is None:
             raise Refused(
                 "tool_call_not_found",
@@ -80,7 +82,10 @@ class Approvals:
         if _is_same_decision(stands, decision_id, verdict):
             await self._waker.wake(request, tool_call_id)
             return stands
-        if stands is not None or await self._runs.has_ended(request.conversation_id, run_id):
+        if stands is not None:
+            raise _already_decided(tool_call_id, stands)
+        if await self._runs.has_ended(request.conversation_id, run_id):
+            await self._waker.wake(request, tool_call_id)  # realm cleans what came after a deletion
             raise _already_decided(tool_call_id, stands)
         decision = Decision(
             decision=verdict,
@@ -92,6 +97,23 @@ class Approvals:
         await self._insert(run_id, tool_call_id, decision)
         await self._waker.wake(request, tool_call_id)
         return decision
+
+    async def _find_asked(
+        self, request: AdmittedRequest, tool_call_id: str
+    ) -> AskedApproval | None:
+        """What was asked about a call, and its decision; None if nothing was asked.
+
+        The run's row and events say that it waits some milliseconds before realm writes what it
+        asks, and their reader may decide at once. Then the row is written here, of the same state.
+        """
+        asked = await self._decisions.find(request.run_id, tool_call_id)
+        if asked is not None:
+            return asked
+        head = await self._runs.find_head(request.conversation_id)
+        approval = find_approval(head, request.run_id, tool_call_id)
+        if approval is not None:
+            await self._decisions.ask(approval)
+        return await self._decisions.find(request.run_id, tool_call_id)
 
     async def _insert(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
         try:

@@ -123,7 +123,10 @@ class Cleaner:
         """
         now, at = self._clock.now(), due.about
         head = (await self._conversations.load(due.name)).conversation
-        if head is None:
+        if head is None and await self._is_on_its_way(due):
+            await self._deletions.tell_realm(due)
+            await self._move(due, now + NUDGE_PAUSE)
+        elif head is None:
             await self._rows.unlist(due.name)
             await self._due.drop(due)
         elif _is_past(head, at):
@@ -135,6 +138,13 @@ class Cleaner:
         else:
             await self._deletions.tell_realm(due)
             await self._move(due, now + NUDGE_PAUSE)
+
+    async def _is_on_its_way(self, due: Due) -> bool:
+        """Whether realm has still to see the run that begins a deleted conversation."""
+        if due.first_run_id is None:
+            return False
+        stored = await self._requests.find(due.first_run_id)
+        return stored is not None and not stored.scrubbed
 
     async def _purge_letters(self, deleted: Mapping[Due, str]) -> None:
         """Remove the dead letters of the conversations that realm has deleted."""

@@ -41,19 +41,31 @@ class ConversationDeletions:
         return it will be deleted, whatever fails next.
         """
         head = await self._runs.find_conversation(conversation_id, owner=caller.visible_owner)
-        await self.start(conversation_id, deleted_at=self._clock.now())
+        unseen = await self._runs.find_unseen(conversation_id)
+        await self.start(
+            conversation_id,
+            deleted_at=self._clock.now(),
+            first_run_id=None if unseen is None else unseen.run_id,
+        )
         return head
 
     async def start(
-        self, conversation_id: str, *, deleted_at: datetime, unused: bool = False
+        self,
+        conversation_id: str,
+        *,
+        deleted_at: datetime,
+        unused: bool = False,
+        first_run_id: str | None = None,
     ) -> None:
-        """Note a deletion, and tell realm."""
+        """Note a deletion, and tell realm. `first_run_id` is the run that begins the conversation,
+        if realm has not seen it."""
         due = Due(
             due_at=self._clock.now() + FIRST_CHECK,
             kind="deletion",
             name=conversation_id,
             about=deleted_at,
             unused=unused,
+            first_run_id=first_run_id,
         )
         await self._due.put(due)
         await self.tell_realm(due)
@@ -61,7 +73,10 @@ class ConversationDeletions:
     async def tell_realm(self, due: Due) -> None:
         """Send the command of a deletion; if the bus is away, the next check repeats it."""
         command = DeleteConversation(
-            conversation_id=due.name, deleted_at=due.about, unused=due.unused
+            conversation_id=due.name,
+            deleted_at=due.about,
+            unused=due.unused,
+            first_run_id=due.first_run_id,
         )
         try:
             await self._bus.send(to_realm(command))

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from aos.domain.caller import Caller
+from aos.domain.runs.asks import find_question
+from aos.domain.runs.run import AdmittedRequest
 from aos.domain.tools.answer_rules import find_answer_fault
 from aos.domain.tools.questions import AnswerAction, QuestionAnswer, QuestionRequest
 from aos.errors import OutcomeUnknown, Refused, StaleWrite, TransientError
@@ -17,7 +19,7 @@ from aos.ports.bus import Bus
 from aos.ports.paging import Page
 from aos.ports.requests import PendingStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Questions
+from aos.ports.tools import AskedQuestion, Questions
 from aos.services.runs import RunReader
 from aos.services.waking import Waker
 
@@ -72,7 +74,7 @@ class ToolQuestions:
         `invalid_request` (the values do not fit the form), and TransientError when storage is away.
         """
         request = await self._runs.find_request(run_id, owner=caller.deciding_owner)
-        asked = await self._questions.find(run_id, question_id)
+        asked = await self._find_asked(request, question_id)
         if asked is None:
             raise Refused(
                 "question_not_found",
@@ -83,7 +85,11 @@ class ToolQuestions:
         if _is_same_answer(stands, answer_id, action):
             await self._waker.wake(request, asked.request.tool_call_id)
             return stands
-        if stands is not None or await self._runs.has_ended(request.conversation_id, run_id):
+        if stands is not None:
+            raise _already_answered(question_id, stands)
+        if await self._runs.has_ended(request.conversation_id, run_id):
+            # realm cleans what came after a deletion
+            await self._waker.wake(request, asked.request.tool_call_id)
             raise _already_answered(question_id, stands)
         answer = QuestionAnswer(
             action=action,
@@ -95,6 +101,21 @@ class ToolQuestions:
         await self._insert(asked.request, answer)
         await self._waker.wake(request, asked.request.tool_call_id)
         return answer
+
+    async def _find_asked(self, request: AdmittedRequest, question_id: str) -> AskedQuestion | None:
+        """A question and its answer; None if nothing was asked.
+
+        The run's row and events say that it waits some milliseconds before realm writes what it
+        asks, and their reader may answer at once. Then the row is written here, of the same state.
+        """
+        asked = await self._questions.find(request.run_id, question_id)
+        if asked is not None:
+            return asked
+        head = await self._runs.find_head(request.conversation_id)
+        question = find_question(head, request.run_id, question_id)
+        if question is not None:
+            await self._questions.ask(question)
+        return await self._questions.find(request.run_id, question_id)
 
     async def _insert(self, question: QuestionRequest, answer: QuestionAnswer) -> None:
         try:

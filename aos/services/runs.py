@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from aos.domain.json_writer import write_json
@@ -85,9 +85,13 @@ class RunReader:
         row = await self._conversations.find_run(request.conversation_id, request.run_id)
         return row or Run.from_request(request)
 
+    async def find_head(self, conversation_id: str) -> Conversation | None:
+        """The conversation as realm saved it last; None while realm has not seen it."""
+        return (await self._conversations.load(conversation_id)).conversation
+
     async def was_deleted(self, request: AdmittedRequest) -> bool:
         """True when the request's conversation was deleted after its admission."""
-        head = (await self._conversations.load(request.conversation_id)).conversation
+        head = await self.find_head(request.conversation_id)
         return head is not None and is_before_deletion(head, request)
 
     async def has_ended(self, conversation_id: str, run_id: str) -> bool:
@@ -135,9 +139,23 @@ class RunReader:
         mine = [head for head in heads if owner in (None, head.owner) and not head.is_deleted]
         return Page(items=mine, next=page.next)
 
+    async def find_unseen(self, conversation_id: str) -> AdmittedRequest | None:
+        """The first request of a conversation that realm has not seen; None if it has."""
+        if await self.find_head(conversation_id) is not None:
+            return None
+        return await self._find_first(conversation_id)
+
     async def find_conversation(self, conversation_id: str, *, owner: str | None) -> Conversation:
-        """One conversation; raises Refused `conversation_not_found`."""
-        head = (await self._conversations.load(conversation_id)).conversation
+        """One conversation; raises Refused `conversation_not_found`.
+
+        Until realm has seen its first run, it is a conversation in which that run waits.
+        """
+        head = await self.find_head(conversation_id)
+        if head is None:
+            first = await self._find_first(conversation_id)
+            if first is not None:
+                begun = Conversation.create(first, now=first.admitted_at)
+                head = replace(begun, queued=(first,))
         if head is not None and head.is_deleted and owner in (None, head.owner):
             raise Refused(
                 "conversation_deleted",
@@ -229,6 +247,16 @@ class RunReader:
         wait = self._waits.get(run.run_id)
         if wait is not None and not wait.ended.done():
             wait.ended.set_result(run)
+
+    async def _find_first(self, conversation_id: str) -> AdmittedRequest | None:
+        """The request that begins a conversation, while its rows are whole."""
+        stored = await self._requests.find(conversation_id)
+        if stored is None or stored.request.conversation_id != conversation_id:
+            first = await self._index.find_first(conversation_id)
+            stored = None if first is None else await self._requests.find(first.run_id)
+        if stored is None or stored.scrubbed or stored.request.refusal is not None:
+            return None
+        return stored.request
 
     async def _read_listed(self, item: IndexedRun) -> Run | None:
         row = await self._conversations.find_run(item.conversation_id, item.run_id)

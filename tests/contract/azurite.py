@@ -72,16 +72,22 @@ def _install(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def running_azurite(*, location: Path | None = None) -> Iterator[Azurite]:
-    """Azurite on free ports; in memory, or on disk under `location`. Stopped with SIGTERM."""
+def running_azurite(
+    *, location: Path | None = None, preload: Path | None = None
+) -> Iterator[Azurite]:
+    """Azurite on free ports; in memory, or on disk under `location`. Stopped with SIGTERM.
+
+    `preload` is loaded before it.
+    """
     store = ["--location", str(location)] if location else ["--inMemoryPersistence"]
     services = ("blob", "queue", "table")
     ports = [
         arg for name in services for arg in (f"--{name}Host", "127.0.0.1", f"--{name}Port", "0")
     ]
+    first = ["--require", str(preload)] if preload else []
     options = ["--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     process = subprocess.Popen(
-        ["node", str(azurite_script()), *ports, *store, *options],
+        ["node", *first, str(azurite_script()), *ports, *store, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

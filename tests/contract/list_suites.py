@@ -106,6 +106,17 @@ class RunIndexSuite:
         assert set(found) == {request.run_id for request in runs}
         assert found[:3] == [request.run_id for request in reversed(runs[4:])]
 
+    async def test_the_first_run_of_a_conversation_is_found(self, index: RunIndex) -> None:
+        chat = f"chat-{an_id()[:8]}"
+        assert await index.find_first(chat) is None
+        runs = [
+            a_request(owner=owner, conversation_id=chat, admitted_at=NOON + timedelta(seconds=n))
+            for n, owner in enumerate((an_id(), an_id()))
+        ]
+        for request in runs:
+            await index.add(a_listed(request))
+        assert await index.find_first(chat) == a_listed(runs[0])
+
     async def test_a_conversation_is_listed_once_by_its_first_run(self, index: RunIndex) -> None:
         owner, chat = an_id(), an_id()
         first = a_request(owner=owner, conversation_id=chat, admitted_at=NOON)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import pytest
+
 from aos.domain.caller import Caller
-from aos.errors import TransientError
+from aos.errors import Refused, TransientError
 from aos.ports.index import IndexedRun
 from aos.ports.model import ModelAnswer, ModelCall
 from aos.services.admission import RunRequest
@@ -66,3 +68,23 @@ async def test_runs_that_realm_has_not_taken_are_queued_in_their_conversation() 
     await world.ask("ceo", "Hello", conversation_id="c", owner="ann")
     assert queued == [tuple(later)]
     assert await runs.list_queued(await runs.find_conversation("c", owner="ann")) == ()
+
+
+async def test_a_conversation_that_realm_has_not_seen_is_its_owners() -> None:
+    world = MemoryWorld(model=ScriptedModel("one"))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    runs = world.main.services.runs
+    admitted = await world.main.services.admissions.admit(
+        RunRequest(agent_id="ceo", message="Hello", conversation_id="c"),
+        door="http",
+        scope="http:ann",
+        key=None,
+        caller=Caller(owner="ann"),
+    )
+    head = await runs.find_conversation("c", owner="ann")
+    assert (head.owner, head.agent_id, head.next_sequence) == ("ann", "ceo", 0)
+    assert await runs.list_queued(head) == (admitted.run.run_id,)
+    assert (await runs.list_messages("c", owner=None)).items == []
+    with pytest.raises(Refused) as caught:
+        await runs.find_conversation("c", owner="bob")
+    assert caught.value.code == "conversation_not_found"

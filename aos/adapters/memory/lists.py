@@ -77,6 +77,15 @@ class MemoryRunIndex:
 
         return await self._intercept("index.list_conversations", owner or "", act)
 
+    async def find_first(self, conversation_id: str) -> IndexedRun | None:
+        """Return the first run of a conversation, or None."""
+
+        def act() -> IndexedRun | None:
+            rows = sorted(self._tables.index.values(), key=_sort_key)
+            return next((row for row in rows if row.conversation_id == conversation_id), None)
+
+        return await self._intercept("index.find_first", conversation_id, act)
+
 
 class MemoryLedger:
     """Records replies sent and usage counted, once for each run, in one transaction."""

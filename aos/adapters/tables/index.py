@@ -106,6 +106,11 @@ class AzureRunIndex:
             partition, after=after, end=AFTER_DIGITS, limit=limit, extra=" and first eq true"
         )
 
+    async def find_first(self, conversation_id: str) -> IndexedRun | None:
+        """Return the first run of a conversation that is not named after it. One call."""
+        row = await self._table.get(EVERYBODY, name_first_row(conversation_id))
+        return None if row is None else read_entry(row)
+
     async def _page(
         self,
         partition: str,

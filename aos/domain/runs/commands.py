@@ -126,13 +126,15 @@ class DeleteConversation(CommandFields):
     """Main to realm: delete this conversation, as it was at `deleted_at`.
 
     With `unused`, only if nothing happened in it after `deleted_at`. It is about no run: its
-    `run_id` is the conversation's id.
+    `run_id` is the conversation's id. `first_run_id` is the run that begins the conversation, if
+    realm had not seen it: this command may come before its StartRun.
     """
 
     type: Literal["DeleteConversation"] = "DeleteConversation"
     conversation_id: str
     deleted_at: datetime
     unused: bool = field(default=False, metadata=OMITTED)
+    first_run_id: str | None = field(default=None, metadata=OMITTED)
     attempt: int = 0
 
     @property

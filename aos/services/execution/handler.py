@@ -37,9 +37,8 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import Decisions, Questions
-from aos.services.execution.approvals import RealmApprovals
+from aos.services.execution.asks import RealmAsks
 from aos.services.execution.deletion import Deletions
-from aos.services.execution.questions import RealmQuestions
 from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turn_outcome import (
     Answered,
@@ -84,8 +83,7 @@ class Execution:
         self._units = UnitsOfWork(
             conversations=conversations, requests=requests, clock=clock, ids=ids
         )
-        self._approvals = RealmApprovals(decisions=decisions, bus=bus)
-        self._questions = RealmQuestions(questions=questions, bus=bus)
+        self._asks = RealmAsks(decisions=decisions, questions=questions, bus=bus)
 
     async def handle(
         self,
@@ -165,8 +163,7 @@ class Execution:
         if active is None or not any(call.is_undecided for call in active.calls):
             return
         if not await self._end_if_disabled(unit):
-            await self._approvals.apply_decisions(unit, now=self._now(unit))
-            await self._questions.apply_answers(unit, now=self._now(unit))
+            await self._asks.apply(unit, now=self._now(unit))
 
     async def _do_next_actions(self, unit: UnitOfWork) -> None:
         """Act until nothing is left to do, or a ContinueRun in the outbox does the rest."""
@@ -305,8 +302,7 @@ class Execution:
         unit.events = ()
         if unit.conversation.outbox:
             unit.add(Step(conversation=unit.conversation.clear_outbox()))
-        await self._approvals.ask(unit)
-        await self._questions.ask(unit)
+        await self._asks.ask(unit)
 
     def _now(self, unit: UnitOfWork) -> datetime:
         """The time, not earlier than a time that the broker's clock has reached."""

@@ -11,10 +11,17 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from aos.domain.envelope import CancelRun, EnvelopeError, Event, RealmCommand, StartRun
+from aos.domain.envelope import (
+    CancelRun,
+    DeleteConversation,
+    EnvelopeError,
+    Event,
+    RealmCommand,
+    StartRun,
+)
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.event_log import record_events
-from aos.domain.runs.run import Run
+from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.requests import RequestStore, StoredRequest
@@ -92,10 +99,11 @@ class UnitsOfWork:
         """
         command, loaded = await self._load(command)
         conversation = loaded.conversation
-        if conversation is None and isinstance(command, StartRun | CancelRun):
-            conversation = Conversation.create(command.request, now=self._clock.now())
         if conversation is None:
-            return None
+            request = await self._find_first_request(command)
+            if request is None:
+                return None
+            conversation = Conversation.create(request, now=self._clock.now())
         return UnitOfWork(
             command=command,
             conversation=conversation,
@@ -127,6 +135,22 @@ class UnitsOfWork:
             unit.etag = loaded.etag
         unit.conversation = head
         unit.unsaved = None
+
+    async def _find_first_request(self, command: RealmCommand) -> AdmittedRequest | None:
+        """The request with which this command begins a conversation; None if it begins none.
+
+        A deletion that overtakes the first StartRun leaves a deleted head, by which realm judges
+        the StartRun.
+        """
+        if isinstance(command, StartRun | CancelRun):
+            return command.request
+        if not isinstance(command, DeleteConversation) or command.first_run_id is None:
+            return None
+        stored = await self._requests.find(command.first_run_id)
+        if stored is None or stored.scrubbed:
+            return None
+        is_of_it = stored.request.conversation_id == command.conversation_id
+        return stored.request if is_of_it else None
 
     async def _load(self, command: RealmCommand) -> tuple[RealmCommand, Loaded]:
         if not isinstance(command, StartRun | CancelRun):

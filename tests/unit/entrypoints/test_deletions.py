@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from aos.domain.envelope import REALM_QUEUE
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
@@ -56,3 +58,51 @@ async def test_a_deletion_is_told_to_realm_when_the_bus_is_back(apps: InMemory) 
     await apps.main.services.cleaner.clean()
     (kept,) = apps.broker.messages(REALM_QUEUE)
     assert str(kept.message_id).startswith("c1:delete:")
+
+
+@pytest.mark.parametrize("name", ["c1", None], ids=["a name", "named after its run"])
+async def test_a_conversation_can_be_deleted_before_realm_has_seen_it(
+    apps: InMemory, name: str | None
+) -> None:
+    asked = await apps.ask({**ASK, "conversation_id": name, "wait_seconds": 0})
+    name, run_id = asked.body["conversation_id"], asked.body["run_id"]
+    assert (await read(apps, name)).body["queued_run_ids"] == [run_id]
+    assert (await delete(apps, name)).status == 202
+    await apps.settle()
+    gone = await read(apps, name)
+    assert (gone.status, gone.code) == (404, "conversation_deleted")
+    assert apps.tables.conversations[name].messages == {}
+    apps.clock.advance(10)  # the rows of a run are kept while callers may read them
+    await apps.settle()
+    assert apps.tables.requests[run_id].scrubbed
+
+
+@pytest.mark.parametrize("name", ["c1", None], ids=["a name", "named after its run"])
+async def test_a_deletion_that_overtakes_the_first_run_holds_for_it(
+    apps: InMemory, name: str | None
+) -> None:
+    send = apps.bus.send
+
+    async def fail(outgoing: object) -> None:
+        raise TransientError("Service Bus is away")
+
+    apps.bus.send = fail  # type: ignore[assignment, method-assign]
+    asked = await apps.ask({**ASK, "conversation_id": name, "wait_seconds": 0})
+    name, run_id = asked.body["conversation_id"], asked.body["run_id"]
+    assert (await delete(apps, name)).status == 202
+    apps.clock.advance(timedelta(minutes=2).total_seconds())
+    await apps.main.services.cleaner.clean()  # the bus is still away
+    apps.bus.send = send  # type: ignore[method-assign]
+    apps.clock.advance(timedelta(minutes=6).total_seconds())
+    await apps.main.services.cleaner.clean()
+    await apps.settle()
+    gone = await read(apps, name)
+    assert (gone.status, gone.code) == (404, "conversation_deleted")
+    await apps.main.services.mender.mend()
+    await apps.settle()
+    run = await call(apps.main.runs.get, parts={"run_id": run_id})
+    assert (run.body["status"], run.body["error"]["code"]) == ("cancelled", "conversation_deleted")
+    assert apps.model.calls == []
+    apps.clock.advance(10)  # the rows of a run are kept while callers may read them
+    await apps.settle()
+    assert apps.tables.requests[run_id].scrubbed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aos.domain.envelope import CallTool, ToolResult, read_command, to_realm
-from aos.domain.tools.questions import CallPause, ToolQuestion
+from aos.domain.tools.questions import CallPause, QuestionRequest, ToolQuestion
 from aos.domain.tools.tool import ServerTools, ToolSchema
 from aos.testing import Calls
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
@@ -45,6 +45,14 @@ async def waiting(
     apps: InMemory, question: ToolQuestion = LABEL, *, over_queue: bool = False
 ) -> dict[str, Any]:
     """A run whose call asks this: as /api/questions lists it."""
+    (item,) = await wait(apps, question, over_queue=over_queue)
+    return item
+
+
+async def wait(
+    apps: InMemory, question: ToolQuestion = LABEL, *, over_queue: bool = False
+) -> list[dict[str, Any]]:
+    """Let a run's call ask this; what /api/questions lists then."""
     await apps.config.write("mcp-servers/github.json", json.dumps(SERVER).encode())
     await apps.world.tools.put(GITHUB)
     await apps.put(CARD)
@@ -66,8 +74,7 @@ async def waiting(
     await apps.world.bus.send(to_realm(asks))
     await apps.settle()
     listed = await call(apps.main.questions.list)
-    (item,) = listed.body["items"]
-    return dict(item)
+    return [dict(item) for item in listed.body["items"]]
 
 
 async def answer(apps: InMemory, item: dict[str, Any], body: object, **more: Any) -> Reply:
@@ -123,6 +130,25 @@ async def test_the_call_goes_on_with_the_answer_and_the_servers_state(apps: InMe
         {"label": "bug"},
         "s",
     )
+
+
+async def test_an_answer_counts_before_realm_has_listed_the_question(apps: InMemory) -> None:
+    """The run's events say that it waits before realm has written what it asks."""
+    real, replies = apps.world.questions.ask, []
+
+    async def ask(question: QuestionRequest) -> None:
+        apps.world.questions.ask = real  # type: ignore[method-assign]
+        item = {"run_id": question.run_id, "question_id": question.question_id}
+        replies.append(await answer(apps, {**item, "question_id": "q"}, {"action": "decline"}))
+        replies.append(await answer(apps, item, {"content": {"label": "bug"}}))
+        await real(question)
+
+    apps.world.questions.ask = ask  # type: ignore[method-assign]
+    assert await wait(apps) == []
+    assert [reply.status for reply in replies] == [404, 200]
+    _, second = await commands(apps)
+    assert second.resume is not None
+    assert second.resume.answers[0].values == {"label": "bug"}
 
 
 async def test_of_two_answers_one_is_200_and_the_next_409(apps: InMemory) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from aos.domain.caller import Caller
 from aos.domain.runs.run import RunStatus
-from aos.domain.tools.tool import Decision
+from aos.domain.tools.tool import ApprovalRequest, Decision
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.testing import Calls, MemoryWorld
 from tests.unit.tools.worlds import a_world, told
@@ -109,6 +109,31 @@ async def test_a_decision_before_the_command_that_tells_of_it_is_obeyed_all_the_
     await world.ports.decisions.decide(run_id, call_id, decision)
     await world.advance(60)  # the mender nudges
     assert (await world.run(run_id)).output == "Done."
+
+
+async def test_a_decision_counts_before_realm_has_listed_the_call() -> None:
+    """The run's events say that it waits before realm has written what it asks."""
+    world = await a_world(SET, "Done.", card=GUARDED)
+    real = world.ports.decisions.ask
+
+    async def ask(approval: ApprovalRequest) -> None:
+        world.ports.decisions.ask = real  # type: ignore[method-assign]
+        decide = world.main.services.approvals.decide
+        with pytest.raises(Refused) as caught:
+            await decide(approval.run_id, "call_of_nobody", "approve", "", caller=ANN)
+        assert caught.value.code == "tool_call_not_found"
+        await decide(approval.run_id, approval.tool_call_id, "approve", "", caller=ANN)
+        with pytest.raises(Refused) as caught:
+            await decide(approval.run_id, approval.tool_call_id, "deny", "", caller=ANN)
+        assert caught.value.code == "already_decided"
+        await real(approval)
+
+    world.ports.decisions.ask = ask  # type: ignore[method-assign]
+    run = await world.ask("ceo", "Set it.", conversation_id="c")
+    await world.settle()
+    assert (await world.run(run.run_id)).output == "Done."
+    assert [call.tool for call in world.servers.calls] == ["set"]
+    assert (await world.waiting_approvals()).items == []
 
 
 async def test_a_decision_that_cannot_be_told_makes_the_mender_look_at_once() -> None:
