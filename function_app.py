@@ -179,6 +179,24 @@ async def purge_dead_letter(req: func.HttpRequest) -> func.HttpResponse:
     return await main.dead_letters.purge(req)
 
 
+# A2A
+
+
+@app.route("a2a/{agent_id}", methods=["POST"])
+async def a2a(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.a2a.rpc(req)
+
+
+@app.route("a2a/{agent_id}/.well-known/agent-card.json", methods=["GET"])
+async def a2a_card(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.a2a.card(req)
+
+
+@app.route("a2a/{agent_id}/{*path}")
+async def a2a_rest(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.a2a.rest(req)
+
+
 # Operations and the contract
 
 

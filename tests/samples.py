@@ -11,6 +11,7 @@ from typing import Any
 from aos.domain.envelope import (
     RESPONSES_QUEUE,
 )
+from aos.domain.pushes import PushConfig
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
@@ -41,6 +42,20 @@ AWKWARD_TEXTS = {
 def an_id() -> str:
     """A fresh id."""
     return str(uuid.uuid4())
+
+
+def a_push_config(**changes: Any) -> PushConfig:
+    """A receiver of the push notifications of a task."""
+    config = PushConfig(
+        run_id=an_id(),
+        config_id="main",
+        url="https://client.example.com/größe?k=1",
+        created_at=NOON,
+        token="t-1",
+        scheme="Bearer",
+        credentials="secret",
+    )
+    return replace(config, **changes)
 
 
 def a_request(**changes: Any) -> AdmittedRequest:

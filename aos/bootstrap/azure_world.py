@@ -59,6 +59,7 @@ class AzureAdapters:
             config=blobs.container("aos-config"),
             data=self._data,
             requests=self._make_tables.requests(),
+            pushes=self._make_tables.pushes(),
             slots=self._make_tables.slots(),
             pending=self._make_tables.pending(),
             conversations=self._make_tables.conversations(),

@@ -25,16 +25,23 @@ MAX_URL = 2048
 class Notify:
     """A receiver of events: a URL, or a queue or topic of the operator's list.
 
-    `events` are the types of the events that it gets; none means all of them.
+    `events` are the types of the events that it gets; none means all of them. `pushes`: the run
+    is a task of A2A, and the receivers of its push notifications are told as well.
     """
 
     url: str | None = field(default=None, metadata=OMITTED)
     queue: str | None = field(default=None, metadata=OMITTED)
     events: tuple[str, ...] = field(default=(), metadata=OMITTED)
+    pushes: bool = field(default=False, metadata=OMITTED)
+
+    @property
+    def has_receiver(self) -> bool:
+        """Whether it names a receiver of its own."""
+        return self.url is not None or self.queue is not None
 
     def wants(self, event_type: str) -> bool:
         """Whether the receiver gets events of this type."""
-        return event_type in (self.events or NOTIFY_EVENTS)
+        return self.has_receiver and event_type in (self.events or NOTIFY_EVENTS)
 
 
 def notify_from_dict(raw: Mapping[str, Any] | None) -> Notify | None:

@@ -64,6 +64,13 @@ ROW_KINDS: tuple[RowKind, ...] = (
         removed_by=CLEANER,
     ),
     RowKind(
+        name="aosruns/push",
+        partition="<run_id>",
+        row="push:<config_id>",
+        ends="with the request row, or when the conversation is deleted",
+        removed_by=CLEANER,
+    ),
+    RowKind(
         name="aosruns/slot",
         partition="<conversation_id>",
         row="busy",

@@ -316,6 +316,38 @@ _OPERATIONS = (
     ),
 )
 
+_A2A = (
+    Route(
+        name="a2a",
+        method="POST",
+        path="a2a/{agent_id}",
+        summary="An agent for clients of A2A 1.0, JSON-RPC",
+        tag="a2a",
+        answers={},
+        documented=False,
+    ),
+    Route(
+        name="a2a_card",
+        method="GET",
+        path="a2a/{agent_id}/.well-known/agent-card.json",
+        summary="The A2A agent card of an agent",
+        tag="a2a",
+        answers={},
+        errors=(404,),
+        documented=False,
+    ),
+    Route(
+        name="a2a_rest",
+        method="ANY",
+        path="a2a/{agent_id}/{*path}",
+        summary="An agent for clients of A2A 1.0, HTTP+JSON",
+        tag="a2a",
+        answers={},
+        documented=False,
+    ),
+)
+"""A2A describes its operations itself: docs/contracts/a2a.md."""
+
 _REST = (
     HEALTH,
     STATUS,
@@ -383,6 +415,7 @@ MAIN_ROUTES: dict[str, Route] = {
         *_SERVERS,
         *_DEAD_LETTERS,
         *_OPERATIONS,
+        *_A2A,
         *_REST,
     )
 }

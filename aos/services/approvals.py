@@ -115,6 +115,11 @@ class Approvals:
             await self._decisions.ask(approval)
         return await self._decisions.find(request.run_id, tool_call_id)
 
+    async def find_decision(self, run_id: str, tool_call_id: str) -> Decision | None:
+        """The decision about a call, or None."""
+        asked = await self._decisions.find(run_id, tool_call_id)
+        return None if asked is None else asked.decision
+
     async def _insert(self, run_id: str, tool_call_id: str, decision: Decision) -> None:
         try:
             await self._decisions.decide(run_id, tool_call_id, decision)

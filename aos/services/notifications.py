@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -28,12 +28,15 @@ from aos.domain.envelope import (
 from aos.domain.json_writer import write_json
 from aos.domain.runs.events import describe_run, make_ended_event, name_source
 from aos.domain.webhooks import GONE, WebhookSecret, build_headers, find_next_try
+from aos.errors import Refused
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Level, Telemetry
 from aos.ports.webhooks import WebhookAnswer, WebhookClient
+from aos.services.pushes import CONTENT_TYPE as PUSH_TYPE
+from aos.services.pushes import PushNotifications
 
 TRY_SECONDS = 10.0
 MOST_AT_ONCE = 8
@@ -49,6 +52,7 @@ class Notifications:
         self,
         *,
         client: WebhookClient,
+        pushes: PushNotifications,
         secrets: Sequence[WebhookSecret],
         listed_hosts: frozenset[str],
         conversations: ConversationStore,
@@ -60,6 +64,7 @@ class Notifications:
         public_url: str = "",
     ) -> None:
         self._client = client
+        self._pushes = pushes
         self._secrets = secrets
         self._listed_hosts = listed_hosts
         self._conversations = conversations
@@ -73,6 +78,11 @@ class Notifications:
 
     async def deliver(self, command: DeliverNotification) -> None:
         """Try once to deliver; may be repeated. Raises TransientError when a service is away."""
+        if command.notify.pushes:
+            await self._pushes.order(command)
+            command = replace(command, notify=replace(command.notify, pushes=False))
+            if not command.notify.wants(command.event_type):
+                return
         host, url = _read_host(command), command.notify.url
         if url is None:
             event = await self._make_event(command)
@@ -82,10 +92,30 @@ class Notifications:
             await self._send_later(command, seconds=BUSY_PAUSE_SECONDS)
         else:
             with self._under_way_at(host):  # counted before the first wait
-                event = await self._make_event(command)
-                answer = None if event is None else await self._post(url, event)
+                answer = await self._push(command) if command.push_id else await self._tell(command)
             if answer is not None:
                 await self._follow(command, answer)
+
+    async def _tell(self, command: DeliverNotification) -> WebhookAnswer | None:
+        """Post an event; None if its run was deleted."""
+        event = await self._make_event(command)
+        if event is None or command.notify.url is None:
+            return None
+        body = write_json(event.to_cloud_event(), ensure_ascii=False, separators=(",", ":"))
+        packed, headers = body.encode("utf-8", "replace"), {"Content-Type": CONTENT_TYPE}
+        return await self._post(command, command.notify.url, packed, headers)
+
+    async def _push(self, command: DeliverNotification) -> WebhookAnswer | None:
+        """Post a push notification of A2A; None if nobody is to be told any more."""
+        try:
+            push = await self._pushes.prepare(command)
+        except Refused:
+            push = None
+        if push is None:
+            self._log("notification_dropped", command, reason="there is nothing to tell any more")
+            return None
+        headers = {**push.headers, "Content-Type": PUSH_TYPE}
+        return await self._post(command, push.url, push.body, headers)
 
     def _is_busy(self, host: str) -> bool:
         under_way = self._under_way
@@ -128,23 +158,20 @@ class Notifications:
         data = describe_run(run, max_bytes=LARGEST_BODY_BYTES, public_url=self._public_url)
         return make_ended_event(run, data=data, traceparent=command.traceparent)
 
-    async def _post(self, url: str, event: Event) -> WebhookAnswer:
+    async def _post(
+        self, command: DeliverNotification, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> WebhookAnswer:
         """Sign and post. The rules of the operator are those of today."""
         problem = find_url_problem(url, self._listed_hosts)
         if problem is not None:
             return WebhookAnswer(fault=f"the URL is not allowed: {problem.hint}")
         if not self._secrets:
             return WebhookAnswer(fault="AOS has no secret to sign with; set AOS_WEBHOOK_SECRET")
-        body = write_json(event.to_cloud_event(), ensure_ascii=False, separators=(",", ":"))
-        packed = body.encode("utf-8", "replace")
         signed = build_headers(
-            self._secrets, webhook_id=event.id, at=self._clock.now(), body=packed
+            self._secrets, webhook_id=command.delivery_id, at=self._clock.now(), body=body
         )
         return await self._client.post(
-            url,
-            headers={"Content-Type": CONTENT_TYPE, **signed},
-            body=packed,
-            seconds=TRY_SECONDS,
+            url, headers={**headers, **signed}, body=body, seconds=TRY_SECONDS
         )
 
     async def _follow(self, command: DeliverNotification, answer: WebhookAnswer) -> None:
@@ -178,7 +205,7 @@ class Notifications:
         await self._bus.publish(
             Event(
                 topic=SYSTEM_EVENTS,
-                id=f"{command.event_id}:notification",
+                id=f"{command.delivery_id}:notification",
                 type="notification.failed",
                 source=name_source(command.agent_id),
                 time=self._clock.now(),

@@ -117,6 +117,11 @@ class ToolQuestions:
             await self._questions.ask(question)
         return await self._questions.find(request.run_id, question_id)
 
+    async def find_answer(self, run_id: str, question_id: str) -> QuestionAnswer | None:
+        """The answer to a question, or None."""
+        asked = await self._questions.find(run_id, question_id)
+        return None if asked is None else asked.answer
+
     async def _insert(self, question: QuestionRequest, answer: QuestionAnswer) -> None:
         try:
             await self._questions.answer(question, answer)

@@ -28,6 +28,7 @@ from aos.domain.envelope import (
     to_main,
     to_realm,
 )
+from aos.domain.notify import Notify
 from aos.domain.runs.events import describe_run, make_ended_event, make_notification
 from aos.domain.runs.run import (
     MAX_METADATA_BYTES,
@@ -64,6 +65,7 @@ class Replies:
         bus: Bus,
         telemetry: Telemetry,
         order_transcript: Callable[[Run], Awaitable[None]],
+        has_receivers: Callable[[str], Awaitable[bool]],
         public_url: str = "",
     ) -> None:
         self._ledger = ledger
@@ -72,6 +74,7 @@ class Replies:
         self._bus = bus
         self._telemetry = telemetry
         self._order_transcript = order_transcript
+        self._has_receivers = has_receivers
         self._public_url = public_url
 
     async def deliver(self, ended: RunEnded) -> None:
@@ -175,8 +178,12 @@ class Replies:
             await self._bus.send(to_realm(_make_tool_result(ended, ended.parent)))
         if ended.reply is not None:
             await self._bus.reply(self._make_reply(ended, ended.reply))
-        if ended.notify is not None:
+        if ended.notify is not None and await self._is_to_be_told(ended.run, ended.notify):
             await self._notify(ended)
+
+    async def _is_to_be_told(self, run: Run, notify: Notify) -> bool:
+        """Whether somebody is told of the end. A task of A2A may have no receiver."""
+        return notify.has_receiver or await self._has_receivers(run.run_id)
 
     async def _notify(self, ended: RunEnded) -> None:
         """Leave the delivery to a message of its own, so that a slow receiver holds nothing up."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from aos.domain.json_writer import write_json
@@ -45,7 +46,20 @@ class _Wait:
     ended: asyncio.Future[Run]
     poller: asyncio.Task[None] | None = None
     seen: Run | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     waiters: int = 0
+
+    def see(self, run: Run) -> None:
+        """Take a state of the run that was read, and wake the waiters."""
+        self.seen = run
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def end(self, run: Run) -> None:
+        """Take the ended run, and wake the waiters."""
+        if not self.ended.done():
+            self.ended.set_result(run)
+        self.see(run)
 
 
 class RunReader:
@@ -108,6 +122,7 @@ class RunReader:
         since: datetime | None = None,
         after: str | None = None,
         limit: int = 20,
+        is_wanted: Callable[[Run], bool] = lambda run: True,
     ) -> Page[Run]:
         """Runs of the last 30 days, newest first. A page may be shorter than `limit`."""
         found: list[Run] = []
@@ -118,7 +133,9 @@ class RunReader:
                 agent_id=agent_id, owner=owner, since=since, after=after, limit=limit - len(found)
             )
             runs = await asyncio.gather(*(self._read_listed(item) for item in page.items))
-            found += [run for run in runs if run and (status is None or run.status == status)]
+            found += [
+                run for run in runs if run and status in (None, run.status) and is_wanted(run)
+            ]
             after = page.next
             if after is None or len(found) >= limit:
                 break
@@ -222,8 +239,15 @@ class RunReader:
         end = start + len(items)
         return Page(items=items, next=str(end) if end < head.next_sequence else None)
 
-    async def wait(self, request: AdmittedRequest, *, seconds: float) -> Run | None:
-        """The ended run; after `seconds` the run as last seen, None if it was not seen."""
+    async def wait(
+        self,
+        request: AdmittedRequest,
+        *,
+        seconds: float,
+        until: Callable[[Run], bool] = lambda run: run.status.has_ended,
+    ) -> Run | None:
+        """The ended run, or an earlier state that is enough for `until`; after `seconds` the run as
+        last seen, None if it was not seen."""
         if request.run_id in self._recent:
             return self._recent[request.run_id]
         wait = self._waits.get(request.run_id)
@@ -231,8 +255,12 @@ class RunReader:
             wait = self._waits[request.run_id] = self._start_wait(request)
         wait.waiters += 1
         try:
-            done, _ = await asyncio.wait({wait.ended}, timeout=seconds)
-            return wait.ended.result() if done else wait.seen
+            async with asyncio.timeout(seconds):
+                while not wait.ended.done() and (wait.seen is None or not until(wait.seen)):
+                    await wait.news.wait()
+            return wait.ended.result() if wait.ended.done() else wait.seen
+        except TimeoutError:
+            return wait.ended.result() if wait.ended.done() else wait.seen
         finally:
             wait.waiters -= 1
             if not wait.waiters and wait.poller is not None:
@@ -245,8 +273,8 @@ class RunReader:
         if len(self._recent) > RECENT_RUNS:
             self._recent.popitem(last=False)
         wait = self._waits.get(run.run_id)
-        if wait is not None and not wait.ended.done():
-            wait.ended.set_result(run)
+        if wait is not None:
+            wait.end(run)
 
     async def _find_first(self, conversation_id: str) -> AdmittedRequest | None:
         """The request that begins a conversation, while its rows are whole."""
@@ -277,9 +305,10 @@ class RunReader:
             pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
             with contextlib.suppress(TransientError):
                 run = await self._conversations.find_run(request.conversation_id, request.run_id)
-                wait.seen = run or wait.seen
-                if run is not None and run.status.has_ended and not wait.ended.done():
-                    wait.ended.set_result(run)
+                if run is not None and run.status.has_ended:
+                    wait.end(run)
+                elif run is not None:
+                    wait.see(run)
 
 
 def _cut_to_size(messages: list[Message], limit: int) -> list[Message]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.bus.agent_events import AgentEvents
     from aos.entrypoints.bus.commands import MainQueue
     from aos.entrypoints.bus.requests import RequestQueue
+    from aos.entrypoints.http.a2a.routes import A2aRoutes
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.caller_runs import CallerRuns
     from aos.entrypoints.http.cards import CardRoutes
@@ -67,6 +68,9 @@ class Main(App):
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.jobs",
         "aos.entrypoints.http.caller_runs",
+        "aos.entrypoints.http.a2a.push_configs",
+        "aos.entrypoints.http.a2a.requests",
+        "aos.entrypoints.http.a2a.routes",
         "aos.entrypoints.http.cards",
         "aos.entrypoints.http.conversations",
         "aos.entrypoints.bus.dead_requests",
@@ -207,6 +211,38 @@ class Main(App):
         from aos.entrypoints.http.dead_letters import DeadLetterRoutes
 
         return DeadLetterRoutes(self._responder, dead_letters=self.dead_letter_service)
+
+    @cached_property
+    def a2a(self) -> A2aRoutes:
+        """The routes of A2A."""
+        from aos.entrypoints.http.a2a.card import CardFacts
+        from aos.entrypoints.http.a2a.operations import A2aOperations
+        from aos.entrypoints.http.a2a.push_configs import A2aPushConfigs
+        from aos.entrypoints.http.a2a.routes import A2aRoutes
+
+        settings, services, signs = (
+            self.settings,
+            self.services,
+            bool(self.settings.webhooks.secrets),
+        )
+        pushes = A2aPushConfigs(
+            pushes=services.pushes, signs=signs, clock=self.world.clock, ids=self.world.ids
+        )
+        return A2aRoutes(
+            self._responder,
+            operations=A2aOperations(
+                callers=self.caller_runs, agents=services.catalog, pushes=pushes
+            ),
+            pushes=pushes,
+            facts=CardFacts(
+                public_url=settings.public_url,
+                auth=settings.auth,
+                streams=self.streams,
+                pushes=signs,
+                vision=settings.vision,
+            ),
+            max_body_bytes=settings.bounds.http_body_bytes,
+        )
 
     @cached_property
     def usage(self) -> UsageRoutes:

@@ -32,6 +32,7 @@ from aos.services.deletions import ConversationDeletions
 from aos.services.forgotten_letters import ForgottenLetters
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
+from aos.services.pushes import PushNotifications
 from aos.services.questions import ToolQuestions
 from aos.services.replies import Replies
 from aos.services.run_events import RunEvents
@@ -281,6 +282,7 @@ class MainServices(AppServices):
             bus=world.bus,
             telemetry=self._telemetry,
             order_transcript=self.transcripts.order,
+            has_receivers=self.pushes.has_receivers,
             public_url=self._settings.public_url,
         )
 
@@ -298,12 +300,28 @@ class MainServices(AppServices):
         )
 
     @cached_property
+    def pushes(self) -> PushNotifications:
+        """Keeps and tells the receivers of push notifications of A2A tasks."""
+        from aos.entrypoints.http.a2a.tasks import describe_push
+
+        world = self._world
+        return PushNotifications(
+            store=world.pushes,
+            runs=self.runs,
+            describe=describe_push,
+            listed_hosts=self._settings.webhooks.hosts,
+            bus=world.bus,
+            clock=world.clock,
+        )
+
+    @cached_property
     def notifications(self) -> Notifications:
         """Tells receivers outside of AOS of the events of runs."""
         world = self._world
         assert world.webhooks is not None
         return Notifications(
             client=world.webhooks,
+            pushes=self.pushes,
             secrets=self._settings.webhooks.secrets,
             listed_hosts=self._settings.webhooks.hosts,
             conversations=world.conversations,

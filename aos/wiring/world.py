@@ -16,6 +16,7 @@ from aos.ports.index import RunIndex
 from aos.ports.jobs import JobQueue
 from aos.ports.ledger import Ledger
 from aos.ports.model import ChatModel
+from aos.ports.pushes import PushConfigStore
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
@@ -37,6 +38,7 @@ class World:
     data: BlobStore
     logs: BlobStore
     requests: RequestStore
+    pushes: PushConfigStore
     slots: ConversationSlots
     pending: PendingStore
     conversations: ConversationStore

@@ -1,5 +1,5 @@
-"""Suites of the ports `RequestStore`, `ConversationSlots` and `PendingStore`, for the fake and the
-real adapter.
+"""Suites of the ports `RequestStore`, `ConversationSlots`, `PushConfigStore` and `PendingStore`,
+for the fake and the real adapter.
 
 A test class inherits a suite and gives it the fixture `store`, freshly made for each test and
 empty. Ids are new in every test, so suites may share an account.
@@ -14,9 +14,18 @@ from datetime import timedelta
 import pytest
 
 from aos.errors import StaleWrite
+from aos.ports.pushes import PushConfigStore
 from aos.ports.requests import PendingStore, RequestStore, StoredRequest
 from aos.ports.slots import ConversationSlots, Slot
-from tests.samples import AWKWARD_TEXTS, NOON, a_pending, a_request, an_id, the_due
+from tests.samples import (
+    AWKWARD_TEXTS,
+    NOON,
+    a_pending,
+    a_push_config,
+    a_request,
+    an_id,
+    the_due,
+)
 
 
 class RequestStoreSuite:
@@ -221,6 +230,43 @@ class SlotsSuite:
         found = await slots.find(name)
         await slots.take(replace(_a_slot(), conversation_id=name), over=found)
         assert await slots.find(name) is not None
+
+
+class PushConfigStoreSuite:
+    """Needs the fixture `pushes: PushConfigStore`."""
+
+    async def test_what_was_put_is_found_whole_and_listed_by_id(
+        self, pushes: PushConfigStore
+    ) -> None:
+        full = a_push_config(config_id="b")
+        bare = a_push_config(
+            run_id=full.run_id, config_id="a", token=None, scheme=None, credentials=None
+        )
+        for config in (full, bare, a_push_config()):
+            await pushes.put(config)
+        assert await pushes.find(full.run_id, "b") == full
+        assert await pushes.list_all(full.run_id) == [bare, full]
+
+    async def test_a_receiver_is_written_over_and_dropped_twice(
+        self, pushes: PushConfigStore
+    ) -> None:
+        config = a_push_config()
+        await pushes.put(config)
+        moved = replace(config, url="https://other.example.com/")
+        await pushes.put(moved)
+        assert await pushes.list_all(config.run_id) == [moved]
+        for _ in range(2):
+            await pushes.drop(config.run_id, config.config_id)
+        assert await pushes.list_all(config.run_id) == []
+        assert await pushes.find(config.run_id, config.config_id) is None
+
+    @pytest.mark.parametrize("name", ["a.b~c", "_", "-", "run", "p" * 128])
+    async def test_oddly_named_receivers_are_found(
+        self, pushes: PushConfigStore, name: str
+    ) -> None:
+        config = a_push_config(config_id=name)
+        await pushes.put(config)
+        assert await pushes.find(config.run_id, name) == config
 
 
 def _a_slot() -> Slot:

@@ -17,6 +17,7 @@ from aos.adapters.memory import (
     MemoryFailureStore,
     MemoryLedger,
     MemoryPendingStore,
+    MemoryPushConfigs,
     MemoryRequestStore,
     MemoryRunEventStore,
     MemoryRunIndex,
@@ -32,6 +33,7 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
+from aos.ports.pushes import PushConfigStore
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
@@ -42,7 +44,12 @@ from tests.contract.bus_suite import BusProbe, BusSuite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import DeadLetterSuite, FailureStoreSuite, Undertaker
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite, UsageSuite
-from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.request_suites import (
+    PendingStoreSuite,
+    PushConfigStoreSuite,
+    RequestStoreSuite,
+    SlotsSuite,
+)
 from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
 
@@ -63,6 +70,12 @@ class TestMemorySlots(SlotsSuite):
     @pytest.fixture
     def slots(self) -> ConversationSlots:
         return MemorySlots(MemoryTables())
+
+
+class TestMemoryPushConfigs(PushConfigStoreSuite):
+    @pytest.fixture
+    def pushes(self) -> PushConfigStore:
+        return MemoryPushConfigs(MemoryTables())
 
 
 class TestMemoryConversationStore(ConversationStoreSuite):

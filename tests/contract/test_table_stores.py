@@ -13,6 +13,7 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
+from aos.ports.pushes import PushConfigStore
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
@@ -24,7 +25,12 @@ from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import FailureStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite, UsageSuite
-from tests.contract.request_suites import PendingStoreSuite, RequestStoreSuite, SlotsSuite
+from tests.contract.request_suites import (
+    PendingStoreSuite,
+    PushConfigStoreSuite,
+    RequestStoreSuite,
+    SlotsSuite,
+)
 from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
 
@@ -63,6 +69,12 @@ class TestAzureSlots(SlotsSuite):
     @pytest.fixture
     def slots(self, tables: AzureTables) -> ConversationSlots:
         return tables.slots()
+
+
+class TestAzurePushConfigs(PushConfigStoreSuite):
+    @pytest.fixture
+    def pushes(self, tables: AzureTables) -> PushConfigStore:
+        return tables.pushes()
 
 
 class TestAzureConversationStore(ConversationStoreSuite):

@@ -129,6 +129,11 @@ async def _order_none(run: Run) -> None:
     """Transcripts are off, as is the default."""
 
 
+async def _has_none(run_id: str) -> bool:
+    """No task of A2A has a receiver."""
+    return False
+
+
 def replies_on(bus: RecordingBus) -> Replies:
     """The service that answers, on an empty world in memory."""
     tables = MemoryTables()
@@ -139,6 +144,7 @@ def replies_on(bus: RecordingBus) -> Replies:
         bus=bus,
         telemetry=MemoryTelemetry(),
         order_transcript=_order_none,
+        has_receivers=_has_none,
         public_url="https://aos.example",
     )
 

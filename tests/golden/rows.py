@@ -16,6 +16,7 @@ from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.pushes import AzurePushConfigs
 from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.run_events import AzureRunEventStore
@@ -25,6 +26,7 @@ from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.domain.budgets import DaySpending
+from aos.domain.pushes import PushConfig
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
 from aos.domain.runs.run_events import EventId, EventRow
@@ -60,8 +62,10 @@ from tests.golden.values import (
     OUTCOME,
     PAUSE,
     PAUSED_HEAD,
+    PUSH_CONFIGS,
     REQUEST_WITH_IMAGE,
     REQUEST_WITH_NOTIFY,
+    REQUEST_WITH_PUSHES,
     RUN_ID,
     SAVED_EVENTS,
     WATCHED_REQUEST,
@@ -161,6 +165,17 @@ async def _write_pending(pending: PendingRun) -> Any:
 async def _read_pending(recorded: Any) -> PendingRun:
     (read,) = await AzurePendingStore(_table(RowsOnly(recorded))).list_due(LATER, limit=100)
     return replace(read, etag=None)
+
+
+async def _write_push(config: PushConfig) -> Any:
+    rows = RowsOnly()
+    await AzurePushConfigs(_table(rows)).put(config)
+    return _kept(rows)
+
+
+async def _read_push(recorded: Any) -> PushConfig:
+    (read,) = await AzurePushConfigs(_table(RowsOnly(recorded))).list_all(RUN_ID)
+    return read
 
 
 async def _write_slot(slot: Slot) -> Any:
@@ -358,6 +373,7 @@ ROWS: tuple[Kind, ...] = (
             "minimal": _stored(MINIMAL_REQUEST, cancelled=False),
             "with_image": _stored(REQUEST_WITH_IMAGE, cancelled=False),
             "with_notify": _stored(REQUEST_WITH_NOTIFY, cancelled=False),
+            "with_pushes": _stored(REQUEST_WITH_PUSHES, cancelled=False),
             "watched": _stored(WATCHED_REQUEST, cancelled=False),
         },
         _write_request,
@@ -386,6 +402,7 @@ ROWS: tuple[Kind, ...] = (
         _read_watermark,
     ),
     _row("pending", {"full": _pending(3), "minimal": _pending(0)}, _write_pending, _read_pending),
+    _row("push", PUSH_CONFIGS, _write_push, _read_push),
     _row(
         "slot",
         {"full": Slot(conversation_id="board", run_id=RUN_ID, taken_at=AT)},

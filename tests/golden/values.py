@@ -24,6 +24,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.domain.notify import Notify
+from aos.domain.pushes import PushConfig
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, ParentRun, ReplyAddress, Run, RunStatus, Usage
@@ -124,6 +125,21 @@ MINIMAL_REQUEST = AdmittedRequest(
 REQUEST_WITH_NOTIFY = replace(
     MINIMAL_REQUEST, notify=Notify(url="https://example.com/hook", events=("run.failed",))
 )
+REQUEST_WITH_PUSHES = replace(MINIMAL_REQUEST, notify=Notify(pushes=True))
+PUSH_CONFIGS = {
+    "full": PushConfig(
+        run_id=RUN_ID,
+        config_id="main",
+        url="https://example.com/größe?k=1",
+        created_at=AT,
+        token="t-1",
+        scheme="Bearer",
+        credentials="secret",
+    ),
+    "minimal": PushConfig(
+        run_id=RUN_ID, config_id="c-1", url="https://example.com/hook", created_at=AT
+    ),
+}
 WATCHED_REQUEST = replace(MINIMAL_REQUEST, watched_until=LATER)
 REQUEST_WITH_IMAGE = replace(
     MINIMAL_REQUEST,
@@ -333,6 +349,25 @@ COMMANDS: dict[str, dict[str, Command]] = {
             event_type="run.completed",
             time=AT,
             notify=Notify(queue="billing-replies"),
+        ),
+        "push": DeliverNotification(
+            run_id=RUN_ID,
+            conversation_id="board",
+            agent_id="ceo",
+            event_id=f"{RUN_ID}:completed",
+            event_type="run.completed",
+            time=AT,
+            notify=Notify(url="https://example.com/hook"),
+            push_id="main",
+        ),
+        "pushes": DeliverNotification(
+            run_id=RUN_ID,
+            conversation_id="board",
+            agent_id="ceo",
+            event_id=f"{RUN_ID}:completed",
+            event_type="run.completed",
+            time=AT,
+            notify=Notify(pushes=True),
         ),
     },
 }

@@ -75,6 +75,7 @@ class Instances:
             bus=world.bus,
             telemetry=MemoryTelemetry(),
             order_transcript=_no_transcript,
+            has_receivers=_has_none,
         )
 
     async def count(self) -> tuple[int, Usage]:
@@ -85,6 +86,11 @@ class Instances:
         )
         runs = sum(row.runs for row in found.rows)
         return runs, sum((row.usage for row in found.rows), Usage())
+
+
+async def _has_none(run_id: str) -> bool:
+    """No task of A2A has a receiver."""
+    return False
 
 
 def _end() -> RunEnded:

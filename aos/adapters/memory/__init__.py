@@ -16,6 +16,7 @@ from aos.adapters.memory.eraser import MemoryEraser
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.job_queue import MemoryJobQueue
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex, MemoryUsage
+from aos.adapters.memory.pushes import MemoryPushConfigs
 from aos.adapters.memory.questions import MemoryQuestions
 from aos.adapters.memory.run_events import MemoryRunEventStore
 from aos.adapters.memory.schedules import MemoryWatermarks
@@ -58,6 +59,7 @@ __all__ = [
     "MemoryJobQueue",
     "MemoryLedger",
     "MemoryPendingStore",
+    "MemoryPushConfigs",
     "MemoryQuestions",
     "MemoryRequestStore",
     "MemoryRunCleaner",

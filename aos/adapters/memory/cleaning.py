@@ -111,6 +111,7 @@ class MemoryRunCleaner:
                 tables.decisions,
                 tables.questions,
                 tables.answers,
+                tables.pushes,
             )
             for rows in calls:
                 for key in [key for key in rows if key[0] == run.run_id]:

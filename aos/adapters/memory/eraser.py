@@ -77,12 +77,13 @@ class MemoryEraser:
 
 
 def _forget(tables: MemoryTables, run_id: str) -> None:
-    """Remove what people were asked about a run, and what they said."""
+    """Remove what people were asked about a run, what they said, and who is told of it."""
     rows: tuple[dict[tuple[str, str], Any], ...] = (
         tables.approvals,
         tables.decisions,
         tables.questions,
         tables.answers,
+        tables.pushes,
     )
     for kept in rows:
         for key in [key for key in kept if key[0] == run_id]:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.domain.dead_letters import Failure
+from aos.domain.pushes import PushConfig
 from aos.domain.row_kinds import check_declared
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest, Run, Usage
@@ -58,6 +59,9 @@ class MemoryTables:
 
     requests: dict[str, StoredRequest] = field(default_factory=dict, metadata=of("aosruns/request"))
     trees: dict[str, set[str]] = field(default_factory=dict, metadata=of("aosruns/child"))
+    pushes: dict[tuple[str, str], PushConfig] = field(
+        default_factory=dict, metadata=of("aosruns/push")
+    )
     slots: dict[str, Slot] = field(default_factory=dict, metadata=of("aosruns/slot"))
     pending: dict[str, PendingRun] = field(default_factory=dict, metadata=of("aospending/pending"))
     conversations: dict[str, ConversationRows] = field(

@@ -12,6 +12,7 @@ from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
+from aos.adapters.tables.pushes import AzurePushConfigs
 from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.run_events import AzureRunEventStore
@@ -28,6 +29,7 @@ from aos.ports.dead_letters import FailureStore
 from aos.ports.deletion import Eraser
 from aos.ports.index import RunIndex
 from aos.ports.ledger import Ledger
+from aos.ports.pushes import PushConfigStore
 from aos.ports.requests import PendingStore, RequestStore
 from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
@@ -48,6 +50,7 @@ class AzureTables:
         self._blobs = payloads
         self._kept = kept = Payloads(payloads)
         self._requests = AzureRequestStore(self._open_table("aosruns"), kept)
+        self._pushes = AzurePushConfigs(self._open_table("aosruns"))
         self._slots = AzureSlots(self._open_table("aosruns"))
         self._pending = AzurePendingStore(self._open_table("aospending"))
         self._conversations = AzureConversationStore(self._open_table("aosconversations"), kept)
@@ -68,6 +71,10 @@ class AzureTables:
     def requests(self) -> RequestStore:
         """Return the store of request rows."""
         return self._requests
+
+    def pushes(self) -> PushConfigStore:
+        """Return the store of the receivers of push notifications."""
+        return self._pushes
 
     def slots(self) -> ConversationSlots:
         """Return the store of the slots of conversations."""

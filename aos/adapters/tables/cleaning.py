@@ -25,7 +25,7 @@ from aos.adapters.tables.index import (
     read_entry,
 )
 from aos.adapters.tables.payloads import make_folder_name
-from aos.adapters.tables.requests import AFTER_CHILDREN, CHILD, ROW
+from aos.adapters.tables.requests import CHILD, ROW
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.adapters.tables.slots import ROW as SLOT
 from aos.domain.codec import decode, encode
@@ -115,14 +115,14 @@ class AzureRunCleaner:
         return None if row is None else from_wire_time(row["ended_at"])
 
     async def remove_run(self, run: IndexedRun, *, listed: bool) -> None:
-        """Remove the rows of a run. Ten calls, and one for each tool call, child and blob; the
-        rows that lead here go last."""
+        """Remove the rows of a run. Ten calls, and one for each tool call, child, receiver of
+        push notifications and blob; the rows that lead here go last."""
         run_id = run.run_id
         await self._remove(self._tool_calls, run_id)
         if run_id != run.conversation_id:
             await self._empty(make_folder_name(run_id))
-        # not the slot of a conversation that has the run's id
-        await self._remove(self._requests, run_id, start=CHILD, end=AFTER_CHILDREN)
+        # children and receivers, not the slot of a conversation that has the run's id
+        await self._remove(self._requests, run_id, start=CHILD, end=ROW)
         await self._requests.delete(run_id, ROW)
         if listed:
             await self._mark(run)

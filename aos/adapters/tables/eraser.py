@@ -11,6 +11,7 @@ from aos.adapters.tables.account import Entity, Table, read_etag
 from aos.adapters.tables.approvals import WAITING, place_of
 from aos.adapters.tables.conversations import HEAD, name_run_row
 from aos.adapters.tables.payloads import Payloads, make_folder_name
+from aos.adapters.tables.pushes import AFTER_PUSHES, PUSH
 from aos.adapters.tables.questions import UNANSWERED, place_of_question
 from aos.adapters.tables.requests import CANCEL, ROW, SCRUBBED, WHY
 from aos.adapters.tables.rows import document, list_spilled, pack
@@ -64,11 +65,13 @@ class AzureEraser:
         return [decode(Run, read) for read in await self._payloads.wholes(conversation_id, rows)]
 
     async def scrub(self, run: Run) -> None:
-        """Scrub the request row, then those of tool calls; remove the run's events and folder.
+        """Scrub the request row, then those of tool calls; remove the run's events and folder, and
+        the receivers of its push notifications.
 
-        Five calls, and one for each row and blob.
+        Six calls, and one for each row and blob.
         """
         await self._scrub_request(run.run_id)
+        await self._remove_pushes(run.run_id)
         await self._clean_calls(run.run_id)
         await self._remove_events(run)
         if run.run_id != run.conversation_id:
@@ -102,6 +105,16 @@ class AzureEraser:
         rows = await self._tool_calls.query("PartitionKey eq @run", run=run_id)
         for start in range(0, len(rows), AT_ONCE):
             await asyncio.gather(*(self._clean_call(row) for row in rows[start : start + AT_ONCE]))
+
+    async def _remove_pushes(self, run_id: str) -> None:
+        rows = await self._requests.query(
+            "PartitionKey eq @run and RowKey ge @start and RowKey lt @end",
+            select=["PartitionKey", "RowKey"],
+            run=run_id,
+            start=PUSH,
+            end=AFTER_PUSHES,
+        )
+        await asyncio.gather(*(self._requests.delete(run_id, str(row["RowKey"])) for row in rows))
 
     async def _remove_events(self, run: Run) -> None:
         rows = await self._conversations.query(

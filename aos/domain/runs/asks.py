@@ -1,5 +1,5 @@
 """Makes what people are asked about the tool calls of a run. Entry points: `make_approval`,
-`make_question`, `find_approval`, `find_question`.
+`make_question`, `find_approval`, `find_question`, `list_asks`.
 
 The run's state says that a call waits before the rows of the lists exist. Both are made of the same
 state, so it makes no difference who writes the rows.
@@ -7,10 +7,26 @@ state, so it makes no difference who writes the rows.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation
 from aos.domain.tools.questions import QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest
+
+AskRequest: TypeAlias = ApprovalRequest | QuestionRequest
+
+
+def list_asks(conversation: Conversation | None, run_id: str) -> list[AskRequest]:
+    """What people are asked in the active run and have not answered, in the order of the calls."""
+    active = None if conversation is None else conversation.active
+    if active is None or active.request.run_id != run_id:
+        return []
+    waiting = [call for call in active.calls if call.is_undecided and call.asked_at is not None]
+    return [
+        make_approval(active, call) if call.question is None else make_question(active, call)
+        for call in waiting
+    ]
 
 
 def make_approval(active: ActiveRun, call: OpenCall) -> ApprovalRequest:

@@ -196,7 +196,8 @@ class DeliverNotification(CommandFields):
     `data` None: the data is the ended run, which main reads when it sends, so that a message that
     waits for a day holds no text of the run. `failures` counts failed tries, `since` is the time of
     the first. `given_up` says why AOS does not try any more: the message becomes a dead letter, and
-    its replay begins anew.
+    its replay begins anew. With `push_id` it is a push notification of A2A to this receiver of the
+    task; the payload is made when it is sent.
     """
 
     type: Literal["DeliverNotification"] = "DeliverNotification"
@@ -213,9 +214,15 @@ class DeliverNotification(CommandFields):
     traceparent: str | None = None
     attempt: int = 0
     given_up: str = field(default="", metadata=OMITTED)
+    push_id: str = field(default="", metadata=OMITTED)
+
+    @property
+    def delivery_id(self) -> str:
+        """The id that the receiver gets with every try, by which it knows a repeat."""
+        return f"{self.event_id}:{self.push_id}" if self.push_id else self.event_id
 
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of the same try has."""
         number = "given-up" if self.given_up else self.failures
-        return f"{self.event_id}:notify:{number}"
+        return f"{self.delivery_id}:notify:{number}"

@@ -54,7 +54,7 @@ def make_notification(
 
     `data` None: the data is the ended run, which is read when it is sent.
     """
-    if notify is None or not notify.wants(event.type):
+    if notify is None or not (notify.pushes or notify.wants(event.type)):
         return None
     return DeliverNotification(
         run_id=run_id,

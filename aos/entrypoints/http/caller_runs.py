@@ -8,12 +8,13 @@ A door is the part of main that speaks one protocol. It translates, and calls th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from aos.domain.caller import Caller
+from aos.domain.runs.asks import AskRequest, list_asks
 from aos.domain.runs.conversation import Conversation, Message
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.runs.run_events import EventId, RunEvent
@@ -136,6 +137,66 @@ class CallerRuns:
                 return await self._runs.wait(admission.request, seconds=seconds) or run
         return run
 
+    async def wait_until(
+        self,
+        request: AdmittedRequest,
+        run: Run,
+        *,
+        seconds: float,
+        until: Callable[[Run], bool],
+    ) -> Run:
+        """Return the run when it has come so far, or as it is after `seconds`.
+
+        If this process is told to stop, the wait ends at once.
+        """
+        if until(run) or seconds <= 0:
+            return run
+        with contextlib.suppress(HandedBack):
+            async with self._drain.bound(grace_seconds=0.0):
+                seconds = min(seconds, LONGEST_WAIT_SECONDS)
+                return await self._runs.wait(request, seconds=seconds, until=until) or run
+        return run
+
+    async def list_runs(
+        self,
+        *,
+        caller: Caller,
+        agent_id: str,
+        is_wanted: Callable[[Run], bool],
+        after: str | None,
+        limit: int,
+    ) -> Page[Run]:
+        """Return runs of an agent, newest first. A page may be shorter than `limit`."""
+        return await self._runs.list_runs(
+            owner=caller.visible_owner,
+            agent_id=agent_id,
+            is_wanted=is_wanted,
+            after=after,
+            limit=limit,
+        )
+
+    async def list_asks(self, request: AdmittedRequest) -> list[AskRequest]:
+        """Return what people are asked in a run and have not answered."""
+        head = await self._runs.find_head(request.conversation_id)
+        return list_asks(head, request.run_id)
+
+    async def has_answered(self, request: AdmittedRequest, answer_id: str, *, most: int) -> bool:
+        """Whether a decision or an answer with this id was applied in the run, among the last
+        `most`."""
+        page = await self._events.page(request, after=EventId(), limit=1000)
+        for event in list(reversed(page.items))[:most]:
+            if event.type == "approval.decided":
+                found: Any = await self._approvals.find_decision(
+                    request.run_id, event.data["tool_call_id"]
+                )
+                if found is not None and found.decision_id == answer_id:
+                    return True
+            elif event.type == "input.answered":
+                found = await self._questions.find_answer(request.run_id, event.data["question_id"])
+                if found is not None and found.answer_id == answer_id:
+                    return True
+        return False
+
     async def find(self, run_id: str, *, caller: Caller) -> tuple[AdmittedRequest, Run]:
         """Return a run and its request. Raises Refused `run_not_found`."""
         return await self._runs.find(run_id, owner=caller.visible_owner)
@@ -169,10 +230,19 @@ class CallerRuns:
         return await self._admissions.cancel(run_id, caller)
 
     async def decide(
-        self, run_id: str, tool_call_id: str, verdict: Verdict, reason: str = "", *, caller: Caller
+        self,
+        run_id: str,
+        tool_call_id: str,
+        verdict: Verdict,
+        reason: str = "",
+        *,
+        caller: Caller,
+        decision_id: str | None = None,
     ) -> Decision:
         """Decide about a tool call, once. Raises Refused as `Approvals.decide` does."""
-        return await self._approvals.decide(run_id, tool_call_id, verdict, reason, caller=caller)
+        return await self._approvals.decide(
+            run_id, tool_call_id, verdict, reason, caller=caller, decision_id=decision_id
+        )
 
     async def answer(
         self,
@@ -182,9 +252,12 @@ class CallerRuns:
         values: Mapping[str, Any] | None,
         *,
         caller: Caller,
+        answer_id: str | None = None,
     ) -> QuestionAnswer:
         """Answer a tool's question, once. Raises Refused as `ToolQuestions.answer` does."""
-        return await self._questions.answer(run_id, question_id, action, values, caller=caller)
+        return await self._questions.answer(
+            run_id, question_id, action, values, caller=caller, answer_id=answer_id
+        )
 
     async def find_conversation(self, conversation_id: str, *, caller: Caller) -> Conversation:
         """Return a conversation. Raises Refused `conversation_not_found` or

@@ -22,7 +22,7 @@ from aos.entrypoints.http.callers import AuthPolicy
 from aos.entrypoints.http.laptop import refuse_pages
 from aos.entrypoints.ids import parse_traceparent
 from aos.entrypoints.route import Route
-from aos.errors import CODES, AosError, ErrorInfo, Refused, TransientError
+from aos.errors import CODES, AosError, Refused, TransientError
 
 if TYPE_CHECKING:  # the ports import the whole domain, which GET /api/status does not need
     from aos.ports.system import Ids
@@ -87,6 +87,8 @@ NO_CONTENT = Answer(status=204, body=None, raw=b"")
 """The answer of a deletion."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+ErrorForm: TypeAlias = Callable[[Call, AosError, Answer], Answer]
+"""Writes an error, and the answer of AOS to it, in the form of a protocol."""
 
 
 class HttpResponder:
@@ -113,17 +115,25 @@ class HttpResponder:
         self._ready = ready
 
     async def answer(
-        self, name: str, request: func.HttpRequest, handler: Handler, *, at_once: bool = False
+        self,
+        name: str,
+        request: func.HttpRequest,
+        handler: Handler,
+        *,
+        at_once: bool = False,
+        form: ErrorForm | None = None,
     ) -> func.HttpResponse:
         """Answer one request. Never raises, except when it is cancelled.
 
-        `at_once`: the handler has no dependencies, so `ready` is not awaited.
+        `at_once`: the handler has no dependencies, so `ready` is not awaited. `form` writes errors
+        where the route speaks a protocol that has an own form for them.
         """
         route = self._routes[name]
         traceparent = parse_traceparent(request.headers.get("traceparent"))
         call = Call(request=request, route=route, caller=None, traceparent=traceparent)
         if not route.traced:
-            return _build_response(call, await self._handle(call, handler, at_once=at_once))
+            answer = await self._handle(call, handler, at_once=at_once, form=form)
+            return _build_response(call, answer)
         with self._telemetry.span(
             route.title,
             kind="server",
@@ -135,7 +145,7 @@ class HttpResponder:
             },
         ) as span:
             call = replace(call, traceparent=span.traceparent)
-            answer = await self._handle(call, handler, at_once=at_once)
+            answer = await self._handle(call, handler, at_once=at_once, form=form)
             span.set(**{"http.response.status_code": answer.status})
             if answer.status >= SERVER_ERROR:
                 span.set(**{"error.type": str(answer.status)})
@@ -166,7 +176,9 @@ class HttpResponder:
             finally:
                 span.set(pieces=sent)
 
-    async def _handle(self, call: Call, handler: Handler, *, at_once: bool) -> Answer:
+    async def _handle(
+        self, call: Call, handler: Handler, *, at_once: bool, form: ErrorForm | None
+    ) -> Answer:
         """Return the handler's answer, or the answer for the error that was raised."""
         request, route = call.request, call.route
         try:
@@ -189,9 +201,10 @@ class HttpResponder:
                 await self._ready()
             return await handler(replace(call, caller=caller))
         except AosError as error:
-            return self._answer_refusal(route, error)
+            refusal, answer = error, self._answer_refusal(route, error)
         except Exception as error:
-            return self._answer_failure(route, error)
+            refusal, answer = self._answer_failure(route, error)
+        return answer if form is None else form(call, refusal, answer)
 
     def _answer_refusal(self, route: Route, error: AosError) -> Answer:
         status = CODES[error.code].http_status or 500
@@ -211,15 +224,15 @@ class HttpResponder:
             headers["Allow"] = str(error.info.details["allow"])
         return Answer(status=status, body={"error": encode(error.info)}, headers=headers)
 
-    def _answer_failure(self, route: Route, error: Exception) -> Answer:
+    def _answer_failure(self, route: Route, error: Exception) -> tuple[AosError, Answer]:
         """Answer an unexpected error with an id; the traceback is logged under that id."""
         error_id = self._log("http_broken", route, error)
-        info = ErrorInfo(
-            code="internal_error",
-            message=f"AOS failed on its own side; the operator finds {error_id} in the logs",
-            details={"error_id": error_id},
+        failure = AosError(
+            "internal_error",
+            f"AOS failed on its own side; the operator finds {error_id} in the logs",
+            error_id=error_id,
         )
-        return Answer(status=500, body={"error": encode(info)})
+        return failure, Answer(status=500, body={"error": encode(failure.info)})
 
     def _log(self, event: str, route: Route, error: Exception) -> str:
         """Log an unexpected error with its traceback; return the id under which it is found."""

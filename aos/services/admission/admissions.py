@@ -61,7 +61,8 @@ MAX_TREE = 50
 class RunRequest:
     """A parsed and checked request for a run; `parent` is set when an agent delegates it,
     `replay_of` when it asks an ended run again. `notify` is used instead of the card's. `stream`:
-    the model's text is streamed from the first turn on."""
+    the model's text is streamed from the first turn on. `pushes`: it is a task of A2A, which may
+    get receivers of push notifications later."""
 
     agent_id: str
     message: str
@@ -74,6 +75,7 @@ class RunRequest:
     notify: Notify | None = None
     stream: bool = False
     options: RunOptions | None = None
+    pushes: bool = False
 
     @property
     def digest(self) -> str:
@@ -323,7 +325,7 @@ class Admissions:
             admitted,
             catalog_version=version,
             rejects_busy=rejects,
-            notify=request.notify or live.card.notify,
+            notify=_choose_notify(request, live.card),
             admitted_at=self._clock.now(),
             watched_until=self._clock.now() + WATCH if request.stream else None,
         )
@@ -428,6 +430,12 @@ def _list_parts(request: RunRequest) -> list[dict[str, Any]]:
     """The images and files of a request, those of its history included."""
     history = () if request.options is None else request.options.history
     return [*request.parts, *(part for said in history for part in said.parts)]
+
+
+def _choose_notify(request: RunRequest, card: AgentCard) -> Notify | None:
+    """The receivers of the run's events: the request's, else the card's; and those of a task."""
+    notify = request.notify or card.notify
+    return replace(notify or Notify(), pushes=True) if request.pushes else notify
 
 
 def _check_vision(card: AgentCard, vision: Vision) -> None:
