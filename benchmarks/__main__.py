@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import growth, long_conversation, sections
 from benchmarks.figures import Report
+from benchmarks.streams import streams
 
 
 def _cold(report: Report, root: Path) -> None:
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "walls": sections.walls,
     "memory": sections.memory,
     "telemetry": _telemetry,
+    "streams": streams,
 }
 GROWTH: dict[str, Callable[[Report, Path], None]] = {
     "long": long_conversation.measure,

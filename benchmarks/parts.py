@@ -1,5 +1,5 @@
 """Starts what the benchmarks measure: the floor, a model that answers at once, a laptop. Entry
-points: `laptop`, `floor`, `instant_model`."""
+points: `laptop`, `floor`, `instant_model`, `paced_model`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ CARD = {"agent_id": "bench", "purpose": "Answer at once."}
 def instant_model(*, delay: float = 0.0) -> Iterator[str]:
     """Run an OpenAI-compatible endpoint that answers after `delay` seconds; yield its base URL."""
     with _printing_its_port("benchmarks.instant_model", "--delay", str(delay)) as port:
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextlib.contextmanager
+def paced_model() -> Iterator[str]:
+    """Run an OpenAI-compatible endpoint that streams tokens at a pace; yield its base URL."""
+    with _printing_its_port("benchmarks.streaming_model") as port:
         yield f"http://127.0.0.1:{port}/v1"
 
 

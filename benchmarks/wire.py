@@ -30,8 +30,8 @@ class Connection:
         if self._writer is not None:
             self._writer.close()
 
-    async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """POST JSON and return the JSON answer. Raises RuntimeError for any status but 200."""
+    async def post(self, path: str, body: dict[str, Any], *, expect: int = 200) -> dict[str, Any]:
+        """POST JSON and return the JSON answer. Raises RuntimeError for any other status."""
         raw = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
@@ -39,7 +39,7 @@ class Connection:
         )
         async with asyncio.timeout(TIMEOUT_SECONDS):
             status, answer = await self._exchange(head.encode() + raw)
-        if status != 200:
+        if status != expect:
             raise RuntimeError(f"{path} answered {status}: {answer[:300]!r}")
         parsed: dict[str, Any] = json.loads(answer)
         return parsed

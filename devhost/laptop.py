@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -106,6 +107,13 @@ class Laptop:
     def bring_up(self, name: str) -> None:
         """Start a child that is down and wait until it serves."""
         self.supervisor.bring_up(name)
+
+    def change(self, name: str, environment: Mapping[str, str]) -> None:
+        """Start a child again, with this environment."""
+        self.take_down(name)
+        child = self.child(name)
+        child.spec = replace(child.spec, environment=environment)
+        self.bring_up(name)
 
     def start(self, step: Step = lambda line: None) -> None:
         """Start everything in order and return when all of it serves.

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from aos.client.http import AosClient
 from aos.settings import BUS, STORAGE
 from devhost import model
 from devhost.apps import APP_FOLDERS, Places
@@ -23,6 +24,8 @@ from devhost.errors import LaptopError, LaptopInterrupted
 from devhost.follow import LogFollower
 from devhost.laptop import REPOSITORY, Laptop, Step
 from devhost.ports import Ports
+from devhost.scripted_model import MODEL, serve_script
+from devhost.second_act import Script, SecondAct
 from devhost.settings import MODEL_ENDPOINT, LaptopSettings
 from devhost.story import Story, curl
 
@@ -30,6 +33,8 @@ __all__ = ["Laptop", "up"]
 
 LAST_LINE = "Ctrl-C stops everything; data is kept in .aos/"
 LOOK_SECONDS = 0.5
+OF_THE_MODEL = ("AOS_MODEL", "AOS_MODELS", "AOS_MODEL_API", "AOS_MODEL_CLIENT_ID")
+"""Settings of the user's model that do not fit the script of the second act."""
 KEY = (
     "$(python3 -c 'import json; "
     """print(json.load(open(".aos/keys.json"))["default"])')"""
@@ -52,7 +57,8 @@ def up(
         with _lock_folder(places.data / "lock"):
             _keep_old_logs(places.data / "logs")
             laptop = Laptop.for_user(settings, places=places, say=say)
-            return _Session(laptop=laptop, say=say, demo=demo).run()
+            is_watched = output.isatty() and sys.stdin.isatty()
+            return _Session(laptop=laptop, say=say, demo=demo, is_watched=is_watched).run()
     except (LaptopError, OSError) as error:
         say(f"AOS cannot run: {error}")
         return 1
@@ -68,6 +74,7 @@ class _Session:
     laptop: Laptop
     say: _Voice
     demo: bool
+    is_watched: bool
     _stop: threading.Event = field(default_factory=threading.Event)
     _in_story: bool = False
 
@@ -116,10 +123,41 @@ class _Session:
             self._in_story = True
             story.tell()
             told.touch()
+            if self.demo:
+                self._make_second_act().tell()
+            else:
+                self.say("(make demo goes on with a tool, an approval, a delegation and a kill)")
         except LaptopError as error:
             self.say(f"the demonstration stops here: {error}; logs: .aos/logs; again: make demo")
         finally:
             self._in_story = False
+
+    def _make_second_act(self) -> SecondAct:
+        return SecondAct(
+            client=AosClient(
+                url=self.laptop.urls["main"], key=self.laptop.keys.get("default") or ""
+            ),
+            stage=self._stage,
+            kill=self.laptop.child("realm").kill9,
+            say=self.say,
+            main_url=self.laptop.urls["main"],
+            is_watched=self.is_watched,
+            aos=f"{self._list_client_settings()}.venv/bin/aos",
+        )
+
+    @contextlib.contextmanager
+    def _stage(self, script: Script) -> Iterator[None]:
+        """Let the script answer for the model; afterwards realm has its own endpoint again."""
+        before = self.laptop.child("realm").spec.environment
+        others = {name: value for name, value in before.items() if name not in OF_THE_MODEL}
+        with serve_script(script.choose) as endpoint:
+            chosen = {MODEL_ENDPOINT: endpoint, "AOS_MODEL": MODEL, "AOS_MODEL_API_KEY": "none"}
+            self.laptop.change("realm", others | chosen)
+            try:
+                yield
+            finally:
+                if not self._stop.is_set():
+                    self.laptop.change("realm", before)
 
     def _explain_no_story(self) -> str:
         settings = self.laptop.settings

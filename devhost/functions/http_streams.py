@@ -28,6 +28,9 @@ from devhost.functions.log import say
 INVOCATION_ID = "x-ms-invocation-id"
 SETTING = "PYTHON_ENABLE_INIT_INDEXING"
 START_SECONDS = 5.0
+WRITE_SECONDS = 60.0
+"""How long a client may leave one piece unread. Kestrel, the server of Azure's host, cuts clients
+that read less than 240 bytes a second."""
 _BASE = "azurefunctions.extensions.base"
 _HOP_BY_HOP = frozenset(
     {"connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"}
@@ -169,7 +172,8 @@ class Forwarder:
             await answer.prepare(request)
             try:
                 async for piece in upstream.content.iter_any():
-                    await answer.write(piece)
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await answer.write(piece)
             except (ClientError, TimeoutError):
                 _break_off(request)
                 return answer

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from devhost.laptop import REPOSITORY
-from tests.contract.mcp.kit import NASTY
+from tests.contract.mcp.kit import ASKING, NASTY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
 from tests.scripted_model import Request, Say
@@ -171,6 +171,92 @@ def test_a_call_is_approved_in_the_chat_after_a_reload(
     assert marks.read_text() == "buy the chair\n"
     browser.click("What happened", role="link")
     browser.see("Approval of", "approved", "Turn 2: model")
+
+
+@pytest.fixture
+def booker(road: Road, model: Model, tmp_path: Path) -> str:
+    """An agent whose tool asks for a seat."""
+    name = uuid.uuid4().hex[:8]
+    args = [ASKING, "newest", str(tmp_path / "marks")]
+    road.live_server(f"q-{name}", command=sys.executable, args=args)
+
+    def book(request: Request) -> Say:
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return Say(f"the tool said: {last['content']}")
+        name = request.body["tools"][0]["function"]["name"]
+        return Say(calls=[(name, {"flight": last["content"]})])
+
+    model.server.always(book)
+    return road.live(f"b-{name}", mcp_tools=[f"q-{name}/book"])
+
+
+def test_a_tools_question_is_answered_in_the_chat(
+    browser: Browser, road: Road, booker: str
+) -> None:
+    go(browser, road, f"chat/{booker}")
+    say(browser, booker, "LH1")
+    browser.see("Which seat?")
+    browser.do("reload")
+    browser.see("Which seat?", "LH1")
+    browser.do("fill", label="Seat", text="by the window")
+    browser.click("Answer", within="#log")
+    browser.see("Not accepted:")
+    assert browser.do("axe") == []
+    browser.do("fill", label="Seat", text="12A")
+    browser.click("Answer", within="#log")
+    browser.see("the tool said: booked 12A on LH1")
+
+
+@pytest.mark.parametrize("view", ["approvals", "runs/{}"])
+def test_an_answer_that_is_being_typed_stays_while_the_page_renews_itself(
+    browser: Browser, road: Road, booker: str, view: str
+) -> None:
+    run_id = road.ask(booker, "LH2", wait_seconds=0).body["run_id"]
+    eventually(
+        lambda: road.call("GET", f"/api/runs/{run_id}").body["status"] == "waiting_input" or None,
+        seconds=30,
+    )
+    go(browser, road, view.format(run_id))
+    browser.see("Which seat?")
+    browser.do("fill", label="Seat", text="14C")
+    others = road.ask(booker, "LH3", wait_seconds=0).body["run_id"]
+    if view == "approvals":
+        browser.see(f"run {others[:8]}")
+    else:
+        for _ in range(2):
+            browser.do("hears", path=f"/api/runs/{run_id}")
+    assert browser.do("value", label="Seat") == "14C"
+    assert browser.do("has_focus", label="Seat")
+    browser.click("Answer")
+    run = road.ended(run_id)
+    assert run["output"] == "the tool said: booked 14C on LH2"
+    road.call("POST", f"/api/runs/{others}/cancel", {})
+
+
+def test_a_pause_is_seen_and_ended(browser: Browser, road: Road, model: Model) -> None:
+    model.says("Cash.")
+    agent = road.live(f"pause-{uuid.uuid4().hex[:8]}")
+    go(browser, road, "health")
+    browser.see("AOS admits new requests")
+    browser.click("Pause")
+    browser.do("fill", label="Reason (callers read it)", text="we move house")
+    browser.click("Pause", within="dialog")
+    try:
+        browser.see("AOS is paused", "we move house")
+        refused = eventually(
+            lambda: (asked := road.ask(agent, "Hello")).status != 200 and asked, seconds=10
+        )
+        assert (refused.status, "we move house" in refused.body["error"]["message"]) == (503, True)
+        assert browser.do("axe") == []
+        go(browser, road, "chat")
+        browser.see("Paused")
+        go(browser, road, "health")
+        browser.click("Resume")
+        browser.see("AOS admits new requests")
+    finally:
+        road.call("POST", "/api/ops/resume", {})
+    eventually(lambda: road.ask(agent, "Hello").status == 200 or None, seconds=10)
 
 
 def test_a_broken_card_is_mended_in_the_editor_and_rolled_back(

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ LONGEST_ANSWER_BYTES = 1024 * 1024
 LONGEST_STREAM_BYTES = 16 * 1024 * 1024
 """A stream repeats its frame with each token; the answer in it has at most LONGEST_ANSWER_BYTES."""
 DRAIN_SECONDS = 0.5
+WAITED_SECONDS = 0.001
+"""A piece that took longer was not there yet; shorter, it had come together with others."""
+GATHER_SECONDS = 0.05
+"""How long pieces of a text gather before they are read: a read costs as much as the text in it."""
 """How long the end of a stream's body is awaited after its last event, to keep the connection."""
 EVENT_STREAM = "text/event-stream"
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -143,7 +148,9 @@ async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], None]
     import httpx2
 
     answer = StreamedAnswer()
+    began, is_heard = time.monotonic(), False
     async for piece in pieces:
+        waited = time.monotonic() - began
         text = answer.feed(piece)
         if text:
             sink(text)
@@ -151,6 +158,10 @@ async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], None]
             raise AnswerTooLarge
         if answer.is_done:
             break
+        is_heard = is_heard or bool(text)
+        if is_heard and waited > WAITED_SECONDS:
+            await asyncio.sleep(GATHER_SECONDS)
+        began = time.monotonic()
     with contextlib.suppress(TimeoutError, httpx2.TransportError):
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in pieces:

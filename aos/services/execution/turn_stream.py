@@ -2,7 +2,8 @@
 point: `TurnStreams.open`.
 
 Each ask of the model is an attempt; readers drop the text of the attempts before it. The first text
-is written at once, later text in batches. A write that fails never fails the run: the message
+is written at once, later text in batches, one after the other; the time that a write takes is a
+part of the time between two batches. A write that fails never fails the run: the message
 itself comes with `message.completed`.
 """
 
@@ -16,13 +17,12 @@ from dataclasses import dataclass, field
 from aos.domain.envelope import RemoveDeltas
 from aos.domain.runs.conversation import Conversation
 from aos.domain.runs.run_events import QUEUED_ID, EventId, EventRow, RunEvent, RunEventType
+from aos.domain.runs.watching import BATCH_SECONDS
 from aos.errors import AosError
 from aos.ports.model import ModelAnswer
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
 
-BATCH_SECONDS = 0.2
-"""Between two writes of text: at most five a second."""
 MAX_TURN_BYTES = 256 * 1024
 """Text that one turn streams; the rest comes with the whole message."""
 MOST_ATTEMPTS = 999
@@ -65,6 +65,7 @@ class TurnStream:
         self._attempt: _Attempt | None = None
         self._bytes = 0
         self._is_cut = self._tells_cut = False
+        self._due = clock.monotonic()
         self._woken = asyncio.Event()
         self._closing = asyncio.Event()
         self._pump = asyncio.create_task(self._write_all())
@@ -142,12 +143,16 @@ class TurnStream:
         text, cut = "".join(attempt.text), self._tells_cut
         if not text and not cut:
             return False
+        early = self._due - self._clock.monotonic()
+        if early > 0 and not self._closing.is_set():
+            await self._pause(early)
+            return True  # with the text that came meanwhile, or that of another attempt
         attempt.text.clear()
         self._tells_cut = False
+        self._due = self._clock.monotonic() + BATCH_SECONDS
         await self._write(
             attempt, "message.delta", {"text": text, **({"cut": True} if cut else {})}
         )
-        await self._pause()
         return True
 
     async def _write(self, attempt: _Attempt, kind: RunEventType, data: dict[str, object]) -> None:
@@ -166,16 +171,16 @@ class TurnStream:
             try:
                 await self._store.add(self._conversation_id, row)
             except AosError:
-                await self._pause()
+                await self._pause(BATCH_SECONDS)
             else:
                 return
         attempt.is_broken = True
 
-    async def _pause(self) -> None:
-        """Wait until the next batch is due; not when the turn is finished."""
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not when the turn is finished."""
         if self._closing.is_set():
             return
-        slept = asyncio.ensure_future(self._clock.sleep(BATCH_SECONDS))
+        slept = asyncio.ensure_future(self._clock.sleep(seconds))
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({slept, closing}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,36 +1,47 @@
 """Reads the new events of a run once for all its readers in this process. Entry point:
 `Feeds.open`.
 
-Realm writes events from another process, so a feed asks storage for them: every 75 ms while the
-model may be writing, and less often while the run waits for something else. An end that this
-process is told of is read at once.
+Realm writes events from another process, so a feed asks storage for them. Text comes in batches of
+a known rhythm, so a feed that has read one looks again when the next is due, and then more often.
+It reads every 75 ms while the model may begin to write, and less often while the run waits for
+something else. An end that this process is told of is read at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from aos.domain.envelope import WatchRun, to_realm
 from aos.domain.runs.run import AdmittedRequest, Run
-from aos.domain.runs.run_events import EventId, EventRow, RunEventType
-from aos.domain.runs.watching import RENEW, WATCH
+from aos.domain.runs.run_events import EventId, EventRow, RunEvent, RunEventType
+from aos.domain.runs.watching import BATCH_SECONDS, RENEW, WATCH
 from aos.errors import TransientError
 from aos.ports.bus import Bus
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
 
 FAST_SECONDS = 0.075
-"""Between two reads while the model may be writing."""
+"""Between two reads while the model may begin to write."""
+CLOSE_SECONDS = 0.025
+"""Between two reads when the next batch of text is due."""
+EARLY_SECONDS = 0.005
+LEAST_SECONDS = 0.01
+"""Between the end of a read and the next, however long the read took."""
+LATE_READS = 4
+"""Reads for a batch that is due, before a feed reads as if the model had not begun."""
 SLOWEST_SECONDS = 1.0
 PATIENCE_READS = 400
 """Fast reads without news before a feed reads less often: half a minute."""
 MOST_READERS = 1000
 ROWS_A_READ = 100
 ROWS_KEPT = 300
-"""Rows that readers of a feed share; a reader that is further behind reads storage itself."""
+CHARACTERS_KEPT = 1_000_000
+"""Rows, and characters of text in them, that readers of a feed share; a reader that is further
+behind reads storage itself."""
 _SLOW_AFTER: frozenset[RunEventType] = frozenset(
     {
         "tool.called",
@@ -41,6 +52,10 @@ _SLOW_AFTER: frozenset[RunEventType] = frozenset(
     }
 )
 """After these the run waits for something other than the model."""
+
+
+Complete: TypeAlias = Callable[[AdmittedRequest, list[EventRow]], Awaitable[list[EventRow]]]
+"""Adds to rows the texts that messages hold, once for all readers."""
 
 
 @dataclass(slots=True)
@@ -54,6 +69,7 @@ class Feed:
     readers: int = 0
     quiet_reads: int = 0
     slow: bool = False
+    in_text: bool = False
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     nudge: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,19 +89,32 @@ class Feed:
         for row in rows:
             self.position = max(self.position, row.last_id)
             self.slow = row.events[-1].type in _SLOW_AFTER
+            self.in_text = row.events[-1].type == "message.delta"
             self.ended = self.ended or row.events[-1].is_end
         self.rows.extend(rows)
         self.quiet_reads = 0 if rows else self.quiet_reads + 1
-        if len(self.rows) > ROWS_KEPT:
-            self.start = self.rows[-ROWS_KEPT - 1].last_id
-            del self.rows[:-ROWS_KEPT]
+        self._drop_old()
         if rows:
             self.news.set()
             self.news = asyncio.Event()
 
+    def _drop_old(self) -> None:
+        """Keep the newest rows, within the bounds; always the last one."""
+        kept = characters = 0
+        for row in reversed(self.rows[-ROWS_KEPT:]):
+            characters += sum(_count_characters(event) for event in row.events)
+            if kept and characters > CHARACTERS_KEPT:
+                break
+            kept += 1
+        if kept < len(self.rows):
+            self.start = self.rows[-kept - 1].last_id
+            del self.rows[:-kept]
+
     @property
     def pause(self) -> float:
-        """The seconds until the next read."""
+        """The seconds from the beginning of the last read to the next."""
+        if self.in_text and self.quiet_reads <= LATE_READS:
+            return CLOSE_SECONDS if self.quiet_reads else BATCH_SECONDS - EARLY_SECONDS
         quiet = self.quiet_reads if self.slow else self.quiet_reads - PATIENCE_READS
         return min(FAST_SECONDS * 1.5 ** max(0, quiet), SLOWEST_SECONDS)
 
@@ -93,8 +122,9 @@ class Feed:
 class Feeds:
     """The feeds of this process, one for each run that somebody reads."""
 
-    def __init__(self, *, store: RunEventStore, bus: Bus, clock: Clock) -> None:
+    def __init__(self, *, store: RunEventStore, bus: Bus, clock: Clock, complete: Complete) -> None:
         self._store = store
+        self._complete = complete
         self._bus = bus
         self._clock = clock
         self._feeds: dict[str, Feed] = {}
@@ -133,6 +163,7 @@ class Feeds:
     async def _read(self, feed: Feed) -> None:
         request = feed.request
         while not feed.ended:
+            began = self._clock.monotonic()
             try:
                 rows = await self._store.read(
                     request.conversation_id,
@@ -140,12 +171,13 @@ class Feeds:
                     after=feed.position,
                     limit=ROWS_A_READ,
                 )
+                rows = await self._complete(request, rows)
             except TransientError:
                 feed.quiet_reads += PATIENCE_READS // 4
                 rows = []
             feed.take(rows)
             if len(rows) < ROWS_A_READ and not feed.ended:
-                await self._pause(feed)
+                await self._pause(feed, feed.pause - (self._clock.monotonic() - began))
 
     async def _watch(self, feed: Feed) -> None:
         """Have realm stream the run's turns while somebody reads. A command that is not sent costs
@@ -164,13 +196,19 @@ class Feeds:
                 await self._bus.send(to_realm(command))
             await self._clock.sleep(RENEW.total_seconds())
 
-    async def _pause(self, feed: Feed) -> None:
+    async def _pause(self, feed: Feed, seconds: float) -> None:
         """Wait until the next read is due, or until the end of the run is known."""
         nudged = asyncio.ensure_future(feed.nudge.wait())
-        slept = asyncio.ensure_future(self._clock.sleep(feed.pause))
+        slept = asyncio.ensure_future(self._clock.sleep(max(seconds, LEAST_SECONDS)))
         try:
             await asyncio.wait({nudged, slept}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             nudged.cancel()
             slept.cancel()
         feed.nudge.clear()
+
+
+def _count_characters(event: RunEvent) -> int:
+    """The characters of the event's longest texts."""
+    texts = (event.data.get(name) for name in ("text", "content", "arguments"))
+    return sum(len(text) for text in texts if isinstance(text, str))

@@ -44,7 +44,7 @@ class RunEvents:
     ) -> None:
         self._store = store
         self._conversations = conversations
-        self._feeds = Feeds(store=store, bus=bus, clock=clock)
+        self._feeds = Feeds(store=store, bus=bus, clock=clock, complete=self._complete)
 
     def notify(self, run: Run) -> None:
         """Tell the readers of this run, which has ended."""
@@ -61,7 +61,7 @@ class RunEvents:
         if not rows:  # the run has ended, or it tells more later
             ended = await self._find_end(request)
             rows = [] if ended is None else await self._read(request, after=after)
-        events += await self._join(request, rows, after=after)
+        events += _list_events(await self._complete(request, rows), after=after)
         if ended is not None and not rows and after.saved <= QUEUED_ID:
             events.append(_recall_end(ended))
         events = events[:limit]
@@ -94,7 +94,7 @@ class RunEvents:
                     if not await _wait(news, QUIET_SECONDS):
                         yield None
                     continue
-                for event in await self._join(request, rows, after=position):
+                for event in _list_events(rows, after=position):
                     yield event
                     position = event.event_id
                     if event.is_end:
@@ -103,25 +103,29 @@ class RunEvents:
     async def _read_feed(self, feed: Feed, position: EventId) -> list[EventRow]:
         if feed.has(position):
             return feed.list_after(position)
-        return await self._read(feed.request, after=position)
+        rows = await self._read(feed.request, after=position)
+        return await self._complete(feed.request, rows)
 
     async def _read(self, request: AdmittedRequest, *, after: EventId) -> list[EventRow]:
         return await self._store.read(
             request.conversation_id, request.run_id, after=after, limit=ROWS_A_READ
         )
 
-    async def _join(
-        self, request: AdmittedRequest, rows: Iterable[EventRow], *, after: EventId
-    ) -> list[RunEvent]:
-        """The events of the rows that come after `after`, with the texts of their messages."""
-        events = [event for row in rows for event in row.events if event.event_id > after]
+    async def _complete(self, request: AdmittedRequest, rows: list[EventRow]) -> list[EventRow]:
+        """The rows with the texts of their messages."""
         sequences = [
-            event.data["sequence"] for event in events if event.type == "message.completed"
+            event.data["sequence"]
+            for row in rows
+            for event in row.events
+            if event.type == "message.completed"
         ]
         if not sequences:
-            return events
+            return rows
         messages = await self._read_messages(request, sequences)
-        return [_add_text(event, messages) for event in events]
+        return [
+            replace(row, events=tuple(_add_text(event, messages) for event in row.events))
+            for row in rows
+        ]
 
     async def _read_messages(
         self, request: AdmittedRequest, sequences: list[int]
@@ -152,6 +156,11 @@ def _recall_end(run: Run) -> RunEvent:
         data["error"] = encode(run.error)
     time = run.ended_at or run.created_at
     return RunEvent(id=str(QUEUED_ID + 1), type=ENDS[run.status], time=time, data=data)
+
+
+def _list_events(rows: Iterable[EventRow], *, after: EventId) -> list[RunEvent]:
+    """The events of the rows that come after `after`."""
+    return [event for row in rows for event in row.events if event.event_id > after]
 
 
 def _add_text(event: RunEvent, messages: dict[int, Message]) -> RunEvent:

@@ -11,13 +11,22 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.contract.functions.hosting import WAIT_SECONDS, Running, running_app, start_host
+from tests.contract.functions.hosting import (
+    WAIT_SECONDS,
+    Running,
+    running_app,
+    start_host,
+    until,
+)
 from tests.unit.functions.conftest import write_app
 
 EXTENSION = "import aos.bootstrap.http_server\n"
 SETTING = {"PYTHON_ENABLE_INIT_INDEXING": "1"}
+MOST_ON_THE_WAY = 32 * 1024 * 1024
+"""What the buffers of two connections may hold on this machine, at most."""
 APP = (
     EXTENSION
     + """
@@ -57,6 +66,22 @@ async def stream(req: func.HttpRequest) -> func.HttpResponse:
 async def release(req: func.HttpRequest) -> func.HttpResponse:
     go_on.set()
     return func.HttpResponse("")
+
+import aos.bootstrap.http_server
+import devhost.functions.http_streams
+aos.bootstrap.http_server.WRITE_SECONDS = devhost.functions.http_streams.WRITE_SECONDS = 1.0
+
+@app.route("flood")
+async def flood(req: func.HttpRequest) -> func.HttpResponse:
+    async def pieces():
+        sent = 0
+        try:
+            while True:
+                yield b"x" * 65536
+                sent += 65536
+        finally:
+            note("flood.closed", sent=sent)
+    return StreamedResponse(pieces(), mimetype="text/event-stream")
 
 @app.route("broken-stream")
 async def broken_stream(req: func.HttpRequest) -> func.HttpResponse:
@@ -135,6 +160,19 @@ def test_a_stream_is_closed_when_its_client_goes_away(app: Running) -> None:
     with opened(app, "/api/stream") as answer:
         assert answer.read1(100) == b"first"
     app.wait_for("stream.closed", count=before + 1)
+
+
+def test_a_client_that_never_reads_is_cut_and_little_is_kept_for_it(app: Running) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(WAIT_SECONDS)
+        client.connect(("127.0.0.1", app.port))
+        client.sendall(b"GET /api/flood HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        app.wait_for("flood.closed")
+        port = client.getsockname()[1]
+        held = psutil.Process(app.process.pid).net_connections
+        until(lambda: not any(one.raddr and one.raddr.port == port for one in held("tcp4")))
+    assert app.noted("flood.closed")[-1]["sent"] < MOST_ON_THE_WAY
 
 
 def test_a_stream_that_fails_is_cut_and_never_looks_complete(app: Running) -> None:

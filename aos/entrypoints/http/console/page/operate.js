@@ -12,14 +12,16 @@ export async function approvalsView(main, { signal }) {
   const place = h('div', {});
   replace(main, heading('Approvals', { path: `${API}/approvals`, actions: [] }),
     h('p', { class: 'lead' }, 'Tool calls that wait for your decision, and questions of tools. The oldest comes first.'), place);
-  let shown = null;
+  const nothing = empty('Nothing waits for you.', h('p', {}, 'A call waits here when a card grants its tool with ', h('code', {}, '"approval": "always"'), '.'));
+  const kept = new Map(); // what stays keeps its element, so that nobody loses what they type
   const show = async () => {
     const [approvals, questions] = await Promise.all([list(`${API}/approvals`, { signal }), list(`${API}/questions`, { signal })]);
-    const named = [...approvals.map((item) => item.run_id + item.tool_call_id), ...questions.map((item) => item.question_id)].join();
-    if (named === shown) return;
-    shown = named;
-    replace(place, !named && empty('Nothing waits for you.', h('p', {}, 'A call waits here when a card grants its tool with ', h('code', {}, '"approval": "always"'), '.')),
-      approvals.map((item) => entry(item, approvalBox)), questions.map((item) => entry(item, questionBox)));
+    const items = new Map([...approvals.map((item) => [item.run_id + item.tool_call_id, [item, approvalBox]]), ...questions.map((item) => [item.question_id, [item, questionBox]])]);
+    for (const [key, element] of kept) if (!items.has(key)) { element.remove(); kept.delete(key); }
+    if (items.size) nothing.remove(); else place.append(nothing);
+    for (const [key, [item, box]] of items) {
+      if (!kept.has(key)) { kept.set(key, entry(item, box)); place.append(kept.get(key)); }
+    }
   };
   const entry = (item, box) => h('article', {}, h('h2', {}, h('a', { href: `#/agents/${item.agent_id}` }, item.agent_id), h('span', { class: 'quiet small' }, ' asked ', when(item.requested_at), ' · ',
     h('a', { href: `#/runs/${item.run_id}` }, `run ${short(item.run_id)}`), ' · ', h('a', { href: `#/chat/${item.agent_id}/${encodeURIComponent(item.conversation_id)}` }, 'conversation'))), box(item, show));

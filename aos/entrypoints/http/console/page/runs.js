@@ -86,12 +86,19 @@ function tell(run) {
 
 export async function runView(main, { parts, signal }) {
   const runId = parts[0], path = `${API}/runs/${encodeURIComponent(runId)}`;
-  const events = [], top = h('div', {}), line = h('div', {}), story = h('div', {}), open = new Set();
+  const events = [], top = h('div', {}), asks = h('div', {}), about = h('div', {}), line = h('div', {}), story = h('div', {}), open = new Set();
   let run = await call(path, { signal });
   const title = [short(run.run_id)];
-  replace(main, top, h('h2', {}, 'Timeline'), line, story);
-  const asks = h('div', {});
-  let askedFor = null;
+  replace(main, top, asks, about, h('h2', {}, 'Timeline'), line, story);
+  let askedFor = null; // the boxes are made anew only for others, so that nobody loses what they type
+  // Only what has changed is drawn anew: a button that is in use stays.
+  const drawn = new Map(), minute = () => Math.floor(Date.now() / 60000);
+  const drawIfNew = (place, value, make) => {
+    const text = JSON.stringify([value, minute()]);
+    if (drawn.get(place) === text) return;
+    drawn.set(place, text);
+    replace(place, make());
+  };
   const drawTop = () => {
     const waiting = openAsks(events, run);
     const named = waiting.map((item) => item.tool_call_id + (item.question_id || '')).join();
@@ -99,8 +106,9 @@ export async function runView(main, { parts, signal }) {
       askedFor = named;
       replace(asks, waiting.map((item) => (item.question_id ? questionBox : approvalBox)(item)));
     }
-    replace(top, heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }),
-      explain(run), asks, describe(run), ids(run, events));
+    drawIfNew(top, [run.status, run.ended_at, run.error, run.waiting], () => [
+      heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }), explain(run)]);
+    drawIfNew(about, [run, events.length > 0], () => [describe(run), ids(run, events)]);
   };
   const drawLine = () => {
     replace(line, timeline(events, run, open));
