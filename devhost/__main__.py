@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start everything; Ctrl-C stops everything")
     start.add_argument(
-        "--demo", action="store_true", help="show the demonstration of the first start"
+        "--demo",
+        action="store_true",
+        help="show the demonstration of the first start, and its second act",
     )
     options = parser.parse_args(arguments)
     hide()
