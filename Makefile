@@ -4,6 +4,8 @@ BIN := .venv/bin
 # Tests take Azurite from this folder, and Node from .venv if the machine has none.
 export AOS_AZURITE_DIR ?= $(CURDIR)
 export PATH := $(PATH):$(CURDIR)/$(BIN)
+# Hundreds of processes start from these sources: let the first one keep what it compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check lint types sim chaos e2e worker servers console bench real-az lock lock-check clean python setup
@@ -17,8 +19,11 @@ run: python ## the whole system on this machine; Ctrl-C stops it, data stays in 
 demo: python ## the same, and the story of the first start again
 	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up --demo
 
-test: check ## check, then every test, side by side
-	$(BIN)/python -m pytest -n $(or $(WORKERS),4)
+test: setup ## check and every test, side by side
+	@mkdir -p .aos/logs; $(MAKE) --no-print-directory check >.aos/logs/check.log 2>&1 & check=$$!; \
+		$(BIN)/python -m pytest -n $(or $(WORKERS),4); tests=$$?; \
+		wait $$check; check=$$?; cat .aos/logs/check.log; \
+		echo "make check: $$check, pytest: $$tests (0 is good)"; exit $$((check ? check : tests))
 
 check: lint types ## ruff, formatting, import rules, types
 
