@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,11 +29,10 @@ from aos.client.terminal import (
 )
 from aos.client.timeline import describe_data
 
-SETTLED = frozenset({"already_decided", "already_answered"})
-NOT_FOUND = frozenset({"tool_call_not_found", "question_not_found"})
-APPEARS_SECONDS = 10.0
-"""The event that asks may come a moment before the question can be answered."""
-LOOK_EVERY_SECONDS = 0.3
+SETTLED = frozenset(
+    {"already_decided", "already_answered", "tool_call_not_found", "question_not_found"}
+)
+"""Codes of errors after which asking the person again changes nothing."""
 MAX_TRIES = 3
 
 
@@ -168,17 +166,12 @@ class Chat:
 
     def _settle(self, send: Callable[[], Any]) -> bool:
         """Send a decision or an answer; say why it was refused. Return whether it is settled."""
-        end = time.monotonic() + APPEARS_SECONDS
-        while True:
-            try:
-                send()
-            except AosClientError as error:
-                if error.code in NOT_FOUND and time.monotonic() < end:
-                    time.sleep(LOOK_EVERY_SECONDS)
-                    continue
-                say_error(f"{error.error.get('code')}: {error}")
-                return error.code in SETTLED | NOT_FOUND
-            return True
+        try:
+            send()
+        except AosClientError as error:
+            say_error(f"{error.error.get('code')}: {error}")
+            return error.code in SETTLED
+        return True
 
     def _read_line(self, prompt: str) -> str:
         try:
