@@ -247,6 +247,24 @@ async def console_file(req: func.HttpRequest) -> func.HttpResponse:
 
 # The host tries routes in the order of the function names (case ignored, `_` after letters), so a
 # route that matches everything must have the last name.
+# Doors: they check keys themselves, where clients of their protocols send them
+
+
+@app.route("openai/{*path}", auth_level=func.AuthLevel.ANONYMOUS)
+async def openai_door(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.openai.answer(req)
+
+
+@app.route(
+    "agents/{agent_id}/endpoint/protocols/openai/{*path}", auth_level=func.AuthLevel.ANONYMOUS
+)
+async def openai_agent_door(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.openai.answer_for_agent(req)
+
+
+# Everything else
+
+
 @app.route("{*path}")
 async def z_not_found(req: func.HttpRequest) -> func.HttpResponse:
     return await main.contract.not_found(req)

@@ -176,7 +176,7 @@ def test_every_service_bus_trigger_asks_for_bytes_and_names_an_entity_that_exist
 OPEN_TO_ALL = ("health", "status", "console", "console_file")
 
 
-def test_only_health_status_and_the_console_are_open_when_keys_are_asked_for(
+def test_only_health_status_console_and_doors_are_open_to_the_host_when_keys_are_asked_for(
     staged: dict[str, Path],
 ) -> None:
     for app, folder in staged.items():
@@ -191,7 +191,9 @@ def test_only_health_status_and_the_console_are_open_when_keys_are_asked_for(
                 for name, trigger in index(folder, environment).functions.items()
                 if trigger["type"] == "httpTrigger"
             }
+            checks = [name for name, route in ROUTES[app].items() if route.checks_keys]
             open_to_all = {name: "ANONYMOUS" for name in OPEN_TO_ALL if name in ROUTES[app]}
+            open_to_all |= dict.fromkeys(checks, "ANONYMOUS")
             assert found == {**dict.fromkeys(ROUTES[app], level), **open_to_all}, (app, mode)
 
 

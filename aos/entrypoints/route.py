@@ -39,6 +39,9 @@ class Route:
     traced: bool = True
     """False for routes that probes call all day, because their spans would be most of the
     telemetry."""
+    checks_keys: bool = False
+    """The function itself checks keys, because clients send them where the host does not look:
+    `Authorization: Bearer` and `api-key`. Only listed keys are taken."""
     any_method: bool = False
     """The function gets requests of every method, so that it answers HEAD and refuses the rest."""
     title: str = field(init=False)

@@ -405,6 +405,29 @@ _REST = (
     ),
 )
 
+_DOORS = (
+    Route(
+        name="openai_agent_door",
+        method="ANY",
+        path="agents/{agent_id}/endpoint/protocols/openai/{*path}",
+        summary="OpenAI's API for one agent, in the path form of Azure AI Foundry",
+        tag="doors",
+        answers={},
+        documented=False,
+        checks_keys=True,
+    ),
+    Route(
+        name="openai_door",
+        method="ANY",
+        path="openai/{*path}",
+        summary="OpenAI's API: Responses, Conversations, Chat Completions, Models",
+        tag="doors",
+        answers={},
+        documented=False,
+        checks_keys=True,
+    ),
+)
+
 MAIN_ROUTES: dict[str, Route] = {
     route.name: route
     for route in (
@@ -416,6 +439,7 @@ MAIN_ROUTES: dict[str, Route] = {
         *_DEAD_LETTERS,
         *_OPERATIONS,
         *_A2A,
+        *_DOORS,
         *_REST,
     )
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.console.routes import ConsoleRoutes
     from aos.entrypoints.http.conversations import ConversationRoutes
     from aos.entrypoints.http.dead_letters import DeadLetterRoutes
+    from aos.entrypoints.http.openai.door import OpenAIDoor
     from aos.entrypoints.http.operations import OperationRoutes
     from aos.entrypoints.http.questions import QuestionRoutes
     from aos.entrypoints.http.replays import ReplayRoutes
@@ -77,6 +78,7 @@ class Main(App):
         "aos.entrypoints.http.console.routes",
         "aos.entrypoints.http.dead_letters",
         "aos.entrypoints.http.replays",
+        "aos.entrypoints.http.openai.door",
         "aos.entrypoints.http.operations",
         "aos.entrypoints.http.questions",
         "aos.entrypoints.http.run_events",
@@ -257,6 +259,33 @@ class Main(App):
         from aos.entrypoints.http.console.routes import ConsoleRoutes
 
         return ConsoleRoutes(self._responder)
+
+    @cached_property
+    def openai(self) -> OpenAIDoor:
+        """The door for clients of OpenAI's API."""
+        from aos.entrypoints.http.openai.chat import Chat
+        from aos.entrypoints.http.openai.conversations import Conversations
+        from aos.entrypoints.http.openai.door import OpenAIDoor
+        from aos.entrypoints.http.openai.models import Models
+        from aos.entrypoints.http.openai.reading import ResponseReader
+        from aos.entrypoints.http.openai.responses import Responses
+        from aos.entrypoints.http.openai.starting import RunStarter
+
+        callers, clock = self.caller_runs, self.world.clock
+        starter = RunStarter(callers)
+        return OpenAIDoor(
+            self._responder,
+            models=Models(self.services.catalog),
+            responses=Responses(
+                callers,
+                reader=ResponseReader(callers, clock=clock),
+                starter=starter,
+                streams=self.streams,
+            ),
+            conversations=Conversations(callers, clock=clock, ids=self.world.ids),
+            chat=Chat(callers, starter=starter, streams=self.streams),
+            max_body_bytes=self.settings.bounds.http_body_bytes,
+        )
 
     @cached_property
     def contract(self) -> ContractRoutes:

@@ -81,6 +81,8 @@ class CallerRuns:
         self.bounds = bounds
         self._clock = clock
         self._drain = drain
+        self.is_ending = False
+        """Whether this process was told to stop."""
 
     def read_content(self, message: Any, metadata: Mapping[str, Any] | None = None) -> Content:
         """Check a message of a request: a text, or a list of parts in the form of the native route.
@@ -147,15 +149,17 @@ class CallerRuns:
     ) -> Run:
         """Return the run when it has come so far, or as it is after `seconds`.
 
-        If this process is told to stop, the wait ends at once.
+        If this process is told to stop, the wait ends at once (`is_ending`).
         """
         if until(run) or seconds <= 0:
             return run
-        with contextlib.suppress(HandedBack):
+        try:
             async with self._drain.bound(grace_seconds=0.0):
                 seconds = min(seconds, LONGEST_WAIT_SECONDS)
                 return await self._runs.wait(request, seconds=seconds, until=until) or run
-        return run
+        except HandedBack:
+            self.is_ending = True
+            return run
 
     async def list_runs(
         self,

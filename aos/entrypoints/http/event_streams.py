@@ -27,7 +27,8 @@ POLL_SECONDS = 20.0
 """Where answers cannot be streamed, a request for a stream waits so long for the next event."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Following: TypeAlias = AsyncGenerator[RunEvent | None, None]
-_COMMENT = b": waiting\n\n"
+COMMENT = b": waiting\n\n"
+"""Sent while nothing happens, so that proxies do not cut the connection."""
 
 
 async def stream_events(following: Following, request: AdmittedRequest, *, streams: bool) -> Answer:
@@ -87,7 +88,7 @@ async def _write_pieces(
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     async with aclosing(following) as events:
         async for event in events:
-            yield _COMMENT if event is None else _write_event(request, event)
+            yield COMMENT if event is None else _write_event(request, event)
 
 
 def _write_event(request: AdmittedRequest, event: RunEvent) -> bytes:

@@ -4,7 +4,7 @@ point: `MessageText.read`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aos.domain.runs.run_events import RunEvent
 
@@ -14,13 +14,14 @@ class Piece:
     """What comes next of a message's text.
 
     `restarted`: what was told of this message before does not count, and the text begins again with
-    this piece. `is_last`: the message is complete.
+    this piece. `is_last`: the message is complete. `begins`: nothing was told of it before.
     """
 
     turn: int
     text: str
     restarted: bool = False
     is_last: bool = False
+    begins: bool = field(default=False, compare=False)
 
 
 class MessageText:
@@ -61,7 +62,9 @@ class MessageText:
         if written.startswith(told):
             self._told = written
             text = written[len(told) :]
-            return Piece(turn=self._turn, text=text, is_last=is_last) if text or is_last else None
+            if not text and not is_last:
+                return None
+            return Piece(turn=self._turn, text=text, is_last=is_last, begins=not told)
         if told.startswith(written) and not is_last:
             return None
         self._told = written

@@ -88,7 +88,7 @@ def _check(world: World, *flags: str) -> int:
             TAKES_ALL,
             (
                 "/api/health is healthy, but /api/status answers 404",
-                "not_found (route {*path}) takes the requests of openapi, ",
+                "not_found (route {*path}) takes the requests of openai_agent_door, ",
                 "rename not_found to sort last",
             ),
             id="shadowed",

@@ -1,0 +1,200 @@
+"""Serves the Conversations API. Entry point: `Conversations`.
+
+A conversation of AOS begins with its first run. The id that the API gives out before that holds
+when it was made and a mark of its owner, so nothing is stored for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aos.domain.caller import Caller
+from aos.domain.runs.conversation import Conversation, Message
+from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.openai.errors import refuse
+from aos.entrypoints.http.openai.items import (
+    Item,
+    list_items,
+    read_item_sequence,
+    read_page,
+    wrap,
+)
+from aos.entrypoints.http.openai.names import name_conversation, read_conversation_id
+from aos.entrypoints.http.openai.parameters import Parameters
+from aos.entrypoints.http.responder import Answer, Call
+from aos.errors import Refused
+from aos.ports.system import Clock, Ids
+
+MESSAGES_A_READ = 100
+MOST_OF_A_TURN = 65
+"""Messages that belong together: one that asks for tools, and the results."""
+_MADE = re.compile(r"([0-9a-f]{8})([0-9a-f]{32})([0-9a-f]{16})", re.ASCII)
+_METADATA = "cannot be set: AOS keeps metadata with responses; leave it out"
+
+
+class Conversations:
+    """The operations of Conversations."""
+
+    def __init__(self, callers: CallerRuns, *, clock: Clock, ids: Ids) -> None:
+        self._callers = callers
+        self._clock = clock
+        self._ids = ids
+
+    async def create(self, call: Call, body: Mapping[str, Any]) -> Answer:
+        """POST /conversations"""
+        for name in body:
+            if name not in ("items", "metadata"):
+                raise refuse(name[:80], "is not a known parameter", code="unknown_parameter")
+        if body.get("items"):
+            raise refuse(
+                "items",
+                "cannot be given here: a conversation begins with its first response. Send them as"
+                " the input of that",
+                code="unsupported_parameter",
+            )
+        _refuse_metadata(body)
+        now = self._clock.now()
+        made = f"{int(now.timestamp()):08x}{self._ids.new_id().replace('-', '')}"
+        conversation_id = f"{made}{_mark(made, call.known_caller)}"
+        return Answer(body=_describe(conversation_id, now))
+
+    async def get(self, call: Call, name: str) -> Answer:
+        """GET /conversations/{conversation_id}"""
+        conversation_id = read_conversation_id(name)
+        head = await self._find(conversation_id, call.known_caller)
+        created_at = head if isinstance(head, datetime) else head.created_at
+        return Answer(body=_describe(conversation_id, created_at))
+
+    async def update(self, call: Call, name: str, body: Mapping[str, Any]) -> Answer:
+        """POST /conversations/{conversation_id}"""
+        _refuse_metadata(body)
+        return await self.get(call, name)
+
+    async def delete(self, call: Call, name: str) -> Answer:
+        """DELETE /conversations/{conversation_id}"""
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        head = await self._find(conversation_id, caller)
+        if isinstance(head, Conversation):
+            await self._callers.delete_conversation(conversation_id, caller=caller)
+        return Answer(body={"id": name, "object": "conversation.deleted", "deleted": True})
+
+    async def list_items(self, call: Call, name: str) -> Answer:
+        """GET /conversations/{conversation_id}/items"""
+        limit, after, order = read_page(call.request.params)
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        head = await self._find(conversation_id, caller)
+        if isinstance(head, datetime):
+            return Answer(body=wrap([], has_more=False))
+        begin = None if after is None else read_item_sequence(after)
+        if after is not None and begin is None:
+            raise refuse("after", f"is {after[:80]!r}, which is not in the list")
+        end, found = head.next_sequence, list[Item]()
+        place = (0 if order == "asc" else end) if begin is None else begin
+        while len(found) <= limit and (place < end if order == "asc" else place >= 0):
+            if order == "asc":
+                read = await self._read(conversation_id, caller, place, MESSAGES_A_READ, end)
+                found += list_items(read)
+                place = read[-1].sequence + 1 if read else end
+            else:
+                start = max(0, place - MESSAGES_A_READ + 1)
+                read = await self._read(conversation_id, caller, start, place - start + 1, end)
+                found += reversed(list_items(read))
+                place = start - 1
+            found = _drop_until(found, after)
+        return Answer(body=wrap(found[:limit], has_more=len(found) > limit))
+
+    async def get_item(self, call: Call, name: str, item_id: str) -> Answer:
+        """GET /conversations/{conversation_id}/items/{item_id}"""
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        sequence = read_item_sequence(item_id)
+        head = await self._find(conversation_id, caller)
+        if sequence is not None and isinstance(head, Conversation):
+            end = head.next_sequence
+            read = await self._read(conversation_id, caller, sequence, 1, end)
+            for item in list_items(read):
+                if item["id"] == item_id:
+                    return Answer(body=item)
+        raise Refused("not_found", f"there is no item {item_id[:80]!r} in {name!r}")
+
+    async def add_items(self, call: Call, name: str, body: Mapping[str, Any]) -> Answer:
+        """POST /conversations/{conversation_id}/items"""
+        raise refuse(
+            "items",
+            "cannot be added alone: send them as the input of a response in the conversation",
+            code="unsupported_operation",
+        )
+
+    async def delete_item(self, call: Call, name: str, item_id: str) -> Answer:
+        """DELETE /conversations/{conversation_id}/items/{item_id}"""
+        raise refuse(
+            "item_id",
+            "cannot be deleted alone: AOS deletes whole conversations",
+            code="unsupported_operation",
+        )
+
+    async def _find(self, conversation_id: str, caller: Caller) -> Conversation | datetime:
+        """The conversation; where it has not begun, the time at which its id was made."""
+        try:
+            return await self._callers.find_conversation(conversation_id, caller=caller)
+        except Refused as error:
+            made = _read_made(conversation_id, caller)
+            if error.code != "conversation_not_found" or made is None:
+                raise
+            return made
+
+    async def _read(
+        self, conversation_id: str, caller: Caller, start: int, limit: int, end: int
+    ) -> list[Message]:
+        """The messages from `start` on, at least `limit`, with the results of the last call."""
+        wanted = min(limit + MOST_OF_A_TURN, end - start)
+        found: list[Message] = []
+        while len(found) < wanted:
+            page = await self._callers.list_messages(
+                conversation_id,
+                caller=caller,
+                start=start + len(found),
+                limit=wanted - len(found),
+            )
+            found += page.items
+            if not page.items:
+                break
+        for place in range(limit, len(found)):
+            if found[place].role != "tool":
+                return found[:place]
+        return found
+
+
+def _drop_until(items: list[Item], after: str | None) -> list[Item]:
+    """The items behind the one at which the page before ended."""
+    places = [place for place, item in enumerate(items) if item["id"] == after]
+    return items[places[0] + 1 :] if places else items
+
+
+def _refuse_metadata(body: Mapping[str, Any]) -> None:
+    if Parameters(body).mapping("metadata"):
+        raise refuse("metadata", _METADATA, code="unsupported_parameter")
+
+
+def _describe(conversation_id: str, created_at: datetime) -> dict[str, Any]:
+    return {
+        "id": name_conversation(conversation_id),
+        "object": "conversation",
+        "created_at": int(created_at.timestamp()),
+        "metadata": {},
+    }
+
+
+def _mark(made: str, caller: Caller) -> str:
+    return hashlib.sha256(f"{caller.owner}\n{made}".encode()).hexdigest()[:16]
+
+
+def _read_made(conversation_id: str, caller: Caller) -> datetime | None:
+    """When the id was given to this caller; None if it was not."""
+    found = _MADE.fullmatch(conversation_id)
+    if found is None or _mark(found[1] + found[2], caller) != found[3]:
+        return None
+    return datetime.fromtimestamp(int(found[1], 16), UTC)

@@ -1,0 +1,263 @@
+"""Reads what a client says: the input of a response, or the messages of a chat completion. Entry
+points: `read_input`, `read_messages`.
+
+System and developer messages are instructions for this answer. The last message is the question;
+those before it are the history that the caller brings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aos.domain.runs.run_options import MAX_HISTORY, SaidBefore
+from aos.domain.tools.tool import Verdict
+from aos.entrypoints.http.caller_runs import Content
+from aos.entrypoints.http.openai.errors import refuse
+from aos.entrypoints.http.openai.names import read_approval
+from aos.entrypoints.http.openai.parameters import missing
+from aos.errors import Refused
+
+ReadContent = Callable[[Any], Content]
+"""Checks a message in the form of the native route."""
+_DATA_URL = re.compile(r"data:([a-z0-9.+/-]{1,100})(?:;[a-z0-9=-]{1,40})*;base64,", re.IGNORECASE)
+_TEXTS = ("input_text", "output_text", "text", "summary_text", "refusal")
+_FILE_TYPES = {
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "json": "application/json",
+    "pdf": "application/pdf",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """A decision about one tool call."""
+
+    run_id: str
+    tool_call_id: str
+    verdict: Verdict
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a client says. `question` None: it only decides about tool calls."""
+
+    question: Content | None
+    history: tuple[SaidBefore, ...] = ()
+    instructions: str = ""
+    decisions: tuple[Verdicts, ...] = ()
+
+
+@dataclass(slots=True)
+class _Spoken:
+    """The messages as they are read."""
+
+    instructions: list[str] = field(default_factory=list)
+    messages: list[tuple[str, str, Any]] = field(default_factory=list)
+    """Role, field, and content in the native form."""
+
+
+def read_input(value: Any, *, read_content: ReadContent) -> Said:
+    """Read `input` of a response: a text, or a list of items. Raises Refused."""
+    if value is None:
+        raise missing("input")
+    if isinstance(value, str):
+        return _close(_Spoken(messages=[("user", "input", value)]), "input", read_content)
+    if not isinstance(value, list) or not value:
+        raise refuse("input", "must be a string or a list of items that is not empty")
+    spoken, decisions = _Spoken(), []
+    for place, item in enumerate(value):
+        where = f"input[{place}]"
+        if not isinstance(item, dict):
+            raise refuse(where, "must be an object", code="invalid_type")
+        kind = item.get("type") or "message"
+        if kind == "mcp_approval_response":
+            decisions.append(_read_decision(item, where))
+        elif kind == "message":
+            _add_message(spoken, item, where)
+        else:
+            raise refuse(
+                f"{where}.type",
+                f"is {str(kind)[:60]!r}; send messages and mcp_approval_response items. To go on"
+                " after an answer, name it in previous_response_id, or use a conversation",
+                code="unsupported_value",
+            )
+    if not decisions:
+        return _close(spoken, "input", read_content)
+    if spoken.messages or spoken.instructions:
+        raise refuse(
+            "input", "has decisions and messages; send the decisions first, and messages after that"
+        )
+    return Said(question=None, decisions=tuple(decisions))
+
+
+def read_messages(value: Any, *, read_content: ReadContent) -> Said:
+    """Read `messages` of a chat completion. Raises Refused."""
+    if value is None:
+        raise missing("messages")
+    if not isinstance(value, list) or not value:
+        raise refuse("messages", "must be a list that is not empty")
+    spoken = _Spoken()
+    for place, item in enumerate(value):
+        where = f"messages[{place}]"
+        if not isinstance(item, dict):
+            raise refuse(where, "must be an object", code="invalid_type")
+        for name in ("tool_calls", "function_call", "audio"):
+            if item.get(name):
+                raise refuse(
+                    f"{where}.{name}",
+                    "is not supported: an agent has the tools of its card; leave it out",
+                    code="unsupported_value",
+                )
+        _add_message(spoken, item, where)
+    return _close(spoken, "messages", read_content)
+
+
+def _close(spoken: _Spoken, name: str, read_content: ReadContent) -> Said:
+    if not spoken.messages or spoken.messages[-1][0] != "user":
+        raise refuse(name, "must end with a message of the user")
+    *before, (_, where, last) = spoken.messages
+    kept = before[-MAX_HISTORY:]
+    history = tuple(
+        SaidBefore(
+            role="user" if role == "user" else "assistant", content=said.text, parts=said.parts
+        )
+        for role, place, raw in kept
+        if (said := _check(raw, place, read_content)).text
+    )
+    return Said(
+        question=_check(last, where, read_content),
+        history=history,
+        instructions="\n\n".join(spoken.instructions),
+    )
+
+
+def _check(raw: Any, where: str, read_content: ReadContent) -> Content:
+    """Check a message; its faults name the client's field."""
+    try:
+        return read_content(raw)
+    except Refused as error:
+        says = str(error).replace("message", where, 1)
+        raise Refused(error.code, says, field=where) from error
+
+
+def _add_message(spoken: _Spoken, item: dict[str, Any], where: str) -> None:
+    role = item.get("role")
+    content = _read_content(item.get("content"), where)
+    match role:
+        case "system" | "developer":
+            if not isinstance(content, str):
+                raise refuse(f"{where}.content", "of this role can only be text")
+            spoken.instructions.append(content)
+        case "user" | "assistant":
+            if role == "assistant" and not isinstance(content, str):
+                raise refuse(f"{where}.content", "of this role can only be text")
+            spoken.messages.append((role, where, _add_name(content, item.get("name"), role)))
+        case _:
+            raise refuse(
+                f"{where}.role",
+                "must be 'user', 'assistant', 'system' or 'developer': tools run on the server",
+                code="unsupported_value",
+            )
+
+
+def _add_name(content: Any, name: Any, role: str) -> Any:
+    """Say who speaks, where several users do."""
+    if role != "user" or not isinstance(name, str) or not isinstance(content, str):
+        return content
+    return f"{name}: {content}"
+
+
+def _read_content(content: Any, where: str) -> Any:
+    """Return a content in the native form: a text, or parts where there is more than text."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        raise refuse(f"{where}.content", "must be a string or a list of parts that is not empty")
+    parts = [_read_part(part, f"{where}.content[{n}]") for n, part in enumerate(content)]
+    if all(part["type"] == "text" for part in parts):
+        return "\n\n".join(part["text"] for part in parts)
+    return parts
+
+
+def _read_part(part: Any, where: str) -> dict[str, Any]:
+    if not isinstance(part, dict):
+        raise refuse(where, "must be an object", code="invalid_type")
+    kind = part.get("type")
+    if kind in _TEXTS:
+        text = part.get("refusal" if kind == "refusal" else "text")
+        if not isinstance(text, str):
+            raise refuse(f"{where}.text", "must be a string", code="invalid_type")
+        return {"type": "text", "text": text}
+    match kind:
+        case "input_image":
+            return _read_image(part.get("image_url"), where)
+        case "image_url":
+            holder = part.get("image_url")
+            url = holder.get("url") if isinstance(holder, dict) else holder
+            return _read_image(url, where)
+        case "input_file":
+            return _read_file(part, where)
+        case "file":
+            holder = part.get("file")
+            return _read_file(holder if isinstance(holder, dict) else {}, where)
+        case _:
+            raise refuse(
+                f"{where}.type",
+                f"is {str(kind)[:60]!r}; send text, images and files",
+                code="unsupported_value",
+            )
+
+
+def _read_image(url: Any, where: str) -> dict[str, Any]:
+    if not isinstance(url, str):
+        raise refuse(
+            f"{where}.image_url", "must be a URL or a data URL: AOS keeps no uploaded files"
+        )
+    found = _DATA_URL.match(url)
+    if found is None:
+        return {"type": "image", "url": url}
+    return {"type": "image", "media_type": found[1].lower(), "data": url[found.end() :]}
+
+
+def _read_file(part: dict[str, Any], where: str) -> dict[str, Any]:
+    name = part.get("filename") or "file"
+    url, data = part.get("file_url"), part.get("file_data")
+    if not isinstance(name, str):
+        raise refuse(f"{where}.filename", "must be a string", code="invalid_type")
+    ending = _FILE_TYPES.get(name.rpartition(".")[2].lower())
+    if isinstance(url, str):
+        return {"type": "file", "name": name, "media_type": ending or "application/pdf", "url": url}
+    if not isinstance(data, str):
+        raise refuse(
+            f"{where}.file_data", "is missing: AOS keeps no uploaded files; send the file's data"
+        )
+    found = _DATA_URL.match(data)
+    kind = ending if found is None else found[1].lower()
+    if kind is None:
+        raise refuse(f"{where}.filename", "must end with .txt, .md, .csv, .json or .pdf")
+    body = data if found is None else data[found.end() :]
+    return {"type": "file", "name": name, "media_type": kind, "data": body}
+
+
+def _read_decision(item: dict[str, Any], where: str) -> Verdicts:
+    asked, approve, reason = (item.get(n) for n in ("approval_request_id", "approve", "reason"))
+    named = read_approval(asked) if isinstance(asked, str) else None
+    if named is None:
+        raise refuse(f"{where}.approval_request_id", "is not the id of an mcp_approval_request")
+    if not isinstance(approve, bool):
+        raise refuse(f"{where}.approve", "must be true or false", code="invalid_type")
+    if reason is not None and (not isinstance(reason, str) or len(reason) > 1024):
+        raise refuse(f"{where}.reason", "must be a string of at most 1,024 characters")
+    run_id, tool_call_id = named
+    return Verdicts(run_id, tool_call_id, "approve" if approve else "deny", reason or "")
+
+
+def list_runs(decisions: Iterable[Verdicts]) -> Sequence[str]:
+    """The runs that the decisions are about, each once."""
+    return list(dict.fromkeys(item.run_id for item in decisions))

@@ -1,0 +1,250 @@
+"""Serves the Responses API: create, retrieve, cancel, input items. Entry point: `Responses`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aos.domain.caller import Caller
+from aos.domain.cards.identity import is_card_id
+from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run_events import EventId
+from aos.domain.runs.run_options import RunOptions
+from aos.domain.waits import LONGEST_WAIT_SECONDS
+from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.openai.errors import refuse
+from aos.entrypoints.http.openai.inputs import Said, Verdicts, list_runs, read_input
+from aos.entrypoints.http.openai.items import list_input_items, make_list
+from aos.entrypoints.http.openai.names import ResponseId, read_conversation_id
+from aos.entrypoints.http.openai.parameters import (
+    RESPONSES,
+    Parameters,
+    check_include,
+    missing,
+    read_format,
+)
+from aos.entrypoints.http.openai.reading import ResponseReader
+from aos.entrypoints.http.openai.response_object import Asked
+from aos.entrypoints.http.openai.response_stream import write_stream
+from aos.entrypoints.http.openai.starting import RunStarter
+from aos.entrypoints.http.openai.streaming import answer_stream
+from aos.entrypoints.http.responder import Answer, Call
+from aos.errors import Refused
+from aos.services.admission import RunRequest
+
+CANCEL_SECONDS = 10.0
+"""How long a cancellation waits for the end of its run."""
+
+
+class Responses:
+    """The operations of Responses."""
+
+    def __init__(
+        self, callers: CallerRuns, *, reader: ResponseReader, starter: RunStarter, streams: bool
+    ) -> None:
+        self._callers = callers
+        self._reader = reader
+        self._starter = starter
+        self._streams = streams
+
+    async def create(self, call: Call, body: Mapping[str, Any], agent_id: str | None) -> Answer:
+        """POST /responses. `agent_id` is the agent in the path, where it names one."""
+        RESPONSES.check(body)
+        given = Parameters(body)
+        check_include(given.value("include"))
+        said = read_input(given.value("input"), read_content=self._callers.read_content)
+        asked = Asked(
+            background=given.flag("background"), previous=given.text("previous_response_id")
+        )
+        stream = given.flag("stream")
+        if said.question is None:
+            response_id = await self._decide(said.decisions, call.known_caller)
+            request = await self._callers.find_request(response_id.run_id, caller=call.known_caller)
+            return await self._answer(request, response_id.part, asked, stream=stream)
+        wanted = await self._read_request(call.known_caller, given, said, agent_id)
+        admission = await self._starter.start(call, wanted)
+        return await self._answer(admission.request, 0, asked, stream=stream, run=admission.run)
+
+    async def retrieve(self, call: Call, response_id: str) -> Answer:
+        """GET /responses/{response_id}, as it is now or as a stream."""
+        wanted = ResponseId.read(response_id)
+        request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        query = call.request.params
+        if query.get("stream") == "true":
+            after = _read_after(query.get("starting_after"))
+            return await self._stream(request, wanted.part, Asked(), after=after)
+        return Answer(body=await self._reader.read(request, wanted.part))
+
+    async def cancel(self, call: Call, response_id: str) -> Answer:
+        """POST /responses/{response_id}/cancel"""
+        wanted = ResponseId.read(response_id)
+        request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        await self._callers.cancel(wanted.run_id, caller=call.known_caller)
+        body = await self._reader.wait(request, wanted.part, seconds=CANCEL_SECONDS)
+        return Answer(body=body)
+
+    async def delete(self, call: Call, response_id: str) -> Answer:
+        """DELETE /responses/{response_id}"""
+        wanted = ResponseId.read(response_id)
+        await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        raise refuse(
+            "response_id",
+            "cannot be deleted alone: AOS deletes whole conversations. Delete the conversation of"
+            " the response",
+            code="unsupported_operation",
+        )
+
+    async def list_input(self, call: Call, response_id: str) -> Answer:
+        """GET /responses/{response_id}/input_items"""
+        wanted = ResponseId.read(response_id)
+        request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        return Answer(body=make_list(list_input_items(request), call.request.params))
+
+    async def _answer(
+        self,
+        request: AdmittedRequest,
+        part: int,
+        asked: Asked,
+        *,
+        stream: bool,
+        run: Run | None = None,
+    ) -> Answer:
+        if stream:
+            return await self._stream(request, part, asked, after=-1)
+        seconds = 0.0 if asked.background else LONGEST_WAIT_SECONDS
+        body = await self._reader.wait(request, part, seconds=seconds, asked=asked, run=run)
+        return Answer(body=body)
+
+    async def _stream(
+        self, request: AdmittedRequest, part: int, asked: Asked, *, after: int
+    ) -> Answer:
+        following = self._callers.follow(request, after=EventId())
+        pieces = write_stream(following, request, part=part, asked=asked, after=after)
+        return await answer_stream(pieces, streams=self._streams)
+
+    async def _read_request(
+        self, caller: Caller, given: Parameters, said: Said, agent_id: str | None
+    ) -> RunRequest:
+        assert said.question is not None
+        conversation_id, found = await self._find_conversation(caller, given)
+        agent_id = _read_agent(given, agent_id) or found
+        if agent_id is None:
+            raise missing("model")
+        instructions = given.text("instructions") or ""
+        text = given.mapping("text") or {}
+        if text.get("verbosity") not in (None, "medium"):
+            raise refuse("text.verbosity", "is set by the agent's card; leave it out")
+        options = RunOptions(
+            instructions="\n\n".join(filter(None, (instructions, said.instructions))),
+            output_schema=read_format(text.get("format"), field="text.format"),
+            max_output_tokens=given.whole("max_output_tokens", least=1),
+            history=said.history,
+        )
+        return RunRequest(
+            agent_id=agent_id,
+            message=said.question.text,
+            parts=said.question.parts,
+            conversation_id=conversation_id,
+            metadata=given.metadata(),
+            stream=given.flag("stream"),
+            options=None if options == RunOptions() else options,
+        )
+
+    async def _find_conversation(
+        self, caller: Caller, given: Parameters
+    ) -> tuple[str | None, str | None]:
+        """The conversation to go on with, and its agent where that is known."""
+        previous, value = given.text("previous_response_id"), given.value("conversation")
+        named = value.get("id") if isinstance(value, dict) else value
+        if named is not None and not isinstance(named, str):
+            raise refuse("conversation", "must be the id of a conversation", code="invalid_type")
+        if previous is not None and named is not None:
+            raise refuse("previous_response_id", "cannot be given together with conversation")
+        if named is not None:
+            return read_conversation_id(named, field="conversation"), None
+        if previous is None:
+            return None, None
+        field = "previous_response_id"
+        request, run = await self._callers.find(
+            ResponseId.read(previous, field=field).run_id, caller=caller
+        )
+        await self._require_last(caller, request, run)
+        return request.conversation_id, request.agent_id
+
+    async def _require_last(self, caller: Caller, request: AdmittedRequest, run: Run) -> None:
+        """Refuse to go on after a response that others followed: a conversation has one line."""
+        field = "previous_response_id"
+        if run.status == "waiting_approval":
+            raise refuse(field, "waits for approvals; send mcp_approval_response items first")
+        if not run.status.has_ended:
+            return
+        head = await self._callers.find_conversation(request.conversation_id, caller=caller)
+        going = [*([head.active.request] if head.active else []), *head.queued]
+        page = await self._callers.list_messages(
+            request.conversation_id, caller=caller, start=max(0, head.next_sequence - 1), limit=1
+        )
+        later = [item.run_id for item in going if item.run_id != run.run_id]
+        later += [
+            message.run_id
+            for message in page.items
+            if message.run_id != run.run_id and message.created_at > run.created_at
+        ]
+        if later:
+            raise refuse(
+                field,
+                "is not the last response of its conversation: conversations do not branch. Go on"
+                f" with {ResponseId(later[-1])}, or send the messages as the input",
+                code="unsupported_value",
+            )
+
+    async def _decide(self, decisions: tuple[Verdicts, ...], caller: Caller) -> ResponseId:
+        """Take the decisions; return the response that tells what followed."""
+        run_id, *others = list_runs(decisions)
+        if others:
+            raise refuse("input", "has decisions about several responses; send them one by one")
+        request = await self._callers.find_request(run_id, caller=caller)
+        unfolded = await self._reader.unfold(request, 0)
+        given = {item.tool_call_id for item in decisions}
+        left = [name for name in unfolded.pending if name not in given]
+        if left:
+            raise refuse("input", f"lacks a decision about {', '.join(left)}: decide about all")
+        part = max((unfolded.asked_in(name) for name in given), default=unfolded.parts - 1)
+        for item in decisions:
+            try:
+                await self._callers.decide(
+                    item.run_id, item.tool_call_id, item.verdict, item.reason, caller=caller
+                )
+            except Refused as error:
+                is_repeat = error.info.details.get("decision") == item.verdict
+                if error.code != "already_decided" or not is_repeat:
+                    raise
+        return ResponseId(run_id, part + 1)
+
+
+def _read_agent(given: Parameters, in_path: str | None) -> str | None:
+    """The agent that a request names: in its path, as the model, or as Foundry's reference."""
+    reference = given.mapping("agent_reference") or given.mapping("agent") or {}
+    name = reference.get("name")
+    if name is not None and not isinstance(name, str):
+        raise refuse("agent_reference.name", "must be a string", code="invalid_type")
+    agent_id = in_path or name or given.text("model")
+    return None if agent_id is None else check_agent(agent_id)
+
+
+def check_agent(agent_id: str) -> str:
+    """Return the name of an agent. Raises Refused `agent_not_found`."""
+    if not is_card_id(agent_id):
+        raise Refused(
+            "agent_not_found",
+            f"there is no agent {agent_id[:80]!r}; the models of this API are the agents",
+            field="model",
+        )
+    return agent_id
+
+
+def _read_after(text: str | None) -> int:
+    if text is None:
+        return -1
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise refuse("starting_after", f"is {text[:20]!r}, but must be a sequence number")
+    return int(text)
