@@ -381,3 +381,33 @@ async def test_replies_of_cancelled_runs_go_out(scene: Scene) -> None:
     ended = await world.run(run.run_id)
     assert (ended.status.value, ended.metadata, ended.usage.total_tokens) == ("cancelled", {}, 0)
     assert world.clock.now() - ended.created_at < timedelta(hours=1)
+
+
+async def test_a_run_that_outlasts_its_conversations_age_does_not_keep_it(scene: Scene) -> None:
+    """It waits nearly a day for a person, and is old when the conversation is not."""
+    world, name = scene.world, f"a{uuid.uuid4().hex[:8]}"
+    await world.put_mcp_server(
+        {"server_id": f"s{name}", "command": "npx", "args": ["-y", "@modelcontextprotocol/x"]},
+        {"read": lambda arguments: "text"},
+    )
+    await world.put_agent(
+        {
+            "agent_id": name,
+            "purpose": "Remember.",
+            "memory": {"ttl_days": 1},
+            "mcp_tools": [{"server": f"s{name}", "tools": ["read"], "approval": "always"}],
+        }
+    )
+    scene.model.then(Calls((f"s{name}__read", {"path": "x"})), "done")
+    run = await world.ask(name, "look", conversation_id=f"chat-{name}")
+    world.clock.advance(0.9 * DAY)
+    (asked,) = (await world.waiting_approvals()).items
+    await world.decide(run.run_id, asked.tool_call_id, "approve", "yes")
+    await world.settle()
+    world.clock.advance(0.2 * DAY)
+    await world.main.services.cleaner.clean()
+    await world.settle()
+    assert (await world.history(f"chat-{name}"))[-1].content == "done"
+    await pass_time(world, 4)
+    with pytest.raises(Refused, match="deleted"):
+        await world.history(f"chat-{name}")
