@@ -82,13 +82,13 @@ def newer_fields_of_calls_dropped() -> Planted:
 
 def newer_columns_of_usage_dropped() -> Planted:
     """An older main writes the row of a day anew."""
-    real = MemoryLedger._add
+    real = MemoryLedger.add_up
 
     def add(self: MemoryLedger, day: DayUsage, run: Run) -> DayUsage:
         counted = real(self, day, run)
         return counted if isinstance(self, NewerLedger) else replace(counted, unknown={})
 
-    return patch.object(MemoryLedger, "_add", add)
+    return patch.object(MemoryLedger, "add_up", add)
 
 
 PLANTED_IN_VERSIONS = {

@@ -84,9 +84,10 @@ class NewerToolLedger(WireToolLedger):
 class NewerLedger(MemoryLedger):
     """Counts something that this version does not know in the rows of usage."""
 
-    def _add(self, day: DayUsage, run: Run) -> DayUsage:
+    def add_up(self, day: DayUsage, run: Run) -> DayUsage:
+        """The row of the day with one more run, counted there too."""
         counted = {NEWER: day.unknown.get(NEWER, 0) + 1}
-        return replace(super()._add(day, run), unknown=counted)
+        return replace(super().add_up(day, run), unknown=counted)
 
 
 class NewerBus(MemoryBus):
