@@ -31,7 +31,11 @@ SECONDS: dict[str, int] = {
     "tests/e2e/test_cli.py": 50,
     "tests/infra/test_settings.py": 40,
     "tests/simulation/test_teeth.py": 60,
-    "tests/simulation/test_simulation.py": 50,
+    "tests/simulation/test_seeds_1.py": 25,
+    "tests/simulation/test_seeds_2.py": 25,
+    "tests/simulation/test_seeds_3.py": 25,
+    "tests/simulation/test_seeds_4.py": 25,
+    "tests/simulation/test_simulation.py": 15,
     "tests/unit/hostile/test_patterns.py": 20,
 }
 """What long files took on a machine with two cores."""
