@@ -29,6 +29,7 @@ SECONDS: dict[str, int] = {
     "tests/e2e/test_waking.py": 70,
     "tests/e2e/test_openapi.py": 60,
     "tests/e2e/test_cli.py": 50,
+    "tests/e2e/test_a2a.py": 40,
     "tests/infra/test_settings.py": 40,
     "tests/simulation/test_teeth.py": 60,
     "tests/simulation/test_seeds_1.py": 25,

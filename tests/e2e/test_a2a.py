@@ -48,6 +48,8 @@ BINDINGS = ("JSONRPC", "HTTP+JSON")
 NODE = Path(__file__).with_name("ask_a2a.mjs")
 KILL_SECONDS = 60.0
 PAUSE_SECONDS = 0.03
+LENGTHS = (("first", 60), ("second", 12))
+"""What the model writes before and after the kill, in words; three letters a pause."""
 
 
 @asynccontextmanager
@@ -146,7 +148,7 @@ async def test_a_client_asks_streams_reads_lists_and_cancels(
 async def test_a_stream_goes_on_through_a_kill_of_realm_and_a_second_reader_gets_the_rest(
     road: Road, model: Model
 ) -> None:
-    texts = [" ".join(f"{name} {n}" for n in range(60)) for name in ("first", "second")]
+    texts = [" ".join(f"{name} {n}" for n in range(many)) for name, many in LENGTHS]
     asked: list[Request] = []
 
     def rule(request: Request) -> Say:
