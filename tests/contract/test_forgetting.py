@@ -38,6 +38,7 @@ from aos.errors import Refused, TransientError
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
+from tests.samples import a_push_config
 
 DAY = 86_400.0
 LARGE = 40_000
@@ -166,6 +167,7 @@ async def scene(kind: str, azurite: Azurite) -> AsyncIterator[Scene]:
         world.ports,
         logs=logs,
         requests=tables.requests(),
+        pushes=tables.pushes(),
         pending=tables.pending(),
         conversations=tables.conversations(),
         index=tables.index(),
@@ -214,6 +216,8 @@ async def plant(scene: Scene, word: str, *, ttl_days: int | None = None) -> tupl
         name, large, conversation_id=conversation_id, metadata={"note": word}, key=f"k-{name}"
     )
     (asked,) = (await world.waiting_approvals()).items
+    receiver = a_push_config(run_id=run.run_id, credentials=word, created_at=world.clock.now())
+    await world.ports.pushes.put(receiver)
     await world.decide(run.run_id, asked.tool_call_id, "approve", f"because {word}")
     await world.ask(name, f"again {word}", conversation_id=conversation_id)
     await world.settle()
@@ -302,6 +306,7 @@ async def test_rows_of_runs_end_after_thirty_days_and_the_conversation_stays(sce
             await world.run(run.run_id)
         assert gone.value.code == "run_not_found"
     assert not await world.ports.tool_calls.find(runs[-1].run_id, "any")
+    assert [await world.ports.pushes.list_all(run.run_id) for run in runs] == [[]] * len(runs)
     assert word in (await world.history(conversation_id))[0].content
     listed = (await world.main.services.runs.list_conversations(owner="local", limit=100)).items
     assert conversation_id in [head.conversation_id for head in listed]
