@@ -291,12 +291,17 @@ def telemetry_cost(report: Report, root: Path) -> None:
         found = telemetry_measures.compare_processor_time(
             root=root, model=model, settings=telemetry_measures.make_deployed_settings()
         )
-    on, off = median(found["on"]), median(found["off"])
-    for side, values in found.items():
+    medians = {}
+    for side, rounds in found.items():
+        values = [sum(apps.values()) for apps in rounds]
+        medians[side] = median(values)
         spread = f"{min(values):.1f} to {max(values):.1f} in {len(values)} rounds"
-        report.figure(f"{side}: median of the rounds", f"{median(values):.1f} ms ({spread})")
+        report.figure(f"{side}: median of the rounds", f"{medians[side]:.1f} ms ({spread})")
+        for app in rounds[0]:
+            report.figure(f"  {app}", f"{median([apps[app] for apps in rounds]):.1f} ms")
     report.figure("load of the machine (1 min)", f"{os.getloadavg()[0]:.1f}")
-    report.held("more with telemetry", (on / off - 1) * 100, most=10, unit="%")
+    more = (medians["on"] / medians["off"] - 1) * 100
+    report.held("more with telemetry", more, most=10, unit="%")
 
 
 def _say_telemetry(report: Report, name: str, found: telemetry_measures.Telemetry) -> None:

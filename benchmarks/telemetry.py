@@ -158,13 +158,14 @@ async def _run(url: str, count: int) -> None:
 
 def compare_processor_time(
     *, root: Path, model: str, settings: Mapping[str, str]
-) -> dict[str, list[float]]:
-    """Return the milliseconds of processor time of a turn in each round, with telemetry on and off.
+) -> dict[str, list[dict[str, float]]]:
+    """Return each app's milliseconds of processor time of a turn in each round, with telemetry on
+    and off.
 
     Two laptops run the same turns in alternating rounds. A round includes the seconds after its
     turns, in which the exporters send what they have collected.
     """
-    found: dict[str, list[float]] = {"on": [], "off": []}
+    found: dict[str, list[dict[str, float]]] = {"on": [], "off": []}
     with contextlib.ExitStack() as stack:
         ingestion = stack.enter_context(run_ingestion())
         given = {**settings, CONNECTION_STRING: ingestion.connection_string}
@@ -182,16 +183,20 @@ def compare_processor_time(
                 before = _read_processor_time(sides[side])
                 asyncio.run(_run(sides[side].urls["main"], ROUND_TURNS))
                 time.sleep(ROUND_EXPORT_SECONDS)
-                spent = _read_processor_time(sides[side]) - before
-                found[side].append(spent / ROUND_TURNS * 1000)
+                after = _read_processor_time(sides[side])
+                found[side].append(
+                    {app: (after[app] - before[app]) / ROUND_TURNS * 1000 for app in after}
+                )
         if ingestion.refused or not ingestion.items:
             raise RuntimeError(f"telemetry was refused or did not come: {ingestion.refused[:3]}")
     return found
 
 
-def _read_processor_time(laptop: Laptop) -> float:
-    """Return the seconds of processor time that the three apps have used."""
-    return sum(sum(psutil.Process(laptop.child(name).pid).cpu_times()[:2]) for name in APP_FOLDERS)
+def _read_processor_time(laptop: Laptop) -> dict[str, float]:
+    """Return the seconds of processor time that each app has used."""
+    return {
+        name: sum(psutil.Process(laptop.child(name).pid).cpu_times()[:2]) for name in APP_FOLDERS
+    }
 
 
 def _read_app_settings(resource: Mapping[str, Any]) -> Mapping[str, str]:

@@ -41,6 +41,7 @@ def test_what_must_never_be_missing_is_there(
             "AZURE_FUNCTIONS_ENVIRONMENT": "Production",
             "OTEL_TRACES_SAMPLER": "microsoft.fixed_percentage",
             "OTEL_TRACES_SAMPLER_ARG": "1.0",
+            "OTEL_BLRP_SCHEDULE_DELAY": "5000",
             "OTEL_METRICS_EXPORTER": "none",
             "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
             "PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME": LOGGER,
@@ -228,7 +229,7 @@ def test_customers_sign_in_before_main_and_probes_need_not(
         assert properties["globalValidation"] == {
             "requireAuthentication": True,
             "unauthenticatedClientAction": "Return401",
-            "excludedPaths": ["/api/health", "/api/status", "/api/console", "/api/console/*"],
+            "excludedPaths": ["/api/health", "/api/status"],
         }
         provider = properties["identityProviders"]["azureActiveDirectory"]
         assert provider["registration"] == {

@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # the ports import the whole domain, which the start of an ap
     from aos.ports.telemetry import Span, SpanKind
 
 LOGGER = "aos"
-SDK_LOGGER = "azure"
+SDK_LOGGERS = ("azure", "httpx", "httpx2")
+"""The Azure SDKs, and the client below the model's SDK: httpx, or httpx2."""
 CUSTOM_EVENTS_LOGGER = "aos.custom_events"
 CUSTOM_EVENT = "microsoft.custom_event.name"
 """The attribute that makes Azure Monitor write a log record to `customEvents`."""
@@ -69,7 +70,8 @@ def make_telemetry(
     """
     # The SDKs log their requests at INFO, with run ids in the URLs. The exporter is one of them, so
     # its log lines would be exported again.
-    logging.getLogger(SDK_LOGGER).setLevel(logging.WARNING)
+    for name in SDK_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logger = logging.getLogger(LOGGER)
     logger.setLevel(_LEVELS[level.lower()])
     if not any(isinstance(handler, _StandardOutput) for handler in logger.handlers):

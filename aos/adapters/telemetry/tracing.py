@@ -8,6 +8,7 @@ parts of a conversation.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,6 +111,13 @@ class OpenTelemetryTracer:
     """Makes spans with the provider of the process. The first one imports OpenTelemetry (0.1 to 0.3
     s)."""
 
+    @functools.cached_property
+    def _tracer(self) -> trace.Tracer:
+        """The provider's tracer, which is looked up once: that costs as much as a span."""
+        from opentelemetry import trace
+
+        return trace.get_tracer(TRACER_NAME)
+
     @contextlib.contextmanager
     def span(
         self,
@@ -127,7 +135,7 @@ class OpenTelemetryTracer:
         from opentelemetry import trace
 
         parent = traceparent if is_valid_traceparent(traceparent) else current_traceparent.get()
-        with trace.get_tracer(TRACER_NAME).start_as_current_span(
+        with self._tracer.start_as_current_span(
             name,
             context=_make_context(parent),
             kind=trace.SpanKind[kind.upper()],

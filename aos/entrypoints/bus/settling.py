@@ -106,13 +106,10 @@ class Settling:
             **{
                 "entry": "servicebus",
                 "messaging.system": "servicebus",
-                "messaging.operation.name": "process",
                 "messaging.operation.type": "process",
                 "messaging.destination.name": message.entity,
-                "messaging.message.id": message.message_id,
-                "messaging.servicebus.message.delivery_count": message.delivery_count,
                 # Azure Monitor's exporter drops the conventions' names. It reads the older name of
-                # the queue for the column `source`; the others become customDimensions.
+                # the queue for the column `source`; the other two become customDimensions.
                 "messaging.destination": message.entity,
                 "message_id": message.message_id,
                 "delivery_count": message.delivery_count,

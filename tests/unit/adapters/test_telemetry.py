@@ -347,12 +347,14 @@ logging.basicConfig(level=logging.INFO, format="%(name)s", force=True)  # as the
 {app}_app({{"AZURE_FUNCTIONS_ENVIRONMENT": "Development", **{plan!r}}})
 logging.getLogger("azure.core.pipeline.policies.http_logging_policy").info("Request URL: …")
 logging.getLogger("azure.monitor.opentelemetry.exporter.export._base").info("Transmission …")
+logging.getLogger("httpx").info("HTTP Request: …")
+logging.getLogger("httpx2").info("HTTP Request: …")
 logging.getLogger("azure.servicebus").warning("told")
 """
 
 
 @pytest.mark.parametrize("app", ["main", "mcp", "realm"])
-def test_an_app_that_has_started_hears_the_azure_sdks_from_warnings_up(app: str) -> None:
+def test_an_app_that_has_started_hears_the_sdks_from_warnings_up(app: str) -> None:
     """Even under a root logger at INFO: their addresses hold ids of runs and conversations."""
     done = subprocess.run(
         [sys.executable, "-c", START.format(app=app, plan=PLAN)],
