@@ -21,7 +21,7 @@ demo: python ## the same, and the story of the first start again
 
 test: setup ## check and every test, side by side
 	@mkdir -p .aos/logs; $(MAKE) --no-print-directory check >.aos/logs/check.log 2>&1 & check=$$!; \
-		$(BIN)/python -m pytest -n $(or $(WORKERS),4); tests=$$?; \
+		$(BIN)/python -m pytest -n $(or $(WORKERS),6); tests=$$?; \
 		wait $$check; check=$$?; cat .aos/logs/check.log; \
 		echo "make check: $$check, pytest: $$tests (0 is good)"; exit $$((check ? check : tests))
 

@@ -2,7 +2,8 @@
 `GrownState.lengthen`, `GrownState.spread`.
 
 Each written run is a copy of one that the laptop has really made: its row, its messages and its
-events, under other ids. The rows of its request are left out, as after 30 days.
+events, under other ids, and for a new conversation the row that says which run began it. The rows
+of its request are left out, as after 30 days.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from datetime import UTC, datetime, timedelta
 
 from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.tables.account import MOST_ROWS, Table, TableClients, Write
+from aos.adapters.tables.index import EVERYBODY, make_columns, name_first_row
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.run_events import EventId, EventRow
+from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun
 
 PAIRS_OF_A_LONG_RUN = 30
@@ -32,6 +36,7 @@ class GrownState:
         blobs = AzureBlobs(BlobAccount(connection_string=connection_string))
         account = TableAccount(connection_string=connection_string)
         self._blobs = blobs
+        self._clients = TableClients(account)
         self.tables = AzureTables(account, payloads=blobs.container("aos-data"))
         self._head: Conversation
         self._run: Run
@@ -41,6 +46,7 @@ class GrownState:
     async def close(self) -> None:
         """Close the clients."""
         await self.tables.close()
+        await self._clients.close()
         await self._blobs.close()
 
     async def copy_from(self, conversation_id: str, run_id: str) -> None:
@@ -91,12 +97,29 @@ class GrownState:
         store = self.tables.conversations()
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def write(name: str) -> None:
+        async def write(name: str) -> Run:
             head = replace(self._head, conversation_id=name, next_sequence=0)
             async with gate:
-                await store.save(self._copy_run(head), etag=None)
+                step = self._copy_run(head)
+                await store.save(step, etag=None)
+            return step.runs[0]
 
-        await asyncio.gather(*(write(name) for name in names))
+        await self._mark_firsts(await asyncio.gather(*(write(name) for name in names)))
+
+    async def _mark_firsts(self, runs: Sequence[Run]) -> None:
+        """Write which run began each conversation, as the first run's admission does."""
+        marks = [
+            {
+                "PartitionKey": EVERYBODY,
+                "RowKey": name_first_row(run.conversation_id),
+                **make_columns(IndexedRun.of(run, owner=self._head.owner), first=True),
+            }
+            for run in runs
+        ]
+        index = Table(self._clients, "aosindex")
+        for start in range(0, len(marks), MOST_ROWS):
+            some = marks[start : start + MOST_ROWS]
+            await index.transact([Write(entity=mark) for mark in some])
 
     async def owe(self, count: int) -> list[str]:
         """Write pending rows that are due, of admissions in progress; return their run ids."""

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from aos.domain.budgets import Budget
 from aos.domain.row_kinds import REQUEST_RETENTION, USAGE_RETENTION
@@ -76,7 +77,8 @@ class Cleaner:
         await self._look_through(ALL_RUNS, days, windows, self._remove_old, None, until)
         for agent_id, days in (await self._read_ages()).items():
             name = f"ttl:{agent_id}"
-            await self._look_through(name, days, windows, self._expire, agent_id, until)
+            expire = partial(self._expire, days=days)
+            await self._look_through(name, days, windows, expire, agent_id, until)
 
     async def _do_due(self, until: float) -> None:
         """Do what has a row with a time. What fails is logged, and looked at again later."""
@@ -133,8 +135,8 @@ class Cleaner:
             await self._due.drop(due)
         elif head.deleted_at == at and head.cleaning is None and now < at + REQUEST_RETENTION:
             deleted[due] = head.owner
-        elif due.unused and head.deleted_at != at and due.checks:
-            await self._due.drop(due)  # realm found that it is used
+        elif due.unused and head.deleted_at != at and not await self._is_over(due, head):
+            await self._due.drop(due)
         else:
             await self._deletions.tell_realm(due)
             await self._move(due, now + NUDGE_PAUSE)
@@ -145,6 +147,18 @@ class Cleaner:
             return False
         stored = await self._requests.find(due.first_run_id)
         return stored is not None and not stored.scrubbed
+
+    async def _is_over(self, due: Due, head: Conversation) -> bool:
+        """Whether the conversation's time may be over; if it was used since, it is looked at
+        later."""
+        days = (await self._read_ages()).get(head.agent_id)
+        if days is None:
+            return False
+        if not due.checks and due.about + timedelta(days=days) <= self._clock.now():
+            return True
+        used_at, _ = await self._find_last_use(head)
+        await self._look_later(head.conversation_id, used_at, days=days)
+        return False
 
     async def _purge_letters(self, deleted: Mapping[Due, str]) -> None:
         """Remove the dead letters of the conversations that realm has deleted."""
@@ -224,18 +238,42 @@ class Cleaner:
         head = (await self._conversations.load(conversation_id)).conversation
         return head is not None and not head.is_deleted
 
-    async def _expire(self, page: Sequence[OldRun], end: datetime) -> None:
-        """Have those conversations deleted in which nothing happened after `end`."""
+    async def _expire(self, page: Sequence[OldRun], end: datetime, *, days: int) -> None:
+        """Have those conversations deleted in which nothing happened after `end`.
+
+        One that was used later is looked at when its later runs are old. If there are none, because
+        a run took long, it is noted when to look again.
+        """
         for conversation_id in dict.fromkeys(old.run.conversation_id for old in page):
             head = (await self._conversations.load(conversation_id)).conversation
-            if head is None or head.is_deleted or head.active or head.queued:
+            if head is None or head.is_deleted:
                 continue
-            last = await self._conversations.read_history(
-                conversation_id, before=head.next_sequence, limit=1
-            )
-            moments = [message.created_at for message in last] or [head.created_at]
-            if max(moments) <= end:
+            used_at, admitted_at = await self._find_last_use(head)
+            if used_at <= end:
                 await self._deletions.start(conversation_id, deleted_at=end, unused=True)
+            elif admitted_at <= end:
+                await self._look_later(conversation_id, used_at, days=days)
+
+    async def _find_last_use(self, head: Conversation) -> tuple[datetime, datetime]:
+        """Return when the conversation was last used, and when its last run was admitted."""
+        requests = list(head.queued) if head.active is None else [head.active.request, *head.queued]
+        if requests:
+            return self._clock.now(), max(request.admitted_at for request in requests)
+        found = await self._conversations.read_history(
+            head.conversation_id, before=head.next_sequence, limit=1
+        )
+        if not found:
+            return head.created_at, head.created_at
+        last = found[0]
+        run = await self._conversations.find_run(head.conversation_id, last.run_id)
+        return last.created_at, last.created_at if run is None else run.created_at
+
+    async def _look_later(self, conversation_id: str, used_at: datetime, *, days: int) -> None:
+        """Have the conversation deleted when its days are over, unless it is used until then."""
+        due_at = used_at + timedelta(days=days)
+        await self._due.put(
+            Due(due_at=due_at, kind="deletion", name=conversation_id, about=used_at, unused=True)
+        )
 
     async def _move(self, due: Due, due_at: datetime) -> None:
         """Look at it again at another time."""

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aos.domain.bus_limits import is_bus_id
-from aos.domain.codec import OMITTED, encode
+from aos.domain.codec import encode
 from aos.domain.envelope import (
     RESPONSES_QUEUE,
     VERSION,
@@ -50,7 +50,7 @@ from aos.ports.telemetry import Telemetry
 RECORD_TRIES = 8
 MAX_REFUSAL = 2000
 """Characters of a refusal's message."""
-RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if field.metadata != OMITTED]
+RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if not field.metadata]
 
 
 class Replies:

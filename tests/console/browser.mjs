@@ -7,8 +7,8 @@ import { chromium } from 'playwright-core';
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const [executablePath] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
-// The browser itself reports the answer of a check that finds a card not valid.
-const NOT_VALID = /^Failed to load resource: .* status of 422/;
+// The browser itself reports the refusal of a card or of an answer that is not valid.
+const NOT_VALID = /^Failed to load resource: .* status of (400|422)/;
 let page, said;
 
 const commands = {

@@ -38,6 +38,7 @@ from aos.errors import Refused, TransientError
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
+from tests.samples import a_push_config
 
 DAY = 86_400.0
 LARGE = 40_000
@@ -166,6 +167,7 @@ async def scene(kind: str, azurite: Azurite) -> AsyncIterator[Scene]:
         world.ports,
         logs=logs,
         requests=tables.requests(),
+        pushes=tables.pushes(),
         pending=tables.pending(),
         conversations=tables.conversations(),
         index=tables.index(),
@@ -214,6 +216,8 @@ async def plant(scene: Scene, word: str, *, ttl_days: int | None = None) -> tupl
         name, large, conversation_id=conversation_id, metadata={"note": word}, key=f"k-{name}"
     )
     (asked,) = (await world.waiting_approvals()).items
+    receiver = a_push_config(run_id=run.run_id, credentials=word, created_at=world.clock.now())
+    await world.ports.pushes.put(receiver)
     await world.decide(run.run_id, asked.tool_call_id, "approve", f"because {word}")
     await world.ask(name, f"again {word}", conversation_id=conversation_id)
     await world.settle()
@@ -302,6 +306,7 @@ async def test_rows_of_runs_end_after_thirty_days_and_the_conversation_stays(sce
             await world.run(run.run_id)
         assert gone.value.code == "run_not_found"
     assert not await world.ports.tool_calls.find(runs[-1].run_id, "any")
+    assert [await world.ports.pushes.list_all(run.run_id) for run in runs] == [[]] * len(runs)
     assert word in (await world.history(conversation_id))[0].content
     listed = (await world.main.services.runs.list_conversations(owner="local", limit=100)).items
     assert conversation_id in [head.conversation_id for head in listed]
@@ -381,3 +386,33 @@ async def test_replies_of_cancelled_runs_go_out(scene: Scene) -> None:
     ended = await world.run(run.run_id)
     assert (ended.status.value, ended.metadata, ended.usage.total_tokens) == ("cancelled", {}, 0)
     assert world.clock.now() - ended.created_at < timedelta(hours=1)
+
+
+async def test_a_run_that_outlasts_its_conversations_age_does_not_keep_it(scene: Scene) -> None:
+    """It waits nearly a day for a person, and is old when the conversation is not."""
+    world, name = scene.world, f"a{uuid.uuid4().hex[:8]}"
+    await world.put_mcp_server(
+        {"server_id": f"s{name}", "command": "npx", "args": ["-y", "@modelcontextprotocol/x"]},
+        {"read": lambda arguments: "text"},
+    )
+    await world.put_agent(
+        {
+            "agent_id": name,
+            "purpose": "Remember.",
+            "memory": {"ttl_days": 1},
+            "mcp_tools": [{"server": f"s{name}", "tools": ["read"], "approval": "always"}],
+        }
+    )
+    scene.model.then(Calls((f"s{name}__read", {"path": "x"})), "done")
+    run = await world.ask(name, "look", conversation_id=f"chat-{name}")
+    world.clock.advance(0.9 * DAY)
+    (asked,) = (await world.waiting_approvals()).items
+    await world.decide(run.run_id, asked.tool_call_id, "approve", "yes")
+    await world.settle()
+    world.clock.advance(0.2 * DAY)
+    await world.main.services.cleaner.clean()
+    await world.settle()
+    assert (await world.history(f"chat-{name}"))[-1].content == "done"
+    await pass_time(world, 4)
+    with pytest.raises(Refused, match="deleted"):
+        await world.history(f"chat-{name}")

@@ -15,6 +15,8 @@ import pytest
 from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.tables.pending import hash_bucket
+from aos.domain.budgets import DaySpending
 from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import Run
 from aos.errors import StaleWrite, TransientError
@@ -129,6 +131,53 @@ async def test_usage_rows_of_earlier_versions_are_read(
         (None, None, 4, 3_000_000_000),
     ]
     assert await read("ann") == [("ann", "m", 1, 11)]
+
+
+async def test_columns_of_a_newer_version_stay_in_rows_that_are_written_again(
+    tables: AzureTables, provisioned: Azurite
+) -> None:
+    """Two versions side by side: the older one sums up, moves and spends in rows of the newer."""
+    agent = f"a-{an_id()}"
+    runs = [an_ended_run(a_request(agent_id=agent)) for _ in range(200)]
+    pending = a_pending(run_id=an_id())
+    await tables.pending().put(pending)
+    await tables.spending().write(agent, "2030-01-01", DaySpending(tokens=1), etag=None)
+    await tables.ledger().record(runs[0], owner="ann")
+    rows = [
+        *(
+            ("aosusage", row)
+            for row in rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}'")
+        ),
+        *(
+            ("aospending", row)
+            for row in rows_of(provisioned, "aospending", f"RowKey eq '{pending.run_id}'")
+        ),
+    ]
+    for table, row in rows:
+        keys = {name: row[name] for name in ("PartitionKey", "RowKey")}
+        set_row(provisioned, table, {**keys, "newer": "kept"})
+    (found,) = [
+        row
+        for row in await tables.pending().list_due(NOON, limit=100)
+        if row.run_id == pending.run_id
+    ]
+    await tables.pending().move(found, next_check=NOON)
+    spent = await tables.spending().read(agent, "2030-01-01")
+    await tables.spending().write(agent, "2030-01-01", DaySpending(tokens=2), etag=spent.etag)
+    same = next(r for r in runs[1:] if hash_bucket(r.run_id) == hash_bucket(runs[0].run_id))
+    async with opened(provisioned.table_url) as other:
+        for _ in range(3):
+            with contextlib.suppress(StaleWrite):
+                await other.ledger().record(same, owner="ann")
+                break
+    again = [
+        *rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'"),
+        *rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey ge 'sp'"),
+        *rows_of(provisioned, "aospending", f"RowKey eq '{pending.run_id}'"),
+    ]
+    assert [row.get("newer") for row in again] == ["kept"] * 3
+    day = next(row for row in again if row["RowKey"].startswith("day:"))
+    assert day["runs"].value == 2
 
 
 async def test_large_texts_are_blobs_of_their_conversation(provisioned: Azurite) -> None:

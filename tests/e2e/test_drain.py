@@ -17,8 +17,9 @@ from tests.e2e.conftest import Model
 from tests.e2e.road import Answer, Road, eventually
 from tests.scripted_model import ScriptedModel
 
-TAKE_OVER_SECONDS = 5.0
-"""It took 0.97 s on a laptop; without the hand-over it takes a lock, 60 s."""
+TAKE_OVER_SECONDS = 20.0
+"""It took 0.97 s on a laptop that had nothing else to do, and 18 s on one with 17 more processes to
+run than cores; without the hand-over it takes a lock, 60 s."""
 UP_SECONDS = 20.0
 
 
@@ -92,7 +93,7 @@ def test_who_waits_over_http_gets_202_when_main_stops(azure_locks: Road, model: 
         took = time.monotonic() - began
     road.laptop.bring_up("main")
     assert [answer.status for answer in answers] == [202]
-    assert took < 8
+    assert took < TAKE_OVER_SECONDS
     assert road.ended(answers[0].body["run_id"], seconds=UP_SECONDS)["status"] == "completed"
 
 

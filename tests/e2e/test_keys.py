@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import AuthenticationError, OpenAI
 
 from aos.entrypoints.route import Route
 from aos.entrypoints.routes import MAIN_ROUTES
@@ -226,3 +227,12 @@ def _files_with(laptop: Laptop, text: bytes) -> list[str]:
 
 def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def test_clients_of_openai_send_a_listed_key_as_a_bearer(doors: Doors) -> None:
+    def connect(key: str) -> OpenAI:
+        return OpenAI(base_url=f"{doors.default.main}/api/openai/v1", api_key=key, max_retries=0)
+
+    assert connect(doors.laptop.keys["admin"]).models.list().object == "list"
+    with pytest.raises(AuthenticationError, match="AOS_KEY_OWNERS"):
+        connect(doors.laptop.keys["default"]).models.list()

@@ -229,7 +229,7 @@ def test_customers_sign_in_before_main_and_probes_need_not(
         assert properties["globalValidation"] == {
             "requireAuthentication": True,
             "unauthenticatedClientAction": "Return401",
-            "excludedPaths": ["/api/health", "/api/status"],
+            "excludedPaths": ["/api/health", "/api/status", "/api/console", "/api/console/*"],
         }
         provider = properties["identityProviders"]["azureActiveDirectory"]
         assert provider["registration"] == {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import azure.functions as func
@@ -115,8 +114,9 @@ class App:
             receivers=world.receivers,
             intercept=self.intercept,
         )
-        conversations = world.choose_conversation_store()(world.tables, intercept=self.intercept)
-        self.ports = replace(ports, conversations=conversations)
+        self.ports = world.choose_version().make_ports(
+            ports, tables=world.tables, broker=world.broker, intercept=self.intercept
+        )
         self.handlers: Mapping[str, Handler] = {}
 
     def wire(self, kind: type[A]) -> A:
@@ -155,6 +155,7 @@ class App:
 
     def lose_locks(self) -> None:
         """Every lock of this process expires now; it goes on working."""
+        self.world.watching.locks_lost = True
         self.world.pump.expire_locks(self, within=0.0)
 
     def note(self, what: str, about: str) -> None:

@@ -33,6 +33,7 @@ class Ask:
     wait_seconds: float = 0.0
     wants_reply: bool = False
     notify: Notify | None = None
+    stream: bool = False
 
     @property
     def scope(self) -> str:
@@ -50,6 +51,7 @@ class Ask:
                 "conversation_id": self.conversation_id,
                 "metadata": self.metadata,
                 "notify": None if self.notify is None else encode(self.notify),
+                **({"stream": True} if self.stream else {}),
             }
         ).encode()
 
@@ -67,6 +69,7 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
             metadata=ask.metadata,
             reply=reply if ask.wants_reply else None,
             notify=ask.notify,
+            stream=ask.stream,
         ),
         door="http",
         scope=ask.scope,

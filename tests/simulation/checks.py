@@ -32,6 +32,8 @@ NUDGES = 5
 """So many StartRuns of one run may wait behind a handler that is slow, or dies again and again."""
 RESULTS = 16
 """So many results and decisions of one turn may wait, each as often as its call was repeated."""
+WATCHES = 30
+"""So many readers of a run may have said that they watch it, while its turn takes long."""
 REPEAT_WINDOW = 600.0
 SKEW = timedelta(seconds=21)
 
@@ -219,7 +221,8 @@ class Checks:
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
         bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
-        bound += RESULTS * (self._world.scenario.has("tools", "delete"))
+        bound += RESULTS * self._world.scenario.has("tools", "delete", "watch", "tasks")
+        bound += WATCHES * self._world.scenario.has("watch")
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 

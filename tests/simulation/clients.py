@@ -27,7 +27,8 @@ from tests.simulation.asks import Ask, over_http
 from tests.simulation.budgets import CAP
 from tests.simulation.deletions import Deleted
 from tests.simulation.receivers import NOTIFY
-from tests.simulation.scenario import Deletion, Edit, Kind, Planned
+from tests.simulation.requests import Kind, Planned
+from tests.simulation.scenario import Deletion, Edit
 from tests.simulation.tools import SERVER
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ WITH_TOOLS: dict[str, dict[str, Any]] = {
         "team": ["ceo", "tooled", "gone"],
     },
 }
+WITH_TASKS: dict[str, dict[str, Any]] = {
+    "tasked": {
+        "agent_id": "tasked",
+        "purpose": "Begin tasks.",
+        "mcp_tools": ["box/long", "box/look"],
+        "limits": {"run_timeout_seconds": 600},
+    },
+}
 BY_KIND: dict[Kind, dict[str, dict[str, Any]]] = {
     "wake": waking.CARDS,
     "tools": WITH_TOOLS,
@@ -69,6 +78,9 @@ BY_KIND: dict[Kind, dict[str, dict[str, Any]]] = {
         }
     },
     "delete": WITH_TOOLS,
+    "watch": WITH_TOOLS,
+    "tasks": WITH_TASKS,
+    "age": waking.AGING,
     "reject": {"single": {"agent_id": "single", "purpose": "One by one.", "on_busy": "reject"}},
 }
 """Cards that only worlds of a kind have."""
@@ -126,6 +138,7 @@ class Clients:
         self._world.asks[run_id] = ask
         for _ in range(1 + planned.twins):
             self._send(ask, run_id)
+        self._world.watching.read(run_id, owner=ask.owner, readers=planned.readers)
         if planned.cancel_after is not None:
             cancel = partial(self._cancel, run_id, ask)
             self._world.loop.call_later(planned.cancel_after, self._later, cancel)
@@ -144,6 +157,7 @@ class Clients:
             wait_seconds=planned.wait_seconds,
             wants_reply=planned.wait_seconds == 5.0,
             notify=NOTIFY if planned.twins == 0 and planned.name.endswith(("0", "3")) else None,
+            stream=planned.stream,
         )
 
     def _send(self, ask: Ask, run_id: str) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
@@ -42,6 +42,7 @@ READS = frozenset(
         "conversations.load",
         "conversations.read_history",
         "conversations.find_run",
+        "run_events.read",
         "ledger.is_recorded",
         "decisions.find",
         "decisions.list_waiting",
@@ -60,6 +61,11 @@ READS = frozenset(
     }
 )
 DEADLY = frozenset({"crash_before", "crash_after", "lock_lost"})
+PROVISIONAL = "run_events.add"
+DIES_SHARE = 0.4
+"""So many of the faults that are aimed at a provisional event end its instance."""
+MOST_LATE = 240.0
+"""A provisional event takes effect so late at most: before those of its run are removed."""
 ANSWERS = frozenset({"decisions.decide", "questions.answer"})
 MOST_DEATHS = 6
 """More would dead-letter messages that have done nothing wrong (MaxDeliveryCount is 10)."""
@@ -86,8 +92,9 @@ class Weather:
 
     `hang_share` of the inserts of request rows hang, half of it of the writes of budgets have no
     answer and a third of their reads fail, `cancel_share` of the CancelRuns and the
-    DeleteConversations are not sent, and of people's decisions and answers hang: what these show
-    needs a fault just there.
+    DeleteConversations are not sent, and of people's decisions and answers hang; `stream_share` of
+    the provisional events are not written, or are their instance's last act: what these show needs
+    a fault just there.
     """
 
     rng: random.Random
@@ -95,11 +102,13 @@ class Weather:
     kinds: tuple[str, ...]
     hang_share: float = 0.0
     cancel_share: float = 0.0
+    stream_share: float = 0.0
     operations: int = 0
     next_fault: float = NEVER
     deaths_left: int = MOST_DEATHS
     away: frozenset[str] = frozenset()
     blobs_troubled_at: float = -1e9
+    streams_troubled: set[str] = field(default_factory=set)
 
     def begin(self) -> None:
         """Choose the first fault."""
@@ -108,7 +117,7 @@ class Weather:
     def calm(self) -> None:
         """No more faults."""
         self.next_fault, self.away = NEVER, frozenset()
-        self.hang_share = self.cancel_share = 0.0
+        self.hang_share = self.cancel_share = self.stream_share = 0.0
 
     def fault(self, operation: str, key: str) -> str | None:
         """The fault of this operation, if it is its turn or of a kind that is aimed at."""
@@ -120,6 +129,10 @@ class Weather:
             return "fail"
         if (key.endswith(":cancel") or ":delete:" in key) and self._aimed(self.cancel_share):
             return self.rng.choice(("fail", "unknown_not", "unknown_late"))
+        if operation == PROVISIONAL and self._aimed(self.stream_share):
+            dies = self.rng.random() < DIES_SHARE and self.deaths_left > 0
+            self.deaths_left -= dies
+            return "crash_after" if dies else "fail"
         if operation in ANSWERS and self._aimed(self.cancel_share):
             return "hang"
         self.operations += 1
@@ -163,22 +176,24 @@ class FaultInjector:
         if weather.away:
             port = DEPENDENCY.get(operation.partition(".")[0], "storage")
             if port in weather.away:
-                self._note_blobs(operation)
+                self._note_trouble(operation, key)
                 await self._loop.pause(0.1 + 2 * self._random())
                 raise TransientError(f"{port} is away")
         fault = weather.fault(operation, key)
         if fault is not None:
             try:
-                self._note_blobs(operation)
+                self._note_trouble(operation, key)
                 return await self._faulty(fault, operation, key, act)
             finally:
-                self._note_blobs(operation)
+                self._note_trouble(operation, key)
         await self._loop.pause(0.001 + 0.02 * self._random())
         self._story.events.append((self._loop.seconds, self._instance.name, operation, key))
         return act()
 
-    def _note_blobs(self, operation: str) -> None:
-        """Remember when blobs last were in trouble."""
+    def _note_trouble(self, operation: str, key: str) -> None:
+        """Remember when blobs last were in trouble, and which runs' provisional events."""
+        if operation == PROVISIONAL:
+            self._weather.streams_troubled.add(key)
         if operation.startswith("blob."):
             self._weather.blobs_troubled_at = self._loop.seconds
 
@@ -197,8 +212,9 @@ class FaultInjector:
                 await self._loop.pause(20 * random_seconds**2)
                 return act()
             case "hang":
-                long = self._random() < 0.15
-                return await self._hang((400 if long else 100) * random_seconds, act)
+                longest = 400 if self._random() < 0.15 else 100
+                longest = min(longest, MOST_LATE) if operation == PROVISIONAL else longest
+                return await self._hang(longest * random_seconds, act)
             case _:
                 await self._lie(fault, operation, act, random_seconds)
         await self._loop.pause(0)

@@ -10,10 +10,13 @@ from aos.domain.runs.run import ParentRun, Run, RunStatus, run_id_for
 from aos.domain.tools.commands import delegation_scope
 from aos.domain.tools.questions import make_question_id
 from aos.domain.tools.tool import MessageCall
+from tests.simulation.loop import START
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+HEARD_SECONDS = 300.0
+"""A task that ended so long before its result was read was asked for meanwhile."""
 UNHEARD_SECONDS = 1200.0
 """A result that was sent so long before its run ended was heard, whatever delayed it."""
 
@@ -78,6 +81,8 @@ def _result(world: World, run: Run, call: MessageCall, result: Message) -> None:
     effects = world.box.effects[number]
     if result.content in world.box.results[number]:
         return
+    if call.name == "box__long":
+        _of_a_task(world, run, call, result, number)
     if result.content.startswith(("not called: ", "denied: ")) and effects:
         world.checks.fail(f"{call} was made, and the model read {result.content!r}")
     if result.content.startswith("denied: "):
@@ -88,6 +93,24 @@ def _result(world: World, run: Run, call: MessageCall, result: Message) -> None:
         return  # lost twice, which is no matter where it may be repeated
     elif not result.content.startswith(("not called: ", "outcome unknown: ")):
         world.checks.fail(f"{call} did not say {result.content!r}")
+
+
+def _of_a_task(world: World, run: Run, call: MessageCall, result: Message, number: int) -> None:
+    """Whose task was saved, and would have ended, is told its end."""
+    mine = [task for task in world.box.tasks.all.values() if task.number == number]
+    if len(mine) > 1:
+        world.checks.fail(f"{call} began {len(mine)} tasks")
+    if not mine or mine[0].task_id not in world.box.tasks.saved or world.scenario.outages:
+        return
+    task, read_at = mine[0], (result.created_at - START).total_seconds()
+    read_at = read_at if task.cancelled_at is None else min(read_at, task.cancelled_at)
+    if task.asks and not task.told:
+        return
+    ends_at = task.ready_at + task.seconds + HEARD_SECONDS
+    is_over = not task.is_endless and ends_at < read_at
+    tells = "task" in result.content or "the run ended before" in result.content
+    if (is_over or not tells) and not world.watching.locks_lost:
+        world.checks.fail(f"{call} has a task, and the model read {result.content!r}")
 
 
 def _of_a_child(world: World, run: Run, call: MessageCall, result: Message) -> None:
@@ -133,13 +156,14 @@ def delegated(world: World, run: Run, parent: ParentRun) -> None:
 def tools(world: World) -> None:
     """What may not be repeated was not, and nothing was done that nobody asked for."""
     fail, asked = world.checks.fail, _asked(world)
+    world.box.tasks.verdict(world)
     for number, effects in world.box.effects.items():
         name = world.box.names[number]
         if effects > 1 and name != "look":
             fail(f"{name} {number} was done {effects} times")
         if number not in asked:
             fail(f"{name} {number} was done, and no history asks for it")
-        elif name == "asks":
+        elif name in ("asks", "long"):
             _answered(world, number, asked[number])
         elif name == "guarded" and asked[number][0] not in world.checks.deletions.gone:
             decision = world.tables.decisions.get(asked[number])
@@ -156,7 +180,7 @@ def _answered(world: World, number: int, call: tuple[str, str]) -> None:
             continue  # it went with its conversation
         if stands is None or (stands.action, stands.values) != (given.action, given.values):
             world.checks.fail(f"asks {number} was told {given}, and what stands is {stands}")
-        elif stands.action == "cancel" and number % 3 == 0:
+        elif world.box.names[number] == "asks" and stands.action == "cancel" and not number % 3:
             world.checks.fail(f"asks {number} was called again after a cancel")
 
 

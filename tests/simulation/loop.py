@@ -106,6 +106,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     future.cancel()
             timer.cancel()
         self.run_to(self.seconds)
+        for task in asyncio.all_tasks(self):  # what waits for something else than a moment
+            task.cancel()
+        self.run_to(self.seconds)
 
     def get_debug(self) -> bool:
         """Never."""
@@ -131,10 +134,16 @@ class VirtualClock:
     def __init__(self, loop: VirtualLoop, *, skew: float = 0.0) -> None:
         self._loop = loop
         self._skew = skew
+        self._at = -1.0
+        self._now = START
 
     def now(self) -> datetime:
         """Virtual time."""
-        return START + timedelta(milliseconds=int((self._loop.seconds + self._skew) * 1000))
+        seconds = self._loop.seconds
+        if seconds != self._at:  # it is asked again and again within one step
+            self._at = seconds
+            self._now = START + timedelta(milliseconds=int((seconds + self._skew) * 1000))
+        return self._now
 
     def monotonic(self) -> float:
         """Virtual seconds."""

@@ -14,20 +14,25 @@ from itertools import count
 from aos.domain.runs.run import Usage
 from aos.domain.tools.tool import AskedCall
 from aos.errors import RunFailed, TransientError
-from aos.ports.model import ChatMessage, ModelAnswer, ModelCall
+from aos.ports.model import ChatMessage, ModelAnswer, ModelCall, TextSink
 from tests.simulation.faults import FaultInjector, Weather
 from tests.simulation.loop import VirtualLoop
+
+CUT_SHARE = 0.1
+"""So many streams of the model are cut at their end."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """One call: what the model saw, how long it took, what it answered (None: nothing)."""
+    """One call: what the model saw, how long it took, what it answered (None: nothing); `told` is
+    what a watched call was going to say."""
 
     question: str
     messages: tuple[ChatMessage, ...]
     seconds: float = 0.0
     answer: str | None = None
     tokens: int = 0
+    told: str = ""
 
 
 @dataclass(slots=True)
@@ -72,11 +77,13 @@ class SimModel:
         started = self._loop.seconds
         try:
             await self._intercept("model.complete", question, lambda: None)
-            await self._take_time(question, call.timeout_seconds)
+            number = 0 if call.sink is None else await self._write(call, call.sink, asked)
+            if not number:
+                await self._take_time(question, call.timeout_seconds)
         finally:
             asked.seconds = self._loop.seconds - started
         self._fail(question)
-        number = next(self._record.numbers)
+        number = number or next(self._record.numbers)
         asked.answer = f"answer {number} to {question}"
         usage = Usage(
             input_tokens=len(call.messages),
@@ -87,6 +94,20 @@ class SimModel:
         asked.tokens = usage.total_tokens
         calls = self._calls(call, question) if "[tools]" in question else ()
         return ModelAnswer(text=asked.answer, usage=usage, model="m", tool_calls=calls)
+
+    async def _write(self, call: ModelCall, sink: TextSink, asked: Asked) -> int:
+        """Write the answer while somebody reads: piece by piece, now and then not to its end."""
+        number, limit = next(self._record.numbers), call.timeout_seconds
+        asked.told = text = f"answer {number} to {asked.question}"
+        pieces = self._rng.choice((1, 2, 3, 5))
+        seconds = self._choose_seconds(asked.question)
+        shown = len(text) if self._rng.random() < 0.7 else self._rng.randrange(len(text))
+        for piece in range(pieces):
+            await self._loop.pause(min(seconds, limit) / pieces)
+            sink.add(text[shown * piece // pieces : shown * (piece + 1) // pieces])
+        if seconds > limit or self._rng.random() < CUT_SHARE:
+            raise TransientError("the model's stream was cut")
+        return number
 
     def _calls(self, call: ModelCall, question: str) -> tuple[AskedCall, ...]:
         """Tools at first, less and less of them; now and then nonsense."""
@@ -109,12 +130,16 @@ class SimModel:
         return AskedCall(name=name, arguments="{" if broken else json.dumps(arguments))
 
     async def _take_time(self, question: str, limit: float) -> None:
-        seconds = 0.05 + 1.2 * self._rng.random()
-        if "[slow]" in question:
-            seconds = self._rng.choice((20.0, 100.0, 130.0, 400.0))
+        seconds = self._choose_seconds(question)
         await self._loop.pause(min(seconds, limit))
         if seconds > limit:
             raise TransientError(f"no answer within {limit:g} s")
+
+    def _choose_seconds(self, question: str) -> float:
+        seconds = 0.05 + 1.2 * self._rng.random()
+        if "[slow]" in question:
+            seconds = self._rng.choice((20.0, 100.0, 130.0, 400.0))
+        return seconds
 
     def _fail(self, question: str) -> None:
         """What the outage or the question's mood demands."""

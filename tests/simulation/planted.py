@@ -36,15 +36,18 @@ from aos.services.mender import Mender
 from aos.services.notifications import Notifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
+from tests.simulation.planted_aging import PLANTED_IN_AGING
 from tests.simulation.planted_deletions import PLANTED_IN_DELETIONS
 from tests.simulation.planted_events import PLANTED_IN_EVENTS
 from tests.simulation.planted_letters import PLANTED_IN_LETTERS
 from tests.simulation.planted_pausing import PLANTED_IN_PAUSING
+from tests.simulation.planted_tasks import PLANTED_IN_TASKS
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
 from tests.simulation.planted_usage import PLANTED_IN_USAGE
 from tests.simulation.planted_versions import PLANTED_IN_VERSIONS
 from tests.simulation.planted_waking import PLANTED_IN_WAKING
+from tests.simulation.planted_watching import PLANTED_IN_WATCHING
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -143,12 +146,12 @@ def clock_runs_in_an_outage() -> contextlib.AbstractContextManager[Any]:
     """Waiting for an absent model counts as the run's own time."""
     real = absence.wait_for_model
 
-    def away(conversation: Conversation, *, now: Any, retry_after: Any = None) -> Step:
+    def away(conversation: Conversation, *, now: Any, **more: Any) -> Step:
         since = conversation.retry_since or now
         active = conversation.require_active()
         seconds = active.clock_seconds + (now - since).total_seconds()
         counted = replace(conversation, active=replace(active, clock_seconds=seconds))
-        return real(counted, now=now, retry_after=retry_after)
+        return real(counted, now=now, **more)
 
     return patch.object(absence, "wait_for_model", away)
 
@@ -260,14 +263,17 @@ PLANTED: dict[str, Planted] = {
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,
     **PLANTED_IN_ADMISSION,
+    **PLANTED_IN_AGING,
     **PLANTED_IN_DELETIONS,
     **PLANTED_IN_EVENTS,
     **PLANTED_IN_LETTERS,
     **PLANTED_IN_PAUSING,
+    **PLANTED_IN_TASKS,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
     **PLANTED_IN_VERSIONS,
     **PLANTED_IN_USAGE,
     **PLANTED_IN_WAKING,
+    **PLANTED_IN_WATCHING,
 }
 """Every planted bug by its name on the command line."""

@@ -8,45 +8,47 @@ show would come too seldom by chance.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tests.simulation.faults import KINDS
+from tests.simulation.requests import (
+    DAY,
+    HOUR,
+    Kind,
+    Planned,
+    plan_in_a_calm_pause,
+    plan_of_all,
+    plan_requests,
+)
 
-Kind = Literal[
-    "mixed",
-    "quiet",
-    "outage",
-    "storm",
-    "long",
-    "race",
-    "catalog",
-    "cancel",
-    "full",
-    "tools",
-    "reject",
-    "budget",
-    "wake",
-    "delete",
-    "letters",
-    "pause",
-    "together",
-]
 LATER_KINDS: dict[int, Kind] = {
     2: "together",
     3: "letters",
+    4: "watch",
     5: "delete",
     7: "wake",
+    8: "tasks",
+    9: "age",
     11: "reject",
     13: "delete",
     14: "budget",
     16: "pause",
 }
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
-HOUR = 3600.0
-TOGETHER: tuple[Kind, ...] = ("tools", "delete", "reject", "budget", "wake", "pause", "letters")
+TOGETHER: tuple[Kind, ...] = (
+    "tools",
+    "delete",
+    "reject",
+    "budget",
+    "wake",
+    "pause",
+    "letters",
+    "watch",
+    "tasks",
+)
 """Kinds that happen at once in worlds of the kind `together`."""
-_CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
+WITH_MCP: frozenset[Kind] = frozenset({"tools", "delete", "watch", "tasks"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +58,6 @@ class Outage:
     what: str
     start: float
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """One request: when, who, what, and what its client does beside waiting."""
-
-    at: float
-    name: str
-    owner: str
-    agent_id: str
-    conversation_id: str | None
-    over_queue: bool
-    mood: str
-    twins: int
-    cancel_after: float | None
-    repeat_after: float | None
-    wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +109,7 @@ class Scenario:
     fault_kinds: tuple[str, ...]
     hang_share: float
     cancel_share: float
+    stream_share: float
     copy_share: float
     delay_share: float
     longest_delay: float
@@ -151,24 +137,26 @@ def scenario(seed: int) -> Scenario:
     also = _choose_together(rng) if kind == "together" else ()
     kinds = {kind, *also}
     outages = _outages(rng, kind)
-    requests = _requests(rng, kind, span) if not also else _of_all(rng, also, span)
+    requests = plan_requests(rng, kind, span) if not also else plan_of_all(rng, also, span)
     last = max((o.start + o.seconds for o in outages), default=0.0)
+    last = max(last, DAY + 3 * HOUR) if kind == "age" else last
     fault_seconds = max(span + 1800.0, last + 300.0)
     pauses = _pauses(rng, kinds, span, fault_seconds)
     if "pause" in kinds:
-        requests += _in_a_calm_pause(rng, pauses[-1])
+        requests += plan_in_a_calm_pause(rng, pauses[-1].at, pauses[-1].seconds)
     return Scenario(
         seed=seed,
         kind=kind,
         also=frozenset(also),
-        mixed_versions=random.Random(seed * 31 + 7).random() < 0.15,
+        mixed_versions=random.Random(seed * 31 + 7).random() < (0.5 if kind == "tasks" else 0.15),
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)),
-        mcps=rng.choice((1, 2, 2)) if kinds & {"tools", "delete"} else 0,
+        mcps=rng.choice((1, 2, 2)) if kinds & WITH_MCP else 0,
         mean_operations=_often(rng, kind) if faulty else 0.0,
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.3 if "budget" in kinds else 0.0, 0.3)) if faulty else 0.0,
         cancel_share=0.3 if faulty and kinds & {"cancel", "delete"} else 0.0,
+        stream_share=rng.choice((0.1, 0.3)) if faulty and "watch" in kinds else 0.0,
         copy_share=rng.choice((0.0, 0.05, 0.25)),
         delay_share=rng.choice((0.0, 0.1, 0.5)),
         longest_delay=rng.choice((1.0, 30.0, 600.0)),
@@ -193,16 +181,6 @@ def _choose_together(rng: random.Random) -> tuple[Kind, ...]:
     return chosen if len(chosen) > 1 else ("tools", "delete", "wake", "pause", "budget")
 
 
-def _of_all(rng: random.Random, also: tuple[Kind, ...], span: float) -> tuple[Planned, ...]:
-    """Requests of each of these kinds, and others, in one world."""
-    asking: tuple[Kind, ...] = ("mixed", "tools", "delete", "reject", "budget")
-    kinds = [kind for kind in asking if kind == "mixed" or kind in also]
-    chats = rng.choice(_CHATS)
-    return tuple(
-        _request(rng, rng.choice(kinds), chats, place, span) for place in range(rng.randint(4, 10))
-    )
-
-
 def _pauses(
     rng: random.Random, kinds: set[Kind], span: float, fault_seconds: float
 ) -> tuple[PlannedPause, ...]:
@@ -214,26 +192,6 @@ def _pauses(
     if "wake" in kinds and rng.random() < 0.4:
         return (PlannedPause(at=1500 * rng.random(), seconds=rng.choice((30.0, 200.0))),)
     return ()
-
-
-def _in_a_calm_pause(rng: random.Random, pause: PlannedPause) -> tuple[Planned, ...]:
-    """Requests that come in the last pause, over the queue and over HTTP."""
-    return tuple(
-        Planned(
-            at=pause.at + 10 + (pause.seconds - 15) * rng.random(),
-            name=f"paused-{place}",
-            owner="ann",
-            agent_id="ceo",
-            conversation_id=None,
-            over_queue=place < 2,
-            mood="",
-            twins=0,
-            cancel_after=None,
-            repeat_after=None,
-            wait_seconds=0.0,
-        )
-        for place in range(3)
-    )
 
 
 def _often(rng: random.Random, kind: Kind) -> float:
@@ -268,7 +226,8 @@ def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
         whats = rng.sample(("storage", "bus", "model", "model"), rng.choice((1, 1, 2)))
         return tuple(Outage(what, 30 * rng.random() ** 2, HOUR) for what in set_in_order(whats))
     if kind == "wake" and rng.random() < 0.4:
-        return (Outage("storage", 600 + 600 * rng.random(), rng.choice((1, 1, 6)) * HOUR),)
+        hours = rng.choices((1, 2, 6), weights=(60, 35, 5))[0]
+        return (Outage("storage", 600 + 600 * rng.random(), hours * HOUR),)
     if kind == "tools" and rng.random() < 0.2:
         what = rng.choice(("storage", "bus", "bus", "model"))
         return (Outage(what, 30 * rng.random() ** 2, HOUR),)
@@ -278,93 +237,6 @@ def _outages(rng: random.Random, kind: Kind) -> tuple[Outage, ...]:
 def set_in_order(items: list[str]) -> list[str]:
     """Each once."""
     return list(dict.fromkeys(items))
-
-
-def _requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...]:
-    number = {
-        "storm": rng.randint(1, 2),
-        "long": rng.randint(1, 3),
-        "race": rng.randint(2, 5),
-        "catalog": rng.randint(3, 6),
-        "full": 36,
-        "tools": rng.randint(1, 4),
-        "reject": rng.randint(3, 9),
-        "budget": rng.randint(4, 10),
-        "delete": rng.randint(2, 6),
-        "letters": 9,
-    }.get(kind, rng.randint(1, 6))
-    chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
-    planned = tuple(_request(rng, kind, chats, place, span) for place in range(number))
-    if kind != "letters":
-        return planned
-    # what nobody repeats, only the operator can save
-    return tuple(replace(one, twins=0, repeat_after=None) for one in planned[:-2]) + planned[-2:]
-
-
-def _request(
-    rng: random.Random, kind: Kind, chats: tuple[str, ...], place: int, span: float
-) -> Planned:
-    if kind == "tools":
-        return _with_tools(rng, place, span)
-    if kind == "budget":
-        return _of_a_thrifty_agent(rng, place, span)
-    if kind == "reject":
-        return _to_one_at_a_time(rng, place, span)
-    if kind == "delete":
-        return _to_be_deleted(rng, place, span)
-    chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
-    agent_id = {"chat-2": "hasty", None: rng.choice(("ceo", "tuned"))}.get(chat, "ceo")
-    if kind == "outage" or (kind == "race" and rng.random() < 0.15):
-        agent_id = "hasty"
-    return Planned(
-        at=rng.random() * (0.2 if kind in ("race", "full") else span),
-        name=f"q{place}",
-        owner=rng.choice(("ann", "bob")) if chat is None or kind == "race" else "ann",
-        agent_id=agent_id,
-        conversation_id=chat,
-        over_queue=rng.random() < 0.6 or kind == "letters",
-        mood=_mood(rng, kind),
-        twins=rng.choice((0, 0, 0, 1, 2)) if kind != "full" else 0,
-        cancel_after=_cancel(rng, kind),
-        repeat_after=rng.choice((None, None, 5.0, 700.0, 90000.0)),
-        wait_seconds=rng.choice((0.0, 0.0, 5.0, 100.0)),
-    )
-
-
-def _with_tools(rng: random.Random, place: int, span: float) -> Planned:
-    """A request of an agent that has tools, or a team."""
-    agent_id = rng.choice(("tooled", "tooled", "lead"))
-    return Planned(
-        at=rng.random() * span,
-        name=f"q{place}",
-        owner="ann",
-        agent_id=agent_id,
-        conversation_id=rng.choice((f"chat-{agent_id}", None)),
-        over_queue=rng.random() < 0.6,
-        mood="[tools]",
-        twins=rng.choice((0, 0, 0, 1)),
-        cancel_after=rng.choice((1.0, 5.0, 60.0, 400.0)) if rng.random() < 0.15 else None,
-        repeat_after=rng.choice((None, None, 700.0)),
-        wait_seconds=rng.choice((0.0, 5.0)),
-    )
-
-
-def _to_be_deleted(rng: random.Random, place: int, span: float) -> Planned:
-    """A request in a conversation that is deleted, with or without tools, maybe repeated later."""
-    agent_id = rng.choice(("ceo", "ceo", "tooled", "tooled"))
-    return Planned(
-        at=rng.random() * span,
-        name=f"q{place}",
-        owner="ann",
-        agent_id=agent_id,
-        conversation_id=f"chat-{agent_id}",
-        over_queue=rng.random() < 0.6,
-        mood="[tools]" if agent_id == "tooled" else rng.choice(("", "", "[slow]")),
-        twins=rng.choice((0, 0, 0, 1)),
-        cancel_after=rng.choice((1.0, 5.0, 60.0)) if rng.random() < 0.1 else None,
-        repeat_after=rng.choice((None, 5.0, 40.0, 700.0, 90000.0)),
-        wait_seconds=rng.choice((0.0, 5.0, 5.0)),
-    )
 
 
 def _deletions(
@@ -378,54 +250,6 @@ def _deletions(
         Deletion(at=at, conversation_id=rng.choice(names))
         for at in moments[: rng.choice((1, 2, 2, 3))]
     )
-
-
-def _to_one_at_a_time(rng: random.Random, place: int, span: float) -> Planned:
-    """A request of an agent that rejects what comes while it is busy."""
-    moods = ("", "[slow]", "[busy]", "[refused]")
-    return Planned(
-        at=rng.random() * rng.choice((0.2, span)),
-        name=f"q{place}",
-        owner="ann",
-        agent_id="single",
-        conversation_id="chat-single",
-        over_queue=rng.random() < 0.4,
-        mood=rng.choices(moods, weights=(60, 25, 10, 5))[0],
-        twins=rng.choice((0, 0, 0, 1)),
-        cancel_after=rng.choice((0.01, 1.0, 30.0)) if rng.random() < 0.1 else None,
-        repeat_after=rng.choice((None, 40.0, 700.0)),
-        wait_seconds=rng.choice((0.0, 5.0)),
-    )
-
-
-def _of_a_thrifty_agent(rng: random.Random, place: int, span: float) -> Planned:
-    """A request of an agent whose budget lasts for some of them."""
-    return Planned(
-        at=rng.random() * rng.choice((0.2, span)),
-        name=f"q{place}",
-        owner="ann",
-        agent_id="thrifty",
-        conversation_id=rng.choice(("chat-thrifty", None, None)),
-        over_queue=rng.random() < 0.4,
-        mood=rng.choices(("", "[slow]", "[busy]"), weights=(70, 20, 10))[0],
-        twins=rng.choice((0, 0, 0, 1)),
-        cancel_after=rng.choice((0.01, 1.0, 30.0)) if rng.random() < 0.05 else None,
-        repeat_after=rng.choice((None, 700.0, 90000.0)),
-        wait_seconds=rng.choice((0.0, 5.0)),
-    )
-
-
-def _mood(rng: random.Random, kind: Kind) -> str:
-    if kind in ("storm", "long", "full"):
-        return ""
-    moods = ("", "[slow]", "[busy]", "[refused]", "[poison]")
-    return rng.choices(moods, weights=(80, 8, 7, 3, 2))[0]
-
-
-def _cancel(rng: random.Random, kind: Kind) -> float | None:
-    share = {"cancel": 0.7, "outage": 0.3, "full": 0.0}.get(kind, 0.06)
-    moments = (5.0, 100.0, 400.0, 2000.0) if kind == "outage" else (0.0, 0.01, 0.1, 1.0, 30.0)
-    return rng.choice(moments) if rng.random() < share else None
 
 
 def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:

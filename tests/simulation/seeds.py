@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.simulation.scenario import Scenario, scenario
 from tests.simulation.world import World
 
+CHUNK = 100
 LINES = int(os.environ.get("STORY_LINES", "250"))
 
 
@@ -25,6 +26,11 @@ def simulate(seed: int) -> Outcome:
     plan = scenario(seed)
     world = World(plan)
     return Outcome(scenario=plan, failure=world.run(), world=world)
+
+
+def list_chunks(first: int, last: int) -> list[range]:
+    """These seeds in chunks of a hundred, one for each test."""
+    return [range(at, min(at + CHUNK, last + 1)) for at in range(first, last + 1, CHUNK)]
 
 
 def told(outcome: Outcome, *, planted: str | None = None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-POLLS = frozenset({"requests.is_cancel_requested", "pending.due"})
+POLLS = frozenset({"requests.is_cancel_requested", "pending.due", "run_events.read"})
 
 
 class Story:

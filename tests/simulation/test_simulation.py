@@ -1,6 +1,8 @@
-"""Accepted means done once, whatever process dies when: a bounded number of seeds.
+"""Accepted means done once, whatever process dies when: seeds that failed once hold, and each tells
+the same story in every process.
 
-`make sim` runs thousands; a seed that ever failed is listed here by its number and its reason.
+2,000 seeds run in the modules `test_seeds_…`, side by side; `make sim` runs more. A seed that ever
+failed is listed here by its number and its reason.
 """
 
 from __future__ import annotations
@@ -8,32 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.simulation.seeds import simulate, told
 
-SEEDS = range(1, 4001)
-SECONDS = 15.0
-AT_LEAST = 200
-"""So many seeds run however slow the machine is."""
-FAILED_ONCE = (613, 3005, 12817, 101226, 101731, 5001337)
-"""3005: a call was entered so slowly that its hold was over before it was made. 5001337: a
+FAILED_ONCE = (313, 613, 3005, 12817, 101226, 101731, 5001337)
+"""313: a conversation whose last run took longer than a look at what is old did not end by its age.
+3005: a call was entered so slowly that its hold was over before it was made. 5001337: a
 delegation came twice; one delivery was refused, by another catalog the other was admitted. 12817: a
 refusal was sent a minute after it was decided, and its conversation was free by then. 613, 101731:
 a run that began after a deletion was scrubbed, because a head that was read again had forgotten
 that all runs were cleaned. 101226: a decision came late about a run that had begun between a
 deletion and its command."""
-
-
-def test_accepted_means_done_once_in_every_simulated_world() -> None:
-    started = time.monotonic()
-    for number, seed in enumerate(SEEDS):
-        if number >= AT_LEAST and time.monotonic() - started > SECONDS:
-            break
-        outcome = simulate(seed)
-        assert outcome.failure is None, told(outcome)
 
 
 @pytest.mark.parametrize("seed", FAILED_ONCE)

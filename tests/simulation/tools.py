@@ -1,7 +1,8 @@
 """What do tools do in the simulation, and who called them?
 
 One MCP server, `box`, with four tools: `look` may be repeated, `put` may not, `guarded` needs a
-person, and `asks` asks a person once or twice before it does anything. Every call carries a number
+person, and `asks` asks a person once or twice before it does anything. In worlds of the kind
+`tasks` it has a fifth, `long`, which begins a task. Every call carries a number
 that the model made up for it, so that its effects can be counted, and its result be told from every
 other's.
 """
@@ -27,6 +28,7 @@ from aos.domain.tools.questions import (
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import ServerFailed, TransientError
 from aos.ports.servers import ServerWatcher
+from tests.simulation.tasks import FORM, SimTask, Tasks, make_question, make_waiting
 
 if TYPE_CHECKING:
     from tests.simulation.apps import App
@@ -39,7 +41,6 @@ SERVER: dict[str, Any] = {
     "repeatable": ["look"],
 }
 TOOLS = ("look", "put", "guarded", "asks")
-FORM: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer"}}}
 SLOW_START, NO_START = 0.1, 0.03
 LONGEST_START = 160.0
 
@@ -53,14 +54,16 @@ class Box:
     results: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     busy: dict[int, str] = field(default_factory=dict)
     answers: dict[int, tuple[GivenAnswer, ...]] = field(default_factory=dict)
+    tasks: Tasks = field(default_factory=Tasks)
 
 
 def listed(world: World) -> ServerTools:
     """The server as mcp has listed it."""
+    names = (*TOOLS, "long") if world.scenario.has("tasks") else TOOLS
     return ServerTools(
         server_id="box",
         state="ready",
-        tools=tuple(ToolSchema(name=name) for name in TOOLS),
+        tools=tuple(ToolSchema(name=name) for name in names),
         listed_at=world.clock.now(),
     )
 
@@ -84,6 +87,7 @@ class SimServers:
         if start < SLOW_START:
             await self._app.world.loop.pause(LONGEST_START * self._rng.random())
         elif start > 1 - NO_START:
+            self._box.tasks.held_up += 1
             raise ServerFailed(f"the MCP server {card.server_id!r} does not start")
         yield _Line(self._app, self._box, self._rng)
 
@@ -115,6 +119,11 @@ class _Line:
         """Soon, slowly, or not in time; what did not answer may have had its effect, or have it
         later."""
         number = int(arguments["n"])
+        if resume is not None and resume.kind == "task":
+            assert resume.task_id is not None
+            return await self.follow_task(
+                resume.task_id, timeout_seconds=timeout_seconds, resume=resume
+            )
         self._begin(number)
         work = self._app.spawn(self._work(tool, number, resume))
         try:
@@ -129,12 +138,45 @@ class _Line:
     async def follow_task(
         self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
     ) -> ToolOutcome:
-        """Nothing becomes a task here."""
-        raise NotImplementedError
+        """What the task has come to; a server that does not answer says that it works."""
+        task = self._box.tasks.all[task_id]
+        await self._app.world.loop.pause(self._rng.choice((0.05, 0.5, 3.0)))
+        try:
+            return await self._app.intercept(
+                "servers.follow_task", task_id, lambda: self._look_at(task, resume)
+            )
+        except TransientError:
+            return make_waiting(task, self._rng)
 
     async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
-        """Nothing becomes a task here."""
-        raise NotImplementedError
+        """Cancel it, if it goes on."""
+        task = self._box.tasks.all[task_id]
+        task.cancels += 1
+
+        def act() -> None:
+            if not task.is_done and task.cancelled_at is None:
+                task.cancelled_at = self._app.world.loop.seconds
+
+        await self._app.intercept("servers.cancel_task", task_id, act)
+
+    def _look_at(self, task: SimTask, resume: CallResume | None) -> ToolOutcome:
+        """Tell the task the answers, and look how far it is."""
+        now, number = self._app.world.loop.seconds, task.number
+        wrong = self._box.tasks.tell(task, resume, now)
+        if wrong is not None:
+            self._app.world.checks.fail(wrong)
+        if task.cancelled_at is not None:
+            self._box.results[number].add("the task was cancelled")
+            return ToolOutcome(outcome="ok", content="the task was cancelled")
+        if task.asks and not task.told:
+            self._box.results[number].add(make_question(task).content)
+            return make_question(task)
+        if task.is_endless or now < task.ready_at + task.seconds:
+            return make_waiting(task, self._rng)
+        if task.is_done:
+            return ToolOutcome(outcome="ok", content=f"long {number} done 1")
+        task.is_done = True
+        return self._effect("long", number, task.told)
 
     def _begin(self, number: int) -> None:
         world, holder = self._app.world, self._box.busy.get(number)
@@ -149,6 +191,8 @@ class _Line:
 
         def act() -> ToolOutcome:
             given = () if resume is None else resume.all_answers
+            if tool == "long":
+                return self._box.tasks.begin(number, self._rng, self._app.world.loop.seconds)
             if tool == "asks" and len(given) <= number % 2:
                 return self._ask(number, len(given))
             return self._effect(tool, number, given)

@@ -39,6 +39,8 @@ def verdict(world: World) -> None:
     world.waking.verdict()
     world.letters.verdict()
     world.events.verdict()
+    world.watching.verdict()
+    world.aging.verdict()
     world.pausing.verdict()
     _accepted(world)
     _usage(world)
@@ -159,7 +161,7 @@ def _excused(world: World, run: Run, ask: Ask, code: str) -> bool:
         case "model_unavailable":
             return waited >= DAY and world.scenario.has("long")
         case "start_timeout":  # a run waits for a question that nobody answers, or for the model
-            return waited >= DAY and world.scenario.has("long", "tools", "delete")
+            return waited >= DAY and world.scenario.has("long", "tools", "delete", "watch", "tasks")
         case "budget_spent":
             return world.budgets.is_spent()
         case "conversation_busy":

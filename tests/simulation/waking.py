@@ -32,6 +32,8 @@ HOUR = timedelta(hours=1)
 ASLEEP_WITHIN = 45.0
 """So many seconds after a card was disabled or removed nothing wakes its agent, clocks included."""
 PERIODS = {"early": timedelta(minutes=5), "late": timedelta(minutes=20)}
+AGING_PERIODS = {"diary": timedelta(hours=8), "notes": timedelta(hours=8)}
+AGING_LOOK_EVERY, AGING_CALM_SECONDS = 1200.0, 36_000.0
 ORDER = "com.example.order"
 CARDS: dict[str, dict[str, Any]] = {
     "early": {
@@ -58,6 +60,20 @@ CARDS: dict[str, dict[str, Any]] = {
         },
     },
 }
+AGING: dict[str, dict[str, Any]] = {
+    agent_id: {
+        "agent_id": agent_id,
+        "purpose": "Wake, and forget.",
+        "memory": {"ttl_days": 1},
+        "wake": {
+            "schedules": [
+                {"cron": "0 */8 * * *", "message": "A page?", "conversation": conversation}
+            ]
+        },
+    }
+    for agent_id, conversation in (("diary", "diary-book"), ("notes", "new"))
+}
+"""Agents that wake, and whose conversations end when nothing has happened in them for a day."""
 
 
 class Waking:
@@ -66,8 +82,12 @@ class Waking:
     def __init__(self, world: World) -> None:
         self._world = world
         self._events: list[CloudEvent] = []
-        self._is_on = world.scenario.has("wake")
-        self._ends = world.scenario.fault_seconds + CALM_SECONDS
+        ages = world.scenario.has("age")
+        self._is_on = ages or world.scenario.has("wake")
+        self._periods = AGING_PERIODS if ages else PERIODS
+        self._look_every = AGING_LOOK_EVERY if ages else LOOK_EVERY
+        calm = AGING_CALM_SECONDS if ages else CALM_SECONDS
+        self._ends = world.scenario.fault_seconds + calm
         if self._is_on:
             world.broker.watchers.append(self._settled)
 
@@ -83,7 +103,7 @@ class Waking:
     def arm(self, app: MainApp) -> None:
         """Start the timer of an instance of main."""
         if self._is_on:
-            seconds = LOOK_EVERY * (0.1 + self._world.rng.random())
+            seconds = self._look_every * (0.1 + self._world.rng.random())
             self._world.loop.call_later(seconds, self._look, app)
 
     def count_runs(self, conversation_id: str) -> int:
@@ -96,7 +116,7 @@ class Waking:
         """Look at the end: ticks and events, each once."""
         if not self._is_on:
             return
-        for agent_id, period in PERIODS.items():
+        for agent_id, period in self._periods.items():
             self._ticks(agent_id, period)
             self._slept(agent_id)
         for event in self._events:
@@ -104,7 +124,7 @@ class Waking:
                 if run_id not in self._world.tables.requests:
                     self._world.checks.fail(f"{event.id} did not wake the agent of {run_id}")
         woken = sum(one.door == "event" for one in self._woken())
-        if woken > len(PERIODS) * len(self._events):
+        if woken > len(self._periods) * len(self._events):
             self._world.checks.fail(f"{len(self._events)} events started {woken} runs")
 
     def _slept(self, agent_id: str) -> None:
@@ -120,7 +140,7 @@ class Waking:
     def _look(self, app: MainApp) -> None:
         if app.alive and self._world.loop.seconds < self._ends:
             app.spawn(app.wake())
-            self._world.loop.call_later(LOOK_EVERY, self._look, app)
+            self._world.loop.call_later(self._look_every, self._look, app)
 
     def _publish(self, event: CloudEvent, binary: bool) -> None:
         attributes = {
@@ -154,7 +174,7 @@ class Waking:
                 self._world.checks.fail(f"{event.id} was done before it woke all agents")
 
     def _woken(self) -> list[AdmittedRequest]:
-        rows = [row.request for row in self._world.tables.requests.values()]
+        rows = [self._world.admitted[run_id] for run_id in self._world.tables.requests]
         return [row for row in rows if row.door in ("schedule", "event")]
 
     def _ticks(self, agent_id: str, period: timedelta) -> None:
@@ -174,8 +194,8 @@ class Waking:
         for tick, following in pairwise(ticks):
             if found[tick] > following + SLACK:
                 fail(f"{agent_id} woke for {tick} and for {following} after both were over")
-        calm = START + timedelta(seconds=self._world.scenario.fault_seconds + 2 * LOOK_EVERY)
-        end = START + timedelta(seconds=self._ends - 2 * LOOK_EVERY)
+        calm = START + timedelta(seconds=self._world.scenario.fault_seconds + 2 * self._look_every)
+        end = START + timedelta(seconds=self._ends - 2 * self._look_every)
         tick = START + period * ((calm - START) // period + 1)
         while tick <= end:
             if tick not in found and not self._is_excused(agent_id, tick):
@@ -185,16 +205,18 @@ class Waking:
     def _is_excused(self, agent_id: str, tick: datetime) -> bool:
         """Whether the agent was away at this tick, or AOS was paused."""
         at = (tick - START).total_seconds()
-        if self._world.pausing.holds(at - 2 * LOOK_EVERY, at + 2 * LOOK_EVERY):
+        if self._world.pausing.holds(at - 2 * self._look_every, at + 2 * self._look_every):
             return True
         sleeps = list_sleeps(self._world, agent_id)
-        return any(begun - LOOK_EVERY < at < ended + 2 * LOOK_EVERY for begun, ended in sleeps)
+        return any(
+            begun - self._look_every < at < ended + 2 * self._look_every for begun, ended in sleeps
+        )
 
     def _runs_of(self, event: CloudEvent) -> list[str]:
         """The runs that the event starts for certain: those of agents that were never away."""
         return [
             run_id_for(scope=f"event:{agent_id}", key=event.key)
-            for agent_id in PERIODS
+            for agent_id in self._periods
             if not list_sleeps(self._world, agent_id)
         ]
 

@@ -16,16 +16,16 @@ from typing import Any, TypeVar
 from aos.adapters.memory import (
     Kept,
     MemoryBroker,
-    MemoryConversationStore,
     MemoryTables,
     SeededIds,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
-from aos.domain.envelope import REQUESTS_QUEUE
+from aos.domain.envelope import MCP_QUEUE, REQUESTS_QUEUE
 from aos.domain.runs.run import AdmittedRequest, run_id_for
 from aos.entrypoints.bus.request_messages import OWNERS
 from aos.services.catalog import storage
+from tests.simulation.aging import Aging
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
 from tests.simulation.asks import Ask
 from tests.simulation.budgets import Budgets
@@ -46,9 +46,9 @@ from tests.simulation.scenario import Outage, Scenario
 from tests.simulation.story import Story
 from tests.simulation.tools import Box, listed
 from tests.simulation.verdict import verdict
-from tests.simulation.versions import NewerConversationStore
+from tests.simulation.versions import KEPT, NEW, OLDER, WIRE, Version, Versions
 from tests.simulation.waking import Waking
-from tests.simulation.wire import WireConversationStore
+from tests.simulation.watching import Watching
 
 A = TypeVar("A", bound=App)
 MEND_EVERY = 30.0
@@ -56,6 +56,7 @@ CLEAN_EVERY = 120.0
 FAR = 20 * 86400.0
 """What is due so much later is not waited for: the end of a deleted conversation's head."""
 COPY_DELAYS = (0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0)
+COPIED_POLLS = 0.1
 RESULT_DELAYS = (0.3, 1.0, 5.0)
 LONGEST = 7 * 86400.0
 """After the last fault everything must have ended within this time."""
@@ -85,6 +86,7 @@ class World:
             kinds=scenario.fault_kinds,
             hang_share=scenario.hang_share,
             cancel_share=scenario.cancel_share,
+            stream_share=scenario.stream_share,
         )
         self.tables = MemoryTables()
         self.broker = MemoryBroker(clock=self.clock)
@@ -100,9 +102,12 @@ class World:
         self.waking = Waking(self)
         self.letters = Letters(self)
         self.events = Events(self)
+        self.watching = Watching(self)
+        self.aging = Aging(self)
+        self.versions = Versions(self)
         self.pausing = Pausing(self)
         self.pump = Pump(self)
-        self._versions = random.Random(scenario.seed + 3)
+        self._chances_of_versions = random.Random(scenario.seed + 3)
         self.asks: dict[str, Ask] = {}
         self.accepted: set[str] = set()
         self.admitted: dict[str, AdmittedRequest] = {}
@@ -127,6 +132,8 @@ class World:
             self.events.written,
             self.pausing.written,
             self.checks.deletions.written,
+            self.aging.written,
+            self.versions.written,
         ]
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
@@ -141,6 +148,7 @@ class World:
         try:
             self.clients.begin()
             self.waking.begin()
+            self.aging.begin()
             self.pausing.begin()
             self.tables.tools["box"] = listed(self)
             for outage in self.scenario.outages:
@@ -155,13 +163,11 @@ class World:
         finally:
             self._close()
 
-    def choose_conversation_store(self) -> type[MemoryConversationStore]:
-        """The store of an instance that starts: of this version, or of a newer one."""
+    def choose_version(self) -> Version:
+        """The version of an instance that starts: this one, or a newer one."""
         if self.scenario.mixed_versions:
-            stores = (NewerConversationStore, WireConversationStore)
-            return self._versions.choice(stores)
-        wire = self.scenario.over_the_wire
-        return WireConversationStore if wire else MemoryConversationStore
+            return self._chances_of_versions.choice((NEW, OLDER))
+        return WIRE if self.scenario.over_the_wire else KEPT
 
     def spawn_client(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something outside of the apps."""
@@ -237,6 +243,7 @@ class World:
                 self._arm(app)
             if self.tables.due:
                 self._arm_cleaning(app)
+            self.aging.arm(app)
 
     def _message(self, what: str, kept: Kept) -> None:
         """A message was sent: it is looked for when it is visible, maybe late, maybe twice."""
@@ -254,6 +261,9 @@ class World:
                 late = scenario.longest_delay * self.rng.random() ** 3
                 kept.visible_at = now + timedelta(seconds=late)
             is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
+            if kept.entity == MCP_QUEUE and kept.visible_at > now:
+                # what asks for a task: each copy asks until its end, so that copies of copies storm
+                is_copied = is_copied and self.rng.random() < COPIED_POLLS
             if is_copied:
                 self._copy_later(kept, COPY_DELAYS)
         if str(kept.message_id).endswith(":result"):
@@ -287,6 +297,8 @@ class World:
             self.clients.asked(key)
         if operation == "questions.ask":
             self.clients.questioned(key)
+        if operation.startswith("tool_calls."):
+            self.box.tasks.note_saved(self, key)
         if operation == "pending.put":
             for app in self.living(MainApp):
                 self._arm(app)

@@ -85,6 +85,8 @@ async def test_a_conversation_that_realm_has_not_seen_is_its_owners() -> None:
     assert (head.owner, head.agent_id, head.next_sequence) == ("ann", "ceo", 0)
     assert await runs.list_queued(head) == (admitted.run.run_id,)
     assert (await runs.list_messages("c", owner=None)).items == []
+    assert (await runs.list_conversations(owner="ann")).items == [head]
+    assert (await runs.list_conversations(owner="bob")).items == []
     with pytest.raises(Refused) as caught:
         await runs.find_conversation("c", owner="bob")
     assert caught.value.code == "conversation_not_found"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -120,12 +121,14 @@ class MemoryLedger:
             day = current or DayUsage(etag="")
             self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
             new = self._etags[key] = self._tables.new_etag()
-            self._tables.usage[key] = DayUsage(
-                etag=new, runs=day.runs + 1, usage=day.usage + run.usage
-            )
+            self._tables.usage[key] = replace(self.add_up(day, run), etag=new)
             self._tables.tell_watchers("ledger.record", run.run_id)
 
         await self._intercept("ledger.record", run.run_id, act)
+
+    def add_up(self, day: DayUsage, run: Run) -> DayUsage:
+        """The row of the day with one more run."""
+        return replace(day, runs=day.runs + 1, usage=day.usage + run.usage)
 
 
 class MemoryUsage:

@@ -141,11 +141,12 @@ class MemoryTables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayUsage:
-    """One usage row of a day, agent, owner and model."""
+    """One usage row of a day, agent, owner and model; `unknown` are a newer version's columns."""
 
     etag: str
     runs: int = 0
     usage: Usage = field(default_factory=Usage)
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
 
 class MemoryRequestStore:

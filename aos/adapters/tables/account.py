@@ -44,12 +44,17 @@ class TableAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One row of a transaction: to put, to insert, to replace at an ETag, or to delete."""
+    """One row of a transaction: to put, to insert, to replace at an ETag, or to delete.
+
+    With `merge` a row at an ETag keeps the properties that are not in `entity`: those that only a
+    newer version knows.
+    """
 
     entity: Entity
     etag: str | None = None
     insert: bool = False
     delete: bool = False
+    merge: bool = False
 
 
 class TableClients:
@@ -156,20 +161,21 @@ class Table:
             )
         return str(answer["etag"])
 
-    async def merge(self, entity: Entity, *, etag: str) -> None:
-        """Set these properties of the row at `etag`. Raises StaleWrite if it changed or was
-        deleted."""
+    async def merge(self, entity: Entity, *, etag: str) -> str:
+        """Set these properties of the row at `etag`; return its new ETag. Raises StaleWrite if it
+        changed or was deleted."""
         from azure.core import MatchConditions
         from azure.data.tables import UpdateMode
 
         async with translate_errors(self._what_of(entity), writing=True):
-            await self._client().update_entity(
+            answer = await self._client().update_entity(
                 dict(entity),
                 mode=UpdateMode.MERGE,
                 etag=etag,
                 match_condition=MatchConditions.IfNotModified,
                 **_ONCE,
             )
+        return str(answer["etag"])
 
     async def delete(self, partition: str, row: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`."""
@@ -247,4 +253,5 @@ def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
     if write.etag is None:
         return "upsert", entity, {"mode": UpdateMode.REPLACE}
     condition = {"etag": write.etag, "match_condition": MatchConditions.IfNotModified}
-    return "update", entity, {"mode": UpdateMode.REPLACE, **condition}
+    mode = UpdateMode.MERGE if write.merge else UpdateMode.REPLACE
+    return "update", entity, {"mode": mode, **condition}

@@ -93,7 +93,7 @@ class AzureLedger:
         }
         etags = await self._table.transact(
             [
-                Write(entity=total, etag=etag, insert=etag is None),
+                Write(entity=total, etag=etag, insert=etag is None, merge=True),
                 Write(entity=seen, insert=True),
             ]
         )

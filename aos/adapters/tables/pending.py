@@ -61,7 +61,7 @@ class AzurePendingStore:
             "next_check": to_wire_time(next_check),
             "checks": pending.checks + 1,
         }
-        await self._table.replace(moved, etag=pending.etag or "")
+        await self._table.merge(moved, etag=pending.etag or "")
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`. One call."""

@@ -52,7 +52,7 @@ class AzureSpendingStore:
         }
         if etag is None:
             return await self._table.insert(entity)
-        return await self._table.replace(entity, etag=etag)
+        return await self._table.merge(entity, etag=etag)
 
 
 def _write_number(value: int) -> tuple[int, Any]:

@@ -226,6 +226,7 @@ class Run:
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
     turns: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
     children_usage: Usage | None = field(default=None, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @classmethod
     def from_request(cls, request: AdmittedRequest) -> Run:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import OMITTED, encode
+from aos.domain.codec import KEPT, OMITTED, encode
 from aos.domain.json_writer import write_json
 from aos.domain.tools.endpoint_rules import FittedTool
 from aos.domain.tools.questions import CallPause, TaskWait
@@ -183,13 +183,15 @@ class ToolCallRow:
     result: ToolOutcome | None = None
     etag: str | None = None
     task: TaskWait | None = field(default=None, metadata=OMITTED)
+    unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     def scrub(self) -> ToolCallRow:
         """This row as a deletion leaves it: without the row, a repeated command would make the
         call again."""
         if self.result is None:
             return self
-        return replace(self, result=ToolOutcome(outcome=self.result.outcome, content=""))
+        rest = ToolOutcome(outcome=self.result.outcome, content="")
+        return replace(self, result=rest, unknown={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

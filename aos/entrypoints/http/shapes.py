@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from aos.domain.cards.assessment import CardProblem
 from aos.domain.cards.catalog import CardStatus, CardVersion
-from aos.domain.codec import OMITTED
+from aos.domain.codec import KEPT, OMITTED
 from aos.domain.command_fields import VERSION
 from aos.domain.dead_letters import DeadLetter
 from aos.domain.runs.conversation import Message
@@ -62,7 +62,8 @@ def shape_of(kind: Any, /, *, without: tuple[str, ...] = (), **changed: Schema) 
     """Build the schema of the object that the codec makes of a dataclass, with fields changed,
     added or left out."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = [field for field in dataclasses.fields(kind) if field.name not in without]
+    left_out = {f.name for f in dataclasses.fields(kind) if f.metadata == KEPT} | {*without}
+    fields = [field for field in dataclasses.fields(kind) if field.name not in left_out]
     described = {f.name: changed.get(f.name) or _make_schema(hints[f.name]) for f in fields}
     omitted = {field.name for field in fields if field.metadata == OMITTED}
     for name in omitted:

@@ -360,6 +360,7 @@ class ToolCalls:
             until=now + timedelta(seconds=seconds) + MARGIN,
             holder=self._ids.new_id(),
             etag=None if row is None else row.etag,
+            unknown={} if row is None else row.unknown,
         )
         try:
             return await self._ledger.start(ours)

@@ -18,6 +18,9 @@ from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.errors import Refused
 
 PAGE = "index.html"
+HTML = b'<html lang="en">'
+SIGN_IN_HTML = b'<html lang="en" data-sign-in="/.auth/login/aad">'
+"""The address at which App Service Authentication signs in with Microsoft's identity platform."""
 FOLDER = Path(__file__).parent / "page"
 MEDIA_TYPES = {
     ".html": "text/html",
@@ -56,10 +59,12 @@ class PageFile:
 
 
 class ConsoleRoutes:
-    """The routes of the console."""
+    """The routes of the console. `signs_in`: callers sign in through the platform, so the page
+    sends a browser that has not to the sign-in and asks for no key."""
 
-    def __init__(self, responder: HttpResponder) -> None:
+    def __init__(self, responder: HttpResponder, *, signs_in: bool) -> None:
         self._responder = responder
+        self._page = _make_sign_in_page() if signs_in else read_page()[PAGE]
 
     async def page(self, req: func.HttpRequest) -> func.HttpResponse:
         """GET /api/console"""
@@ -70,10 +75,16 @@ class ConsoleRoutes:
         return await self._responder.answer("console_file", req, self._get_file, at_once=True)
 
     async def _get_page(self, call: Call) -> Answer:
-        return _answer_file(call, PAGE)
+        return _answer_file(call, self._page)
 
     async def _get_file(self, call: Call) -> Answer:
-        return _answer_file(call, call.part("file"))
+        name = call.part("file")
+        file = self._page if name == PAGE else read_page().get(name)
+        if file is None:
+            raise Refused(
+                "not_found", f"the console has no file {name[:80]!r}; see GET /api/console"
+            )
+        return _answer_file(call, file)
 
 
 @cache
@@ -82,19 +93,24 @@ def read_page() -> Mapping[str, PageFile]:
     found: dict[str, PageFile] = {}
     for path in sorted(FOLDER.iterdir()):
         if path.suffix in MEDIA_TYPES:
-            content = path.read_bytes()
-            digest = hashlib.sha256(content).hexdigest()[:32]
-            found[path.name] = PageFile(
-                content=content, media_type=MEDIA_TYPES[path.suffix], etag=f'"{digest}"'
-            )
+            found[path.name] = _make_file(path.read_bytes(), MEDIA_TYPES[path.suffix])
     return found
 
 
-def _answer_file(call: Call, name: str) -> Answer:
+@cache
+def _make_sign_in_page() -> PageFile:
+    """Return the page that knows the address of the platform's sign-in."""
+    page = read_page()[PAGE]
+    return _make_file(page.content.replace(HTML, SIGN_IN_HTML, 1), page.media_type)
+
+
+def _make_file(content: bytes, media_type: str) -> PageFile:
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    return PageFile(content=content, media_type=media_type, etag=f'"{digest}"')
+
+
+def _answer_file(call: Call, file: PageFile) -> Answer:
     """Return the file, or 304 to a client that has it."""
-    file = read_page().get(name)
-    if file is None:
-        raise Refused("not_found", f"the console has no file {name[:80]!r}; see GET /api/console")
     headers = {**HEADERS, "ETag": file.etag}
     if _has_it(call.header("if-none-match"), file.etag):
         return Answer(status=304, body=None, raw=b"", headers=headers, mimetype=file.media_type)

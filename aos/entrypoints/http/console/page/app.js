@@ -1,5 +1,5 @@
 // The console: finds the view of the address, and keeps what is around it.
-import { API, call, empty, forgetKey, h, heading, pretty, problem, readKey, replace } from './core.js';
+import { API, call, empty, forgetKey, h, heading, pretty, problem, readKey, replace, signInAt } from './core.js';
 import { cardView, cardsView } from './cards.js';
 import { chatView } from './chat.js';
 import { approvalsView, deadLettersView, healthView, usageView } from './operate.js';
@@ -90,7 +90,7 @@ async function look() {
   count('count-dead', dead, 'dead letters');
   const health = await fetch(`${API}/health`, { cache: 'no-store' }).then((answer) => answer.json()).catch(() => ({}));
   document.getElementById('paused').hidden = !health.paused;
-  if (!readKey() && !status.agents) return; // not known yet who asks: the first view asks for the key
+  if (!readKey() && !status.agents && !signInAt) return; // not known yet who asks: the first view asks for the key
   const [approvals, questions] = await Promise.all([call(`${API}/approvals?limit=100`), call(`${API}/questions?limit=100`)]);
   count('count-approvals', approvals.items.length + questions.items.length, 'waiting');
 }

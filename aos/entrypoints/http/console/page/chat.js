@@ -21,7 +21,7 @@ export async function chatView(main, { parts, signal }) {
   signal.addEventListener('abort', () => main.classList.remove('full'));
   replace(main, h('div', { class: 'chat' },
     heading('Chat', { path, mark: choice, actions: [h('a', { class: 'button', href: `#/chat/${agent}` }, 'New chat')] }),
-    log, heard, compose(chat)));
+    h('h2', { class: 'unseen' }, 'Messages'), log, heard, compose(chat)));
   document.getElementById('message').focus();
   if (conversation) await resume(chat);
   else await showRecent(chat);

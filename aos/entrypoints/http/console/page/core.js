@@ -70,6 +70,21 @@ function askKey(refused) {
   return asking;
 }
 
+// Behind App Service Authentication the platform signs people in; a key helps nobody there.
+export const signInAt = document.documentElement.dataset.signIn;
+const TRIED = 'aos-sign-in', AGAIN_AFTER_MS = 60000;
+const signInLink = () => `${signInAt}?post_login_redirect_uri=${encodeURIComponent(location.pathname + location.hash)}`;
+
+// Leaves for the sign-in, which brings one back to this view: at the first refusal only, so that
+// nobody loses what they type, and not twice in a minute.
+let wasSignedIn = false;
+function signIn() {
+  if (wasSignedIn || Date.now() - Number(sessionStorage.getItem(TRIED) || 0) < AGAIN_AFTER_MS) return null;
+  sessionStorage.setItem(TRIED, String(Date.now()));
+  location.assign(signInLink());
+  return new Promise(() => {}); // this page is left
+}
+
 export class ApiError extends Error {
   constructor(status, error, path) {
     super((error && error.message) || `${path} answered ${status}`);
@@ -93,7 +108,15 @@ async function send(path, { method = 'GET', body, text, headers = {}, signal } =
       if (error.name === 'AbortError') throw error;
       throw new ApiError(0, { code: 'unreachable', message: 'main does not answer. Is it running?' }, path);
     }
-    if (answer.status !== 401) return answer;
+    if (answer.status !== 401) {
+      wasSignedIn ||= path !== `${API}/status`; // that answers anybody
+      return answer;
+    }
+    if (signInAt) {
+      await signIn();
+      const said = await answer.json().catch(() => null);
+      throw new ApiError(401, { code: 'unauthorized', message: (said && said.error && said.error.message) || 'You are not signed in, or this sign-in was not accepted.' }, path);
+    }
     if (!(await askKey(Boolean(key)))) throw new ApiError(401, { code: 'unauthorized', message: 'A key is needed.' }, path);
   }
 }
@@ -248,7 +271,8 @@ export const empty = (title, ...more) => h('div', { class: 'empty' }, h('strong'
 
 export function problem(error, title = 'This did not work') {
   return h('div', { class: 'box bad', role: 'alert' }, h('h2', {}, title),
-    h('p', {}, error.message), h('p', { class: 'small' }, h('code', {}, error.code || error.name)));
+    h('p', {}, error.message), h('p', { class: 'small' }, h('code', {}, error.code || error.name)),
+    error.status === 401 && signInAt && h('p', {}, h('a', { class: 'button main', href: signInLink() }, 'Sign in')));
 }
 
 export function problems(items, kind) {

@@ -104,7 +104,7 @@ export async function runView(main, { parts, signal }) {
     const named = waiting.map((item) => item.tool_call_id + (item.question_id || '')).join();
     if (named !== askedFor) {
       askedFor = named;
-      replace(asks, waiting.map((item) => (item.question_id ? questionBox : approvalBox)(item)));
+      replace(asks, waiting.length > 0 && h('h2', {}, 'It waits for you'), waiting.map((item) => (item.question_id ? questionBox : approvalBox)(item)));
     }
     drawIfNew(top, [run.status, run.ended_at, run.error, run.waiting], () => [
       heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }), explain(run)]);

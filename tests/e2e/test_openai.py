@@ -1,0 +1,193 @@
+"""The unmodified openai client on real processes: what a network, two apps and kills add to the
+in-process tests of tests/unit/openai_door."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import OpenAI
+from pydantic import BaseModel
+
+from tests.contract.mcp.kit import NASTY
+from tests.e2e.conftest import Model
+from tests.e2e.road import Road, eventually
+from tests.scripted_model import Request, Say
+
+TEXT = " ".join(f"word {number}" for number in range(40))
+PAUSE_SECONDS = 0.03
+KILL_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def client(road: Road) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{road.main}/api/openai/v1", api_key="any", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def agent(road: Road) -> str:
+    return road.live(f"openai-{uuid.uuid4().hex[:8]}")
+
+
+class Plan(BaseModel):
+    """A structured output."""
+
+    step: str
+
+
+def test_one_conversation_by_every_operation_and_the_queue(
+    client: OpenAI, road: Road, agent: str, model: Model
+) -> None:
+    """The conversation is the queue's; an admin, as everybody is on a laptop, may go on with it."""
+    assert agent in [item.id for item in client.models.list()]
+    board = f"openai-{uuid.uuid4().hex}"
+    name = f"conv_{board}"
+    assert road.reply_to(road.request(agent, "One?", conversation_id=board))["output"]
+    first = client.responses.create(model=agent, input="Two?", conversation=name)
+    assert (first.status, first.output_text) == ("completed", "4 messages, last: Two?")
+    assert first.usage is not None
+    assert first.usage.total_tokens > 0
+    second = client.responses.create(
+        model=agent, input="Three?", background=True, conversation=name
+    )
+
+    def look() -> Any:
+        found = client.responses.retrieve(second.id)
+        return found if found.status == "completed" else None
+
+    done = eventually(look, seconds=20, what="the response in the background")
+    assert done.output_text == "6 messages, last: Three?"
+    reply = road.reply_to(road.request(agent, "Four?", conversation_id=board))
+    assert reply["output"] == "8 messages, last: Four?"
+    model.says('{"step": "sell"}')
+    plan = client.responses.parse(model=agent, input="Plan?", text_format=Plan, conversation=name)
+    assert plan.output_parsed == Plan(step="sell")
+    items: list[Any] = list(client.conversations.items.list(name, order="asc", limit=3))
+    asked = [item.content[0].text for item in items if item.role == "user"]
+    assert asked == ["One?", "Two?", "Three?", "Four?", "Plan?"]
+    assert len(items) == 10
+    assert client.conversations.delete(name).deleted
+
+
+class Reader(threading.Thread):
+    """Reads the stream of a response to its end, and goes on after what it has when it is cut."""
+
+    def __init__(self, client: OpenAI, agent: str) -> None:
+        super().__init__(daemon=True)
+        self._client = client
+        self._agent = agent
+        self.told: list[Any] = []
+        self.cuts = 0
+        self.start()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.told) and self.told[-1].type == "response.completed"
+
+    def has_told(self, characters: int) -> bool:
+        return len(_text(self.told)) > characters
+
+    def run(self) -> None:
+        pause = threading.Event()
+        stream: Any = self._client.responses.create(model=self._agent, input="Tell.", stream=True)
+        while not self.is_over:
+            try:
+                for event in stream or self._go_on():
+                    self.told.append(event)
+            except (openai.OpenAIError, httpx2.HTTPError):
+                self.cuts += 1
+                pause.wait(0.2)
+            stream = None
+
+    def _go_on(self) -> Any:
+        name, after = self.told[0].response.id, self.told[-1].sequence_number
+        return self._client.responses.retrieve(name, stream=True, starting_after=after)
+
+
+def test_a_stream_goes_through_kills_of_realm_and_main_and_tells_each_letter_once(
+    client: OpenAI, road: Road, agent: str, model: Model
+) -> None:
+    model.server.always(Say(TEXT, pause=PAUSE_SECONDS))
+    reader = Reader(client, agent)
+    for name in ("realm", "main"):
+        seen = len(_text(reader.told))
+        eventually(partial(reader.has_told, seen + 20), seconds=KILL_SECONDS, what="more text")
+        road.laptop.child(name).kill9()
+    reader.join(KILL_SECONDS)
+    told = reader.told
+    assert reader.is_over
+    assert reader.cuts > 0
+    assert told[-1].response.output_text == _text(told) == TEXT
+    numbers = [event.sequence_number for event in told]
+    assert numbers == sorted(set(numbers))
+    name = told[0].response.id
+    for place in range(0, len(told) - 1, 9):
+        after = told[place].sequence_number
+        rest = client.responses.retrieve(name, stream=True, starting_after=after)
+        assert _text(list(rest)) == _text(told[place + 1 :])
+
+
+def test_a_chat_completion_is_stateless_and_streams(
+    client: OpenAI, agent: str, model: Model
+) -> None:
+    messages: Any = [
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Two?"},
+    ]
+    for _ in range(2):
+        made = client.chat.completions.create(model=agent, messages=messages)
+        assert made.choices[0].message.content == "4 messages, last: Two?"
+    chunks = client.chat.completions.create(model=agent, messages=messages, stream=True)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert text == "4 messages, last: Two?"
+
+
+def test_a_response_is_cancelled(client: OpenAI, agent: str, model: Model) -> None:
+    with model.held() as hold:
+        made = client.responses.create(model=agent, input="Never.", background=True)
+        hold.wait_for(1, seconds=20)
+        assert client.responses.cancel(made.id).status == "cancelled"
+
+
+def test_an_approval_is_requested_and_given(
+    client: OpenAI, road: Road, model: Model, tmp_path: Path
+) -> None:
+    name, marks = uuid.uuid4().hex[:8], tmp_path / "marks"
+    road.live_server(f"s-{name}", command=sys.executable, args=[NASTY, "--marks", str(marks)])
+    grant = {"server": f"s-{name}", "tools": ["mark"], "approval": "always"}
+    agent = road.live(f"a-{name}", mcp_tools=[grant])
+
+    def rule(request: Request) -> Say:
+        last = request.messages[-1]
+        if last["role"] == "tool":
+            return Say(f"the tool said: {last['content']}")
+        tool = request.body["tools"][0]["function"]["name"]
+        return Say(calls=[(tool, {"text": last["content"]})])
+
+    model.server.always(rule)
+    made = client.responses.create(model=agent, input="x")
+    (wish,) = made.output
+    assert wish.type == "mcp_approval_request"
+    assert not marks.exists()
+    done = client.responses.create(
+        model=agent,
+        previous_response_id=made.id,
+        input=[{"type": "mcp_approval_response", "approval_request_id": wish.id, "approve": True}],
+    )
+    assert [item.type for item in done.output] == ["mcp_call", "message"]
+    assert done.output_text.startswith("the tool said: ")
+    assert marks.read_text() == "x\n"
+
+
+def _text(events: list[Any]) -> str:
+    return "".join(e.delta for e in events if e.type == "response.output_text.delta")
