@@ -48,6 +48,8 @@ TOGETHER: tuple[Kind, ...] = (
     "tasks",
 )
 """Kinds that happen at once in worlds of the kind `together`."""
+DELETED_AT_ITS_START = 0.5
+"""How many worlds of kind `delete` delete the conversation that begins first, at its start."""
 WITH_MCP: frozenset[Kind] = frozenset({"tools", "delete", "watch", "tasks"})
 
 
@@ -242,14 +244,21 @@ def set_in_order(items: list[str]) -> list[str]:
 def _deletions(
     rng: random.Random, requests: tuple[Planned, ...], span: float
 ) -> tuple[Deletion, ...]:
-    """Some while runs go on, some when all is done; some twice."""
+    """Some while runs go on, some when all is done; some twice. Some before realm has seen the
+    first run."""
     mine = ("chat-ceo", "chat-tooled")
-    names = sorted({p.conversation_id for p in requests if p.conversation_id in mine}) or mine
+    asked = [planned for planned in requests if planned.conversation_id in mine]
+    names = sorted({planned.conversation_id for planned in asked}) or mine
     moments = (rng.random() * span, rng.random() * span, span + 60 * rng.random())
-    return tuple(
+    some = [
         Deletion(at=at, conversation_id=rng.choice(names))
         for at in moments[: rng.choice((1, 2, 2, 3))]
-    )
+    ]
+    if asked and rng.random() < DELETED_AT_ITS_START:
+        first = min(asked, key=lambda planned: planned.at)
+        at = first.at + rng.choice((0.01, 0.05, 0.5, 2.0))
+        some.append(Deletion(at=at, conversation_id=first.conversation_id))
+    return tuple(some)
 
 
 def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
