@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from aos.domain.envelope import CancelCall
-from aos.domain.tools.tool import ToolCallRow, ToolOutcome
+from aos.domain.tools.tool import ToolCallRow, ToolOutcome, make_round_id
 from aos.errors import StaleWrite
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import ToolLedger
@@ -35,6 +35,7 @@ class CallCanceller:
         row = await self._ledger.find(command.run_id, command.row_id)
         now = self._clock.now()
         if row is None:
+            await self._cancel_earlier_task(command)
             return await self._forbid(command, now)
         if row.result is None and row.task is None:
             return None if now >= row.until else min(row.until, now + LOOK_AGAIN)
@@ -47,6 +48,16 @@ class CallCanceller:
             await self._calls.cancel_task(command.server_id, task_id)
         await self._ledger.finish(row, CANCELLED)
         return None
+
+    async def _cancel_earlier_task(self, command: CancelCall) -> None:
+        """Cancel the task that asked a person, where the round with the answer was not begun."""
+        if not command.round_number:
+            return
+        earlier = make_round_id(command.tool_call_id, command.round_number - 1)
+        row = await self._ledger.find(command.run_id, earlier)
+        pause = None if row is None or row.result is None else row.result.pause
+        if pause is not None and pause.task_id is not None:
+            await self._calls.cancel_task(command.server_id, pause.task_id)
 
     async def _forbid(self, command: CancelCall, now: datetime) -> datetime | None:
         """Write a result, so that a command that comes later makes no call."""

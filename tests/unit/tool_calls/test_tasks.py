@@ -141,6 +141,20 @@ async def test_a_call_that_nobody_has_begun_is_not_made_after_its_cancellation(
     assert (world.called, [r.outcome for r in world.results]) == ([], ["not_called"])
 
 
+async def test_a_task_that_was_not_told_its_answer_is_cancelled_with_the_run(
+    world: McpWorld,
+) -> None:
+    """The cancellation overtakes the command with the answer."""
+    question = ToolQuestion(key="q", message="Which one?")
+    pause = CallPause(kind="task", task_id="t-1", questions=(question,))
+    world.servers.tasks["t-1"] = replace(WORKING, pause=pause)
+    await world.mcp.calls.handle(world.command("build"))
+    world.clock.advance(5.0)
+    await deliver(world)
+    await canceller(world).cancel(cancelled(round_number=1))
+    assert world.servers.cancelled_tasks == ["t-1"]
+
+
 async def test_a_call_that_is_being_made_is_looked_at_again(world: McpWorld) -> None:
     dying = Mcp(world, intercept=Breaking("servers.call", acts=False, error=Killed()))
     with pytest.raises(Killed):
