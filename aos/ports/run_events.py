@@ -22,8 +22,11 @@ class RunEventStore(Protocol):
         """
         ...
 
-    async def add(self, conversation_id: str, row: EventRow) -> None:
-        """Write provisional events, whether or not the row exists. One call."""
+    async def add(self, conversation_id: str, row: EventRow, *, new: bool = False) -> None:
+        """Write provisional events, whether or not the row exists. One call.
+
+        With `new` it must not exist: raises StaleWrite.
+        """
         ...
 
     async def remove_provisional(self, conversation_id: str, run_id: str, *, limit: int) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, EventRow, RunEvent, RunEventType
+from aos.errors import StaleWrite
 from aos.ports.conversations import ConversationStore
 from aos.ports.run_events import RunEventStore
 from tests.samples import AWKWARD_TEXTS, NOON, a_head, a_request, an_id
@@ -54,6 +57,22 @@ class RunEventStoreSuite:
         assert await events.read(name, request.run_id, after=EventId(3, 1, 1), limit=1) == [told[1]]
         assert await events.read(name, request.run_id, after=EventId(4), limit=10) == saved[1:]
         assert await events.read(name, request.run_id, after=EventId(10), limit=10) == []
+
+    async def test_a_new_row_takes_no_others_place(
+        self, store: ConversationStore, events: RunEventStore
+    ) -> None:
+        """Two handlers of one turn begin under the same number: one of them takes the next."""
+        request = a_request()
+        name = request.conversation_id
+        await store.save(Step(conversation=a_head(request)), etag=None)
+        await events.add(name, a_row(request, "1.1.1"), new=True)
+        with pytest.raises(StaleWrite):
+            await events.add(name, a_row(request, "1.1.1", text="b"), new=True)
+        await events.add(name, a_row(request, "1.2.1", text="b"), new=True)
+        assert await events.read(name, request.run_id, after=START, limit=10) == [
+            a_row(request, "1.1.1"),
+            a_row(request, "1.2.1", text="b"),
+        ]
 
     async def test_provisional_events_go_and_saved_ones_stay(
         self, store: ConversationStore, events: RunEventStore

@@ -140,10 +140,10 @@ class Watching:
         """The text of the last attempt is the message, or begins it."""
         text, reader.text = reader.text, None
         content = event.data.get("content")
-        if text is None or content is None or self.locks_lost or not self._is_told(reader, content):
+        troubled = self.locks_lost or reader.run_id in self._world.weather.streams_troubled
+        if text is None or content is None or troubled or not self._is_told(reader, content):
             return
-        whole = not reader.is_cut and reader.run_id not in self._world.weather.streams_troubled
-        if not content.startswith(text) or (whole and text != content):
+        if not content.startswith(text) or (not reader.is_cut and text != content):
             self._world.checks.fail(f"{who}: it was told {text!r}, the message is {content!r}")
 
     def _is_told(self, reader: _Reader, content: str) -> bool:

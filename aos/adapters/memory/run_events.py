@@ -5,6 +5,7 @@ from __future__ import annotations
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
 from aos.domain.runs.run_events import EventId, EventRow
+from aos.errors import StaleWrite
 
 
 class MemoryRunEventStore:
@@ -25,12 +26,14 @@ class MemoryRunEventStore:
 
         return await self._intercept("run_events.read", run_id, act)
 
-    async def add(self, conversation_id: str, row: EventRow) -> None:
-        """Write provisional events, whether or not the row exists."""
+    async def add(self, conversation_id: str, row: EventRow, *, new: bool = False) -> None:
+        """Write provisional events; with `new` only if the row does not exist."""
 
         def act() -> None:
             kept = self._tables.conversations.get(conversation_id)
             if kept is not None:
+                if new and (row.run_id, row.last_id.key) in kept.events:
+                    raise StaleWrite(f"the events {row.last_id} of {row.run_id!r} exist already")
                 kept.events[row.run_id, row.last_id.key] = row
                 self._tables.tell_watchers("run_events.add", row.run_id)
 

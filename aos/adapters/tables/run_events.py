@@ -39,12 +39,13 @@ class AzureRunEventStore:
             decode(EventRow, read) for read in await self._payloads.wholes(conversation_id, rows)
         ]
 
-    async def add(self, conversation_id: str, row: EventRow) -> None:
-        """Write provisional events, whether or not the row exists. One call."""
+    async def add(self, conversation_id: str, row: EventRow, *, new: bool = False) -> None:
+        """Write provisional events; with `new` only if the row does not exist. One call."""
         (packed,) = pack([encode(row)])
         await self._payloads.keep(conversation_id, packed.payloads)
         entity = packed.entity(conversation_id, name_event_row(row))
-        await self._table.put({**entity, PROVISIONAL: True})
+        write = self._table.insert if new else self._table.put
+        await write({**entity, PROVISIONAL: True})
 
     async def remove_provisional(self, conversation_id: str, run_id: str, *, limit: int) -> int:
         """Delete at most `limit` rows of provisional events; return how many there were."""

@@ -18,7 +18,7 @@ from aos.domain.envelope import RemoveDeltas
 from aos.domain.runs.conversation import Conversation
 from aos.domain.runs.run_events import QUEUED_ID, EventId, EventRow, RunEvent, RunEventType
 from aos.domain.runs.watching import BATCH_SECONDS
-from aos.errors import AosError
+from aos.errors import AosError, StaleWrite
 from aos.ports.model import ModelAnswer
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
@@ -137,8 +137,7 @@ class TurnStream:
             return False
         if not attempt.is_announced:
             attempt.is_announced = True
-            data = {} if attempt.model is None else {"model": attempt.model}
-            await self._write(attempt, "attempt.started", {"attempt": attempt.number, **data})
+            await self._announce(attempt)
             return True
         text, cut = "".join(attempt.text), self._tells_cut
         if not text and not cut:
@@ -155,6 +154,20 @@ class TurnStream:
         )
         return True
 
+    async def _announce(self, attempt: _Attempt) -> None:
+        """Begin the attempt under a number that is its own: another handler may be at this turn,
+        whose lock ours has lost or that has lost its own."""
+        data = {} if attempt.model is None else {"model": attempt.model}
+        while self._attempt is attempt and attempt.number <= MOST_ATTEMPTS:
+            try:
+                await self._write(attempt, "attempt.started", {"attempt": attempt.number, **data})
+            except StaleWrite:
+                attempt.parts = 0
+                attempt.number = self._attempts = self._attempts + 1
+            else:
+                return
+        attempt.is_broken = True
+
     async def _write(self, attempt: _Attempt, kind: RunEventType, data: dict[str, object]) -> None:
         """Write one event. After a failure it is tried again, and then the attempt tells no more: a
         gap would look like the whole text."""
@@ -169,7 +182,9 @@ class TurnStream:
         row = EventRow(run_id=self._run_id, events=(event,))
         for _ in range(WRITE_TRIES):
             try:
-                await self._store.add(self._conversation_id, row)
+                await self._store.add(self._conversation_id, row, new=attempt.parts == 1)
+            except StaleWrite:
+                raise
             except AosError:
                 await self._pause(BATCH_SECONDS)
             else:

@@ -57,9 +57,9 @@ async def test_a_write_that_takes_long_does_not_delay_the_next_batch(
     world = await make_world()
     add = world.ports.run_events.add
 
-    async def add_slowly(*given: Any) -> None:
+    async def add_slowly(*given: Any, **more: Any) -> None:
         await world.clock.sleep(WRITE_SECONDS)
-        await add(*given)
+        await add(*given, **more)
 
     monkeypatch.setattr(world.ports.run_events, "add", add_slowly)
     run = await world.ask("ceo", "Prices?", stream=True)
