@@ -54,7 +54,7 @@ class Checks:
         self._heads: dict[str, Conversation] = {}
         self._unsent: dict[str, set[str]] = defaultdict(set)
         self._ever_saved: set[str] = set()
-        self.results_sent: set[str] = set()
+        self.results_sent: dict[str, float] = {}
         self._history: dict[str, list[Message]] = defaultdict(list)
         self.worn_out: set[str] = set()
         self.calls: dict[tuple[str, str], MessageCall] = {}
@@ -258,7 +258,7 @@ class Checks:
         """A tool's result stands in its row; a delegated run's is how it ended, or a refusal."""
         body = json.loads(kept.body)
         run_id, call_id = body["run_id"], body["tool_call_id"]
-        self.results_sent.add(f"{run_id}:{call_id}")
+        self.results_sent.setdefault(f"{run_id}:{call_id}", self._world.loop.seconds)
         round_id = make_round_id(call_id, body.get("round_number", 0))
         row = self._world.tables.tool_calls.get((run_id, round_id))
         if row is not None:

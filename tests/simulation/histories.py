@@ -107,7 +107,8 @@ def _of_a_task(world: World, run: Run, call: MessageCall, result: Message, numbe
     if task.asks and not task.told:
         return
     ends_at = task.ready_at + task.seconds + HEARD_SECONDS
-    is_over = not task.is_endless and ends_at < read_at
+    sent = world.checks.results_sent.get(f"{run.run_id}:{call.tool_call_id}", ends_at)
+    is_over = not task.is_endless and ends_at < read_at and sent >= ends_at
     tells = "task" in result.content or "the run ended before" in result.content
     if (is_over or not tells) and not world.watching.locks_lost:
         world.checks.fail(f"{call} has a task, and the model read {result.content!r}")

@@ -217,7 +217,7 @@ async def test_storage_that_refuses_the_pieces_does_not_fail_the_run(
 ) -> None:
     world = await make_world("Rise.")
 
-    async def refuse(*_: Any) -> None:
+    async def refuse(*_: Any, **more: Any) -> None:
         raise TransientError("storage is away")
 
     monkeypatch.setattr(world.ports.run_events, "add", refuse)
