@@ -47,6 +47,14 @@ async def replay_runs(req: func.HttpRequest) -> func.HttpResponse:
     return await main.replays.many(req)
 
 
+# Doors for clients of other protocols
+
+
+@app.route("ag-ui/{agent_id}", methods=["POST"])
+async def ag_ui_run(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.ag_ui.run(req)
+
+
 # Conversations
 
 

@@ -9,6 +9,7 @@ where a body is read, because pydantic loads slowly.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -294,7 +295,7 @@ def _is_branch(error: ErrorDetails, name: str) -> bool:
 
 
 _PART_TYPES = ("text", "image", "file")
-_UNION_ARMS = ("constrained-str", "list[", "constrained-int", "constrained-float", "int", "float")
+_UNION_ARMS = re.compile(r"(constrained-|list\[).*|int|float")
 
 
 def _describe_problem(error: ErrorDetails, raw: dict[str, Any]) -> tuple[str, str]:
@@ -317,7 +318,7 @@ def _list_fields(error: ErrorDetails) -> list[int | str]:
     fields: list[int | str] = [
         name
         for before, name in zip(("", *error["loc"]), error["loc"], strict=False)
-        if not (isinstance(name, str) and name.startswith(_UNION_ARMS))
+        if not (isinstance(name, str) and _UNION_ARMS.fullmatch(name))
         and not (isinstance(before, int) and name in _PART_TYPES)
     ]
     return [*fields, "type"] if error["type"].startswith("union_tag") else fields
@@ -333,6 +334,8 @@ _WANTED = {
     "data": "the content in base64",
     "url": "an https URL",
     "name": "the name of a file, 1 to 128 characters",
+    "threadId": CONVERSATION_RULE,
+    "runId": "a text of 1 to 256 characters",
     "conversation_id": f"{CONVERSATION_RULE}, or leave it out",
     "sessionId": f"{CONVERSATION_RULE}, or leave it out",
     "metadata": "an object, or leave it out",

@@ -48,6 +48,17 @@ RUN_ROUTES = (
         headers=("Last-Event-ID",),
     ),
     Route(
+        name="ag_ui_run",
+        method="POST",
+        path="ag-ui/{agent_id}",
+        summary="An agent for clients of AG-UI 1.0",
+        tag="runs",
+        answers={},
+        errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
+        body="RunAgentInput",
+        documented=False,
+    ),
+    Route(
         name="replay_run",
         method="POST",
         path="runs/{run_id}/replay",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.bus.requests import RequestQueue
     from aos.entrypoints.http.a2a.routes import A2aRoutes
     from aos.entrypoints.http.about import ContractRoutes
+    from aos.entrypoints.http.ag_ui.routes import AgUiRoutes
     from aos.entrypoints.http.caller_runs import CallerRuns
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.console.routes import ConsoleRoutes
@@ -68,6 +69,7 @@ class Main(App):
         "aos.entrypoints.bus.commands",
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.jobs",
+        "aos.entrypoints.http.ag_ui.routes",
         "aos.entrypoints.http.caller_runs",
         "aos.entrypoints.http.a2a.push_configs",
         "aos.entrypoints.http.a2a.requests",
@@ -146,6 +148,13 @@ class Main(App):
         from aos.entrypoints.http.run_events import RunEventRoutes
 
         return RunEventRoutes(self._responder, callers=self.caller_runs, streams=self.streams)
+
+    @cached_property
+    def ag_ui(self) -> AgUiRoutes:
+        """The door for clients of AG-UI."""
+        from aos.entrypoints.http.ag_ui.routes import AgUiRoutes
+
+        return AgUiRoutes(self._responder, callers=self.caller_runs, streams=self.streams)
 
     @cached_property
     def replays(self) -> ReplayRoutes:

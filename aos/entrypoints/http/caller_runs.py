@@ -16,7 +16,7 @@ from typing import Any
 from aos.domain.caller import Caller
 from aos.domain.runs.asks import AskRequest, list_asks
 from aos.domain.runs.conversation import Conversation, Message
-from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run import AdmittedRequest, Run, run_id_for
 from aos.domain.runs.run_events import EventId, RunEvent
 from aos.domain.tools.questions import AnswerAction, QuestionAnswer
 from aos.domain.tools.tool import Decision, Verdict
@@ -103,6 +103,12 @@ class CallerRuns:
         check_sizes(text, dict(metadata or {}), max_bytes=self.bounds.message_bytes)
         return Content(text=text, parts=read_parts(message, max_bytes=self.bounds.part_bytes))
 
+    def check_text(self, text: str) -> None:
+        """Limit a text that the run stores beside its message. Raises Refused `too_large`."""
+        from aos.entrypoints.requests import check_sizes
+
+        check_sizes(text, {}, max_bytes=self.bounds.message_bytes)
+
     async def start(
         self,
         request: RunRequest,
@@ -119,7 +125,7 @@ class CallerRuns:
         return await self._admissions.admit(
             request,
             door="http",
-            scope=f"{door}:{caller.owner}",
+            scope=_scope(door, caller),
             key=key,
             caller=caller,
             traceparent=traceparent,
@@ -208,6 +214,13 @@ class CallerRuns:
     async def find_request(self, run_id: str, *, caller: Caller) -> AdmittedRequest:
         """Return the request of a run. Raises Refused `run_not_found`."""
         return await self._runs.find_request(run_id, owner=caller.visible_owner)
+
+    async def find_started(self, key: str, *, caller: Caller, door: str) -> AdmittedRequest | None:
+        """Return the request that this idempotency key has started; None if there is none."""
+        run_id = run_id_for(scope=_scope(door, caller), key=key)
+        with contextlib.suppress(Refused):
+            return await self.find_request(run_id, caller=caller)
+        return None
 
     async def read(self, request: AdmittedRequest) -> Run:
         """Return the run of a request as it is now."""
@@ -298,3 +311,7 @@ class CallerRuns:
                 if admitted.digest == digest:
                     return Admission(request=admitted, run=run, created=False)
         return None
+
+
+def _scope(door: str, caller: Caller) -> str:
+    return f"{door}:{caller.owner}"

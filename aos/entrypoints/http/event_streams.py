@@ -8,15 +8,17 @@ client that was cut sends `Last-Event-ID` and gets the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aos.domain.codec import encode
 from aos.domain.json_writer import write_json
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, RunEvent
+from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import Refused
 
@@ -45,6 +47,27 @@ async def answer_stream(pieces: AsyncGenerator[bytes, None], *, streams: bool) -
     if streams:
         return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
     return Answer(body=None, raw=await _collect(pieces), mimetype=EVENT_STREAM, headers=HEADERS)
+
+
+async def answer_whole_stream(pieces: AsyncGenerator[bytes, None], *, streams: bool) -> Answer:
+    """Return the answer that is an event stream of these pieces, for clients that do not come again
+    for the rest: without streams it comes as a whole when it is over."""
+    if streams:
+        return await answer_stream(pieces, streams=True)
+    found: list[bytes] = []
+    async with aclosing(pieces):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                async for piece in pieces:
+                    found.append(piece)
+    return Answer(body=None, raw=b"".join(found), mimetype=EVENT_STREAM, headers=HEADERS)
+
+
+def write_data(body: Mapping[str, Any], *, name: str | None = None) -> bytes:
+    """Return one event of another protocol's stream: its `data`, and its `event` if it has one."""
+    text = write_json(body, ensure_ascii=False, separators=(",", ":"))
+    head = "" if name is None else f"event: {name}\n"
+    return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 
 
 def wants_stream(call: Call) -> bool:

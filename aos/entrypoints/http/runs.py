@@ -126,7 +126,7 @@ class RunRoutes:
         wait = self._bounds.wait_seconds if body.wait_seconds is None else body.wait_seconds
         return _Asked(
             request=RunRequest(
-                agent_id=_read_agent_id(call),
+                agent_id=read_agent_id(call),
                 message=content.text,
                 conversation_id=body.conversation_id or session,
                 metadata=metadata,
@@ -188,7 +188,8 @@ def read_media_type(call: Call, *, text_too: bool = True) -> str:
     raise Refused("unsupported_media_type", f"Content-Type is {kind[:80]!r}; send {known}")
 
 
-def _read_agent_id(call: Call) -> str:
+def read_agent_id(call: Call) -> str:
+    """Return the agent in the path. Raises Refused `agent_not_found`."""
     agent_id = call.part("agent_id")
     if not is_card_id(agent_id):
         raise Refused(

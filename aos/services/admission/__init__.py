@@ -2,7 +2,7 @@
 for runs that are asked again, `ScheduledRuns` and `EventRuns` for what wakes agents."""
 
 from aos.domain.caller import Caller
-from aos.services.admission.admissions import Admission, Admissions, RunRequest
+from aos.services.admission.admissions import NO_VISION, Admission, Admissions, RunRequest
 from aos.services.admission.budget import AdmissionBudgets
 from aos.services.admission.busy import Turnstile
 from aos.services.admission.delegations import Delegations
@@ -11,6 +11,7 @@ from aos.services.admission.replays import Replayed, ReplayFilter, Replays
 from aos.services.admission.schedules import ScheduledRuns
 
 __all__ = [
+    "NO_VISION",
     "Admission",
     "AdmissionBudgets",
     "Admissions",

@@ -57,6 +57,10 @@ MAX_TREE = 50
 """Runs of one tree of delegations, the first run included."""
 
 
+NO_VISION = "no_vision"
+"""In the details of the refusal of images for an agent whose model cannot see."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """A parsed and checked request for a run; `parent` is set when an agent delegates it,
@@ -450,6 +454,7 @@ def _check_vision(card: AgentCard, vision: Vision) -> None:
         " AOS_VISION_MODELS. Send text and text files only, or let the operator add a model that"
         " can see",
         field="message",
+        reason=NO_VISION,
     )
 
 

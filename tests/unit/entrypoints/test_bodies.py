@@ -44,6 +44,7 @@ def routes(apps: InMemory) -> dict[str, Any]:
         "rollback_agent": main.agents.rollback,
         "put_mcp_server": main.mcp_servers.put,
         "rollback_mcp_server": main.mcp_servers.rollback,
+        "ag_ui_run": main.ag_ui.run,
         "pause": main.operations.pause,
         "resume": main.operations.resume,
     }

@@ -15,7 +15,12 @@ from aos.domain.runs.run_events import EventId, RunEvent
 from aos.domain.runs.run_options import RunOptions
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.http.caller_runs import CallerRuns
-from aos.entrypoints.http.event_streams import COMMENT, Following
+from aos.entrypoints.http.event_streams import (
+    COMMENT,
+    Following,
+    answer_whole_stream,
+    write_data,
+)
 from aos.entrypoints.http.message_text import MessageText
 from aos.entrypoints.http.openai.errors import describe_error
 from aos.entrypoints.http.openai.inputs import read_messages
@@ -24,7 +29,6 @@ from aos.entrypoints.http.openai.parameters import CHAT, Parameters, missing, re
 from aos.entrypoints.http.openai.reading import may_be_over
 from aos.entrypoints.http.openai.responses import check_agent
 from aos.entrypoints.http.openai.starting import RunStarter
-from aos.entrypoints.http.openai.streaming import answer_stream, write_event
 from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import AosError, ErrorInfo
 from aos.services.admission import RunRequest
@@ -54,7 +58,7 @@ class Chat:
             pieces = _write_stream(
                 following, request, shows_usage=options.get("include_usage") is True
             )
-            return await answer_stream(pieces, streams=self._streams)
+            return await answer_whole_stream(pieces, streams=self._streams)
         run = await self._callers.wait_until(
             request, admission.run, seconds=LONGEST_WAIT_SECONDS, until=may_be_over
         )
@@ -182,7 +186,7 @@ class _Chunks:
     def write(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         """Write one chunk."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return write_event({**self._head, "choices": [choice]})
+        return write_data({**self._head, "choices": [choice]})
 
     def read(self, event: RunEvent) -> Iterator[bytes]:
         """Write what an event of the run tells."""
@@ -202,7 +206,7 @@ class _Chunks:
             is_cut = event.data.get("finish_reason") == "length"
             yield self.write({}, "length" if is_cut else "stop")
             if self._shows_usage:
-                yield write_event({**self._head, "choices": [], "usage": _read_usage(event)})
+                yield write_data({**self._head, "choices": [], "usage": _read_usage(event)})
             yield DONE
 
 
@@ -230,7 +234,7 @@ def _begun_again(request: AdmittedRequest) -> ErrorInfo:
 
 
 def _write_fault(fault: ErrorInfo) -> bytes:
-    return write_event({"error": describe_error(fault, status=FAILED_STATUS)})
+    return write_data({"error": describe_error(fault, status=FAILED_STATUS)})
 
 
 def _read_usage(event: RunEvent) -> dict[str, Any]:

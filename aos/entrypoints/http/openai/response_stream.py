@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from aos.domain.runs.run import AdmittedRequest
-from aos.entrypoints.http.event_streams import COMMENT, Following
+from aos.entrypoints.http.event_streams import COMMENT, Following, write_data
 from aos.entrypoints.http.openai.errors import describe_error
 from aos.entrypoints.http.openai.reading import conclude
 from aos.entrypoints.http.openai.response_object import Asked, Outcome, describe_response
-from aos.entrypoints.http.openai.streaming import write_event
 from aos.entrypoints.http.openai.unfolding import Told, Unfolding
 from aos.errors import AosError
 
@@ -66,4 +65,4 @@ async def _tell(
 
 def _write(told: Told) -> bytes:
     body = {**told.body, "sequence_number": told.number, "type": told.type}
-    return write_event(body, name=told.type)
+    return write_data(body, name=told.type)

@@ -12,6 +12,7 @@ from aos.domain.runs.run_events import EventId
 from aos.domain.runs.run_options import RunOptions
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.event_streams import answer_whole_stream
 from aos.entrypoints.http.openai.errors import refuse
 from aos.entrypoints.http.openai.inputs import Said, Verdicts, list_runs, read_input
 from aos.entrypoints.http.openai.items import list_input_items, make_list
@@ -27,7 +28,6 @@ from aos.entrypoints.http.openai.reading import ResponseReader
 from aos.entrypoints.http.openai.response_object import Asked
 from aos.entrypoints.http.openai.response_stream import write_stream
 from aos.entrypoints.http.openai.starting import RunStarter
-from aos.entrypoints.http.openai.streaming import answer_stream
 from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import Refused
 from aos.services.admission import RunRequest
@@ -120,7 +120,7 @@ class Responses:
     ) -> Answer:
         following = self._callers.follow(request, after=EventId())
         pieces = write_stream(following, request, part=part, asked=asked, after=after)
-        return await answer_stream(pieces, streams=self._streams)
+        return await answer_whole_stream(pieces, streams=self._streams)
 
     async def _read_request(
         self, caller: Caller, given: Parameters, said: Said, agent_id: str | None

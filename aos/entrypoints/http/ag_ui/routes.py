@@ -1,0 +1,297 @@
+"""Serves agents to clients of AG-UI 1.0. Entry point: `AgUiRoutes.run`.
+
+An input without `resume` starts a run; one with `resume` decides and answers, and tells how the run
+goes on. Both are told as they happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import azure.functions as func
+
+from aos.domain.runs.attachments import list_attachments
+from aos.domain.runs.conversation import Message
+from aos.domain.runs.run import AdmittedRequest
+from aos.domain.runs.run_events import EventId, RunEvent
+from aos.entrypoints.http.ag_ui.history import MAX_STATED, write_history
+from aos.entrypoints.http.ag_ui.telling import AgUiEvent, RunTelling, Telling
+from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.event_streams import COMMENT, answer_whole_stream, write_data
+from aos.entrypoints.http.responder import Answer, Call, HttpResponder
+from aos.entrypoints.http.runs import read_agent_id, read_media_type
+from aos.errors import AosError, Refused
+from aos.services.admission import NO_VISION, Admission, RunRequest
+
+if TYPE_CHECKING:  # pydantic loads slowly
+    from aos.entrypoints.http.ag_ui.inputs import AgUiInput
+    from aos.entrypoints.http.ag_ui.interrupts import Answered
+
+DOOR = "ag-ui"
+ASK_SECONDS = 0.25
+"""A run that asks people, and tells nothing for so long, waits for them: its AG-UI run ends."""
+_ANSWERED_BEFORE = (
+    *("already_decided", "already_answered"),
+    *("tool_call_not_found", "question_not_found"),
+)
+
+
+class AgUiRoutes:
+    """The route of AG-UI."""
+
+    def __init__(self, responder: HttpResponder, *, callers: CallerRuns, streams: bool) -> None:
+        self._responder = responder
+        self._callers = callers
+        self._streams = streams
+
+    async def run(self, req: func.HttpRequest) -> func.HttpResponse:
+        """POST /api/ag-ui/{agent_id}"""
+        return await self._responder.answer("ag_ui_run", req, self._run)
+
+    async def _run(self, call: Call) -> Answer:
+        from aos.entrypoints.http.ag_ui.inputs import read_input
+        from aos.entrypoints.requests import take_object
+
+        agent_id = read_agent_id(call)
+        read_media_type(call, text_too=False)
+        raw = await take_object(call.request.get_body(), max_bytes=self._callers.bounds.body_bytes)
+        read = read_input(raw)
+        if read.resume:
+            pieces = await self._resume(call, agent_id, read, raw["messages"])
+        else:
+            pieces = await self._start(call, agent_id, read, raw["messages"])
+        return await answer_whole_stream(pieces, streams=self._streams)
+
+    async def _start(
+        self, call: Call, agent_id: str, read: AgUiInput, messages: Sequence[Mapping[str, Any]]
+    ) -> AsyncGenerator[bytes, None]:
+        """Start the run, or find the one that this input has started before."""
+        from aos.entrypoints.http.ag_ui.inputs import read_question
+
+        question, left_out = read_question(read)
+        asked = read.question_index or 0
+        if not read.ends_with_question:
+            await self._check_repeat(call, read)
+        options, metadata = read.options, read.metadata
+        if options is not None:
+            self._callers.check_text(options.instructions)
+        content = self._callers.read_content(question, metadata)
+        request = RunRequest(
+            agent_id=agent_id,
+            message=content.text,
+            conversation_id=read.threadId,
+            metadata=metadata,
+            parts=content.parts,
+            stream=True,
+            options=options,
+        )
+        warnings = [f"{part} was left out: AOS cannot use it" for part in left_out]
+        admission = await self._admit(call, request, read.key, warnings)
+        telling = RunTelling(
+            Telling(
+                thread_id=read.threadId,
+                client_run_id=read.runId,
+                parent_run_id=read.parentRunId,
+                run_id=admission.run.run_id,
+                messages=messages[: asked + 1],
+                known=read.known_messages,
+            )
+        )
+        first = telling.start(warnings, again=not admission.created)
+        return self._tell(call, admission.request, telling, first)
+
+    async def _admit(
+        self, call: Call, request: RunRequest, key: str, warnings: list[str]
+    ) -> Admission:
+        """Start the run; without its images where the agent's model cannot see, which adds a
+        warning."""
+
+        async def start(asked: RunRequest) -> Admission:
+            return await self._callers.start(
+                asked,
+                caller=call.known_caller,
+                key=key,
+                door=DOOR,
+                traceparent=call.traceparent,
+            )
+
+        unseen = tuple(part for part in request.parts if not list_attachments([part]))
+        try:
+            return await start(request)
+        except Refused as error:
+            blind = error.info.details.get("reason") == NO_VISION
+            if unseen == request.parts or not (blind or error.code == "idempotency_conflict"):
+                raise
+        warnings.append("images and PDF files were left out: the agent's model cannot see them")
+        return await start(replace(request, parts=unseen))
+
+    async def _check_repeat(self, call: Call, read: AgUiInput) -> None:
+        """Refuse an input with nothing to answer, unless it repeats one that was cut."""
+        found = await self._callers.find_started(read.key, caller=call.known_caller, door=DOOR)
+        if found is None:
+            raise Refused(
+                "invalid_request",
+                "the last of messages is not the user's, so there is nothing to answer; add a"
+                " message of the user, or send resume, or the runId of the run that was cut",
+                field="messages",
+            )
+
+    async def _resume(
+        self, call: Call, agent_id: str, read: AgUiInput, messages: Sequence[Mapping[str, Any]]
+    ) -> AsyncGenerator[bytes, None]:
+        """Decide and answer, and tell how the run goes on."""
+        from aos.entrypoints.http.ag_ui.interrupts import read_answers
+
+        answers = read_answers(read.resume or [])
+        run_id = answers[0].run_id
+        request = await self._callers.find_request(run_id, caller=call.known_caller)
+        if (request.conversation_id, request.agent_id) != (read.threadId, agent_id):
+            raise Refused(
+                "run_not_found", f"run {run_id!r} is not one of this agent in this thread"
+            )
+        _check_nothing_new(read, request)
+        warnings = [
+            text for answer in answers if (text := await self._give(call, answer)) is not None
+        ]
+        telling = RunTelling(
+            Telling(
+                thread_id=read.threadId,
+                client_run_id=read.runId,
+                parent_run_id=read.parentRunId,
+                run_id=run_id,
+                messages=messages,
+                known=read.known_messages,
+                told=max(answer.told for answer in answers),
+                answered=frozenset(answer.key for answer in answers),
+            )
+        )
+        return self._tell(call, request, telling, telling.start(warnings))
+
+    async def _give(self, call: Call, answer: Answered) -> str | None:
+        """Store one answer; return a warning where it was not needed any more."""
+        caller, run_id = call.known_caller, answer.run_id
+        try:
+            if answer.kind == "approval":
+                verdict, reason = answer.verdict
+                await self._callers.decide(run_id, answer.ask_id, verdict, reason, caller=caller)
+            else:
+                action, values = answer.reply
+                await self._callers.answer(run_id, answer.ask_id, action, values, caller=caller)
+        except Refused as error:
+            if error.code not in _ANSWERED_BEFORE:
+                raise
+            return str(error)
+        return None
+
+    async def _tell(
+        self, call: Call, request: AdmittedRequest, telling: RunTelling, first: list[AgUiEvent]
+    ) -> AsyncGenerator[bytes, None]:
+        """Write the events of the AG-UI run."""
+        for made in first:
+            yield write_data(made)
+        try:
+            async with aclosing(self._follow(request, telling)) as events:
+                async for event in events:
+                    for piece in await self._write(call, request, telling, event):
+                        yield piece
+                    if event is not None and event.is_end:
+                        return
+        except AosError as error:
+            says = f"{error}; the run goes on: send the same input again"
+            yield write_data(telling.fail(says, error.code))
+            return
+        for made in telling.interrupt() if telling.asks else ():
+            yield write_data(made)
+
+    async def _write(
+        self, call: Call, request: AdmittedRequest, telling: RunTelling, event: RunEvent | None
+    ) -> list[bytes]:
+        if event is None:
+            return [COMMENT]
+        told = telling.read(event)
+        if event.is_end:
+            told += await self._end(call, request, telling, event)
+        return [write_data(made) for made in told]
+
+    async def _follow(
+        self, request: AdmittedRequest, telling: RunTelling
+    ) -> AsyncGenerator[RunEvent | None, None]:
+        """Yield the run's events until its end, or until it waits for people."""
+        async with aclosing(self._callers.follow(request, after=EventId())) as events:
+            while True:
+                coming = asyncio.ensure_future(_take(events))
+                try:
+                    patience = ASK_SECONDS if telling.asks else None
+                    done, _ = await asyncio.wait({coming}, timeout=patience)
+                finally:
+                    if not coming.done():
+                        coming.cancel()
+                        with contextlib.suppress(asyncio.CancelledError):
+                            await coming
+                if not done:
+                    return
+                found = coming.result()
+                if isinstance(found, _Over):
+                    return
+                yield found
+
+    async def _end(
+        self, call: Call, request: AdmittedRequest, telling: RunTelling, event: RunEvent
+    ) -> list[AgUiEvent]:
+        """Return the end of the AG-UI run; what has to be read for it is read."""
+        output = None
+        if event.type == "run.completed" and telling.last_text.lstrip().startswith("{"):
+            run = await self._callers.read(request)
+            output = next((part.get("data") for part in run.output_parts or ()), None)
+        ended = telling.end(event, output)
+        if not telling.lacks_messages:
+            return ended
+        messages = await self._list_messages(call, request.conversation_id)
+        if messages is None:
+            return ended
+        stated = {"type": "MESSAGES_SNAPSHOT", "messages": write_history(messages)}
+        return [*ended[:-1], stated, ended[-1]]
+
+    async def _list_messages(self, call: Call, conversation_id: str) -> list[Message] | None:
+        """Return all messages of the conversation; None where they are too many."""
+        found: list[Message] = []
+        start = 0
+        while len(found) <= MAX_STATED:
+            page = await self._callers.list_messages(
+                conversation_id, caller=call.known_caller, start=start
+            )
+            found += page.items
+            if page.next is None:
+                return found
+            start = int(page.next)
+        return None
+
+
+def _check_nothing_new(read: AgUiInput, request: AdmittedRequest) -> None:
+    """Refuse a message of the user beside answers: it would be lost."""
+    from aos.entrypoints.http.ag_ui.inputs import read_question
+
+    if not read.ends_with_question:
+        return
+    question, _ = read_question(read)
+    texts = question if isinstance(question, str) else None
+    if texts != request.message:
+        raise Refused(
+            "invalid_request",
+            "messages ends with a new message of the user beside resume; send resume first, and"
+            " the message with the next run",
+            field="messages",
+        )
+
+
+class _Over:
+    """Comes after the last event."""
+
+
+async def _take(events: AsyncGenerator[RunEvent | None, None]) -> RunEvent | _Over | None:
+    return await anext(events, _Over())
