@@ -34,7 +34,7 @@ function listSearches(filter) {
   const [from, to] = [find('RowKey', ['gt', 'ge']), find('RowKey', ['lt', 'le'])];
   const searches = partition === undefined ? [] : [['PartitionKey', '$eq', partition]];
   // The index orders numbers apart from texts. No number begins with a letter of these.
-  if (/^[a-z]/.test(from) && to && to[0] === from[0] && from <= to) {
+  if (from && /^[a-z]/.test(from) && to && to[0] === from[0] && from <= to) {
     searches.push(['RowKey', '$between', [from, to]]);
   }
   return searches;

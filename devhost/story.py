@@ -152,8 +152,12 @@ class Story:
         )
 
     def _quote(self, answer: Answer) -> None:
-        if answer.run.get("status") not in ("completed", None):
-            raise LaptopError(f"the run ended {answer.run.get('status')}: {answer.text}")
+        status = answer.run.get("status")
+        if status in ("queued", "in_progress"):
+            seconds = answer.milliseconds / 1000
+            raise LaptopError(f"the model needs longer than {seconds:.0f} s here; the run goes on")
+        if status not in ("completed", None):
+            raise LaptopError(f"the run ended {status}: {answer.text}")
         text = textwrap.shorten(answer.text, 400, placeholder=" …")
         self.say(textwrap.indent(textwrap.fill(text, 90), "     > "))
 

@@ -37,8 +37,11 @@ class ChatMessage:
 class TextSink(Protocol):
     """Takes the text of an answer while the model writes it. Nothing is awaited, nothing raised."""
 
-    def begin(self, model: str | None) -> None:
-        """A model is asked: what an earlier ask of this turn wrote does not count any more."""
+    def begin(self, model: str | None, *, reason: str | None = None) -> None:
+        """A model is asked: what an earlier ask of this turn wrote does not count any more.
+
+        `reason`: why the ask before this one gave no answer.
+        """
         ...
 
     def add(self, text: str) -> None:

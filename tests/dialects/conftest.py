@@ -56,7 +56,7 @@ class Pieces:
     def __init__(self) -> None:
         self.text = ""
 
-    def begin(self, model: str | None) -> None:
+    def begin(self, model: str | None, *, reason: str | None = None) -> None:
         self.text = ""
 
     def add(self, text: str) -> None:

@@ -92,8 +92,8 @@ class _Heard:
         self._sink = sink
         self.text = False
 
-    def begin(self, model: str | None) -> None:
-        self._sink.begin(model)
+    def begin(self, model: str | None, *, reason: str | None = None) -> None:
+        self._sink.begin(model, reason=reason)
 
     def add(self, text: str) -> None:
         self.text = True

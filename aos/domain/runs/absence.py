@@ -27,6 +27,7 @@ def wait_for_model(
     now: datetime,
     retry_after: timedelta | None = None,
     fault: ErrorInfo | None = None,
+    reason: str | None = None,
 ) -> Step:
     """Wait for a model that did not answer during the handler's retries.
 
@@ -43,7 +44,7 @@ def wait_for_model(
         return conversation.end_active(RunStatus.FAILED, error=error, now=now)
     retry_at = now + max(retry_pause(conversation.retries), retry_after or timedelta())
     retry_at = min(retry_at, since + OUTAGE_LIMIT)
-    active = replace(active, retry=_describe_absence(fault, since=since, until=retry_at))
+    active = replace(active, retry=_describe_absence(fault, reason, since=since, until=retry_at))
     waiting = replace(
         conversation,
         active=active,
@@ -89,13 +90,16 @@ def wait_for_tools(conversation: Conversation, *, servers: tuple[str, ...], now:
     return Step(conversation=waiting, runs=(active.run,))
 
 
-def _describe_absence(fault: ErrorInfo | None, *, since: datetime, until: datetime) -> Waiting:
+def _describe_absence(
+    fault: ErrorInfo | None, reason: str | None, *, since: datetime, until: datetime
+) -> Waiting:
+    away = "the model does not answer"
     again = "the next try, at the time of `until`"
     return Waiting(
         kind="retry",
         since=since,
         until=until,
-        reason="the model does not answer" if fault is None else fault.message,
+        reason=fault.message if fault is not None else f"{away}: {reason}" if reason else away,
         ends_with=again if fault is None else f"the operator mends it; then {again}",
         error=fault,
     )

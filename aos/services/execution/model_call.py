@@ -38,6 +38,8 @@ AWAY_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 20.0
 WATCH_SECONDS = 1.0
+MOST_REASON = 300
+"""Characters of an error's text that events and the run's `waiting` tell."""
 UNREADABLE_MOST = 3
 """After as many answers in a row that cannot be read, the run says what an operator must do."""
 T = TypeVar("T")
@@ -94,6 +96,8 @@ class TurnMeter:
 
     def __init__(self) -> None:
         self.spent = Spent()
+        self.reason: str | None = None
+        """Why the last ask gave no answer."""
 
     def add(self, usage: object, *, seconds: float = 0.0) -> None:
         """Count one more such answer; its `usage` is None if nobody told it."""
@@ -175,7 +179,7 @@ class ModelCaller:
                 return RunOutOfTime()
             delay = self._choose_delay(failures, answer)
             if self._clock.monotonic() + delay > min(patience_ends, deadline):
-                return ModelAway(retry_after=_retry_after(answer))
+                return ModelAway(retry_after=_retry_after(answer), reason=meter.reason)
             failures += 1
             await watch.run(self._clock.sleep(delay))
 
@@ -215,25 +219,30 @@ class ModelCaller:
             asked = replace(call, model=model, fallbacks=())
             try:
                 try:
-                    return await self._complete_before(ends, asked)
+                    return await self._complete_before(ends, asked, meter)
                 except EmptyAnswer as error:
                     meter.add(error.usage)
-                    return await self._complete_before(ends, asked)
+                    meter.reason = str(error)
+                    return await self._complete_before(ends, asked, meter)
             except TransientError as error:
+                meter.reason = str(error)[:MOST_REASON]
                 away = away or error
         assert away is not None  # there is a first model
         raise away
 
-    async def _complete_before(self, ends: float, call: ModelCall) -> ModelAnswer:
+    async def _complete_before(self, ends: float, call: ModelCall, meter: TurnMeter) -> ModelAnswer:
         """Call one model for the time that it may take and that is left."""
         left = ends - self._clock.monotonic()
         if left <= 0:
             raise TransientError("no time is left to ask the model")
         if call.sink is not None:
-            call.sink.begin(call.model or self._identity.default_model)
-        return await self._model.complete(
+            model = call.model or self._identity.default_model
+            call.sink.begin(model, reason=meter.reason)
+        answer = await self._model.complete(
             replace(call, timeout_seconds=min(call.timeout_seconds, left))
         )
+        meter.reason = None
+        return answer
 
     def _open_span(self, call: ModelCall, request: AdmittedRequest) -> AbstractContextManager[Span]:
         """The span of one call, in the run's trace."""

@@ -48,6 +48,8 @@ class ModelAway:
 
     retry_after: timedelta | None
     fault: ErrorInfo | None = None
+    reason: str | None = None
+    """What the endpoint said last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +103,9 @@ def make_step(
     match outcome:
         case Answered():
             return _apply_answer(conversation, active, card, outcome, now=now)
-        case ModelAway(retry_after=retry_after, fault=fault):
+        case ModelAway(retry_after=retry_after, fault=fault, reason=reason):
             return absence.wait_for_model(
-                conversation, now=now, retry_after=retry_after, fault=fault
+                conversation, now=now, retry_after=retry_after, fault=fault, reason=reason
             )
         case ToolsAway(servers=servers):
             return absence.wait_for_tools(conversation, servers=servers, now=now)

@@ -40,6 +40,7 @@ class _Attempt:
 
     number: int
     model: str | None
+    reason: str | None = None
     parts: int = 0
     is_announced: bool = False
     sent: list[str] = field(default_factory=list)
@@ -70,13 +71,13 @@ class TurnStream:
         self._closing = asyncio.Event()
         self._pump = asyncio.create_task(self._write_all())
 
-    def begin(self, model: str | None) -> None:
-        """Announce that a model is asked. Text that was not written is dropped."""
+    def begin(self, model: str | None, *, reason: str | None = None) -> None:
+        """Announce that a model is asked, and why again. Text that was not written is dropped."""
         if self._attempts >= MOST_ATTEMPTS:
             self._attempt = None
             return
         self._attempts += 1
-        self._attempt = _Attempt(number=self._attempts, model=model)
+        self._attempt = _Attempt(number=self._attempts, model=model, reason=reason)
         self._woken.set()
 
     def add(self, text: str) -> None:
@@ -157,7 +158,8 @@ class TurnStream:
     async def _announce(self, attempt: _Attempt) -> None:
         """Begin the attempt under a number that is its own: another handler may be at this turn,
         whose lock ours has lost or that has lost its own."""
-        data = {} if attempt.model is None else {"model": attempt.model}
+        told = {"model": attempt.model, "reason": attempt.reason}
+        data = {name: value for name, value in told.items() if value is not None}
         while self._attempt is attempt and attempt.number <= MOST_ATTEMPTS:
             try:
                 await self._write(attempt, "attempt.started", {"attempt": attempt.number, **data})

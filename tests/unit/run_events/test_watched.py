@@ -101,6 +101,19 @@ async def test_a_model_that_breaks_off_begins_a_new_attempt() -> None:
     assert next(e["id"] for e in events if e["type"] == "attempt.started") == "2.1.1"
 
 
+async def test_the_next_attempt_and_the_wait_say_what_the_endpoint_said() -> None:
+    faults = [TransientError("503: overloaded") for _ in range(60)]
+    world = await make_world(*faults, "Rise.")
+    run = await world.ask("ceo", "Prices?", stream=True)
+    assert run.waiting is not None
+    assert run.waiting.reason == "the model does not answer: 503: overloaded"
+    events = await events_of(world, run.run_id)
+    attempts = [event["data"] for event in events if event["type"] == "attempt.started"]
+    await world.advance(3600)
+    assert attempts[:2] == [{"attempt": 1}, {"attempt": 2, "reason": "503: overloaded"}]
+    assert (await world.run(run.run_id)).output == "Rise."
+
+
 class BreaksOff(ScriptedModel):
     """Breaks its first answer off after some words."""
 

@@ -29,7 +29,7 @@ const firstCard = (view) => (view === 'agents'
   : empty('There is no MCP server yet.', h('p', {}, 'Agents work without one. Add a server to give them tools.'), h('a', { class: 'button main', href: '#/mcp-servers/+new' }, 'Add a server')));
 
 const cardTable = (kind, view, cards, tools) => table(kind.many, [
-  { title: 'Id', cell: (card) => h('a', { href: `#/${view}/${card[kind.id]}` }, card[kind.id]) },
+  { title: 'Id', class: 'name', cell: (card) => h('a', { href: `#/${view}/${card[kind.id]}` }, card[kind.id]) },
   { title: 'Card', class: 'fit', cell: (card) => [pill(card.state), !card.enabled && card.state === 'active' && [' ', pill('disabled')]] },
   view === 'mcp-servers' && { title: 'Server', class: 'fit', cell: (card) => serverState(tools.get(card[kind.id])) },
   view === 'mcp-servers' && { title: 'Tools', class: 'num', cell: (card) => number((tools.get(card[kind.id]) || { tools: [] }).tools.length) },

@@ -40,7 +40,7 @@ async function showRecent(chat) {
   }
   replace(chat.log, h('p', { class: 'quiet' }, `Ask ${chat.agent} something new, or continue:`), table('Recent conversations', [
     { title: 'Conversation', cell: (one) => h('a', { href: `#/chat/${one.agent_id}/${encodeURIComponent(one.conversation_id)}` }, short(one.conversation_id)) },
-    { title: 'Agent', cell: (one) => one.agent_id },
+    { title: 'Agent', class: 'name', cell: (one) => one.agent_id },
     { title: 'Begun', class: 'fit', cell: (one) => when(one.created_at) },
     { title: 'Messages', class: 'num', cell: (one) => number(one.messages) },
     { title: 'Now', cell: (one) => one.active_run_id && pill('in_progress') },
@@ -194,7 +194,7 @@ class RunBlock {
       'tool.called': 'A tool works …', 'approval.requested': 'Waiting for your decision', 'input.requested': 'Waiting for your answer',
     }[type];
     if (type === 'run.queued' && this.asked) sessionStorage.setItem(`aos-asked:${event.run_id}`, this.asked);
-    if (said) this.state.textContent = said;
+    if (said) this.state.textContent = type === 'attempt.started' && data.reason ? `${said} ${data.reason}` : said;
     if (this.trouble && type !== 'run.retrying') { this.trouble.remove(); this.trouble = null; }
     switch (type) {
       case 'turn.started': case 'attempt.started': this.dropLive(); break;

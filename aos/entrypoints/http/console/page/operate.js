@@ -137,7 +137,7 @@ function chart(agents, byDay, from, days) {
 }
 
 const usageTable = (agents, currency) => table('Usage by agent', [
-  { title: 'Agent', cell: (item) => h('a', { href: `#/runs?agent_id=${item.key}` }, item.key) },
+  { title: 'Agent', class: 'name', cell: (item) => h('a', { href: `#/runs?agent_id=${item.key}` }, item.key) },
   agents.some((item) => item.runs !== undefined) && { title: 'Runs', class: 'num', cell: (item) => number(item.runs) },
   { title: 'Tokens in', class: 'num', cell: (item) => number(item.input_tokens) },
   { title: 'Tokens out', class: 'num', cell: (item) => number(item.output_tokens) },

@@ -69,7 +69,7 @@ const noRuns = ({ agent_id, status, hours }) => (agent_id || status || hours
 const runTable = (items) => table('Runs, newest first', [
   { title: 'Status', class: 'fit', cell: (run) => pill(run.status) },
   { title: 'Run', class: 'fit', cell: (run) => h('a', { href: `#/runs/${run.run_id}`, class: 'mono' }, short(run.run_id)) },
-  { title: 'Agent', cell: (run) => h('a', { href: `#/agents/${run.agent_id}` }, run.agent_id) },
+  { title: 'Agent', class: 'name', cell: (run) => h('a', { href: `#/agents/${run.agent_id}` }, run.agent_id) },
   { title: 'Accepted', class: 'fit', cell: (run) => when(run.created_at) },
   { title: 'Took', class: 'num', cell: (run) => (run.ended_at ? duration(new Date(run.ended_at) - new Date(run.created_at)) : '…') },
   { title: 'Tokens', class: 'num', cell: (run) => number(run.usage && run.usage.total_tokens) },
@@ -106,8 +106,9 @@ export async function runView(main, { parts, signal }) {
       askedFor = named;
       replace(asks, waiting.length > 0 && h('h2', {}, 'It waits for you'), waiting.map((item) => (item.question_id ? questionBox : approvalBox)(item)));
     }
-    drawIfNew(top, [run.status, run.ended_at, run.error, run.waiting], () => [
-      heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }), explain(run)]);
+    const trouble = findTrouble(run, events);
+    drawIfNew(top, [run.status, run.ended_at, run.error, run.waiting, trouble], () => [
+      heading(`Run ${title}`, { path, mark: pill(run.status), crumb: h('a', { href: '#/runs' }, 'Runs'), actions: makeActions(run, path) }), explain(run, trouble)]);
     drawIfNew(about, [run, events.length > 0], () => [describe(run), ids(run, events)]);
   };
   const drawLine = () => {
@@ -159,16 +160,27 @@ function makeActions(run, path) {
   ];
 }
 
-function explain(run) {
+// Why the model is asked again, while it is.
+function findTrouble(run, events) {
+  const asked = events.findLast((event) => event.type === 'attempt.started' || event.type === 'message.completed');
+  return run.waiting && run.waiting.kind === 'model' && asked && asked.data.reason;
+}
+
+function explain(run, trouble) {
   const error = run.error || (run.waiting && run.waiting.error);
   return [
     error && h('section', { class: 'box bad', 'aria-label': 'Why it failed' }, h('h2', {}, run.error ? `Why it ${run.status === 'timed_out' ? 'timed out' : run.status}` : 'An operator has to act'),
       h('p', {}, error.message),
       h('p', { class: 'small' }, h('code', {}, error.code), ' · ', WHO[error.type] || error.type, error.retryable ? ' · asking again may help' : ' · asking again alone does not help')),
     run.waiting && h('section', { class: 'box', 'aria-label': 'What it waits for' }, h('h2', {}, 'Waits for: ', run.waiting.kind),
-      h('p', {}, run.waiting.reason), h('p', { class: 'small quiet' }, 'Ends with: ', run.waiting.ends_with, ' Since ', when(run.waiting.since), run.waiting.until && [', until ', when(run.waiting.until)])),
+      !error && h('p', {}, run.waiting.reason), trouble && h('p', {}, 'It is asked again, because: ', trouble),
+      h('p', { class: 'small quiet' }, 'Since ', when(run.waiting.since), '. Ends with: ', ...nameTime(run.waiting.ends_with, run.waiting.until), '.')),
   ];
 }
+
+// The time that a text calls `until`.
+const nameTime = (text, until) => text.split(/(the time of )?`until`/).filter((part) => part !== undefined && part !== 'the time of ')
+  .flatMap((part, at) => (at ? [when(until), part] : [part]));
 
 function describe(run) {
   const link = (id) => h('a', { href: `#/runs/${id}`, class: 'mono' }, short(id));
@@ -181,7 +193,7 @@ function describe(run) {
     run.replay_of && ['Replay of', link(run.replay_of)],
     run.parent_run_id && ['Asked by run', link(run.parent_run_id)],
     run.child_run_ids && run.child_run_ids.length && ['Asked the runs', run.child_run_ids.map((id) => [link(id), ' '])],
-    run.unavailable_servers && ['Servers that were away', run.unavailable_servers.join(', ')],
+    run.unavailable_servers && ['Servers that were away', run.unavailable_servers.map((id) => [h('a', { href: `#/mcp-servers/${encodeURIComponent(id)}` }, id), ' '])],
   ]);
 }
 
@@ -218,7 +230,7 @@ export function readSpans(events, end) {
         close('model', time, { outcome: 'cut off' });
         begin('model', { kind: 'model', turn, name: `Turn ${turn}: model`, from: time, about: [] }); break;
       case 'attempt.started':
-        close('model', time, { outcome: 'cut off' });
+        close('model', time, data.reason ? { outcome: 'no answer', texts: [['Why', data.reason]] } : { outcome: 'cut off' });
         begin('model', { kind: 'model', turn, name: `Turn ${turn}: model${data.attempt > 1 ? `, attempt ${data.attempt}` : ''}`, from: time, about: [['Model', data.model]] }); break;
       case 'message.completed': {
         if (!open.has('model')) begin('model', { kind: 'model', name: `Turn ${turn}: model`, from: time - (data.milliseconds || 0), about: [] });
