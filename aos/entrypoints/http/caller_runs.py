@@ -22,7 +22,7 @@ from aos.domain.tools.questions import AnswerAction, QuestionAnswer
 from aos.domain.tools.tool import Decision, Verdict
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.draining import Drain, HandedBack
-from aos.errors import Refused
+from aos.errors import Refused, TransientError
 from aos.ports.paging import Page
 from aos.ports.system import Clock
 from aos.services.admission import Admission, Admissions, RunRequest
@@ -34,6 +34,13 @@ from aos.services.runs import RunReader
 
 HTTP = "http"
 """The native door, the first part of the scope of its idempotency keys."""
+MOST_FAILURES = 30
+FAILURE_SECONDS = 1.0
+"""Between two tries to read a run's events while storage is away."""
+MOST_RETRIED = 20
+"""Runs that are looked through for the one that a repeated request began."""
+LOST_WITHIN = timedelta(seconds=90)
+"""An answer that a client did not get is asked for again so soon after it."""
 RETRY_WITHIN = timedelta(minutes=15)
 """A client repeats a request without a key for so long."""
 
@@ -232,15 +239,30 @@ class CallerRuns:
         """Return the events after `after` that are there; `next` is None after the end."""
         return await self._events.page(request, after=after, limit=limit)
 
-    def follow(
+    async def follow(
         self, request: AdmittedRequest, *, after: EventId
     ) -> AsyncGenerator[RunEvent | None, None]:
         """Yield the events after `after` until the run's end; None when nothing came for a while.
 
+        Storage that is away is asked again for half a minute; then TransientError is raised.
+
         Close the generator (`contextlib.aclosing`). `message_text.MessageText` reads the text of
         the run's messages from these events.
         """
-        return self._events.follow(request, after=after)
+        failures = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self._events.follow(request, after=after)) as events:
+                    async for event in events:
+                        failures = 0
+                        after = after if event is None else event.event_id
+                        yield event
+                return
+            except TransientError:
+                failures += 1
+                if failures > MOST_FAILURES:
+                    raise
+                await self._clock.sleep(FAILURE_SECONDS)
 
     async def cancel(self, run_id: str, *, caller: Caller) -> Run:
         """Ask for a run's cancellation and return the run as it is now. An ended run stays."""
@@ -296,16 +318,19 @@ class CallerRuns:
     async def find_retried(self, request: RunRequest, *, caller: Caller) -> Admission | None:
         """Return the run of an equal request that the caller sent a moment ago, the youngest one.
 
-        For clients that say that they repeat a request, and send no idempotency key with it.
+        For clients that say that they repeat a request, and send no idempotency key with it. They
+        do so at once, so a run that ended earlier is of another request.
         """
-        digest = request.digest
+        digest, now = request.digest, self._clock.now()
         page = await self._runs.list_runs(
             owner=caller.owner,
             agent_id=request.agent_id,
-            since=self._clock.now() - RETRY_WITHIN,
-            limit=100,
+            since=now - RETRY_WITHIN,
+            limit=MOST_RETRIED,
         )
         for run in page.items:
+            if run.ended_at is not None and now - run.ended_at > LOST_WITHIN:
+                continue
             with contextlib.suppress(Refused):
                 admitted = await self.find_request(run.run_id, caller=caller)
                 if admitted.digest == digest:

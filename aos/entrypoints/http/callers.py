@@ -21,8 +21,6 @@ from aos.errors import Refused
 
 AuthMode: TypeAlias = Literal["off", "keys", "easyauth"]
 LOCAL_OWNER = "local"
-UNLISTED = "key:"
-"""Begins the owners of keys that AOS_KEY_OWNERS does not name."""
 
 
 def host_auth_level(mode: AuthMode) -> func.AuthLevel:
@@ -86,14 +84,14 @@ class AuthPolicy:
         The host lets every request to such a route pass, so only the listed hashes count.
         """
         for key in _list_keys(request):
-            caller = self._identify_by_key(key)
-            if caller.is_admin or not caller.owner.startswith(UNLISTED):
-                return caller
+            digest = _compute_digest(key)
+            if digest in self.key_owners or digest in self.admin_keys:
+                return self._identify_by_key(key)
         return None
 
     def _identify_by_key(self, key: str) -> Caller:
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-        owner = self.key_owners.get(digest, f"{UNLISTED}{digest}")
+        digest = _compute_digest(key)
+        owner = self.key_owners.get(digest, f"key:{digest}")
         return Caller(owner=owner, is_admin=digest in self.admin_keys)
 
     def _explain_access(self, *, checks_keys: bool = False) -> str:
@@ -115,6 +113,10 @@ class AuthPolicy:
         if self.mode == "easyauth":
             return f"sign in with the app role {ADMIN_ROLE}"
         return "call it with a key whose SHA-256 is in AOS_ADMIN_KEYS"
+
+
+def _compute_digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _list_keys(request: func.HttpRequest) -> list[str]:

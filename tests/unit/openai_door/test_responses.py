@@ -279,6 +279,10 @@ async def test_an_idempotency_key_and_a_retry_of_the_client_run_once(
     assert third.output_text == "answer 2"
     fourth = await client.responses.create(model="ceo", input="Once?")
     assert fourth.id != third.id
+    world.clock.advance(100)
+    retry = {"x-stainless-retry-count": "1"}  # of a request that was never accepted
+    fifth = await client.responses.create(model="ceo", input="Once?", extra_headers=retry)
+    assert fifth.id not in (third.id, fourth.id)
 
 
 async def test_a_run_that_fails_is_a_response_that_failed(client: Any, world: World) -> None:
@@ -291,3 +295,53 @@ async def test_a_run_that_fails_is_a_response_that_failed(client: Any, world: Wo
     assert made.status == "failed"
     assert made.error is not None
     assert made.error.message.startswith("max_turns: ")
+
+
+async def test_a_stream_survives_storage_that_is_away_for_a_while(
+    client: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each letter is told once."""
+    world.scripted.then("Sell the company now.")
+    store, reads = world.ports.run_events, 0
+    read = store.read
+
+    async def read_badly(*given: Any, **named: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads % 2:
+            raise TransientError("storage is away")
+        return await read(*given, **named)
+
+    monkeypatch.setattr(store, "read", read_badly)
+    stream = await client.responses.create(model="ceo", input="?", stream=True)
+    events = [event async for event in stream]
+    assert reads > 1
+    text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    assert text == "Sell the company now."
+    assert events[-1].type == "response.completed"
+
+
+async def test_a_stream_of_storage_that_stays_away_ends_with_an_error(
+    client: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*given: Any, **named: Any) -> Any:
+        raise TransientError("storage is away")
+
+    monkeypatch.setattr(world.ports.run_events, "read", fail)
+    stream = await client.responses.create(model="ceo", input="?", stream=True)
+    events = [event async for event in stream]
+    assert [e.type for e in events] == ["response.created", "response.in_progress", "error"]
+    assert events[-1].code == "unavailable"
+
+
+async def test_a_limit_of_tokens_makes_a_cut_answer_incomplete(client: Any, world: World) -> None:
+    made = await client.responses.create(model="ceo", input="?", max_output_tokens=9)
+    assert world.scripted.calls[0].output_tokens == 9
+    assert made.max_output_tokens == 9
+
+
+async def test_a_background_response_is_streamed_too(client: Any) -> None:
+    stream = await client.responses.create(model="ceo", input="?", background=True, stream=True)
+    events = [event async for event in stream]
+    assert (events[0].response.status, events[0].response.background) == ("queued", True)
+    assert events[-1].response.output_text == "answer 1"
