@@ -3,6 +3,7 @@ in-process tests of tests/unit/openai_door."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import uuid
@@ -17,6 +18,7 @@ import pytest
 from openai import OpenAI
 from pydantic import BaseModel
 
+from devhost.laptop import REPOSITORY
 from tests.contract.mcp.kit import NASTY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road, eventually
@@ -191,3 +193,26 @@ def test_an_approval_is_requested_and_given(
 
 def _text(events: list[Any]) -> str:
     return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "openai_client.py"],
+        [sys.executable, "agent_framework_client.py"],
+        ["node", "openai_client.mjs"],
+    ],
+)
+def test_the_examples_run(road: Road, model: Model, command: list[str]) -> None:
+    road.live("ceo")
+    model.says("Example.")
+    program, name = command
+    done = subprocess.run(
+        [program, str(REPOSITORY / "examples" / name), road.main, "any"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("Example.\nExample.\n")
