@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from unittest.mock import patch
 
+from aos.adapters.memory import MemoryRunEventStore
 from aos.domain.envelope import RemoveDeltas
 from aos.domain.runs.conversation import Conversation
 from aos.domain.runs.run import AdmittedRequest
-from aos.domain.runs.run_events import EventId, RunEvent
+from aos.domain.runs.run_events import EventId, EventRow, RunEvent
 from aos.ports.model import ModelAnswer
 from aos.services.execution.turn_stream import TurnStream, TurnStreams, _Attempt
 from aos.services.run_events.feeds import Feed
@@ -18,12 +19,22 @@ from aos.services.run_events.reader import RunEvents
 
 
 def asked_again_as_the_first_attempt() -> contextlib.AbstractContextManager[Any]:
-    """A turn that is asked again after a kill does not know of the attempt before."""
+    """A turn that is asked again after a kill does not know of the attempt before, and writes in
+    its place."""
+    real = MemoryRunEventStore.add
 
     async def count(self: TurnStreams, conversation: Conversation) -> int:
         return 0
 
-    return patch.object(TurnStreams, "_count_attempts", count)
+    async def add(
+        self: MemoryRunEventStore, conversation_id: str, row: EventRow, *, new: bool = False
+    ) -> None:
+        await real(self, conversation_id, row)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(TurnStreams, "_count_attempts", count))
+    stack.enter_context(patch.object(MemoryRunEventStore, "add", add))
+    return stack
 
 
 def provisional_events_stay() -> contextlib.AbstractContextManager[Any]:
