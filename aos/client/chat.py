@@ -194,7 +194,7 @@ class Screen:
         if kind == "message.delta":
             self._write(str(data.get("text") or ""))
         elif kind == "attempt.started":
-            self._begin_again()
+            self._begin_again(str(data.get("reason") or ""))
         elif kind == "message.completed":
             self._complete(str(data.get("content") or ""))
         elif kind == "tool.called":
@@ -229,8 +229,10 @@ class Screen:
         self._written += text
         self._in_line = bool(self._written) and not shown.endswith("\n")
 
-    def _begin_again(self) -> None:
-        if self._written:
+    def _begin_again(self, reason: str) -> None:
+        if reason:
+            self._note(f"the model is asked again: {shorten(reason)}")
+        elif self._written:
             self._note("the answer was cut; the model is asked again")
         self._written = ""
 

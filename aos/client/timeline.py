@@ -30,6 +30,11 @@ def _describe_start(data: Mapping[str, Any], run_id: Any) -> str:
     return f"card {str(data.get('card_digest'))[:12]}"
 
 
+def _describe_attempt(data: Mapping[str, Any], run_id: Any) -> str:
+    again = f"again: {_show(data, 'reason')}" if data.get("reason") else ""
+    return " ".join(filter(None, (f"attempt {data.get('attempt')}", again)))
+
+
 def _describe_call(data: Mapping[str, Any], run_id: Any) -> str:
     return f"{data.get('name')} {_show(data, 'arguments')}"
 
@@ -93,6 +98,7 @@ def _show(data: Mapping[str, Any], name: str) -> str:
 
 _DESCRIBE: Mapping[str, Callable[[Mapping[str, Any], Any], str]] = {
     "run.started": _describe_start,
+    "attempt.started": _describe_attempt,
     "message.completed": _describe_message,
     "tool.called": _describe_call,
     "tool.completed": _describe_result,

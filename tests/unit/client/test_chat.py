@@ -62,6 +62,19 @@ def test_an_answer_that_is_begun_again_is_announced_and_written_anew(
     )
 
 
+def test_why_the_model_is_asked_again_is_said(
+    main: StubMain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [
+        event("3.2.1", "attempt.started", attempt=2, reason="503: overloaded"),
+        event("4", "message.completed", content="Yes."),
+        event("5", "run.completed"),
+    ]
+    main.then(STARTED, stream(*events))
+    assert chat(main).send("Is it?") == 0
+    assert capsys.readouterr().out == "  the model is asked again: 503: overloaded\nYes.\n"
+
+
 def test_a_failed_run_says_why_and_what_to_do(
     main: StubMain, capsys: pytest.CaptureFixture[str]
 ) -> None:
