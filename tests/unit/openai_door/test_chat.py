@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from aos.errors import RunFailed, TransientError
 from aos.ports.model import ModelCall
 from aos.testing import Calls
-from tests.unit.openai_door.in_process import World
+from tests.unit.openai_door.in_process import Transport, World, connect
 from tests.unit.tools.worlds import CLOCK, noon
 
 HISTORY: Any = [
@@ -86,6 +86,20 @@ async def test_a_run_without_an_answer_is_an_error(client: Any, world: World) ->
     stream = await client.chat.completions.create(model="ceo", messages=HISTORY, stream=True)
     with pytest.raises(openai.APIError, match="no"):
         _ = [chunk async for chunk in stream]
+
+
+async def test_a_run_that_goes_on_is_found_by_the_clients_retry(
+    transport: Transport, world: World
+) -> None:
+    def end_the_process(call: ModelCall) -> str:
+        world.main.drain.begin()
+        return "Sell."
+
+    world.scripted.then(end_the_process)
+    client = connect(transport, max_retries=1)
+    made = await client.chat.completions.create(model="ceo", messages=HISTORY)
+    assert made.choices[0].message.content == "Sell."
+    assert (len(transport.requests), len(world.scripted.calls)) == (2, 1)
 
 
 async def test_a_call_that_needs_a_decision_is_an_error_that_says_where_to_decide(

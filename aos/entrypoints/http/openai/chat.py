@@ -35,6 +35,7 @@ from aos.services.admission import RunRequest
 
 DONE = b"data: [DONE]\n\n"
 FAILED_STATUS = 500
+GOES_ON_STATUS = 503
 
 
 class Chat:
@@ -88,6 +89,8 @@ class Chat:
 
 
 def _answer(request: AdmittedRequest, run: Run) -> Answer:
+    if not may_be_over(run):
+        return _ask_again(request)
     fault = _find_fault(request, run)
     if fault is not None:
         return _refuse(fault)
@@ -118,14 +121,21 @@ def _find_fault(request: AdmittedRequest, run: Run) -> ErrorInfo | None:
         return None
     if run.error is not None:
         return run.error
-    where = f"GET /api/openai/v1/responses/{ResponseId(request.run_id)}"
     if run.status is RunStatus.WAITING_APPROVAL:
+        where = f"GET /api/openai/v1/responses/{ResponseId(request.run_id)}"
         says = "a tool call waits for a person's decision, for which Chat Completions has no form"
-    elif run.status is RunStatus.CANCELLED:
-        return ErrorInfo(code="precondition_failed", message="the run was cancelled")
-    else:
-        says = "the run goes on; it takes longer than a connection may last"
-    return ErrorInfo(code="unavailable", message=f"{says}; read it at {where}")
+        return ErrorInfo(code="unavailable", message=f"{says}; read it at {where}")
+    return ErrorInfo(code="precondition_failed", message="the run was cancelled")
+
+
+def _ask_again(request: AdmittedRequest) -> Answer:
+    """The answer while a run goes on for longer than a connection may last, or while this process
+    ends: the SDKs repeat the request, and the repeat finds the run."""
+    where = f"GET /api/openai/v1/responses/{ResponseId(request.run_id)}"
+    says = f"the run goes on; send the request again as a retry, or read it at {where}"
+    fault = ErrorInfo(code="unavailable", message=says)
+    body = {"error": describe_error(fault, status=GOES_ON_STATUS)}
+    return Answer(status=GOES_ON_STATUS, body=body, headers={"Retry-After": "1"})
 
 
 def _refuse(fault: ErrorInfo) -> Answer:
