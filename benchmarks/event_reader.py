@@ -84,7 +84,7 @@ def _write_request(url: str, path: str, body: dict[str, Any] | None) -> bytes:
     more = f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n" if raw else ""
     host = url.removeprefix("http://")
     head = f"{'POST' if raw else 'GET'} {path} HTTP/1.1\r\nHost: {host}\r\n{more}"
-    return f"{head}Accept: text/event-stream\r\n\r\n".encode() + raw
+    return f"{head}Accept: text/event-stream\r\nConnection: close\r\n\r\n".encode() + raw
 
 
 def _split(url: str) -> tuple[str, int]:
