@@ -46,6 +46,8 @@ class Delegations:
         if await self._has_ended(parent) and await self._requests.find(command.run_id) is None:
             return
         admission = await self._admit(command)
+        if admission is None:
+            return
         if admission.request.refusal is not None:
             await self._bus.send(to_realm(_make_refusal(command, admission.request.refusal)))
             return
@@ -54,8 +56,11 @@ class Delegations:
         if await self._has_ended(parent):
             await self._admissions.cancel_request(admission.request, reason=PARENT_ENDED)
 
-    async def _admit(self, command: RequestRun) -> Admission:
-        """Admit the run or store its refusal; of two deliveries the first one stored counts."""
+    async def _admit(self, command: RequestRun) -> Admission | None:
+        """Admit the run or store its refusal; of two deliveries the first one stored counts.
+
+        None if the run was admitted and its conversation deleted since: its end tells the parent.
+        """
         parent = command.parent
         request = RunRequest(agent_id=command.agent_id, message=command.message, parent=parent)
         scope, key = delegation_scope(command.owner), delegation_key(parent)
@@ -70,6 +75,8 @@ class Delegations:
                 traceparent=command.traceparent,
             )
         except Refused as refusal:
+            if refusal.code == "conversation_deleted":
+                return None
             return await self._admissions.store_refusal(
                 request, refusal.info, scope=scope, key=key, caller=caller
             )

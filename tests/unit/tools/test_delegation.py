@@ -105,6 +105,25 @@ async def test_a_delegation_that_was_refused_is_not_begun_by_a_repeat_of_its_com
     assert run.error.code == "agent_not_found"
 
 
+async def test_a_repeat_of_the_command_for_a_deleted_run_does_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_team(ASK, "Five.", "We have five.")
+    commands: list[RequestRun] = []
+    request = world.main.services.delegations.request
+
+    async def noted(command: RequestRun) -> None:
+        commands.append(command)
+        await request(command)
+
+    monkeypatch.setattr(world.main.services.delegations, "request", noted)
+    await world.ask("lead", "How rich are we?", conversation_id="c", owner="ann")
+    (child_id,) = children(world)
+    await world.delete_conversation(child_id, owner="ann")
+    await request(commands[0])
+    assert children(world) == [child_id]
+
+
 async def test_a_delegated_run_that_fails_is_an_error_to_its_parent() -> None:
     world = await a_team(ASK, RunFailed("model_rejected", "no"), "I see.")
     await world.ask("lead", "Ask.", conversation_id="c")
