@@ -106,7 +106,7 @@ class PurposeDrivenAgent:
         """Return the agent's answer. Raises AosClientError with the error of the run if it
         fails."""
         run = await asyncio.to_thread(
-            lambda: self._client.run(
+            lambda: self._client.ask(
                 self.agent_id,
                 message,
                 conversation_id=conversation_id,

@@ -16,7 +16,7 @@ def main() -> None:
     client = AosClient()
     conversation_id = f"example-{uuid.uuid4().hex[:8]}"
     for question in ("What should we do first?", "Why?"):
-        run = client.run("ceo", question, conversation_id=conversation_id)
+        run = client.ask("ceo", question, conversation_id=conversation_id)
         print(f"{question}\n  {run['status']}: {run['output']}")
     for message in client.messages(conversation_id):
         print(f"{message['role']}: {message['content']}")

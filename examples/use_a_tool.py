@@ -24,7 +24,7 @@ def main() -> None:
     client.put_mcp_server("everything", (HERE / "everything.json").read_bytes())
     client.put_agent("calculator", (HERE / "calculator.json").read_bytes())
     print("tools:", ", ".join(tools_of("everything", client)))
-    run = client.run("calculator", question)
+    run = client.ask("calculator", question)
     print(f"{run['status']}: {run['output']}")
     for message in client.messages(run["conversation_id"]):
         print(f"{message['role']}: {message['content']}")

@@ -1,4 +1,4 @@
-"""Says what to do about a run that did not complete. Entry point: `advise`."""
+"""Says what to do about a run that did not complete. Entry points: `advise`, `advise_error`."""
 
 from __future__ import annotations
 
@@ -37,10 +37,18 @@ def advise(run: Mapping[str, Any]) -> str | None:
     error = run.get("error")
     if not isinstance(error, Mapping):
         return None
-    found = _BY_CODE.get(str(error.get("code"))) or _BY_TYPE.get(str(error.get("type")))
-    if found is None:
-        return None
-    return found.format(
+    return _fill(
+        error,
         replay=f"ask again with: aos replay {run.get('run_id')}",
         parent=f"aos show {run.get('parent_run_id')}",
     )
+
+
+def advise_error(error: Mapping[str, Any]) -> str | None:
+    """Return what to do about an error whose run is not known, in one sentence, or None."""
+    return _fill(error, replay="ask again", parent="its parent_run_id")
+
+
+def _fill(error: Mapping[str, Any], *, replay: str, parent: str) -> str | None:
+    found = _BY_CODE.get(str(error.get("code"))) or _BY_TYPE.get(str(error.get("type")))
+    return None if found is None else found.format(replay=replay, parent=parent)

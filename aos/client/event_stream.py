@@ -6,17 +6,17 @@ line feed, `data` in one line.
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from aos.client.errors import AosUnreachable
-from aos.client.transport import EVENT_STREAM, MAX_ANSWER_BYTES, Call, Transport
+from aos.client.flows import Flow, Item, Pause
+from aos.client.waits import SILENCE_SECONDS
+from aos.client.wire import EVENT_STREAM, MAX_ANSWER_BYTES, Call, NoAnswer, Read, Sender
 
-SILENCE_SECONDS = 45.0
-"""AOS sends a comment every 15 s: after so long without one the connection is dead."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 RUN_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.timed_out"})
@@ -24,72 +24,70 @@ RUN_ENDS = frozenset({"run.completed", "run.failed", "run.cancelled", "run.timed
 
 
 def follow_events(
-    transport: Transport,
-    path: str,
+    sender: Sender,
+    make_call: Callable[[str | None], Call],
     *,
     after: str | None = None,
     timeout_seconds: float | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[dict[str, Any]]:
+) -> Flow[None]:
     """Yield the events after `after` as they happen, to the run's end or the end of the time.
 
-    A connection that is cut is opened again with `Last-Event-ID`, so no event is missing and none
-    comes twice. Raises AosClientError, and AosUnreachable if AOS is away for too long.
+    `make_call` makes the request for a stream, given the run's id if it is known. A connection that
+    is cut is opened again with `Last-Event-ID`, so no event is missing and none comes twice. Raises
+    AosClientError, and AosUnreachable if AOS is away for too long.
     """
     end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    pause = FIRST_PAUSE_SECONDS
+    pause, run_id = FIRST_PAUSE_SECONDS, None
     while end is None or time.monotonic() < end:
+        call = _go_on(make_call(run_id), after, end)
         came = False
-        for event in _read_once(transport, path, after=after, end=end):
-            if event is None:
-                return
-            came, after = True, str(event.get("id"))
-            yield event
-            if event.get("type") in RUN_ENDS:
-                return
+        head = yield from sender.open(call)
+        if head.status == 204:
+            return
+        reader = EventReader()
+        while not _is_over(end):
+            chunk: bytes | NoAnswer = yield Read()
+            if isinstance(chunk, NoAnswer) or not chunk:
+                break
+            for event in reader.feed(chunk):
+                came, after, run_id = True, str(event.get("id")), str(event.get("run_id"))
+                yield Item(event)
+                if event.get("type") in RUN_ENDS:
+                    return
         pause = FIRST_PAUSE_SECONDS if came else min(pause * 2, LONGEST_PAUSE_SECONDS)
-        sleep(pause)
+        yield Pause(pause)
 
 
-def _read_once(
-    transport: Transport, path: str, *, after: str | None, end: float | None
-) -> Iterator[dict[str, Any] | None]:
-    """Yield the events of one connection until it is cut; None: there are no more at all."""
-    headers = {"Accept": EVENT_STREAM}
+def _is_over(end: float | None) -> bool:
+    return end is not None and time.monotonic() >= end
+
+
+def _go_on(call: Call, after: str | None, end: float | None) -> Call:
+    """Return the call for the events after `after`, within the time that is left."""
+    headers = {**call.headers, "Accept": EVENT_STREAM}
     if after is not None:
         headers["Last-Event-ID"] = after
     left = SILENCE_SECONDS if end is None else max(0.1, end - time.monotonic())
-    call = Call(
-        method="GET", path=path, headers=headers, timeout_seconds=min(left, SILENCE_SECONDS)
-    )
-    try:
-        with transport.open(call) as response:
-            if response.status == 204:
-                yield None
-                return
-            for data in read_event_data(response):
-                if data is not None:
-                    yield json.loads(data)
-                if end is not None and time.monotonic() >= end:
-                    return
-    except (OSError, http.client.HTTPException):
-        return
+    return replace(call, headers=headers, timeout_seconds=min(left, SILENCE_SECONDS))
 
 
-def read_event_data(response: http.client.HTTPResponse) -> Iterator[str | None]:
-    """Yield the data of each whole event, and None for each comment. An event that the end of the
-    stream cuts is dropped."""
-    data: str | None = None
-    while line := response.readline(MAX_ANSWER_BYTES):
-        if not line.endswith(b"\n"):
-            if len(line) == MAX_ANSWER_BYTES:
-                raise AosUnreachable(f"an event has more than {MAX_ANSWER_BYTES} bytes")
-            return
-        text = line.decode("utf-8", "replace").rstrip("\r\n")
-        if text.startswith(":"):
-            yield None
-        elif text.startswith("data:"):
-            data = text.removeprefix("data:").removeprefix(" ")
-        elif not text and data is not None:
-            yield data
-            data = None
+class EventReader:
+    """Reads events from the bytes of a stream. An event that the end of the bytes cuts is
+    dropped."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: str | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events that `chunk` completes. Comments are skipped."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) > MAX_ANSWER_BYTES:
+            raise AosUnreachable(f"an event has more than {MAX_ANSWER_BYTES} bytes")
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            if text.startswith("data:"):
+                self._data = text.removeprefix("data:").removeprefix(" ")
+            elif not text and self._data is not None:
+                data, self._data = self._data, None
+                yield json.loads(data)

@@ -7,3 +7,5 @@ CALL_SECONDS = 30.0
 """For one call of an app or of Service Bus."""
 RUN_SECONDS = 30 * 60.0
 """For a run's end."""
+SILENCE_SECONDS = 45.0
+"""For the next byte of an event stream. AOS sends a comment every 15 s: the connection is dead."""

@@ -69,7 +69,7 @@ def test_an_agent_answers_the_client_and_remembers_the_conversation(
     ceo: AosClient, model: Model
 ) -> None:
     model.says("Sell.")
-    run = ceo.run("ceo", "What now?", conversation_id="face-1", metadata={"order": 7})
+    run = ceo.ask("ceo", "What now?", conversation_id="face-1", metadata={"order": 7})
     assert (run["status"], run["output"], run["metadata"]) == ("completed", "Sell.", {"order": 7})
     assert ceo.get_run(run["run_id"]) == run
     assert [(m["role"], m["content"]) for m in ceo.messages("face-1")] == [
@@ -82,10 +82,10 @@ def test_an_agent_answers_the_client_and_remembers_the_conversation(
 
 def test_the_same_key_is_one_run_and_another_body_a_conflict(ceo: AosClient, model: Model) -> None:
     model.says("Once.")
-    first = ceo.run("ceo", "Hello", key="face-2")
-    assert ceo.run("ceo", "Hello", key="face-2") == first
+    first = ceo.ask("ceo", "Hello", key="face-2")
+    assert ceo.ask("ceo", "Hello", key="face-2") == first
     with pytest.raises(AosClientError) as error:
-        ceo.run("ceo", "Something else", key="face-2")
+        ceo.ask("ceo", "Something else", key="face-2")
     assert error.value.code == "idempotency_conflict"
 
 

@@ -97,7 +97,7 @@ def _ask(options: argparse.Namespace) -> int:
     message = sys.stdin.read() if options.message == "-" else options.message
     client = open_client(options)
     with Progress(f"waiting for {options.agent}"):
-        run = client.run(
+        run = client.ask(
             options.agent,
             message,
             conversation_id=options.conversation,

@@ -20,6 +20,7 @@ from aos.domain.codec import encode
 from aos.errors import CODES, AosError, ErrorInfo
 from tests.unit.catalog.cards import Cards
 
+HELD_SECONDS = 20
 CUT = object()
 """Instead of an answer: the connection is closed."""
 
@@ -36,10 +37,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
-    """An answer: status, JSON (or raw bytes), headers."""
+    """An answer: status, JSON (or raw bytes), headers; `after`: not before this is set."""
 
     body: Any = None
     status: int = 200
+    after: threading.Event | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +52,12 @@ def refusal(code: str, message: str = "no", **details: Any) -> Say:
     """An error as main answers it."""
     info = ErrorInfo(code=code, message=message, details=details)
     return Say(body={"error": encode(info)}, status=CODES[code].http_status or 500)
+
+
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    request_queue_size = 128
 
 
 class StubMain:
@@ -81,12 +89,15 @@ class StubMain:
                     self.close_connection = True
                     return
                 assert isinstance(answer, Say)
+                if answer.after is not None:
+                    answer.after.wait(HELD_SECONDS)
                 raw = answer.body
                 body = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                if "Content-Length" not in answer.headers:
+                    self.send_header("Content-Length", str(len(body)))
                 self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(body)
@@ -96,7 +107,7 @@ class StubMain:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def then(self, *answers: Scripted) -> None:

@@ -26,7 +26,7 @@ def client(main: StubMain, **options: Any) -> AosClient:
 
 def test_a_run_is_asked_for_with_key_body_and_an_idempotency_key(main: StubMain) -> None:
     main.then(Say(body=RUN))
-    run = client(main, key="s3cret").run(
+    run = client(main, key="s3cret").ask(
         "ceo", "What now?", conversation_id="board", metadata={"order": 7}, key="order-7"
     )
     assert run == RUN
@@ -47,13 +47,13 @@ def test_a_202_is_followed_by_its_location_on_our_own_address(main: StubMain) ->
         body=GOING, status=202, headers={"Location": "https://elsewhere.example/api/runs/r1?x=1"}
     )
     main.then(accepted, Say(body=GOING), Say(body=RUN))
-    assert client(main).run("ceo", "Hello") == RUN
+    assert client(main).ask("ceo", "Hello") == RUN
     assert [seen.path for seen in main.seen[1:]] == ["/api/runs/r1?x=1", "/api/runs/r1?x=1"]
 
 
 def test_a_run_that_takes_longer_is_given_back_as_it_stands(main: StubMain) -> None:
     main.then(Say(body=GOING, status=202, headers={"Location": "/api/runs/r1"}))
-    assert client(main).run("ceo", "Hello", timeout_seconds=0)["status"] == "in_progress"
+    assert client(main).ask("ceo", "Hello", timeout_seconds=0)["status"] == "in_progress"
     assert main.seen[0].body["wait_seconds"] == 0
     main.then(Say(body=RUN))
     assert client(main).wait("r1") == RUN
@@ -76,13 +76,13 @@ def test_transient_failures_are_repeated_under_the_same_key(main: StubMain) -> N
     )
     asking = client(main)
     asking.get_run("r1")
-    assert asking.run("ceo", "Hello") == RUN
+    assert asking.ask("ceo", "Hello") == RUN
     asks = main.seen[1:]
     assert len(asks) == 5
     keys = {seen.headers["idempotency-key"] for seen in asks}
     assert len(keys) == 1
     main.then(Say(body=RUN))
-    asking.run("ceo", "Hello")
+    asking.ask("ceo", "Hello")
     assert len({*keys, main.seen[-1].headers["idempotency-key"], ""}) == 3
 
 
@@ -110,7 +110,7 @@ def test_a_failure_that_lasts_is_raised_when_the_budget_is_spent(main: StubMain)
 def test_a_refusal_is_raised_at_once_with_the_wires_error(main: StubMain, code: str) -> None:
     main.then(refusal(code, "this is why", near="cfo"))
     with pytest.raises(AosClientError, match="this is why") as error:
-        client(main).run("ceo", "Hello")
+        client(main).ask("ceo", "Hello")
     assert (error.value.code, error.value.info.details) == (code, {"near": "cfo"})
     assert len(main.seen) == 1
 
