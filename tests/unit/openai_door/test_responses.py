@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -240,6 +241,23 @@ async def test_an_approval_is_requested_and_given(client: Any, world: World, app
     run = await world.main.services.runs.list_runs(owner="local")
     total = run.items[0].usage.total_tokens
     assert made.usage.total_tokens + done.usage.total_tokens == total
+
+
+async def test_a_part_that_has_not_begun_is_not_there_and_cancels_nothing(
+    client: Any, world: World
+) -> None:
+    await with_approval(world)
+    made = await client.responses.create(model="ceo", input="?")
+    asks: list[Callable[[], Any]] = [
+        lambda: client.responses.retrieve(f"{made.id}_2"),
+        lambda: client.responses.retrieve(f"{made.id}_2", stream=True),
+        lambda: client.responses.cancel(f"{made.id}_2"),
+        lambda: client.responses.input_items.list(f"{made.id}_2"),
+    ]
+    for ask in asks:
+        with pytest.raises(openai.NotFoundError):
+            await ask()
+    assert (await client.responses.retrieve(f"{made.id}_1")).status == "in_progress"
 
 
 async def test_an_approval_is_streamed(client: Any, world: World) -> None:

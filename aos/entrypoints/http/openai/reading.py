@@ -43,6 +43,14 @@ class ResponseReader:
             if page.next is None or not page.items:
                 return unfolding
 
+    async def require_part(self, request: AdmittedRequest, part: int) -> Unfolding:
+        """Do the same as `unfold`. Raises Refused `run_not_found` for a part that has not begun."""
+        unfolding = await self.unfold(request, part)
+        if part > unfolding.parts:
+            name = str(ResponseId(request.run_id, part))
+            raise Refused("run_not_found", f"there is no response {name!r} of yours")
+        return unfolding
+
     async def read(self, request: AdmittedRequest, part: int) -> dict[str, Any]:
         """Return the response object. Raises Refused `run_not_found`."""
         run = await self._callers.read(request)
@@ -77,11 +85,7 @@ class ResponseReader:
     async def _find_outcome(self, request: AdmittedRequest, part: int, run: Run) -> Outcome:
         if part == 0 and (run.status is RunStatus.QUEUED or _is_plain(run)):
             return _read_plain(run)
-        unfolding = await self.unfold(request, part)
-        if part > unfolding.parts:
-            name = str(ResponseId(request.run_id, part))
-            raise Refused("run_not_found", f"there is no response {name!r} of yours")
-        return conclude(unfolding)
+        return conclude(await self.require_part(request, part))
 
 
 def may_be_over(run: Run) -> bool:

@@ -67,26 +67,23 @@ class Responses:
 
     async def retrieve(self, call: Call, response_id: str) -> Answer:
         """GET /responses/{response_id}, as it is now or as a stream."""
-        wanted = ResponseId.read(response_id)
-        request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        request, part = await self._find(call, response_id)
         query = call.request.params
         if query.get("stream") == "true":
             after = _read_after(query.get("starting_after"))
-            return await self._stream(request, wanted.part, Asked(), after=after)
-        return Answer(body=await self._reader.read(request, wanted.part))
+            return await self._stream(request, part, Asked(), after=after)
+        return Answer(body=await self._reader.read(request, part))
 
     async def cancel(self, call: Call, response_id: str) -> Answer:
         """POST /responses/{response_id}/cancel"""
-        wanted = ResponseId.read(response_id)
-        request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
-        await self._callers.cancel(wanted.run_id, caller=call.known_caller)
-        body = await self._reader.wait(request, wanted.part, seconds=CANCEL_SECONDS)
+        request, part = await self._find(call, response_id)
+        await self._callers.cancel(request.run_id, caller=call.known_caller)
+        body = await self._reader.wait(request, part, seconds=CANCEL_SECONDS)
         return Answer(body=body)
 
     async def delete(self, call: Call, response_id: str) -> Answer:
         """DELETE /responses/{response_id}"""
-        wanted = ResponseId.read(response_id)
-        await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        await self._find(call, response_id)
         raise refuse(
             "response_id",
             "cannot be deleted alone: AOS deletes whole conversations. Delete the conversation of"
@@ -96,9 +93,16 @@ class Responses:
 
     async def list_input(self, call: Call, response_id: str) -> Answer:
         """GET /responses/{response_id}/input_items"""
+        request, _ = await self._find(call, response_id)
+        return Answer(body=make_list(list_input_items(request), call.request.params))
+
+    async def _find(self, call: Call, response_id: str) -> tuple[AdmittedRequest, int]:
+        """The request of a response, and the part of its run. Raises Refused `run_not_found`."""
         wanted = ResponseId.read(response_id)
         request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
-        return Answer(body=make_list(list_input_items(request), call.request.params))
+        if wanted.part:
+            await self._reader.require_part(request, wanted.part)
+        return request, wanted.part
 
     async def _answer(
         self,
