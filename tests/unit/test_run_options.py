@@ -3,19 +3,24 @@ was said before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
+from aos.adapters.memory import MemoryToolServers
 from aos.domain.caller import Caller
 from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.run_events import EventId
 from aos.domain.runs.run_options import MAX_HISTORY, RunOptions, SaidBefore
-from aos.errors import Refused
+from aos.errors import OutcomeUnknown, Refused, TransientError
 from aos.services.admission import RunRequest
 from aos.testing import Calls, MemoryWorld
+from aos.testing.adapters import make_world
 from tests.unit.tools.worlds import CEO, CLOCK, noon
 
+T = TypeVar("T")
 CARD = {"agent_id": "ceo", "purpose": "Lead the company."}
 SCHEMA = {
     "type": "object",
@@ -128,3 +133,62 @@ async def test_a_replay_has_the_options(world: MemoryWorld) -> None:
     await world.main.services.replays.replay(run.run_id, owner="local")
     await world.settle()
     assert shown(world, 1) == shown(world, 0)
+
+
+class Dying:
+    """Fails one call of storage or the bus: before it took effect, or after."""
+
+    def __init__(self, *, takes_effect: bool) -> None:
+        self.calls = 0
+        self.fails_at = 0
+        self._takes_effect = takes_effect
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        self.calls += 1
+        if self.calls != self.fails_at:
+            return act()
+        if self._takes_effect:
+            act()
+        raise OutcomeUnknown(f"{operation} of {key}: the process died")
+
+
+async def a_world_that_dies(dying: Dying) -> MemoryWorld:
+    world = MemoryWorld()
+    world.ports = make_world(
+        tables=world.tables,
+        broker=world.broker,
+        config=world.config,
+        data=world.data,
+        logs=world.logs,
+        model=world.model,
+        clock=world.clock,
+        ids=world.ids,
+        servers=MemoryToolServers(world.servers),
+        intercept=dying,
+    )
+    await world.put_agent(CARD)
+    return world
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+async def test_what_was_said_before_is_in_the_history_once_whatever_call_fails(
+    takes_effect: bool,
+) -> None:
+    for fails_at in range(1, 100):
+        dying = Dying(takes_effect=takes_effect)
+        world = await a_world_that_dies(dying)
+        dying.calls, dying.fails_at = 0, fails_at
+        options = RunOptions(history=BEFORE, instructions="Be brief.")
+        try:
+            run = await ask(world, options, key="k")
+        except TransientError:
+            run = await ask(world, options, key="k")
+        if dying.calls < fails_at:
+            break
+        await world.advance(600)
+        run = await world.run(run.run_id)
+        assert run.status is RunStatus.COMPLETED, fails_at
+        said = [("user", "Buy or sell?"), ("assistant", "Sell."), ("user", "Why?")]
+        assert (await read(world, run.conversation_id))[:3] == said, fails_at
+        assert len(await read(world, run.conversation_id)) == 4, fails_at
+    assert fails_at > 15
