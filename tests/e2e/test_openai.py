@@ -3,6 +3,7 @@ in-process tests of tests/unit/openai_door."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -46,7 +47,34 @@ class Plan(BaseModel):
     step: str
 
 
-def test_one_conversation_by_every_operation_and_the_queue(
+WORDS = ("One", "Two", "Three", "Four", "Five", "Six", "Plan")
+
+
+def by_a2a(road: Road, agent: str, text: str, context: str) -> str:
+    """The task of a message, as JSON."""
+    message = {"messageId": uuid.uuid4().hex, "contextId": context, "role": "ROLE_USER"}
+    params = {"message": {**message, "parts": [{"text": text}]}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": params}
+    headers = {"A2A-Version": "1.0"}
+    answer = httpx2.post(f"{road.main}/api/a2a/{agent}", json=body, headers=headers, timeout=60)
+    return json.dumps(answer.json()["result"])
+
+
+def by_ag_ui(road: Road, agent: str, text: str, thread: str) -> str:
+    """The deltas of a run."""
+    body = {
+        "threadId": thread,
+        "runId": uuid.uuid4().hex,
+        "messages": [{"id": "m", "role": "user", "content": text}],
+        "tools": [], "context": [], "state": {}, "forwardedProps": {},
+    }
+    answer = httpx2.post(f"{road.main}/api/ag-ui/{agent}", json=body, timeout=60)
+    lines = answer.text.split("\n")
+    told = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    return "".join(event.get("delta", "") for event in told)
+
+
+def test_one_conversation_goes_through_every_door(
     client: OpenAI, road: Road, agent: str, model: Model
 ) -> None:
     """The conversation is the queue's; an admin, as everybody is on a laptop, may go on with it."""
@@ -70,13 +98,15 @@ def test_one_conversation_by_every_operation_and_the_queue(
     assert done.output_text == "6 messages, last: Three?"
     reply = road.reply_to(road.request(agent, "Four?", conversation_id=board))
     assert reply["output"] == "8 messages, last: Four?"
+    assert "10 messages, last: Five?" in by_a2a(road, agent, "Five?", board)
+    assert "12 messages, last: Six?" in by_ag_ui(road, agent, "Six?", board)
     model.says('{"step": "sell"}')
     plan = client.responses.parse(model=agent, input="Plan?", text_format=Plan, conversation=name)
     assert plan.output_parsed == Plan(step="sell")
     items: list[Any] = list(client.conversations.items.list(name, order="asc", limit=3))
     asked = [item.content[0].text for item in items if item.role == "user"]
-    assert asked == ["One?", "Two?", "Three?", "Four?", "Plan?"]
-    assert len(items) == 10
+    assert asked == [f"{word}?" for word in WORDS]
+    assert len(items) == 2 * len(WORDS)
     assert client.conversations.delete(name).deleted
 
 
