@@ -220,11 +220,15 @@ class RunReader:
     ) -> Page[Message]:
         """A conversation's messages from sequence `start` on, oldest first."""
         head = await self.find_conversation(conversation_id, owner=owner)
+        return await self.read_messages(head, start=start, limit=limit)
+
+    async def read_messages(self, head: Conversation, *, start: int, limit: int) -> Page[Message]:
+        """The messages of a conversation that was found before."""
         end = min(start + limit, head.next_sequence)
         if end <= start:
             return Page(items=[])
         read = await self._conversations.read_history(
-            conversation_id, before=end, limit=end - start
+            head.conversation_id, before=end, limit=end - start
         )
         items = _cut_to_size(read, PAGE_BYTES)
         end = start + len(items)

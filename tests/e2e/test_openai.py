@@ -66,7 +66,10 @@ def by_ag_ui(road: Road, agent: str, text: str, thread: str) -> str:
         "threadId": thread,
         "runId": uuid.uuid4().hex,
         "messages": [{"id": "m", "role": "user", "content": text}],
-        "tools": [], "context": [], "state": {}, "forwardedProps": {},
+        "tools": [],
+        "context": [],
+        "state": {},
+        "forwardedProps": {},
     }
     answer = httpx2.post(f"{road.main}/api/ag-ui/{agent}", json=body, timeout=60)
     lines = answer.text.split("\n")

@@ -311,6 +311,12 @@ class CallerRuns:
             conversation_id, owner=caller.visible_owner, start=start, limit=limit
         )
 
+    async def read_messages(
+        self, head: Conversation, *, start: int = 0, limit: int = 100
+    ) -> Page[Message]:
+        """Do the same as `list_messages` for a conversation that was found before."""
+        return await self._runs.read_messages(head, start=start, limit=limit)
+
     async def delete_conversation(self, conversation_id: str, *, caller: Caller) -> Conversation:
         """Have a conversation deleted; return it as it was."""
         return await self._deletions.delete(conversation_id, caller)

@@ -96,12 +96,12 @@ class Conversations:
         place = (0 if order == "asc" else end) if begin is None else begin
         while len(found) <= limit and (place < end if order == "asc" else place >= 0):
             if order == "asc":
-                read = await self._read(conversation_id, caller, place, MESSAGES_A_READ, end)
+                read = await self._read(head, place, MESSAGES_A_READ)
                 found += list_items(read)
                 place = read[-1].sequence + 1 if read else end
             else:
                 start = max(0, place - MESSAGES_A_READ + 1)
-                read = await self._read(conversation_id, caller, start, place - start + 1, end)
+                read = await self._read(head, start, place - start + 1)
                 found += reversed(list_items(read))
                 place = start - 1
             found = _drop_until(found, after)
@@ -113,9 +113,7 @@ class Conversations:
         sequence = read_item_sequence(item_id)
         head = await self._find(conversation_id, caller)
         if sequence is not None and isinstance(head, Conversation):
-            end = head.next_sequence
-            read = await self._read(conversation_id, caller, sequence, 1, end)
-            for item in list_items(read):
+            for item in list_items(await self._read(head, sequence, 1)):
                 if item["id"] == item_id:
                     return Answer(body=item)
         raise Refused("not_found", f"there is no item {item_id[:80]!r} in {name!r}")
@@ -146,18 +144,13 @@ class Conversations:
                 raise
             return made
 
-    async def _read(
-        self, conversation_id: str, caller: Caller, start: int, limit: int, end: int
-    ) -> list[Message]:
+    async def _read(self, head: Conversation, start: int, limit: int) -> list[Message]:
         """The messages from `start` on, at least `limit`, with the results of the last call."""
-        wanted = min(limit + MOST_OF_A_TURN, end - start)
+        wanted = min(limit + MOST_OF_A_TURN, head.next_sequence - start)
         found: list[Message] = []
         while len(found) < wanted:
-            page = await self._callers.list_messages(
-                conversation_id,
-                caller=caller,
-                start=start + len(found),
-                limit=wanted - len(found),
+            page = await self._callers.read_messages(
+                head, start=start + len(found), limit=wanted - len(found)
             )
             found += page.items
             if not page.items:

@@ -184,9 +184,8 @@ class Responses:
             return
         head = await self._callers.find_conversation(request.conversation_id, caller=caller)
         going = [*([head.active.request] if head.active else []), *head.queued]
-        page = await self._callers.list_messages(
-            request.conversation_id, caller=caller, start=max(0, head.next_sequence - 1), limit=1
-        )
+        last = max(0, head.next_sequence - 1)
+        page = await self._callers.read_messages(head, start=last, limit=1)
         later = [item.run_id for item in going if item.run_id != run.run_id]
         later += [
             message.run_id
