@@ -13,6 +13,7 @@ from aos.domain.notify import Notify
 from aos.domain.runs.run import ReplyAddress, Run
 from aos.services.admission import Admission, Caller, RunRequest
 from tests.simulation.apps import MainApp
+from tests.simulation.receivers import make_push_config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Ask:
     wait_seconds: float = 0.0
     wants_reply: bool = False
     notify: Notify | None = None
+    pushes: bool = False
     stream: bool = False
 
     @property
@@ -70,6 +72,7 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
             reply=reply if ask.wants_reply else None,
             notify=ask.notify,
             stream=ask.stream,
+            pushes=ask.pushes,
         ),
         door="http",
         scope=ask.scope,
@@ -77,6 +80,10 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
         caller=Caller(owner=ask.owner, is_admin=ask.is_admin),
     )
     run = admission.run
+    if ask.pushes:
+        await app.services.pushes.put(
+            admission.request, make_push_config(run.run_id), known=run.status
+        )
     if ask.wait_seconds and not run.status.has_ended:
         run = await app.services.runs.wait(admission.request, seconds=ask.wait_seconds) or run
     return admission, run

@@ -84,6 +84,8 @@ BY_KIND: dict[Kind, dict[str, dict[str, Any]]] = {
     "reject": {"single": {"agent_id": "single", "purpose": "One by one.", "on_busy": "reject"}},
 }
 """Cards that only worlds of a kind have."""
+TASKS = ("1", "4", "6", "7", "9")
+"""Ends of the names of requests that are tasks of A2A, with a receiver of push notifications."""
 TRIES = 6
 DELETED_MEANWHILE = 0.4
 
@@ -157,6 +159,7 @@ class Clients:
             wait_seconds=planned.wait_seconds,
             wants_reply=planned.wait_seconds == 5.0,
             notify=NOTIFY if planned.twins == 0 and planned.name.endswith(("0", "3")) else None,
+            pushes=not planned.over_queue and planned.name.endswith(TASKS),
             stream=planned.stream,
         )
 
@@ -193,6 +196,8 @@ class Clients:
                 number += 1
                 continue
             self._world.accepted.add(run_id)
+            if ask.pushes and not admission.run.status.has_ended:
+                self._world.pushed.add(run_id)
             if scrubbed:
                 self._world.checks.fail(f"{run_id} was deleted, and came again")
             if admission.request.run_id != run_id:

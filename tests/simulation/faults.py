@@ -39,6 +39,8 @@ READS = frozenset(
         "spending.read",
         "requests.is_cancel_requested",
         "pending.list_due",
+        "pushes.find",
+        "pushes.list_all",
         "conversations.load",
         "conversations.read_history",
         "conversations.find_run",

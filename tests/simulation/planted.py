@@ -34,6 +34,7 @@ from aos.services.execution.handler import Execution
 from aos.services.execution.unit_of_work import UnitOfWork, UnitsOfWork
 from aos.services.mender import Mender
 from aos.services.notifications import Notifications
+from aos.services.pushes import PushNotifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_aging import PLANTED_IN_AGING
@@ -189,6 +190,17 @@ def receiver_told_after_the_record() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Replies, "_answer_once", answer_once)
 
 
+def push_order_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """Main takes the receivers of a task for told when it cannot read them or send."""
+    real = PushNotifications.order
+
+    async def order(self: PushNotifications, command: DeliverNotification) -> None:
+        with contextlib.suppress(TransientError):
+            await real(self, command)
+
+    return patch.object(PushNotifications, "order", order)
+
+
 def failed_try_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A delivery that cannot be scheduled again is taken for done."""
     real = Notifications.deliver
@@ -256,6 +268,7 @@ PLANTED: dict[str, Planted] = {
     "clock_runs_in_an_outage": clock_runs_in_an_outage,
     "orphan_dropped_at_once": orphan_dropped_at_once,
     "reply_without_a_look": reply_without_a_look,
+    "push_order_forgotten": push_order_forgotten,
     "receiver_told_after_the_record": receiver_told_after_the_record,
     "failed_try_forgotten": failed_try_forgotten,
     "listed_by_admission_alone": listed_by_admission_alone,

@@ -96,6 +96,8 @@ class World:
         self.oracle = Oracle()
         self.box = Box()
         self.receivers = make_receivers(scenario.seed)
+        self.pushed: set[str] = set()
+        """The tasks whose receiver was written before the client saw their end."""
         self.checks = Checks(self)
         self.one_by_one = OneByOne(self)
         self.budgets = Budgets(self)
