@@ -8,6 +8,7 @@ Machines are noisy, so read the figures before the result.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import growth, long_conversation, sections
 from benchmarks.figures import Report
+from benchmarks.peers.table import peers
 from benchmarks.streams import streams
 
 
@@ -49,13 +51,20 @@ GROWTH: dict[str, Callable[[Report, Path], None]] = {
 """Sections that take minutes to write their state; they run only when named, `growth` is all."""
 
 
+def make_named(*, quick: bool) -> dict[str, Callable[[Report, Path], None]]:
+    """Return the sections that have options. They run only when named."""
+    return {"peers": functools.partial(peers, quick=quick)}
+
+
 def main() -> int:
     """Run the named sections, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    known = {**SECTIONS, **GROWTH}
-    listed = ", ".join((*known, "growth"))
+    listed = ", ".join((*SECTIONS, *GROWTH, "growth", *make_named(quick=False)))
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=listed)
-    asked = parser.parse_args().sections or list(SECTIONS)
+    parser.add_argument("--quick", action="store_true", help="peers: one short round, for a look")
+    options = parser.parse_args()
+    known = {**SECTIONS, **GROWTH, **make_named(quick=options.quick)}
+    asked = options.sections or list(SECTIONS)
     names = [name for one in asked for name in (GROWTH if one == "growth" else (one,))]
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from devhost.laptop import REPOSITORY, Laptop
@@ -22,22 +23,22 @@ CARD = {"agent_id": "bench", "purpose": "Answer at once."}
 @contextlib.contextmanager
 def instant_model(*, delay: float = 0.0) -> Iterator[str]:
     """Run an OpenAI-compatible endpoint that answers after `delay` seconds; yield its base URL."""
-    with _printing_its_port("benchmarks.instant_model", "--delay", str(delay)) as port:
-        yield f"http://127.0.0.1:{port}/v1"
+    with printing_its_port("benchmarks.instant_model", "--delay", str(delay)) as server:
+        yield f"http://127.0.0.1:{server.port}/v1"
 
 
 @contextlib.contextmanager
 def paced_model() -> Iterator[str]:
     """Run an OpenAI-compatible endpoint that streams tokens at a pace; yield its base URL."""
-    with _printing_its_port("benchmarks.streaming_model") as port:
-        yield f"http://127.0.0.1:{port}/v1"
+    with printing_its_port("benchmarks.streaming_model") as server:
+        yield f"http://127.0.0.1:{server.port}/v1"
 
 
 @contextlib.contextmanager
 def floor(*, model: str, data: Path) -> Iterator[str]:
     """Run the floor (benchmarks/floor.py) on its own SQLite file; yield its base URL."""
-    with _printing_its_port("benchmarks.floor", "--model", model, "--data", str(data)) as port:
-        url = f"http://127.0.0.1:{port}"
+    with printing_its_port("benchmarks.floor", "--model", model, "--data", str(data)) as server:
+        url = f"http://127.0.0.1:{server.port}"
         _until_it_answers(f"{url}/openapi.json")
         yield url
 
@@ -95,10 +96,21 @@ def _put(url: str, card: Mapping[str, object]) -> None:
         response.read()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process that printed the port where it listens."""
+
+    port: int
+    pid: int
+
+
 @contextlib.contextmanager
-def _printing_its_port(module: str, *options: str) -> Iterator[int]:
+def printing_its_port(
+    module: str, *options: str, python: Path | str = sys.executable
+) -> Iterator[Server]:
+    """Run a module of this repository that prints its port first, until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *options],
+        [str(python), "-m", module, *options],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -108,7 +120,7 @@ def _printing_its_port(module: str, *options: str) -> Iterator[int]:
         line = process.stdout.readline()
         if not line.strip():
             raise RuntimeError(f"{module} did not start")
-        yield int(line)
+        yield Server(port=int(line), pid=process.pid)
     finally:
         process.terminate()
         process.wait(timeout=10)

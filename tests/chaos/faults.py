@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from benchmarks.proxy import Proxy
 from devhost.child import Child
 from devhost.errors import LaptopError
 from devhost.laptop import Laptop
-from tests.chaos.slow_storage import SlowProxy
 from tests.chaos.verdict import Fault
 
 KILLED = ("realm", "main", "mcp", "servicebus")
@@ -36,7 +36,7 @@ class Harm:
         self,
         *,
         laptop_of: Callable[[str], Laptop],
-        storage: SlowProxy,
+        storage: Proxy,
         seed: int,
         every: float,
         lasting: float,

@@ -1,0 +1,1 @@
+"""What AOS is measured beside: `python -m benchmarks peers`."""
