@@ -48,6 +48,8 @@ class Proxy:
         self._targets = dict(targets)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
+        self._stopping = asyncio.Event()
+        self._passing: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     def watch(self, service: str, client_port: int) -> Watcher | None:
@@ -66,42 +68,34 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=START_SECONDS)
 
-    def _stop(self) -> None:
-        """End the open connections, then the loop."""
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.call_later(0.1, self._loop.stop)
-
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        servers = self._loop.run_until_complete(self._listen())
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        """Listen until the block ends, then end the open connections."""
+        servers = [await self._listen(*target) for target in self._targets.items()]
         self._ready.set()
-        self._loop.run_forever()
+        await self._stopping.wait()
         for server in servers:
             server.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
+        for task in self._passing:
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports tell their ends
 
-    async def _listen(self) -> list[asyncio.Server]:
-        servers = []
-        for service, target in self._targets.items():
+    async def _listen(self, service: str, target: int) -> asyncio.Server:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(self._pass(service, target, reader, writer))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
 
-            async def serve(
-                reader: asyncio.StreamReader,
-                writer: asyncio.StreamWriter,
-                service: str = service,
-                target: int = target,
-            ) -> None:
-                with contextlib.suppress(asyncio.CancelledError):  # the proxy stops
-                    await self._pass(service, target, reader, writer)
-
-            server = await asyncio.start_server(serve, HOST, 0)
-            servers.append(server)
-            self.ports[service] = server.sockets[0].getsockname()[1]
-        return servers
+        server = await asyncio.start_server(serve, HOST, 0)
+        self.ports[service] = server.sockets[0].getsockname()[1]
+        return server
 
     async def _pass(
         self,
@@ -121,11 +115,16 @@ class Proxy:
             asyncio.create_task(passage.pass_requests(reader, back_writer)),
             asyncio.create_task(passage.pass_answers(back_reader, writer)),
         }
-        await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
-        for task in sides:
-            task.cancel()
-        for side in (writer, back_writer):
-            side.close()
+        try:
+            await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in sides:
+                task.cancel()
+            await asyncio.gather(*sides, return_exceptions=True)
+            for side in (writer, back_writer):
+                side.close()
+                with contextlib.suppress(OSError):
+                    await side.wait_closed()
 
 
 class _Passage:

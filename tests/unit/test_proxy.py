@@ -1,5 +1,6 @@
 """The proxy of the benchmarks and of `make chaos`, before a server of HTTP."""
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -53,9 +54,9 @@ def _post(client: socket.socket, *pieces: bytes) -> float:
     for piece in pieces:
         client.sendall(piece)
         time.sleep(0.01)  # so that the pieces do not arrive as one
-    answer = http.client.HTTPResponse(client)
-    answer.begin()
-    assert answer.read() == b"{}"
+    with contextlib.closing(http.client.HTTPResponse(client)) as answer:
+        answer.begin()
+        assert answer.read() == b"{}"
     return time.perf_counter() - began
 
 
