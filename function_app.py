@@ -55,6 +55,11 @@ async def ag_ui_run(req: func.HttpRequest) -> func.HttpResponse:
     return await main.ag_ui.run(req)
 
 
+@app.route("mcp")
+async def agent_tools(req: func.HttpRequest) -> func.HttpResponse:
+    return await main.agent_tools.serve(req)
+
+
 # Conversations
 
 

@@ -20,8 +20,7 @@ HEADERS = {"x-functions-key": os.environ.get("AOS_KEY", "")}
 
 def main() -> None:
     messages = [{"id": "1", "role": "user", "content": "What should we do first?"}]
-    ids = {"threadId": f"t-{uuid.uuid4().hex}", "runId": uuid.uuid4().hex}
-    body = {**ids, "protocolVersion": "1.0", "messages": messages}
+    body = {"threadId": uuid.uuid4().hex, "runId": uuid.uuid4().hex, "messages": messages}
     with connect_sse(httpx.Client(timeout=60), "POST", URL, json=body, headers=HEADERS) as stream:
         for event in (sent.json() for sent in stream.iter_sse()):
             print(event.get("delta") or f"\n{event['type']}", end="", flush=True)

@@ -59,6 +59,16 @@ RUN_ROUTES = (
         documented=False,
     ),
     Route(
+        name="agent_tools",
+        method="ANY",
+        path="mcp",
+        summary="The agents as tools for clients of MCP, Streamable HTTP without sessions",
+        tag="mcp",
+        answers={},
+        errors=(400, 404, 405, 411, 413, 415, 503),
+        documented=False,
+    ),
+    Route(
         name="replay_run",
         method="POST",
         path="runs/{run_id}/replay",

@@ -1,4 +1,5 @@
-"""Finds the agents of the published catalog. Entry points: `Agents`, `WakingAgents`."""
+"""Finds the agents of the published catalog. Entry points: `Agents`, `ListedAgents`,
+`WakingAgents`."""
 
 from __future__ import annotations
 
@@ -38,6 +39,14 @@ class WakingAgents(Protocol):
 
     async def list_listeners(self, event_type: str) -> list[str]:
         """Return the ids of the agents whose card names this type of event, disabled ones too."""
+        ...
+
+
+class ListedAgents(Protocol):
+    """The published catalog, for doors that list agents."""
+
+    async def list_live(self, *, after: str, limit: int) -> list[LiveAgent]:
+        """Return agents that may run, by id, beginning behind the id `after`."""
         ...
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aos.entrypoints.http.a2a.routes import A2aRoutes
     from aos.entrypoints.http.about import ContractRoutes
     from aos.entrypoints.http.ag_ui.routes import AgUiRoutes
+    from aos.entrypoints.http.agent_tools.routes import AgentToolRoutes
     from aos.entrypoints.http.caller_runs import CallerRuns
     from aos.entrypoints.http.cards import CardRoutes
     from aos.entrypoints.http.console.routes import ConsoleRoutes
@@ -70,6 +71,7 @@ class Main(App):
         "aos.entrypoints.bus.requests",
         "aos.entrypoints.jobs",
         "aos.entrypoints.http.ag_ui.routes",
+        "aos.entrypoints.http.agent_tools.routes",
         "aos.entrypoints.http.caller_runs",
         "aos.entrypoints.http.a2a.push_configs",
         "aos.entrypoints.http.a2a.requests",
@@ -155,6 +157,19 @@ class Main(App):
         from aos.entrypoints.http.ag_ui.routes import AgUiRoutes
 
         return AgUiRoutes(self._responder, callers=self.caller_runs, streams=self.streams)
+
+    @cached_property
+    def agent_tools(self) -> AgentToolRoutes:
+        """The door for clients of MCP."""
+        from aos.entrypoints.http.agent_tools.routes import AgentToolRoutes
+
+        return AgentToolRoutes(
+            self._responder,
+            callers=self.caller_runs,
+            agents=self.services.catalog,
+            clock=self.world.clock,
+            streams=self.streams,
+        )
 
     @cached_property
     def replays(self) -> ReplayRoutes:
@@ -384,12 +399,8 @@ class Main(App):
     @cached_property
     def catalog_timer(self) -> Ticker:
         """Lists the cards and publishes what changed."""
-        return Ticker(
-            "publish_catalog",
-            self.services.publish,
-            telemetry=self._telemetry,
-            ready=self._ready,
-        )
+        publish = self.services.publish
+        return Ticker("publish_catalog", publish, telemetry=self._telemetry, ready=self._ready)
 
     @cached_property
     def mender_timer(self) -> Ticker:

@@ -139,6 +139,7 @@ def test_the_command_asks_lists_and_says_what_to_start(
         ("ask_over_http.py", "completed: Example."),
         ("ask_over_queue.py", "run.completed: Example."),
         ("lead.py", "active\nExample."),
+        ("mcp_client.py", "Example."),
         ("ag_ui_client.py", "TEXT_MESSAGE_STARTExample."),
     ],
 )

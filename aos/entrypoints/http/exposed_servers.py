@@ -2,20 +2,19 @@
 `McpRoutes.serve`.
 
 It uses Streamable HTTP without sessions and answers with JSON only: POST carries one message, every
-other method gets 405. The SDK speaks the protocol; each request becomes a call of its ASGI
-application. `HttpResponder` has already identified the caller.
+other method gets 405.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
+from aos.entrypoints.http.mcp_requests import load_mcp, serve_mcp
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.version import __version__
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
     from aos.services.tool_calls import ExposedTools
-
-Message: TypeAlias = MutableMapping[str, Any]
-_NOT_OURS = frozenset({"content-length", "transfer-encoding", "content-type"})
 
 
 class McpRoutes:
@@ -54,9 +50,11 @@ class McpRoutes:
         tools = await self._exposed.list_tools(server_id)
         # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
         await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
-        await asyncio.to_thread(_load)
+        await asyncio.to_thread(load_mcp)
         server = self._make_server(server_id, tools, call)
-        return await _serve_request(server, call.request, max_body_bytes=self._max_body_bytes)
+        return await serve_mcp(
+            server, call.request, max_body_bytes=self._max_body_bytes, streams=False
+        )
 
     def _make_server(
         self, server_id: str, tools: tuple[ToolSchema, ...], call: Call
@@ -80,77 +78,6 @@ class McpRoutes:
         )
 
 
-async def _serve_request(
-    server: Server[Any], request: func.HttpRequest, *, max_body_bytes: int
-) -> Answer:
-    """Serve one request by the SDK's own ASGI application."""
-    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-    from mcp.server.transport_security import TransportSecuritySettings
-
-    manager = StreamableHTTPSessionManager(
-        app=server,
-        json_response=True,
-        stateless=True,
-        # The host names itself in every deployment; `HttpResponder` checks keys and sign-in.
-        security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        max_request_body_size=max_body_bytes,
-    )
-    body = request.get_body()
-    unread = [{"type": "http.request", "body": body, "more_body": False}]
-    said: list[Message] = []
-
-    async def receive() -> Message:
-        if unread:
-            return unread.pop()
-        await asyncio.Event().wait()  # nobody disconnects: the host waits for the answer
-        raise AssertionError("unreachable")
-
-    async def send(message: Message) -> None:
-        said.append(message)
-
-    async with manager.run():
-        await manager.handle_request(_make_scope(request), receive, send)
-    return _build_answer(said)
-
-
-def _make_scope(request: func.HttpRequest) -> Message:
-    headers = [
-        (k.lower().encode(), v.encode("latin-1", "replace")) for k, v in _write_headers(request)
-    ]
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "https",
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "root_path": "",
-        "headers": headers,
-        "client": None,
-        "server": None,
-    }
-
-
-def _write_headers(request: func.HttpRequest) -> list[tuple[str, str]]:
-    return [(str(name), str(value)) for name, value in request.headers.items()]
-
-
-def _build_answer(said: list[Message]) -> Answer:
-    """Combine what the application sent into one answer."""
-    start = next(message for message in said if message["type"] == "http.response.start")
-    body = b"".join(m.get("body", b"") for m in said if m["type"] == "http.response.body")
-    headers = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-    return Answer(
-        status=start["status"],
-        body=None,
-        raw=body,
-        mimetype=headers.get("content-type", "application/json").partition(";")[0],
-        headers={name: value for name, value in headers.items() if name not in _NOT_OURS},
-    )
-
-
 def _write_tool(schema: ToolSchema) -> types.Tool:
     import mcp_types as types
 
@@ -171,9 +98,3 @@ def _write_result(outcome: ToolOutcome) -> types.CallToolResult:
     return types.CallToolResult.model_validate(
         {"content": [text, *outcome.parts], "isError": outcome.outcome != "ok"}
     )
-
-
-def _load() -> None:
-    """Import the SDK's server side, which takes half a second, outside the event loop."""
-    import mcp.server.lowlevel
-    import mcp.server.streamable_http_manager  # noqa: F401

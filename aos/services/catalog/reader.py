@@ -154,6 +154,21 @@ class CatalogReader:
                 found[agent_id] = (await self.card(entry.serving_digest)).purpose
         return found
 
+    async def list_live(self, *, after: str, limit: int) -> list[LiveAgent]:
+        """The agents that may run, by id, beginning behind the id `after`."""
+        index = await self.read()
+        digests = [
+            (agent_id, entry.serving_digest)
+            for agent_id, entry in sorted(index.list_kind(CardKind.AGENT))
+            if agent_id > after and entry.serving_digest is not None and entry.enabled
+        ]
+        return [
+            LiveAgent(
+                agent_id=agent_id, state="active", digest=digest, card=await self.card(digest)
+            )
+            for agent_id, digest in digests[:limit]
+        ]
+
     async def server(self, server_id: str, *, at_least: int = 0) -> McpServerCard:
         """The MCP server that serves now; Refused: `server_not_found`."""
         return await self.server_card(

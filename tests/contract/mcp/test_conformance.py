@@ -1,8 +1,10 @@
-"""MCP's own conformance tests find nothing wrong with what an exposed server of AOS does.
+"""MCP's own conformance tests find nothing wrong with what an exposed server of AOS and main's door
+to the agents do.
 
 `make servers` installs them, with the Node that they need. An exposed server has tools and nothing
 else, so the scenarios of resources, prompts, logging, completion, sampling and elicitation do not
-apply. The JSON Schema scenario wants a tool of its own reference server.
+apply. The JSON Schema scenario wants a tool of its own reference server, and so do those of calls,
+which the agents of main's door are not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from aos.testing import MemoryWorld
 from tests.contract.mcp.test_popular_servers import FOLDER, PYTHON, require_installed
+from tests.unit.agent_tools.serving import serving
 from tests.unit.entrypoints.test_mcp import Mcp
 
 SERVER = str(Path(__file__).with_name("plain_server.py"))
@@ -32,6 +36,13 @@ SCENARIOS = [
     "tools-call-embedded-resource",
     "tools-call-mixed-content",
     "tools-call-error",
+    "server-sse-multiple-streams",
+    "dns-rebinding-protection",
+]
+OF_EVERY_SERVER = [
+    "server-initialize",
+    "ping",
+    "tools-list",
     "server-sse-multiple-streams",
     "dns-rebinding-protection",
 ]
@@ -67,8 +78,28 @@ async def url() -> AsyncIterator[str]:
     await mcp.servers.close()
 
 
+@pytest_asyncio.fixture
+async def agents_url() -> AsyncIterator[str]:
+    """The URL of main's door to its agents."""
+    require_installed()
+    world = MemoryWorld()
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead the company."})
+    async with serving(world) as url:
+        yield url
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 async def test_an_exposed_server_keeps_the_protocol(scenario: str, url: str) -> None:
+    await check(scenario, url)
+
+
+@pytest.mark.parametrize("scenario", OF_EVERY_SERVER)
+async def test_the_door_to_the_agents_keeps_the_protocol(scenario: str, agents_url: str) -> None:
+    await check(scenario, agents_url)
+
+
+async def check(scenario: str, url: str) -> None:
+    """Run a scenario of the conformance tests."""
     found = await asyncio.create_subprocess_exec(
         *(str(NODE), str(PROGRAM), "server", "--url", url, "--scenario", scenario),
         stdout=asyncio.subprocess.PIPE,

@@ -25,7 +25,10 @@ PARTS = {
 }
 
 
-OTHER_PROTOCOLS = ("a2a",)
+OTHER_PROTOCOLS = (
+    "mcp",
+    "a2a",
+)
 """The tags of routes whose errors have the form of another protocol; their own tests look."""
 
 

@@ -1,0 +1,1 @@
+"""Serves agents as tools to clients of MCP. Entry point: `routes.AgentToolRoutes`."""
