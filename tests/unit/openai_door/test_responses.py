@@ -303,6 +303,24 @@ async def test_an_idempotency_key_and_a_retry_of_the_client_run_once(
     assert fifth.id not in (third.id, fourth.id)
 
 
+async def test_a_repeat_after_another_response_finds_its_own(
+    transport: Transport, world: World
+) -> None:
+    """Although its run is by now the last one of the conversation."""
+    client = connect(transport, max_retries=2)
+    first = await client.responses.create(model="ceo", input="One?")
+    asked = {"model": "ceo", "input": "Two?", "previous_response_id": first.id}
+    transport.broken = [502, 504]
+    second = await client.responses.create(**asked)
+    assert second.output_text == "answer 2"
+    key = {"Idempotency-Key": "k-1"}
+    asked["previous_response_id"] = second.id
+    third = await client.responses.create(**asked, extra_headers=key)
+    again = await client.responses.create(**asked, extra_headers=key)
+    assert (again.id, again.output_text) == (third.id, "answer 3")
+    assert len(world.scripted.calls) == 3
+
+
 async def test_a_run_that_fails_is_a_response_that_failed(client: Any, world: World) -> None:
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead.", "limits": {"max_turns": 1}})
     await world.put_mcp_server(CLOCK, {"now": noon})

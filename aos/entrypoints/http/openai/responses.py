@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from aos.domain.caller import Caller
 from aos.domain.cards.identity import is_card_id
@@ -32,6 +32,9 @@ from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import Refused
 from aos.services.admission import RunRequest
 
+PREVIOUS = "previous_response_id"
+Before: TypeAlias = tuple[AdmittedRequest, Run]
+"""The run after which another one goes on."""
 CANCEL_SECONDS = 10.0
 """How long a cancellation waits for the end of its run."""
 
@@ -53,16 +56,20 @@ class Responses:
         given = Parameters(body)
         check_include(given.value("include"))
         said = read_input(given.value("input"), read_content=self._callers.read_content)
-        asked = Asked(
-            background=given.flag("background"), previous=given.text("previous_response_id")
-        )
+        asked = Asked(background=given.flag("background"), previous=given.text(PREVIOUS))
         stream = given.flag("stream")
         if said.question is None:
             response_id = await self._decide(said.decisions, call.known_caller)
             request = await self._callers.find_request(response_id.run_id, caller=call.known_caller)
             return await self._answer(request, response_id.part, asked, stream=stream)
-        wanted = await self._read_request(call.known_caller, given, said, agent_id)
-        admission = await self._starter.start(call, wanted)
+        before = await self._find_previous(call.known_caller, given)
+        wanted = _read_request(given, said, agent_id, before)
+
+        async def check() -> None:
+            if before is not None:
+                await self._require_last(call.known_caller, *before)
+
+        admission = await self._starter.start(call, wanted, check=check)
         return await self._answer(admission.request, 0, asked, stream=stream, run=admission.run)
 
     async def retrieve(self, call: Call, response_id: str) -> Answer:
@@ -126,60 +133,20 @@ class Responses:
         pieces = write_stream(following, request, part=part, asked=asked, after=after)
         return await answer_whole_stream(pieces, streams=self._streams)
 
-    async def _read_request(
-        self, caller: Caller, given: Parameters, said: Said, agent_id: str | None
-    ) -> RunRequest:
-        assert said.question is not None
-        conversation_id, found = await self._find_conversation(caller, given)
-        agent_id = _read_agent(given, agent_id) or found
-        if agent_id is None:
-            raise missing("model")
-        instructions = given.text("instructions") or ""
-        text = given.mapping("text") or {}
-        if text.get("verbosity") not in (None, "medium"):
-            raise refuse("text.verbosity", "is set by the agent's card; leave it out")
-        options = RunOptions(
-            instructions="\n\n".join(filter(None, (instructions, said.instructions))),
-            output_schema=read_format(text.get("format"), field="text.format"),
-            max_output_tokens=given.whole("max_output_tokens", least=1),
-            history=said.history,
-        )
-        return RunRequest(
-            agent_id=agent_id,
-            message=said.question.text,
-            parts=said.question.parts,
-            conversation_id=conversation_id,
-            metadata=given.metadata(),
-            stream=given.flag("stream"),
-            options=None if options == RunOptions() else options,
-        )
-
-    async def _find_conversation(
-        self, caller: Caller, given: Parameters
-    ) -> tuple[str | None, str | None]:
-        """The conversation to go on with, and its agent where that is known."""
-        previous, value = given.text("previous_response_id"), given.value("conversation")
-        named = value.get("id") if isinstance(value, dict) else value
-        if named is not None and not isinstance(named, str):
-            raise refuse("conversation", "must be the id of a conversation", code="invalid_type")
-        if previous is not None and named is not None:
-            raise refuse("previous_response_id", "cannot be given together with conversation")
-        if named is not None:
-            return read_conversation_id(named, field="conversation"), None
+    async def _find_previous(self, caller: Caller, given: Parameters) -> Before | None:
+        """The run to go on after. Raises Refused `run_not_found`."""
+        previous = given.text(PREVIOUS)
         if previous is None:
-            return None, None
-        field = "previous_response_id"
-        request, run = await self._callers.find(
-            ResponseId.read(previous, field=field).run_id, caller=caller
-        )
-        await self._require_last(caller, request, run)
-        return request.conversation_id, request.agent_id
+            return None
+        if given.value("conversation") is not None:
+            raise refuse(PREVIOUS, "cannot be given together with conversation")
+        run_id = ResponseId.read(previous, field=PREVIOUS).run_id
+        return await self._callers.find(run_id, caller=caller)
 
     async def _require_last(self, caller: Caller, request: AdmittedRequest, run: Run) -> None:
         """Refuse to go on after a response that others followed: a conversation has one line."""
-        field = "previous_response_id"
         if run.status == "waiting_approval":
-            raise refuse(field, "waits for approvals; send mcp_approval_response items first")
+            raise refuse(PREVIOUS, "waits for approvals; send mcp_approval_response items first")
         if not run.status.has_ended:
             return
         head = await self._callers.find_conversation(request.conversation_id, caller=caller)
@@ -194,7 +161,7 @@ class Responses:
         ]
         if later:
             raise refuse(
-                field,
+                PREVIOUS,
                 "is not the last response of its conversation: conversations do not branch. Go on"
                 f" with {ResponseId(later[-1])}, or send the messages as the input",
                 code="unsupported_value",
@@ -222,6 +189,49 @@ class Responses:
                 if error.code != "already_decided" or not is_repeat:
                     raise
         return ResponseId(run_id, part + 1)
+
+
+def _read_request(
+    given: Parameters, said: Said, agent_id: str | None, before: Before | None
+) -> RunRequest:
+    assert said.question is not None
+    conversation_id = _read_conversation(given)
+    agent_id = _read_agent(given, agent_id)
+    if before is not None:
+        conversation_id = before[0].conversation_id
+        agent_id = agent_id or before[0].agent_id
+    if agent_id is None:
+        raise missing("model")
+    instructions = given.text("instructions") or ""
+    text = given.mapping("text") or {}
+    if text.get("verbosity") not in (None, "medium"):
+        raise refuse("text.verbosity", "is set by the agent's card; leave it out")
+    options = RunOptions(
+        instructions="\n\n".join(filter(None, (instructions, said.instructions))),
+        output_schema=read_format(text.get("format"), field="text.format"),
+        max_output_tokens=given.whole("max_output_tokens", least=1),
+        history=said.history,
+    )
+    return RunRequest(
+        agent_id=agent_id,
+        message=said.question.text,
+        parts=said.question.parts,
+        conversation_id=conversation_id,
+        metadata=given.metadata(),
+        stream=given.flag("stream"),
+        options=None if options == RunOptions() else options,
+    )
+
+
+def _read_conversation(given: Parameters) -> str | None:
+    """The conversation to go on with, or to begin."""
+    value = given.value("conversation")
+    named = value.get("id") if isinstance(value, dict) else value
+    if named is None:
+        return None
+    if not isinstance(named, str):
+        raise refuse("conversation", "must be the id of a conversation", code="invalid_type")
+    return read_conversation_id(named, field="conversation")
 
 
 def _read_agent(given: Parameters, in_path: str | None) -> str | None:
