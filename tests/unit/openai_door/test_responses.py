@@ -381,3 +381,49 @@ async def test_a_background_response_is_streamed_too(client: Any) -> None:
     events = [event async for event in stream]
     assert (events[0].response.status, events[0].response.background) == ("queued", True)
     assert events[-1].response.output_text == "answer 1"
+
+
+async def go_on_everywhere(client: Any, world: World, whole: list[Any]) -> None:
+    """Each event's number gives exactly what came after it, also when the pieces are gone."""
+    name = whole[-1].response.id
+    world.clock.advance(3600)
+    await world.settle()
+    for place, seen in enumerate(whole):
+        stream = await client.responses.retrieve(
+            name, stream=True, starting_after=seen.sequence_number
+        )
+        rest = [event async for event in stream]
+        assert tell(rest) == tell(whole[place + 1 :]), place
+
+
+def tell(events: list[Any]) -> tuple[str, list[Any]]:
+    """The text, and all events that are no pieces of it."""
+    is_piece = "response.output_text.delta"
+    text = "".join(event.delta for event in events if event.type == is_piece)
+    others = [
+        (event.sequence_number, event.type, getattr(event, "item", None))
+        for event in events
+        if event.type != is_piece
+    ]
+    return text, others
+
+
+async def test_a_stream_with_approved_tools_goes_on_after_any_number(
+    client: Any, world: World
+) -> None:
+    await world.put_mcp_server(CLOCK, {"now": noon})
+    grant = {"server": "clock", "approval": "always"}
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": [grant]})
+    ask = ("clock__now", {"zone": "UTC"})
+    world.scripted.then(Calls(ask, text="Let me see 👀 first."), "It is noon, 👍 as ever.")
+    stream = await client.responses.create(model="ceo", input="?", stream=True)
+    first = [event async for event in stream]
+    wish = first[-1].response.output[-1]
+    verdict = {"type": "mcp_approval_response", "approval_request_id": wish.id, "approve": True}
+    stream = await client.responses.create(
+        model="ceo", input=[verdict], previous_response_id=first[-1].response.id, stream=True
+    )
+    second = [event async for event in stream]
+    assert second[-1].response.output_text == "It is noon, 👍 as ever."
+    await go_on_everywhere(client, world, first)
+    await go_on_everywhere(client, world, second)
