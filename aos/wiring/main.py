@@ -242,6 +242,7 @@ class Main(App):
     def a2a(self) -> A2aRoutes:
         """The routes of A2A."""
         from aos.entrypoints.http.a2a.card import CardFacts
+        from aos.entrypoints.http.a2a.messages import TaskMessages
         from aos.entrypoints.http.a2a.operations import A2aOperations
         from aos.entrypoints.http.a2a.push_configs import A2aPushConfigs
         from aos.entrypoints.http.a2a.routes import A2aRoutes
@@ -254,11 +255,13 @@ class Main(App):
         pushes = A2aPushConfigs(
             pushes=services.pushes, signs=signs, clock=self.world.clock, ids=self.world.ids
         )
+        messages = TaskMessages(callers=self.caller_runs, pushes=pushes)
         return A2aRoutes(
             self._responder,
             operations=A2aOperations(
-                callers=self.caller_runs, agents=services.catalog, pushes=pushes
+                callers=self.caller_runs, agents=services.catalog, messages=messages
             ),
+            messages=messages,
             pushes=pushes,
             facts=CardFacts(
                 public_url=settings.public_url,

@@ -145,7 +145,7 @@ async def test_a_client_asks_streams_reads_lists_and_cancels(
             assert ended.status.state == TaskState.TASK_STATE_CANCELED
 
 
-async def test_a_stream_goes_on_through_a_kill_of_realm_and_a_second_reader_gets_the_rest(
+async def test_a_stream_goes_on_through_a_kill_of_realm_and_later_readers_get_the_rest(
     road: Road, model: Model
 ) -> None:
     texts = [" ".join(f"{name} {n}" for n in range(many)) for name, many in LENGTHS]
@@ -157,25 +157,25 @@ async def test_a_stream_goes_on_through_a_kill_of_realm_and_a_second_reader_gets
 
     model.server.always(rule)
     agent = road.live(f"a2a-{uuid.uuid4().hex[:8]}")
-    first, second = Told(), Told()
+    first, second, third = Told(), Told(), Told()
 
     async def read(client: Client) -> None:
         async for update in client.send_message(says("Tell.")):
             first.take(update)
 
-    async def read_again(client: Client) -> None:
+    async def read_again(client: Client, told: Told) -> None:
         async for update in client.subscribe(SubscribeToTaskRequest(id=first.task.id)):
-            second.take(update)
+            told.take(update)
 
     async with talking(road, agent) as client, talking(road, agent, "HTTP+JSON") as other:
         reading = asyncio.create_task(read(client))
         await until(lambda: "first 3" in first.output or None, what="text at the first reader")
-        again = asyncio.create_task(read_again(other))
+        again = asyncio.create_task(read_again(other, second))
         await until(lambda: "first" in second.output or None, what="text at the second reader")
-        child = road.laptop.child("realm")
-        child.kill9()
-        await asyncio.wait_for(asyncio.gather(reading, again), KILL_SECONDS)
-    assert first.output == second.output == texts[1]
+        road.laptop.child("realm").kill9()
+        late = asyncio.create_task(read_again(client, third))
+        await asyncio.wait_for(asyncio.gather(reading, again, late), KILL_SECONDS)
+    assert first.output == second.output == third.output == texts[1]
     assert first.replaced == 1
     state = TaskState.TASK_STATE_COMPLETED
     assert first.task.status.state == second.task.status.state == state

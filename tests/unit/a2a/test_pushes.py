@@ -56,6 +56,25 @@ async def test_the_receiver_gets_the_ended_task_signed_with_its_token() -> None:
     assert signed["webhook-signature"] == expected
 
 
+async def test_a_message_sent_again_with_its_receiver_pushes_once() -> None:
+    world = await a_world(Calls(("clock__now", {})), "Noon.", card=GUARDED)
+    config = {"url": URL}
+    first = await send(world, "When?", **with_config(config))
+    await send(world, "When?", **with_config(config))
+    assert [key[0] for key in world.tables.pushes] == [first["id"]]
+    await send(world, "approve", message_id="2", taskId=first["id"])
+    await world.settle()
+    assert [next(iter(body)) for body in bodies(world)] == ["statusUpdate", "task"]
+
+
+async def test_an_answer_with_a_receiver_that_its_task_cannot_have_decides_nothing() -> None:
+    world = await a_world(Calls(("clock__now", {})), card=GUARDED)
+    run = await world.ask("ceo", "When?")
+    params = {"message": a_message("approve", taskId=run.run_id), **with_config()}
+    assert (await rpc(world, "SendMessage", params)).reason == "UNSUPPORTED_OPERATION"
+    assert len((await world.waiting_approvals()).items) == 1
+
+
 async def test_a_task_that_waits_for_a_person_is_told_with_what_it_asks() -> None:
     world = await a_world(Calls(("clock__now", {})), "Noon.", card=GUARDED)
     task = await send(world, "When?", **with_config())

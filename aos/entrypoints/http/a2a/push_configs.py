@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from aos.domain.pushes import PushConfig
@@ -38,20 +39,29 @@ class A2aPushConfigs:
         self.require_support()
         self._pushes.check_url(given.url)
 
-    async def put(
-        self, request: AdmittedRequest, given: PushNotification, *, known: RunStatus
-    ) -> dict[str, Any]:
-        """Write a config and return it."""
+    def require_task(self, request: AdmittedRequest) -> None:
+        """Raise A2aRefused for a run that pushes nothing."""
         if not (request.notify is not None and request.notify.pushes):
             raise A2aRefused(
                 "UNSUPPORTED_OPERATION",
                 f"task {request.run_id} was not begun by A2A, so it pushes nothing; its own request"
                 " may have a receiver in notify",
             )
+
+    async def put(
+        self,
+        request: AdmittedRequest,
+        given: PushNotification,
+        *,
+        known: RunStatus,
+        usual_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Write a config and return it. `usual_id` is its id where the client names none."""
+        self.require_task(request)
         authentication = given.authentication
         config = PushConfig(
             run_id=request.run_id,
-            config_id=given.id or self._ids.new_id(),
+            config_id=given.id or usual_id or self._ids.new_id(),
             url=given.url,
             created_at=self._clock.now(),
             token=given.token,
@@ -81,6 +91,11 @@ class A2aPushConfigs:
         """Remove a config if it exists."""
         self.require_support()
         await self._pushes.drop(run_id, config_id)
+
+
+def name_config(message_id: str) -> str:
+    """Return the id of the config of a message: the same where the message is sent again."""
+    return hashlib.sha256(message_id.encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def write_config(config: PushConfig) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from aos.entrypoints.http.a2a.errors import (
     write_rest_error,
     write_rpc_error,
 )
-from aos.entrypoints.http.a2a.operations import A2aOperations, Asked, Stream
+from aos.entrypoints.http.a2a.messages import Asked, TaskMessages
+from aos.entrypoints.http.a2a.operations import A2aOperations, Stream
 from aos.entrypoints.http.a2a.push_configs import A2aPushConfigs
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.event_streams import EVENT_STREAM, HEADERS
@@ -87,12 +88,14 @@ class A2aRoutes:
         responder: HttpResponder,
         *,
         operations: A2aOperations,
+        messages: TaskMessages,
         pushes: A2aPushConfigs,
         facts: CardFacts,
         max_body_bytes: int,
     ) -> None:
         self._responder = responder
         self._operations = operations
+        self._messages = messages
         self._pushes = pushes
         self._facts = facts
         self._max_body_bytes = max_body_bytes
@@ -190,14 +193,14 @@ class A2aRoutes:
         match method:
             case "CreateTaskPushNotificationConfig":
                 given = read.read_params(read.PushNotification, params)
-                request, run = await self._operations.find(asked, given.task_id)
+                request, run = await self._messages.find(asked, given.task_id)
                 return await self._pushes.put(request, given, known=run.status)
             case "ListTaskPushNotificationConfigs":
                 wanted = read.read_params(read.PushNotifications, params)
-                request, _ = await self._operations.find(asked, wanted.task_id)
+                request, _ = await self._messages.find(asked, wanted.task_id)
                 return await self._pushes.list(request.run_id)
         one = read.read_params(read.OnePushNotification, params)
-        request, _ = await self._operations.find(asked, one.task_id)
+        request, _ = await self._messages.find(asked, one.task_id)
         if method == "GetTaskPushNotificationConfig":
             return await self._pushes.get(request.run_id, one.id)
         return await self._pushes.delete(request.run_id, one.id)
