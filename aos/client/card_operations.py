@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from aos.client.flows import Flow, Json, Listing, Operation
+from aos.client.flows import Flow, Json, Listing, Operation, Pause
 from aos.client.paths import make_agent_path, make_server_path
 from aos.client.wire import MAX_ITEMS, Call, Sender
 from aos.domain.json_writer import write_json
+
+POLL_SECONDS = 0.5
 
 
 class CardOperations:
@@ -107,6 +110,21 @@ class CardOperations:
     def tools(self, *, limit: int = MAX_ITEMS) -> Flow[None]:
         """List all MCP servers as last seen: state, error and tools."""
         return self._sender.read_pages("/api/tools", limit)
+
+    @Operation
+    def wait_for_tools(self, server_id: str, *, timeout_seconds: float = 60.0) -> Flow[Json]:
+        """Wait until an MCP server's tools are listed; return the server as `tools` has it.
+
+        It is also returned once it has `failed`, and in its current state after `timeout_seconds`.
+        """
+        end = time.monotonic() + timeout_seconds
+        while True:
+            servers = yield from self._sender.collect("/api/tools")
+            nothing: Json = {"server_id": server_id, "state": None, "tools": []}
+            found = next((s for s in servers if s.get("server_id") == server_id), nothing)
+            if found.get("state") in ("ready", "failed") or time.monotonic() >= end:
+                return found
+            yield Pause(POLL_SECONDS)
 
     def _send_change(
         self, method: str, path: str, body: bytes | None, conditions: Mapping[str, str | None]

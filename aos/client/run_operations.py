@@ -116,9 +116,16 @@ class RunOperations:
         return (yield from self._sender.ask(request.make_call(wait_seconds=0, stream=stream)))
 
     @Operation
-    def wait(self, run_id: str, *, timeout_seconds: float = RUN_SECONDS) -> Flow[Json]:
-        """Return the run at its end, or in its current state after `timeout_seconds`."""
-        return self._follow(make_run_path(run_id), None, time.monotonic() + timeout_seconds)
+    def wait(
+        self, run_id: str, *, timeout_seconds: float = RUN_SECONDS, stop_for_people: bool = False
+    ) -> Flow[Json]:
+        """Return the run at its end, or in its current state after `timeout_seconds`.
+
+        `stop_for_people`: it is returned too when it waits for a person.
+        """
+        stops = ENDED | FOR_PEOPLE if stop_for_people else ENDED
+        end = time.monotonic() + timeout_seconds
+        return self._follow(make_run_path(run_id), None, end, stops=stops)
 
     @Operation
     def get_run(self, run_id: str) -> Flow[Json]:
@@ -199,7 +206,7 @@ class RunOperations:
         return self._sender.ask(Call(method="DELETE", path=path))
 
     def _follow(
-        self, path: str, known: Json | None, end: float, *, stops: frozenset[str] = ENDED
+        self, path: str, known: Json | None, end: float, *, stops: frozenset[str]
     ) -> Flow[Json]:
         """Read the run at `path` until its status is one of `stops` or the time is over."""
         pause = FIRST_POLL_SECONDS

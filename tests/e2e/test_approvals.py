@@ -194,6 +194,6 @@ def test_the_example_of_an_approval_runs_with_a_real_server(road: Road, model: M
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert 'approving everything/get-sum {"a": 2, "b": 3}' in done.stdout
+    assert "approving everything/get-sum {'a': 2, 'b': 3}" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("assistant: The tool says: ")
     assert "5" in done.stdout.splitlines()[-1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,10 @@ def _put(options: argparse.Namespace) -> int:
             status = read_rejection(card, error)
         told = {"file": str(card.path), **status}
         if card.kind is CardKind.MCP_SERVER and status["state"] == "active" and not options.dry_run:
-            told["server"] = _wait_for_tools(client, card.card_id, options.timeout)
+            with Progress(f"waiting for the tools of {card.card_id}"):
+                told["server"] = client.wait_for_tools(
+                    card.card_id, timeout_seconds=options.timeout
+                )
         is_live &= _say_put(told, options, would_be=options.dry_run)
     return Exit.DONE if is_live else Exit.SAID_NO
 
@@ -121,19 +123,6 @@ def _say_put(told: Mapping[str, Any], options: argparse.Namespace, *, would_be: 
         if server is not None:
             say(f"  {describe_server(server)}")
     return not told.get("errors") and (server is None or server.get("state") == "ready")
-
-
-def _wait_for_tools(client: AosClient, server_id: str, seconds: float) -> dict[str, Any]:
-    """Wait until the server's tools are listed or it has failed; return it as `tools` lists it."""
-    end = time.monotonic() + seconds
-    with Progress(f"waiting for the tools of {server_id}"):
-        while True:
-            found = next((s for s in client.tools() if s.get("server_id") == server_id), None)
-            if found is not None and found.get("state") in ("ready", "failed"):
-                return found
-            if time.monotonic() >= end:
-                return found or {"server_id": server_id, "state": None, "tools": []}
-            time.sleep(POLL_SECONDS)
 
 
 def describe_server(server: Mapping[str, Any]) -> str:

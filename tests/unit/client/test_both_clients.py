@@ -23,6 +23,7 @@ from tests.unit.client.stub_main import CUT, Say, StubMain, refusal
 
 RUN: dict[str, Any] = {"run_id": "r1", "status": "completed", "output": "Sell."}
 PAGE = Say(body={"items": [{"id": "1", "type": "run.queued"}], "next": None})
+TOOLS = Say(body={"items": [{"server_id": "s1", "state": "ready"}], "next": None})
 OWN = {"carry_out", "read_items"}
 """Methods of the transports."""
 
@@ -101,6 +102,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "put_mcp_server": ("s1", CARD),
     "delete_mcp_server": ("s1",),
     "tools": (),
+    "wait_for_tools": ("s1",),
     "usage": (),
     "dead_letters": (),
     "pause": ("Repair.",),
@@ -128,7 +130,8 @@ async def test_both_clients_send_the_same_request_and_return_the_same(
     found = []
     for kind in ("blocking", "asyncio"):
         ended = stream(event("1", "run.queued"), event("2", "run.completed"))
-        main.then(ended if name in STREAMS else Say(body={**RUN, **PAGE.body}))
+        some = TOOLS if name == "wait_for_tools" else Say(body={**RUN, **PAGE.body})
+        main.then(ended if name in STREAMS else some)
         found.append(await Both(main.url, kind).call(name, *CALLS[name]))
     assert found[0] == found[1]
     ours = ("accept", "content-type", "last-event-id", "x-functions-key", "accept-encoding")
@@ -230,6 +233,28 @@ async def test_a_stream_that_is_never_begun_ends_with_an_error(main: StubMain, b
 async def test_a_stream_stops_after_its_time(main: StubMain, both: Both) -> None:
     main.then(*[stream()] * 2000)
     assert await both.call("stream", "ceo", "Hello", timeout_seconds=0.3) == []
+
+
+async def test_a_run_that_waits_for_a_person_is_returned_if_wanted(
+    main: StubMain, both: Both
+) -> None:
+    main.then(Say(body={**RUN, "status": "in_progress"}))
+    main.then(Say(body={**RUN, "status": "waiting_approval"}))
+    run = await both.call("wait", "r1", stop_for_people=True)
+    assert run["status"] == "waiting_approval"
+
+
+async def test_the_tools_of_a_server_are_waited_for(main: StubMain, both: Both) -> None:
+    def listed(state: str) -> Say:
+        servers = [{"server_id": "s0", "state": "ready"}, {"server_id": "s1", "state": state}]
+        return Say(body={"items": servers, "next": None})
+
+    main.then(PAGE, listed("starting"), listed("failed"))
+    assert (await both.call("wait_for_tools", "s1"))["state"] == "failed"
+    assert both.waits == [0.5, 0.5]
+    main.then(PAGE)
+    late = await both.call("wait_for_tools", "s1", timeout_seconds=0)
+    assert late == {"server_id": "s1", "state": None, "tools": []}
 
 
 async def test_files_are_read_and_sent(main: StubMain, both: Both, tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""Ask two agents at once in asyncio, and print what they write while they write it.
+
+Needs a running AOS (`make run`) and `pip install 'aos[async]'`; AOS_URL and AOS_KEY point
+elsewhere. python examples/stream_async.py ceo cfo
+"""
+
+import asyncio
+import sys
+
+from aos.client import AsyncAosClient
+
+
+async def tell(client: AsyncAosClient, agent_id: str) -> str:
+    """The answer of one agent. A stream that is cut goes on by itself."""
+    text = ""
+    async for event in client.stream(agent_id, "What should we do first?"):
+        if event["type"] == "attempt.started":
+            text = ""  # the model is asked again: what it wrote before does not count
+        if event["type"] == "message.delta":
+            text += event["data"]["text"]
+            print(f"{agent_id}: …{text[-60:]}", flush=True)
+    return text
+
+
+async def main() -> None:
+    async with AsyncAosClient() as client:
+        print(*await asyncio.gather(*(tell(client, name) for name in sys.argv[1:])), sep="\n")
+
+
+asyncio.run(main())
