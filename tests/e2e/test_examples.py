@@ -1,5 +1,4 @@
-"""The examples that no other test of this folder runs. tests/docs/test_examples_folder.py holds that
-each is run."""
+"""The examples that no other test of this folder runs; tests/docs holds that each is run."""
 
 from __future__ import annotations
 
