@@ -12,6 +12,7 @@ from a2a.client import ClientConfig, create_client
 from a2a.helpers import get_artifact_text, new_text_message
 from a2a.types import Role, SendMessageRequest
 from httpx_sse import connect_sse
+from mcp.client import Client
 from openai import OpenAI
 
 from aos.client import AosClient, AsyncAosClient
@@ -51,9 +52,10 @@ async def test_each_door_goes_on_where_the_one_before_it_stopped(
         ask_queue(road, agent, board, "Queue again?"),
         ask_ag_ui(road, agent, board),
         "".join([text async for text in stream_native(native, agent, board)]),
+        await ask_mcp(road, agent, board),
         str(AosClient(url=road.main).ask(agent, "HTTP?", conversation_id=board)["output"]),
     ]
-    asked = ["Queue?", "Responses?", "A2A?", "Queue again?", "AG-UI?", "Stream?", "HTTP?"]
+    asked = ["Queue?", "Responses?", "A2A?", "Queue again?", "AG-UI?", "Stream?", "MCP?", "HTTP?"]
     assert answers == [f"{2 + 2 * n} messages, last: {text}" for n, text in enumerate(asked)]
     told = [text for pair in zip(asked, answers, strict=True) for text in pair]
     items: list[Any] = list(openai.conversations.items.list(name, order="asc", limit=100))
@@ -84,6 +86,14 @@ async def ask_a2a(road: Road, agent: str, board: str) -> str:
         message = new_text_message("A2A?", role=Role.ROLE_USER, context_id=board)
         (answer,) = [it async for it in client.send_message(SendMessageRequest(message=message))]
         return get_artifact_text(answer.task.artifacts[0])
+
+
+async def ask_mcp(road: Road, agent: str, board: str) -> str:
+    """Ask with the client of `mcp`, as a tool; the output."""
+    async with Client(f"{road.main}/api/mcp") as client:
+        asked = {"message": "MCP?", "conversation_id": board}
+        told: Any = await client.call_tool(f"ask_{agent}", asked)
+        return str(told.content[0].text)
 
 
 def ask_ag_ui(road: Road, agent: str, board: str) -> str:
