@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from aos.entrypoints.http.ag_ui import routes
+from aos.entrypoints.http.streams import StreamedResponse
+from aos.services.run_events import reader
 from aos.testing import Ask, Calls, MemoryWorld, ScriptedModel
 from tests.unit.ag_ui.client import AgUiClient, post, read_answer, text_of, types_of
 from tests.unit.tools.test_questions import SEAT, which_seat
@@ -232,3 +234,28 @@ async def test_a_run_that_is_slow_does_not_ask(
             await asyncio.sleep(0.01)
     events = await reading
     assert events[-1]["outcome"]["type"] == ("success" if resuming else "interrupt")
+
+
+async def test_a_question_behind_a_run_that_waits_is_told_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "QUIET_SECONDS", 0.05)
+    client = await asking(Calls(SET), "Done.", "More.")
+    await client.run()
+    messages = [{"id": "n", "role": "user", "content": "And?"}]  # the page was loaded again
+    answer = await post(client.world, {"threadId": "t", "runId": "r2", "messages": messages})
+    assert isinstance(answer, StreamedResponse)
+    reading = asyncio.create_task(read_answer(answer))
+    await client.world.settle()
+    done, _ = await asyncio.wait({reading}, timeout=0.5)
+    assert not done
+    (item,) = (await client.world.waiting_approvals()).items
+    await client.world.decide(item.run_id, item.tool_call_id, "deny")
+    async with asyncio.timeout(10):
+        while not reading.done():
+            client.world.clock.advance(1.0)
+            await asyncio.sleep(0.01)
+    events = await reading
+    told = [event for event in events if event["type"] == "CUSTOM"]
+    assert (told[0]["name"], told[0]["value"]["kind"]) == ("aos.waiting", "queue")
+    assert text_of(events) == "More."

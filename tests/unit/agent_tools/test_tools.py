@@ -9,6 +9,7 @@ import pytest
 
 from aos.errors import RunFailed
 from aos.testing import MemoryWorld, ScriptedModel
+from tests.unit.ag_ui.client import AgUiClient
 from tests.unit.agent_tools.serving import NEWEST, newest, post
 
 COUNT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -133,3 +134,17 @@ async def test_arguments_that_do_not_fit_are_told_the_model(arguments: Any, says
     assert result["isError"] is True
     assert says in result["content"][0]["text"]
     assert not world.tables.requests
+
+
+async def test_a_conversation_goes_on_through_every_door() -> None:
+    world = await asking("One.", "Two.", "Three.")
+    await world.ask("ceo", "First?", conversation_id="c")
+    arguments = {"message": "Second?", "conversation_id": "c"}
+    body, headers = newest("tools/call", {"name": "ask_ceo", "arguments": arguments})
+    assert (await post(world, body, **headers)).result["content"][0]["text"] == "Two."
+    client = AgUiClient(world, thread="c")
+    client.say("Third?")
+    await client.run()
+    said = ["First?", "One.", "Second?", "Two.", "Third?", "Three."]
+    assert [message.content for message in await world.history("c")] == said
+    assert [message["content"] for message in client.messages] == said

@@ -25,7 +25,7 @@ from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import COMMENT, answer_whole_stream, write_data
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_agent_id, read_media_type
-from aos.errors import AosError, Refused
+from aos.errors import AosError, Refused, TransientError
 from aos.services.admission import NO_VISION, Admission, RunRequest
 
 if TYPE_CHECKING:  # pydantic loads slowly
@@ -212,11 +212,18 @@ class AgUiRoutes:
         self, call: Call, request: AdmittedRequest, telling: RunTelling, event: RunEvent | None
     ) -> list[bytes]:
         if event is None:
-            return [COMMENT]
+            return [COMMENT, *await self._tell_wait(request, telling)]
         told = telling.read(event)
         if event.is_end:
             told += await self._end(call, request, telling, event)
         return [write_data(made) for made in told]
+
+    async def _tell_wait(self, request: AdmittedRequest, telling: RunTelling) -> list[bytes]:
+        """Write what a quiet run waits for; nothing while storage is away."""
+        with contextlib.suppress(TransientError):
+            run = await self._callers.read(request)
+            return [write_data(made) for made in telling.wait(run.waiting)]
+        return []
 
     async def _follow(
         self, request: AdmittedRequest, telling: RunTelling
@@ -236,7 +243,7 @@ class AgUiRoutes:
                 if not done:
                     return
                 found = coming.result()
-                if isinstance(found, _Over):
+                if isinstance(found, _Over) or (found is None and telling.asks):
                     return
                 yield found
 

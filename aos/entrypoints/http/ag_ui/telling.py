@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
+from aos.domain.codec import encode
 from aos.domain.runs.run_events import EventId, RunEvent
+from aos.domain.runs.waiting import Waiting
 from aos.entrypoints.http.ag_ui.interrupts import Ask, make_interrupts, read_ask, read_closed
 from aos.entrypoints.http.message_text import MessageText, Piece
 
@@ -55,6 +58,7 @@ class RunTelling:
         self.lacks_messages = False
         """Whether the conversation has messages that the client has not."""
         self._compared = False
+        self._waits: tuple[str, datetime] | None = None
 
     @property
     def asks(self) -> list[Ask]:
@@ -100,6 +104,16 @@ class RunTelling:
             self._said.clear()
             return []
         return found
+
+    def wait(self, waiting: Waiting | None) -> list[AgUiEvent]:
+        """Return what a run waits for that tells nothing for a while; nothing for the same again.
+
+        A question behind a run that waits for a person would otherwise seem to hang.
+        """
+        if waiting is None or (waiting.kind, waiting.since) == self._waits:
+            return []
+        self._waits = waiting.kind, waiting.since
+        return [write_custom("aos.waiting", encode(waiting))]
 
     def interrupt(self) -> list[AgUiEvent]:
         """Return the end of the AG-UI run that asks people."""
