@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import RunFailed
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.ag_ui.client import (
@@ -209,6 +210,19 @@ async def test_a_cancelled_run_is_neither_a_success_nor_an_error() -> None:
     events = await read_answer(answer)
     assert text_of(events) == "Fall by "
     assert events[-1]["outcome"] == {"type": "cancelled"}
+
+
+async def test_a_client_that_goes_away_cancels_nothing() -> None:
+    client = await talking("Rise.")
+    client.say("Prices?")
+    body = {"threadId": "t", "runId": "r1", "messages": client.messages}
+    answer = await post(client.world, body)
+    assert isinstance(answer, StreamedResponse)
+    assert b"RUN_STARTED" in await anext(answer.pieces)
+    await answer.pieces.aclose()
+    await client.world.settle()
+    (run_id,) = client.world.tables.requests
+    assert (await client.world.run(run_id)).output == "Rise."
 
 
 async def test_parts_that_aos_cannot_use_are_left_out_and_named() -> None:
