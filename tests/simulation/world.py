@@ -51,6 +51,8 @@ from tests.simulation.waking import Waking
 from tests.simulation.watching import Watching
 
 A = TypeVar("A", bound=App)
+MOST_MESSAGES = 50_000
+"""More messages than any world sends whose commands end."""
 MEND_EVERY = 30.0
 CLEAN_EVERY = 120.0
 FAR = 20 * 86400.0
@@ -137,6 +139,7 @@ class World:
             self.aging.written,
             self.versions.written,
         ]
+        self._sent = 0
         self.broker.watchers += [self._message, self.checks.message]
         for number in range(scenario.mains):
             self._start(MainApp, f"main{number}")
@@ -258,6 +261,9 @@ class World:
         now, scenario = self.clock.now(), self.scenario
         note = (self.loop.seconds, "bus", "✉", f"{kept.entity} {kept.message_id}")
         self.story.events.append(note)
+        self._sent += 1
+        if self._sent > MOST_MESSAGES:
+            self.checks.fail(f"{self._sent} messages were sent, the last one was {kept.message_id}")
         if not self._calm and kept.entity in QUEUES:
             if self.rng.random() < scenario.delay_share and kept.visible_at <= now:
                 late = scenario.longest_delay * self.rng.random() ** 3

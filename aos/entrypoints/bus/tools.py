@@ -51,7 +51,7 @@ class McpQueue:
                 command, not_before=message.enqueued_at, redelivered=message.delivery_count > 1
             )
             return
-        later = await self._canceller.cancel(command)
+        later = await self._canceller.cancel(command, not_before=message.enqueued_at)
         if later is not None:
             await self._bus.send(replace(to_mcp(command), scheduled_at=later))
 

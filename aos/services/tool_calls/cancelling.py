@@ -9,7 +9,7 @@ from aos.domain.tools.tool import ToolCallRow, ToolOutcome, make_round_id
 from aos.errors import StaleWrite
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import ToolLedger
-from aos.services.tool_calls.calls import ToolCalls
+from aos.services.tool_calls.calls import EARLIEST, ToolCalls
 
 LOOK_AGAIN = timedelta(seconds=5)
 NOT_MADE = ToolOutcome(outcome="not_called", content="The tool was not called: the run had ended.")
@@ -27,13 +27,17 @@ class CallCanceller:
         self._clock = clock
         self._ids = ids
 
-    async def cancel(self, command: CancelCall) -> datetime | None:
+    async def cancel(
+        self, command: CancelCall, *, not_before: datetime | None = None
+    ) -> datetime | None:
         """Cancel the call; returns when to look again at a call that is being made.
 
+        `not_before` is a time that the broker's clock has reached, even if ours has not: the next
+        look is scheduled after it, or the command would come back at once, again and again.
         Raises TransientError when that is not possible now.
         """
         row = await self._ledger.find(command.run_id, command.row_id)
-        now = self._clock.now()
+        now = max(self._clock.now(), not_before or EARLIEST)
         if row is None:
             await self._cancel_earlier_task(command)
             return await self._forbid(command, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -164,6 +165,17 @@ async def test_a_call_that_is_being_made_is_looked_at_again(world: McpWorld) -> 
     assert (later - world.clock.now()).total_seconds() == 5.0
     world.clock.advance(120.0)
     assert await canceller(world).cancel(cancelled()) is None
+
+
+async def test_a_clock_behind_the_brokers_does_not_let_a_cancellation_circle(
+    world: McpWorld,
+) -> None:
+    dying = Mcp(world, intercept=Breaking("servers.call", acts=False, error=Killed()))
+    with pytest.raises(Killed):
+        await dying.calls.handle(world.command("build"))
+    broker = world.clock.now() + timedelta(seconds=60)
+    later = await canceller(world).cancel(cancelled(), not_before=broker)
+    assert later == broker + timedelta(seconds=5)
 
 
 async def tasked() -> MemoryWorld:
