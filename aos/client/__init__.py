@@ -1,5 +1,5 @@
 """Connects programs and people to AOS. Entry points: `http.AosClient`, `http.AsyncAosClient`,
-`queue.QueueClient`, `cli.main`.
+`queue.QueueClient`, `async_queue.AsyncQueueClient`, `cli.main`.
 
 The clients need only the standard library, and `azure-servicebus` if a queue is used, and httpx2 in
 asyncio. A name of this package is loaded where it is first used.
@@ -11,17 +11,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aos.client.async_queue import AsyncQueueClient
     from aos.client.errors import AosClientError, AosUnreachable
     from aos.client.http import AosClient, AsyncAosClient
     from aos.client.queue import QueueClient
 
-__all__ = ["AosClient", "AosClientError", "AosUnreachable", "AsyncAosClient", "QueueClient"]
+__all__ = [
+    "AosClient",
+    "AosClientError",
+    "AosUnreachable",
+    "AsyncAosClient",
+    "AsyncQueueClient",
+    "QueueClient",
+]
 
 _MODULES = {
     "AosClient": "http",
     "AosClientError": "errors",
     "AosUnreachable": "errors",
     "AsyncAosClient": "http",
+    "AsyncQueueClient": "async_queue",
     "QueueClient": "queue",
 }
 

@@ -5,6 +5,8 @@ The SDK's client is stood in for at its methods; tests/e2e runs the same on a re
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +15,10 @@ from typing import Any, Self
 
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient as AsyncBusClient
 from azure.servicebus.exceptions import ServiceBusConnectionError
 
-from aos.client import AosClientError, AosUnreachable, QueueClient
+from aos.client import AosClientError, AosUnreachable, AsyncQueueClient, QueueClient
 
 Client = Callable[..., QueueClient]
 RUN = {"version": 1, "type": "run.completed", "run_id": "r1", "output": "Sell."}
@@ -198,3 +201,102 @@ def test_a_bus_that_is_away_is_one_line_that_says_what_to_start(client: Client) 
 
 def test_the_connection_string_is_in_no_repr() -> None:
     assert "sb://" not in repr(QueueClient(connection_string="Endpoint=sb://x"))
+
+
+class AsyncBus:
+    """A FakeBus behind the SDK's client for asyncio."""
+
+    def __init__(self, bus: FakeBus) -> None:
+        self._bus = bus
+
+    def get_queue_sender(self, queue: str) -> Self:
+        self._bus.get_queue_sender(queue)
+        return self
+
+    def get_queue_receiver(self, queue: str, **options: Any) -> Self:
+        self._bus.get_queue_receiver(queue, **options)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._bus, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0)
+            return method(*args, **options)
+
+        return call
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        return None
+
+
+@pytest.fixture
+def async_client(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AsyncQueueClient]:
+    """Makes a client for asyncio on a stand-in."""
+
+    def made(bus: FakeBus, **options: Any) -> AsyncQueueClient:
+        fake = AsyncBus(bus)
+        monkeypatch.setattr(AsyncBusClient, "from_connection_string", lambda *_, **__: fake)
+        return AsyncQueueClient(connection_string="Endpoint=sb://x", **options)
+
+    return made
+
+
+@pytest.mark.parametrize("options", [{}, {"replies": "my-replies", "session_id": "me"}])
+async def test_the_client_for_asyncio_does_the_same(
+    client: Client, async_client: Callable[..., AsyncQueueClient], options: dict[str, Any]
+) -> None:
+    def answer(bus: FakeBus, message: ServiceBusMessage) -> None:
+        bus.put(RUN | {"run_id": "theirs"}, "theirs")
+        bus.put(RUN, message.correlation_id)
+
+    told = []
+    for make in (client, async_client):
+        bus = FakeBus(answer)
+        bus.put(RUN | {"run_id": "old"}, "old")
+        queue = make(bus, **options)
+        asked = queue.ask("ceo", "Hello", key="k-1")
+        reply = await asked if inspect.isawaitable(asked) else asked
+        (sent,) = bus.sent
+        bus.asked.pop("closed", None)
+        told.append((reply, bus.settled, bus.asked, bus.peeked, str(sent), sent.message_id))
+    assert told[0] == told[1]
+    assert told[0][0] == RUN
+
+
+async def test_many_tasks_ask_at_once_and_each_gets_its_own_reply(
+    async_client: Callable[..., AsyncQueueClient],
+) -> None:
+    def answer(bus: FakeBus, message: ServiceBusMessage) -> None:
+        said = json.loads(b"".join(message.body))["message"]
+        bus.put(RUN | {"output": said}, message.correlation_id)
+
+    bus = FakeBus(answer)
+    async with async_client(bus) as queue:
+        asks = [queue.ask("ceo", str(n), timeout_seconds=20) for n in range(20)]
+        replies = await asyncio.wait_for(asyncio.gather(*asks), 20)
+    assert [reply["output"] for reply in replies] == [str(n) for n in range(20)]
+    assert bus.replies == []
+    assert bus.asked["closed"]
+
+
+async def test_a_bus_that_is_away_is_said_in_asyncio_too(
+    async_client: Callable[..., AsyncQueueClient],
+) -> None:
+    def away(bus: FakeBus, message: ServiceBusMessage) -> None:
+        raise ServiceBusConnectionError(message="connection refused\nmore")
+
+    with pytest.raises(AosUnreachable, match=r"^[^\n]*refused[^\n]*start AOS with `make run`$"):
+        await async_client(FakeBus(away)).send("ceo", "Hello")
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    of_both = {name for name in dir(QueueClient) if not name.startswith("_")} - {"close"}
+    assert of_both == {name for name in dir(AsyncQueueClient) if not name.startswith("_")} - {
+        "aclose"
+    }
+    assert {"ask", "send"} <= of_both
+    assert inspect.iscoroutinefunction(AsyncQueueClient.ask)
