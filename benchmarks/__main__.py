@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import growth, long_conversation, sections
+from benchmarks.account import STORAGE_MS, account
 from benchmarks.figures import Report
 from benchmarks.peers.table import peers
 from benchmarks.streams import streams
@@ -51,19 +52,35 @@ GROWTH: dict[str, Callable[[Report, Path], None]] = {
 """Sections that take minutes to write their state; they run only when named, `growth` is all."""
 
 
-def make_named(*, quick: bool) -> dict[str, Callable[[Report, Path], None]]:
+def make_named(options: argparse.Namespace) -> dict[str, Callable[[Report, Path], None]]:
     """Return the sections that have options. They run only when named."""
-    return {"peers": functools.partial(peers, quick=quick)}
+    delays = tuple(float(part) for part in options.storage_ms.split(","))
+    return {
+        "peers": functools.partial(peers, quick=options.quick, storage_ms=delays),
+        "account": functools.partial(
+            account, quick=options.quick, storage_ms=delays, write=options.write
+        ),
+    }
 
 
 def main() -> int:
     """Run the named sections, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    listed = ", ".join((*SECTIONS, *GROWTH, "growth", *make_named(quick=False)))
+    listed = ", ".join((*SECTIONS, *GROWTH, "growth", "peers", "account"))
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=listed)
-    parser.add_argument("--quick", action="store_true", help="peers: one short round, for a look")
+    parser.add_argument(
+        "--quick", action="store_true", help="peers, account: a few turns, for a look"
+    )
+    parser.add_argument(
+        "--storage-ms",
+        default=",".join(f"{delay:g}" for delay in STORAGE_MS),
+        help="peers, account: how long each storage call waits, one value after the other",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="account: write the measured times into docs/COST.md"
+    )
     options = parser.parse_args()
-    known = {**SECTIONS, **GROWTH, **make_named(quick=options.quick)}
+    known = {**SECTIONS, **GROWTH, **make_named(options)}
     asked = options.sections or list(SECTIONS)
     names = [name for one in asked for name in (GROWTH if one == "growth" else (one,))]
     unknown = [name for name in names if name not in known]

@@ -46,11 +46,13 @@ class Proxy:
         self.ports: dict[str, int] = {}
         self.delay = delay
         self._targets = dict(targets)
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._stopping = asyncio.Event()
         self._passing: set[asyncio.Task[None]] = set()
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve()), name="proxy", daemon=True
+        )
 
     def watch(self, service: str, client_port: int) -> Watcher | None:
         """Return what reads a new connection, if anything does."""
@@ -68,15 +70,13 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=START_SECONDS)
-
-    def _run(self) -> None:
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
         """Listen until the block ends, then end the open connections."""
+        self._loop = asyncio.get_running_loop()
         servers = [await self._listen(*target) for target in self._targets.items()]
         self._ready.set()
         await self._stopping.wait()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import parts
+from benchmarks.account import run_turns, storage_latency, watched_laptop
 from benchmarks.figures import Report
 from benchmarks.peers.environment import prepare_environment
 from benchmarks.peers.measure import FEW, FULL, MANY, QUICK, Found, measure, sum_memory
@@ -58,8 +62,9 @@ ROWS: tuple[tuple[str, str, Goal | None], ...] = (
 )
 
 
-def peers(report: Report, root: Path, *, quick: bool) -> None:
-    """Measure AOS, DBOS with pydantic-ai and the bare floor in one run."""
+def peers(report: Report, root: Path, *, quick: bool, storage_ms: Sequence[float]) -> None:
+    """Measure AOS, DBOS with pydantic-ai and the bare floor in one run, then AOS on storage that
+    answers later."""
     report.head("AOS beside DBOS with pydantic-ai and a bare floor, a model that answers at once")
     python = prepare_environment(REPOSITORY, report.say)
     effort = QUICK if quick else FULL
@@ -71,6 +76,9 @@ def peers(report: Report, root: Path, *, quick: bool) -> None:
         f" {os.getloadavg()[0]:.1f}"
     )
     say_table(report, found)
+    with parts.instant_model() as model, watched_laptop(root / "storage", model) as watched:
+        asyncio.run(run_turns(watched, effort.warm_up, settle=0.1))
+        storage_latency(report, watched, delays=storage_ms, count=effort.turns // 3)
 
 
 def say_table(report: Report, found: dict[str, Found]) -> None:
