@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -22,98 +23,119 @@ from tests.e2e.road import Road
 DOOR_SECONDS = 60.0
 
 
-@pytest.fixture
-def openai(road: Road) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{road.main}/api/openai/v1", api_key="any", max_retries=0) as client:
-        yield client
+class Doors:
+    """One agent, one conversation, and a client for each door. Each method returns the output."""
+
+    def __init__(self, road: Road, openai: OpenAI, native: AsyncAosClient) -> None:
+        self.road = road
+        self.openai = openai
+        self.native = native
+        self.agent = road.live(f"doors-{uuid.uuid4().hex[:8]}")
+        self.name = openai.conversations.create().id
+        self.board = self.name.removeprefix("conv_")
+        self.told = 0
+
+    async def ask(self, door: str) -> str:
+        """Ask by a door, which is the question as well."""
+        self.told += 2
+        asking = {
+            "Queue": self.ask_queue,
+            "Responses": self.ask_responses,
+            "A2A": self.ask_a2a,
+            "AG-UI": self.ask_ag_ui,
+            "MCP": self.ask_mcp,
+            "Stream": self.ask_stream,
+            "HTTP": self.ask_http,
+        }[door]
+        return await asking(door)
+
+    async def ask_queue(self, text: str) -> str:
+        return str((await self.reply(text))["output"])
+
+    async def reply(self, text: str) -> dict[str, Any]:
+        """The reply to a request on the queue."""
+        asked = self.road.request(self.agent, text, conversation_id=self.board)
+        return await asyncio.to_thread(self.road.reply_to, asked)
+
+    async def ask_responses(self, text: str) -> str:
+        made = self.openai.responses.create(model=self.agent, input=text, conversation=self.name)
+        return made.output_text
+
+    async def ask_a2a(self, text: str) -> str:
+        async with httpx.AsyncClient(timeout=DOOR_SECONDS) as http:
+            config = ClientConfig(httpx_client=http, streaming=False)
+            client = await create_client(f"{self.road.main}/api/a2a/{self.agent}", config)
+            message = new_text_message(text, role=Role.ROLE_USER, context_id=self.board)
+            request = SendMessageRequest(message=message)
+            (answer,) = [update async for update in client.send_message(request)]
+            return get_artifact_text(answer.task.artifacts[0])
+
+    async def ask_ag_ui(self, text: str) -> str:
+        """Ask as a front end that has nothing of the conversation, and is told all of it."""
+        body = {
+            "threadId": self.board,
+            "runId": uuid.uuid4().hex,
+            "protocolVersion": "1.0",
+            "messages": [{"id": "1", "role": "user", "content": text}],
+        }
+        url = f"{self.road.main}/api/ag-ui/{self.agent}"
+        with (
+            httpx.Client(timeout=DOOR_SECONDS) as http,
+            connect_sse(http, "POST", url, json=body) as source,
+        ):
+            events = [sent.json() for sent in source.iter_sse()]
+        (snapshot,) = [event for event in events if event["type"] == "MESSAGES_SNAPSHOT"]
+        assert len(snapshot["messages"]) == self.told
+        assert events[-1]["type"] == "RUN_FINISHED"
+        return "".join(e["delta"] for e in events if e["type"] == "TEXT_MESSAGE_CONTENT")
+
+    async def ask_mcp(self, text: str) -> str:
+        async with Client(f"{self.road.main}/api/mcp") as client:
+            asked = {"message": text, "conversation_id": self.board}
+            told: Any = await client.call_tool(f"ask_{self.agent}", asked)
+            return str(told.content[0].text)
+
+    async def ask_stream(self, text: str) -> str:
+        events = self.native.stream(self.agent, text, conversation_id=self.board)
+        deltas = [e["data"]["text"] async for e in events if e["type"] == "message.delta"]
+        return "".join(deltas)
+
+    async def ask_http(self, text: str) -> str:
+        client = AosClient(url=self.road.main)
+        return str(client.ask(self.agent, text, conversation_id=self.board)["output"])
+
+    async def has(self, asked: list[str], answers: list[str]) -> None:
+        """Check that the history is whole, as Conversations and the native route read it.
+
+        The model says how many messages it was shown: two more each time, or something is lost.
+        """
+        assert answers == [f"{2 + 2 * n} messages, last: {text}" for n, text in enumerate(asked)]
+        told = [text for pair in zip(asked, answers, strict=True) for text in pair]
+        listed = self.openai.conversations.items.list(self.name, order="asc", limit=100)
+        items: list[Any] = list(listed)
+        assert [item.content[0].text for item in items] == told
+        messages = self.native.messages(self.board)
+        assert [message["content"] async for message in messages] == told
+        runs = [run["conversation_id"] async for run in self.native.runs(agent_id=self.agent)]
+        assert runs == [self.board] * len(asked)
 
 
 @pytest.fixture
-async def native(road: Road) -> AsyncIterator[AsyncAosClient]:
-    async with AsyncAosClient(url=road.main) as client:
-        yield client
+async def doors(road: Road, model: Model) -> AsyncIterator[Doors]:
+    with OpenAI(base_url=f"{road.main}/api/openai/v1", api_key="any", max_retries=0) as openai:
+        async with AsyncAosClient(url=road.main) as native:
+            yield Doors(road, openai, native)
 
 
-async def test_each_door_goes_on_where_the_one_before_it_stopped(
-    road: Road, model: Model, openai: OpenAI, native: AsyncAosClient
-) -> None:
-    """The model says how many messages it was shown: two more each time, or something is lost.
-
-    The queue begins the conversation, which is its own then: it reaches no other owner's. The
-    caller over HTTP is an admin, as everybody is on a laptop, and may go on with it.
-    """
-    agent = road.live(f"doors-{uuid.uuid4().hex[:8]}")
-    name = openai.conversations.create().id
-    board = name.removeprefix("conv_")
-    answers = [
-        ask_queue(road, agent, board, "Queue?"),
-        openai.responses.create(model=agent, input="Responses?", conversation=name).output_text,
-        await ask_a2a(road, agent, board),
-        ask_queue(road, agent, board, "Queue again?"),
-        ask_ag_ui(road, agent, board),
-        "".join([text async for text in stream_native(native, agent, board)]),
-        await ask_mcp(road, agent, board),
-        str(AosClient(url=road.main).ask(agent, "HTTP?", conversation_id=board)["output"]),
-    ]
-    asked = ["Queue?", "Responses?", "A2A?", "Queue again?", "AG-UI?", "Stream?", "MCP?", "HTTP?"]
-    assert answers == [f"{2 + 2 * n} messages, last: {text}" for n, text in enumerate(asked)]
-    told = [text for pair in zip(asked, answers, strict=True) for text in pair]
-    items: list[Any] = list(openai.conversations.items.list(name, order="asc", limit=100))
-    assert [item.content[0].text for item in items] == told
-    assert [message["content"] async for message in native.messages(board)] == told
-    assert (await native.conversation(board))["conversation_id"] == board
-    runs = [run["conversation_id"] async for run in native.runs(agent_id=agent)]
-    assert runs == [board] * len(asked)
+async def test_what_responses_began_goes_on_through_every_door_over_http(doors: Doors) -> None:
+    asked = ["Responses", "A2A", "AG-UI", "MCP", "Stream", "HTTP"]
+    await doors.has(asked, [await doors.ask(door) for door in asked])
+    refused = await doors.reply("Queue")  # it reaches no other owner's
+    assert (refused["type"], refused["error"]["code"]) == ("run.refused", "conversation_not_found")
+    await doors.has(asked, [f"{2 + 2 * n} messages, last: {text}" for n, text in enumerate(asked)])
 
 
-def ask_queue(road: Road, agent: str, board: str, text: str) -> str:
-    """Ask by the queue; the output."""
-    return str(road.reply_to(road.request(agent, text, conversation_id=board))["output"])
-
-
-async def stream_native(client: AsyncAosClient, agent: str, board: str) -> AsyncIterator[str]:
-    """Yield the texts of the answer while the model writes it."""
-    async for event in client.stream(agent, "Stream?", conversation_id=board):
-        if event["type"] == "message.delta":
-            yield event["data"]["text"]
-
-
-async def ask_a2a(road: Road, agent: str, board: str) -> str:
-    """Ask with `a2a-sdk`; the output."""
-    async with httpx.AsyncClient(timeout=DOOR_SECONDS) as http:
-        config = ClientConfig(httpx_client=http, streaming=False)
-        client = await create_client(f"{road.main}/api/a2a/{agent}", config)
-        message = new_text_message("A2A?", role=Role.ROLE_USER, context_id=board)
-        (answer,) = [it async for it in client.send_message(SendMessageRequest(message=message))]
-        return get_artifact_text(answer.task.artifacts[0])
-
-
-async def ask_mcp(road: Road, agent: str, board: str) -> str:
-    """Ask with the client of `mcp`, as a tool; the output."""
-    async with Client(f"{road.main}/api/mcp") as client:
-        asked = {"message": "MCP?", "conversation_id": board}
-        told: Any = await client.call_tool(f"ask_{agent}", asked)
-        return str(told.content[0].text)
-
-
-def ask_ag_ui(road: Road, agent: str, board: str) -> str:
-    """Ask as a front end that has nothing of the conversation; the output.
-
-    It is told what it does not have.
-    """
-    body = {
-        "threadId": board,
-        "runId": uuid.uuid4().hex,
-        "protocolVersion": "1.0",
-        "messages": [{"id": "1", "role": "user", "content": "AG-UI?"}],
-    }
-    url = f"{road.main}/api/ag-ui/{agent}"
-    with (
-        httpx.Client(timeout=DOOR_SECONDS) as http,
-        connect_sse(http, "POST", url, json=body) as source,
-    ):
-        events = [sent.json() for sent in source.iter_sse()]
-    (snapshot,) = [event for event in events if event["type"] == "MESSAGES_SNAPSHOT"]
-    assert len(snapshot["messages"]) == 10
-    assert events[-1]["type"] == "RUN_FINISHED"
-    return "".join(e["delta"] for e in events if e["type"] == "TEXT_MESSAGE_CONTENT")
+async def test_what_the_queue_began_goes_on_through_every_door_and_the_queue(doors: Doors) -> None:
+    """The caller over HTTP is an admin, as everybody is on a laptop, and may go on with it."""
+    asked = ["Queue", "Responses", "A2A", "Queue", "AG-UI", "Stream", "MCP", "HTTP", "Queue"]
+    await doors.has(asked, [await doors.ask(door) for door in asked])
