@@ -1,4 +1,4 @@
-"""Connects programs and people to AOS. Entry points: `http.AosClient`, `http.AsyncAosClient`,
+"""Connects programs and people to AOS. Entry points: `http.AosClient`, `async_http.AsyncAosClient`,
 `queue.QueueClient`, `async_queue.AsyncQueueClient`, `cli.main`.
 
 The clients need only the standard library, and `azure-servicebus` if a queue is used, and httpx2 in
@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aos.client.async_http import AsyncAosClient
     from aos.client.async_queue import AsyncQueueClient
     from aos.client.errors import AosClientError, AosUnreachable
-    from aos.client.http import AosClient, AsyncAosClient
+    from aos.client.http import AosClient
     from aos.client.queue import QueueClient
 
 __all__ = [
@@ -29,7 +30,7 @@ _MODULES = {
     "AosClient": "http",
     "AosClientError": "errors",
     "AosUnreachable": "errors",
-    "AsyncAosClient": "http",
+    "AsyncAosClient": "async_http",
     "AsyncQueueClient": "async_queue",
     "QueueClient": "queue",
 }

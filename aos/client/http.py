@@ -1,4 +1,4 @@
-"""Calls AOS over HTTP from a Python program. Entry points: `AosClient`, `AsyncAosClient`.
+"""Calls AOS over HTTP from a Python program. Entry point: `AosClient`.
 
     client = AosClient(url="http://127.0.0.1:7071")
     run = client.ask("ceo", "What should we do first?", conversation_id="board")
@@ -6,19 +6,15 @@
 
 Answers are the JSON objects of docs/contracts/http.md, as dicts. Every call has a time limit. A
 call that fails with a transient error is repeated. A repeated run has the same idempotency key, so
-it never runs twice. Both clients have the same methods; those of AsyncAosClient are awaited, and
-its lists and streams are read with `async for`.
+it never runs twice.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from collections.abc import Callable
 
 from aos.client.address import find_address
-from aos.client.async_transport import HttpxTransport
 from aos.client.card_operations import CardOperations
 from aos.client.flows import make_methods
 from aos.client.operator_operations import OperatorOperations
@@ -27,17 +23,15 @@ from aos.client.run_operations import ENDED, FOR_PEOPLE, RunOperations
 from aos.client.transport import UrllibTransport
 from aos.client.wire import RETRY_SECONDS, Sender
 
-__all__ = ["ENDED", "FOR_PEOPLE", "AosClient", "AsyncAosClient"]
+__all__ = ["ENDED", "FOR_PEOPLE", "AosClient", "Operations"]
 
 
-class _Operations(RunOperations, PeopleOperations, CardOperations, OperatorOperations):
-    """What both clients do."""
+class Operations(RunOperations, PeopleOperations, CardOperations, OperatorOperations):
+    """What AosClient and AsyncAosClient do."""
 
 
 @make_methods
-class AosClient(
-    UrllibTransport, RunOperations, PeopleOperations, CardOperations, OperatorOperations
-):
+class AosClient(UrllibTransport, Operations):
     """The main app's HTTP API.
 
     `url` and `key` default to `AOS_URL` and `AOS_KEY`, then to the laptop without a key. Calls are
@@ -57,33 +51,3 @@ class AosClient(
         super().__init__(address, sleep=sleep)
         self.url = address.url
         self._sender = Sender(address, retry_seconds=retry_seconds)
-
-
-@make_methods
-class AsyncAosClient(
-    HttpxTransport, RunOperations, PeopleOperations, CardOperations, OperatorOperations
-):
-    """The main app's HTTP API for asyncio: the methods of AosClient, awaited.
-
-    Needs httpx2 (`pip install 'aos[async]'`). Several tasks of one event loop may use one client.
-    Close it with `aclose`, or use it as `async with AsyncAosClient() as client`.
-    """
-
-    def __init__(
-        self,
-        *,
-        url: str | None = None,
-        key: str | None = None,
-        retry_seconds: float = RETRY_SECONDS,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
-    ) -> None:
-        address = find_address(url=url, key=key)
-        super().__init__(address, sleep=sleep)
-        self.url = address.url
-        self._sender = Sender(address, retry_seconds=retry_seconds)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()

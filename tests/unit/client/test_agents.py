@@ -195,6 +195,10 @@ def test_importing_aos_loads_nothing_heavy() -> None:
     heavy = {"azure", "pydantic", "openai", "mcp", "aiohttp", "httpx2", "opentelemetry"}
     assert not {name.split(".")[0] for name in _loaded("import aos.client, aos.agents")} & heavy
     assert not {name.split(".")[0] for name in _loaded("from aos import LeadershipAgent")} & heavy
+    asynchronous = "from aos.client import AsyncAosClient, AsyncQueueClient, QueueClient"
+    assert not {name.split(".")[0] for name in _loaded(asynchronous)} & heavy
+    blocking = "from aos.client import AosClient; print('asyncio' in sys.modules)"
+    assert "False" in _loaded(blocking)  # it would slow the CLI's start
 
 
 def _loaded(statement: str) -> set[str]:
