@@ -89,8 +89,6 @@ class CallerRuns:
         self._clock = clock
         self._drain = drain
         self.is_ending = False
-        """Whether a wait was cut because this process is told to stop."""
-        self.is_ending = False
         """Whether this process was told to stop."""
 
     def read_content(self, message: Any, metadata: Mapping[str, Any] | None = None) -> Content:

@@ -47,7 +47,6 @@ BODIES: list[tuple[str, Any, str]] = [
     ("a list for a run", {"runId": []}, "runId"),
     ("no messages", {"messages": None}, "messages is not usable"),
     ("an object for messages", {"messages": {}}, "messages"),
-    ("an empty list of messages", {"messages": []}, "no message of the user"),
     ("a message that is a text", {"messages": ["Hello"]}, "messages[0]"),
     ("a message without an id", {"messages": [{"role": "user", "content": "a"}]}, "[0].id"),
     ("a message without a role", {"messages": [{"id": "1", "content": "a"}]}, "messages[0].role"),

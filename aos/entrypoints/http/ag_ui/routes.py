@@ -1,14 +1,14 @@
 """Serves agents to clients of AG-UI 1.0. Entry point: `AgUiRoutes.run`.
 
-An input without `resume` starts a run; one with `resume` decides and answers, and tells how the run
-goes on. Both are told as they happen.
+An input with a question starts a run; one with `resume` decides and answers, and tells how the run
+goes on; one with neither tells the thread as it is. Runs are told as they happen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import azure.functions as func
 
 from aos.domain.runs.attachments import list_attachments
-from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, RunEvent
-from aos.entrypoints.http.ag_ui.history import MAX_STATED, write_history
+from aos.entrypoints.http.ag_ui.history import list_all, read_thread, write_history
 from aos.entrypoints.http.ag_ui.telling import AgUiEvent, RunTelling, Telling
 from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import COMMENT, answer_whole_stream, write_data
@@ -63,8 +62,10 @@ class AgUiRoutes:
         read = read_input(raw)
         if read.resume:
             pieces = await self._resume(call, agent_id, read, raw["messages"])
-        else:
+        elif read.ends_with_question or await self._is_repeat(call, read):
             pieces = await self._start(call, agent_id, read, raw["messages"])
+        else:
+            pieces = await self._rejoin(call, agent_id, read)
         return await answer_whole_stream(pieces, streams=self._streams)
 
     async def _start(
@@ -75,8 +76,6 @@ class AgUiRoutes:
 
         question, left_out = read_question(read)
         asked = read.question_index or 0
-        if not read.ends_with_question:
-            await self._check_repeat(call, read)
         options, metadata = read.options, read.metadata
         if options is not None:
             self._callers.check_text(options.instructions)
@@ -130,16 +129,42 @@ class AgUiRoutes:
         warnings.append("images and PDF files were left out: the agent's model cannot see them")
         return await start(replace(request, parts=unseen))
 
-    async def _check_repeat(self, call: Call, read: AgUiInput) -> None:
-        """Refuse an input with nothing to answer, unless it repeats one that was cut."""
+    async def _is_repeat(self, call: Call, read: AgUiInput) -> bool:
+        """Whether the input repeats one that was cut, with what was told of its answer."""
+        if read.question_index is None:
+            return False
         found = await self._callers.find_started(read.key, caller=call.known_caller, door=DOOR)
-        if found is None:
+        return found is not None
+
+    async def _rejoin(
+        self, call: Call, agent_id: str, read: AgUiInput
+    ) -> AsyncGenerator[bytes, None]:
+        """State the thread's messages, and tell the run that goes on in it, with what it asks."""
+        caller = call.known_caller
+        thread = await read_thread(self._callers, read.threadId, agent_id=agent_id, caller=caller)
+        if thread is None and read.known_messages:
             raise Refused(
                 "invalid_request",
                 "the last of messages is not the user's, so there is nothing to answer; add a"
                 " message of the user, or send resume, or the runId of the run that was cut",
                 field="messages",
             )
+        going = None if thread is None else thread.going
+        messages = [] if thread is None else thread.messages
+        telling = RunTelling(
+            Telling(
+                thread_id=read.threadId,
+                client_run_id=read.runId,
+                parent_run_id=read.parentRunId,
+                run_id=None if going is None else going.run_id,
+                messages=messages or (),
+                known=len(messages or ()),
+            )
+        )
+        first = telling.start(again=messages is not None)
+        if going is None:
+            return _write_all([*first, telling.rest()])
+        return self._tell(call, going, telling, first)
 
     async def _resume(
         self, call: Call, agent_id: str, read: AgUiInput, messages: Sequence[Mapping[str, Any]]
@@ -258,25 +283,19 @@ class AgUiRoutes:
         ended = telling.end(event, output)
         if not telling.lacks_messages:
             return ended
-        messages = await self._list_messages(call, request.conversation_id)
+        head = await self._callers.find_conversation(
+            request.conversation_id, caller=call.known_caller
+        )
+        messages = await list_all(self._callers, head)
         if messages is None:
             return ended
         stated = {"type": "MESSAGES_SNAPSHOT", "messages": write_history(messages)}
         return [*ended[:-1], stated, ended[-1]]
 
-    async def _list_messages(self, call: Call, conversation_id: str) -> list[Message] | None:
-        """Return all messages of the conversation; None where they are too many."""
-        found: list[Message] = []
-        start = 0
-        while len(found) <= MAX_STATED:
-            page = await self._callers.list_messages(
-                conversation_id, caller=call.known_caller, start=start
-            )
-            found += page.items
-            if page.next is None:
-                return found
-            start = int(page.next)
-        return None
+
+async def _write_all(told: Iterable[AgUiEvent]) -> AsyncGenerator[bytes, None]:
+    for made in told:
+        yield write_data(made)
 
 
 def _check_nothing_new(read: AgUiInput, request: AdmittedRequest) -> None:

@@ -27,13 +27,13 @@ class Telling:
 
     `messages` are those that the client has, up to what is asked. `known` counts those of them that
     are in the conversation too. The client was told the events up to `told`. `answered` are what it
-    has answered since.
+    has answered since. Without `run_id` the thread has no run that goes on.
     """
 
     thread_id: str
     client_run_id: str
     parent_run_id: str | None
-    run_id: str
+    run_id: str | None
     messages: Sequence[Mapping[str, Any]]
     known: int
     told: EventId = field(default_factory=EventId)
@@ -79,7 +79,7 @@ class RunTelling:
             "type": "RUN_STARTED",
             **self._names,
             "protocolVersion": PROTOCOL_VERSION,
-            "metadata": {"aos": {"run_id": telling.run_id, "conversation_id": telling.thread_id}},
+            "metadata": {"aos": self._own_names},
         }
         if telling.parent_run_id is not None:
             started["parentRunId"] = telling.parent_run_id
@@ -117,7 +117,8 @@ class RunTelling:
 
     def interrupt(self) -> list[AgUiEvent]:
         """Return the end of the AG-UI run that asks people."""
-        interrupts = make_interrupts(self.asks, run_id=self._telling.run_id, told=self._last_id)
+        run_id = str(self._telling.run_id)
+        interrupts = make_interrupts(self.asks, run_id=run_id, told=self._last_id)
         return [self._finish({"type": "interrupt", "interrupts": interrupts})]
 
     def end(self, event: RunEvent, output: Any = None) -> list[AgUiEvent]:
@@ -132,9 +133,19 @@ class RunTelling:
         code = str(error.get("code", event.type.removeprefix("run.")))
         return [*closed, self.fail(str(error.get("message", "the run failed")), code)]
 
+    def rest(self) -> AgUiEvent:
+        """Return the end for a thread in which no run goes on."""
+        return self._finish({"type": "success"})
+
     def fail(self, message: str, code: str) -> AgUiEvent:
         """Return the end of a run that failed."""
         return {"type": "RUN_ERROR", "message": message, "code": code, **self._tell_usage()}
+
+    @property
+    def _own_names(self) -> dict[str, str]:
+        named = {"conversation_id": self._telling.thread_id}
+        run_id = self._telling.run_id
+        return named if run_id is None else {"run_id": run_id, **named}
 
     @property
     def _names(self) -> dict[str, str]:
