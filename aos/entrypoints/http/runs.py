@@ -190,7 +190,11 @@ def read_media_type(call: Call, *, text_too: bool = True) -> str:
 
 def read_agent_id(call: Call) -> str:
     """Return the agent in the path. Raises Refused `agent_not_found`."""
-    agent_id = call.part("agent_id")
+    return check_agent_id(call.part("agent_id"))
+
+
+def check_agent_id(agent_id: str) -> str:
+    """Return the id of an agent. Raises Refused `agent_not_found` for what cannot be one."""
     if not is_card_id(agent_id):
         raise Refused(
             "agent_not_found", f"there is no agent {agent_id[:80]!r}; check GET /api/agents"

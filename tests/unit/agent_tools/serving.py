@@ -92,7 +92,7 @@ async def serving(world: MemoryWorld) -> AsyncIterator[str]:
         if not isinstance(said, StreamedResponse):
             headers = {**dict(said.headers), **kind}
             return web.Response(status=said.status_code, body=said.get_body(), headers=headers)
-        response = web.StreamResponse(headers=kind)
+        response = web.StreamResponse(headers={**dict(said.headers), **kind})
         async with contextlib.aclosing(said.pieces) as pieces:
             await response.prepare(asked)
             async for piece in pieces:

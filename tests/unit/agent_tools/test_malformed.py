@@ -49,6 +49,8 @@ PARAMS: list[tuple[str, str, dict[str, Any]]] = [
     ("no tool", "tools/call", {}),
     ("a number for a tool", "tools/call", {"name": 7}),
     ("an unknown tool", "tools/call", {"name": "ask_nobody", "arguments": {"message": "a"}}),
+    ("a long name", "tools/call", {"name": f"ask_{'a' * 2000}", "arguments": {"message": "a"}}),
+    ("a path for a name", "tools/call", {"name": "ask_../ceo", "arguments": {"message": "a"}}),
     ("a tool of another name", "tools/call", {"name": "ceo", "arguments": {"message": "a"}}),
     ("an empty name", "tools/call", {"name": "", "arguments": {}}),
     ("a list for arguments", "tools/call", {"name": "ask_ceo", "arguments": []}),
@@ -97,6 +99,7 @@ async def test_parameters_that_cannot_be_used_are_an_error_of_the_protocol(
         headers.pop("mcp-name", None)
     told = await post(world, body, **headers)
     assert told.message["error"]["code"] in (-32600, -32602, -32020, -32001), told.message
+    assert len(told.message["error"]["message"]) < 250
     assert not world.tables.requests
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aos.domain.caller import Caller
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.runs.run_events import EventId
+from aos.entrypoints.http.agent_tools.sessions import Session
 from aos.entrypoints.http.agent_tools.tasks import (
     EXTENSION,
     Response,
@@ -30,11 +32,12 @@ from aos.entrypoints.http.agent_tools.tools import (
     write_unfinished,
 )
 from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.runs import check_agent_id
 from aos.entrypoints.ids import parse_run_id
 from aos.errors import AosError, Refused
 from aos.ports.agents import ListedAgents
 from aos.ports.system import Clock
-from aos.services.admission import RunRequest
+from aos.services.admission import Admission, RunRequest
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -75,6 +78,7 @@ class AgentCalls:
         clock: Clock,
         caller: Caller,
         key: str | None,
+        session: Session | None,
         traceparent: str | None,
         streams: bool,
     ) -> None:
@@ -83,6 +87,7 @@ class AgentCalls:
         self._clock = clock
         self._caller = caller
         self._key = key
+        self._session = session
         self._traceparent = traceparent
         self._streams = streams
 
@@ -113,13 +118,7 @@ class AgentCalls:
             raise _make_error(f"there is no tool {name[:80]!r}; see tools/list")
         try:
             request = self._read(name.removeprefix(PREFIX), params.arguments or {})
-            admission = await self._callers.start(
-                request,
-                caller=self._caller,
-                key=self._key,
-                door=DOOR,
-                traceparent=self._traceparent,
-            )
+            admission = await self._start(request, context)
         except AosError as error:
             if error.code in ("agent_not_found", "agent_removed"):
                 raise _make_error(f"{error}; see tools/list") from error
@@ -132,6 +131,15 @@ class AgentCalls:
             task = write_task(run, now=self._clock.now(), asks=asks, kinds=kinds)
             return {"resultType": "task", **task}
         return write_unfinished(run)
+
+    async def hear(self, message: Mapping[str, Any]) -> None:
+        """Cancel the run of the call that a message of an older revision cancels."""
+        cancelled = None if self._session is None else self._session.find_cancelled(message)
+        if cancelled is None:
+            return
+        request = await self._callers.find_started(cancelled, caller=self._caller, door=DOOR)
+        if request is not None:
+            await self._cancel(request.run_id)
 
     async def get_task(self, context: Context, params: Any) -> dict[str, Any]:
         """`tasks/get`"""
@@ -152,6 +160,26 @@ class AgentCalls:
         await self._callers.cancel(params.task_id, caller=self._caller)
         return {}
 
+    async def _start(self, request: RunRequest, context: Context) -> Admission:
+        """Start the run, under the name that a cancellation of this call would give it."""
+        start = partial(
+            self._callers.start,
+            request,
+            caller=self._caller,
+            door=DOOR,
+            traceparent=self._traceparent,
+        )
+        if self._key is not None or self._session is None or _is_newest(context):
+            return await start(key=self._key)
+        try:
+            admission = await start(key=self._session.name_call(context.request_id))
+            if admission.created or not admission.run.status.has_ended:
+                return admission
+        except Refused as error:
+            if error.code not in ("idempotency_conflict", "conversation_deleted"):
+                raise
+        return await start(key=None)  # a client that uses an id of a request twice
+
     def _read(self, agent_id: str, arguments: Mapping[str, Any]) -> RunRequest:
         """Check the arguments of a call. Raises Refused `invalid_request` or `too_large`."""
         unknown = sorted(set(arguments) - {"message", "conversation_id"})
@@ -168,6 +196,7 @@ class AgentCalls:
         if conversation_id is not None and not (is_text and is_conversation_id(conversation_id)):
             raise Refused("invalid_request", f"conversation_id is not {CONVERSATION_RULE}")
         content = self._callers.read_content(message)
+        check_agent_id(agent_id)
         return RunRequest(agent_id=agent_id, message=content.text, conversation_id=conversation_id)
 
     async def _wait(self, context: Context, request: AdmittedRequest, run: Run) -> Run:

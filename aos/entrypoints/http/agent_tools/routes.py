@@ -1,4 +1,4 @@
-"""Serves agents as tools of MCP, Streamable HTTP without sessions. Entry point:
+"""Serves agents as tools of MCP, Streamable HTTP that remembers no session. Entry point:
 `AgentToolRoutes.serve`.
 """
 
@@ -12,6 +12,7 @@ import azure.functions as func
 
 from aos.domain.codec import encode
 from aos.entrypoints.http.agent_tools.calls import AgentCalls
+from aos.entrypoints.http.agent_tools.sessions import HEADER, Session, begin_session
 from aos.entrypoints.http.agent_tools.tasks import EXTENSION
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.caller_runs import CallerRuns
@@ -65,7 +66,7 @@ class AgentToolRoutes:
 
         # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
         max_bytes = self._callers.bounds.body_bytes
-        await take_object(call.request.get_body(), max_bytes=max_bytes)
+        message = await take_object(call.request.get_body(), max_bytes=max_bytes)
         key = read_idempotency_key(call)
         await asyncio.to_thread(load_mcp)
         calls = AgentCalls(
@@ -74,12 +75,15 @@ class AgentToolRoutes:
             clock=self._clock,
             caller=call.known_caller,
             key=key,
+            session=Session.read(call.header(HEADER)),
             traceparent=call.traceparent,
             streams=self._streams,
         )
-        return await serve_mcp(
+        await calls.hear(message)
+        answer = await serve_mcp(
             _make_server(calls), call.request, max_body_bytes=max_bytes, streams=self._streams
         )
+        return begin_session(message, answer)
 
 
 def _make_server(calls: AgentCalls) -> Server[Any]:
