@@ -39,6 +39,11 @@ IDLE_SECONDS = 16.0
 LEAST_SHARE = 0.1
 """Calls that are rarer than in one of ten turns are left out."""
 STORAGE_MS = (0.0, 2.0, 5.0, 10.0)
+LOOK = ("main", "table read aosconversations/run")
+"""After 250 ms main looks for the end that a waiting caller waits for: no call of a usual turn."""
+LATENCY_ROUNDS = 5
+"""The latencies take turns, so that a busy minute of the machine meets all of them."""
+AZURE_MS = 10.0
 MOST_ROUND_TRIPS = 4
 MOST_OVERHEAD_MS = 60.0
 PAGE = REPOSITORY / "docs" / "COST.md"
@@ -136,28 +141,34 @@ def storage_latency(
     """
     for kind in (FIRST, LATER):
         report.head(f"A turn on slower storage: {kind} (the model answers at once)")
-        found = {}
-        for delay in delays:
+        found: dict[float, list[Turn]] = {delay: [] for delay in delays}
+        for delay in [*delays] * LATENCY_ROUNDS:
             watched.proxy.delay = delay / 1000
-            turns = asyncio.run(run_turns(watched, count, settle=0.2, later=kind == LATER))
-            took = [1000 * (turn.answered - turn.began) for turn in turns]
-            found[delay] = median(took)
-            trips = median([count_round_trips(turn) for turn in turns])
-            report.figure(
-                f"{delay:g} ms more a storage call",
-                f"p50 {found[delay]:.1f} ms, p95 {percentile(took, 0.95):.1f} ms,"
-                f" {trips:g} calls that do not overlap",
-            )
+            each = max(1, count // LATENCY_ROUNDS)
+            found[delay] += asyncio.run(run_turns(watched, each, settle=0.2, later=kind == LATER))
         watched.proxy.delay = 0
-        slowest, fastest = max(delays), min(delays)
-        if slowest > fastest:
-            slope = (found[slowest] - found[fastest]) / (slowest - fastest)
-            most = MOST_ROUND_TRIPS + 0.5
-            report.held("p50 grows with each ms of storage by", slope, most=most, unit="ms")
-        if slowest >= 10:
-            report.held(
-                f"overhead at {slowest:g} ms", found[slowest], most=MOST_OVERHEAD_MS, unit="ms"
-            )
+        _say_latency(report, found)
+
+
+def _say_latency(report: Report, found: Mapping[float, Sequence[Turn]]) -> None:
+    medians = {}
+    for delay, turns in found.items():
+        took = [1000 * (turn.answered - turn.began) for turn in turns]
+        medians[delay] = median(took)
+        trips = median([count_round_trips(turn) for turn in turns])
+        report.figure(
+            f"{delay:g} ms more a storage call",
+            f"p50 {medians[delay]:.1f} ms, p95 {percentile(took, 0.95):.1f} ms,"
+            f" {trips:g} calls that do not overlap",
+        )
+    slowest, fastest = max(medians), min(medians)
+    if slowest > fastest:
+        slope = (medians[slowest] - medians[fastest]) / (slowest - fastest)
+        most = MOST_ROUND_TRIPS + 0.5
+        report.held("p50 grows with each ms of storage by", slope, most=most, unit="ms")
+    if slowest >= AZURE_MS:
+        name = f"overhead at {slowest:g} ms"
+        report.held(name, medians[slowest], most=MOST_OVERHEAD_MS, unit="ms")
 
 
 async def run_turns(
@@ -201,7 +212,7 @@ def make_lines(
     for (app, what), pairs in found.items():
         share = len(pairs) / len(turns)
         is_of_a_timer = (app, what) in idle and find_reason(app, what) is None
-        if share < LEAST_SHARE or is_of_a_timer:
+        if share < LEAST_SHARE or is_of_a_timer or (app, what) == LOOK:
             continue
         began = median([1000 * (call.began - turn.began) for turn, call in pairs])
         ends = [1000 * (call.ended - turn.began) for turn, call in pairs if call.ended]
