@@ -50,12 +50,12 @@ async def replay_runs(req: func.HttpRequest) -> func.HttpResponse:
 # Doors for clients of other protocols
 
 
-@app.route("ag-ui/{agent_id}", methods=["POST"])
+@app.route("ag-ui/{agent_id}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 async def ag_ui_run(req: func.HttpRequest) -> func.HttpResponse:
     return await main.ag_ui.run(req)
 
 
-@app.route("mcp")
+@app.route("mcp", auth_level=func.AuthLevel.ANONYMOUS)
 async def agent_tools(req: func.HttpRequest) -> func.HttpResponse:
     return await main.agent_tools.serve(req)
 
@@ -195,17 +195,21 @@ async def purge_dead_letter(req: func.HttpRequest) -> func.HttpResponse:
 # A2A
 
 
-@app.route("a2a/{agent_id}", methods=["POST"])
+@app.route("a2a/{agent_id}", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
 async def a2a(req: func.HttpRequest) -> func.HttpResponse:
     return await main.a2a.rpc(req)
 
 
-@app.route("a2a/{agent_id}/.well-known/agent-card.json", methods=["GET"])
+@app.route(
+    "a2a/{agent_id}/.well-known/agent-card.json",
+    methods=["GET"],
+    auth_level=func.AuthLevel.ANONYMOUS,
+)
 async def a2a_card(req: func.HttpRequest) -> func.HttpResponse:
     return await main.a2a.card(req)
 
 
-@app.route("a2a/{agent_id}/{*path}")
+@app.route("a2a/{agent_id}/{*path}", auth_level=func.AuthLevel.ANONYMOUS)
 async def a2a_rest(req: func.HttpRequest) -> func.HttpResponse:
     return await main.a2a.rest(req)
 

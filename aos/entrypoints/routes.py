@@ -325,6 +325,7 @@ _A2A = (
         tag="a2a",
         answers={},
         documented=False,
+        checks_keys=True,
     ),
     Route(
         name="a2a_card",
@@ -335,6 +336,7 @@ _A2A = (
         answers={},
         errors=(404,),
         documented=False,
+        checks_keys=True,
     ),
     Route(
         name="a2a_rest",
@@ -344,6 +346,7 @@ _A2A = (
         tag="a2a",
         answers={},
         documented=False,
+        checks_keys=True,
     ),
 )
 """A2A describes its operations itself: docs/contracts/a2a.md."""

@@ -57,6 +57,7 @@ RUN_ROUTES = (
         errors=(400, 404, 409, 411, 413, 415, 422, 429, 503),
         body="RunAgentInput",
         documented=False,
+        checks_keys=True,
     ),
     Route(
         name="agent_tools",
@@ -67,6 +68,7 @@ RUN_ROUTES = (
         answers={},
         errors=(400, 404, 405, 411, 413, 415, 503),
         documented=False,
+        checks_keys=True,
     ),
     Route(
         name="replay_run",

@@ -33,6 +33,7 @@ RETRY_AFTER_SECONDS = 2
 PAUSED_RETRY_AFTER_SECONDS = 30
 LONGEST_RETRY_AFTER_SECONDS = 3600
 SERVER_ERROR = 500
+UNAUTHORIZED = 401
 _WITH_RETRY_AFTER = (429, 503)
 _WITH_BODY = ("POST", "PUT")
 
@@ -218,6 +219,8 @@ class HttpResponder:
                 reason=str(error),
             )
         headers: dict[str, str] = {}
+        if status == UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         if status in _WITH_RETRY_AFTER:
             headers["Retry-After"] = str(_retry_after(error))
         if "allow" in error.info.details:

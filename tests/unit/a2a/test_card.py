@@ -10,6 +10,7 @@ import pytest
 
 from aos.testing import MemoryWorld
 from tests.unit.a2a.kit import VERSION, a_message, rpc
+from tests.unit.entrypoints.keys import list_keys
 
 AGENT = {
     "agent_id": "ceo",
@@ -101,16 +102,20 @@ KEY = {"apiKeySecurityScheme": {"location": "header", "name": "x-functions-key"}
 TOKEN = {"httpAuthSecurityScheme": {"scheme": "Bearer", "bearerFormat": "JWT"}}
 
 
+BEARER = {"httpAuthSecurityScheme": {"scheme": "Bearer"}}
+
+
 @pytest.mark.parametrize(
-    ("auth", "scheme"), [("keys", {"functionKey": KEY}), ("easyauth", {"signIn": TOKEN})]
+    ("auth", "schemes"),
+    [("keys", {"bearerKey": BEARER, "functionKey": KEY}), ("easyauth", {"signIn": TOKEN})],
 )
-async def test_the_card_says_how_a_caller_signs_in(auth: str, scheme: dict[str, Any]) -> None:
-    world = await a_main(AGENT, AOS_AUTH=auth, **IN_AZURE)
-    (name,) = scheme
+async def test_the_card_says_how_a_caller_signs_in(auth: str, schemes: dict[str, Any]) -> None:
+    listed = list_keys("ann")
+    world = await a_main(AGENT, AOS_AUTH=auth, AOS_KEY_OWNERS=listed, **IN_AZURE)
     headers = {"x-functions-key": "ann", "x-ms-client-principal-id": "ann"}
     card = await read_card(world, **headers)
-    assert card["securitySchemes"] == scheme
-    assert card["securityRequirements"] == [{"schemes": {name: {"list": []}}}]
+    assert card["securitySchemes"] == schemes
+    assert card["securityRequirements"] == [{"schemes": {name: {"list": []}}} for name in schemes]
     refused = await read_card(world)
     assert refused["error"]["code"] == "unauthorized"
 

@@ -10,6 +10,7 @@ from aos.domain.runs.run import RunStatus
 from aos.errors import TransientError
 from aos.testing import Calls
 from tests.unit.a2a.kit import VERSION, a_message, a_world, rest, rpc, send, state_of, text_of
+from tests.unit.entrypoints.keys import list_keys
 
 FACT = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -177,7 +178,8 @@ async def test_a_task_is_cancelled_once() -> None:
 
 
 async def test_tasks_of_another_owner_are_not_there() -> None:
-    world = await a_world("Hello.", Calls(("clock__now", {})), AOS_AUTH="keys")
+    keys = {"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("ann", "bob")}
+    world = await a_world("Hello.", Calls(("clock__now", {})), **keys)
     ann, bob = ({**VERSION, "x-functions-key": name} for name in ("ann", "bob"))
     sent = await rpc(world, "SendMessage", {"message": a_message("Hi")}, headers=ann)
     task = sent.body["result"]["task"]

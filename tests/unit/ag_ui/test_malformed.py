@@ -10,6 +10,7 @@ import pytest
 
 from aos.testing import MemoryWorld, ScriptedModel
 from tests.unit.ag_ui.client import post, read_stream
+from tests.unit.entrypoints.keys import list_keys
 
 USER = {"id": "1", "role": "user", "content": "Hello"}
 WHOLE: dict[str, Any] = {"threadId": "t", "runId": "r", "messages": [USER]}
@@ -133,7 +134,7 @@ async def test_large_texts_are_refused_one_by_one() -> None:
 
 
 async def test_another_owners_thread_is_not_found() -> None:
-    keys = {"AOS_AUTH": "keys"}
+    keys = {"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("ann", "bob")}
     world = MemoryWorld(model=ScriptedModel("Hi."), settings=keys)
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     assert (await post(world, WHOLE)).status_code == 401

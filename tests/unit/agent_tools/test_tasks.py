@@ -9,6 +9,7 @@ import pytest
 from aos.entrypoints.http.agent_tools import calls
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.agent_tools.serving import Told, newest, post
+from tests.unit.entrypoints.keys import list_keys
 from tests.unit.tools.test_questions import SEAT, which_seat
 from tests.unit.tools.worlds import CLOCK, nothing
 
@@ -121,7 +122,7 @@ async def test_tasks_are_for_clients_that_declare_them_and_for_their_owner() -> 
     task = await begin(world)
     told = await ask(world, "tasks/get", {"taskId": task["taskId"]}, extensions=None)
     assert told.message["error"]["code"] == -32021
-    keys = MemoryWorld(settings={"AOS_AUTH": "keys"})
+    keys = MemoryWorld(settings={"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("bob")})
     body, headers = newest("tasks/get", {"taskId": task["taskId"]}, extensions=TASKS)
     told = await post(keys, body, **headers, **{"x-functions-key": "bob"})
     assert told.message["error"]["code"] == -32602

@@ -16,14 +16,19 @@ CARD_PATH = ".well-known/agent-card.json"
 TEXT, JSON = "text/plain", "application/json"
 _PDF = "application/pdf"
 _DIGITS = 12
-_SCHEMES: dict[AuthMode, tuple[str, dict[str, Any]]] = {
-    "keys": (
-        "functionKey",
-        {"apiKeySecurityScheme": {"location": "header", "name": "x-functions-key"}},
-    ),
-    "easyauth": ("signIn", {"httpAuthSecurityScheme": {"scheme": "Bearer", "bearerFormat": "JWT"}}),
+_SCHEMES: dict[AuthMode, dict[str, dict[str, Any]]] = {
+    "off": {},
+    "keys": {
+        "bearerKey": {"httpAuthSecurityScheme": {"scheme": "Bearer"}},
+        "functionKey": {
+            "apiKeySecurityScheme": {"location": "header", "name": "x-functions-key"}
+        },
+    },
+    "easyauth": {
+        "signIn": {"httpAuthSecurityScheme": {"scheme": "Bearer", "bearerFormat": "JWT"}}
+    },
 }
-"""The security schemes by `AOS_AUTH`; with `off` there is none."""
+"""The security schemes by `AOS_AUTH`, of which a caller uses one."""
 _HOW_TO_ANSWER = (
     " When a task is TASK_STATE_INPUT_REQUIRED, send a message with its taskId: the text approve or"
     ' deny, or a data part such as {"toolCallId": "…", "decision": "approve"} for a tool call, and'
@@ -72,10 +77,10 @@ def build_card(agent: LiveAgent, facts: CardFacts) -> dict[str, Any]:
         **modes,
         "skills": [skill],
     }
-    if facts.auth in _SCHEMES:
-        name, scheme = _SCHEMES[facts.auth]
-        described["securitySchemes"] = {name: scheme}
-        described["securityRequirements"] = [{"schemes": {name: {"list": []}}}]
+    schemes = _SCHEMES[facts.auth]
+    if schemes:
+        described["securitySchemes"] = schemes
+        described["securityRequirements"] = [{"schemes": {name: {"list": []}}} for name in schemes]
     return described
 
 
