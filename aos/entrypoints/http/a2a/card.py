@@ -20,13 +20,9 @@ _SCHEMES: dict[AuthMode, dict[str, dict[str, Any]]] = {
     "off": {},
     "keys": {
         "bearerKey": {"httpAuthSecurityScheme": {"scheme": "Bearer"}},
-        "functionKey": {
-            "apiKeySecurityScheme": {"location": "header", "name": "x-functions-key"}
-        },
+        "functionKey": {"apiKeySecurityScheme": {"location": "header", "name": "x-functions-key"}},
     },
-    "easyauth": {
-        "signIn": {"httpAuthSecurityScheme": {"scheme": "Bearer", "bearerFormat": "JWT"}}
-    },
+    "easyauth": {"signIn": {"httpAuthSecurityScheme": {"scheme": "Bearer", "bearerFormat": "JWT"}}},
 }
 """The security schemes by `AOS_AUTH`, of which a caller uses one."""
 _HOW_TO_ANSWER = (
