@@ -88,6 +88,26 @@ async def test_a_run_without_an_answer_is_an_error(client: Any, world: World) ->
         _ = [chunk async for chunk in stream]
 
 
+async def test_an_answer_that_a_filter_held_back_ends_as_the_api_says(
+    client: Any, world: World
+) -> None:
+    world.scripted.then(*[RunFailed("content_filtered", "filtered")] * 4)
+    made = await client.chat.completions.create(model="ceo", messages=HISTORY)
+    assert (made.choices[0].finish_reason, made.choices[0].message.content) == (
+        "content_filter",
+        "",
+    )
+    stream = await client.chat.completions.create(model="ceo", messages=HISTORY, stream=True)
+    reasons = [chunk.choices[0].finish_reason async for chunk in stream]
+    assert reasons[-1] == "content_filter"
+    response = await client.responses.create(model="ceo", input="?")
+    assert response.status == "incomplete"
+    assert response.incomplete_details.reason == "content_filter"
+    events = [e async for e in await client.responses.create(model="ceo", input="?", stream=True)]
+    assert events[-1].type == "response.incomplete"
+    assert events[-1].response.incomplete_details.reason == "content_filter"
+
+
 async def test_a_run_that_goes_on_is_found_by_the_clients_retry(
     transport: Transport, world: World
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from aos.domain.codec import decode
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.domain.runs.run_events import EventId, RunEvent
 from aos.domain.runs.run_options import RunOptions
@@ -27,6 +28,7 @@ from aos.entrypoints.http.openai.inputs import read_messages
 from aos.entrypoints.http.openai.names import ResponseId, name_chat
 from aos.entrypoints.http.openai.parameters import CHAT, Parameters, missing, read_format
 from aos.entrypoints.http.openai.reading import may_be_over
+from aos.entrypoints.http.openai.response_object import IncompleteReason, find_incomplete
 from aos.entrypoints.http.openai.responses import check_agent
 from aos.entrypoints.http.openai.starting import RunStarter
 from aos.entrypoints.http.responder import Answer, Call
@@ -36,6 +38,8 @@ from aos.services.admission import RunRequest
 DONE = b"data: [DONE]\n\n"
 FAILED_STATUS = 500
 GOES_ON_STATUS = 503
+_FINISHES = {None: "stop", "max_output_tokens": "length", "content_filter": "content_filter"}
+"""The reasons of an incomplete response, as a chat completion calls them."""
 
 
 class Chat:
@@ -103,7 +107,7 @@ def _answer(request: AdmittedRequest, run: Run) -> Answer:
             "annotations": [],
         },
         "logprobs": None,
-        "finish_reason": "length" if run.finish_reason == "length" else "stop",
+        "finish_reason": _FINISHES[find_incomplete(run.finish_reason, run.error)],
     }
     usage = describe_usage(
         run.usage.input_tokens,
@@ -117,7 +121,7 @@ def _answer(request: AdmittedRequest, run: Run) -> Answer:
 
 def _find_fault(request: AdmittedRequest, run: Run) -> ErrorInfo | None:
     """Why the run has no answer for a chat completion, which can only be an answer."""
-    if run.status is RunStatus.COMPLETED:
+    if run.status is RunStatus.COMPLETED or find_incomplete(None, run.error):
         return None
     if run.error is not None:
         return run.error
@@ -213,8 +217,7 @@ class _Chunks:
             yield self.write({"content": between + piece.text})
         if event.is_end:
             self.is_over = True
-            is_cut = event.data.get("finish_reason") == "length"
-            yield self.write({}, "length" if is_cut else "stop")
+            yield self.write({}, _FINISHES[_find_incomplete_of(event)])
             if self._shows_usage:
                 yield write_data({**self._head, "choices": [], "usage": _read_usage(event)})
             yield DONE
@@ -226,12 +229,18 @@ def _find_fault_of(event: RunEvent, request: AdmittedRequest) -> ErrorInfo | Non
     if event.type == "run.waiting" and event.data.get("kind") == "approval":
         says = "a tool call waits for a person's decision, for which Chat Completions has no form"
         return ErrorInfo(code="unavailable", message=f"{says}; read it at {where}")
-    if not event.is_end or event.type == "run.completed":
+    if not event.is_end or event.type == "run.completed" or _find_incomplete_of(event):
         return None
     raw = event.data.get("error")
     if isinstance(raw, dict):
         return ErrorInfo(code=raw["code"], message=raw["message"])
     return ErrorInfo(code="precondition_failed", message="the run was cancelled")
+
+
+def _find_incomplete_of(event: RunEvent) -> IncompleteReason | None:
+    error = event.data.get("error")
+    fault = None if error is None else decode(ErrorInfo, error)
+    return find_incomplete(event.data.get("finish_reason"), fault)
 
 
 def _begun_again(request: AdmittedRequest) -> ErrorInfo:

@@ -18,12 +18,21 @@ from aos.entrypoints.http.caller_runs import Content
 from aos.entrypoints.http.openai.errors import refuse
 from aos.entrypoints.http.openai.names import read_approval
 from aos.entrypoints.http.openai.parameters import missing
+from aos.entrypoints.http.openai.tool_history import (
+    CALLS,
+    UNSAID,
+    write_calls,
+    write_item,
+    write_result,
+)
 from aos.errors import Refused
 
 ReadContent = Callable[[Any], Content]
 """Checks a message in the form of the native route."""
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]{1,100})(?:;[a-z0-9=-]{1,40})*;base64,", re.IGNORECASE)
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "refusal")
+_WITHOUT_TEXT = "(no text)"
+"""Stands for the text of a message that has images or files alone: AOS asks for one."""
 _FILE_TYPES = {
     "txt": "text/plain",
     "md": "text/markdown",
@@ -61,6 +70,14 @@ class _Spoken:
     messages: list[tuple[str, str, Any]] = field(default_factory=list)
     """Role, field, and content in the native form."""
 
+    def answer(self, where: str, text: str) -> None:
+        """Add what the agent said or called. What it said in several messages becomes one, because
+        a conversation goes to and fro."""
+        before = self.messages.pop() if self.messages and self.messages[-1][0] != "user" else None
+        if before is not None:
+            where, text = before[1], "\n\n".join(filter(None, (before[2], text)))
+        self.messages.append(("assistant", where, text))
+
 
 def read_input(value: Any, *, read_content: ReadContent) -> Said:
     """Read `input` of a response: a text, or a list of items. Raises Refused."""
@@ -75,18 +92,10 @@ def read_input(value: Any, *, read_content: ReadContent) -> Said:
         where = f"input[{place}]"
         if not isinstance(item, dict):
             raise refuse(where, "must be an object", code="invalid_type")
-        kind = item.get("type") or "message"
-        if kind == "mcp_approval_response":
+        if item.get("type") == "mcp_approval_response":
             decisions.append(_read_decision(item, where))
-        elif kind == "message":
-            _add_message(spoken, item, where)
         else:
-            raise refuse(
-                f"{where}.type",
-                f"is {str(kind)[:60]!r}; send messages and mcp_approval_response items. To go on"
-                " after an answer, name it in previous_response_id, or use a conversation",
-                code="unsupported_value",
-            )
+            _add_item(spoken, item, where)
     if not decisions:
         return _close(spoken, "input", read_content)
     if spoken.messages or spoken.instructions:
@@ -94,6 +103,22 @@ def read_input(value: Any, *, read_content: ReadContent) -> Said:
             "input", "has decisions and messages; send the decisions first, and messages after that"
         )
     return Said(question=None, decisions=tuple(decisions))
+
+
+def _add_item(spoken: _Spoken, item: dict[str, Any], where: str) -> None:
+    kind = item.get("type") or "message"
+    if kind == "message":
+        _add_message(spoken, item, where)
+    elif not isinstance(kind, str) or kind not in (*CALLS, *UNSAID):
+        raise refuse(
+            f"{where}.type",
+            f"is {str(kind)[:60]!r}; send messages, calls of tools, and mcp_approval_response"
+            " items. To go on after an answer, name it in previous_response_id, or use a"
+            " conversation",
+            code="unsupported_value",
+        )
+    elif kind in CALLS:
+        spoken.answer(where, write_item(item))
 
 
 def read_messages(value: Any, *, read_content: ReadContent) -> Said:
@@ -107,14 +132,16 @@ def read_messages(value: Any, *, read_content: ReadContent) -> Said:
         where = f"messages[{place}]"
         if not isinstance(item, dict):
             raise refuse(where, "must be an object", code="invalid_type")
-        for name in ("tool_calls", "function_call", "audio"):
-            if item.get(name):
-                raise refuse(
-                    f"{where}.{name}",
-                    "is not supported: an agent has the tools of its card; leave it out",
-                    code="unsupported_value",
-                )
-        _add_message(spoken, item, where)
+        if item.get("audio"):
+            raise refuse(
+                f"{where}.audio", "is not supported; send its text", code="unsupported_value"
+            )
+        if item.get("role") in ("tool", "function"):
+            content = _read_content(item.get("content"), where)
+            name = item.get("name") or item.get("tool_call_id")
+            spoken.answer(where, write_result(name, content))
+        else:
+            _add_message(spoken, item, where)
     return _close(spoken, "messages", read_content)
 
 
@@ -122,13 +149,13 @@ def _close(spoken: _Spoken, name: str, read_content: ReadContent) -> Said:
     if not spoken.messages or spoken.messages[-1][0] != "user":
         raise refuse(name, "must end with a message of the user")
     *before, (_, where, last) = spoken.messages
-    kept = before[-MAX_HISTORY:]
+    kept = [said for said in before if said[2]][-MAX_HISTORY:]
     history = tuple(
         SaidBefore(
             role="user" if role == "user" else "assistant", content=said.text, parts=said.parts
         )
         for role, place, raw in kept
-        if (said := _check(raw, place, read_content)).text
+        for said in [_check(raw, place, read_content)]
     )
     return Said(
         question=_check(last, where, read_content),
@@ -148,16 +175,20 @@ def _check(raw: Any, where: str, read_content: ReadContent) -> Content:
 
 def _add_message(spoken: _Spoken, item: dict[str, Any], where: str) -> None:
     role = item.get("role")
-    content = _read_content(item.get("content"), where)
+    content = item.get("content")
+    if role == "assistant" and not content:  # it called tools, or refused
+        content = item.get("refusal") or ""
+    content = _read_content(content, where)
+    if role != "user" and not isinstance(content, str):
+        raise refuse(f"{where}.content", "of this role can only be text")
     match role:
         case "system" | "developer":
-            if not isinstance(content, str):
-                raise refuse(f"{where}.content", "of this role can only be text")
-            spoken.instructions.append(content)
-        case "user" | "assistant":
-            if role == "assistant" and not isinstance(content, str):
-                raise refuse(f"{where}.content", "of this role can only be text")
-            spoken.messages.append((role, where, _add_name(content, item.get("name"), role)))
+            if content:
+                spoken.instructions.append(content)
+        case "assistant":
+            spoken.answer(where, "\n".join(filter(None, (content, write_calls(item, where)))))
+        case "user":
+            spoken.messages.append((role, where, _add_name(content, item.get("name"))))
         case _:
             raise refuse(
                 f"{where}.role",
@@ -166,22 +197,28 @@ def _add_message(spoken: _Spoken, item: dict[str, Any], where: str) -> None:
             )
 
 
-def _add_name(content: Any, name: Any, role: str) -> Any:
+def _add_name(content: Any, name: Any) -> Any:
     """Say who speaks, where several users do."""
-    if role != "user" or not isinstance(name, str) or not isinstance(content, str):
+    if not isinstance(name, str) or not isinstance(content, str) or not content:
         return content
     return f"{name}: {content}"
 
 
 def _read_content(content: Any, where: str) -> Any:
-    """Return a content in the native form: a text, or parts where there is more than text."""
+    """Return a content in the native form: a text, or parts where there is more than text.
+
+    A text of blanks is "", and parts of such are left out.
+    """
     if isinstance(content, str):
-        return content
+        return content if content.strip() else ""
     if not isinstance(content, list) or not content:
         raise refuse(f"{where}.content", "must be a string or a list of parts that is not empty")
     parts = [_read_part(part, f"{where}.content[{n}]") for n, part in enumerate(content)]
+    parts = [part for part in parts if part["type"] != "text" or part["text"].strip()]
     if all(part["type"] == "text" for part in parts):
         return "\n\n".join(part["text"] for part in parts)
+    if not any(part["type"] == "text" for part in parts):
+        return [{"type": "text", "text": _WITHOUT_TEXT}, *parts]
     return parts
 
 

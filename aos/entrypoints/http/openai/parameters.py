@@ -20,6 +20,7 @@ MAX_METADATA_VALUE = 512
 LARGEST_LIMIT = 100
 _CARD = "is set by the agent's card; leave it out"
 _UNSET: tuple[Any, ...] = (None,)
+_SUMMARIES = ("auto", "concise", "detailed")
 _WITHOUT_EFFECT = frozenset(
     {
         "user",
@@ -51,13 +52,21 @@ class Known:
             if name not in self.only:
                 raise refuse(name[:80], "is not a known parameter", code="unknown_parameter")
             values, says = self.only[name]
-            if not any(type(value) is type(item) and value == item for item in values):
+            given = _drop_unset(value)
+            if not any(type(given) is type(item) and given == item for item in values):
                 raise refuse(name, says, code="unsupported_parameter")
 
 
+def _drop_unset(value: Any) -> Any:
+    """An object without its members that are null, as SDKs write what nobody has set."""
+    if not isinstance(value, dict):
+        return value
+    return {name: item for name, item in value.items() if item is not None}
+
+
 _BOTH: dict[str, tuple[tuple[Any, ...], str]] = {
-    "temperature": (_UNSET, _CARD),
-    "top_p": (_UNSET, _CARD),
+    "temperature": ((None, 1, 1.0), _CARD),
+    "top_p": ((None, 1, 1.0), _CARD),
     "top_logprobs": ((None, 0), "is not supported: AOS keeps no probabilities; leave it out"),
     "tools": (
         (None, []),
@@ -93,7 +102,7 @@ RESPONSES = Known(
     ),
     only={
         **_BOTH,
-        "reasoning": ((None, {}), _CARD),
+        "reasoning": ((None, {}, *({"summary": how} for how in _SUMMARIES)), _CARD),
         "truncation": ((None, "auto", "disabled"), "can be 'auto' or 'disabled'"),
         "max_tool_calls": (_UNSET, _CARD),
         "prompt": (_UNSET, "is not supported: the agent's card holds its instructions"),
@@ -128,7 +137,7 @@ CHAT = Known(
         "logit_bias": ((None, {}), _CARD),
         "logprobs": ((None, False), "is not supported: AOS keeps no probabilities; leave it out"),
         "seed": (_UNSET, _CARD),
-        "stop": (_UNSET, _CARD),
+        "stop": ((None, []), _CARD),
         "functions": ((None, []), "cannot be given: an agent has the tools of its card"),
         "function_call": ((None, "auto"), "cannot be given: an agent has the tools of its card"),
         "modalities": ((None, ["text"]), "can only be ['text']"),

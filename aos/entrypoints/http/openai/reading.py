@@ -14,6 +14,7 @@ from aos.entrypoints.http.openai.response_object import (
     Outcome,
     ResponseStatus,
     describe_response,
+    find_incomplete,
     find_status,
 )
 from aos.entrypoints.http.openai.unfolding import Unfolding, make_message
@@ -100,9 +101,10 @@ def conclude(unfolding: Unfolding) -> Outcome:
         if not unfolding.waits:
             return Outcome(status="in_progress", output=items)
         return Outcome(status="completed", output=items, usage=unfolding.usage)
-    cut = end.data.get("finish_reason") == "length"
-    status: ResponseStatus = "incomplete" if cut else _ENDS[end.type]
     raw, error = end.data.get("usage"), end.data.get("error")
+    fault = None if error is None else decode(ErrorInfo, error)
+    incomplete = find_incomplete(end.data.get("finish_reason"), fault)
+    status: ResponseStatus = "incomplete" if incomplete else _ENDS[end.type]
     whole = decode(Usage, raw) if isinstance(raw, dict) else Usage()
     output = end.data.get("output")
     if output and not items:  # a run of an earlier version, without events of its own
@@ -111,8 +113,8 @@ def conclude(unfolding: Unfolding) -> Outcome:
         status=status,
         output=items,
         usage=unfolding.usage if unfolding.parts else whole,
-        error=None if error is None else decode(ErrorInfo, error),
-        cut=cut,
+        error=fault,
+        incomplete=incomplete,
         completed_at=end.time if status == "completed" else None,
     )
 
@@ -138,6 +140,6 @@ def _read_plain(run: Run) -> Outcome:
         output=output,
         usage=run.usage if run.status.has_ended else None,
         error=run.error,
-        cut=run.finish_reason == "length",
+        incomplete=find_incomplete(run.finish_reason, run.error),
         completed_at=run.ended_at if status == "completed" else None,
     )

@@ -16,6 +16,7 @@ from aos.errors import ErrorInfo
 ResponseStatus: TypeAlias = Literal[
     "queued", "in_progress", "completed", "incomplete", "failed", "cancelled"
 ]
+IncompleteReason: TypeAlias = Literal["max_output_tokens", "content_filter"]
 _STATUSES: Mapping[RunStatus, ResponseStatus] = {
     RunStatus.QUEUED: "queued",
     RunStatus.IN_PROGRESS: "in_progress",
@@ -44,16 +45,22 @@ class Outcome:
     output: Sequence[Mapping[str, Any]] = ()
     usage: Usage | None = None
     error: ErrorInfo | None = None
-    cut: bool = False
-    """Whether its token limit cut the output."""
+    incomplete: IncompleteReason | None = None
+    """Why its output is not whole, in the API's words."""
     completed_at: datetime | None = None
 
 
 def find_status(run: Run) -> ResponseStatus:
     """The status of a response whose run is not divided by approvals."""
-    if run.finish_reason == "length":
-        return "incomplete"
-    return _STATUSES[run.status]
+    is_whole = find_incomplete(run.finish_reason, run.error) is None
+    return _STATUSES[run.status] if is_whole else "incomplete"
+
+
+def find_incomplete(finish_reason: Any, error: ErrorInfo | None) -> IncompleteReason | None:
+    """Why the output of a run that has ended so is not whole, in the API's words."""
+    if error is not None and error.code == "content_filtered":
+        return "content_filter"
+    return "max_output_tokens" if finish_reason == "length" else None
 
 
 def describe_response(
@@ -72,7 +79,7 @@ def describe_response(
         "status": outcome.status,
         "background": asked.background,
         "error": None if outcome.error is None else describe_run_error(outcome.error),
-        "incomplete_details": {"reason": "max_output_tokens"} if outcome.cut else None,
+        "incomplete_details": {"reason": outcome.incomplete} if outcome.incomplete else None,
         "instructions": options.instructions or None,
         "max_output_tokens": options.max_output_tokens,
         "max_tool_calls": None,
