@@ -1,4 +1,4 @@
-"""Reads the query of a request. Entry point: `Query`.
+"""Reads the query of a request. Entry points: `Query`, `seal_token`, `open_token`.
 
 Values are read from the URL, because the host drops empty values, and an empty value is an error of
 the sender. Unknown names are ignored.
@@ -55,7 +55,7 @@ class Query:
     def after(self) -> str | None:
         """Return where the page begins, from the `next` of an earlier page."""
         value = self.text("after")
-        return None if value is None else _open_token(value)
+        return None if value is None else open_token(value, field="after")
 
     def flag(self, name: str) -> bool:
         """Return a flag: `true` or `false`; the default is false."""
@@ -117,7 +117,7 @@ def make_next(call: Call, token: str | None) -> str | None:
     path = call.route.path
     for name in call.route.parameters:
         path = path.replace(f"{{{name}}}", call.part(name))
-    return f"/api/{path}?{urlencode({**wanted, 'after': _seal_token(token)})}"
+    return f"/api/{path}?{urlencode({**wanted, 'after': seal_token(token)})}"
 
 
 def _read_values(request: func.HttpRequest) -> Mapping[str, str]:
@@ -146,13 +146,14 @@ def _parse_time(text: str) -> datetime | None:
         return None
 
 
-def _seal_token(token: str) -> str:
+def seal_token(token: str) -> str:
     """Encode a token for the URL, with a checksum against mistakes."""
     raw = token.encode()
     return base64.urlsafe_b64encode(_seal(raw) + raw).decode().rstrip("=")
 
 
-def _open_token(text: str) -> str:
+def open_token(text: str, *, field: str) -> str:
+    """Return the token of a page. Raises Refused for a text that `seal_token` did not make."""
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         if _seal(raw[4:]) == raw[:4] and len(raw) > 4:
@@ -160,7 +161,7 @@ def _open_token(text: str) -> str:
     except (binascii.Error, ValueError):
         pass
     raise Refused(
-        "invalid_request", f"after is {text[:40]!r}; copy it from the next of an earlier page"
+        "invalid_request", f"{field} is {text[:40]!r}; copy it from an earlier page", field=field
     )
 
 

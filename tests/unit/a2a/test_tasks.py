@@ -167,6 +167,17 @@ async def test_tasks_are_listed_by_context_and_state_newest_first() -> None:
     assert "artifacts" not in rest_of["tasks"][0]
 
 
+@pytest.mark.parametrize("token", ["x", "2030-01-01T00:00:06.000Z|x", "e30", "a\x00", "ü"])
+async def test_a_page_token_that_no_answer_had_is_refused(token: str) -> None:
+    world = await a_world("One.")
+    await send(world, "a", message_id="1")
+    reply = await rpc(world, "ListTasks", {"pageToken": token})
+    assert (reply.reason, reply.error["data"][1]["fieldViolations"][0]["field"]) == (
+        "INVALID_PARAMS",
+        "pageToken",
+    )
+
+
 async def test_a_task_is_cancelled_once() -> None:
     world = await a_world(*[TransientError("away")] * 50)
     task = await send(world, "Hi", configuration={"returnImmediately": True})
@@ -178,8 +189,9 @@ async def test_a_task_is_cancelled_once() -> None:
 
 
 async def test_tasks_of_another_owner_are_not_there() -> None:
-    keys = {"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("ann", "bob")}
-    world = await a_world("Hello.", Calls(("clock__now", {})), **keys)
+    listed = list_keys("ann", "bob")
+    answers = ("Hello.", Calls(("clock__now", {})))
+    world = await a_world(*answers, AOS_AUTH="keys", AOS_KEY_OWNERS=listed)
     ann, bob = ({**VERSION, "x-functions-key": name} for name in ("ann", "bob"))
     sent = await rpc(world, "SendMessage", {"message": a_message("Hi")}, headers=ann)
     task = sent.body["result"]["task"]

@@ -64,6 +64,17 @@ async def test_long_conversations_are_paged(client: Any, world: World) -> None:
         assert found == (wanted if order == "asc" else wanted[::-1])
 
 
+@pytest.mark.parametrize("after", ["msg_00000007", "msg_99999999", "mcp_00000000_0", "x"])
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_after_an_item_that_is_not_there_is_refused(
+    client: Any, after: str, order: Any
+) -> None:
+    await client.responses.create(model="ceo", input="One?", conversation="conv_board")
+    with pytest.raises(openai.BadRequestError) as error:
+        await client.conversations.items.list("conv_board", after=after, order=order)
+    assert error.value.param == "after"
+
+
 async def test_a_conversation_is_deleted(client: Any, world: World) -> None:
     await client.responses.create(model="ceo", input="One?", conversation="conv_board")
     gone = await client.conversations.delete("conv_board")

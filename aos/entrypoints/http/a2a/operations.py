@@ -29,6 +29,7 @@ from aos.entrypoints.http.a2a.tasks import (
 )
 from aos.entrypoints.http.a2a.updates import TaskUpdates
 from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.queries import open_token, seal_token
 from aos.errors import Refused
 from aos.ports.agents import Agents
 
@@ -131,7 +132,7 @@ class A2aOperations:
             caller=asked.caller,
             agent_id=asked.agent_id,
             is_wanted=is_wanted,
-            after=body.page_token or None,
+            after=open_token(body.page_token, field="pageToken") if body.page_token else None,
             limit=body.page_size,
         )
         tasks = [
@@ -140,7 +141,7 @@ class A2aOperations:
         ]
         return {
             "tasks": tasks,
-            "nextPageToken": page.next or "",
+            "nextPageToken": seal_token(page.next) if page.next else "",
             "pageSize": len(tasks),
             "totalSize": len(tasks),
         }

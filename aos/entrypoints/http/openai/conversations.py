@@ -89,10 +89,8 @@ class Conversations:
         head = await self._find(conversation_id, caller)
         if isinstance(head, datetime):
             return Answer(body=wrap([], has_more=False))
-        begin = None if after is None else read_item_sequence(after)
-        if after is not None and begin is None:
-            raise refuse("after", f"is {after[:80]!r}, which is not in the list")
         end, found = head.next_sequence, list[Item]()
+        begin = None if after is None else await self._find_place(head, after)
         place = (0 if order == "asc" else end) if begin is None else begin
         while len(found) <= limit and (place < end if order == "asc" else place >= 0):
             if order == "asc":
@@ -106,6 +104,15 @@ class Conversations:
                 place = start - 1
             found = _drop_until(found, after)
         return Answer(body=wrap(found[:limit], has_more=len(found) > limit))
+
+    async def _find_place(self, head: Conversation, item_id: str) -> int:
+        """The sequence of the message of an item. Raises Refused."""
+        sequence = read_item_sequence(item_id)
+        if sequence is not None and sequence < head.next_sequence:
+            items = list_items(await self._read(head, sequence, 1))
+            if any(item["id"] == item_id for item in items):
+                return sequence
+        raise refuse("after", f"is {item_id[:80]!r}, which is not in the list")
 
     async def get_item(self, call: Call, name: str, item_id: str) -> Answer:
         """GET /conversations/{conversation_id}/items/{item_id}"""
