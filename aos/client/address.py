@@ -25,8 +25,8 @@ class Address:
     def __post_init__(self) -> None:
         if not _is_address(self.url):
             raise ConfigurationError(
-                f"{self.url!r} is not an address of AOS; write one like {DEFAULT_URL}"
-                f" (--url or {URL_SETTING})"
+                f"{_hide(self.url)!r} is not an address of AOS; write one like {DEFAULT_URL},"
+                f" without a name, a query or blanks (--url or {URL_SETTING})"
             )
         if self.key and not re.fullmatch("[!-~]+", self.key):
             raise ConfigurationError(
@@ -50,9 +50,18 @@ def find_address(
     return Address(url=found.removesuffix("/api"), key=given or None)
 
 
+def _hide(url: str) -> str:
+    """Leave out what may be a secret: what stands before an @, and after a question mark."""
+    before = re.sub("//[^/]*@", "//…@", url)
+    return before.partition("?")[0]
+
+
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        has_host = bool(parts.hostname) and parts.port != 0
+        has_more = "@" in parts.netloc or "?" in url or "#" in url
+        is_plain = re.fullmatch("[!-~]+", url) is not None
+        return parts.scheme in ("http", "https") and has_host and is_plain and not has_more
     except ValueError:
         return False

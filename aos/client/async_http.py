@@ -25,8 +25,9 @@ from aos.client.wire import RETRY_SECONDS, Sender
 class AsyncAosClient(HttpxTransport, Operations):
     """The main app's HTTP API for asyncio: the methods of AosClient, awaited.
 
-    Needs httpx2 (`pip install 'aos[async]'`). Several tasks of one event loop may use one client.
-    Close it with `aclose`, or use it as `async with AsyncAosClient() as client`.
+    Needs httpx2 (`pip install 'aos[async]'`). Several tasks may use one client, also in
+    several event loops. Close it with `aclose` in each of them, or use it as
+    `async with AsyncAosClient() as client`.
     """
 
     def __init__(

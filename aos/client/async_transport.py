@@ -9,6 +9,7 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aos.client.address import Address
+from aos.client.errors import AosUnreachable
 from aos.client.flows import Awaiting, Flow, Item, Json, Pause, Work
 from aos.client.transport import is_loopback
 from aos.client.wire import Call, Head, NoAnswer, Read
@@ -22,12 +23,13 @@ Sleep = Callable[[float], Awaitable[Any]]
 
 
 class HttpxTransport(Awaiting):
-    """Carries flows out in the running event loop. Several tasks may use it."""
+    """Carries flows out in the running event loop. Several tasks and event loops may use it."""
 
     def __init__(self, address: Address, *, sleep: Sleep = asyncio.sleep) -> None:
         self._address = address
         self._sleep = sleep
-        self._http: httpx2.AsyncClient | None = None
+        self._https: dict[asyncio.AbstractEventLoop, httpx2.AsyncClient] = {}
+        """The connections of an event loop cannot be used in another."""
 
     async def carry_out(self, flow: Flow[T]) -> T:
         """Perform the flow's effects; return its result."""
@@ -58,13 +60,15 @@ class HttpxTransport(Awaiting):
                         answer = await exchange.perform(effect)
 
     async def aclose(self) -> None:
-        """Close the connections. The next call opens others."""
-        http, self._http = self._http, None
+        """Close the connections of the running event loop. The next call opens others; calls and
+        streams that go on raise AosUnreachable."""
+        http = self._https.pop(asyncio.get_running_loop(), None)
         if http is not None:
             await http.aclose()
 
     def _open(self) -> httpx2.AsyncClient:
-        if self._http is None:
+        loop = asyncio.get_running_loop()
+        if loop not in self._https:
             try:
                 import httpx2  # takes 70 ms; the blocking client does not need it
             except ModuleNotFoundError as error:
@@ -72,10 +76,12 @@ class HttpxTransport(Awaiting):
                     "AsyncAosClient needs httpx2: pip install 'aos[async]'"
                 ) from error
             limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
-            self._http = httpx2.AsyncClient(
+            for old in [known for known in list(self._https) if known.is_closed()]:
+                self._https.pop(old, None)
+            self._https[loop] = httpx2.AsyncClient(
                 limits=limits, trust_env=not is_loopback(self._address.url)
             )
-        return self._http
+        return self._https[loop]
 
 
 class _Exchange:
@@ -112,6 +118,8 @@ class _Exchange:
         import httpx2
 
         await self.aclose()
+        if self._http.is_closed:
+            raise AosUnreachable("the client was closed while this call went on")
         request = self._http.build_request(
             call.method,
             self._url + call.path,

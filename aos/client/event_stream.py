@@ -6,7 +6,6 @@ line feed, `data` in one line.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +14,15 @@ from typing import Any
 from aos.client.errors import AosUnreachable
 from aos.client.flows import Flow, Item, Pause
 from aos.client.waits import SILENCE_SECONDS
-from aos.client.wire import EVENT_STREAM, MAX_ANSWER_BYTES, Call, NoAnswer, Read, Sender
+from aos.client.wire import (
+    EVENT_STREAM,
+    MAX_ANSWER_BYTES,
+    Call,
+    NoAnswer,
+    Read,
+    Sender,
+    parse_object,
+)
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
@@ -90,4 +97,7 @@ class EventReader:
                 self._data = text.removeprefix("data:").removeprefix(" ")
             elif not text and self._data is not None:
                 data, self._data = self._data, None
-                yield json.loads(data)
+                event = parse_object(data)
+                if event is None:
+                    raise AosUnreachable(f"an event is not a JSON object: {data[:80]!r}")
+                yield event

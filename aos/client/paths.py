@@ -27,6 +27,9 @@ def make_run_path(run_id: str) -> str:
 
 def strip_host(url: str) -> str:
     """Keep only path and query: behind a proxy the host may differ, and the key is for this host
-    only."""
+    only.
+
+    The path begins with a slash: `@other/x` after the address would name another host.
+    """
     parts = urlsplit(url)
-    return parts.path + (f"?{parts.query}" if parts.query else "")
+    return f"/{parts.path.lstrip('/')}" + (f"?{parts.query}" if parts.query else "")

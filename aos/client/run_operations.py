@@ -56,7 +56,7 @@ class RunOperations:
         """
         end = time.monotonic() + timeout_seconds
         longest = PEOPLE_WAIT_SECONDS if stop_for_people else SERVER_WAIT_SECONDS
-        wait_seconds = max(0, min(longest, int(timeout_seconds)))
+        wait_seconds = int(max(0, min(longest, timeout_seconds)))
         message = yield from _attach(message, files)
         request = _Request(agent_id, message, conversation_id, metadata, key)
         answer = yield from self._sender.send(request.make_call(wait_seconds=wait_seconds))

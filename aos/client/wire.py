@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from aos.client.errors import AosClientError, AosUnreachable, explain_not_runnin
 from aos.client.flows import Flow, Item, Json, Pause
 from aos.client.paths import strip_host
 from aos.client.waits import CALL_SECONDS
+from aos.errors import ConfigurationError
 
 RETRY_SECONDS = 30.0
 FIRST_WAIT_SECONDS = 0.2
@@ -30,6 +32,7 @@ AWAY_STATUS = frozenset({408, 429, 502, 503, 504})
 EVENT_STREAM = "text/event-stream"
 MAX_ITEMS = 100_000
 READ_BYTES = 64 * 1024
+_HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Call:
     """One request; as an effect: send it, and answer a `Head` or `NoAnswer`.
 
     `path` begins with `/api`. `repeatable` means that AOS may get it twice. `timeout_seconds`
-    limits each reading too.
+    limits the answer's beginning, each reading, and a whole answer that is not a stream.
     """
 
     method: str
@@ -163,6 +166,11 @@ class Sender:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **call.headers}
         if self.address.key:
             headers["x-functions-key"] = self.address.key
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(value):
+                raise ConfigurationError(
+                    f"{name} {value[:40]!r} cannot be sent; write printable ASCII characters"
+                )
         return replace(call, headers=headers)
 
     def _can_repeat(self, call: Call, found: _Away) -> bool:
@@ -191,10 +199,10 @@ class Sender:
 
     def _read(self, call: Call, head: Head) -> Flow[Answer | _Away]:
         """Read an answer to its end; raise its error."""
-        text = yield from _read_all(head)
+        text = yield from _read_all(head, seconds=call.timeout_seconds)
         if isinstance(text, NoAnswer):
             return self._explain(text)
-        body = _parse_object(text) if len(text) <= MAX_ANSWER_BYTES else None
+        body = parse_object(text) if len(text) <= MAX_ANSWER_BYTES else None
         if head.status == 204:
             body = {}
         if body is not None and head.status in call.accept:
@@ -224,9 +232,10 @@ class Sender:
         return _Away(error, reached=True)
 
 
-def _read_all(head: Head) -> Flow[bytes | NoAnswer]:
-    """Return the answer's bytes, at most one more than allowed; NoAnswer if it was cut."""
-    text = b""
+def _read_all(head: Head, *, seconds: float) -> Flow[bytes | NoAnswer]:
+    """Return the answer's bytes, at most one more than allowed; NoAnswer if it was cut, or did not
+    end in time."""
+    text, end = b"", time.monotonic() + seconds
     while len(text) <= MAX_ANSWER_BYTES:
         chunk: bytes | NoAnswer = yield Read()
         if isinstance(chunk, NoAnswer):
@@ -234,20 +243,23 @@ def _read_all(head: Head) -> Flow[bytes | NoAnswer]:
         if not chunk:
             break
         text += chunk
+        if time.monotonic() > end:
+            return NoAnswer(reason=f"the answer did not end within {seconds:g} s", reached=True)
     told = head.headers.get("content-length", "")
     if told.isdigit() and len(text) < int(told):
         return NoAnswer(reason="the answer was cut", reached=True)
     return text
 
 
-def _parse_object(text: bytes) -> dict[str, Any] | None:
+def parse_object(text: bytes | str) -> dict[str, Any] | None:
+    """Return the JSON object; None for what is not one."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where it is nested too deep
         return None
     return value if isinstance(value, dict) else None
 
 
 def _read_retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    return float(text) if re.fullmatch("[0-9]{1,9}", text) else None

@@ -6,18 +6,21 @@ Each test runs with both. `Both.call` and `Both.read` hide which of them it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from aos.client import AosClient, AosClientError, AosUnreachable, AsyncAosClient
+from aos.client import AosClient, AosClientError, AosUnreachable, AsyncAosClient, wire
 from aos.errors import ConfigurationError
 from tests.unit.client.stub_main import CUT, Say, StubMain, refusal
 
@@ -303,3 +306,121 @@ async def test_a_client_without_httpx2_says_what_to_install(
     monkeypatch.setitem(sys.modules, "httpx2", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'aos\[async\]'"):
         await AsyncAosClient(url="http://127.0.0.1:9").status()
+
+
+RUBBISH = {
+    "not JSON": b"{rubbish",
+    "a list": b"[1]",
+    "null": b"null",
+    "nested too deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
+async def test_an_answer_or_an_event_that_is_not_an_object_is_an_error_of_the_client(
+    main: StubMain, both: Both, rubbish: bytes
+) -> None:
+    kind = {"Content-Type": "text/event-stream"}
+    main.then(Say(body=rubbish), Say(body=b"data: " + rubbish + b"\n\n", headers=kind))
+    with pytest.raises(AosUnreachable, match="not from AOS"):
+        await both.call("get_run", "r1")
+    with pytest.raises(AosUnreachable, match="not a JSON object"):
+        await both.call("events", "r1")
+
+
+@pytest.mark.parametrize("given", ["@127.0.0.2:9/x", "//127.0.0.2:9/x", "http://127.0.0.2:9/x"])
+async def test_no_address_in_an_answer_leads_to_another_host(
+    main: StubMain, both: Both, given: str
+) -> None:
+    started = {"run_id": "r1", "status": "running"}
+    main.then(Say(body=started, status=202, headers={"Location": given}), Say(body=RUN))
+    assert await both.call("ask", "ceo", "Hello") == RUN
+    main.then(Say(body={"items": [], "next": given}), PAGE)
+    assert len(await both.call("conversations")) == 1
+    assert len(main.seen) == 4
+
+
+@pytest.mark.parametrize("key", ["naïve", "a\nb", " "])
+async def test_a_key_that_cannot_be_sent_is_said_before(
+    main: StubMain, both: Both, key: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="Idempotency-Key"):
+        await both.call("ask", "ceo", "Hello", key=key)
+    assert main.seen == []
+
+
+async def test_an_answer_that_does_not_end_is_given_up(
+    main: StubMain, both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 10_000, 40))
+    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    main.then(Say(body=RUN))
+    with pytest.raises(AosUnreachable, match="did not end within"):
+        await both.call("get_run", "r1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ann:s3cret@aos.example",
+        "http://aos.example/?code=s3cret",
+        "http://aos.example/#a",
+        "http://aos example",
+        "http://aos.example/é",
+    ],
+)
+@pytest.mark.parametrize("kind", [AosClient, AsyncAosClient])
+def test_an_address_that_is_not_plain_is_refused_and_tells_no_secret(kind: Any, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="not an address") as error:
+        kind(url=url)
+    assert "s3cret" not in str(error.value)
+
+
+def test_one_client_for_asyncio_serves_several_event_loops() -> None:
+    with keeping_connections() as url:
+        client = AsyncAosClient(url=url)
+
+        async def ask_once() -> None:
+            assert (await client.get_run("r1"))["status"] == "completed"
+
+        first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+        for loop in (first, second, first):
+            loop.run_until_complete(ask_once())
+        for loop in (first, second):
+            loop.run_until_complete(client.aclose())
+            loop.close()
+
+
+async def test_a_client_that_is_closed_ends_its_streams_with_an_error(main: StubMain) -> None:
+    main.then(stream(event("1", "run.queued")), stream(event("2", "turn.started")))
+    client = AsyncAosClient(url=main.url)
+    events = client.events("r1")
+    assert (await anext(events))["id"] == "1"
+    await client.aclose()
+    with pytest.raises(AosUnreachable, match="was closed"):
+        await anext(events)
+
+
+@contextlib.contextmanager
+def keeping_connections() -> Iterator[str]:
+    """A server whose connections go on after an answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = json.dumps(RUN).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(10)
