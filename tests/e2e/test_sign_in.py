@@ -50,7 +50,7 @@ def test_every_route_but_health_and_status_is_401_whatever_the_headers(
     body = None if method == "GET" else {}
     for headers in ({}, FORGED):
         answer = road.call(method, f"/api/{path}", body, headers=headers)
-        assert (answer.status, answer.code) == (401, "unauthorized")
+        assert answer.status == 401
         assert "on a laptop, keys or off" in answer.body["error"]["message"]
 
 
