@@ -189,9 +189,9 @@ async def test_a_task_is_cancelled_once() -> None:
 
 
 async def test_tasks_of_another_owner_are_not_there() -> None:
-    listed = list_keys("ann", "bob")
+    known = list_keys("ann", "bob")
     answers = ("Hello.", Calls(("clock__now", {})))
-    world = await a_world(*answers, AOS_AUTH="keys", AOS_KEY_OWNERS=listed)
+    world = await a_world(*answers, AOS_AUTH="keys", AOS_KEY_OWNERS=known)
     ann, bob = ({**VERSION, "x-functions-key": name} for name in ("ann", "bob"))
     sent = await rpc(world, "SendMessage", {"message": a_message("Hi")}, headers=ann)
     task = sent.body["result"]["task"]

@@ -53,7 +53,9 @@ RESPONSES: list[tuple[Any, int, str | None, str]] = [
     (say(type="function_call_output", call_id="c", output="x"), 400, "input", "invalid_value"),
     (say(type="computer_call"), 400, "input[0].type", "unsupported_value"),
     (say(type="reasoning", summary=[]), 400, "input", "invalid_value"),
-    (say(type="item_reference", id="msg_1"), 400, "input[0].type", "unsupported_value"),
+    (say(type="item_reference", id="msg_1"), 404, "input[0].id", "not_found"),
+    (say(type="item_reference", id=f"msg_{RUN}_1"), 404, "input[0].id", "not_found"),
+    (say(type="item_reference"), 404, "input[0].id", "not_found"),
     (
         say(role="user", content=[{"type": "input_image", "file_id": "file-1"}]),
         400,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
 import pytest
 
 from aos.testing import Calls
-from tests.unit.openai_door.in_process import World
+from tests.unit.entrypoints.keys import list_keys
+from tests.unit.openai_door.in_process import Transport, World, connect
 from tests.unit.openai_door.test_responses import PIXEL
 from tests.unit.tools.worlds import CLOCK, noon
 
@@ -123,3 +125,42 @@ async def test_the_output_of_a_response_is_taken_back_as_input(client: Any, worl
         ("assistant", f"Let me see.\n\n{told}\n\nNoon."),
         ("user", "Two?"),
     ]
+
+
+async def test_an_item_of_a_response_is_named_instead_of_sent(client: Any, world: World) -> None:
+    await world.put_mcp_server(CLOCK, {"now": noon})
+    grant = {"server": "clock", "approval": "always"}
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": [grant]})
+    world.scripted.then(Calls(("clock__now", {"zone": "UTC"}), text="Let me see."), "Noon.")
+    asked: dict[str, Any] = {"role": "user", "content": "One?"}
+    made = await client.responses.create(model="ceo", input=[asked])
+    verdict: Any = {
+        "type": "mcp_approval_response",
+        "approval_request_id": made.output[-1].id,
+        "approve": True,
+    }
+    done = await client.responses.create(model="ceo", input=[verdict], previous_response_id=made.id)
+    named = [{"type": "item_reference", "id": item.id} for item in (made.output[0], *done.output)]
+    again = {"role": "user", "content": "Two?"}
+    await client.responses.create(model="ceo", input=[asked, *named, again])
+    told = '[call of now with {"zone": "UTC"}]\n[result of now: noon in UTC]'
+    assert shown(world) == [
+        ("user", "One?"),
+        ("assistant", f"Let me see.\n\n{told}\n\nNoon."),
+        ("user", "Two?"),
+    ]
+
+
+async def test_an_item_of_another_caller_is_not_there() -> None:
+    world = World(settings={"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("ann", "bob")})
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    transport = Transport(world)
+    ann, bob = (connect(transport, api_key=name) for name in ("ann", "bob"))
+    made = await ann.responses.create(model="ceo", input="A secret?")
+    named: list[Any] = [
+        {"type": "item_reference", "id": made.output[0].id},
+        {"role": "user", "content": "What was it?"},
+    ]
+    with pytest.raises(openai.NotFoundError):
+        await bob.responses.create(model="ceo", input=named)
+    assert (await ann.responses.create(model="ceo", input=named)).output_text == "answer 2"

@@ -25,6 +25,7 @@ from aos.entrypoints.http.openai.parameters import (
     read_format,
 )
 from aos.entrypoints.http.openai.reading import ResponseReader
+from aos.entrypoints.http.openai.references import ItemReferences
 from aos.entrypoints.http.openai.response_object import Asked
 from aos.entrypoints.http.openai.response_stream import write_stream
 from aos.entrypoints.http.openai.starting import RunStarter
@@ -47,6 +48,7 @@ class Responses:
     ) -> None:
         self._callers = callers
         self._reader = reader
+        self._references = ItemReferences(callers, reader=reader)
         self._starter = starter
         self._streams = streams
 
@@ -55,7 +57,8 @@ class Responses:
         RESPONSES.check(body)
         given = Parameters(body)
         check_include(given.value("include"))
-        said = read_input(given.value("input"), read_content=self._callers.read_content)
+        value = await self._references.resolve(given.value("input"), caller=call.known_caller)
+        said = read_input(value, read_content=self._callers.read_content)
         asked = Asked(background=given.flag("background"), previous=given.text(PREVIOUS))
         stream = given.flag("stream")
         if said.question is None:
