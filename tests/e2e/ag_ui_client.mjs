@@ -1,6 +1,7 @@
 // Runs an agent with @ag-ui/client. Arguments: URL, thread. Each line of the input is a turn as JSON:
-// {"say": text}, or {"answers": [payload, …]} for the interrupts of the last run. Prints each event
-// as {"event": …}, and after a turn {"done": {"messages", "interrupts", "error"}}.
+// {"say": text}, or {"answers": [payload, …]} for the interrupts of the last run, or {} after the page
+// was loaded again. Prints each event as {"event": …}, and after a turn
+// {"done": {"messages", "interrupts", "error"}}.
 import { createInterface } from "node:readline";
 import { HttpAgent, buildResumeArray, randomUUID } from "@ag-ui/client";
 
@@ -13,7 +14,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const more = {};
   if (turn.say !== undefined) {
     agent.addMessage({ id: randomUUID(), role: "user", content: turn.say });
-  } else {
+  } else if (turn.answers !== undefined) {
     const asked = agent.pendingInterrupts;
     const answers = asked.map(({ id }, place) => [
       id,

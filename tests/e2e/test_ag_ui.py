@@ -149,10 +149,18 @@ def test_an_interrupt_is_answered_and_the_run_goes_on(
     model.server.always(mark_and_tell)
     road.live_server(f"s-{name}", command=sys.executable, args=[NASTY, "--marks", str(marks)])
     grant = {"server": f"s-{name}", "tools": ["mark"], "approval": "always"}
-    browser = Browser(road, road.live(f"a-{name}", mcp_tools=[grant]))
+    agent = road.live(f"a-{name}", mcp_tools=[grant])
+    before = Browser(road, agent)
     try:
-        browser.begin(say="this")
+        before.begin(say="this")
+        (first,) = before.end()["interrupts"]
+    finally:
+        before.close()
+    browser = Browser(road, agent, before.thread)
+    try:
+        browser.begin()  # the page was loaded again
         (asked,) = browser.end()["interrupts"]
+        assert asked["toolCallId"] == first["toolCallId"]
         assert asked["message"] == f"May the agent call s-{name}/mark?"
         assert not marks.exists()
         browser.begin(answers=[{"approved": True}])
