@@ -8,13 +8,14 @@ other method gets 405.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
-from aos.entrypoints.http.mcp_requests import load_mcp, serve_mcp
+from aos.entrypoints.http.mcp_requests import guard, load_mcp, serve_mcp
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.version import __version__
 
@@ -73,8 +74,12 @@ class McpRoutes:
             )
             return _write_result(outcome)
 
+        explain = partial(self._responder.explain, call.route)
         return Server(
-            server_id, version=__version__, on_list_tools=list_tools, on_call_tool=call_tool
+            server_id,
+            version=__version__,
+            on_list_tools=guard(list_tools, explain),
+            on_call_tool=guard(call_tool, explain),
         )
 
 

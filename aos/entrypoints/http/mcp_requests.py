@@ -1,5 +1,5 @@
-"""Serves one request of MCP by the SDK's own application, without sessions. Entry point:
-`serve_mcp`.
+"""Serves one request of MCP by the SDK's own application, without sessions. Entry points:
+`serve_mcp`, `guard`.
 
 The SDK speaks the protocol, in all its revisions: a request of the Functions host becomes a call of
 its ASGI application. `HttpResponder` has already identified the caller.
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import azure.functions as func
 
+from aos.domain.codec import encode
 from aos.entrypoints.http.event_streams import EVENT_STREAM
 from aos.entrypoints.http.responder import Answer
+from aos.errors import AosError
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -29,6 +31,29 @@ def load_mcp() -> None:
     """Import the SDK's server side, which takes half a second: do it outside the event loop."""
     import mcp.server.lowlevel
     import mcp.server.streamable_http_manager  # noqa: F401
+
+
+def guard(
+    handler: Callable[[Any, Any], Awaitable[Any]], explain: Callable[[Exception], AosError]
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Return the handler with its failures as errors of JSON-RPC that tell nothing of the inside.
+
+    The SDK would send the text of any exception. `explain` logs an unexpected one, and returns what
+    the client is told.
+    """
+    from mcp.shared.exceptions import MCPError
+
+    async def handle(context: Any, params: Any) -> Any:
+        try:
+            return await handler(context, params)
+        except MCPError:
+            raise
+        except Exception as error:
+            known = error if isinstance(error, AosError) else explain(error)
+            code = -32602 if known.info.type == "caller" else -32603
+            raise MCPError(code, str(known), encode(known.info)) from error
+
+    return handle
 
 
 async def serve_mcp(

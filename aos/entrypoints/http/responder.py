@@ -228,14 +228,18 @@ class HttpResponder:
         return Answer(status=status, body={"error": encode(error.info)}, headers=headers)
 
     def _answer_failure(self, route: Route, error: Exception) -> tuple[AosError, Answer]:
-        """Answer an unexpected error with an id; the traceback is logged under that id."""
+        """Answer an unexpected error with an id."""
+        failure = self.explain(route, error)
+        return failure, Answer(status=500, body={"error": encode(failure.info)})
+
+    def explain(self, route: Route, error: Exception) -> AosError:
+        """Log an unexpected error; return what callers are told: the id under which it is found."""
         error_id = self._log("http_broken", route, error)
-        failure = AosError(
+        return AosError(
             "internal_error",
             f"AOS failed on its own side; the operator finds {error_id} in the logs",
             error_id=error_id,
         )
-        return failure, Answer(status=500, body={"error": encode(failure.info)})
 
     def _log(self, event: str, route: Route, error: Exception) -> str:
         """Log an unexpected error with its traceback; return the id under which it is found."""

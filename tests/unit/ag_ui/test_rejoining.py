@@ -11,6 +11,7 @@ import pytest
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.ag_ui.client import AgUiClient, post, text_of, types_of
 from tests.unit.ag_ui.test_interrupts import NOW, SET, asking, interrupts_of
+from tests.unit.entrypoints.keys import list_keys
 
 
 def load_again(client: AgUiClient) -> AgUiClient:
@@ -75,7 +76,8 @@ async def test_a_run_that_goes_on_is_told_from_its_beginning() -> None:
 
 
 async def test_a_thread_that_is_not_there_is_empty_and_nothing_is_stored() -> None:
-    world = MemoryWorld(model=ScriptedModel("Hi."), settings={"AOS_AUTH": "keys"})
+    keys = {"AOS_AUTH": "keys", "AOS_KEY_OWNERS": list_keys("ann", "bob")}
+    world = MemoryWorld(model=ScriptedModel("Hi."), settings=keys)
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     body: dict[str, Any] = {"threadId": "t", "runId": "r", "messages": []}
     ann, bob = {"x-functions-key": "ann"}, {"x-functions-key": "bob"}

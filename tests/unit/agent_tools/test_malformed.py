@@ -116,3 +116,19 @@ async def test_what_is_refused_before_mcp_has_its_status_and_the_same_form(
     keys = MemoryWorld(settings={"AOS_AUTH": "keys"})
     told = await post(keys, PING)
     assert (told.status, told.message["error"]["data"]["code"]) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("name", ["start", "wait_until"])
+@pytest.mark.parametrize("era", ["2025-06-18", NEWEST])
+async def test_a_fault_of_ours_is_told_by_its_id(world: MemoryWorld, name: str, era: str) -> None:
+    async def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    setattr(world.main.caller_runs, name, break_down)
+    body, headers = newest("tools/call", dict(CALL))
+    told = await post(world, body, **{**headers, "mcp-protocol-version": era})
+    error = told.message["error"]
+    assert (error["code"], error["data"]["code"]) == (-32603, "internal_error")
+    assert "secret" not in json.dumps(told.message)
+    (logged,) = [line for line in world.telemetry.lines if line["event"] == "http_broken"]
+    assert logged["error_id"] == error["data"]["details"]["error_id"]

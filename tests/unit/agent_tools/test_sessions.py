@@ -8,6 +8,7 @@ from typing import Any
 from aos.testing import MemoryWorld
 from tests.unit.agent_tools.serving import post
 from tests.unit.agent_tools.test_clients import Slow, is_cancelled
+from tests.unit.entrypoints.keys import list_keys
 
 OLD = {"mcp-protocol-version": "2025-06-18"}
 
@@ -30,7 +31,7 @@ async def slow(*answers: str, **settings: str) -> tuple[MemoryWorld, Slow]:
 
 
 async def test_only_the_call_of_the_same_session_id_and_owner_is_cancelled() -> None:
-    world, model = await slow("Rise.", AOS_AUTH="keys")
+    world, model = await slow("Rise.", AOS_AUTH="keys", AOS_KEY_OWNERS=list_keys("ann", "bob"))
     ann = {**OLD, "mcp-session-id": "s", "x-functions-key": "ann"}
     calling = asyncio.create_task(post(world, call("Hi"), **ann))
     async with asyncio.timeout(10):

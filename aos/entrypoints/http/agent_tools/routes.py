@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
@@ -16,7 +18,7 @@ from aos.entrypoints.http.agent_tools.sessions import HEADER, Session, begin_ses
 from aos.entrypoints.http.agent_tools.tasks import EXTENSION
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.caller_runs import CallerRuns
-from aos.entrypoints.http.mcp_requests import load_mcp, serve_mcp
+from aos.entrypoints.http.mcp_requests import guard, load_mcp, serve_mcp
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder, refuse_method
 from aos.entrypoints.http.runs import read_idempotency_key, read_media_type
 from aos.errors import AosError
@@ -81,12 +83,15 @@ class AgentToolRoutes:
         )
         await calls.hear(message)
         answer = await serve_mcp(
-            _make_server(calls), call.request, max_body_bytes=max_bytes, streams=self._streams
+            _make_server(calls, partial(self._responder.explain, call.route)),
+            call.request,
+            max_body_bytes=max_bytes,
+            streams=self._streams,
         )
         return begin_session(message, answer)
 
 
-def _make_server(calls: AgentCalls) -> Server[Any]:
+def _make_server(calls: AgentCalls, explain: Callable[[Exception], AosError]) -> Server[Any]:
     from mcp.server.lowlevel import Server
 
     from aos.entrypoints.http.agent_tools.params import TaskParams, UpdateParams
@@ -96,14 +101,14 @@ def _make_server(calls: AgentCalls) -> Server[Any]:
         version=__version__,
         title="AOS agents",
         instructions=INSTRUCTIONS,
-        on_list_tools=calls.list_tools,
-        on_call_tool=calls.call_tool,  # type: ignore[arg-type]  # a task is not of its types
+        on_list_tools=guard(calls.list_tools, explain),
+        on_call_tool=guard(calls.call_tool, explain),
         get_tool_input_schema=lambda _: None,  # no argument is repeated in a header
     )
     server.extensions[EXTENSION] = {}
-    server.add_request_handler("tasks/get", TaskParams, calls.get_task)
-    server.add_request_handler("tasks/update", UpdateParams, calls.update_task)
-    server.add_request_handler("tasks/cancel", TaskParams, calls.cancel_task)
+    server.add_request_handler("tasks/get", TaskParams, guard(calls.get_task, explain))
+    server.add_request_handler("tasks/update", UpdateParams, guard(calls.update_task, explain))
+    server.add_request_handler("tasks/cancel", TaskParams, guard(calls.cancel_task, explain))
     return server
 
 
