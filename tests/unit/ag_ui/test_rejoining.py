@@ -4,10 +4,12 @@ again has its messages, its interrupts, and the run that goes on."""
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from aos.entrypoints.http.ag_ui import history
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.ag_ui.client import AgUiClient, post, text_of, types_of
 from tests.unit.ag_ui.test_interrupts import NOW, SET, asking, interrupts_of
@@ -101,3 +103,19 @@ async def test_a_thread_of_another_agent_is_refused() -> None:
     body = {"threadId": "t", "runId": "r", "messages": []}
     answer = await post(client.world, body, agent="cfo")
     assert json.loads(answer.get_body())["error"]["code"] == "agent_mismatch"
+
+
+async def test_a_conversation_that_is_too_long_is_not_stated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(history, "MAX_STATED_CHARACTERS", 60)
+    client = await asking("A" * 70)
+    await client.run()
+    page = client.world.main.caller_runs.read_messages
+    one = partial(page, limit=1)
+    monkeypatch.setattr(client.world.main.caller_runs, "read_messages", one)
+    told = types_of(await load_again(client).run())
+    assert told == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "RUN_FINISHED"]  # it was read already
+    client.say("Go on.")
+    await client.run()
+    assert types_of(await load_again(client).run()) == ["RUN_STARTED", "RUN_FINISHED"]

@@ -19,6 +19,8 @@ from aos.errors import Refused
 MAX_STATED = 1000
 """Messages of a conversation that are stated; a longer one is not, because a part would drop the
 rest."""
+MAX_STATED_CHARACTERS = 4_000_000
+"""Of the texts of all these messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +65,11 @@ async def read_thread(
 async def list_all(callers: CallerRuns, head: Conversation) -> list[Message] | None:
     """Return all messages of the conversation; None where they are too many."""
     found: list[Message] = []
-    start = 0
-    while len(found) <= MAX_STATED:
+    start = size = 0
+    while len(found) <= MAX_STATED and size <= MAX_STATED_CHARACTERS:
         page = await callers.read_messages(head, start=start)
         found += page.items
+        size += sum(len(message.content) for message in page.items)
         if page.next is None:
             return found
         start = int(page.next)
