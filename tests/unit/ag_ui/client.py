@@ -29,7 +29,7 @@ class AgUiClient:
         self.thread = thread
         self.messages: list[Json] = []
         self.state: Any = {}
-        self._runs = 0
+        self.runs = 0
 
     def say(self, text: Any) -> None:
         """Add a message of the user."""
@@ -37,10 +37,10 @@ class AgUiClient:
 
     async def run(self, **more: Any) -> list[Json]:
         """Run the agent with what was said, let everything happen, and return the events."""
-        self._runs += 1
+        self.runs += 1
         body = {
             "threadId": self.thread,
-            "runId": f"r{self._runs}",
+            "runId": f"r{self.runs}",
             "messages": self.messages,
             "state": self.state,
             "tools": [],

@@ -19,7 +19,7 @@ from tests.unit.entrypoints.keys import list_keys
 def load_again(client: AgUiClient) -> AgUiClient:
     """The same thread in a page that remembers nothing."""
     again = AgUiClient(client.world, agent=client.agent, thread=client.thread)
-    again._runs = 100
+    again.runs = 100
     return again
 
 
