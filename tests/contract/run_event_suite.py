@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aos.domain.runs.conversation import Step
@@ -85,6 +87,19 @@ class RunEventStoreSuite:
             await events.add(name, a_row(request, f"2.1.{part}"))
         assert await events.remove_provisional(name, request.run_id, limit=2) == 2
         assert await events.remove_provisional(name, request.run_id, limit=2) == 1
+        assert await events.read(name, request.run_id, after=START, limit=10) == [saved]
+
+    async def test_two_that_remove_at_the_same_time_do_not_disturb_each_other(
+        self, store: ConversationStore, events: RunEventStore
+    ) -> None:
+        request = a_request()
+        name = request.conversation_id
+        saved = a_row(request, "2")
+        await store.save(Step(conversation=a_head(request), events=(saved,)), etag=None)
+        for part in range(1, 100):
+            await events.add(name, a_row(request, f"2.1.{part}"))
+        both = (events.remove_provisional(name, request.run_id, limit=100) for _ in range(2))
+        assert 99 in await asyncio.gather(*both)
         assert await events.read(name, request.run_id, after=START, limit=10) == [saved]
 
     async def test_events_keep_any_text(

@@ -30,11 +30,13 @@ LONGEST_ANSWER_BYTES = 1024 * 1024
 LONGEST_STREAM_BYTES = 16 * 1024 * 1024
 """A stream repeats its frame with each token; the answer in it has at most LONGEST_ANSWER_BYTES."""
 DRAIN_SECONDS = 0.5
+"""How long the end of a stream's body is awaited after its last event, to keep the connection."""
 WAITED_SECONDS = 0.001
 """A piece that took longer was not there yet; shorter, it had come together with others."""
-GATHER_SECONDS = 0.05
-"""How long pieces of a text gather before they are read: a read costs as much as the text in it."""
-"""How long the end of a stream's body is awaited after its last event, to keep the connection."""
+GATHER_SECONDS = 0.1
+"""How long pieces of a text gather before they are read: to wake up for each costs more than to
+read it. Half the time between two batches of a run's events, because an answer that has ended may
+wait so long for its reader."""
 EVENT_STREAM = "text/event-stream"
 CONNECT_TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 256

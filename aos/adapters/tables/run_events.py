@@ -6,11 +6,12 @@ of provisional ones. Row keys sort as the ids of the events do, so one range que
 
 from __future__ import annotations
 
-from aos.adapters.tables.account import Table
+from aos.adapters.tables.account import MOST_ROWS, Table, Write
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import pack
 from aos.domain.codec import decode, encode
 from aos.domain.runs.run_events import EventId, EventRow
+from aos.errors import StaleWrite
 
 PROVISIONAL = "provisional"
 """The property that rows of provisional events have: they go some minutes after the run's end."""
@@ -52,13 +53,24 @@ class AzureRunEventStore:
         rows = await self._table.query(
             f"{_RANGE} and {PROVISIONAL} eq true",
             limit=limit,
+            select=("PartitionKey", "RowKey"),
             name=conversation_id,
             start=first_event_key(run_id),
             end=end_of_events(run_id),
         )
-        for row in rows:
-            await self._table.delete(conversation_id, str(row["RowKey"]))
+        keys = [str(row["RowKey"]) for row in rows]
+        for start in range(0, len(keys), MOST_ROWS):
+            await self._delete(conversation_id, keys[start : start + MOST_ROWS])
         return len(rows)
+
+    async def _delete(self, conversation_id: str, keys: list[str]) -> None:
+        """Delete the rows together; one by one if another handler has deleted some of them."""
+        entities = [{"PartitionKey": conversation_id, "RowKey": key} for key in keys]
+        try:
+            await self._table.transact([Write(entity=entity, delete=True) for entity in entities])
+        except StaleWrite:
+            for key in keys:
+                await self._table.delete(conversation_id, key)
 
 
 def name_event_row(row: EventRow) -> str:
