@@ -52,9 +52,17 @@ class NewerConversationStore(WireConversationStore):
                 call[NEWER] = {"says": 3}
         runs = {run.run_id: self._make_newer(step, run) for run in step.runs}
         head = decode(Conversation, raw)
-        outbox = tuple(_make_outgoing_newer(item, runs) for item in head.outbox)
+        ends = {**self._list_ends(step), **runs}
+        outbox = tuple(_make_outgoing_newer(item, ends) for item in head.outbox)
         newer = replace(head, outbox=outbox)
         return super().write(replace(step, conversation=newer, runs=tuple(runs.values())))
+
+    def _list_ends(self, step: Step) -> dict[str, Run]:
+        """The ends that wait in the outbox as it stands. A newer version that saves the head again
+        before it sends them still has its fields."""
+        rows = self._tables.conversations.get(step.conversation.conversation_id)
+        commands = () if rows is None else tuple(item.command for item in rows.head.outbox)
+        return {c.run.run_id: c.run for c in commands if isinstance(c, RunEnded)}
 
     def _make_newer(self, step: Step, run: Run) -> Run:
         """The run with a newer field, unless its end is written already."""
@@ -121,7 +129,7 @@ class NewerBus(MemoryBus):
 
 
 def _make_outgoing_newer(outgoing: Outgoing, runs: Mapping[str, Run]) -> Outgoing:
-    """The end of a run as this step writes its row."""
+    """The end of a run as this step writes its row, or as it waits in the outbox already."""
     command = outgoing.command
     if not isinstance(command, RunEnded) or command.run.run_id not in runs:
         return outgoing
