@@ -106,12 +106,20 @@ def _of_a_task(world: World, run: Run, call: MessageCall, result: Message, numbe
     read_at = read_at if task.cancelled_at is None else min(read_at, task.cancelled_at)
     if task.asks and not task.told:
         return
-    ends_at = task.ready_at + task.seconds + HEARD_SECONDS
-    sent = world.checks.results_sent.get(f"{run.run_id}:{call.tool_call_id}", ends_at)
+    call_id = f"{run.run_id}:{call.tool_call_id}"
+    ends_at = task.ready_at + task.seconds + HEARD_SECONDS + _late_by(world, call_id)
+    sent = world.checks.results_sent.get(call_id, ends_at)
     is_over = not task.is_endless and ends_at < read_at and sent >= ends_at
     tells = "task" in result.content or "the run ended before" in result.content
     if (is_over or not tells) and not world.watching.locks_lost:
         world.checks.fail(f"{call} has a task, and the model read {result.content!r}")
+
+
+def _late_by(world: World, call_id: str) -> float:
+    """How long the messages that ask for the task of a call, in any round, were late."""
+    rounds = (f"{call_id}:", f"{call_id}.")
+    found = [name for name in world.delays if name.startswith(rounds) and name.endswith(":call")]
+    return sum(world.delays[name] for name in found)
 
 
 def _of_a_child(world: World, run: Run, call: MessageCall, result: Message) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import defaultdict
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
@@ -97,6 +98,8 @@ class World:
         self.logs = MemoryBlobStore(clock=self.clock)
         self.oracle = Oracle()
         self.box = Box()
+        self.delays: defaultdict[str, float] = defaultdict(float)
+        """How many seconds late messages were, in all, by their ids."""
         self.receivers = make_receivers(scenario.seed)
         self.pushed: set[str] = set()
         """The tasks whose receiver was written before the client saw their end."""
@@ -268,6 +271,7 @@ class World:
             if self.rng.random() < scenario.delay_share and kept.visible_at <= now:
                 late = scenario.longest_delay * self.rng.random() ** 3
                 kept.visible_at = now + timedelta(seconds=late)
+                self.delays[str(kept.message_id)] += late
             is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
             if kept.entity == MCP_QUEUE and kept.visible_at > now:
                 # what asks for a task: each copy asks until its end, so that copies of copies storm
