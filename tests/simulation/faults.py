@@ -111,6 +111,8 @@ class Weather:
     away: frozenset[str] = frozenset()
     blobs_troubled_at: float = -1e9
     streams_troubled: set[str] = field(default_factory=set)
+    saved_late: set[str] = field(default_factory=set)
+    """The conversations of which a save took effect after its caller had given it up."""
 
     def begin(self) -> None:
         """Choose the first fault."""
@@ -216,25 +218,25 @@ class FaultInjector:
             case "hang":
                 longest = 400 if self._random() < 0.15 else 100
                 longest = min(longest, MOST_LATE) if operation == PROVISIONAL else longest
-                return await self._hang(longest * random_seconds, act)
+                return await self._hang(longest * random_seconds, operation, key, act)
             case _:
-                await self._lie(fault, operation, act, random_seconds)
+                await self._lie(fault, operation, key, act, random_seconds)
         await self._loop.pause(0)
         raise asyncio.CancelledError
 
-    async def _hang(self, seconds: float, act: Callable[[], T]) -> T:
+    async def _hang(self, seconds: float, operation: str, key: str, act: Callable[[], T]) -> T:
         """Take long; what its caller gives up may still take effect, as a sent request does."""
         ends = self._loop.seconds + seconds
         try:
             await self._loop.pause(seconds)
         except asyncio.CancelledError:
             if self._instance.alive:
-                self._loop.call_later(ends - self._loop.seconds, self._quietly, act)
+                self._loop.call_later(ends - self._loop.seconds, self._late, operation, key, act)
             raise
         return act()
 
     async def _lie(
-        self, fault: str, operation: str, act: Callable[[], Any], random_seconds: float
+        self, fault: str, operation: str, key: str, act: Callable[[], Any], random_seconds: float
     ) -> None:
         await self._loop.pause(0.02 + random_seconds)
         match fault:
@@ -243,12 +245,19 @@ class FaultInjector:
             case "unknown_done":
                 self._quietly(act)
             case "unknown_late":
-                self._loop.call_later(30 * random_seconds**3, self._quietly, act)
+                self._loop.call_later(30 * random_seconds**3, self._late, operation, key, act)
         raise OutcomeUnknown(f"{operation} timed out")
 
-    def _quietly(self, act: Callable[[], Any]) -> None:
+    def _late(self, operation: str, key: str, act: Callable[[], Any]) -> None:
+        if self._quietly(act) and operation == "conversations.save":
+            self._weather.saved_late.add(key)
+
+    def _quietly(self, act: Callable[[], Any]) -> bool:
+        """Let it take effect, if it still can; whether it did."""
         with contextlib.suppress(StaleWrite, TransientError):
             act()
+            return True
+        return False
 
     def _tell(self, fault: str, operation: str, key: str) -> None:
         event = (self._loop.seconds, self._instance.name, f"✗ {fault}", f"{operation} {key}")

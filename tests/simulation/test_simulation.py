@@ -15,7 +15,7 @@ import pytest
 
 from tests.simulation.seeds import simulate, told
 
-FAILED_ONCE = (313, 613, 3005, 12817, 101226, 101731, 5001337, 601221)
+FAILED_ONCE = (313, 613, 3005, 12817, 101226, 101731, 5001337, 601221, *(714831, 753681, 766578))
 """601221: two handlers of one turn told their texts under the same attempt. 313: a conversation
 whose last run took longer than a look at what is old did not end by its age.
 3005: a call was entered so slowly that its hold was over before it was made. 5001337: a
@@ -23,7 +23,10 @@ delegation came twice; one delivery was refused, by another catalog the other wa
 refusal was sent a minute after it was decided, and its conversation was free by then. 613, 101731:
 a run that began after a deletion was scrubbed, because a head that was read again had forgotten
 that all runs were cleaned. 101226: a decision came late about a run that had begun between a
-deletion and its command."""
+deletion and its command. The last three were wrong expectations. 714831: the stand-in of a newer
+version forgot its fields when it saved an end twice before it sent it. 753681: the message that
+asks for a task was nine minutes late. 766578: a save that was given up landed while the turn was
+asked again, so that the message was the attempt's before."""
 
 
 @pytest.mark.parametrize("seed", FAILED_ONCE)

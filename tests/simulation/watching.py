@@ -3,8 +3,8 @@
 In worlds of the kind `watch` people ask with `stream: true`, or read the events of runs while they
 happen: at any main, cut off by its death or by themselves, going on after the last id. Ids grow. No
 event is missing or comes twice. The text of each attempt is what one answer of the model begins
-with, and that of the last one is the message, unless storage refused a piece or two handlers were
-at work. When all is done, no provisional row is left.
+with, and that of the last one is the message, unless storage refused a piece, two handlers were at
+work, or a save that was given up landed after all. When all is done, no provisional row is left.
 """
 
 from __future__ import annotations
@@ -140,11 +140,23 @@ class Watching:
         """The text of the last attempt is the message, or begins it."""
         text, reader.text = reader.text, None
         content = event.data.get("content")
-        troubled = self.locks_lost or reader.run_id in self._world.weather.streams_troubled
-        if text is None or content is None or troubled or not self._is_told(reader, content):
+        if (
+            text is None
+            or content is None
+            or self._is_troubled(reader)
+            or not self._is_told(reader, content)
+        ):
             return
         if not content.startswith(text) or (not reader.is_cut and text != content):
             self._world.checks.fail(f"{who}: it was told {text!r}, the message is {content!r}")
+
+    def _is_troubled(self, reader: _Reader) -> bool:
+        """Whether the message may be another attempt's: two handlers were at the turn, a piece was
+        not written, or a save that was given up landed while the turn was asked again."""
+        weather = self._world.weather
+        conversation_id = self._world.admitted[reader.run_id].conversation_id
+        is_late = conversation_id in weather.saved_late
+        return self.locks_lost or is_late or reader.run_id in weather.streams_troubled
 
     def _is_told(self, reader: _Reader, content: str) -> bool:
         """Whether the answer was streamed, and its pieces are there: they go after the run's end,
