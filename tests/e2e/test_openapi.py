@@ -34,8 +34,8 @@ from devhost.laptop import Laptop
 from tests.e2e.road import Answer, Road
 from tests.scripted_model import ScriptedModel
 
-KNOWN_EXAMPLES = 15
-UNKNOWN_EXAMPLES = 4
+KNOWN_EXAMPLES = 8
+UNKNOWN_EXAMPLES = 3
 ANSWER_SECONDS = 110.0
 CHECKS = [
     not_a_server_error,

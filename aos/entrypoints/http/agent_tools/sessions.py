@@ -8,13 +8,13 @@ by an idempotency key, and nothing has to be remembered.
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aos.domain.json_writer import write_json
 from aos.entrypoints.http.responder import Answer
 
 HEADER = "mcp-session-id"
@@ -37,7 +37,7 @@ class Session:
         """Return the key of the call with this id; None for what cannot be an id."""
         if isinstance(request_id, bool) or not isinstance(request_id, int | str):
             return None
-        return f"{self.session_id}\n{json.dumps(request_id)}"
+        return f"{self.session_id}\n{write_json(request_id)}"
 
     def find_cancelled(self, message: Mapping[str, Any]) -> str | None:
         """Return the key of the call that the message cancels; None for another message."""
