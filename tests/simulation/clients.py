@@ -237,7 +237,6 @@ class Clients:
         """Delete a conversation, patiently."""
         name, caller = deletion.conversation_id, Caller(owner=f"{OWNERS}ann")
         for number in range(TRIES):
-            asked = self._world.clock.now()
             try:
                 await self.at_main(lambda app: app.delete(name, caller))
             except Refused as refusal:
@@ -247,7 +246,10 @@ class Clients:
                 await self._world.loop.pause(2.0**number * self._rng.random())
                 continue
             self._tell("delete accepted", name)
-            self._world.deletions.append(Deleted(name, asked))
+            noted = self._world.tables.due.values()
+            times = [due.about for due in noted if (due.kind, due.name) == ("deletion", name)]
+            if times:
+                self._world.deletions.append(Deleted(name, max(times)))
             return
 
     def asked(self, run_id: str) -> None:

@@ -21,10 +21,10 @@ SKEW = timedelta(seconds=45)
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """A deletion that was accepted: the conversation, and when its caller asked."""
+    """A deletion that was accepted: the conversation, and its time by main's clock."""
 
     conversation_id: str
-    asked: datetime
+    at: datetime
 
 
 class Deletions:
@@ -53,9 +53,10 @@ class Deletions:
         world, fail = self._world, self._world.checks.fail
         for deleted in world.deletions:
             rows = world.tables.conversations.get(deleted.conversation_id)
-            at = None if rows is None else rows.head.deleted_at
-            if at is None or at < deleted.asked - SKEW:
-                fail(f"{deleted.conversation_id} was to be deleted, and was not: {at}")
+            # The head names an earlier deletion where nothing began between the two.
+            times = () if rows is None else (rows.head.deleted_at, rows.head.began_at)
+            if not any(time is not None and time >= deleted.at for time in times):
+                fail(f"{deleted.conversation_id} was to be deleted, and was not: {deleted.at}")
         for key, rows in world.tables.conversations.items():
             if rows.head.cleaning is not None:
                 fail(f"{key} was never cleaned: {rows.head.cleaning}")
