@@ -261,9 +261,10 @@ class CatalogReader:
         )
 
     async def _read_after(self, checks: int) -> CatalogIndex:
-        """The catalog by a check that began after the first `checks` checks."""
+        """The catalog by a check that began after the first `checks` checks. One that failed before
+        anything was known does not count."""
         async with self._lock:
-            if self._checks <= checks:
+            if self._checks <= checks or self._catalog.known is None:
                 await self._check_head()
         return self._require_known()
 

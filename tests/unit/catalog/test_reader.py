@@ -115,3 +115,19 @@ async def test_an_unknown_server_is_refused_with_the_place_to_upload_it() -> Non
     with pytest.raises(Refused, match=r"upload mcp-servers/github\.json") as refusal:
         await cards.reader().server("github")
     assert refusal.value.code == "server_not_found"
+
+
+async def test_a_check_that_failed_before_anything_was_known_is_made_again() -> None:
+    cards = await _published()
+    faults = [TransientError("storage is away"), TransientError("storage is away")]
+
+    async def hook(operation: Operation, name: str, moment: Moment) -> None:
+        await asyncio.sleep(0)
+        if faults:
+            raise faults.pop()
+
+    cards.data.hook = hook
+    reader = cards.reader()
+    done = await asyncio.gather(*(reader.read_again() for _ in range(3)), return_exceptions=True)
+    assert [isinstance(one, TransientError) for one in done] == [True, True, False]
+    assert done[2] == reader.known
