@@ -132,9 +132,10 @@ class Waking:
         for begun, ended in list_sleeps(self._world, agent_id):
             if begun < self._world.scenario.fault_seconds:
                 continue
+            awake_at = ended - self._world.scenario.skew  # `admitted_at` is by the clock of a main
             for one in self._woken():
                 at = (one.admitted_at - START).total_seconds()
-                if one.agent_id == agent_id and begun + ASLEEP_WITHIN < at < ended:
+                if one.agent_id == agent_id and begun + ASLEEP_WITHIN < at < awake_at:
                     self._world.checks.fail(f"{agent_id} was away since {begun}, and woke at {at}")
 
     def _look(self, app: MainApp) -> None:
