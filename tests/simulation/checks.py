@@ -233,6 +233,7 @@ class Checks:
         assert kept.message_id is not None
         body = json.loads(kept.body)
         if body["type"] == "DeliverNotification":
+            self._world.letters.delivery_sent(kept, body)
             if body["run_id"] not in self.ended and body["event_type"].startswith("run."):
                 self.fail(f"the end of {body['run_id']} is told before it was saved")
             return

@@ -3,18 +3,24 @@
 In worlds of the kind `letters` the broker gives some requests up before a handler has seen them.
 An operator replays every dead letter until none is left; the instance that serves the operator may
 die in between. So a replay must neither lose a request nor run it twice.
+
+In every world a delivery to a receiver that fails a day after its first try is given up, and is a
+dead letter of `aos-main`: a copy of its message may come that late. None is given up earlier.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aos.adapters.memory import Kept
-from aos.domain.envelope import REQUESTS_QUEUE
+from aos.domain.envelope import MAIN_QUEUE, REQUESTS_QUEUE
+from aos.domain.webhooks import GIVE_UP_AFTER
 from aos.errors import Refused, TransientError
 from tests.simulation.apps import MainApp
+from tests.simulation.loop import START
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -33,6 +39,8 @@ class Letters:
         self._looking = False
         self._died: Counter[str] = Counter()
         self._planned: set[int] = set()
+        self._first_tries: dict[str, float] = {}
+        self._given_up: set[str] = set()
 
     def takes(self, kept: Kept) -> bool:
         """Whether this message dies now: a request that a client has sent, before anybody handles
@@ -53,7 +61,23 @@ class Letters:
 
     def is_planned(self, kept: Kept) -> bool:
         """Whether this dead letter was meant to be one."""
+        if kept.entity == MAIN_QUEUE:
+            return kept.message_id in self._given_up
         return kept.entity == REQUESTS_QUEUE and kept.sequence_number in self._planned
+
+    def delivery_sent(self, kept: Kept, body: dict[str, Any]) -> None:
+        """A try of a delivery was sent, or its end: a day after the first try, by any clock."""
+        name, now = str(kept.message_id), self._world.loop.seconds
+        delivery = name.rpartition(":notify:")[0]
+        if body.get("since") is not None:
+            since = (datetime.fromisoformat(body["since"]) - START).total_seconds()
+            self._first_tries.setdefault(delivery, since)
+        if not body.get("given_up"):
+            return
+        self._given_up.add(name)
+        first, least = self._first_tries.get(delivery, now), GIVE_UP_AFTER.total_seconds()
+        if now - first < least - 2 * self._world.scenario.skew:
+            self._world.checks.fail(f"{delivery} was given up {now - first:.0f} s after a try")
 
     def _look_later(self) -> None:
         delay = LOOK_EVERY * (0.1 + self._world.rng.random())

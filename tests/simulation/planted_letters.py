@@ -1,11 +1,13 @@
-"""Would the simulation notice? Bugs of replays that are planted to see."""
+"""Would the simulation notice? Bugs of dead letters that are planted to see."""
 
 from __future__ import annotations
 
 import contextlib
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+from aos.domain import webhooks
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.services.admission import Admission, Replays
 from aos.services.dead_letters import DeadLetters, Replay
@@ -35,7 +37,13 @@ def asked_again_under_a_new_key() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Replays, "repeat", repeat)
 
 
+def delivery_given_up_early() -> contextlib.AbstractContextManager[Any]:
+    """A delivery to a receiver is given up a minute after its first try."""
+    return patch.object(webhooks, "GIVE_UP_AFTER", timedelta(minutes=1))
+
+
 PLANTED_IN_LETTERS = {
+    "delivery_given_up_early": delivery_given_up_early,
     "removed_before_sent": removed_before_sent,
     "asked_again_under_a_new_key": asked_again_under_a_new_key,
 }
