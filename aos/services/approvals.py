@@ -73,6 +73,7 @@ class Approvals:
         request = await self._runs.find_request(run_id, owner=caller.deciding_owner)
         asked = await self._find_asked(request, tool_call_id)
         if asked is None:
+            await self._wake_if_deleted(request, tool_call_id)
             raise Refused(
                 "tool_call_not_found",
                 f"no tool call {tool_call_id[:80]!r} of run {run_id!r} waits for a decision; see"
@@ -114,6 +115,11 @@ class Approvals:
         if approval is not None:
             await self._decisions.ask(approval)
         return await self._decisions.find(request.run_id, tool_call_id)
+
+    async def _wake_if_deleted(self, request: AdmittedRequest, tool_call_id: str) -> None:
+        """Let realm remove the row of an earlier try that was written after the deletion."""
+        if await self._runs.was_deleted(request):
+            await self._waker.wake(request, tool_call_id)
 
     async def find_decision(self, run_id: str, tool_call_id: str) -> Decision | None:
         """The decision about a call, or None."""

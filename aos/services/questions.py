@@ -76,6 +76,9 @@ class ToolQuestions:
         request = await self._runs.find_request(run_id, owner=caller.deciding_owner)
         asked = await self._find_asked(request, question_id)
         if asked is None:
+            if await self._runs.was_deleted(request):
+                # realm removes the row of an earlier try that was written after the deletion
+                await self._waker.wake(request, question_id.partition(".")[0])
             raise Refused(
                 "question_not_found",
                 f"no question {question_id[:80]!r} of run {run_id!r} waits for an answer; see"
