@@ -96,7 +96,8 @@ class Approvals:
             decision_id=decision_id or self._ids.new_id(),
         )
         await self._insert(run_id, tool_call_id, decision)
-        await self._waker.wake(request, tool_call_id)
+        if not await self._waker.wake(request, tool_call_id):
+            await self._wake_if_deleted(request, tool_call_id)
         return decision
 
     async def _find_asked(
@@ -119,7 +120,7 @@ class Approvals:
     async def _wake_if_deleted(self, request: AdmittedRequest, tool_call_id: str) -> None:
         """Let realm remove the row of an earlier try that was written after the deletion."""
         if await self._runs.was_deleted(request):
-            await self._waker.wake(request, tool_call_id)
+            await self._waker.wake_to_clean(request, tool_call_id)
 
     async def find_decision(self, run_id: str, tool_call_id: str) -> Decision | None:
         """The decision about a call, or None."""

@@ -78,7 +78,7 @@ class ToolQuestions:
         if asked is None:
             if await self._runs.was_deleted(request):
                 # realm removes the row of an earlier try that was written after the deletion
-                await self._waker.wake(request, question_id.partition(".")[0])
+                await self._waker.wake_to_clean(request, question_id.partition(".")[0])
             raise Refused(
                 "question_not_found",
                 f"no question {question_id[:80]!r} of run {run_id!r} waits for an answer; see"
@@ -102,7 +102,9 @@ class ToolQuestions:
             answer_id=answer_id or self._ids.new_id(),
         )
         await self._insert(asked.request, answer)
-        await self._waker.wake(request, asked.request.tool_call_id)
+        woken = await self._waker.wake(request, asked.request.tool_call_id)
+        if not woken and await self._runs.was_deleted(request):
+            await self._waker.wake_to_clean(request, asked.request.tool_call_id)
         return answer
 
     async def _find_asked(self, request: AdmittedRequest, question_id: str) -> AskedQuestion | None:

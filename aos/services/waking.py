@@ -18,8 +18,11 @@ class Waker:
         self._pending = pending
         self._clock = clock
 
-    async def wake(self, request: AdmittedRequest, tool_call_id: str) -> None:
-        """Wake realm; when the bus is away, the mender does so at its next tick."""
+    async def wake(self, request: AdmittedRequest, tool_call_id: str) -> bool:
+        """Wake realm; when the bus is away, return False: the mender does so at its next tick.
+
+        The mender wakes no run that has ended.
+        """
         command = Approve(
             run_id=request.run_id,
             conversation_id=request.conversation_id,
@@ -27,6 +30,7 @@ class Waker:
         )
         try:
             await self._bus.send(to_realm(command))
+            return True
         except TransientError:
             await self._pending.put(
                 PendingRun(
@@ -36,3 +40,9 @@ class Waker:
                     next_check=self._clock.now(),
                 )
             )
+            return False
+
+    async def wake_to_clean(self, request: AdmittedRequest, tool_call_id: str) -> None:
+        """Wake realm after a deletion, which it finishes then; raises TransientError."""
+        if not await self.wake(request, tool_call_id):
+            raise TransientError("the bus is away, and the run was deleted; send it again")
