@@ -1,4 +1,4 @@
-"""Accepted means done once, whatever process dies when: seeds 1 to 250."""
+"""Accepted means done once, whatever process dies when: seeds 1 to 500."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.seeds import list_chunks, simulate, told
 
 
-@pytest.mark.parametrize("seeds", list_chunks(1, 250), ids=str)
+@pytest.mark.parametrize("seeds", list_chunks(1, 500), ids=str)
 def test_accepted_means_done_once_in_every_simulated_world(seeds: range) -> None:
     for seed in seeds:
         outcome = simulate(seed)

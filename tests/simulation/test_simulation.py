@@ -1,7 +1,7 @@
 """Accepted means done once, whatever process dies when: seeds that failed once hold, and each tells
 the same story in every process.
 
-1,000 seeds run in the modules `test_seeds_…`, side by side; `make sim` runs more. A seed that ever
+2,000 seeds run in the modules `test_seeds_…`, side by side; `make sim` runs more. A seed that ever
 failed is listed here by its number and its reason.
 """
 
