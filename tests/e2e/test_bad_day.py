@@ -85,7 +85,9 @@ def get_run(road: Road, run_id: str, wanted: Callable[[dict[str, Any]], bool]) -
 
 def waits_for(*kinds: str) -> Callable[[dict[str, Any]], bool]:
     """Whether a run that goes on says that it waits for one of these."""
-    return lambda run: (run.get("waiting") or {}).get("kind") in kinds and run.get("started_at") is not None
+    return lambda run: (
+        bool(run.get("started_at")) and (run.get("waiting") or {}).get("kind") in kinds
+    )
 
 
 def test_every_command_of_the_page_is_run() -> None:
