@@ -28,8 +28,8 @@ from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import LiveAgent
 from tests.golden.kinds import Kind
 from tests.golden.questions import QUESTIONS
+from tests.golden.tool_values import APPROVALS
 from tests.golden.values import (
-    APPROVALS,
     AT,
     CALL_ID,
     DIGEST,

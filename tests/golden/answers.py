@@ -10,7 +10,8 @@ from aos.domain.envelope import CallTool, Event, ToolResult, read_command, to_re
 from aos.testing import Calls
 from tests.golden.kinds import Kind
 from tests.golden.messages import RecordingBus
-from tests.golden.values import FREE, FULL_SERVER, PARTS
+from tests.golden.tool_values import FULL_SERVER
+from tests.golden.values import FREE, PARTS
 from tests.unit.entrypoints.laptop_in_memory import InMemory, request
 
 _SERVER = {

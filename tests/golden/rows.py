@@ -39,10 +39,9 @@ from aos.ports.slots import Slot
 from tests.golden.kinds import Kind
 from tests.golden.questions import ANSWERS, QUESTIONS
 from tests.golden.rows_only import RowsOnly
+from tests.golden.tool_values import APPROVALS, CALL, FULL_SERVER
 from tests.golden.values import (
-    APPROVALS,
     AT,
-    CALL,
     CALL_ID,
     DELTA,
     DIGEST,
@@ -50,7 +49,6 @@ from tests.golden.values import (
     FULL_MESSAGE,
     FULL_REQUEST,
     FULL_RUN,
-    FULL_SERVER,
     HEAD_AT_FIRST_TURN,
     LATER,
     MINIMAL_HEAD,

@@ -32,12 +32,8 @@ from aos.domain.runs.run_events import EventRow, RunEvent
 from aos.domain.runs.run_options import RunOptions, SaidBefore
 from aos.domain.tools.questions import CallPause, CallResume, GivenAnswer, ToolQuestion
 from aos.domain.tools.tool import (
-    ApprovalRequest,
     MessageCall,
-    ServerTools,
-    ToolCallRow,
     ToolOutcome,
-    ToolSchema,
 )
 from aos.errors import ErrorInfo
 
@@ -476,54 +472,3 @@ FULL_MESSAGE = Message(
     parts=PARTS,
 )
 MINIMAL_MESSAGE = Message(sequence=0, role="user", content="Hi", run_id=RUN_ID, created_at=AT)
-APPROVALS = {
-    "full": ApprovalRequest(
-        run_id=RUN_ID,
-        tool_call_id=CALL_ID,
-        agent_id="ceo",
-        conversation_id="board",
-        owner="key:laptop",
-        tool="github/create_issue",
-        arguments=FREE,
-        requested_at=AT,
-        expires_at=LATER,
-        server_digest=DIGEST,
-        schema_digest=DIGEST,
-    ),
-    "minimal": ApprovalRequest(
-        run_id=RUN_ID,
-        tool_call_id=CALL_ID,
-        agent_id="ceo",
-        conversation_id="board",
-        owner="key:laptop",
-        tool="github/list",
-        arguments={},
-        requested_at=AT,
-        expires_at=LATER,
-    ),
-}
-CALL = ToolCallRow(
-    run_id=RUN_ID,
-    tool_call_id=CALL_ID,
-    conversation_id="board",
-    server_id="github",
-    tool="create_issue",
-    started_at=AT,
-    until=LATER,
-)
-SCHEMA = ToolSchema(
-    name="create_issue",
-    description="Legt an.",
-    input_schema=FREE,
-    annotations={"readOnlyHint": True},
-)
-FULL_SERVER = ServerTools(
-    server_id="github",
-    state="ready",
-    error="printed: x",
-    tools=(SCHEMA, ToolSchema(name="list")),
-    listed_at=AT,
-    seen_at=LATER,
-    instance="i-1",
-    card_digest=DIGEST,
-)

@@ -14,8 +14,8 @@ from aos.domain.runs.waiting import Turn, TurnTool, Waiting
 from aos.entrypoints.http.answers import NOT_OF_A_MESSAGE, NOT_OF_AN_APPROVAL, ConversationAnswer
 from aos.entrypoints.http.openapi import build_schemas
 from aos.entrypoints.http.shapes import ANSWERS, SHAPES
+from tests.golden.tool_values import APPROVALS
 from tests.golden.values import (
-    APPROVALS,
     AT,
     ERROR,
     FULL_HEAD,
