@@ -26,9 +26,9 @@ _SCHEMES: dict[AuthMode, dict[str, dict[str, Any]]] = {
 }
 """The security schemes by `AOS_AUTH`, of which a caller uses one."""
 _HOW_TO_ANSWER = (
-    " When a task is TASK_STATE_INPUT_REQUIRED, send a message with its taskId: the text approve or"
-    ' deny, or a data part such as {"toolCallId": "…", "decision": "approve"} for a tool call, and'
-    ' {"questionId": "…", "action": "accept", "content": {…}} for a question.'
+    "\n\nWhen a task is TASK_STATE_INPUT_REQUIRED, send a message with its taskId: the text approve"
+    ' or deny, or a data part such as {"toolCallId": "…", "decision": "approve"} for a tool call,'
+    ' and {"questionId": "…", "action": "accept", "content": {…}} for a question.'
 )
 
 
