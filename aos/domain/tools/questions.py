@@ -86,10 +86,15 @@ class CallResume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskWait:
-    """A task that a call has become, and when to ask for it next."""
+    """A task that a call has become, and when to ask for it next.
+
+    `asked_by` is the broker's sequence number of the message whose handler wrote this. That
+    message alone is followed by the next one: other copies of the command end.
+    """
 
     task_id: str
     poll_at: datetime
+    asked_by: int | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

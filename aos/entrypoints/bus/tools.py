@@ -22,7 +22,7 @@ from aos.entrypoints.bus.settling import Settling
 from aos.errors import TransientError
 from aos.ports.bus import Bus, ReceivedMessage
 from aos.ports.telemetry import Span, Telemetry
-from aos.services.tool_calls import CallCanceller, ToolCalls, ToolListing
+from aos.services.tool_calls import CallCanceller, CommandDelivery, ToolCalls, ToolListing
 
 SUBSCRIPTION = f"{SYSTEM_EVENTS}/Subscriptions/mcp"
 PUBLISHED = "config.published"
@@ -47,9 +47,7 @@ class McpQueue:
         command = await self._read_command(message)
         span.set(run_id=command.run_id, conversation_id=command.conversation_id)
         if isinstance(command, CallTool):
-            await self._calls.handle(
-                command, not_before=message.enqueued_at, redelivered=message.delivery_count > 1
-            )
+            await self._calls.handle(command, _describe_delivery(message))
             return
         later = await self._canceller.cancel(command, not_before=message.enqueued_at)
         if later is not None:
@@ -65,6 +63,16 @@ class McpQueue:
         if not isinstance(command, McpCommand):
             raise EnvelopeError(f"a {command.type} does not belong on {MCP_QUEUE}")
         return command
+
+
+def _describe_delivery(message: ReceivedMessage) -> CommandDelivery:
+    """A postponed copy continues the message that it was made of, so it has no number of its own;
+    0 stands for a number that the host did not tell."""
+    return CommandDelivery(
+        not_before=message.enqueued_at,
+        redelivered=message.delivery_count > 1,
+        sequence_number=None if message.attempt else message.sequence_number or None,
+    )
 
 
 class SystemEvents:

@@ -1,9 +1,16 @@
 """Calls tools of MCP servers and lists them, in mcp. Entry points: `ToolCalls`, `ToolListing`,
 `ExposedTools`, `CallCanceller`."""
 
-from aos.services.tool_calls.calls import CallLimits, ToolCalls
+from aos.services.tool_calls.calls import CallLimits, CommandDelivery, ToolCalls
 from aos.services.tool_calls.cancelling import CallCanceller
 from aos.services.tool_calls.exposed_tools import ExposedTools
 from aos.services.tool_calls.tool_listing import ToolListing
 
-__all__ = ["CallCanceller", "CallLimits", "ExposedTools", "ToolCalls", "ToolListing"]
+__all__ = [
+    "CallCanceller",
+    "CallLimits",
+    "CommandDelivery",
+    "ExposedTools",
+    "ToolCalls",
+    "ToolListing",
+]

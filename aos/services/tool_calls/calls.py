@@ -65,6 +65,28 @@ class CallLimits:
     timeout_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDelivery:
+    """How a command came.
+
+    `not_before` is a time that the broker's clock has reached, even if ours has not: a command
+    that was scheduled for the end of a hold and has come finds the hold over. `redelivered`: an
+    earlier handler of this message has lost it. `sequence_number` is the message's at the broker,
+    the same at each delivery; None for a copy that continues another message.
+    """
+
+    not_before: datetime | None = None
+    redelivered: bool = False
+    sequence_number: int | None = None
+
+    def continues(self, task: TaskWait) -> bool:
+        """Whether this message must be followed by the next question about the task. Another one
+        is, and this is a copy, when a handler of that other one has asked last: it does not
+        complete it before the next is sent."""
+        known = None not in (task.asked_by, self.sequence_number)
+        return not known or task.asked_by == self.sequence_number
+
+
 class ToolCalls:
     """Makes tool calls."""
 
@@ -93,17 +115,10 @@ class ToolCalls:
         self._at_work: Counter[tuple[str, str]] = Counter()
 
     async def handle(
-        self,
-        command: CallTool,
-        *,
-        not_before: datetime | None = None,
-        redelivered: bool = False,
+        self, command: CallTool, delivery: CommandDelivery = CommandDelivery()
     ) -> None:
         """Make the call unless it was made, and send its result.
 
-        `not_before` is a time that the broker's clock has reached, even if ours has not: a command
-        that was scheduled for the end of a hold and has come finds the hold over. `redelivered`:
-        an earlier handler of this message has lost it.
         Raises TransientError when that is not possible now; the command is then delivered again.
         """
         with self._telemetry.span(
@@ -119,7 +134,9 @@ class ToolCalls:
                 "gen_ai.tool.call.id": command.tool_call_id,
             },
         ) as span:
-            end = await self.settle(command, not_before=not_before, redelivered=redelivered)
+            end = await self._settle(command, delivery)
+            if end is None:
+                return
             if isinstance(end, datetime):
                 await self._bus.send(replace(to_mcp(command), scheduled_at=end))
                 return
@@ -147,37 +164,42 @@ class ToolCalls:
         )
         await self._bus.send(to_realm(result))
 
-    async def settle(
-        self,
-        command: CallTool,
-        *,
-        not_before: datetime | None = None,
-        redelivered: bool = False,
-    ) -> ToolOutcome | datetime:
-        """The outcome of the call, made now if necessary, or when to look again: while another
-        handler holds it, or when the task is to be asked for."""
+    async def settle(self, command: CallTool) -> ToolOutcome | datetime:
+        """The outcome of a call that no message asks for, made now if necessary, or when to look
+        again: while another handler holds it, or when the task is to be asked for."""
+        end = await self._settle(command, CommandDelivery())
+        assert end is not None, "there are copies of messages only"
+        return end
+
+    async def _settle(
+        self, command: CallTool, delivery: CommandDelivery
+    ) -> ToolOutcome | datetime | None:
+        """As `settle`. None for a copy: another message goes on to ask for the task."""
         for _ in range(CONTENTION_TRIES):
             row = await self._ledger.find(command.run_id, command.row_id)
             if row is not None and row.result is not None:
                 return row.result
-            now = max(self._clock.now(), not_before or EARLIEST)
+            now = max(self._clock.now(), delivery.not_before or EARLIEST)
             try:
                 if now >= command.deadline:
                     return await self._end_late(command, row)
                 if row is not None and row.task is not None:
                     if now < row.task.poll_at:
-                        return row.task.poll_at
-                    return await self._follow(command, row, row.task)
+                        return row.task.poll_at if delivery.continues(row.task) else None
+                    task = replace(row.task, asked_by=delivery.sequence_number)
+                    return await self._follow(command, row, task)
                 if row is not None and now < row.until:
-                    if redelivered and await self._is_lost(command):
+                    if delivery.redelivered and await self._is_lost(command):
                         return await self._end(command, row, make_lost_outcome(command))
                     return min(row.until, now + LOOK_AGAIN)
-                return await self._make(command, row)
+                return await self._make(command, row, delivery)
             except StaleWrite:
                 continue  # another handler was first: read its row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} changes too often")
 
-    async def _make(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome | datetime:
+    async def _make(
+        self, command: CallTool, row: ToolCallRow | None, delivery: CommandDelivery
+    ) -> ToolOutcome | datetime:
         """Make a call that no handler holds: a new one, or (`row`) one that has no result."""
         try:
             live = await self._cards.live_server(command.server_id)
@@ -195,7 +217,7 @@ class ToolCalls:
         key = (command.run_id, command.row_id)
         self._at_work[key] += 1
         try:
-            return await self._call(command, row, live, repeatable=repeatable)
+            return await self._call(command, row, live, delivery, repeatable=repeatable)
         finally:
             self._at_work[key] -= 1
             self._at_work += Counter()  # forgets what is at zero
@@ -217,7 +239,13 @@ class ToolCalls:
         return not await self._may_repeat_round(live, command)
 
     async def _call(
-        self, command: CallTool, row: ToolCallRow | None, live: LiveServer, *, repeatable: bool
+        self,
+        command: CallTool,
+        row: ToolCallRow | None,
+        live: LiveServer,
+        delivery: CommandDelivery,
+        *,
+        repeatable: bool,
     ) -> ToolOutcome | datetime:
         began = self._clock.monotonic()
         for attempt in range(1, CALL_TRIES + 1):
@@ -250,7 +278,7 @@ class ToolCalls:
             if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
                 outcome = replace(outcome, outcome="error") if is_lost else outcome
                 break
-        return await self._end_or_wait(command, row, outcome)
+        return await self._end_or_wait(command, row, outcome, delivery.sequence_number)
 
     async def _follow(
         self, command: CallTool, row: ToolCallRow, task: TaskWait
@@ -274,23 +302,28 @@ class ToolCalls:
             return await self._end(command, row, make_uncalled_outcome(command, row, str(refused)))
         except ServerFailed as failed:
             self._log_not_called(command, failed)
-            return await self._wait(command, row, task.task_id, seconds=LONGEST_POLL_SECONDS)
-        return await self._end_or_wait(command, row, outcome)
+            return await self._wait(command, row, task, seconds=LONGEST_POLL_SECONDS)
+        return await self._end_or_wait(command, row, outcome, task.asked_by)
 
     async def _end_or_wait(
-        self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
+        self,
+        command: CallTool,
+        row: ToolCallRow | None,
+        outcome: ToolOutcome,
+        asked_by: int | None,
     ) -> ToolOutcome | datetime:
         """Save the outcome; of a task that works, when to ask for it again."""
         pause = outcome.pause
         if row is None or pause is None or pause.questions or pause.task_id is None:
             return await self._end(command, row, outcome)
-        return await self._wait(command, row, pause.task_id, seconds=pause.poll_seconds)
+        task = TaskWait(task_id=pause.task_id, poll_at=EARLIEST, asked_by=asked_by)
+        return await self._wait(command, row, task, seconds=pause.poll_seconds)
 
     async def _wait(
-        self, command: CallTool, row: ToolCallRow, task_id: str, *, seconds: float
+        self, command: CallTool, row: ToolCallRow, task: TaskWait, *, seconds: float
     ) -> datetime:
         due = min(command.deadline, self._clock.now() + timedelta(seconds=seconds))
-        task = TaskWait(task_id=task_id, poll_at=cut_to_milliseconds(due))
+        task = replace(task, poll_at=cut_to_milliseconds(due))
         await self._retry(lambda: self._save_task(row, task))
         return task.poll_at
 

@@ -65,7 +65,7 @@ class Mcp:
             catalog=catalog,
             cards=world.cards,
             servers=servers,
-            bus=MemoryBus(world.broker, clock=world.clock),
+            bus=MemoryBus(world.broker, clock=world.clock, intercept=intercept),
             clock=world.clock,
             ids=world.ids,
             telemetry=world.telemetry,

@@ -11,6 +11,7 @@ import pytest
 
 from aos.domain.tools.tool import ToolOutcome
 from aos.errors import OutcomeUnknown, TransientError
+from aos.services.tool_calls import CommandDelivery
 from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
 
 T = TypeVar("T")
@@ -158,7 +159,7 @@ async def test_a_message_that_its_killed_handler_lost_is_not_made_to_wait_for_th
     world: McpWorld, effect: bool
 ) -> None:
     await killed(world, "servers.call", acts=effect)
-    await world.mcp.calls.handle(world.command(), redelivered=True)
+    await world.mcp.calls.handle(world.command(), CommandDelivery(redelivered=True))
     assert world.called == ["add"] * effect
     assert ([told.outcome for told in world.results], world.later) == (["outcome_unknown"], [])
 
@@ -167,7 +168,7 @@ async def test_a_lost_message_of_a_call_that_may_be_repeated_waits_for_the_hold(
     world: McpWorld,
 ) -> None:
     await killed(world, "servers.call", acts=True, tool="count")
-    await world.mcp.calls.handle(world.command("count"), redelivered=True)
+    await world.mcp.calls.handle(world.command("count"), CommandDelivery(redelivered=True))
     assert (world.called, world.results, world.later) == (["count"], [], [10.0])
 
 
@@ -186,7 +187,7 @@ async def test_a_call_that_this_process_is_at_is_not_lost_with_its_message(
     handling = asyncio.create_task(calls.handle(world.command()))
     async with asyncio.timeout(10):
         await began.wait()
-        await calls.handle(world.command(), redelivered=True)
+        await calls.handle(world.command(), CommandDelivery(redelivered=True))
         assert (world.results, world.later) == ([], [10.0])
         goes_on.set()
         await handling
@@ -354,7 +355,7 @@ async def test_a_clock_behind_the_brokers_does_not_make_a_held_call_circle(
     await killed(world, "servers.call", acts=True, tool="count")
     until = world.tables.tool_calls[RUN, CALL].until
     assert world.clock.now() < until
-    await world.mcp.calls.handle(world.command("count"), not_before=until)
+    await world.mcp.calls.handle(world.command("count"), CommandDelivery(not_before=until))
     assert ([r.outcome for r in world.results], world.later) == (["ok"], [])
 
 

@@ -14,7 +14,7 @@ from aos.domain.runs.run import RunStatus
 from aos.domain.tools.questions import CallPause, CallResume, ToolQuestion
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import OutcomeUnknown
-from aos.services.tool_calls import CallCanceller
+from aos.services.tool_calls import CallCanceller, CommandDelivery
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
 from tests.unit.tool_calls.test_calling import Breaking, Killed
@@ -41,9 +41,37 @@ async def deliver(world: McpWorld) -> None:
     assert kept is not None
     command = read_command(kept.body)
     assert isinstance(command, CallTool)
-    await world.mcp.calls.handle(command)
+    delivery = CommandDelivery(
+        redelivered=kept.deliveries > 1, sequence_number=kept.sequence_number
+    )
+    await world.mcp.calls.handle(command, delivery)
     assert kept.lock is not None
     world.broker.complete(kept, kept.lock)
+
+
+async def test_copies_of_a_question_about_a_task_become_one(world: McpWorld) -> None:
+    for number in (1, 2, 3):  # of the second and third, a handler has died after it had sent
+        await world.mcp.calls.handle(
+            world.command("build"), CommandDelivery(sequence_number=number)
+        )
+    assert world.later == [5.0]
+    await world.mcp.calls.handle(world.command("build"))  # a copy that continues another message
+    assert world.later == [5.0, 5.0]
+    world.clock.advance(5.0)
+    await deliver(world)
+    await deliver(world)
+    assert world.later == [5.0]
+
+
+async def test_a_question_whose_handler_died_before_it_sent_the_next_goes_on(
+    world: McpWorld,
+) -> None:
+    first = CommandDelivery(sequence_number=1)
+    dying = Mcp(world, intercept=Breaking("bus.send", acts=False, error=Killed()))
+    with pytest.raises(Killed):
+        await dying.calls.handle(world.command("build"), first)
+    await world.mcp.calls.handle(world.command("build"), replace(first, redelivered=True))
+    assert world.later == [5.0]
 
 
 async def test_a_task_is_asked_for_at_its_interval_until_it_ends(world: McpWorld) -> None:
