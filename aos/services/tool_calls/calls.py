@@ -42,6 +42,8 @@ MARGIN = timedelta(seconds=30)
 """Added to a call's time limit: until then no other handler may begin the call."""
 LOOK_AGAIN = timedelta(seconds=10)
 """How soon to look again at a held call: its result may be saved and not sent."""
+EARLY = timedelta(seconds=0.5)
+"""A message that the broker hands out this much before its time is on time."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 CONTENTION_TRIES = 8
 CALL_TRIES = 2
@@ -184,7 +186,7 @@ class ToolCalls:
                 if now >= command.deadline:
                     return await self._end_late(command, row)
                 if row is not None and row.task is not None:
-                    if now < row.task.poll_at:
+                    if now < row.task.poll_at - EARLY:
                         return row.task.poll_at if delivery.continues(row.task) else None
                     task = replace(row.task, asked_by=delivery.sequence_number)
                     return await self._follow(command, row, task)

@@ -63,6 +63,13 @@ async def test_copies_of_a_question_about_a_task_become_one(world: McpWorld) -> 
     assert world.later == [5.0]
 
 
+async def test_a_question_that_comes_a_little_early_is_asked(world: McpWorld) -> None:
+    await world.mcp.calls.handle(world.command("build"), CommandDelivery(sequence_number=1))
+    world.clock.advance(4.8)
+    await world.mcp.calls.handle(world.command("build"), CommandDelivery(sequence_number=2))
+    assert world.later == [pytest.approx(0.2), 5.0]
+
+
 async def test_a_question_whose_handler_died_before_it_sent_the_next_goes_on(
     world: McpWorld,
 ) -> None:
