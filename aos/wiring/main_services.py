@@ -39,6 +39,7 @@ from aos.services.run_events import RunEvents
 from aos.services.runs import RunReader
 from aos.services.transcripts import Transcripts
 from aos.services.usage import UsageReports
+from aos.services.waking import Waker
 from aos.wiring.app_services import AppServices
 
 LATE_SECONDS = 30.0
@@ -184,12 +185,7 @@ class MainServices(AppServices):
         """Lists and takes decisions about tool calls."""
         world = self._world
         return Approvals(
-            decisions=world.decisions,
-            runs=self.runs,
-            pending=world.pending,
-            bus=world.bus,
-            clock=world.clock,
-            ids=world.ids,
+            world.decisions, runs=self.runs, waker=self.waker, clock=world.clock, ids=world.ids
         )
 
     @cached_property
@@ -197,13 +193,14 @@ class MainServices(AppServices):
         """Lists and takes answers to the questions of tools."""
         world = self._world
         return ToolQuestions(
-            questions=world.questions,
-            runs=self.runs,
-            pending=world.pending,
-            bus=world.bus,
-            clock=world.clock,
-            ids=world.ids,
+            world.questions, runs=self.runs, waker=self.waker, clock=world.clock, ids=world.ids
         )
+
+    @cached_property
+    def waker(self) -> Waker:
+        """Wakes conversations after people answered."""
+        world = self._world
+        return Waker(bus=world.bus, pending=world.pending, clock=world.clock)
 
     @cached_property
     def run_events(self) -> RunEvents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aos.ports.asks import Decisions, Questions
 from aos.ports.blobs import BlobStore
 from aos.ports.bus import Bus
 from aos.ports.cleaning import DueStore, RunCleaner
@@ -24,7 +25,7 @@ from aos.ports.servers import ToolServers
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
+from aos.ports.tools import ToolCatalog, ToolLedger
 from aos.ports.usage import UsageReader
 from aos.ports.webhooks import WebhookClient
 from aos.services.health import Check

@@ -1,8 +1,8 @@
-"""What must every store of approvals do, and every conversation store with turns that use tools?"""
+"""What must every store of requests do with trees of runs, and every conversation store with turns
+that use tools?"""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -12,90 +12,11 @@ from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.tools.tool import MessageCall, ToolOutcome
-from aos.errors import StaleWrite
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
-from aos.ports.tools import AskedApproval, Decisions
-from tests.samples import (
-    CALL_ID,
-    NOON,
-    a_decision,
-    a_delegated_request,
-    an_approval,
-)
+from tests.samples import NOON, a_delegated_request
 
 LARGE = "ü" * 40_000
-
-
-class DecisionsSuite:
-    """Needs the fixture `decisions: Decisions`."""
-
-    async def test_what_was_asked_is_found_and_listed(self, decisions: Decisions) -> None:
-        asked = an_approval()
-        await decisions.ask(asked)
-        assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
-        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
-        assert (page.items, page.next) == ([asked], None)
-
-    async def test_asking_again_changes_nothing(self, decisions: Decisions) -> None:
-        asked = an_approval()
-        for _ in range(2):
-            await decisions.ask(asked)
-        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
-        assert page.items == [asked]
-
-    async def test_what_nobody_asked_is_not_there(self, decisions: Decisions) -> None:
-        assert await decisions.find(str(uuid.uuid4()), CALL_ID) is None
-
-    async def test_large_arguments_are_kept_whole(self, decisions: Decisions) -> None:
-        asked = an_approval(arguments={"text": LARGE})
-        await decisions.ask(asked)
-        found = await decisions.find(asked.run_id, CALL_ID)
-        assert found is not None
-        assert found.request == asked
-
-    async def test_of_two_decisions_at_once_one_stands(self, decisions: Decisions) -> None:
-        asked = an_approval()
-        await decisions.ask(asked)
-        both = [a_decision(), a_decision(decision="deny", decided_by="bob")]
-        ends = await asyncio.gather(
-            *(decisions.decide(asked.run_id, CALL_ID, one) for one in both),
-            return_exceptions=True,
-        )
-        assert sorted(type(end) for end in ends if end is not None) == [StaleWrite]
-        found = await decisions.find(asked.run_id, CALL_ID)
-        assert found is not None
-        assert found.decision == both[ends.index(None)]
-
-    async def test_a_closed_call_is_off_the_list_and_still_found(
-        self, decisions: Decisions
-    ) -> None:
-        asked = an_approval()
-        await decisions.ask(asked)
-        for _ in range(2):
-            await decisions.close(asked)
-        page = await decisions.list_waiting(owner=asked.owner, after=None, limit=10)
-        assert page.items == []
-        assert await decisions.find(asked.run_id, CALL_ID) == AskedApproval(request=asked)
-
-    async def test_the_list_is_the_oldest_first_and_paged(self, decisions: Decisions) -> None:
-        owner = f"ann {uuid.uuid4()}"
-        calls = [
-            an_approval(owner=owner, requested_at=NOON + timedelta(seconds=n)) for n in (2, 0, 1)
-        ]
-        for call in calls:
-            await decisions.ask(call)
-        first = await decisions.list_waiting(owner=owner, after=None, limit=2)
-        assert first.items == [calls[1], calls[2]]
-        rest = await decisions.list_waiting(owner=owner, after=first.next, limit=2)
-        assert (rest.items, rest.next) == ([calls[0]], None)
-
-    async def test_everybodys_list_holds_them_all(self, decisions: Decisions) -> None:
-        mine, theirs = an_approval(), an_approval()
-        await decisions.ask(mine)
-        await decisions.ask(theirs)
-        page = await decisions.list_waiting(owner=None, after=None, limit=1000)
-        assert {mine.run_id, theirs.run_id} <= {item.run_id for item in page.items}
 
 
 class TreeSuite:

@@ -16,13 +16,13 @@ from aos.adapters.memory import (
     MemoryTables,
 )
 from aos.adapters.tables import AzureTables, TableAccount
+from aos.ports.asks import Decisions, Questions
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
-from aos.ports.tools import Decisions, Questions
 from devhost.provision import create_storage
-from tests.contract.approval_suites import DecisionsSuite, TreeSuite, TurnsSuite
+from tests.contract.approval_suites import TreeSuite, TurnsSuite
+from tests.contract.ask_suites import DecisionsSuite, QuestionsSuite
 from tests.contract.azurite import Azurite
-from tests.contract.question_suite import QuestionsSuite
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,19 @@ async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
     await blobs.close()
 
 
-class TestAzure(DecisionsSuite, QuestionsSuite, TreeSuite, TurnsSuite):
+class TestAzureDecisions(DecisionsSuite):
     @pytest.fixture
-    def decisions(self, tables: AzureTables) -> Decisions:
+    def asks(self, tables: AzureTables) -> Decisions:
         return tables.decisions()
 
+
+class TestAzureQuestions(QuestionsSuite):
     @pytest.fixture
-    def questions(self, tables: AzureTables) -> Questions:
+    def asks(self, tables: AzureTables) -> Questions:
         return tables.questions()
 
+
+class TestAzure(TreeSuite, TurnsSuite):
     @pytest.fixture
     def requests(self, tables: AzureTables) -> RequestStore:
         return tables.requests()
@@ -61,15 +65,19 @@ class TestAzure(DecisionsSuite, QuestionsSuite, TreeSuite, TurnsSuite):
         return tables.conversations()
 
 
-class TestMemory(DecisionsSuite, QuestionsSuite, TreeSuite, TurnsSuite):
+class TestMemoryDecisions(DecisionsSuite):
     @pytest.fixture
-    def decisions(self) -> Decisions:
+    def asks(self) -> Decisions:
         return MemoryDecisions(MemoryTables())
 
+
+class TestMemoryQuestions(QuestionsSuite):
     @pytest.fixture
-    def questions(self) -> Questions:
+    def asks(self) -> Questions:
         return MemoryQuestions(MemoryTables())
 
+
+class TestMemory(TreeSuite, TurnsSuite):
     @pytest.fixture
     def requests(self) -> RequestStore:
         return MemoryRequestStore(MemoryTables())

@@ -10,14 +10,13 @@ from typing import Any, cast
 from aos.adapters.memory import ManualClock
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables.account import Table
-from aos.adapters.tables.approvals import AzureDecisions
+from aos.adapters.tables.asks import AzureDecisions, AzureQuestions
 from aos.adapters.tables.conversations import AzureConversationStore
 from aos.adapters.tables.index import AzureRunIndex
 from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.pushes import AzurePushConfigs
-from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.run_events import AzureRunEventStore
 from aos.adapters.tables.schedules import AzureWatermarks
@@ -247,14 +246,14 @@ async def _read_approval(recorded: Any) -> ApprovalRequest:
 
 async def _write_decision(decision: Decision) -> Any:
     rows = RowsOnly()
-    await _decisions(rows).decide(RUN_ID, CALL_ID, decision)
+    await _decisions(rows).answer(APPROVALS["minimal"], decision)
     return _kept(rows)
 
 
 async def _read_decision(recorded: Any) -> Decision | None:
     asked = await _write_approval(APPROVALS["minimal"])
     found = await _decisions(RowsOnly([*asked, *recorded])).find(RUN_ID, CALL_ID)
-    return None if found is None else found.decision
+    return None if found is None else found.answer
 
 
 def _questions(rows: RowsOnly) -> AzureQuestions:

@@ -68,7 +68,7 @@ DIES_SHARE = 0.4
 """So many of the faults that are aimed at a provisional event end its instance."""
 MOST_LATE = 240.0
 """A provisional event takes effect so late at most: before those of its run are removed."""
-ANSWERS = frozenset({"decisions.decide", "questions.answer"})
+ANSWERS = frozenset({"decisions.answer", "questions.answer"})
 MOST_DEATHS = 6
 """More would dead-letter messages that have done nothing wrong (MaxDeliveryCount is 10)."""
 DEPENDENCY = {"bus": "bus", "settle": "bus", "model": "model", "webhooks": "receiver"}

@@ -11,8 +11,7 @@ from aos.adapters.memory import MemoryDecisions, MemoryQuestions, MemoryToolLedg
 from aos.domain.envelope import Approve, CallTool, RealmCommand, RunEnded
 from aos.domain.runs import tool_questions, tool_turns
 from aos.domain.runs.conversation import Conversation
-from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
-from aos.domain.tools.tool import Decision, ToolCallRow, ToolOutcome
+from aos.domain.tools.tool import ApprovalRequest, Decision, ToolCallRow, ToolOutcome
 from aos.errors import StaleWrite
 from aos.services.approvals import Approvals
 from aos.services.execution.handler import Execution
@@ -58,7 +57,7 @@ def approval_only_in_the_message() -> contextlib.AbstractContextManager[Any]:
     """Main tells realm of the decision, and no row holds it."""
     real = Execution._apply
 
-    async def insert(self: Approvals, run_id: str, tool_call_id: str, decision: Decision) -> None:
+    async def insert(self: Approvals, request: ApprovalRequest, answer: Decision) -> None:
         return None
 
     def apply(self: Execution, unit: UnitOfWork, command: RealmCommand) -> None:
@@ -83,28 +82,24 @@ def approval_only_in_the_message() -> contextlib.AbstractContextManager[Any]:
 
 def two_decisions() -> contextlib.AbstractContextManager[Any]:
     """Whoever decides last is heard as well."""
-    real = MemoryDecisions.decide
-
-    async def decide(
-        self: MemoryDecisions, run_id: str, tool_call_id: str, decision: Decision
-    ) -> None:
-        with contextlib.suppress(StaleWrite):
-            await real(self, run_id, tool_call_id, decision)
-
-    return patch.object(MemoryDecisions, "decide", decide)
+    return _hear_the_last(MemoryDecisions)
 
 
 def two_answers() -> contextlib.AbstractContextManager[Any]:
     """Whoever answers a tool's question last is heard as well."""
-    real = MemoryQuestions.answer
+    return _hear_the_last(MemoryQuestions)
 
-    async def answer(
-        self: MemoryQuestions, question: QuestionRequest, answer: QuestionAnswer
-    ) -> None:
+
+def _hear_the_last(
+    store: type[MemoryDecisions] | type[MemoryQuestions],
+) -> contextlib.AbstractContextManager[Any]:
+    real: Any = store.answer
+
+    async def answer(self: Any, request: object, answer: object) -> None:
         with contextlib.suppress(StaleWrite):
-            await real(self, question, answer)
+            await real(self, request, answer)
 
-    return patch.object(MemoryQuestions, "answer", answer)
+    return patch.object(store, "answer", answer)
 
 
 def earlier_round_heard_again() -> contextlib.AbstractContextManager[Any]:

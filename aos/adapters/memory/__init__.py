@@ -5,7 +5,7 @@ The fakes pass the same contract tests as the real adapters. Any number of app i
 their rows and queues.
 """
 
-from aos.adapters.memory.approvals import MemoryDecisions
+from aos.adapters.memory.asks import MemoryDecisions, MemoryQuestions
 from aos.adapters.memory.broker import MemoryBroker
 from aos.adapters.memory.bus import MemoryBus
 from aos.adapters.memory.cleaning import MemoryDueStore, MemoryRunCleaner
@@ -17,7 +17,6 @@ from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.job_queue import MemoryJobQueue
 from aos.adapters.memory.lists import MemoryLedger, MemoryRunIndex, MemoryUsage
 from aos.adapters.memory.pushes import MemoryPushConfigs
-from aos.adapters.memory.questions import MemoryQuestions
 from aos.adapters.memory.run_events import MemoryRunEventStore
 from aos.adapters.memory.schedules import MemoryWatermarks
 from aos.adapters.memory.slots import MemorySlots

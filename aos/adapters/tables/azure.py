@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aos.adapters.tables.account import Table, TableAccount, TableClients
-from aos.adapters.tables.approvals import AzureDecisions
+from aos.adapters.tables.asks import AzureDecisions, AzureQuestions
 from aos.adapters.tables.cleaning import AzureDueStore, AzureRunCleaner
 from aos.adapters.tables.conversations import AzureConversationStore
 from aos.adapters.tables.eraser import AzureEraser
@@ -13,7 +13,6 @@ from aos.adapters.tables.ledger import AzureLedger
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.pending import AzurePendingStore
 from aos.adapters.tables.pushes import AzurePushConfigs
-from aos.adapters.tables.questions import AzureQuestions
 from aos.adapters.tables.requests import AzureRequestStore
 from aos.adapters.tables.run_events import AzureRunEventStore
 from aos.adapters.tables.schedules import AzureWatermarks
@@ -22,6 +21,7 @@ from aos.adapters.tables.spending import AzureSpendingStore
 from aos.adapters.tables.tool_calls import AzureToolLedger
 from aos.adapters.tables.tools import AzureToolCatalog
 from aos.adapters.tables.usage import AzureUsage
+from aos.ports.asks import Decisions, Questions
 from aos.ports.blobs import BlobStore
 from aos.ports.cleaning import DueStore, RunCleaner
 from aos.ports.conversations import ConversationStore
@@ -35,7 +35,7 @@ from aos.ports.run_events import RunEventStore
 from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
-from aos.ports.tools import Decisions, Questions, ToolCatalog, ToolLedger
+from aos.ports.tools import ToolCatalog, ToolLedger
 from aos.ports.usage import UsageReader
 
 

@@ -8,11 +8,10 @@ from collections.abc import Collection
 from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, read_etag
-from aos.adapters.tables.approvals import WAITING, place_of
+from aos.adapters.tables.asks import DECISIONS, QUESTIONS
 from aos.adapters.tables.conversations import HEAD, name_run_row
 from aos.adapters.tables.payloads import Payloads, make_folder_name
 from aos.adapters.tables.pushes import AFTER_PUSHES, PUSH
-from aos.adapters.tables.questions import UNANSWERED, place_of_question
 from aos.adapters.tables.requests import CANCEL, ROW, SCRUBBED, WHY
 from aos.adapters.tables.rows import document, list_spilled, pack
 from aos.adapters.tables.run_events import end_of_events, first_event_key
@@ -27,10 +26,6 @@ AFTER_RUNS = "run;"
 AT_ONCE = 16
 BLOBS_A_CALL = 2000
 SCRUB_TRIES = 4
-APPROVAL = ":approval"
-DECISION = ":decision"
-QUESTION = ":question"
-ANSWER = ":answer"
 
 
 class AzureEraser:
@@ -135,13 +130,12 @@ class AzureEraser:
         """Scrub the row of a call. Remove decisions and answers, and what was asked with its place
         in its list."""
         partition, key = str(row["PartitionKey"]), str(row["RowKey"])
-        if key.endswith(APPROVAL):
-            await self._tool_calls.delete(WAITING, place_of(document(row)))
-        if key.endswith(QUESTION):
-            await self._tool_calls.delete(UNANSWERED, place_of_question(document(row)))
-        if key.endswith((APPROVAL, DECISION, QUESTION, ANSWER)):
-            await self._tool_calls.delete(partition, key)
-            return
+        for rows in (DECISIONS, QUESTIONS):
+            if key.endswith(rows.asked):
+                await self._tool_calls.delete(rows.waiting, rows.find_place(document(row)))
+            if key.endswith((rows.asked, rows.answered)):
+                await self._tool_calls.delete(partition, key)
+                return
         raw = document(row)
         if raw.get("result") is None:
             return

@@ -1,5 +1,5 @@
-"""Makes what people are asked about the tool calls of a run. Entry points: `make_approval`,
-`make_question`, `find_approval`, `find_question`, `list_asks`.
+"""Makes what people are asked about the tool calls of a run. Entry points: `make_ask`, `list_asks`,
+`find_ask`.
 
 The run's state says that a call waits before the rows of the lists exist. Both are made of the same
 state, so it makes no difference who writes the rows.
@@ -7,7 +7,7 @@ state, so it makes no difference who writes the rows.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation
@@ -15,6 +15,7 @@ from aos.domain.tools.questions import QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest
 
 AskRequest: TypeAlias = ApprovalRequest | QuestionRequest
+R = TypeVar("R", bound=AskRequest)
 
 
 def list_asks(conversation: Conversation | None, run_id: str) -> list[AskRequest]:
@@ -23,13 +24,25 @@ def list_asks(conversation: Conversation | None, run_id: str) -> list[AskRequest
     if active is None or active.request.run_id != run_id:
         return []
     waiting = [call for call in active.calls if call.is_undecided and call.asked_at is not None]
-    return [
-        make_approval(active, call) if call.question is None else make_question(active, call)
-        for call in waiting
-    ]
+    return [make_ask(active, call) for call in waiting]
 
 
-def make_approval(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
+def find_ask(
+    conversation: Conversation | None, run_id: str, ask_id: str, *, kind: type[R]
+) -> R | None:
+    """What a person is asked in the active run under this id; None if nothing like it waits."""
+    for ask in list_asks(conversation, run_id):
+        if isinstance(ask, kind) and ask.ask_id == ask_id:
+            return ask
+    return None
+
+
+def make_ask(active: ActiveRun, call: OpenCall) -> AskRequest:
+    """What a person is asked about a call: the tool's question, or else for a decision."""
+    return _make_approval(active, call) if call.question is None else _make_question(active, call)
+
+
+def _make_approval(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
     """The request for a person's decision about a call."""
     assert call.asked_at is not None
     assert call.expires_at is not None
@@ -49,7 +62,7 @@ def make_approval(active: ActiveRun, call: OpenCall) -> ApprovalRequest:
     )
 
 
-def make_question(active: ActiveRun, call: OpenCall) -> QuestionRequest:
+def _make_question(active: ActiveRun, call: OpenCall) -> QuestionRequest:
     """The request for a person's answer to the question of a call."""
     assert call.question is not None
     assert call.asked_at is not None
@@ -69,29 +82,3 @@ def make_question(active: ActiveRun, call: OpenCall) -> QuestionRequest:
         requested_at=call.asked_at,
         expires_at=call.expires_at,
     )
-
-
-def find_approval(
-    conversation: Conversation | None, run_id: str, tool_call_id: str
-) -> ApprovalRequest | None:
-    """What a person is asked about a call of the active run; None if it waits for no decision."""
-    active = None if conversation is None else conversation.active
-    if active is None or active.request.run_id != run_id:
-        return None
-    for call in active.calls:
-        if call.tool_call_id == tool_call_id and call.is_undecided and call.question is None:
-            return make_approval(active, call)
-    return None
-
-
-def find_question(
-    conversation: Conversation | None, run_id: str, question_id: str
-) -> QuestionRequest | None:
-    """What a tool asks a person in the active run; None if no such question waits."""
-    active = None if conversation is None else conversation.active
-    if active is None or active.request.run_id != run_id:
-        return None
-    for call in active.calls:
-        if call.question is not None and call.question_id == question_id:
-            return make_question(active, call)
-    return None

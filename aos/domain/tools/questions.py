@@ -118,6 +118,11 @@ class QuestionRequest:
     requested_at: datetime
     expires_at: datetime
 
+    @property
+    def ask_id(self) -> str:
+        """Its id in the run."""
+        return self.question_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionAnswer:
@@ -131,6 +136,21 @@ class QuestionAnswer:
     answered_by: str
     answered_at: datetime
     answer_id: str = field(default="", metadata=OMITTED)
+
+    @property
+    def said(self) -> str:
+        """The answer, in one word."""
+        return self.action
+
+    @property
+    def said_by(self) -> str:
+        """Who answered."""
+        return self.answered_by
+
+    @property
+    def said_id(self) -> str:
+        """The id of the answer."""
+        return self.answer_id
 
 
 def make_question_id(tool_call_id: str, number: int) -> str:

@@ -207,6 +207,21 @@ class Decision:
     decided_at: datetime
     decision_id: str = ""
 
+    @property
+    def said(self) -> str:
+        """The decision, in one word."""
+        return self.decision
+
+    @property
+    def said_by(self) -> str:
+        """Who decided."""
+        return self.decided_by
+
+    @property
+    def said_id(self) -> str:
+        """The id of the decision."""
+        return self.decision_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
@@ -227,6 +242,11 @@ class ApprovalRequest:
     expires_at: datetime
     server_digest: str | None = None
     schema_digest: str | None = None
+
+    @property
+    def ask_id(self) -> str:
+        """Its id in the run."""
+        return self.tool_call_id
 
 
 def make_tool_call_id(run_id: str, *, turn: int, index: int) -> str:

@@ -203,15 +203,15 @@ class CallerRuns:
         page = await self._events.page(request, after=EventId(), limit=1000)
         for event in list(reversed(page.items))[:most]:
             if event.type == "approval.decided":
-                found: Any = await self._approvals.find_decision(
-                    request.run_id, event.data["tool_call_id"]
-                )
-                if found is not None and found.decision_id == answer_id:
-                    return True
+                asks: Any = self._approvals
+                ask_id = event.data["tool_call_id"]
             elif event.type == "input.answered":
-                found = await self._questions.find_answer(request.run_id, event.data["question_id"])
-                if found is not None and found.answer_id == answer_id:
-                    return True
+                asks, ask_id = self._questions, event.data["question_id"]
+            else:
+                continue
+            found = await asks.find_answer(request.run_id, ask_id)
+            if found is not None and found.said_id == answer_id:
+                return True
         return False
 
     async def find(self, run_id: str, *, caller: Caller) -> tuple[AdmittedRequest, Run]:

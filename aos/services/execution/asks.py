@@ -13,14 +13,14 @@ from datetime import datetime
 from aos.domain.codec import encode
 from aos.domain.envelope import AGENT_EVENTS, Event, to_main
 from aos.domain.runs import tool_questions, tool_turns
-from aos.domain.runs.active_run import ActiveRun, OpenCall
-from aos.domain.runs.asks import make_approval, make_question
+from aos.domain.runs.active_run import ActiveRun
+from aos.domain.runs.asks import AskRequest, make_ask
 from aos.domain.runs.events import make_notification, name_source
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Decision
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
+from aos.ports.asks import A, Asks, Decisions, Questions, R
 from aos.ports.bus import Bus
-from aos.ports.tools import Decisions, Questions
 from aos.services.execution.unit_of_work import UnitOfWork
 
 BY_TIME = "aos"
@@ -44,7 +44,9 @@ class RealmAsks:
         if active is None or not wanted:
             return
         for call in wanted:
-            event = await self._list(active, call)
+            asked = make_ask(active, call)
+            await self._list(asked)
+            event = _make_event(active, asked)
             await self._bus.publish(event)
             await self._notify(active, event)
         unit.add(tool_turns.mark_asked(unit.conversation, tuple(c.tool_call_id for c in wanted)))
@@ -55,20 +57,17 @@ class RealmAsks:
         for call in () if active is None else active.calls:
             if call.state != "asked" or active is None:
                 continue
-            if call.question is None:
-                await self._apply_decision(unit, make_approval(active, call), now=now)
+            asked = make_ask(active, call)
+            if isinstance(asked, QuestionRequest):
+                await self._apply_answer(unit, asked, now=now)
             else:
-                await self._apply_answer(unit, make_question(active, call), now=now)
+                await self._apply_decision(unit, asked, now=now)
 
-    async def _list(self, active: ActiveRun, call: OpenCall) -> Event:
-        """Add the call to its list; return the event that tells of it."""
-        if call.question is not None:
-            question = make_question(active, call)
-            await self._questions.ask(question)
-            return _input_requested(active, question)
-        approval = make_approval(active, call)
-        await self._decisions.ask(approval)
-        return _approval_requested(active, approval)
+    async def _list(self, asked: AskRequest) -> None:
+        if isinstance(asked, QuestionRequest):
+            await self._questions.ask(asked)
+        else:
+            await self._decisions.ask(asked)
 
     async def _notify(self, active: ActiveRun, event: Event) -> None:
         request = active.request
@@ -86,10 +85,15 @@ class RealmAsks:
     async def _apply_decision(
         self, unit: UnitOfWork, asked: ApprovalRequest, *, now: datetime
     ) -> None:
-        decision = await self._find_decision(asked, now=now)
+        timed_out = Decision(
+            decision="deny",
+            reason="nobody decided about this call in time",
+            decided_by=BY_TIME,
+            decided_at=now,
+        )
+        decision = await _take_answer(self._decisions, asked, timed_out=timed_out, now=now)
         if decision is None:
             return
-        await self._decisions.close(asked)
         unit.add(
             tool_turns.take_decision(
                 unit.conversation, tool_call_id=asked.tool_call_id, decision=decision, now=now
@@ -99,10 +103,10 @@ class RealmAsks:
     async def _apply_answer(
         self, unit: UnitOfWork, asked: QuestionRequest, *, now: datetime
     ) -> None:
-        answer = await self._find_answer(asked, now=now)
+        timed_out = QuestionAnswer(action="cancel", answered_by=BY_TIME, answered_at=now)
+        answer = await _take_answer(self._questions, asked, timed_out=timed_out, now=now)
         if answer is None:
             return
-        await self._questions.close(asked)
         unit.add(
             tool_questions.take_answer(
                 unit.conversation,
@@ -113,67 +117,49 @@ class RealmAsks:
             )
         )
 
-    async def _find_decision(self, asked: ApprovalRequest, *, now: datetime) -> Decision | None:
-        run_id, call_id = asked.run_id, asked.tool_call_id
-        stands = await self._decisions.find(run_id, call_id)
-        if stands is not None and stands.decision is not None:
-            return stands.decision
+
+async def _take_answer(asks: Asks[R, A], asked: R, *, timed_out: A, now: datetime) -> A | None:
+    """Return what counts as the answer, and take the request off its list; None while a person may
+    still answer."""
+    answer = await _find_answer(asks, asked)
+    if answer is None:
         if now < asked.expires_at:
             return None
-        timed_out = Decision(
-            decision="deny",
-            reason="nobody decided about this call in time",
-            decided_by=BY_TIME,
-            decided_at=now,
-        )
-        try:
-            await self._decisions.decide(run_id, call_id, timed_out)
-        except (StaleWrite, OutcomeUnknown) as error:
-            stands = await self._decisions.find(run_id, call_id)
-            if stands is None or stands.decision is None:
-                raise TransientError("storage did not say what was decided; try again") from error
-            return stands.decision
-        return timed_out
-
-    async def _find_answer(self, asked: QuestionRequest, *, now: datetime) -> QuestionAnswer | None:
-        run_id, question_id = asked.run_id, asked.question_id
-        stands = await self._questions.find(run_id, question_id)
-        if stands is not None and stands.answer is not None:
-            return stands.answer
-        if now < asked.expires_at:
-            return None
-        timed_out = QuestionAnswer(action="cancel", answered_by=BY_TIME, answered_at=now)
-        try:
-            await self._questions.answer(asked, timed_out)
-        except (StaleWrite, OutcomeUnknown) as error:
-            stands = await self._questions.find(run_id, question_id)
-            if stands is None or stands.answer is None:
-                raise TransientError("storage did not say what was answered; try again") from error
-            return stands.answer
-        return timed_out
+        answer = await _insert(asks, asked, timed_out)
+    await asks.close(asked)
+    return answer
 
 
-def _approval_requested(active: ActiveRun, asked: ApprovalRequest) -> Event:
-    """The event, without the arguments: only those who may decide see them."""
+async def _insert(asks: Asks[R, A], asked: R, answer: A) -> A:
+    """Insert an answer; return the one that counts."""
+    try:
+        await asks.answer(asked, answer)
+    except (StaleWrite, OutcomeUnknown) as error:
+        stands = await _find_answer(asks, asked)
+        if stands is None:
+            raise TransientError("storage did not say what a person said; try again") from error
+        return stands
+    return answer
+
+
+async def _find_answer(asks: Asks[R, A], asked: R) -> A | None:
+    found = await asks.find(asked.run_id, asked.ask_id)
+    return None if found is None else found.answer
+
+
+def _make_event(active: ActiveRun, asked: AskRequest) -> Event:
+    """The event, without what only those may see who may decide or answer."""
+    if isinstance(asked, QuestionRequest):
+        kind, name = "input.requested", "question"
+        hidden: tuple[str, ...] = ("owner", "message", "requested_schema", "url")
+    else:
+        kind, name, hidden = "approval.requested", "approval", ("owner", "arguments")
     return Event(
         topic=AGENT_EVENTS,
-        id=f"{asked.run_id}:{asked.tool_call_id}:approval",
-        type="approval.requested",
+        id=f"{asked.run_id}:{asked.ask_id}:{name}",
+        type=kind,
         source=name_source(asked.agent_id),
         time=asked.requested_at,
-        data=encode(asked, without=("owner", "arguments")),
-        traceparent=active.request.traceparent,
-    )
-
-
-def _input_requested(active: ActiveRun, asked: QuestionRequest) -> Event:
-    """The event, without the question: only those who may answer see it."""
-    return Event(
-        topic=AGENT_EVENTS,
-        id=f"{asked.run_id}:{asked.question_id}:question",
-        type="input.requested",
-        source=name_source(asked.agent_id),
-        time=asked.requested_at,
-        data=encode(asked, without=("owner", "message", "requested_schema", "url")),
+        data=encode(asked, without=hidden),
         traceparent=active.request.traceparent,
     )

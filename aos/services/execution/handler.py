@@ -32,11 +32,11 @@ from aos.domain.runs.run import AdmittedRequest, RunStatus, brings_history
 from aos.domain.runs.watching import is_watched, watch
 from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
+from aos.ports.asks import Decisions, Questions
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
-from aos.ports.tools import Decisions, Questions
 from aos.services.execution.asks import RealmAsks
 from aos.services.execution.deletion import Deletions
 from aos.services.execution.turn_budget import TurnBudgets

@@ -102,11 +102,12 @@ async def test_waiting_for_a_person_stops_the_runs_clock() -> None:
 
 async def test_a_decision_before_the_command_that_tells_of_it_is_obeyed_all_the_same() -> None:
     """The row is what counts: the Approve may be lost."""
-    world, run_id, call_id = await asking()
+    world, run_id, _ = await asking()
     decision = Decision(
         decision="approve", reason="", decided_by="local", decided_at=world.clock.now()
     )
-    await world.ports.decisions.decide(run_id, call_id, decision)
+    (asked,) = (await world.waiting_approvals()).items
+    await world.ports.decisions.answer(asked, decision)
     await world.advance(60)  # the mender nudges
     assert (await world.run(run_id)).output == "Done."
 
@@ -153,16 +154,16 @@ async def test_a_decision_that_cannot_be_told_makes_the_mender_look_at_once() ->
 async def test_whose_decision_comes_second_obeys_the_first() -> None:
     """A person decides in the moment in which realm would decide that nobody did."""
     world, run_id, _ = await asking(SET, "Done.", approval_timeout_seconds=600)
-    real = world.ports.decisions.decide
+    real = world.ports.decisions.answer
 
-    async def decide(run: str, call: str, decision: Decision) -> None:
+    async def decide(asked: ApprovalRequest, decision: Decision) -> None:
         by_ann = Decision(
             decision="approve", reason="", decided_by="ann", decided_at=world.clock.now()
         )
-        await real(run, call, by_ann)
+        await real(asked, by_ann)
         raise StaleWrite("decided")
 
-    world.ports.decisions.decide = decide  # type: ignore[method-assign]
+    world.ports.decisions.answer = decide  # type: ignore[method-assign]
     await world.advance(660)
     assert (await world.run(run_id)).output == "Done."
     assert [call.tool for call in world.servers.calls] == ["set"]
