@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from aos.bounds import Bounds
+from aos.domain.caller import is_door_owner
 from aos.domain.cards.policy import DEFAULT_REPLY_TO, CardPolicy
 from aos.domain.model_api import MODEL_APIS, ModelApi
 from aos.domain.vision import Vision
@@ -96,7 +97,8 @@ class Settings:
     SHA-256 of a function key to the owner it identifies; `admin_keys` holds the SHA-256 of admins'
     keys. `behind_sign_in`: the platform authenticates callers before they reach the app.
     `telemetry_in_worker`: the Functions worker configures Azure Monitor itself. `paused`: nothing
-    is admitted, whatever the switch in storage says.
+    is admitted, whatever the switch in storage says. `queue_may_act_for` are the owners that
+    senders on the queue may act for; `*` means all.
     """
 
     development: bool
@@ -112,6 +114,7 @@ class Settings:
     admin_keys: frozenset[str] = frozenset()
     behind_sign_in: bool = False
     reply_to: tuple[str, ...] = (DEFAULT_REPLY_TO,)
+    queue_may_act_for: frozenset[str] = frozenset()
     telemetry_connection_string: str | None = field(default=None, repr=False)
     telemetry_in_worker: bool = False
     paused: bool = False
@@ -171,6 +174,7 @@ class Settings:
             ),
             behind_sign_in=_is_behind_sign_in(env, development=development),
             reply_to=_read_reply_to(env),
+            queue_may_act_for=_read_queue_may_act_for(env),
             telemetry_connection_string=env.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             telemetry_in_worker=env.flag("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY"),
             paused=env.choice("AOS_PAUSED", ("true", "false")) == "true",
@@ -304,3 +308,15 @@ def _read_reply_to(env: Environment) -> tuple[str, ...]:
                 f"AOS_REPLY_TO has {name!r}; write names of queues or topics, with commas between"
             )
     return names
+
+
+def _read_queue_may_act_for(env: Environment) -> frozenset[str]:
+    owners = env.list("AOS_QUEUE_MAY_ACT_FOR")
+    for owner in owners:
+        if owner != "*" and not is_door_owner(owner):
+            raise ConfigurationError(
+                f"AOS_QUEUE_MAY_ACT_FOR has {owner[:80]!r}; write owners with commas between:"
+                " object ids of persons, names of AOS_KEY_OWNERS, or key: and a key's SHA-256;"
+                " * for all of them"
+            )
+    return frozenset(owners)

@@ -102,6 +102,9 @@ param signInAudiences string[] = []
 @description('Optional. Owners of function keys: name=sha256 pairs separated by commas (AOS_KEY_OWNERS). Hashes, not keys.')
 param keyOwners string = ''
 
+@description('Optional. Owners for which senders on aos-requests may act, separated by commas; * for all persons and keys (AOS_QUEUE_MAY_ACT_FOR). Empty: they act for nobody but themselves.')
+param queueMayActFor string = ''
+
 @description('Optional. SHA-256 of the keys whose callers are admins, separated by commas (AOS_ADMIN_KEYS). Hashes, not keys.')
 param adminKeyHashes string = ''
 
@@ -647,6 +650,7 @@ var known facts = {
   publicUrl: !empty(publicUrl) || !enableFrontDoor ? publicUrl : 'https://${frontDoor!.outputs.hostName}'
   replyQueues: replyQueues
   keyOwners: keyOwners
+  queueMayActFor: queueMayActFor
   adminKeys: adminKeyHashes
   webhooks: enableWebhooks
   mcpAllowed: mcpAllowed

@@ -194,7 +194,14 @@ def make_message(request: Request) -> ServiceBusMessage:
         correlation_id=request.correlation_id,
         reply_to=request.reply_to,
         reply_to_session_id=request.reply_to_session_id,
+        application_properties=_write_properties(request),
     )
+
+
+def _write_properties(request: Request) -> dict[str | bytes, Any] | None:
+    if request.on_behalf_of is None:
+        return None
+    return {"aos_on_behalf_of": request.on_behalf_of}
 
 
 def explain_away(error: Exception) -> AosUnreachable:

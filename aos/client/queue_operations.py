@@ -35,6 +35,7 @@ class Request:
     correlation_id: str
     reply_to: str | None
     reply_to_session_id: str | None
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,19 @@ class QueueOperations:
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
+        on_behalf_of: str | None = None,
         timeout_seconds: float = REPLY_SECONDS,
     ) -> Flow[Json]:
         """Ask an agent and wait for the reply: the run object, with `type` and `version`.
 
-        `key` is the message id, for example a business key; the default is a new one. Raises
-        AosClientError if the request was refused, and AosUnreachable if no reply came in time (the
-        run continues).
+        `key` is the message id, for example a business key; the default is a new one.
+        `on_behalf_of` is the owner that the request acts for, if the operator lists it in
+        `AOS_QUEUE_MAY_ACT_FOR`. Raises AosClientError if the request was refused, and
+        AosUnreachable if no reply came in time (the run continues).
         """
-        request = self._make_request(agent_id, message, conversation_id, metadata, key)
+        request = self._make_request(
+            agent_id, message, conversation_id, metadata, key, on_behalf_of
+        )
         end = time.monotonic() + timeout_seconds
         start = FIRST_NUMBER if self._session_id else (yield from _find_first_number(end))
         self._awaited[request.correlation_id] = None
@@ -122,9 +127,12 @@ class QueueOperations:
         conversation_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         key: str | None = None,
+        on_behalf_of: str | None = None,
     ) -> Flow[str]:
         """Ask an agent without waiting for the reply; return the correlation id."""
-        request = self._make_request(agent_id, message, conversation_id, metadata, key)
+        request = self._make_request(
+            agent_id, message, conversation_id, metadata, key, on_behalf_of
+        )
         yield request
         return request.correlation_id
 
@@ -135,6 +143,7 @@ class QueueOperations:
         conversation_id: str | None,
         metadata: Mapping[str, Any] | None,
         key: str | None,
+        on_behalf_of: str | None,
     ) -> Request:
         body = {
             "version": 1,
@@ -151,6 +160,7 @@ class QueueOperations:
             correlation_id=correlation_id,
             reply_to=self._replies if addressed else None,
             reply_to_session_id=self._session_id,
+            on_behalf_of=on_behalf_of,
         )
 
     def _await_reply(self, correlation_id: str, start: int, end: float) -> Flow[Json | None]:

@@ -14,6 +14,7 @@ _OURS = (
     "aos_app",
     "aos_expires_at",
     "aos_key",
+    "aos_on_behalf_of",
     "aos_owner",
     "aos_payload",
     "agent_id",

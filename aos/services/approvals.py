@@ -44,7 +44,7 @@ class Approvals(PeopleAsks[ApprovalRequest, Decision]):
             return Decision(
                 decision=verdict,
                 reason=reason,
-                decided_by=caller.owner,
+                decided_by=caller.signature,
                 decided_at=self._clock.now(),
                 decision_id=decision_id or self._ids.new_id(),
             )

@@ -49,7 +49,7 @@ class ToolQuestions(PeopleAsks[QuestionRequest, QuestionAnswer]):
             return QuestionAnswer(
                 action=action,
                 values=_check_values(asked, action, values),
-                answered_by=caller.owner,
+                answered_by=caller.signature,
                 answered_at=self._clock.now(),
                 answer_id=answer_id or self._ids.new_id(),
             )

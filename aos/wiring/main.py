@@ -327,6 +327,7 @@ class Main(App):
     def requests(self) -> RequestQueue:
         """Messages on `aos-requests`."""
         from aos.entrypoints.bus.requests import RequestQueue
+        from aos.entrypoints.bus.senders import SenderRights
 
         return RequestQueue(
             self._settling,
@@ -335,6 +336,7 @@ class Main(App):
             questions=self.services.questions,
             replies=self.services.replies,
             reply_entities=self._reply_entities,
+            rights=SenderRights(self.settings.queue_may_act_for),
             max_message_bytes=self.settings.bounds.message_bytes,
             max_part_bytes=self.settings.bounds.part_bytes,
             pause_delay=self._pause_delay,

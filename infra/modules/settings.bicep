@@ -22,6 +22,7 @@ type facts = {
   publicUrl: string
   replyQueues: string[]
   keyOwners: string
+  queueMayActFor: string
   adminKeys: string
   webhooks: bool
   mcpAllowed: string
@@ -148,6 +149,7 @@ func mainSettings(clientId string, auth string, monitored bool, browserSignIn bo
   AOS_WAKE_TIMER_SECONDS: string(known.wakeSeconds)
   AOS_CLEAN_TIMER_SECONDS: string(known.cleanSeconds)
   ...(empty(known.keyOwners) ? {} : { AOS_KEY_OWNERS: known.keyOwners })
+  ...(empty(known.queueMayActFor) ? {} : { AOS_QUEUE_MAY_ACT_FOR: known.queueMayActFor })
   ...(empty(known.modelPrices) ? {} : { AOS_MODEL_PRICES: known.modelPrices })
   ...(empty(known.adminKeys) ? {} : { AOS_ADMIN_KEYS: known.adminKeys })
   ...(known.webhooks ? { AOS_WEBHOOK_SECRET: secret(known.vaultName, 'WebhookSecret') } : {})

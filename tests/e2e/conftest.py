@@ -108,6 +108,7 @@ def laptop(
             "AOS_MCP_ALLOWED": MCP_ALLOWED,
             "AOS_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "AOS_WEBHOOK_HOSTS": "127.0.0.1",
+            "AOS_QUEUE_MAY_ACT_FOR": "local",
         },
     )
     with running:

@@ -16,11 +16,14 @@ from httpx_sse import connect_sse
 from mcp.client import Client
 from openai import OpenAI
 
-from aos.client import AosClient, AsyncAosClient
+from aos.client import AosClient, AsyncAosClient, AsyncQueueClient
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road
 
 DOOR_SECONDS = 60.0
+OWNER = "local"
+"""The owner of all callers over HTTP on a laptop; the laptop of these tests lets the queue act for
+it."""
 
 
 class Doors:
@@ -40,6 +43,8 @@ class Doors:
         self.told += 2
         asking = {
             "Queue": self.ask_queue,
+            "Queue for the caller": self.ask_queue_for_caller,
+            "QueueClient": self.ask_queue_client,
             "Responses": self.ask_responses,
             "A2A": self.ask_a2a,
             "AG-UI": self.ask_ag_ui,
@@ -52,10 +57,26 @@ class Doors:
     async def ask_queue(self, text: str) -> str:
         return str((await self.reply(text))["output"])
 
-    async def reply(self, text: str) -> dict[str, Any]:
+    async def reply(self, text: str, *, on_behalf_of: str | None = None) -> dict[str, Any]:
         """The reply to a request on the queue."""
-        asked = self.road.request(self.agent, text, conversation_id=self.board)
+        body = {"agent_id": self.agent, "message": text, "conversation_id": self.board}
+        named = {"aos_on_behalf_of": on_behalf_of} if on_behalf_of else None
+        asked = self.road.send(body, application_properties=named)
         return await asyncio.to_thread(self.road.reply_to, asked)
+
+    async def ask_queue_for_caller(self, text: str) -> str:
+        """Ask with the SDK of Service Bus, for the owner that the callers over HTTP have."""
+        reply = await self.reply(text, on_behalf_of=OWNER)
+        assert reply["sent_by"] == "queue:aos-requests"
+        return str(reply["output"])
+
+    async def ask_queue_client(self, text: str) -> str:
+        bus = self.road.laptop.servicebus_connection_string
+        async with AsyncQueueClient(connection_string=bus) as client:
+            reply: dict[str, Any] = await client.ask(
+                self.agent, text, conversation_id=self.board, on_behalf_of=OWNER
+            )
+        return str(reply["output"])
 
     async def ask_responses(self, text: str) -> str:
         made = self.openai.responses.create(model=self.agent, input=text, conversation=self.name)
@@ -127,11 +148,14 @@ async def doors(road: Road, model: Model) -> AsyncIterator[Doors]:
             yield Doors(road, openai, native)
 
 
-async def test_what_responses_began_goes_on_through_every_door_over_http(doors: Doors) -> None:
-    asked = ["Responses", "A2A", "AG-UI", "MCP", "Stream", "HTTP"]
+async def test_what_responses_began_goes_on_through_every_door(doors: Doors) -> None:
+    asked = ["Responses", "A2A", "Queue for the caller", "AG-UI", "MCP", "Stream", "HTTP"]
+    asked += ["QueueClient", "Responses"]
     await doors.has(asked, [await doors.ask(door) for door in asked])
-    refused = await doors.reply("Queue")  # it reaches no other owner's
+    refused = await doors.reply("Queue")  # a sender that acts for nobody reaches no other owner's
     assert (refused["type"], refused["error"]["code"]) == ("run.refused", "conversation_not_found")
+    refused = await doors.reply("Queue", on_behalf_of="somebody")  # the operator did not list it
+    assert (refused["type"], refused["error"]["code"]) == ("run.refused", "forbidden")
     await doors.has(asked, [f"{2 + 2 * n} messages, last: {text}" for n, text in enumerate(asked)])
 
 

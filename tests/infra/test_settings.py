@@ -177,6 +177,8 @@ def test_only_main_and_realm_know_the_model_and_only_realm_its_key(
     assert settings["main"]["AOS_REPLY_TO"] == "businessinfinity-responses,billing-replies"
     assert settings["main"]["AOS_KEY_OWNERS"] == "billing=00ff"
     assert settings["main"]["AOS_ADMIN_KEYS"] == "00ff"
+    assert {app for app in APPS if "AOS_QUEUE_MAY_ACT_FOR" in settings[app]} == {"main"}
+    assert settings["main"]["AOS_QUEUE_MAY_ACT_FOR"] == "billing"
 
 
 @pytest.mark.parametrize("app", APPS)

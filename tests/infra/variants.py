@@ -49,6 +49,7 @@ param modelApi = 'responses'
 param visionModels = 'a'
 param enableWebhooks = true
 param keyOwners = 'billing=00ff'
+param queueMayActFor = 'billing'
 param adminKeyHashes = '00ff'
 param mcpMaxInstances = 5
 param siteUpdateStrategy = 'RollingUpdate'

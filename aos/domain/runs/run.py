@@ -145,7 +145,8 @@ class AdmittedRequest:
     `on_busy: reject`, so the run does not wait behind another one. `notify` is the receiver of the
     run's events, from the request or from the agent's card. Turns that begin before `watched_until`
     are streamed, because somebody reads the run's events; realm moves it in its own copy. `options`
-    are what the request asks of this run beside the message.
+    are what the request asks of this run beside the message. `sent_by` is the service on the queue
+    that sent it on behalf of the owner.
     """
 
     run_id: str
@@ -169,6 +170,7 @@ class AdmittedRequest:
     notify: Notify | None = field(default=None, metadata=OMITTED)
     watched_until: datetime | None = field(default=None, metadata=OMITTED)
     options: RunOptions | None = field(default=None, metadata=OMITTED)
+    sent_by: str | None = field(default=None, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     def scrub(self) -> AdmittedRequest:
@@ -201,7 +203,8 @@ class Run:
     `waiting` says why it is not done. `unavailable_servers` are the MCP servers whose tools the run
     had to do without. `turns` are its last turns. `parent_run_id` is the run that delegated it,
     `child_run_ids` are the runs that it delegated, `children_usage`
-    is what those that have ended used, with all that they delegated.
+    is what those that have ended used, with all that they delegated. `sent_by` is the service on
+    the queue that sent the request on behalf of its owner.
     """
 
     run_id: str
@@ -226,6 +229,7 @@ class Run:
     child_run_ids: tuple[str, ...] = field(default=(), metadata=OMITTED)
     turns: tuple[Turn, ...] = field(default=(), metadata=OMITTED)
     children_usage: Usage | None = field(default=None, metadata=OMITTED)
+    sent_by: str | None = field(default=None, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
     @classmethod
@@ -240,6 +244,7 @@ class Run:
             metadata=request.metadata,
             replay_of=request.replay_of,
             parent_run_id=None if request.parent is None else request.parent.run_id,
+            sent_by=request.sent_by,
             waiting=wait_in_queue(
                 since=request.admitted_at, conversation_id=request.conversation_id
             ),

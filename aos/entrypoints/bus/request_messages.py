@@ -1,5 +1,5 @@
-"""Reads the sender, the run and the body of a message on `aos-requests`. Entry points:
-`parse_object`, `read_owner`, `find_asked_run`."""
+"""Reads the run and the body of a message on `aos-requests`. Entry points: `parse_object`,
+`find_asked_run`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import asyncio
 import json
 from typing import Any
 
-from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.json_writer import known_json
 from aos.domain.runs.run import run_id_for
 from aos.entrypoints.bus.messages import Unreadable
+from aos.entrypoints.bus.senders import read_sender, read_sender_or_default
 from aos.entrypoints.ids import parse_run_id
 from aos.errors import Refused
 from aos.ports.bus import ReceivedMessage
 
-OWNERS = "queue:"
-"""Every owner of the queue begins with this prefix."""
-DEFAULT_OWNER = f"{OWNERS}{REQUESTS_QUEUE}"
-MAX_OWNER = 256
 LARGEST_LENIENT_AT_ONCE = 32 * 1024
 ASKS = "run.request"
 """The type of a request for a run, and of a request without a type."""
@@ -29,57 +25,22 @@ _QUOTED = (
 )
 
 
-def read_owner(message: ReceivedMessage) -> str:
-    """Return the sender.
-
-    Every sender may name any owner of the queue, but not owners of keys, signed-in persons or
-    agents, because those do not begin with `queue:`.
-    """
-    owner = message.properties.get("aos_owner")
-    if owner is None:
-        return DEFAULT_OWNER
-    if (
-        not isinstance(owner, str)
-        or not 1 <= len(owner) <= MAX_OWNER
-        or not owner.isprintable()  # a line break would merge the owner with the idempotency key
-    ):
-        raise Refused(
-            "invalid_request",
-            f"the property aos_owner must be a text of 1 to {MAX_OWNER} printable characters",
-            field="aos_owner",
-        )
-    return f"{OWNERS}{owner}"
-
-
-def read_owner_or_default(message: ReceivedMessage) -> str:
-    """Return the sender, or the default if the property is not valid."""
-    try:
-        return read_owner(message)
-    except Refused:
-        return DEFAULT_OWNER
-
-
-def make_scope(owner: str) -> str:
-    """Return the scope of the idempotency keys of this owner."""
-    return f"queue:{REQUESTS_QUEUE}:{owner}"
-
-
 def find_asked_run(message: ReceivedMessage) -> str | None:
     """Return the run that a request for a run has, or would have; None for other messages."""
     try:
         body = parse_object(message.body)
-        owner = read_owner(message)
+        sender = read_sender(message)
     except (Unreadable, Refused):
         return None
     if body.get("type", ASKS) != ASKS:
         return None
-    return run_id_for(scope=make_scope(owner), key=message.key)
+    return run_id_for(scope=sender.scope, key=message.key)
 
 
 def find_answered_run(message: ReceivedMessage, body: dict[str, Any]) -> str:
     """Return the run that a refusal names: the one that a cancellation or decision was about, or
     the one that the request would have had."""
-    scope = make_scope(read_owner_or_default(message))
+    scope = read_sender_or_default(message).scope
     return _read_run(body) or run_id_for(scope=scope, key=message.key)
 
 
@@ -94,8 +55,8 @@ class RequestSenders:
             return None
 
     def read_owner(self, message: ReceivedMessage) -> str:
-        """Return the message's sender."""
-        return read_owner_or_default(message)
+        """Return the owner that the message acts for."""
+        return read_sender_or_default(message).owner
 
 
 def _read_run(body: dict[str, Any]) -> str | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import azure.functions as func
 
-from aos.domain.caller import Caller
 from aos.domain.cards.identity import is_card_id
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.envelope import REQUESTS_QUEUE, RESPONSES_QUEUE
@@ -20,11 +19,10 @@ from aos.domain.runs.run import ReplyAddress, run_id_for
 from aos.entrypoints.bus.request_messages import (
     ASKS,
     find_answered_run,
-    make_scope,
     parse_leniently,
     parse_object,
-    read_owner,
 )
+from aos.entrypoints.bus.senders import Sender, SenderRights
 from aos.entrypoints.bus.settling import Settling
 from aos.entrypoints.ids import is_question_id, is_tool_call_id, parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
@@ -52,6 +50,7 @@ class RequestQueue:
         questions: ToolQuestions,
         replies: Replies,
         reply_entities: ReplyEntities,
+        rights: SenderRights,
         max_message_bytes: int,
         max_part_bytes: int,
         pause_delay: timedelta,
@@ -66,6 +65,7 @@ class RequestQueue:
         self._questions = questions
         self._replies = replies
         self._reply_entities = reply_entities
+        self._rights = rights
         self._max_message_bytes = max_message_bytes
         self._max_part_bytes = max_part_bytes
         self._pause_delay = pause_delay
@@ -144,7 +144,7 @@ class RequestQueue:
         parts = read_parts(body.message, max_bytes=self._max_part_bytes)
         if not is_card_id(body.agent_id):
             raise Refused("agent_not_found", f"there is no agent {body.agent_id[:80]!r}")
-        owner = read_owner(message)
+        sender = self._rights.read_allowed(message)
         reply = ReplyAddress(
             entity=self._reply_entities.require_allowed(message.reply_to or RESPONSES_QUEUE),
             session_id=message.reply_to_session_id,
@@ -161,9 +161,9 @@ class RequestQueue:
                 notify=read_notify(body.notify, self._policy),
             ),
             door="queue",
-            scope=make_scope(owner),
+            scope=sender.scope,
             key=message.key,
-            caller=Caller(owner=owner),
+            caller=sender.caller,
             traceparent=message.traceparent,
         )
         span.set(
@@ -171,6 +171,7 @@ class RequestQueue:
             conversation_id=admission.run.conversation_id,
             agent_id=body.agent_id,
         )
+        self._audit(sender, ASKS, admission.run.run_id)
         if not admission.created and admission.run.status.has_ended:
             await self._replies.answer_again(admission.request, admission.run)
 
@@ -178,16 +179,17 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueCancel, validate
 
         named = validate(QueueCancel, raw).run_id
-        owner, run_id = read_owner(message), parse_run_id(named)
+        sender, run_id = self._rights.read_allowed(message), parse_run_id(named)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
-        await self._admissions.cancel(run_id, Caller(owner=owner))
+        await self._admissions.cancel(run_id, sender.caller)
+        self._audit(sender, "run.cancel", run_id)
 
     async def _decide(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
         from aos.entrypoints.requests import QueueDecision, validate
 
         body = validate(QueueDecision, raw)
-        owner, run_id = read_owner(message), parse_run_id(body.run_id)
+        sender, run_id = self._rights.read_allowed(message), parse_run_id(body.run_id)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
         if not is_tool_call_id(body.tool_call_id):
@@ -199,15 +201,16 @@ class RequestQueue:
             body.tool_call_id,
             body.decision,
             body.reason or "",
-            caller=Caller(owner=owner),
-            decision_id=run_id_for(scope=make_scope(owner), key=message.key),
+            caller=sender.caller,
+            decision_id=run_id_for(scope=sender.scope, key=message.key),
         )
+        self._audit(sender, "approval.decide", run_id)
 
     async def _answer(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
         from aos.entrypoints.requests import QueueAnswer, validate
 
         body = validate(QueueAnswer, raw)
-        owner, run_id = read_owner(message), parse_run_id(body.run_id)
+        sender, run_id = self._rights.read_allowed(message), parse_run_id(body.run_id)
         if run_id is None:
             raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
         if not is_question_id(body.question_id):
@@ -217,9 +220,21 @@ class RequestQueue:
             body.question_id,
             body.action,
             body.content,
-            caller=Caller(owner=owner),
-            answer_id=run_id_for(scope=make_scope(owner), key=message.key),
+            caller=sender.caller,
+            answer_id=run_id_for(scope=sender.scope, key=message.key),
         )
+        self._audit(sender, "question.answer", run_id)
+
+    def _audit(self, sender: Sender, kind: str, run_id: str) -> None:
+        """Write a line for what a service did for somebody else."""
+        if sender.on_behalf_of is not None:
+            self._telemetry.log(
+                "acted_on_behalf",
+                type=kind,
+                run_id=run_id,
+                owner=sender.owner,
+                sent_by=sender.name,
+            )
 
     async def _give_up(self, message: ReceivedMessage, error: Exception) -> None:
         """Answer with an error after every delivery failed on AOS's side, instead of a dead

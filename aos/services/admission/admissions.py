@@ -212,6 +212,7 @@ class Admissions:
             parts=request.parts,
             replay_of=request.replay_of,
             options=request.options,
+            sent_by=caller.sent_by,
         )
         try:
             admitted = await self._check(request, admitted, caller)
