@@ -290,27 +290,14 @@ class Main(App):
     @cached_property
     def openai(self) -> OpenAIDoor:
         """The door for clients of OpenAI's API."""
-        from aos.entrypoints.http.openai.chat import Chat
-        from aos.entrypoints.http.openai.conversations import Conversations
-        from aos.entrypoints.http.openai.door import OpenAIDoor
-        from aos.entrypoints.http.openai.models import Models
-        from aos.entrypoints.http.openai.reading import ResponseReader
-        from aos.entrypoints.http.openai.responses import Responses
-        from aos.entrypoints.http.openai.starting import RunStarter
+        from aos.wiring.openai_door import make_openai_door
 
-        callers, clock = self.caller_runs, self.world.clock
-        starter = RunStarter(callers)
-        return OpenAIDoor(
+        return make_openai_door(
             self._responder,
-            models=Models(self.services.catalog),
-            responses=Responses(
-                callers,
-                reader=ResponseReader(callers, clock=clock),
-                starter=starter,
-                streams=self.streams,
-            ),
-            conversations=Conversations(callers, clock=clock, ids=self.world.ids),
-            chat=Chat(callers, starter=starter, streams=self.streams),
+            callers=self.caller_runs,
+            services=self.services,
+            world=self.world,
+            streams=self.streams,
             max_body_bytes=self.settings.bounds.http_body_bytes,
         )
 
