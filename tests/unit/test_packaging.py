@@ -9,15 +9,26 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
-from importlib.metadata import requires, version
+from collections.abc import Iterator, Mapping
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("function_app.py", "mcp_app/function_app.py", "realm_app/function_app.py")
+SHIPPED = ("main", "mcp", "realm", "async", "testing")
+"""The extras whose packages `aos` imports."""
+PARTS = {
+    "anyio": "mcp",
+    "azure-core": "azure-data-tables",
+    "mcp-types": "mcp",
+    "opentelemetry-api": "azure-monitor-opentelemetry",
+    "pydantic-core": "pydantic",
+}
+"""Packages whose classes are in the interface of another, which brings them."""
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 70
 BUILD_TIMEOUT_SECONDS = 120
@@ -101,6 +112,19 @@ def test_every_extra_is_in_the_environment_that_make_test_makes_and_all_of_aos_l
     subprocess.run([sys.executable, "-I", "-c", program], check=True, timeout=120)
 
 
+def test_aos_names_every_package_that_it_imports() -> None:
+    """What comes only with another package may leave with it."""
+    named = _named_packages()
+    owners = packages_distributions()
+    unnamed = {
+        (name, str(path.relative_to(ROOT)))
+        for path in (ROOT / "aos").rglob("*.py")
+        for name in _imported_modules(path)
+        if not _owned_by(name, owners) & named
+    }
+    assert unnamed == set()
+
+
 def test_the_version_is_said_once_and_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     said = re.search(r'^__version__ = "(.+)"$', (ROOT / "aos/version.py").read_text(), re.M)
@@ -174,3 +198,27 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _named_packages() -> set[str]:
+    """The packages that pyproject.toml names for the apps and the client."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(line for name in SHIPPED for line in extras[name])]
+    names = {canonicalize_name(Requirement(line).name) for line in lines}
+    return names | {part for part, whole in PARTS.items() if whole in names}
+
+
+def _imported_modules(path: Path) -> Iterator[str]:
+    """The full names of the modules of others that a file imports, wherever in it."""
+    ours = {"aos", *sys.stdlib_module_names, *(file.stem for file in path.parent.glob("*.py"))}
+    return (name for name in _imported(path) if name.partition(".")[0] not in ours)
+
+
+def _owned_by(module: str, owners: Mapping[str, list[str]]) -> set[str]:
+    """The packages that may hold a module; of the namespace `azure`, those named like it."""
+    top = module.partition(".")[0]
+    names = {canonicalize_name(name) for name in owners.get(top, [])}
+    if top != "azure":
+        return names
+    return {name for name in names if f"{module}.".startswith(f"{name.replace('-', '.')}.")}
