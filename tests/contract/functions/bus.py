@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,23 +72,24 @@ class LocalBus:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "devhost.servicebus", *arguments],
             cwd=REPOSITORY,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-                return
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise AssertionError(f"no Service Bus: exit {self._process.poll()}")
-            time.sleep(0.02)
+        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+        said = self.process.stdout.readline() if ready and self.process.stdout else b""
+        if not said.startswith(b"Service Bus listens on"):
+            raise AssertionError(f"no Service Bus: {said!r}, exit {self.process.poll()}")
 
     def kill(self) -> None:
         """kill -9."""
         self.disconnect()
         self.process.kill()
+        self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
         self.process.wait(STOP_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def wait_for_attempts(self, count: int) -> None:
         """Hang up on so many clients that try to connect while the broker is away."""
@@ -102,7 +103,7 @@ class LocalBus:
         self.disconnect()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(STOP_SECONDS)
+            self._wait_for_end()
 
     def send(self, entity: str, *messages: ServiceBusMessage) -> None:
         """Send by the SDK; a sender stays open, for opening one takes it a second."""
