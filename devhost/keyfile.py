@@ -35,6 +35,14 @@ def ensure_keys(path: Path) -> dict[str, str]:
         ) from error
 
 
-def make_admin_setting(keys: dict[str, str]) -> str:
-    """Return the value of `AOS_ADMIN_KEYS`: the SHA-256 of the admin key, in hex."""
-    return hashlib.sha256(keys["admin"].encode()).hexdigest()
+def make_key_settings(keys: dict[str, str]) -> dict[str, str]:
+    """Return the settings that tell the apps of the keys, by their SHA-256.
+
+    The doors of other protocols take `default` and `admin`. `second` is a key that only the host
+    knows, as every key in Azure that nobody has listed.
+    """
+    digests = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()}
+    return {
+        "AOS_KEY_OWNERS": f"default={digests['default']}",
+        "AOS_ADMIN_KEYS": digests["admin"],
+    }

@@ -197,7 +197,7 @@ class Laptop:
         environment = self.settings.for_apps()
         environment.setdefault("AOS_MCP_SECRETS_FILE", str(self.places.data / "secrets.json"))
         if self.keys:
-            environment.setdefault("AOS_ADMIN_KEYS", keyfile.make_admin_setting(self.keys))
+            environment = {**keyfile.make_key_settings(self.keys), **environment}
         return environment
 
     def _list_listeners(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from devhost import keyfile
 from devhost.errors import LaptopError
 from devhost.ports import SETTING_OF_PORT, Ports
 from devhost.settings import LaptopSettings
@@ -235,7 +235,8 @@ def test_up_with_keys_writes_them_for_the_owner_alone_and_never_shows_them(
     assert len(set(keys.values())) == 3
     assert path.stat().st_mode & 0o777 == 0o600
     assert environment["keys"] == str(path)
-    assert environment["AOS_ADMIN_KEYS"] == hashlib.sha256(keys["admin"].encode()).hexdigest()
+    given = {name: environment[name] for name in ("AOS_KEY_OWNERS", "AOS_ADMIN_KEYS")}
+    assert given == keyfile.make_key_settings(keys)
     everything = output.read_text() + "".join(
         log.read_text() for log in (repository / ".aos" / "logs").glob("*.log")
     )

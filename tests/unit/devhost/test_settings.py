@@ -172,7 +172,14 @@ def test_keys_stay_the_same_and_private(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert keyfile.ensure_keys(path) == keys
     assert path.stat().st_mode & 0o777 == 0o600
-    assert keyfile.make_admin_setting(keys) == hashlib.sha256(keys["admin"].encode()).hexdigest()
+
+
+def test_the_doors_know_the_default_key_and_the_admins() -> None:
+    keys = {"default": "d", "second": "s", "admin": "a"}
+    assert keyfile.make_key_settings(keys) == {
+        "AOS_KEY_OWNERS": f"default={hashlib.sha256(b'd').hexdigest()}",
+        "AOS_ADMIN_KEYS": hashlib.sha256(b"a").hexdigest(),
+    }
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"default": "a"}'])
