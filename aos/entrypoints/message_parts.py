@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from aos.domain.cards.hosts import is_public_host
 from aos.domain.runs.attachments import (
     ANY_IMAGE,
+    WITHOUT_TEXT,
     Part,
     make_file_part,
     make_image_part,
@@ -81,18 +82,11 @@ Parts = Annotated[
 
 
 def join_text(message: str | list[AnyPart]) -> str:
-    """Return the text for the model: the texts of the parts, separated by blank lines.
-
-    Raises Refused `invalid_request` where no part is a text.
-    """
+    """Return the text for the model: the texts of the parts, separated by blank lines."""
     if isinstance(message, str):
         return message
     texts = [part.text for part in message if isinstance(part, TextPart)]
-    if not texts:
-        raise _refuse(
-            "message", 'has no text; add a part such as {"type": "text", "text": "What is this?"}'
-        )
-    return "\n\n".join(texts)
+    return "\n\n".join(texts) if texts else WITHOUT_TEXT
 
 
 def read_parts(message: str | list[AnyPart], *, max_bytes: int) -> tuple[Part, ...]:

@@ -82,6 +82,11 @@ class OpenCall:
         return self.server_id is None and self.tool == DELEGATE
 
     @property
+    def is_of_client(self) -> bool:
+        """Whether the application that asked runs the tool, and its result is waited for."""
+        return self.pause is not None and self.pause.kind == "client"
+
+    @property
     def full_name(self) -> str:
         """The server's id and the tool's name; the model's name of a tool without a server."""
         return self.name if self.server_id is None else f"{self.server_id}/{self.tool}"
@@ -221,11 +226,13 @@ class ActiveRun:
 
     def _wait_for_answers(self, calls: list[OpenCall]) -> Waiting:
         expiries = [call.expires_at for call in calls if call.expires_at is not None]
+        of_client = all(call.is_of_client for call in calls)
+        who = "the application that asked" if of_client else "a person"
         return Waiting(
             kind="input",
             since=min(call.asked_at or self.started_at for call in calls),
             until=min(expiries, default=None),
-            reason=f"a person has to answer {name_calls([c.full_name for c in calls])}",
+            reason=f"{who} has to answer {name_calls([c.full_name for c in calls])}",
             ends_with=f"POST /api/runs/{self.request.run_id}/questions/{calls[0].question_id};"
             " at the time of `until` the answer is cancel",
             tool_call_ids=tuple(call.tool_call_id for call in calls),

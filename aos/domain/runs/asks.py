@@ -75,7 +75,7 @@ def _make_question(active: ActiveRun, call: OpenCall) -> QuestionRequest:
         agent_id=request.agent_id,
         conversation_id=request.conversation_id,
         owner=request.owner,
-        tool=f"{call.server_id}/{call.tool}",
+        tool=call.full_name,
         message=call.question.message,
         requested_schema=call.question.requested_schema,
         url=call.question.url,

@@ -20,6 +20,8 @@ MAX_SHOWN = 4
 """Earlier messages whose attachments a model is shown."""
 NOT_SEEN = "not shown to this model"
 NOT_AGAIN = "not shown again"
+WITHOUT_TEXT = "(no text)"
+"""The text of a message that is images and files only."""
 ANY_IMAGE = "image/*"
 _FILE = "file:///"
 

@@ -195,6 +195,8 @@ class _CallChange:
             more["requested_schema"] = dict(question.requested_schema)
         if question.url is not None:
             more["url"] = question.url
+        if self.after.is_of_client:
+            more["client_tool"] = True
         return "input.requested", asked_at, self._name(**more)
 
     def _tell_answer(

@@ -22,19 +22,29 @@ class SaidBefore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientTool:
+    """A tool of the application that asks; the application runs it."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """What a request asks of its own run.
 
     `instructions` are the caller's; the model reads them with the question, below the agent's own,
     and they are not in the history. `output_schema` is used instead of the card's. The answers of
     the run may have `max_output_tokens` together. `history` comes before the question, in the
-    conversation too.
+    conversation too. `tools` are offered beside the card's.
     """
 
     instructions: str = field(default="", metadata=OMITTED)
     output_schema: Mapping[str, Any] | None = field(default=None, metadata=OMITTED)
     max_output_tokens: int | None = field(default=None, metadata=OMITTED)
     history: tuple[SaidBefore, ...] = field(default=(), metadata=OMITTED)
+    tools: tuple[ClientTool, ...] = field(default=(), metadata=OMITTED)
 
     def instruct(self, question: str) -> str:
         """The question as the model reads it."""

@@ -14,6 +14,7 @@ from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.call_commands import make_call_command
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.tool_turns import find_awaited, take_result, update_call
+from aos.domain.tools.client_tools import read_client_result
 from aos.domain.tools.questions import (
     MAX_QUESTIONS,
     QUESTION_SECONDS,
@@ -85,6 +86,10 @@ def take_answer(
         rest = call.pause.questions[call.answered + 1 :]
         given += [GivenAnswer(question=other, action="cancel") for other in rest]
     told = replace(call, answers=(*call.answers, *given), answered=call.answered + len(given))
+    if call.pause.kind == "client":
+        result = read_client_result(answer)
+        ended = replace(told, state="answered", pause=None, result=result)
+        return update_call(conversation, ended, now=now)
     if told.answered < len(call.pause.questions):
         return update_call(conversation, _ask(told, now=now), now=now)
     if call.pause.kind == "replay" and _is_cancelled(told, call.pause):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aos.domain.cards.agent_card import AgentCard, Approval, ToolGrant
 from aos.domain.json_reader import is_within_depth
-from aos.domain.json_writer import known_json
+from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.active_run import OpenCall
+from aos.domain.runs.run_options import ClientTool
+from aos.domain.tools.client_tools import ask_client, fit_client_tool
 from aos.domain.tools.property_names import restore_names
 from aos.domain.tools.tool import (
     DELEGATE,
@@ -46,7 +48,8 @@ MAX_SHOWN_NAME = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The tool behind an offered name; `server_id` None: the tool `delegate`.
+    """The tool behind an offered name; `server_id` None: the tool `delegate`, or with `of_client`
+    one of the application that asks.
 
     The digests are those of the tool that a person is asked about, None when nobody is asked.
     `renamed` has the server's name of each property that is offered under another.
@@ -58,6 +61,7 @@ class Target:
     server_digest: str | None = None
     schema_digest: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
+    of_client: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,23 @@ def make_offer(
             server_id for server_id, seen in sorted(servers.items()) if seen.state == "failed"
         ),
     )
+
+
+def add_client_tools(offer: Offer, tools: Iterable[ClientTool]) -> Offer:
+    """The offer with the tools of the application; where both have a name, the card's counts."""
+    added = {tool.name: fit_client_tool(tool) for tool in tools if tool.name not in offer.targets}
+    fitted = {name: tool for name, tool in added.items() if tool.left_out is None}
+    if not fitted:
+        return offer
+    offered = [
+        OfferedTool(name=name, description=tool.description, parameters=tool.parameters)
+        for name, tool in fitted.items()
+    ]
+    targets = {
+        name: Target(server_id=None, tool="", renamed=tool.renamed, of_client=True)
+        for name, tool in fitted.items()
+    }
+    return replace(offer, tools=(*offer.tools, *offered), targets={**offer.targets, **targets})
 
 
 def can_delegate(card: AgentCard) -> bool:
@@ -168,6 +189,8 @@ def _plan_call(call: AskedCall, offer: Offer, index: int, call_id: str) -> OpenC
             state="answered",
             result=ToolOutcome(outcome="error", content=problem or ""),
         )
+    if target.of_client:
+        return _plan_client_call(name, written, arguments, target, call_id=call_id)
     return OpenCall(
         tool_call_id=call_id,
         name=name,
@@ -178,6 +201,23 @@ def _plan_call(call: AskedCall, offer: Offer, index: int, call_id: str) -> OpenC
         arguments=restore_names(arguments, target.renamed) if target.renamed else arguments,
         server_digest=target.server_digest,
         schema_digest=target.schema_digest,
+    )
+
+
+def _plan_client_call(
+    name: str, written: str, arguments: dict[str, Any], target: Target, *, call_id: str
+) -> OpenCall:
+    """The call of a tool of the application, which reads the arguments in the message."""
+    if target.renamed:
+        arguments = restore_names(arguments, target.renamed)
+        written = write_json(arguments, ensure_ascii=False)
+    return OpenCall(
+        tool_call_id=call_id,
+        name=name,
+        written=written,
+        state="to_ask",
+        arguments=arguments,
+        pause=ask_client(name, written),
     )
 
 
@@ -202,7 +242,8 @@ def _find_problem(
         return f"the arguments have {size:,} bytes, the limit is {MAX_ARGUMENT_BYTES:,}"
     if arguments is None:
         return "the arguments are not a JSON object; write one for the tool's schema, such as {}"
-    return _find_delegation_problem(arguments, offer) if target.server_id is None else None
+    delegates = target.server_id is None and not target.of_client
+    return _find_delegation_problem(arguments, offer) if delegates else None
 
 
 def _find_delegation_problem(arguments: Mapping[str, Any], offer: Offer) -> str | None:

@@ -16,10 +16,11 @@ from aos.domain.codec import OMITTED
 
 AnswerAction: TypeAlias = Literal["accept", "decline", "cancel"]
 """What a person answers, in MCP's words. `cancel` is also the answer of the time-out."""
-PauseKind: TypeAlias = Literal["retry", "replay", "task"]
+PauseKind: TypeAlias = Literal["retry", "replay", "task", "client"]
 """How a call goes on. `retry`: MCP's `input_required`, the call again with the answers and the
 request state. `replay`: the server asked during the call and was told `cancel`, the call again
-from its start. `task`: the task is told the answers, and asked for its result."""
+from its start. `task`: the task is told the answers, and asked for its result. `client`: the answer
+is the result, because the application that asked runs the tool."""
 
 MAX_QUESTIONS = 10
 """Questions that one call may ask; the SDKs of MCP give up after as many."""

@@ -38,8 +38,7 @@ def guard(
 ) -> Callable[[Any, Any], Awaitable[Any]]:
     """Return the handler with its failures as errors of JSON-RPC that tell nothing of the inside.
 
-    The SDK would send the text of any exception. `explain` logs an unexpected one, and returns what
-    the client is told.
+    The SDK would send the text of any exception. `explain` returns what the client is told.
     """
     from mcp.shared.exceptions import MCPError
 
@@ -49,7 +48,7 @@ def guard(
         except MCPError:
             raise
         except Exception as error:
-            known = error if isinstance(error, AosError) else explain(error)
+            known = explain(error)
             code = -32602 if known.info.type == "caller" else -32603
             raise MCPError(code, str(known), encode(known.info)) from error
 

@@ -233,7 +233,12 @@ class HttpResponder:
         return failure, Answer(status=500, body={"error": encode(failure.info)})
 
     def explain(self, route: Route, error: Exception) -> AosError:
-        """Log an unexpected error; return what callers are told: the id under which it is found."""
+        """Return what callers are told of an error.
+
+        One that AOS does not know is logged, and told by the id under which it is found.
+        """
+        if isinstance(error, AosError):
+            return error
         error_id = self._log("http_broken", route, error)
         return AosError(
             "internal_error",

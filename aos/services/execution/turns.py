@@ -11,7 +11,7 @@ from aos.domain.output_schema import REPAIRS, OutputFault, ask_for_repair, read_
 from aos.domain.runs.conversation import ActiveRun, Conversation, Message
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.window import count_to_read
-from aos.domain.tools.offer import Offer
+from aos.domain.tools.offer import Offer, add_client_tools
 from aos.domain.tools.written_calls import find_written_call
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
 from aos.ports.conversations import ConversationStore
@@ -142,6 +142,8 @@ class Turns:
         offer = await self._offers.make(card, depth=0 if parent is None else parent.depth)
         if isinstance(offer, ToolsAway):
             return offer
+        if active.request.options is not None:
+            offer = add_client_tools(offer, active.request.options.tools)
         if len(offer.tools) > self._limits.max_tools:
             return Failed(error=_too_many_tools(offer, self._limits.max_tools))
         history = await self._read_history(conversation, active, card)

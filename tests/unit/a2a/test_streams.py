@@ -4,7 +4,11 @@ is the task."""
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncGenerator
 from typing import Any
+
+import pytest
 
 from aos.domain.runs.run_events import RunEvent
 from aos.entrypoints.http.a2a.updates import TaskUpdates
@@ -165,3 +169,40 @@ def test_a_subscriber_in_the_middle_gets_what_was_written_as_the_artifact() -> N
     assert joined(artifact["parts"]) == "The sky"
     (update,) = updates.read(an_event("2.1.3", "message.delta", text=" is"))
     assert update["artifactUpdate"]["append"] is True
+
+
+@pytest.mark.parametrize("binding", ["rpc", "rest"])
+@pytest.mark.parametrize("error", [RuntimeError("secret"), TransientError("storage is away")])
+async def test_a_fault_in_the_middle_is_an_error_of_the_binding(
+    binding: str, error: Exception
+) -> None:
+    world = await a_world("One two three.")
+    follow = world.main.caller_runs.follow
+
+    async def break_down(*args: Any, **more: Any) -> AsyncGenerator[RunEvent | None, None]:
+        async for event in follow(*args, **more):
+            yield event
+            if event is not None and event.type == "message.delta":
+                raise error
+
+    world.main.caller_runs.follow = break_down  # type: ignore[method-assign]
+    params = {"message": a_message("Count.")}
+    body: Any = {"jsonrpc": "2.0", "id": 7, "method": "SendStreamingMessage", "params": params}
+    parts = {"agent_id": "ceo"}
+    serve = world.main.a2a.rpc
+    if binding == "rest":
+        body, parts, serve = params, {**parts, "path": "message:stream"}, world.main.a2a.rest
+    answer = await let(world, serve(make_request("POST", body, VERSION, parts)))
+    assert isinstance(answer, StreamedResponse)
+    reading = asyncio.ensure_future(_join(answer))
+    *_, last = (await let(world, reading)).strip().split("\n\n")
+    assert last.startswith("event: error\ndata: ")
+    told = json.loads(last.partition("data: ")[2])
+    assert told["error"]["code"] == (-32603 if binding == "rpc" else told["error"]["code"])
+    details = told["error"]["data" if binding == "rpc" else "details"]
+    assert details[0]["reason"] == "INTERNAL_ERROR"
+    assert "secret" not in last
+
+
+async def _join(answer: StreamedResponse) -> str:
+    return b"".join([piece async for piece in answer.pieces]).decode()

@@ -133,6 +133,35 @@ async def test_data_and_files_reach_the_model() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"raw": "iVBORw0KGgo=", "mediaType": "image/png"}, "image"),
+        ({"url": "https://example.com/b.png"}, "resource_link"),
+        ({"raw": "SGVsbG8", "filename": "a.txt", "mediaType": "text/plain"}, "resource"),
+    ],
+)
+async def test_a_message_may_be_a_file_alone(part: dict[str, str], kind: str) -> None:
+    world = await a_world("Seen.", AOS_VISION_MODELS="*")
+    task = await send(world, part)
+    assert text_of(task) == "Seen."
+    (question, _) = await world.history(task["contextId"])
+    assert [attached["type"] for attached in question.parts] == [kind]
+    (shown,) = task["history"][0]["parts"]
+    assert shown.get("text", "Hello") == "Hello", "no text that the client has not written"
+
+
+async def test_a_picture_for_an_agent_that_cannot_see_is_an_error_of_its_kind() -> None:
+    world = await a_world("Seen.")
+    picture = {"raw": "iVBORw0KGgo=", "mediaType": "image/png"}
+    for message in (a_message(picture), a_message("Look", picture)):
+        reply = await rpc(world, "SendMessage", {"message": message})
+        assert (reply.error["code"], reply.reason) == (-32005, "CONTENT_TYPE_NOT_SUPPORTED")
+        assert "Send text and text files only" in reply.error["message"]
+    page = {"raw": "SGVsbG8", "filename": "a.txt"}
+    assert text_of(await send(world, page)) == "Seen."
+
+
 async def test_a_failed_run_is_a_failed_task_that_says_why() -> None:
     world = await a_world(*[Calls(("clock__now", {}))] * 9, card={"limits": {"max_turns": 2}})
     task = await send(world, "Loop")

@@ -62,6 +62,10 @@ class AgUiClient:
         await self.world.settle()
         return await _read(answer)
 
+    async def post_and_read(self, body: Any) -> list[Json]:
+        """Send a body, let everything happen, and return the events; they are not kept."""
+        return read_stream(await self.post(body))
+
     async def resume(self, events: Sequence[Json], *answers: Any, **more: Any) -> list[Json]:
         """Answer the interrupts of a run in their order; None abandons one."""
         interrupts = events[-1]["outcome"]["interrupts"]

@@ -68,7 +68,14 @@ BODIES: list[tuple[str, Any, str]] = [
     ("an image without a source", said([{"type": "image"}]), "content[0].source"),
     ("an image that is not base64", said([{"type": "text", "text": "a"}, IMAGE]), "base64"),
     ("only parts that are left out", said([{"type": "audio"}]), "message"),
-    ("a tool of the application", {"tools": [{"name": "go", "description": "Go."}]}, "'go'"),
+    ("a tool without a name", {"tools": [{"description": "Go."}]}, "tools[0].name"),
+    ("a tool that is a text", {"tools": ["go"]}, "tools[0]"),
+    ("a tool's name with a space", {"tools": [{"name": "go on"}]}, "tools[0].name"),
+    ("a tool's name in another script", {"tools": [{"name": "погода"}]}, "tools[0].name"),
+    ("a list for a tool's parameters", {"tools": [{"name": "go", "parameters": []}]}, "parameters"),
+    ("a tool twice", {"tools": [{"name": "go"}, {"name": "go"}]}, "has 'go' twice"),
+    ("too many tools", {"tools": [{"name": f"t{n}"} for n in range(129)]}, "tools"),
+    ("a number for a call's id", {"messages": [{**USER, "toolCallId": 1}]}, "toolCallId"),
     ("an object for tools", {"tools": {}}, "tools"),
     ("a context without a value", {"context": [{"description": "a"}]}, "context[0].value"),
     ("a number for a version", {"protocolVersion": 1}, "protocolVersion"),
@@ -127,7 +134,12 @@ async def test_large_texts_are_refused_one_by_one() -> None:
     world = MemoryWorld(settings={"AOS_MAX_MESSAGE_BYTES": "2000"})
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     large = "a" * 2001
-    for more in (said(large), {"context": [{"description": "a", "value": large}]}):
+    tool = {"name": "go", "description": large}
+    for more in (
+        said(large),
+        {"context": [{"description": "a", "value": large}]},
+        {"tools": [tool]},
+    ):
         answer = await post(world, {**WHOLE, **more})
         assert answer.status_code == 413
     assert not world.tables.requests

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
+from aos.domain.runs.run_events import RunEvent
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import RunFailed
 from aos.testing import Calls, MemoryWorld, ScriptedModel
@@ -248,3 +250,26 @@ async def test_parts_that_aos_cannot_use_are_left_out_and_named() -> None:
     assert [part["type"] for part in message.parts] == ["resource"]  # the text file
     again = await client.run(runId="r1", messages=client.messages[:1])
     assert text_of(again) == "Nice."
+
+
+async def test_a_fault_in_the_middle_is_an_error_of_the_run() -> None:
+    client = await talking("One two three.")
+    client.say("Count.")
+    follow = client.world.main.caller_runs.follow
+
+    async def break_down(*args: Any, **more: Any) -> AsyncGenerator[RunEvent | None, None]:
+        async for event in follow(*args, **more):
+            yield event
+            if event is not None and event.type == "message.delta":
+                raise RuntimeError("secret")
+
+    client.world.main.caller_runs.follow = break_down  # type: ignore[method-assign]
+    events = await client.run()
+    assert types_of(events)[-3:] == ["TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_END", "RUN_ERROR"]
+    assert events[-1]["code"] == "internal_error"
+    assert "send the same input again" in events[-1]["message"]
+    assert "secret" not in str(events)
+    client.world.main.caller_runs.follow = follow  # type: ignore[method-assign]
+    client.runs -= 1
+    assert (await client.run())[-1]["outcome"] == {"type": "success"}
+    assert [m["content"] for m in client.messages] == ["Count.", "One two three."]

@@ -132,3 +132,16 @@ async def test_a_fault_of_ours_is_told_by_its_id(world: MemoryWorld, name: str, 
     assert "secret" not in json.dumps(told.message)
     (logged,) = [line for line in world.telemetry.lines if line["event"] == "http_broken"]
     assert logged["error_id"] == error["data"]["details"]["error_id"]
+
+
+async def test_a_fault_in_the_middle_of_a_stream_is_its_last_message(world: MemoryWorld) -> None:
+    async def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    world.main.caller_runs.wait_until = break_down  # type: ignore[method-assign]
+    body, headers = newest("tools/call", {**CALL, "_meta": {"progressToken": "p"}})
+    told = await post(world, body, **headers)
+    assert len(told.progress) == 1, "the stream has begun"
+    assert (told.message["id"], told.message["error"]["code"]) == (1, -32603)
+    assert told.message["error"]["data"]["code"] == "internal_error"
+    assert "secret" not in str(told.message)

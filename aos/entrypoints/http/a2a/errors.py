@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from aos.entrypoints.http.responder import Answer
 from aos.errors import CODES, AosError, Refused
+from aos.services.admission import NO_VISION
 
 Reason: TypeAlias = Literal[
     "TASK_NOT_FOUND",
@@ -134,6 +135,8 @@ def _find_reason(error: AosError) -> Reason:
         return error.reason
     if error.code in _REASONS:
         return _REASONS[error.code]
+    if error.info.details.get("reason") == NO_VISION:
+        return "CONTENT_TYPE_NOT_SUPPORTED"
     return "INVALID_PARAMS" if error.info.type == "caller" else "INTERNAL_ERROR"
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import azure.functions as func
@@ -48,6 +49,8 @@ Method: TypeAlias = Literal[
     "GetExtendedAgentCard",
 ]
 RpcId: TypeAlias = str | int | float | None
+Explain: TypeAlias = Callable[[Exception], AosError]
+"""Returns what the client is told of an error; logs one that AOS does not know."""
 A2A_JSON = "application/a2a+json"
 VERSION_HEADER = "a2a-version"
 _COMMENT = b": waiting\n\n"
@@ -123,7 +126,8 @@ class A2aRoutes:
         _check_version(call)
         asked = await self._find_agent(call)
         if rpc.method in _STREAMS:
-            pieces = _write_rpc_stream(await self._open(rpc.method, rpc.params, asked), rpc.id)
+            stream = await self._open(rpc.method, rpc.params, asked)
+            pieces = _write_rpc_stream(stream, rpc.id, self._explain(call))
             return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
         result = await self._run(rpc.method, rpc.params, asked)
         return Answer(body={"jsonrpc": "2.0", "id": rpc.id, "result": result})
@@ -141,12 +145,17 @@ class A2aRoutes:
         _check_version(call)
         asked = await self._find_agent(call)
         if method in _STREAMS:
-            pieces = _write_rest_stream(await self._open(method, params, asked))
+            pieces = _write_rest_stream(
+                await self._open(method, params, asked), self._explain(call)
+            )
             return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
         return Answer(body=await self._run(method, params, asked) or {}, mimetype=A2A_JSON)
 
     def _form_rpc(self, call: Call, error: AosError, answer: Answer) -> Answer:
         return answer_rpc_error(error, answer, _find_rpc_id(call, self._max_body_bytes))
+
+    def _explain(self, call: Call) -> Explain:
+        return partial(self._responder.explain, call.route)
 
     async def _find_agent(self, call: Call) -> Asked:
         return await self._operations.find_agent(
@@ -289,17 +298,25 @@ def _check_version(call: Call) -> None:
     )
 
 
-async def _write_rpc_stream(stream: Stream, rpc_id: RpcId) -> AsyncGenerator[bytes, None]:
+async def _write_rpc_stream(
+    stream: Stream, rpc_id: RpcId, explain: Explain
+) -> AsyncGenerator[bytes, None]:
     def write(update: dict[str, Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": rpc_id, "result": update}
 
-    async with aclosing(_write_pieces(stream, write, lambda e: write_rpc_error(e, rpc_id))) as it:
+    def write_error(error: Exception) -> dict[str, Any]:
+        return write_rpc_error(explain(error), rpc_id)
+
+    async with aclosing(_write_pieces(stream, write, write_error)) as it:
         async for piece in it:
             yield piece
 
 
-async def _write_rest_stream(stream: Stream) -> AsyncGenerator[bytes, None]:
-    async with aclosing(_write_pieces(stream, lambda update: update, write_rest_error)) as it:
+async def _write_rest_stream(stream: Stream, explain: Explain) -> AsyncGenerator[bytes, None]:
+    def write_error(error: Exception) -> dict[str, Any]:
+        return write_rest_error(explain(error))
+
+    async with aclosing(_write_pieces(stream, lambda update: update, write_error)) as it:
         async for piece in it:
             yield piece
 
@@ -307,13 +324,13 @@ async def _write_rest_stream(stream: Stream) -> AsyncGenerator[bytes, None]:
 async def _write_pieces(
     stream: Stream,
     write: Callable[[dict[str, Any]], Mapping[str, Any]],
-    write_error: Callable[[AosError], Mapping[str, Any]],
+    write_error: Callable[[Exception], Mapping[str, Any]],
 ) -> AsyncGenerator[bytes, None]:
     async with aclosing(stream) as updates:
         try:
             async for update in updates:
                 yield _COMMENT if update is None else b"data: " + _pack(write(update)) + b"\n\n"
-        except AosError as error:
+        except Exception as error:
             yield b"event: error\ndata: " + _pack(write_error(error)) + b"\n\n"
 
 

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 
 from aos.domain.codec import encode
 from aos.domain.runs.asks import AskRequest
+from aos.domain.runs.attachments import WITHOUT_TEXT
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.domain.runs.run_events import RunEvent
 from aos.entrypoints.http.a2a.asks import Ask
@@ -183,7 +184,7 @@ def write_question(request: AdmittedRequest) -> dict[str, Any]:
         given if isinstance(given, str) else f"{request.run_id}:message",
         run_id=request.run_id,
         conversation_id=request.conversation_id,
-        parts=[{"text": request.message}, *map(_write_file, request.parts)],
+        parts=[*_write_said(request), *map(_write_file, request.parts)],
         role="ROLE_USER",
     )
 
@@ -208,6 +209,12 @@ def write_history(
                 )
             )
     return told if length is None else told[len(told) - min(length, len(told)) :]
+
+
+def _write_said(request: AdmittedRequest) -> list[dict[str, Any]]:
+    """Return the text of a message; none where it was images and files only."""
+    is_files_only = bool(request.parts) and request.message == WITHOUT_TEXT
+    return [] if is_files_only else [{"text": request.message}]
 
 
 def _write_metadata(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from aos.domain.json_writer import write_json
-from aos.domain.runs.run_options import RunOptions
+from aos.domain.runs.run_options import ClientTool, RunOptions
 from aos.entrypoints.message_parts import FileType, ImageType
 from aos.entrypoints.requests import ConversationId, validate
 from aos.errors import Refused
@@ -20,6 +20,7 @@ from aos.errors import Refused
 MAX_RUN_ID = 256
 MAX_MESSAGES = 10_000
 MAX_NAME = 128
+MAX_TOOLS = 128
 IN_HISTORY = ("user", "assistant", "tool")
 """The roles of messages that a conversation of AOS holds too."""
 _INSTRUCTING = ("system", "developer")
@@ -30,11 +31,22 @@ class _Input(BaseModel):
 
 
 class AgUiMessage(_Input):
-    """One message that the client has; its content is read where it counts."""
+    """One message that the client has; its content and its calls are read where they count."""
 
     id: str
     role: str
     content: Any = None
+    toolCalls: Any = None
+    toolCallId: str | None = None
+    error: str | None = None
+
+
+class AgUiTool(_Input):
+    """A tool that the application runs."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    description: str = ""
+    parameters: dict[str, Any] | None = None
 
 
 class ContextItem(_Input):
@@ -62,7 +74,7 @@ class AgUiInput(_Input):
     protocolVersion: str | None = None
     state: Any = None
     messages: Annotated[list[AgUiMessage], Field(max_length=MAX_MESSAGES)]
-    tools: list[dict[str, Any]] | None = None
+    tools: Annotated[list[AgUiTool], Field(max_length=MAX_TOOLS)] | None = None
     context: list[ContextItem] | None = None
     forwardedProps: Any = None
     resume: list[ResumeEntry] | None = None
@@ -91,7 +103,8 @@ class AgUiInput(_Input):
 
     @property
     def options(self) -> RunOptions | None:
-        """What the input asks of its run: its instructions, context and state, for the model."""
+        """What the input asks of its run: its instructions, context and state, for the model, and
+        its tools."""
         pieces = [
             join_texts(message.content) for message in self.messages if message.role in _INSTRUCTING
         ]
@@ -100,7 +113,13 @@ class AgUiInput(_Input):
         if self.state not in (None, {}, [], ""):
             pieces.append(f"The state of the application, as JSON:\n{write_json(self.state)}")
         text = "\n\n".join(piece for piece in pieces if piece.strip())
-        return RunOptions(instructions=text) if text else None
+        tools = tuple(
+            ClientTool(
+                name=tool.name, description=tool.description, parameters=tool.parameters or {}
+            )
+            for tool in self.tools or ()
+        )
+        return RunOptions(instructions=text, tools=tools) if text or tools else None
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -111,14 +130,10 @@ class AgUiInput(_Input):
 def read_input(raw: Mapping[str, Any]) -> AgUiInput:
     """Check the body of a request. Raises Refused `invalid_request`."""
     read = validate(AgUiInput, dict(raw))
-    if read.tools:
-        name = str(read.tools[0].get("name"))[:80]
-        raise Refused(
-            "invalid_request",
-            f"tools offers {name!r}, and AOS does not call tools of the application; leave tools"
-            " out, and give the agent MCP servers by its card (mcp_tools)",
-            field="tools",
-        )
+    names = [tool.name for tool in read.tools or ()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _refuse("tools", f"has {twice!r} twice; name each tool once")
     return read
 
 

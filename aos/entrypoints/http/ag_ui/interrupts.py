@@ -42,6 +42,11 @@ class Ask:
         """What identifies it in its run."""
         return self.kind, self.ask_id
 
+    @property
+    def is_of_client(self) -> bool:
+        """Whether it is a call of a tool of the application, and no person is asked."""
+        return bool(self.data.get("client_tool"))
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:

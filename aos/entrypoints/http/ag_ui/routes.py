@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import azure.functions as func
 
+from aos.domain.codec import encode
+from aos.domain.json_writer import write_json
 from aos.domain.runs.attachments import list_attachments
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, RunEvent
@@ -24,14 +26,16 @@ from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import COMMENT, answer_whole_stream, write_data
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_agent_id, read_media_type
-from aos.errors import AosError, Refused, TransientError
+from aos.errors import Refused, TransientError
 from aos.services.admission import NO_VISION, Admission, RunRequest
 
 if TYPE_CHECKING:  # pydantic loads slowly
+    from aos.entrypoints.http.ag_ui.client_tools import Results
     from aos.entrypoints.http.ag_ui.inputs import AgUiInput
     from aos.entrypoints.http.ag_ui.interrupts import Answered
 
 DOOR = "ag-ui"
+EVENTS_A_PAGE = 1000
 ASK_SECONDS = 0.25
 """A run that asks people, and tells nothing for so long, waits for them: its AG-UI run ends."""
 _ANSWERED_BEFORE = (
@@ -53,6 +57,7 @@ class AgUiRoutes:
         return await self._responder.answer("ag_ui_run", req, self._run)
 
     async def _run(self, call: Call) -> Answer:
+        from aos.entrypoints.http.ag_ui.client_tools import read_results
         from aos.entrypoints.http.ag_ui.inputs import read_input
         from aos.entrypoints.requests import take_object
 
@@ -60,8 +65,12 @@ class AgUiRoutes:
         read_media_type(call, text_too=False)
         raw = await take_object(call.request.get_body(), max_bytes=self._callers.bounds.body_bytes)
         read = read_input(raw)
+        results = read_results(read)
+        warnings = await self._give_results(call, agent_id, read, results)
         if read.resume:
             pieces = await self._resume(call, agent_id, read, raw["messages"])
+        elif results.end_input:
+            pieces = await self._go_on(call, agent_id, read, raw["messages"], results, warnings)
         elif read.ends_with_question or await self._is_repeat(call, read):
             pieces = await self._start(call, agent_id, read, raw["messages"])
         else:
@@ -79,6 +88,7 @@ class AgUiRoutes:
         options, metadata = read.options, read.metadata
         if options is not None:
             self._callers.check_text(options.instructions)
+            self._callers.check_text(write_json([encode(tool) for tool in options.tools]))
         content = self._callers.read_content(question, metadata)
         request = RunRequest(
             agent_id=agent_id,
@@ -166,6 +176,84 @@ class AgUiRoutes:
             return _write_all([*first, telling.rest()])
         return self._tell(call, going, telling, first)
 
+    async def _give_results(
+        self, call: Call, agent_id: str, read: AgUiInput, results: Results
+    ) -> list[str]:
+        """Give the run that waits the results of the application's tools; return warnings.
+
+        A new question says that calls without a result get none.
+        """
+        if not results.given and not results.unanswered:
+            return []
+        caller = call.known_caller
+        try:
+            head = await self._callers.find_conversation(read.threadId, caller=caller)
+        except Refused:
+            return []  # told where the input is served
+        active = None if head.agent_id != agent_id else head.active
+        asked = [] if active is None else [c for c in active.calls if c.is_of_client]
+        warnings: list[str] = []
+        for waiting in asked:
+            given = results.given.get(waiting.tool_call_id)
+            is_left = waiting.tool_call_id in results.unanswered and read.ends_with_question
+            if active is None or waiting.question is None or (given is None and not is_left):
+                continue
+            values = None if given is None else given.make_values(warnings)
+            with contextlib.suppress(Refused):
+                await self._callers.answer(
+                    active.request.run_id,
+                    waiting.question_id,
+                    "cancel" if values is None else "accept",
+                    values,
+                    caller=caller,
+                )
+        return warnings
+
+    async def _go_on(
+        self,
+        call: Call,
+        agent_id: str,
+        read: AgUiInput,
+        messages: Sequence[Mapping[str, Any]],
+        results: Results,
+        warnings: list[str],
+    ) -> AsyncGenerator[bytes, None]:
+        """Tell how a run goes on with the results of the application's tools."""
+        if results.run_id is None:
+            return await self._rejoin(call, agent_id, read)
+        request = await self._find_run(call, agent_id, read, results.run_id)
+        told, call_ids = EventId(), results.given.keys()
+        while True:
+            page = await self._callers.list_events(request, after=told, limit=EVENTS_A_PAGE)
+            asked = [e for e in page.items if e.data.get("question_id") in call_ids]
+            told = max((e.event_id for e in asked), default=told)
+            if page.next is None or len(page.items) < EVENTS_A_PAGE:
+                break
+        telling = RunTelling(
+            Telling(
+                thread_id=read.threadId,
+                client_run_id=read.runId,
+                parent_run_id=read.parentRunId,
+                run_id=request.run_id,
+                messages=messages,
+                known=read.known_messages,
+                told=told,
+                answered=frozenset(("question", call_id) for call_id in call_ids),
+            )
+        )
+        return self._tell(call, request, telling, telling.start(warnings))
+
+    async def _find_run(
+        self, call: Call, agent_id: str, read: AgUiInput, run_id: str
+    ) -> AdmittedRequest:
+        """Return the request of a run of this thread. Raises Refused `run_not_found`."""
+        request = await self._callers.find_request(run_id, caller=call.known_caller)
+        if (request.conversation_id, request.agent_id) != (read.threadId, agent_id):
+            raise Refused(
+                "run_not_found", f"run {run_id!r} is not one of this agent in this thread"
+            )
+        return request
+
     async def _resume(
         self, call: Call, agent_id: str, read: AgUiInput, messages: Sequence[Mapping[str, Any]]
     ) -> AsyncGenerator[bytes, None]:
@@ -174,11 +262,7 @@ class AgUiRoutes:
 
         answers = read_answers(read.resume or [])
         run_id = answers[0].run_id
-        request = await self._callers.find_request(run_id, caller=call.known_caller)
-        if (request.conversation_id, request.agent_id) != (read.threadId, agent_id):
-            raise Refused(
-                "run_not_found", f"run {run_id!r} is not one of this agent in this thread"
-            )
+        request = await self._find_run(call, agent_id, read, run_id)
         _check_nothing_new(read, request)
         warnings = [
             text for answer in answers if (text := await self._give(call, answer)) is not None
@@ -226,11 +310,13 @@ class AgUiRoutes:
                         yield piece
                     if event is not None and event.is_end:
                         return
-        except AosError as error:
-            says = f"{error}; the run goes on: send the same input again"
-            yield write_data(telling.fail(says, error.code))
+        except Exception as error:
+            known = self._responder.explain(call.route, error)
+            says = f"{known}; the run goes on: send the same input again"
+            for made in telling.break_off(says, known.code):
+                yield write_data(made)
             return
-        for made in telling.interrupt() if telling.asks else ():
+        for made in telling.rest_now() if telling.is_at_rest else ():
             yield write_data(made)
 
     async def _write(
@@ -258,7 +344,7 @@ class AgUiRoutes:
             while True:
                 coming = asyncio.ensure_future(_take(events))
                 try:
-                    patience = ASK_SECONDS if telling.asks else None
+                    patience = ASK_SECONDS if telling.is_at_rest else None
                     done, _ = await asyncio.wait({coming}, timeout=patience)
                 finally:
                     if not coming.done():
@@ -268,7 +354,7 @@ class AgUiRoutes:
                 if not done:
                     return
                 found = coming.result()
-                if isinstance(found, _Over) or (found is None and telling.asks):
+                if isinstance(found, _Over) or (found is None and telling.is_at_rest):
                     return
                 yield found
 

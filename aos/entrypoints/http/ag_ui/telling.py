@@ -53,6 +53,13 @@ class RunTelling:
         self._said: list[dict[str, Any]] = []
         """The messages that were told whole."""
         self._asks: dict[tuple[str, str], Ask] = {}
+        self._unanswered: dict[str, None] = {}
+        """The calls that were told without their results."""
+        self._known_results = {
+            message.get("toolCallId")
+            for message in telling.messages
+            if message.get("role") == "tool"
+        }
         self._last_id = "0"
         self._usage: dict[str, dict[str, int]] = {}
         self.lacks_messages = False
@@ -63,8 +70,14 @@ class RunTelling:
     @property
     def asks(self) -> list[Ask]:
         """What people are asked now."""
-        answered = self._telling.answered
-        return [ask for key, ask in self._asks.items() if key not in answered]
+        return [ask for ask in self._open_asks if not ask.is_of_client]
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the run waits for people, or for nothing but tools of the application."""
+        left_to_client = {ask.ask_id for ask in self._open_asks if ask.is_of_client}
+        running = set(self._unanswered) - left_to_client
+        return bool(self.asks) or (bool(left_to_client) and not running)
 
     @property
     def last_text(self) -> str:
@@ -103,6 +116,11 @@ class RunTelling:
         if told_before:
             self._said.clear()
             return []
+        for made in found:
+            if made["type"] == "TOOL_CALL_START":
+                self._unanswered[made["toolCallId"]] = None
+            elif made["type"] == "TOOL_CALL_RESULT":
+                self._unanswered.pop(made["toolCallId"], None)
         return found
 
     def wait(self, waiting: Waiting | None) -> list[AgUiEvent]:
@@ -115,8 +133,11 @@ class RunTelling:
         self._waits = waiting.kind, waiting.since
         return [write_custom("aos.waiting", encode(waiting))]
 
-    def interrupt(self) -> list[AgUiEvent]:
-        """Return the end of the AG-UI run that asks people."""
+    def rest_now(self) -> list[AgUiEvent]:
+        """Return the end of the AG-UI run that asks people, or leaves calls to the application."""
+        if not self.asks:
+            pending = {"pendingToolCallIds": list(self._unanswered)} if self._unanswered else {}
+            return [self._finish({"type": "success", **pending})]
         run_id = str(self._telling.run_id)
         interrupts = make_interrupts(self.asks, run_id=run_id, told=self._last_id)
         return [self._finish({"type": "interrupt", "interrupts": interrupts})]
@@ -137,9 +158,18 @@ class RunTelling:
         """Return the end for a thread in which no run goes on."""
         return self._finish({"type": "success"})
 
+    def break_off(self, message: str, code: str) -> list[AgUiEvent]:
+        """Return the end of an AG-UI run that cannot be told any further."""
+        return [*self._close_text(), self.fail(message, code)]
+
     def fail(self, message: str, code: str) -> AgUiEvent:
         """Return the end of a run that failed."""
         return {"type": "RUN_ERROR", "message": message, "code": code, **self._tell_usage()}
+
+    @property
+    def _open_asks(self) -> list[Ask]:
+        answered = self._telling.answered
+        return [ask for key, ask in self._asks.items() if key not in answered]
 
     @property
     def _own_names(self) -> dict[str, str]:
@@ -176,7 +206,7 @@ class RunTelling:
             case "message.completed":
                 return self._tell_calls(event.data)
             case "tool.completed":
-                return [self._tell_result(event.data)]
+                return self._tell_result(event.data)
             case "run.retrying":
                 return [write_custom("aos.retrying", event.data)]
         return []
@@ -195,7 +225,10 @@ class RunTelling:
         self._said.append(message)
         return found
 
-    def _tell_result(self, data: Mapping[str, Any]) -> AgUiEvent:
+    def _tell_result(self, data: Mapping[str, Any]) -> list[AgUiEvent]:
+        """Return a call's result; nothing where the client has it, as of its own tools."""
+        if data["tool_call_id"] in self._known_results:
+            return []
         result = {
             "toolCallId": data["tool_call_id"],
             "content": data["content"],
@@ -203,7 +236,7 @@ class RunTelling:
         }
         message_id = f"{data['tool_call_id']}.result"
         self._said.append({"id": message_id, **result})
-        return {"type": "TOOL_CALL_RESULT", "messageId": message_id, **result}
+        return [{"type": "TOOL_CALL_RESULT", "messageId": message_id, **result}]
 
     def _close_text(self) -> list[AgUiEvent]:
         if self._open is None:

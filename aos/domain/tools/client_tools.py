@@ -1,0 +1,52 @@
+"""Defines how tools of the application that asks are offered and called: the application runs them.
+Entry points: `fit_client_tool`, `ask_client`, `read_client_result`.
+
+A call of such a tool waits as a question of a tool does, and the answer is its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aos.domain.runs.run_options import ClientTool
+from aos.domain.tools.endpoint_rules import FittedTool, fit_tool
+from aos.domain.tools.questions import (
+    MAX_MESSAGE_CHARACTERS,
+    CallPause,
+    QuestionAnswer,
+    ToolQuestion,
+)
+from aos.domain.tools.tool import ToolOutcome, cut_for_model
+
+CONTENT, IS_ERROR = "content", "is_error"
+RESULT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {CONTENT: {"type": "string"}, IS_ERROR: {"type": "boolean"}},
+    "required": [CONTENT],
+}
+"""The form of an answer: the result's text, and whether it is an error."""
+NOT_ANSWERED = "the application gave no result"
+
+
+def fit_client_tool(tool: ClientTool) -> FittedTool:
+    """Return the tool as model endpoints accept it."""
+    return fit_tool(tool.description, tool.parameters)
+
+
+def ask_client(name: str, written: str) -> CallPause:
+    """Return the pause of a call that the application makes. `written`: the arguments."""
+    text = f"Run the application's tool {name} and answer with its result. Its arguments: {written}"
+    question = ToolQuestion(
+        key="", message=text[:MAX_MESSAGE_CHARACTERS], requested_schema=RESULT_SCHEMA
+    )
+    return CallPause(kind="client", questions=(question,))
+
+
+def read_client_result(answer: QuestionAnswer) -> ToolOutcome:
+    """Return the result that the application gave."""
+    if answer.action != "accept":
+        return ToolOutcome(outcome="error", content=NOT_ANSWERED)
+    values = answer.values or {}
+    text = cut_for_model(str(values.get(CONTENT, "")))
+    return ToolOutcome(outcome="error" if values.get(IS_ERROR) is True else "ok", content=text)
