@@ -363,7 +363,7 @@ class TestWaiting:
         assert (await world.run(second.run_id)).output == "Next."
 
 
-async def _hang(command: Any, **more: Any) -> None:
+async def _hang(*_: Any) -> None:
     """mcp loses the call."""
 
 
