@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 
 from aos.ports.servers import ServerChange, ToolServers
-from aos.services.tool_calls import CallCanceller, CallLimits, ExposedTools, ToolCalls, ToolListing
+from aos.services.tool_calls import (
+    CallCanceller,
+    CallLimits,
+    ExposedTools,
+    TaskCanceller,
+    ToolCalls,
+    ToolListing,
+)
 from aos.wiring.app_services import AppServices
 
 
@@ -26,6 +33,18 @@ class McpServices(AppServices):
             ids=world.ids,
             telemetry=self._telemetry,
             limits=CallLimits(timeout_seconds=self._settings.bounds.tool_timeout_seconds),
+            tasks=self.tasks,
+        )
+
+    @cached_property
+    def tasks(self) -> TaskCanceller:
+        """Cancels the tasks that calls have become."""
+        return TaskCanceller(
+            cards=self.catalog,
+            servers=self._servers,
+            bus=self._world.bus,
+            clock=self._world.clock,
+            telemetry=self._telemetry,
         )
 
     @cached_property
@@ -33,7 +52,7 @@ class McpServices(AppServices):
         """Cancels tool calls of runs that have ended."""
         world = self._world
         return CallCanceller(
-            ledger=world.tool_calls, calls=self.calls, clock=world.clock, ids=world.ids
+            ledger=world.tool_calls, tasks=self.tasks, clock=world.clock, ids=world.ids
         )
 
     @cached_property

@@ -255,6 +255,15 @@ COMMANDS: dict[str, dict[str, Command]] = {
             round_number=2,
             attempt=1,
         ),
+        "task": CancelCall(
+            run_id=RUN_ID,
+            conversation_id="board",
+            tool_call_id=CALL_ID,
+            server_id="github",
+            tool="create_issue",
+            task_id="t-1",
+            attempt=2,
+        ),
         "minimal": CancelCall(
             run_id=RUN_ID,
             conversation_id="board",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -246,8 +247,13 @@ class Checks:
         saved = self.ended.get(run["run_id"])
         if saved is None:
             self.fail(f"RunEnded of {run['run_id']} was sent before its end was saved")
-        elif encode(saved) != run:
+        elif encode(saved) != run and not self._is_of_a_scrubbed_row(saved, run):
             self.fail(f"RunEnded of {run['run_id']} does not say what was saved")
+
+    def _is_of_a_scrubbed_row(self, saved: Run, sent: object) -> bool:
+        """The newer version of the simulation takes its fields from the run's row, which has lost
+        them when the row was scrubbed."""
+        return self.is_scrubbed(saved.run_id) and sent == encode(replace(saved, unknown={}))
 
     def _was_saved(self, kept: Kept, conversation_id: str) -> None:
         assert kept.message_id is not None

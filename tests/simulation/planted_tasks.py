@@ -12,7 +12,7 @@ from aos.adapters.memory import MemoryToolLedger
 from aos.domain.envelope import CallTool
 from aos.domain.tools.questions import TaskWait
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome
-from aos.services.tool_calls import ToolCalls
+from aos.services.tool_calls import CommandDelivery, TaskCanceller, ToolCalls
 
 
 def task_not_in_the_row() -> contextlib.AbstractContextManager[Any]:
@@ -33,32 +33,33 @@ def called_again_instead_of_asked() -> contextlib.AbstractContextManager[Any]:
         self: ToolCalls, command: CallTool, row: ToolCallRow, task: TaskWait
     ) -> ToolOutcome | datetime:
         live = await self._cards.live_server(command.server_id)
-        return await self._call(command, replace(row, task=None), live, repeatable=True)
+        row = replace(row, task=None)
+        return await self._call(command, row, live, CommandDelivery(), repeatable=True)
 
     return patch.object(ToolCalls, "_follow", follow)
 
 
 def task_never_asked_for() -> contextlib.AbstractContextManager[Any]:
     """A call that has become a task leaves no command that would ask for it."""
-    real = ToolCalls.settle
+    real = ToolCalls._settle
 
-    async def settle(self: ToolCalls, command: CallTool, **more: Any) -> ToolOutcome | datetime:
-        end = await real(self, command, **more)
+    async def settle(self: ToolCalls, command: CallTool, delivery: CommandDelivery) -> Any:
+        end = await real(self, command, delivery)
         row = await self._ledger.find(command.run_id, command.row_id)
         if isinstance(end, datetime) and row is not None and row.task is not None:
             end = command.deadline
         return end
 
-    return patch.object(ToolCalls, "settle", settle)
+    return patch.object(ToolCalls, "_settle", settle)
 
 
 def task_goes_on_after_its_run() -> contextlib.AbstractContextManager[Any]:
     """The end of a run does not cancel its tasks."""
 
-    async def cancel_task(self: ToolCalls, server_id: str, task_id: str) -> None:
+    async def cancel(self: TaskCanceller, command: object, task_id: str) -> None:
         return None
 
-    return patch.object(ToolCalls, "cancel_task", cancel_task)
+    return patch.object(TaskCanceller, "cancel", cancel)
 
 
 PLANTED_IN_TASKS = {

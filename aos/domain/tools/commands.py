@@ -144,7 +144,11 @@ class RequestRun(CommandFields):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelCall(CommandFields):
-    """Realm to mcp: the run has ended, so cancel the task of this call, or do not make it."""
+    """Realm to mcp: the run has ended, so cancel the task of this call, or do not make it.
+
+    mcp sends it to itself, with `task_id` and how often it has tried, to cancel a task whose
+    server was away.
+    """
 
     type: Literal["CancelCall"] = "CancelCall"
     run_id: str
@@ -153,6 +157,7 @@ class CancelCall(CommandFields):
     server_id: str
     tool: str
     round_number: int = field(default=0, metadata=OMITTED)
+    task_id: str | None = field(default=None, metadata=OMITTED)
     attempt: int = 0
 
     @property

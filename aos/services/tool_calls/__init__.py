@@ -4,6 +4,7 @@
 from aos.services.tool_calls.calls import CallLimits, CommandDelivery, ToolCalls
 from aos.services.tool_calls.cancelling import CallCanceller
 from aos.services.tool_calls.exposed_tools import ExposedTools
+from aos.services.tool_calls.task_cancelling import TaskCanceller
 from aos.services.tool_calls.tool_listing import ToolListing
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CallLimits",
     "CommandDelivery",
     "ExposedTools",
+    "TaskCanceller",
     "ToolCalls",
     "ToolListing",
 ]

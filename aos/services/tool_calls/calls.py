@@ -36,6 +36,7 @@ from aos.services.tool_calls.outcomes import (
     make_lost_outcome,
     make_uncalled_outcome,
 )
+from aos.services.tool_calls.task_cancelling import TASK_SECONDS, TaskCanceller
 
 T = TypeVar("T")
 MARGIN = timedelta(seconds=30)
@@ -49,8 +50,6 @@ CONTENTION_TRIES = 8
 CALL_TRIES = 2
 RETRY_WITHIN_SECONDS = 30.0
 """The handler repeats a repeatable call itself when the call was lost within this time."""
-TASK_SECONDS = 30.0
-"""The time limit of a question about a task."""
 SAVE_TRIES = 8
 SAVE_SECONDS = 60.0
 LONGEST_SAVE_DELAY_SECONDS = 8.0
@@ -104,6 +103,7 @@ class ToolCalls:
         ids: Ids,
         telemetry: Telemetry,
         limits: CallLimits,
+        tasks: TaskCanceller,
     ) -> None:
         self._ledger = ledger
         self._catalog = catalog
@@ -114,6 +114,7 @@ class ToolCalls:
         self._ids = ids
         self._telemetry = telemetry
         self._limits = limits
+        self._tasks = tasks
         self._at_work: Counter[tuple[str, str]] = Counter()
 
     async def handle(
@@ -341,15 +342,8 @@ class ToolCalls:
     async def _end_late(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
         """End a call whose run has no time left; a task is cancelled."""
         if row is not None and row.task is not None:
-            await self.cancel_task(command.server_id, row.task.task_id)
+            await self._tasks.cancel(command, row.task.task_id)
         return await self._end(command, row, make_late_outcome(command, row))
-
-    async def cancel_task(self, server_id: str, task_id: str) -> None:
-        """Ask the server to cancel a task, if the server can be reached."""
-        with contextlib.suppress(Refused, ServerFailed, TransientError):
-            live = await self._cards.live_server(server_id)
-            async with self._servers.hold(live.card, live.digest) as connection:
-                await connection.cancel_task(task_id, timeout_seconds=TASK_SECONDS)
 
     def _log_not_called(self, command: CallTool, failed: ServerFailed) -> None:
         self._telemetry.log(

@@ -9,7 +9,8 @@ from aos.domain.tools.tool import ToolCallRow, ToolOutcome, make_round_id
 from aos.errors import StaleWrite
 from aos.ports.system import Clock, Ids
 from aos.ports.tools import ToolLedger
-from aos.services.tool_calls.calls import EARLIEST, ToolCalls
+from aos.services.tool_calls.calls import EARLIEST
+from aos.services.tool_calls.task_cancelling import TaskCanceller
 
 LOOK_AGAIN = timedelta(seconds=5)
 NOT_MADE = ToolOutcome(outcome="not_called", content="The tool was not called: the run had ended.")
@@ -21,9 +22,9 @@ CANCELLED = ToolOutcome(
 class CallCanceller:
     """Cancels the tasks of calls, and calls that nobody has begun."""
 
-    def __init__(self, *, ledger: ToolLedger, calls: ToolCalls, clock: Clock, ids: Ids) -> None:
+    def __init__(self, *, ledger: ToolLedger, tasks: TaskCanceller, clock: Clock, ids: Ids) -> None:
         self._ledger = ledger
-        self._calls = calls
+        self._tasks = tasks
         self._clock = clock
         self._ids = ids
 
@@ -36,6 +37,9 @@ class CallCanceller:
         look is scheduled after it, or the command would come back at once, again and again.
         Raises TransientError when that is not possible now.
         """
+        if command.task_id is not None:
+            await self._tasks.cancel(command, command.task_id)
+            return None
         row = await self._ledger.find(command.run_id, command.row_id)
         now = max(self._clock.now(), not_before or EARLIEST)
         if row is None:
@@ -49,7 +53,7 @@ class CallCanceller:
         elif row.result is not None:
             return None  # the call has ended
         if task_id is not None:
-            await self._calls.cancel_task(command.server_id, task_id)
+            await self._tasks.cancel(command, task_id)
         await self._ledger.finish(row, CANCELLED)
         return None
 
@@ -61,7 +65,7 @@ class CallCanceller:
         row = await self._ledger.find(command.run_id, earlier)
         pause = None if row is None or row.result is None else row.result.pause
         if pause is not None and pause.task_id is not None:
-            await self._calls.cancel_task(command.server_id, pause.task_id)
+            await self._tasks.cancel(command, pause.task_id)
 
     async def _forbid(self, command: CancelCall, now: datetime) -> datetime | None:
         """Write a result, so that a command that comes later makes no call."""

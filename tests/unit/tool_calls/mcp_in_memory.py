@@ -26,7 +26,7 @@ from aos.domain.envelope import MCP_QUEUE, REALM_QUEUE, CallTool, ToolResult, re
 from aos.domain.tools.tool import ServerTools, ToolOutcome, ToolSchema
 from aos.errors import Refused
 from aos.ports.servers import LiveServer
-from aos.services.tool_calls import CallLimits, ToolCalls, ToolListing
+from aos.services.tool_calls import CallLimits, TaskCanceller, ToolCalls, ToolListing
 
 RUN = "0f8fad5b-d9cb-469f-a165-70867728950e"
 CALL = "call_0f8fad5b_0_0"
@@ -60,16 +60,25 @@ class Mcp:
     def __init__(self, world: McpWorld, *, intercept: Interceptor = pass_through) -> None:
         servers = MemoryToolServers(world.servers, intercept=intercept)
         catalog = MemoryToolCatalog(world.tables, intercept=intercept)
+        bus = MemoryBus(world.broker, clock=world.clock, intercept=intercept)
+        self.tasks = TaskCanceller(
+            cards=world.cards,
+            servers=servers,
+            bus=bus,
+            clock=world.clock,
+            telemetry=world.telemetry,
+        )
         self.calls = ToolCalls(
             ledger=MemoryToolLedger(world.tables, intercept=intercept),
             catalog=catalog,
             cards=world.cards,
             servers=servers,
-            bus=MemoryBus(world.broker, clock=world.clock, intercept=intercept),
+            bus=bus,
             clock=world.clock,
             ids=world.ids,
             telemetry=world.telemetry,
             limits=CallLimits(timeout_seconds=60.0),
+            tasks=self.tasks,
         )
         self.listing = ToolListing(
             cards=world.cards,

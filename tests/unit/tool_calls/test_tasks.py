@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from aos.adapters.memory import MemoryToolLedger
-from aos.domain.envelope import MCP_QUEUE, CallTool, CancelCall, read_command
+from aos.adapters.memory.entities import Kept
+from aos.domain.envelope import MCP_QUEUE, CallTool, CancelCall, Command, read_command
 from aos.domain.runs.run import RunStatus
 from aos.domain.tools.questions import CallPause, CallResume, ToolQuestion
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
-from aos.errors import OutcomeUnknown
+from aos.errors import OutcomeUnknown, TransientError
 from aos.services.tool_calls import CallCanceller, CommandDelivery
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
@@ -33,6 +35,32 @@ def world() -> McpWorld:
     made.has("build", lambda arguments: WORKING)
     made.servers.tasks["t-1"] = WORKING
     return made
+
+
+def take(world: McpWorld) -> tuple[Kept, Command]:
+    """Take the command that is next, also one that is not due."""
+    (first, *_) = world.broker.messages(MCP_QUEUE)
+    first.visible_at = min(first.visible_at, world.clock.now())
+    kept = world.broker.receive(MCP_QUEUE)
+    assert kept is not None
+    assert kept.lock is not None
+    world.broker.complete(kept, kept.lock)
+    return kept, read_command(kept.body)
+
+
+async def cancel_due(world: McpWorld, mcp: Mcp) -> None:
+    """Handle the CancelCall that is next."""
+    _, command = take(world)
+    assert isinstance(command, CancelCall)
+    assert await canceller(world, mcp).cancel(command) is None
+
+
+def cancellations(world: McpWorld) -> list[float]:
+    """In how many seconds CancelCalls come."""
+    now = world.clock.now()
+    kept = world.broker.messages(MCP_QUEUE)
+    assert all(json.loads(message.body)["type"] == "CancelCall" for message in kept)
+    return [(message.visible_at - now).total_seconds() for message in kept]
 
 
 async def deliver(world: McpWorld) -> None:
@@ -148,10 +176,10 @@ def cancelled(**more: Any) -> CancelCall:
     )
 
 
-def canceller(world: McpWorld) -> Any:
+def canceller(world: McpWorld, mcp: Mcp | None = None) -> CallCanceller:
     return CallCanceller(
         ledger=MemoryToolLedger(world.tables),
-        calls=world.mcp.calls,
+        tasks=(mcp or world.mcp).tasks,
         clock=world.clock,
         ids=world.ids,
     )
@@ -167,6 +195,43 @@ async def test_the_task_of_a_run_that_ended_is_cancelled_once_and_no_more_asked_
     world.clock.advance(5.0)
     await deliver(world)
     assert world.later == []
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "late"])
+async def test_a_task_whose_server_is_away_is_cancelled_when_the_server_is_back(
+    world: McpWorld, ends: str
+) -> None:
+    command = world.command("build")
+    await world.mcp.calls.handle(command)
+    take(world)
+    away = Mcp(
+        world,
+        intercept=Breaking(
+            "servers.cancel_task", acts=False, error=TransientError("away"), times=2
+        ),
+    )
+    if ends == "cancelled":
+        assert await canceller(world, away).cancel(cancelled()) is None
+    else:
+        world.clock.advance(600.0)
+        await away.calls.handle(command)
+    for delay in (5.0, 10.0):
+        assert world.servers.cancelled_tasks == []
+        assert cancellations(world) == [delay]
+        world.clock.advance(delay)
+        await cancel_due(world, away)
+    assert (world.servers.cancelled_tasks, cancellations(world)) == (["t-1"], [])
+
+
+async def test_a_server_that_stays_away_is_asked_twelve_times(world: McpWorld) -> None:
+    error = TransientError("away")
+    away = Mcp(world, intercept=Breaking("servers.cancel_task", acts=False, error=error, times=99))
+    await canceller(world, away).cancel(cancelled(task_id="t-1"))
+    for _ in range(11):
+        world.clock.advance(300.0)
+        await cancel_due(world, away)
+    assert cancellations(world) == []
+    assert [line["event"] for line in world.telemetry.lines] == ["task_not_cancelled"]
 
 
 async def test_a_call_that_nobody_has_begun_is_not_made_after_its_cancellation(
