@@ -18,6 +18,7 @@ from benchmarks import growth, long_conversation, sections
 from benchmarks.account import STORAGE_MS, account
 from benchmarks.figures import Report
 from benchmarks.peers.table import peers
+from benchmarks.storage import storage
 from benchmarks.streams import streams
 
 
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "turns": sections.turns,
     "tools": sections.tools,
     "budget": sections.budget,
+    "storage": storage,
     "history": sections.history,
     "load": sections.load,
     "cold": _cold,

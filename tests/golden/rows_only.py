@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from azure.data.tables import EdmType, EntityProperty, TableEntity
-
 from aos.adapters.tables.account import Write
+from aos.adapters.tables.odata import Row
 
 ETAG = "as recorded"
 
 
 class RowsOnly:
-    """Keeps the entities that an adapter hands to the SDK, in order, and gives them back.
+    """Keeps the rows that an adapter writes, in order, and gives them back.
 
     It knows no conditions and no ETags: tests/contract holds the adapters to real tables.
     """
@@ -23,7 +22,7 @@ class RowsOnly:
 
     async def get(
         self, partition: str, row: str, *, select: Sequence[str] | None = None
-    ) -> TableEntity | None:
+    ) -> Row | None:
         """The row under this key, or None."""
         found = [r for r in self.rows if (r["PartitionKey"], r["RowKey"]) == (partition, row)]
         return as_read(found[-1]) if found else None
@@ -47,21 +46,16 @@ class RowsOnly:
 
     async def query(
         self, condition: str, *, limit: int | None = None, **parameters: str
-    ) -> list[TableEntity]:
+    ) -> list[Row]:
         """The rows of the partition that is asked for; all where none is named."""
         names = ("partition", "name", "root")
         wanted = next((parameters[name] for name in names if name in parameters), None)
         return [as_read(r) for r in self.rows if wanted in (None, r["PartitionKey"])]
 
 
-def as_read(row: Mapping[str, Any]) -> TableEntity:
-    entity = TableEntity(
-        {
-            name: EntityProperty(value[0], EdmType(value[1]))
-            if isinstance(value, list | tuple)
-            else value
-            for name, value in row.items()
-        }
-    )
-    entity._metadata = {"etag": ETAG, "timestamp": None}  # what the SDK sets on a row that it read
-    return entity
+def as_read(row: Mapping[str, Any]) -> Row:
+    """The row as a table gives it back: a typed number without its type."""
+    properties = {
+        name: value[0] if isinstance(value, list | tuple) else value for name, value in row.items()
+    }
+    return Row(properties, etag=ETAG)

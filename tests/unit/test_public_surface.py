@@ -14,7 +14,6 @@ PUBLIC = {
 }
 """Names that begin with an underscore and are public all the same."""
 EXCEPTIONS = {
-    "golden/rows_only.py": "the SDK has no public way to make a row as it reads one",
     "infra/test_settings.py": "the SDK shows nowhere else which settings it reads",
     "scheduling.py": "pytest-xdist has no public way to choose the next file",
     "simulation/planted.py": "a planted bug breaks the product from within",

@@ -1,31 +1,37 @@
 """Calls the tables of a storage account. Entry points: `TableClients`, `Table`.
 
-`TableClients` keeps one HTTP client with a pool of 100 connections, opened by the first call. A
-`Table` is one table: each method is one call with a time limit, and its errors are translated. The
-SDK repeats reads twice and writes never: after a lost answer, the repeat of a write would find the
-first write and report a conflict.
+`TableClients` keeps one pipeline of the Azure SDK with a pool of 100 connections, opened by the
+first call. A `Table` is one table: each method is one call with a time limit, and its errors are
+translated. Reads are repeated twice and writes never: after a lost answer, the repeat of a write
+would find the first write and report a conflict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+from wsgiref.handlers import format_date_time
 
 from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
-from aos.adapters.tables.errors import is_missing_row, translate_errors
+from aos.adapters.tables import batches, odata
+from aos.adapters.tables.errors import is_missing_row, raise_for_status, translate_errors
+from aos.adapters.tables.odata import Answer, Call, Entity, Row
+from aos.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
-    from azure.data.tables.aio import TableClient, TableServiceClient
+    from azure.core.pipeline import AsyncPipeline
+    from azure.data.tables.aio import TableServiceClient
 
-Entity: TypeAlias = Mapping[str, Any]
+__all__ = ["MOST_ROWS", "Entity", "Table", "TableAccount", "TableClients", "Write", "read_etag"]
 MOST_ROWS = 90
 """The most rows of a transaction. The service allows 100."""
 QUERY_TIMEOUT_SECONDS = 60.0
+_VERSIONS = ("x-ms-version", "DataServiceVersion")
 LARGEST_PAGE = 1000
 """The most rows that the service returns in one answer."""
-_ONCE: dict[str, Any] = {"retry_total": 0}
-_NO_ECHO: dict[str, Any] = {"response_preference": "return-no-content"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,53 +64,109 @@ class Write:
 
 
 class TableClients:
-    """The SDK's clients of one account, opened by the first call."""
+    """The SDK's pipeline of one account, opened by the first call."""
 
     def __init__(self, account: TableAccount) -> None:
         self._account = account
-        self._service: TableServiceClient | None = None
-        self._tables: dict[str, TableClient] = {}
+        self._pipeline: AsyncPipeline[Any, Any] | None = None
         self._credential: Any = None
+        self._url = ""
+        self._headers: dict[str, str] = {}
 
-    def client(self, table: str) -> TableClient:
-        """Return the SDK's client of a table."""
-        if self._service is None:
-            self._service = self._open()
-        if table not in self._tables:
-            self._tables[table] = self._service.get_table_client(table)
-        return self._tables[table]
+    async def send(self, call: Call) -> Answer:
+        """Send a call and return its answer, whatever its status. A write is sent once."""
+        from azure.core.rest import HttpRequest
+
+        pipeline = self._pipeline or self._open()
+        date = format_date_time(time.time())
+        headers = {
+            **self._headers,
+            "x-ms-client-request-id": str(uuid.uuid4()),
+            "x-ms-date": date,
+            "Date": date,
+            **call.headers,
+        }
+        request = HttpRequest(
+            call.method, self._url + call.path, headers=headers, content=call.body
+        )
+        retries = READ_RETRIES if call.method == "GET" else 0
+        response = (await pipeline.run(request, retry_total=retries)).http_response
+        return Answer(
+            status=response.status_code,
+            reason=response.reason,
+            headers=response.headers,
+            body=response.content,
+        )
+
+    async def send_together(self, calls: Sequence[Call]) -> tuple[Answer, list[Answer]]:
+        """Send calls as one transaction; return its answer and those to its calls, or only that
+        to the call that failed."""
+        if self._pipeline is None:
+            self._open()
+        boundary = str(uuid.uuid4())
+        versions = {name: self._headers[name] for name in _VERSIONS}
+        whole = batches.write_batch(calls, url=self._url, headers=versions, boundary=boundary)
+        answer = await self.send(whole)
+        return answer, batches.read_batch(answer, count=len(calls)) if answer.is_good else []
 
     async def close(self) -> None:
-        """Close the client. The next call opens another."""
-        service, self._service = self._service, None
-        self._tables = {}
+        """Close the pipeline. The next call opens another."""
+        pipeline, self._pipeline = self._pipeline, None
         credential, self._credential = self._credential, None
-        if service is not None:
-            await service.close()
+        if pipeline is not None:
+            await pipeline.__aexit__()
         if credential is not None:
             await credential.close()
 
-    def _open(self) -> TableServiceClient:
+    def _open(self) -> AsyncPipeline[Any, Any]:
+        """Build the pipeline with the policies that AOS uses, of those of the SDK's own client."""
         from urllib.request import getproxies
 
+        from azure.core.pipeline import AsyncPipeline
+        from azure.core.pipeline.policies import (
+            AsyncRetryPolicy,
+            DistributedTracingPolicy,
+            UserAgentPolicy,
+        )
+        from azure.core.pipeline.transport import AioHttpTransport
+        from azure.data.tables import __version__ as version
+        from azure.data.tables.aio._authentication_async import _configure_credential
+
+        service = self._open_service()
+        transport = AioHttpTransport(
+            connection_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            # To look for a proxy and a .netrc file costs each call two switches to another thread.
+            use_env_settings=bool(getproxies()),
+        )
+        self._url = service.url.rstrip("/")
+        self._headers = {
+            "x-ms-version": service.api_version,
+            "DataServiceVersion": "3.0",
+            "User-Agent": UserAgentPolicy(sdk_moniker=f"data-tables/{version}").user_agent,
+        }
+        self._pipeline = AsyncPipeline(
+            transport,
+            [
+                AsyncRetryPolicy(retry_total=READ_RETRIES, retry_backoff_factor=0.2),
+                _configure_credential(service.credential),
+                DistributedTracingPolicy(),
+            ],
+        )
+        return self._pipeline
+
+    def _open_service(self) -> TableServiceClient:
+        """Let the SDK read the connection string, or open the identity. The client is not used."""
         from azure.data.tables.aio import TableServiceClient
 
         account = self._account
-        options: dict[str, Any] = {
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
-            "retry_total": READ_RETRIES,
-            "retry_backoff_factor": 0.2,
-            # To look for a proxy and a .netrc file costs each call two switches to another thread.
-            "use_env_settings": bool(getproxies()),
-        }
         if account.connection_string:
-            return TableServiceClient.from_connection_string(account.connection_string, **options)
+            return TableServiceClient.from_connection_string(account.connection_string)
         from azure.identity.aio import DefaultAzureCredential
 
         url = account.service_url or f"https://{account.account_name}.table.core.windows.net"
         self._credential = DefaultAzureCredential(managed_identity_client_id=account.client_id)
-        return TableServiceClient(url, credential=self._credential, **options)
+        return TableServiceClient(url, credential=self._credential)
 
 
 class Table:
@@ -116,89 +178,65 @@ class Table:
 
     async def get(
         self, partition: str, row: str, *, select: Sequence[str] | None = None
-    ) -> Entity | None:
+    ) -> Row | None:
         """Return the row, or only the properties in `select`; None if it does not exist."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        async with translate_errors(self._what(partition, row)):
-            try:
-                return await self._client().get_entity(
-                    partition, row, select=None if select is None else list(select)
-                )
-            except ResourceNotFoundError as error:
-                if is_missing_row(error):
-                    return None
-                raise
+        what = self._what(partition, row)
+        async with translate_errors(what):
+            answer = await self._clients.send(
+                odata.get_row(self._name, partition, row, select=select)
+            )
+        if is_missing_row(answer):
+            return None
+        raise_for_status(answer, what)
+        return odata.read_row(answer)
 
     async def insert(self, entity: Entity) -> str:
         """Insert the row and return its ETag. Raises StaleWrite if it exists."""
-        async with translate_errors(self._what_of(entity), writing=True):
-            answer = await self._client().create_entity(dict(entity), **_ONCE, **_NO_ECHO)
-        return str(answer["etag"])
+        return await self._write(odata.insert_row(self._name, entity), self._what_of(entity))
 
     async def put(self, entity: Entity) -> str:
         """Write the row, whether or not it exists; return its ETag."""
-        from azure.data.tables import UpdateMode
-
-        async with translate_errors(self._what_of(entity), writing=True):
-            answer = await self._client().upsert_entity(
-                dict(entity), mode=UpdateMode.REPLACE, **_ONCE
-            )
-        return str(answer["etag"])
+        return await self._write(odata.put_row(self._name, entity), self._what_of(entity))
 
     async def replace(self, entity: Entity, *, etag: str) -> str:
         """Replace the row at `etag`; return its new ETag. Raises StaleWrite if it has changed."""
-        from azure.core import MatchConditions
-        from azure.data.tables import UpdateMode
-
-        async with translate_errors(self._what_of(entity), writing=True):
-            answer = await self._client().update_entity(
-                dict(entity),
-                mode=UpdateMode.REPLACE,
-                etag=etag,
-                match_condition=MatchConditions.IfNotModified,
-                **_ONCE,
-            )
-        return str(answer["etag"])
+        call = odata.put_row(self._name, entity, etag=etag)
+        return await self._write(call, self._what_of(entity))
 
     async def merge(self, entity: Entity, *, etag: str) -> str:
         """Set these properties of the row at `etag`; return its new ETag. Raises StaleWrite if it
         changed or was deleted."""
-        from azure.core import MatchConditions
-        from azure.data.tables import UpdateMode
-
-        async with translate_errors(self._what_of(entity), writing=True):
-            answer = await self._client().update_entity(
-                dict(entity),
-                mode=UpdateMode.MERGE,
-                etag=etag,
-                match_condition=MatchConditions.IfNotModified,
-                **_ONCE,
-            )
-        return str(answer["etag"])
+        call = odata.put_row(self._name, entity, etag=etag, merge=True)
+        return await self._write(call, self._what_of(entity))
 
     async def delete(self, partition: str, row: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`."""
-        from azure.core import MatchConditions
-
-        condition: dict[str, Any] = {}
-        if etag is not None:
-            condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-        async with translate_errors(self._what(partition, row), writing=True):
-            await self._client().delete_entity(partition, row, **condition, **_ONCE)
+        what = self._what(partition, row)
+        async with translate_errors(what, writing=True):
+            answer = await self._clients.send(
+                odata.delete_row(self._name, partition, row, etag=etag)
+            )
+        if not is_missing_row(answer):
+            raise_for_status(answer, what, writing=True)
 
     async def transact(self, writes: Sequence[Write]) -> list[str]:
         """Write all rows of one partition, or none; return their ETags ("" of deleted rows).
 
-        Raises StaleWrite, also for a row to delete that does not exist.
+        Raises StaleWrite, also for a row to delete that does not exist; its message names the row.
         """
-        first = writes[0].entity
-        what = f"{len(writes)} rows with {self._what_of(first)}"
+        calls = [_write_call(self._name, write) for write in writes]
+        what = f"{len(writes)} rows with {self._what_of(writes[0].entity)}"
         async with translate_errors(what, writing=True):
-            answers = await self._client().submit_transaction(
-                [_operation(write) for write in writes], **_ONCE
-            )
-        return [str(answer.get("etag", "")) for answer in answers]
+            try:
+                answer, parts = await self._clients.send_together(calls)
+            except batches.UnreadableBatch as error:
+                raise OutcomeUnknown(f"the answer to {what} cannot be read: {error}") from error
+        raise_for_status(answer, what, writing=True)
+        if not parts[0].is_good:
+            index = odata.read_index(parts[0]) or 0
+            key = writes[min(index, len(writes) - 1)].entity["RowKey"]
+            raise_for_status(parts[0], f"row {key!r} of {what}", writing=True)
+        return [part.headers.get("etag", "") for part in parts]
 
     async def query(
         self,
@@ -207,26 +245,34 @@ class Table:
         limit: int | None = None,
         select: Sequence[str] | None = None,
         **parameters: str,
-    ) -> list[Entity]:
+    ) -> list[Row]:
         """Return the rows that match `condition` (`@name` is a parameter), ordered by key.
 
         `limit` is the most rows to return, `select` the properties. Every 1,000 rows take one call.
         """
-        options: dict[str, Any] = {} if select is None else {"select": list(select)}
-        if limit is not None:
-            options["results_per_page"] = min(limit, LARGEST_PAGE)
-        found: list[Entity] = []
+        top = None if limit is None else min(limit, LARGEST_PAGE)
         what = f"rows of table {self._name!r}"
+        found: list[Row] = []
+        start: odata.Place = {}
         async with translate_errors(what, timeout_seconds=QUERY_TIMEOUT_SECONDS):
-            rows = self._client().query_entities(condition, parameters=parameters, **options)
-            async for row in rows:
-                found.append(row)
-                if limit is not None and len(found) >= limit:
+            while limit is None or len(found) < limit:
+                answer = await self._clients.send(
+                    odata.query_rows(
+                        self._name, condition, parameters, top=top, select=select, start=start
+                    )
+                )
+                raise_for_status(answer, what)
+                rows, start = odata.read_page(answer)
+                found += rows
+                if not start:
                     break
-        return found
+        return found[:limit]
 
-    def _client(self) -> TableClient:
-        return self._clients.client(self._name)
+    async def _write(self, call: Call, what: str) -> str:
+        async with translate_errors(what, writing=True):
+            answer = await self._clients.send(call)
+        raise_for_status(answer, what, writing=True)
+        return answer.headers.get("etag", "")
 
     def _what(self, partition: str, row: str) -> str:
         return f"row {row!r} of {partition!r} in table {self._name!r}"
@@ -235,23 +281,16 @@ class Table:
         return self._what(entity["PartitionKey"], entity["RowKey"])
 
 
+def _write_call(table: str, write: Write) -> Call:
+    """Write the call for one row of a transaction."""
+    entity = write.entity
+    if write.delete:
+        return odata.delete_row(table, entity["PartitionKey"], entity["RowKey"])
+    if write.insert:
+        return odata.insert_row(table, entity)
+    return odata.put_row(table, entity, etag=write.etag, merge=write.merge)
+
+
 def read_etag(entity: Entity) -> str:
     """Return the ETag of a row that was read."""
-    return str(entity.metadata["etag"])  # type: ignore[attr-defined]  # the SDK's TableEntity
-
-
-def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Convert a write to the SDK's form."""
-    from azure.core import MatchConditions
-    from azure.data.tables import UpdateMode
-
-    entity = dict(write.entity)
-    if write.delete:
-        return "delete", entity, {}
-    if write.insert:
-        return "create", entity, dict(_NO_ECHO)
-    if write.etag is None:
-        return "upsert", entity, {"mode": UpdateMode.REPLACE}
-    condition = {"etag": write.etag, "match_condition": MatchConditions.IfNotModified}
-    mode = UpdateMode.MERGE if write.merge else UpdateMode.REPLACE
-    return "update", entity, {"mode": mode, **condition}
+    return str(entity.etag)  # type: ignore[attr-defined]  # a Row

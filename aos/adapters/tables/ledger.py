@@ -12,9 +12,9 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 from aos.adapters.tables.account import Entity, Table, Write, read_etag
+from aos.adapters.tables.odata import as_int64
 from aos.adapters.tables.pending import hash_bucket, make_bucket_name
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.adapters.tables.usage import read_usage
@@ -74,11 +74,11 @@ class AzureLedger:
                 "schema": SCHEMA,
                 "owner": owner,
                 "model": run.model or "",
-                "runs": _write_number(runs),
-                "input_tokens": _write_number(usage.input_tokens),
-                "output_tokens": _write_number(usage.output_tokens),
-                "cached_tokens": _write_number(usage.cached_tokens),
-                "reasoning_tokens": _write_number(usage.reasoning_tokens),
+                "runs": as_int64(runs),
+                "input_tokens": as_int64(usage.input_tokens),
+                "output_tokens": as_int64(usage.output_tokens),
+                "cached_tokens": as_int64(usage.cached_tokens),
+                "reasoning_tokens": as_int64(usage.reasoning_tokens),
             }
             day.etag = await self._write(run, total, day.etag)
             day.known, day.runs, day.usage = True, runs, usage
@@ -115,15 +115,8 @@ def _read(day: _Day, entity: Entity | None) -> None:
         return
     check_schema(entity)
     day.etag = read_etag(entity)
-    day.runs = entity["runs"].value
+    day.runs = entity["runs"]
     day.usage = read_usage(entity)
-
-
-def _write_number(value: int) -> tuple[int, Any]:
-    """Return a number that may exceed 2^31 in the SDK's form."""
-    from azure.data.tables import EdmType
-
-    return value, EdmType.INT64
 
 
 def _name_seen_row(run: Run) -> str:

@@ -8,9 +8,9 @@ budget have the row.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from aos.adapters.tables.account import Table, read_etag
+from aos.adapters.tables.odata import as_int64
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.budgets import DaySpending
 from aos.domain.json_writer import write_json
@@ -30,9 +30,9 @@ class AzureSpendingStore:
             return StoredSpending()
         check_schema(entity)
         spending = DaySpending(
-            tokens=entity["tokens"].value,
-            turns=entity["turns"].value,
-            lost_turns=entity["lost_turns"].value,
+            tokens=entity["tokens"],
+            turns=entity["turns"],
+            lost_turns=entity["lost_turns"],
             open_turns=json.loads(entity["open_turns"]),
         )
         return StoredSpending(spending=spending, etag=read_etag(entity))
@@ -45,21 +45,14 @@ class AzureSpendingStore:
             "PartitionKey": account,
             "RowKey": _name_row(day),
             "schema": SCHEMA,
-            "tokens": _write_number(spending.tokens),
-            "turns": _write_number(spending.turns),
-            "lost_turns": _write_number(spending.lost_turns),
+            "tokens": as_int64(spending.tokens),
+            "turns": as_int64(spending.turns),
+            "lost_turns": as_int64(spending.lost_turns),
             "open_turns": write_json(spending.open_turns),
         }
         if etag is None:
             return await self._table.insert(entity)
         return await self._table.merge(entity, etag=etag)
-
-
-def _write_number(value: int) -> tuple[int, Any]:
-    """Return a number that may exceed 2^31 in the SDK's form."""
-    from azure.data.tables import EdmType
-
-    return value, EdmType.INT64
 
 
 def _name_row(day: str) -> str:

@@ -82,17 +82,16 @@ def _read_row(entity: Entity) -> UsageRow:
         day=entity["RowKey"].split(":")[1],
         owner=entity.get("owner"),
         model=entity.get("model"),
-        runs=entity["runs"].value,
+        runs=entity["runs"],
         usage=read_usage(entity),
     )
 
 
 def read_usage(entity: Entity) -> Usage:
     """Read the tokens of a row; those that an older version did not count are 0."""
-    cached, reasoning = entity.get("cached_tokens"), entity.get("reasoning_tokens")
     return Usage(
-        input_tokens=entity["input_tokens"].value,
-        output_tokens=entity["output_tokens"].value,
-        cached_tokens=0 if cached is None else cached.value,
-        reasoning_tokens=0 if reasoning is None else reasoning.value,
+        input_tokens=entity["input_tokens"],
+        output_tokens=entity["output_tokens"],
+        cached_tokens=entity.get("cached_tokens", 0),
+        reasoning_tokens=entity.get("reasoning_tokens", 0),
     )
