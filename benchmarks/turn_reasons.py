@@ -82,12 +82,6 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         app="realm",
-        what="table read aosconversations/run",
-        why="later turns only: whether this run has begun or ended already",
-        instead="one query with the head",
-    ),
-    Reason(
-        app="realm",
         what=CATALOG,
         why="the agent's card as it is now; at most once in 2 s and app",
     ),
@@ -108,12 +102,6 @@ REASONS: tuple[Reason, ...] = (
         app="realm",
         what="bus send RunEnded to aos-main",
         why="tells main, which answers the waiting caller",
-    ),
-    Reason(
-        app="realm",
-        what="table write aosconversations/head",
-        why="empties the outbox after its message was sent",
-        instead="the next checkpoint of the conversation; a message may then be sent twice",
     ),
     Reason(
         app="main",

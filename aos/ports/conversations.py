@@ -23,19 +23,21 @@ class ConversationStore(Protocol):
     """The conversations, table `aosconversations`. Only realm writes them."""
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """Return the head and, if `run_id` is given, the row of that run, both of the same moment.
+        """Return the head and, if `run_id` is given, the row of that run.
 
-        With a row older than the head, an ended run looks new. With a head older than the row, a
-        conversation that owes the run's end looks idle. (If they are read one after the other, read
-        the head first, and again after the row, until its ETag does not change.)
+        With a head older than the row, a conversation that owes the run's end looks idle: the head
+        of a row that is returned is not older than it. (Read both at the same time, and the head
+        again if there is a row.) A row that is not returned may have been written since: the save
+        that writes it names it as new.
         """
         ...
 
-    async def save(self, step: Step, *, etag: str | None) -> str:
+    async def save(self, step: Step, *, etag: str | None, new_run_id: str | None = None) -> str:
         """Write the step in one transaction, guarded by the head's ETag (None: no head exists).
 
-        Returns the head's new ETag. Raises StaleWrite if the head's ETag is not `etag`, and
-        OutcomeUnknown if the answer was lost.
+        `new_run_id` is a run of the step that has no row yet, as far as the caller knows. Returns
+        the head's new ETag. Raises StaleWrite if the head's ETag is not `etag` or that run has a
+        row, and OutcomeUnknown if the answer was lost.
         """
         ...
 

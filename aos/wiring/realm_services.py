@@ -44,6 +44,7 @@ class RealmServices(AppServices):
                 requests=world.requests,
                 conversations=world.conversations,
             ),
+            ledger=world.ledger,
             bus=world.bus,
             clock=world.clock,
             ids=world.ids,

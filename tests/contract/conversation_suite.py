@@ -145,10 +145,10 @@ class ConversationStoreSuite:
         )
         assert await store.find_run(request.conversation_id, request.run_id) == ended
 
-    async def test_head_and_run_are_loaded_as_they_stood_at_one_moment(
+    async def test_the_head_of_a_run_that_is_found_is_not_older_than_its_row(
         self, store: ConversationStore
     ) -> None:
-        """Else a run that has just ended looks new, or the conversation that owes its end idle."""
+        """Else the conversation that owes the end of a run looks idle."""
         for _ in range(12):
             request = a_request()
             head, after = a_head(request, queued=(request,)), a_head(request)
@@ -160,10 +160,29 @@ class ConversationStoreSuite:
             async def look(request: AdmittedRequest, after: Conversation) -> None:
                 for _ in range(8):
                     loaded = await store.load(request.conversation_id, run_id=request.run_id)
-                    assert (loaded.conversation == after) == (loaded.run is not None)
+                    assert loaded.run is None or loaded.conversation == after
 
             ending = end(head, after, an_ended_run(request))
             await asyncio.gather(ending, *(look(request, after) for _ in range(3)))
+
+    async def test_a_run_that_is_taken_for_new_has_no_row(self, store: ConversationStore) -> None:
+        request = a_request()
+        head, ended = a_head(request), an_ended_run(request)
+        late = Step(
+            conversation=replace(head, next_sequence=2, write_id=an_id()),
+            messages=some_messages(request, range(2)),
+            runs=(Run.from_request(request),),
+        )
+        etag = await store.save(Step(conversation=head, runs=(ended,)), etag=None)
+        with pytest.raises(StaleWrite):
+            await store.save(late, etag=etag, new_run_id=request.run_id)
+        assert await store.load(request.conversation_id, run_id=request.run_id) == Loaded(
+            conversation=head, etag=etag, run=ended
+        )
+        other = a_request()
+        new = replace(late, runs=(ended, an_ended_run(other)))
+        await store.save(new, etag=etag, new_run_id=other.run_id)
+        assert await store.find_run(request.conversation_id, other.run_id) is not None
 
     async def test_history_is_a_window_oldest_first(self, store: ConversationStore) -> None:
         request = a_request()

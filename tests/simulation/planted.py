@@ -26,7 +26,6 @@ from aos.domain.runs import absence, advance
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import StaleWrite, TransientError
-from aos.ports.conversations import Loaded
 from aos.ports.requests import PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
@@ -45,6 +44,7 @@ from tests.simulation.planted_pausing import PLANTED_IN_PAUSING
 from tests.simulation.planted_tasks import PLANTED_IN_TASKS
 from tests.simulation.planted_tools import PLANTED_IN_TOOLS
 from tests.simulation.planted_triggers import PLANTED_IN_TRIGGERS
+from tests.simulation.planted_turns import PLANTED_IN_TURNS
 from tests.simulation.planted_usage import PLANTED_IN_USAGE
 from tests.simulation.planted_versions import PLANTED_IN_VERSIONS
 from tests.simulation.planted_waking import PLANTED_IN_WAKING
@@ -69,31 +69,18 @@ def send_before_save() -> contextlib.AbstractContextManager[Any]:
 def no_etag() -> contextlib.AbstractContextManager[Any]:
     """The store writes whatever the head's ETag is."""
 
-    def save(self: MemoryConversationStore, step: Step, etag: str | None) -> str:
+    def save(self: MemoryConversationStore, step: Step, etag: str | None, new: str | None) -> str:
         return self.write(step)
 
     return patch.object(MemoryConversationStore, "_save", save)
-
-
-def row_older_than_head() -> contextlib.AbstractContextManager[Any]:
-    """The store reads a run's row first and the head after it."""
-    real = MemoryConversationStore.load
-
-    async def load(
-        self: MemoryConversationStore, name: str, *, run_id: str | None = None
-    ) -> Loaded:
-        run = None if run_id is None else await self.find_run(name, run_id)
-        return replace(await real(self, name), run=run)
-
-    return patch.object(MemoryConversationStore, "load", load)
 
 
 def outbox_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A handler that finds an outbox does not send it."""
     real = UnitsOfWork.open
 
-    async def opened(self: UnitsOfWork, command: RealmCommand) -> UnitOfWork | None:
-        unit = await real(self, command)
+    async def opened(self: UnitsOfWork, command: RealmCommand, **more: Any) -> UnitOfWork | None:
+        unit = await real(self, command, **more)
         if unit is not None:
             unit.conversation = unit.conversation.clear_outbox()
         return unit
@@ -260,7 +247,6 @@ def cancel_forgotten() -> contextlib.AbstractContextManager[Any]:
 PLANTED: dict[str, Planted] = {
     "send_before_save": send_before_save,
     "no_etag": no_etag,
-    "row_older_than_head": row_older_than_head,
     "outbox_forgotten": outbox_forgotten,
     "known_start_does_nothing": known_start_does_nothing,
     "nothing_left_for_the_next": nothing_left_for_the_next,
@@ -284,6 +270,7 @@ PLANTED: dict[str, Planted] = {
     **PLANTED_IN_TASKS,
     **PLANTED_IN_TOOLS,
     **PLANTED_IN_TRIGGERS,
+    **PLANTED_IN_TURNS,
     **PLANTED_IN_VERSIONS,
     **PLANTED_IN_USAGE,
     **PLANTED_IN_WAKING,

@@ -1,7 +1,6 @@
-"""Does everything survive being written down, and being read in pieces?
+"""Does everything survive being written down?
 
-Stores that keep the stored forms (through JSON) instead of the values. That of conversations reads
-a run's row a moment after the head.
+Stores that keep the stored forms (through JSON) instead of the values.
 """
 
 from __future__ import annotations
@@ -14,23 +13,10 @@ from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome
-from aos.errors import TransientError
-from aos.ports.conversations import Loaded
-
-READS = 5
 
 
 class WireConversationStore(MemoryConversationStore):
     """Like the real store, it gives back what JSON could hold."""
-
-    async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """The head, then the run's row; the head again until it stands still."""
-        for _ in range(READS):
-            head = await super().load(conversation_id)
-            run = None if run_id is None else await self.find_run(conversation_id, run_id)
-            if run is None or (await super().load(conversation_id)).etag == head.etag:
-                return replace(head, run=run)
-        raise TransientError(f"conversation {conversation_id!r} is written too often to be read")
 
     def write(self, step: Step) -> str:
         """Write what is left of the step after a journey through JSON."""

@@ -7,6 +7,7 @@ share the rows of one `MemoryTables`, like the instances of an app share a stora
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -267,21 +268,28 @@ class MemoryConversationStore:
         self._intercept = intercept
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """Return the head with its ETag and, if `run_id` is given, the row of that run."""
+        """Return the head with its ETag and, if `run_id` is given, the row of that run.
 
-        def act() -> Loaded:
-            rows = self._tables.conversations.get(conversation_id)
-            if rows is None:
-                return Loaded()
-            run = None if run_id is None else rows.runs.get(run_id)
-            return Loaded(conversation=rows.head, etag=rows.etag, run=run)
+        Like the real store it reads both at the same time, and the head again if there is a row.
+        """
+        if run_id is None:
+            return await self._load_head(conversation_id)
+        loaded, run = await asyncio.gather(
+            self._load_head(conversation_id), self.find_run(conversation_id, run_id)
+        )
+        if run is None:
+            return loaded
+        return replace(await self._load_head(conversation_id), run=run)
 
-        return await self._intercept("conversations.load", conversation_id, act)
-
-    async def save(self, step: Step, *, etag: str | None) -> str:
-        """Write the step in one transaction. Raises StaleWrite if the head's ETag is not `etag`."""
+    async def save(self, step: Step, *, etag: str | None, new_run_id: str | None = None) -> str:
+        """Write the step in one transaction. Raises StaleWrite if the head's ETag is not `etag`, or
+        the run `new_run_id` has a row."""
         key = step.conversation.conversation_id
-        return await self._intercept("conversations.save", key, lambda: self._save(step, etag))
+
+        def act() -> str:
+            return self._save(step, etag, new_run_id)
+
+        return await self._intercept("conversations.save", key, act)
 
     async def read_history(self, conversation_id: str, *, before: int, limit: int) -> list[Message]:
         """Return the messages with sequence in [before - limit, before), oldest first."""
@@ -303,11 +311,21 @@ class MemoryConversationStore:
 
         return await self._intercept("conversations.find_run", run_id, act)
 
-    def _save(self, step: Step, etag: str | None) -> str:
+    async def _load_head(self, conversation_id: str) -> Loaded:
+        def act() -> Loaded:
+            rows = self._tables.conversations.get(conversation_id)
+            return Loaded() if rows is None else Loaded(conversation=rows.head, etag=rows.etag)
+
+        return await self._intercept("conversations.load", conversation_id, act)
+
+    def _save(self, step: Step, etag: str | None, new_run_id: str | None) -> str:
         key = step.conversation.conversation_id
         rows = self._tables.conversations.get(key)
         if (None if rows is None else rows.etag) != etag:
             raise StaleWrite(f"conversation {key!r} no longer has the ETag {etag}")
+        written = any(run.run_id == new_run_id for run in step.runs)
+        if rows is not None and written and new_run_id in rows.runs:
+            raise StaleWrite(f"run {new_run_id!r} of conversation {key!r} has a row")
         return self.write(step)
 
     def write(self, step: Step) -> str:

@@ -7,6 +7,7 @@ transaction, guarded by the head's ETag.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import Any
 
@@ -17,11 +18,10 @@ from aos.adapters.tables.run_events import name_event_row
 from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
-from aos.errors import AosError, TransientError
+from aos.errors import AosError
 from aos.ports.conversations import Loaded
 
 HEAD = "head"
-LOAD_TRIES = 8
 HEADS_REMEMBERED = 1024
 
 
@@ -34,30 +34,24 @@ class AzureConversationStore:
         self._standing = _Standing()
 
     async def load(self, conversation_id: str, *, run_id: str | None = None) -> Loaded:
-        """Return the head and the row of one run, both of the same moment.
+        """Return the head and the row of one run.
 
-        It takes one call; two if `run_id` is new to an existing conversation; three if its row
-        exists. The row of a run is deleted 30 days after its conversation, so a row that is absent
-        after the head was read was also absent before. A row that exists may be newer than the
-        head, so the head is read again until it has not changed. One query for both rows would
-        read the whole partition.
+        It takes one call, or two at the same time if `run_id` is given. A row that exists may be
+        newer than the head, so the head is then read again. One query for both rows would read the
+        whole partition.
         """
-        head = await self._table.get(conversation_id, HEAD)
-        for _ in range(LOAD_TRIES):
-            if head is None or run_id is None:
-                return await self._make_loaded(conversation_id, head, None)
-            row = await self._table.get(conversation_id, name_run_row(run_id))
-            if row is None:
-                return await self._make_loaded(conversation_id, head, None)
-            again = await self._table.get(conversation_id, HEAD)
-            if again is not None and read_etag(again) == read_etag(head):
-                return await self._make_loaded(conversation_id, head, row)
-            head = again
-        raise TransientError(
-            f"conversation {conversation_id!r} changes too often to be read; try again"
+        if run_id is None:
+            head = await self._table.get(conversation_id, HEAD)
+            return await self._make_loaded(conversation_id, head, None)
+        head, row = await asyncio.gather(
+            self._table.get(conversation_id, HEAD),
+            self._table.get(conversation_id, name_run_row(run_id)),
         )
+        if row is not None:
+            head = await self._table.get(conversation_id, HEAD)
+        return await self._make_loaded(conversation_id, head, row)
 
-    async def save(self, step: Step, *, etag: str | None) -> str:
+    async def save(self, step: Step, *, etag: str | None, new_run_id: str | None = None) -> str:
         """Write the step in one transaction, guarded by the head's ETag; return the new ETag.
 
         It takes one call, and one for each text over 32 KiB that the head did not refer to before.
@@ -91,7 +85,8 @@ class AzureConversationStore:
         payloads = {digest: body for row in packed for digest, body in row.payloads.items()}
         await self._payloads.keep(name, payloads, standing=self._standing.at(name, etag))
         rows = [row.entity(name, key) for key, row in zip(keys, packed, strict=True)]
-        new = await self._write(rows, removed, etag=etag)
+        new_row = None if new_run_id is None else name_run_row(new_run_id)
+        new = await self._write(rows, removed, etag=etag, new_row=new_row)
         self._standing.note(name, new, frozenset(packed[0].payloads))
         return new
 
@@ -131,7 +126,12 @@ class AzureConversationStore:
         return decode(Run, await self._payloads.whole(name, row))
 
     async def _write(
-        self, rows: list[dict[str, Any]], removed: list[str], *, etag: str | None
+        self,
+        rows: list[dict[str, Any]],
+        removed: list[str],
+        *,
+        etag: str | None,
+        new_row: str | None,
     ) -> str:
         """Write a head without other rows in a plain call, which costs half of a transaction."""
         head, *others = rows
@@ -143,7 +143,7 @@ class AzureConversationStore:
             etags = await self._table.transact(
                 [
                     guarded,
-                    *(Write(entity=row) for row in others),
+                    *(Write(entity=row, insert=row["RowKey"] == new_row) for row in others),
                     *(Write(entity=row, delete=True) for row in gone),
                 ]
             )

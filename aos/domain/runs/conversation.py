@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from aos.domain.codec import KEPT, OMITTED
+from aos.domain.codec import KEPT, OMITTED, encode
 from aos.domain.envelope import (
     ContinueRun,
     Outgoing,
@@ -21,6 +21,7 @@ from aos.domain.envelope import (
     to_main,
     to_realm,
 )
+from aos.domain.json_writer import write_json
 from aos.domain.runs.active_run import ActiveRun as ActiveRun
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.call_commands import cancel_calls
@@ -31,6 +32,8 @@ from aos.errors import ErrorInfo
 
 MAX_WITHHELD = 100
 """Runs whose messages are not shown again; older ones have left every window."""
+MAX_KEPT_END = 8 * 1024
+"""The most bytes of an end, as JSON, that stays in the head after it was sent."""
 DELTAS_KEPT = timedelta(minutes=5)
 """Provisional events are kept so long after the run's end, for readers that come again."""
 Role: TypeAlias = Literal["user", "assistant", "tool"]
@@ -149,8 +152,8 @@ class Conversation:
 
     @property
     def is_busy(self) -> bool:
-        """True while a run has not ended, the outbox holds a command, or a deletion is not
-        complete."""
+        """True while a run has not ended, the outbox holds a command (which may have been sent),
+        or a deletion is not complete."""
         return bool(self.active or self.queued or self.outbox or self.cleaning)
 
     @property
@@ -163,6 +166,22 @@ class Conversation:
         """True when the outbox holds a ContinueRun for now, which will do the rest."""
         return any(
             isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at is None
+            for outgoing in self.outbox
+        )
+
+    @property
+    def may_keep_outbox(self) -> bool:
+        """True when the outbox may stay in the head after it was sent, until the next save: the
+        short end of one run, which main takes once, however often it comes."""
+        if len(self.outbox) != 1:
+            return False
+        command = self.outbox[0].command
+        return isinstance(command, RunEnded) and len(write_json(encode(command))) <= MAX_KEPT_END
+
+    def tells_end_of(self, run_id: str) -> bool:
+        """True when the outbox holds the end of this run."""
+        return any(
+            isinstance(outgoing.command, RunEnded) and outgoing.command.run_id == run_id
             for outgoing in self.outbox
         )
 

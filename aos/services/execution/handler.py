@@ -35,10 +35,12 @@ from aos.ports.agents import Agents, LiveAgent
 from aos.ports.asks import Decisions, Questions
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
+from aos.ports.ledger import Ledger
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
 from aos.services.execution.asks import RealmAsks
 from aos.services.execution.deletion import Deletions
+from aos.services.execution.outbox import Outbox
 from aos.services.execution.turn_budget import TurnBudgets
 from aos.services.execution.turn_outcome import (
     Answered,
@@ -67,6 +69,7 @@ class Execution:
         streams: TurnStreams,
         budgets: TurnBudgets,
         deletions: Deletions,
+        ledger: Ledger,
         bus: Bus,
         clock: Clock,
         ids: Ids,
@@ -83,6 +86,7 @@ class Execution:
         self._units = UnitsOfWork(
             conversations=conversations, requests=requests, clock=clock, ids=ids
         )
+        self._outbox = Outbox(bus=bus, ledger=ledger)
         self._asks = RealmAsks(decisions=decisions, questions=questions, bus=bus)
 
     async def handle(
@@ -99,11 +103,12 @@ class Execution:
         Raises TransientError (deliver the command again later), SessionLost (abandon the message)
         and EnvelopeError (main did not admit this start or this cancellation).
         """
-        unit = await self._units.open(command)
+        unit = await self._units.open(command, delivery_count=delivery_count)
         if unit is None:
             return
         unit.not_before = not_before
-        await self._send(unit)
+        await self._outbox.send_found(unit, now=self._now(unit))
+        await self._asks.ask(unit)
         match unit.command:
             case DeleteConversation():
                 await self._deletions.apply(unit, unit.command, now=self._now(unit))
@@ -124,8 +129,7 @@ class Execution:
         unit: UnitOfWork,
         command: StartRun | CancelRun | ContinueRun | ToolResult | Approve | WatchRun,
     ) -> None:
-        now = self._now(unit)
-        known = unit.run is not None
+        now, known = self._now(unit), unit.is_known
         match command:
             case StartRun(request=request):
                 unit.add(advance.admit(unit.conversation, request, known=known, now=now))
@@ -294,14 +298,11 @@ class Execution:
 
         The next save stores that this was done.
         """
-        for outgoing in unit.conversation.outbox:
-            await self._bus.send(outgoing)
+        await self._outbox.send_saved(unit)
         for event in unit.events:
             with contextlib.suppress(TransientError):
                 await self._bus.publish(event)
         unit.events = ()
-        if unit.conversation.outbox:
-            unit.add(Step(conversation=unit.conversation.clear_outbox()))
         await self._asks.ask(unit)
 
     def _now(self, unit: UnitOfWork) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aos.domain.envelope import (
     CancelRun,
@@ -21,7 +21,7 @@ from aos.domain.envelope import (
 )
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.event_log import record_events
-from aos.domain.runs.run import AdmittedRequest, Run
+from aos.domain.runs.run import AdmittedRequest
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.requests import RequestStore, StoredRequest
@@ -29,6 +29,9 @@ from aos.ports.system import Clock, Ids
 
 HANDLER_SECONDS = 270.0
 """A handler ends 4 min 30 s after its start and leaves the rest to a ContinueRun."""
+NEW_FOR = timedelta(seconds=10)
+"""A StartRun that comes first, so soon after its admission, begins a run without a row. If it has
+one after all, the save says so."""
 SAVE_TRIES = 4
 SAVE_DELAY_SECONDS = 0.25
 
@@ -37,14 +40,16 @@ SAVE_DELAY_SECONDS = 0.25
 class UnitOfWork:
     """A conversation while one handler works on it: what was read, and what is not saved yet.
 
-    `command` is the command as main admitted it. `run` is the row of the run that it names.
-    `not_before` is a time that the broker's clock has reached, even if ours has not.
+    `command` is the command as main admitted it. `is_known`: the run that it names has a row.
+    `new_run_id` is the run if it has none, until a save has written it. `not_before` is a time
+    that the broker's clock has reached, even if ours has not.
     """
 
     command: RealmCommand
     conversation: Conversation
     etag: str | None
-    run: Run | None
+    is_known: bool
+    new_run_id: str | None
     deadline: float
     clock: Clock
     not_before: datetime | None = None
@@ -70,6 +75,15 @@ class UnitOfWork:
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
 
+    def empty_outbox(self) -> None:
+        """Note that the outbox was sent. One that may stay in the head leaves it with the next
+        save, which this is no reason for."""
+        empty = self.conversation.clear_outbox()
+        if self.unsaved is None and self.conversation.may_keep_outbox:
+            self.conversation = empty
+        elif self.conversation.outbox:
+            self.add(Step(conversation=empty))
+
     def close(self) -> None:
         """Note that the conversation's head was removed: nothing is left to save or to do."""
         self.unsaved = None
@@ -92,23 +106,27 @@ class UnitsOfWork:
         self._clock = clock
         self._ids = ids
 
-    async def open(self, command: RealmCommand) -> UnitOfWork | None:
+    async def open(self, command: RealmCommand, *, delivery_count: int = 1) -> UnitOfWork | None:
         """Read what the command is about; None when it continues a conversation that is not there.
 
         Raises EnvelopeError for a start or a cancellation that main did not admit.
         """
-        command, loaded = await self._load(command)
+        command, loaded = await self._load(command, is_first=delivery_count == 1)
         conversation = loaded.conversation
         if conversation is None:
             request = await self._find_first_request(command)
             if request is None:
                 return None
             conversation = Conversation.create(request, now=self._clock.now())
+        is_known = loaded.run is not None or conversation.tells_end_of(command.run_id)
+        begins = isinstance(command, StartRun | CancelRun) and not is_known
+        is_new = begins and not conversation.has_run(command.run_id)
         return UnitOfWork(
             command=command,
             conversation=conversation,
             etag=loaded.etag,
-            run=loaded.run,
+            is_known=is_known,
+            new_run_id=command.run_id if is_new else None,
             deadline=self._clock.monotonic() + HANDLER_SECONDS,
             clock=self._clock,
         )
@@ -117,7 +135,7 @@ class UnitsOfWork:
         """Write what is unsaved in one transaction.
 
         After a save without an answer the head is read: its write id tells whether it is ours.
-        Raises SessionLost when another handler has written the head.
+        Raises SessionLost when another handler has written the head, or the run that was new.
         """
         if unit.unsaved is None:
             return
@@ -125,7 +143,7 @@ class UnitsOfWork:
         head = replace(unit.unsaved.conversation, write_id=write_id)
         step = replace(unit.unsaved, conversation=head)
         try:
-            unit.etag = await self._write(step, etag=unit.etag)
+            unit.etag = await self._write(step, etag=unit.etag, new_run_id=unit.new_run_id)
         except (StaleWrite, OutcomeUnknown) as error:
             loaded = await self._conversations.load(head.conversation_id)
             if loaded.conversation is None or loaded.conversation.write_id != write_id:
@@ -135,6 +153,8 @@ class UnitsOfWork:
             unit.etag = loaded.etag
         unit.conversation = head
         unit.unsaved = None
+        if any(run.run_id == unit.new_run_id for run in step.runs):
+            unit.new_run_id = None
 
     async def _find_first_request(self, command: RealmCommand) -> AdmittedRequest | None:
         """The request with which this command begins a conversation; None if it begins none.
@@ -152,26 +172,36 @@ class UnitsOfWork:
         is_of_it = stored.request.conversation_id == command.conversation_id
         return stored.request if is_of_it else None
 
-    async def _load(self, command: RealmCommand) -> tuple[RealmCommand, Loaded]:
+    async def _load(self, command: RealmCommand, *, is_first: bool) -> tuple[RealmCommand, Loaded]:
+        """Read the request, the head, and the row of the run where it may exist, at one time."""
+        name, run_id = command.conversation_id, command.run_id
         if not isinstance(command, StartRun | CancelRun):
-            return command, await self._conversations.load(command.conversation_id, run_id=None)
+            return command, await self._conversations.load(name)
+        looks_new = is_first and self._looks_new(command)
         stored, loaded = await asyncio.gather(
-            self._requests.find(command.run_id),
-            self._conversations.load(command.conversation_id, run_id=command.run_id),
+            self._requests.find(run_id),
+            self._conversations.load(name, run_id=None if looks_new else run_id),
         )
+        if looks_new and stored is not None and stored.cancel_requested_at is not None:
+            loaded = await self._conversations.load(name, run_id=run_id)
         return _replace_request(command, stored), loaded
 
-    async def _write(self, step: Step, *, etag: str | None) -> str:
+    def _looks_new(self, command: StartRun | CancelRun) -> bool:
+        """Whether the run has no row yet, as its first StartRun comes soon after its admission."""
+        age = abs(self._clock.now() - command.request.admitted_at)
+        return isinstance(command, StartRun) and not command.attempt and age < NEW_FOR
+
+    async def _write(self, step: Step, *, etag: str | None, new_run_id: str | None) -> str:
         """Save; try again a few times when the store says that it wrote nothing."""
         for attempt in range(SAVE_TRIES - 1):
             try:
-                return await self._conversations.save(step, etag=etag)
+                return await self._conversations.save(step, etag=etag, new_run_id=new_run_id)
             except OutcomeUnknown:
                 raise
             except TransientError as error:
                 delay = self._ids.jitter() * SAVE_DELAY_SECONDS * 2.0**attempt
                 await self._clock.sleep(max(delay, error.retry_after_seconds or 0.0))
-        return await self._conversations.save(step, etag=etag)
+        return await self._conversations.save(step, etag=etag, new_run_id=new_run_id)
 
 
 def _replace_request(

@@ -14,12 +14,14 @@ from urllib.parse import parse_qsl, urlsplit
 import azure.functions as func
 
 from aos.adapters.memory import (
+    Interceptor,
     Kept,
     ManualClock,
     MemoryBroker,
     MemoryTables,
     MemoryTelemetry,
     SeededIds,
+    pass_through,
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
@@ -79,7 +81,15 @@ class InMemory:
         self.config = MemoryBlobStore(clock=self.clock)
         self.data = MemoryBlobStore(clock=self.clock)
         self.logs = MemoryBlobStore(clock=self.clock)
-        self.world = make_world(
+        self._ids = SeededIds(random.Random(7))
+        self.world = self.new_world()
+        self.bus = self.world.bus
+        self.main = self.new_main()
+        self.realm = self.new_realm()
+
+    def new_world(self, intercept: Interceptor = pass_through) -> World:
+        """The adapters of another instance, on the same tables and bus."""
+        return make_world(
             tables=self.tables,
             broker=self.broker,
             config=self.config,
@@ -87,13 +97,15 @@ class InMemory:
             logs=self.logs,
             model=self.model,
             clock=self.clock,
-            ids=SeededIds(random.Random(7)),
+            ids=self._ids,
+            intercept=intercept,
         )
-        self.bus = self.world.bus
-        self.main = self.new_main()
-        self.realm = Realm(
+
+    def new_realm(self, *, world: World | None = None) -> Realm:
+        """Another instance of realm."""
+        return Realm(
             self.settings,
-            open_world=lambda: self.world,
+            open_world=lambda: world or self.world,
             telemetry=self._told,
             ids=self.world.ids,
             ready=be_ready,

@@ -338,11 +338,11 @@ async def test_a_lost_session_is_abandoned_not_postponed(
     lost = [1, 2]
     save = apps.world.conversations.save
 
-    async def sometimes(step: Any, *, etag: str | None) -> str:
+    async def sometimes(step: Any, **more: Any) -> str:
         if lost:
             lost.pop()
             raise StaleWrite("another has written")
-        return await save(step, etag=etag)
+        return await save(step, **more)
 
     monkeypatch.setattr(apps.world.conversations, "save", sometimes)
     apps.send(ASK)
@@ -355,7 +355,7 @@ async def test_a_lost_session_is_abandoned_not_postponed(
 async def test_realm_tries_a_command_that_it_cannot_give_up_ten_times(
     apps: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(conversation_id: str, *, run_id: str | None) -> Any:
+    async def broken(conversation_id: str, **more: Any) -> Any:
         raise ZeroDivisionError
 
     monkeypatch.setattr(apps.world.conversations, "load", broken)

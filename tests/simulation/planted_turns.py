@@ -1,0 +1,61 @@
+"""Plants bugs in what a turn reads and writes. Entry point: `PLANTED_IN_TURNS`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+from aos.adapters.memory import MemoryConversationStore
+from aos.domain.envelope import Outgoing, RunEnded
+from aos.domain.runs.conversation import Conversation, Step
+from aos.services.execution.outbox import Outbox
+from aos.services.execution.unit_of_work import UnitOfWork
+
+Planted = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+def row_of_a_new_run_overwritten() -> contextlib.AbstractContextManager[Any]:
+    """The store writes the row of a run that realm takes for new, though there is one."""
+    real = MemoryConversationStore._save
+
+    def save(self: MemoryConversationStore, step: Step, etag: str | None, new: str | None) -> str:
+        return real(self, step, etag, None)
+
+    return patch.object(MemoryConversationStore, "_save", save)
+
+
+def end_noted_before_it_is_sent() -> contextlib.AbstractContextManager[Any]:
+    """Realm takes an end for sent when it begins to send it."""
+    real = Outbox._send
+
+    async def send(self: Outbox, outgoing: Outgoing) -> None:
+        if isinstance(outgoing.command, RunEnded):
+            self._ends_sent[outgoing.command.command_id] = None
+        await real(self, outgoing)
+
+    return patch.object(Outbox, "_send", send)
+
+
+def sent_outbox_stays() -> contextlib.AbstractContextManager[Any]:
+    """Realm leaves every outbox in the head, whatever it holds."""
+    return patch.object(Conversation, "may_keep_outbox", property(lambda self: True))
+
+
+def outbox_of_another_is_sent() -> contextlib.AbstractContextManager[Any]:
+    """Realm takes the outbox that it finds in a head for sent."""
+
+    async def send_found(self: Outbox, unit: UnitOfWork, **more: Any) -> None:
+        unit.empty_outbox()
+
+    return patch.object(Outbox, "send_found", send_found)
+
+
+PLANTED_IN_TURNS: dict[str, Planted] = {
+    "row_of_a_new_run_overwritten": row_of_a_new_run_overwritten,
+    "end_noted_before_it_is_sent": end_noted_before_it_is_sent,
+    "sent_outbox_stays": sent_outbox_stays,
+    "outbox_of_another_is_sent": outbox_of_another_is_sent,
+}
+"""These bugs by their names on the command line."""

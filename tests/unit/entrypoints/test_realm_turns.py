@@ -1,0 +1,176 @@
+"""What realm reads, writes and sends for a turn, and what is not sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from aos.domain.envelope import (
+    MAIN_QUEUE,
+    REALM_QUEUE,
+    DeleteConversation,
+    RunEnded,
+    StartRun,
+    to_realm,
+)
+from aos.domain.runs.conversation import MAX_KEPT_END, Conversation
+from aos.errors import TransientError
+from tests.unit.entrypoints.laptop_in_memory import InMemory
+
+T = TypeVar("T")
+ASK = {"agent_id": "ceo", "conversation_id": "board", "wait_seconds": 0}
+MONTH = 31 * 86400.0
+
+
+class Recorder:
+    """An instance of realm whose storage calls and messages are kept."""
+
+    def __init__(self, apps: InMemory) -> None:
+        self.calls: list[str] = []
+        self.sent: list[str] = []
+        self.bus_is_away = False
+        apps.realm = apps.new_realm(world=apps.new_world(self._intercept))
+
+    async def _intercept(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "bus.send":
+            self.sent.append(key)
+        port = operation.partition(".")[0]
+        if port == "bus" and self.bus_is_away:
+            raise TransientError("Service Bus is away")
+        if port not in ("bus", "blob"):
+            self.calls.append(operation)
+        return act()
+
+    def take_calls(self) -> list[str]:
+        """The storage calls since the last look."""
+        calls, self.calls = self.calls, []
+        return calls
+
+
+async def ask(apps: InMemory, text: str = "Hello", **more: Any) -> str:
+    """A run that main has admitted; its StartRun waits."""
+    answer = await apps.ask({**ASK, "message": text, **more})
+    assert answer.status == 202, answer.body
+    return str(answer.body["run_id"])
+
+
+async def run(apps: InMemory, text: str = "Hello", **more: Any) -> str:
+    """A run from its admission to the delivery of its end."""
+    run_id = await ask(apps, text, **more)
+    await apps.settle()
+    return run_id
+
+
+def head_of(apps: InMemory, name: str = "board") -> Conversation:
+    return apps.tables.conversations[name].head
+
+
+def list_ends(apps: InMemory) -> list[str]:
+    return [o.command.run_id for o in head_of(apps).outbox if isinstance(o.command, RunEnded)]
+
+
+async def test_a_turn_is_one_save_and_its_end_stays_in_the_head_until_the_next(
+    apps: InMemory,
+) -> None:
+    realm = Recorder(apps)
+    first = await run(apps)
+    assert sorted(realm.take_calls()) == [
+        "conversations.load",
+        "conversations.save",
+        "requests.find",
+    ]
+    assert list_ends(apps) == [first]
+    second = await run(apps)
+    assert realm.take_calls().count("conversations.save") == 1
+    assert list_ends(apps) == [second]
+    assert realm.sent == [f"{first}:ended", f"{second}:ended"]
+
+
+async def test_a_later_turn_reads_all_that_it_needs_at_the_same_time(apps: InMemory) -> None:
+    realm = Recorder(apps)
+    await run(apps)
+    realm.take_calls()
+    await run(apps)
+    assert not {"conversations.find_run", "ledger.is_recorded"} & {*realm.take_calls()}
+
+
+async def test_another_instance_does_not_send_an_end_that_main_has_recorded(
+    apps: InMemory,
+) -> None:
+    await run(apps)
+    other = Recorder(apps)
+    second = await run(apps)
+    assert other.sent == [f"{second}:ended"]
+
+
+async def test_another_instance_sends_an_end_that_could_not_be_sent(apps: InMemory) -> None:
+    realm = Recorder(apps)
+    first = await ask(apps)
+    realm.bus_is_away = True
+    session = apps.broker.accept_session(REALM_QUEUE)
+    assert session is not None
+    kept = apps.broker.receive_in(session)
+    assert kept is not None
+    with pytest.raises(TransientError):  # its lock ends while the bus is away
+        await apps._deliver(kept, apps.realm.commands.handle)
+    assert apps.broker.messages(MAIN_QUEUE) == []
+    assert list_ends(apps) == [first]
+    other = Recorder(apps)
+    await apps.settle()
+    assert other.sent == [f"{first}:ended"]
+    assert list(apps.tables.seen) == [first]
+
+
+async def test_an_old_end_is_not_sent_again_when_its_record_is_gone(apps: InMemory) -> None:
+    first = await run(apps)
+    apps.clock.advance(MONTH)
+    apps.tables.seen.clear()
+    other = Recorder(apps)
+    second = await run(apps)
+    assert other.sent == [f"{second}:ended"]
+    assert list(apps.tables.seen) == [second]
+    assert first != second
+
+
+async def test_a_long_end_does_not_stay_in_the_head(apps: InMemory) -> None:
+    apps.model.then("long " * MAX_KEPT_END)
+    realm = Recorder(apps)
+    await run(apps)
+    assert head_of(apps).outbox == ()
+    assert realm.take_calls().count("conversations.save") == 2
+
+
+async def test_a_deleted_conversation_keeps_no_end(apps: InMemory) -> None:
+    await run(apps)
+    assert list_ends(apps)
+    deletion = DeleteConversation(conversation_id="board", deleted_at=apps.clock.now())
+    await apps.bus.send(to_realm(deletion))
+    await apps.settle()
+    assert head_of(apps).is_deleted
+    assert head_of(apps).outbox == ()
+
+
+@pytest.mark.parametrize("text", ["short", "long " * MAX_KEPT_END])
+async def test_a_start_that_comes_twice_runs_once(apps: InMemory, text: str) -> None:
+    apps.model.then(text)
+    first = await ask(apps)
+    stored = await apps.world.requests.find(first)
+    assert stored is not None
+    await apps.bus.send(to_realm(StartRun(request=stored.request)))
+    await apps.settle()
+    messages = apps.tables.conversations["board"].messages
+    assert [messages[n].content for n in sorted(messages)] == ["Hello", text]
+    assert head_of(apps).next_sequence == len(messages)
+    run_row = apps.tables.conversations["board"].runs[first]
+    assert run_row.output == text
+
+
+async def test_a_start_that_comes_again_soon_asks_no_model(apps: InMemory) -> None:
+    first = await run(apps)
+    stored = await apps.world.requests.find(first)
+    assert stored is not None
+    await apps.bus.send(to_realm(StartRun(request=stored.request)))
+    await apps.settle()
+    assert len(apps.model.calls) == 1
