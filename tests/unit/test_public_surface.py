@@ -25,6 +25,7 @@ EXCEPTIONS = {
     "simulation/planted_tasks.py": "a planted bug breaks the product from within",
     "simulation/planted_tools.py": "a planted bug breaks the product from within",
     "simulation/planted_triggers.py": "a planted bug breaks the product from within",
+    "simulation/planted_turns.py": "a planted bug breaks the product from within",
     "simulation/planted_waking.py": "a planted bug breaks the product from within",
     "simulation/planted_watching.py": "a planted bug breaks the product from within",
     "unit/entrypoints/test_drain.py": "no setting says how long a handler that must end may go on",

@@ -175,18 +175,19 @@ class InMemory:
         ):
             kept = self.broker.receive(entity)
             if kept is not None:
-                await self._deliver(kept, handle)
+                await self.deliver(kept, handle)
                 return True
         session = self.broker.accept_session(REALM_QUEUE)
         if session is None:
             return False
         kept = self.broker.receive_in(session)
         if kept is not None:
-            await self._deliver(kept, self.realm.commands.handle)
+            await self.deliver(kept, self.realm.commands.handle)
         self.broker.release(session)
         return True
 
-    async def _deliver(self, kept: Kept, handle: Any) -> None:
+    async def deliver(self, kept: Kept, handle: Any) -> None:
+        """Hand one message over as the host does, and settle it."""
         lock = kept.lock
         assert lock is not None
         try:

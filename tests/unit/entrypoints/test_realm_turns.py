@@ -114,7 +114,7 @@ async def test_another_instance_sends_an_end_that_could_not_be_sent(apps: InMemo
     kept = apps.broker.receive_in(session)
     assert kept is not None
     with pytest.raises(TransientError):  # its lock ends while the bus is away
-        await apps._deliver(kept, apps.realm.commands.handle)
+        await apps.deliver(kept, apps.realm.commands.handle)
     assert apps.broker.messages(MAIN_QUEUE) == []
     assert list_ends(apps) == [first]
     other = Recorder(apps)
