@@ -18,7 +18,7 @@ from aos.domain.envelope import REQUESTS_QUEUE
 from aos.domain.runs.run import run_id_for
 from aos.domain.tools.questions import AnswerAction, QuestionRequest
 from aos.domain.tools.tool import ApprovalRequest, Verdict
-from aos.entrypoints.bus.request_messages import OWNERS
+from aos.entrypoints.bus.senders import OWNERS
 from aos.errors import Refused, StaleWrite, TransientError
 from aos.services.admission import Caller
 from tests.simulation import waking

@@ -24,7 +24,7 @@ from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
 from aos.domain.envelope import MCP_QUEUE, REQUESTS_QUEUE, GivenUp
 from aos.domain.runs.run import AdmittedRequest, run_id_for
-from aos.entrypoints.bus.request_messages import OWNERS
+from aos.entrypoints.bus.senders import OWNERS
 from aos.services.catalog import storage
 from tests.simulation.aging import Aging
 from tests.simulation.apps import App, MainApp, McpApp, RealmApp
