@@ -32,7 +32,7 @@ lint: setup ## ruff, formatting, import rules
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 
-types: setup ## mypy --strict over aos, devhost and infra
+types: setup ## mypy --strict over aos, devhost, infra and examples
 	$(BIN)/mypy
 
 sim: setup ## the seeded simulation of crashes: SEEDS=5000 FROM=1

@@ -9,6 +9,7 @@ import sys
 from devhost.laptop import REPOSITORY
 from tests.e2e.conftest import Model
 from tests.e2e.road import Road
+from tests.scripted_model import Request, Say
 
 PROGRAM_SECONDS = 60
 
@@ -46,3 +47,21 @@ def test_javascript_takes_its_own_reply_of_the_queue(road: Road, model: Model) -
     others = road.request(agent, "Somebody else's.")
     assert run(road, "node", "ask_over_queue.mjs", agent) == "run.completed: Example.\n"
     assert road.reply_to(others)["output"] == "Example."
+
+
+def test_javascript_streams_a_task_of_a2a(road: Road, model: Model) -> None:
+    model.says("Example.")
+    agent = road.live("examples-a")
+    assert run(road, "node", "a2a_client.mjs", agent) == "Example.\n"
+
+
+def test_a_front_end_runs_its_own_tool(road: Road, model: Model) -> None:
+    def say(request: Request) -> Say:
+        asked = request.messages[-1]["role"] == "user"
+        return Say("Let me see. ", calls=(("get_time", {}),)) if asked else Say("Example.")
+
+    model.server.always(say)
+    agent = road.live("examples-a")
+    assert run(road, "node", "ag_ui_client.mjs", agent) == "Let me see. Example.\n"
+    (result,) = [m["content"] for m in model.last_messages if m["role"] == "tool"]
+    assert result.startswith(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))
