@@ -1,7 +1,8 @@
 """How do tests open the table stores of an account?
 
 `opened` gives stores whose large texts are in memory, `with_payloads` ones whose texts are where
-the test says; `rows_of` and `set_row` look past the adapter, with the SDK alone.
+the test says; `table_at` gives one table; `rows_of` and `set_row` look past the adapter, with the
+SDK alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from azure.data.tables import TableServiceClient
 
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.tables.account import Table, TableClients
 from aos.ports.blobs import BlobStore
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
 from tests.samples import NOON
@@ -58,6 +60,16 @@ async def opened(table_url: str) -> AsyncIterator[AzureTables]:
     """The stores of an endpoint, with large texts of their own in memory."""
     async with with_payloads(table_url, MemoryBlobStore(clock=StoppedClock())) as tables:
         yield tables
+
+
+@contextlib.asynccontextmanager
+async def table_at(table_url: str, name: str = "aosruns") -> AsyncIterator[Table]:
+    """One table of an endpoint; closed at the end."""
+    clients = TableClients(TableAccount(connection_string=connection_to(table_url)))
+    try:
+        yield Table(clients, name)
+    finally:
+        await clients.close()
 
 
 def rows_of(provisioned: Azurite, table: str, condition: str) -> list[dict[str, Any]]:

@@ -1,22 +1,23 @@
 """What stands between the table stores and real tables to show what an SDK's caller may meet?
 
 `CuttingProxy` passes connections on to real tables, and on demand swallows the answer to the next
-request or the request itself; `answering` is a stub that gives every request one fixed answer. Both
-work at the HTTP boundary; the SDK and the adapters are the real ones.
+request, a part of it, or the request itself; `answering` is a stub that gives every request one
+fixed answer, and `replying` one that asks a function for each. All work at the HTTP boundary; the
+SDK and the adapters are the real ones.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-Fault = Literal["none", "cut the answer", "cut the request", "no answer"]
+Fault = Literal["none", "cut the answer", "cut within the answer", "cut the request", "no answer"]
 
 
 class CuttingProxy:
@@ -82,6 +83,10 @@ class CuttingProxy:
                 return
             if self.fault == "no answer":
                 continue
+            if self.fault == "cut within the answer":
+                writer.write(data[:-9])
+                await writer.drain()
+                return
             writer.write(data)
             await writer.drain()
 
@@ -96,10 +101,14 @@ def _closing(writer: asyncio.StreamWriter) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Stub:
-    """A table endpoint with one answer; how often it was asked."""
+    """A table endpoint of a test; how often it was asked."""
 
     url: str = ""
     requests: int = 0
+
+
+Reply = Callable[[web.Request, int], Awaitable[web.Response]]
+"""Makes the answer to a request, whose number is given, from 1."""
 
 
 @contextlib.asynccontextmanager
@@ -107,12 +116,23 @@ async def answering(
     status: int, *, code: str, headers: dict[str, str] | None = None
 ) -> AsyncIterator[Stub]:
     """A table endpoint that answers everything with this status."""
-    stub = Stub()
     body = {"odata.error": {"code": code, "message": {"lang": "en-US", "value": "as told"}}}
 
-    async def answer(_: web.Request) -> web.Response:
-        stub.requests += 1
+    async def reply(_: web.Request, number: int) -> web.Response:
         return web.json_response(body, status=status, headers=headers)
+
+    async with replying(reply) as stub:
+        yield stub
+
+
+@contextlib.asynccontextmanager
+async def replying(reply: Reply) -> AsyncIterator[Stub]:
+    """A table endpoint that answers what `reply` returns."""
+    stub = Stub()
+
+    async def answer(request: web.Request) -> web.Response:
+        stub.requests += 1
+        return await reply(request, stub.requests)
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", answer)

@@ -19,11 +19,11 @@ from azure.core import MatchConditions
 from azure.data.tables import EdmType
 from azure.data.tables.aio import TableClient
 
-from aos.adapters.tables import TableAccount
-from aos.adapters.tables.account import Table, TableClients, Write
+from aos.adapters.tables.account import Table, Write
 from aos.adapters.tables.odata import as_int64
 from aos.errors import AosError
-from tests.contract.table_account import connection_to
+from tests.contract.table_account import connection_to, table_at
+from tests.contract.table_stand_ins import replying
 
 ETAG = "W/\"datetime'2026-01-31T09%3A00%3A00.0000000Z'\""
 ODD = "o'clock ü /?%+#&:~-_.!*() 🙂"
@@ -111,7 +111,7 @@ async def test_a_call_is_the_one_that_the_sdks_client_makes(case: str) -> None:
     async with _recording() as theirs, _sdk_client(theirs.url) as sdk:
         with contextlib.suppress(Exception):  # the endpoint knows no answer to a transaction
             await by_sdk(sdk)
-    async with _recording() as ours, _table(ours.url) as table:
+    async with _recording() as ours, table_at(ours.url, "some") as table:
         with contextlib.suppress(AosError):
             await by_aos(table)
     assert theirs.calls
@@ -120,7 +120,7 @@ async def test_a_call_is_the_one_that_the_sdks_client_makes(case: str) -> None:
 
 @pytest.mark.parametrize("value", [2**31, 1.5, b"bytes", (2**63, "Edm.Int64"), (1, "Edm.Guid")])
 async def test_a_value_that_no_row_of_aos_has_is_refused_before_it_is_sent(value: Any) -> None:
-    async with _recording() as endpoint, _table(endpoint.url) as table:
+    async with _recording() as endpoint, table_at(endpoint.url, "some") as table:
         with pytest.raises(TypeError, match="property 'a' of a row cannot be"):
             await table.put({"PartitionKey": "p", "RowKey": "r", "a": value})
     assert endpoint.calls == []
@@ -131,7 +131,7 @@ class _Endpoint:
     url: str = ""
     calls: list[Any] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request, number: int) -> web.Response:
         body = await request.read()
         self.calls.append(_Reader(str(request.url.origin())).read(request, body))
         headers = {"ETag": ETAG}
@@ -193,29 +193,12 @@ class _Reader:
 @contextlib.asynccontextmanager
 async def _recording() -> AsyncIterator[_Endpoint]:
     endpoint = _Endpoint()
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", endpoint.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        endpoint.url = f"http://{host}:{port}/devstoreaccount1"
+    async with replying(endpoint.answer) as stub:
+        endpoint.url = stub.url
         yield endpoint
-    finally:
-        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
 async def _sdk_client(url: str) -> AsyncIterator[TableClient]:
     async with TableClient.from_connection_string(connection_to(url), "some") as client:
         yield client
-
-
-@contextlib.asynccontextmanager
-async def _table(url: str) -> AsyncIterator[Table]:
-    clients = TableClients(TableAccount(connection_string=connection_to(url)))
-    try:
-        yield Table(clients, "some")
-    finally:
-        await clients.close()

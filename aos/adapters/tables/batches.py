@@ -51,9 +51,10 @@ def read_batch(answer: Answer, *, count: int) -> list[Answer]:
     outer = _BOUNDARY.search(answer.headers.get("content-type", "").encode("latin-1", "replace"))
     inner = _BOUNDARY.search(answer.body)
     boundary = inner or outer
-    if boundary is None:
+    pieces = [] if boundary is None else answer.body.split(b"--" + boundary[1])
+    if len(pieces) < 3:
         raise UnreadableBatch("it has no parts")
-    _, *parts, after = answer.body.split(b"--" + boundary[1])
+    _, *parts, after = pieces
     answers = [_read_part(part) for part in parts]
     if len(answers) == 1 and not answers[0].is_good:
         return answers

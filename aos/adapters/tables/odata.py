@@ -28,6 +28,8 @@ _READ = {"Accept": "application/json;odata=minimalmetadata"}
 _PARAMETER = re.compile(r"(?<!\S)@(\w+)")
 _CODE_IN_XML = re.compile(rb"<(?:\w+:)?code>([^<]+)<", re.IGNORECASE)
 _NEXT = ("NextPartitionKey", "NextRowKey")
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading an answer raises that is not one of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +120,20 @@ def query_rows(
 
 
 def read_row(answer: Answer) -> Row:
-    """Return the row of an answer."""
-    return _read_entity(_read_json(answer), etag=answer.headers.get("etag", ""))
+    """Return the row of an answer. Raises TransientError if it cannot be read."""
+    try:
+        return _read_entity(json.loads(answer.body), etag=answer.headers.get("etag", ""))
+    except _UNREADABLE as error:
+        raise _name_unreadable(answer) from error
 
 
 def read_page(answer: Answer) -> tuple[list[Row], Place]:
-    """Return the rows of an answer to a query, and where the next page begins."""
+    """Return the rows of an answer to a query, and where the next page begins. Raises
+    TransientError if it cannot be read."""
     try:
-        rows = [_read_entity(entity) for entity in _read_json(answer)["value"]]
-    except KeyError as error:
-        raise _unreadable(answer) from error
+        rows = [_read_entity(entity) for entity in json.loads(answer.body)["value"]]
+    except _UNREADABLE as error:
+        raise _name_unreadable(answer) from error
     after = {name: answer.headers.get(f"x-ms-continuation-{name.lower()}") for name in _NEXT}
     return rows, {name: value for name, value in after.items() if value}
 
@@ -150,7 +156,7 @@ def _read_error(answer: Answer) -> tuple[str, str]:
     try:
         told = json.loads(answer.body)["odata.error"]
         return code or str(told["code"]), str(told["message"]["value"])
-    except (ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         in_xml = _CODE_IN_XML.search(answer.body)
         return code or (in_xml[1].decode("ascii", "replace") if in_xml else ""), ""
 
@@ -197,14 +203,7 @@ def _read_entity(read: dict[str, Any], *, etag: str = "") -> Row:
     return row
 
 
-def _read_json(answer: Answer) -> Any:
-    try:
-        return json.loads(answer.body)
-    except ValueError as error:
-        raise _unreadable(answer) from error
-
-
-def _unreadable(answer: Answer) -> TransientError:
+def _name_unreadable(answer: Answer) -> TransientError:
     return TransientError(
         f"the tables' answer ({answer.status}, {len(answer.body)} bytes) cannot be read"
     )
