@@ -11,11 +11,11 @@ from typing import Literal, Protocol, TypeAlias
 from aos.domain.codec import OMITTED
 from aos.ports.index import IndexedRun
 
-DueKind: TypeAlias = Literal["deletion", "run", "refusal", "usage", "transcript"]
+DueKind: TypeAlias = Literal["deletion", "run", "refusal", "usage", "transcript", "items"]
 """`deletion`: the conversation `name`, deleted at `about`. `run`: the rows of the run `name`,
 admitted at `about`, which had not ended at their time. `refusal`: the row of a delegation that main
 refused. `transcript`: the transcript of the run `name`. `usage`: the usage of the account `name`,
-an agent or an owner, on the day `about`."""
+an agent or an owner, on the day `about`. `items`: what waits at the conversation `name`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from aos.domain.budgets import Budget
 from aos.domain.row_kinds import REQUEST_RETENTION, USAGE_RETENTION
@@ -39,6 +40,18 @@ AT_ONCE = 8
 WORST_SKEW = timedelta(minutes=1)
 
 
+class WaitingItems(Protocol):
+    """What callers added to conversations and no response has taken."""
+
+    async def drop(self, conversation_id: str) -> None:
+        """Remove what waits at a conversation."""
+        ...
+
+    async def expire(self, conversation_id: str) -> datetime | None:
+        """Remove what is too old; return when to look again."""
+        ...
+
+
 class Cleaner:
     """Main's use case: clean what is due."""
 
@@ -53,6 +66,7 @@ class Cleaner:
         letters: ForgottenLetters,
         logs: BlobStore,
         read_ages: Callable[[], Awaitable[Mapping[str, int]]],
+        items: WaitingItems,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
@@ -65,6 +79,7 @@ class Cleaner:
         self._letters = letters
         self._logs = logs
         self._read_ages = read_ages
+        self._items = items
         self._clock = clock
         self._telemetry = telemetry
 
@@ -107,6 +122,9 @@ class Cleaner:
                 case "transcript":
                     await self._logs.delete(make_transcript_name(due.conversation_id, due.name))
                     await self._due.drop(due)
+                case "items":
+                    again = await self._items.expire(due.name)
+                    await (self._due.drop(due) if again is None else self._move(due, again))
                 case "usage":
                     await self._rows.remove_usage(due.name, day=due.about)
                     await self._due.drop(due)
@@ -169,6 +187,7 @@ class Cleaner:
             ]
         )
         for due in deleted:
+            await self._items.drop(due.name)
             again = self._clock.now() + NUDGE_PAUSE
             await self._move(due, due.about + REQUEST_RETENTION if is_done else again)
 

@@ -7,6 +7,7 @@ Main only writes what is to be done and tells realm, which does it (docs/ARCHITE
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from aos.domain.caller import Caller
@@ -26,10 +27,19 @@ class ConversationDeletions:
     """Main's use case: have a conversation deleted."""
 
     def __init__(
-        self, *, runs: RunReader, due: DueStore, bus: Bus, clock: Clock, telemetry: Telemetry
+        self,
+        *,
+        runs: RunReader,
+        due: DueStore,
+        drop_items: Callable[[str], Awaitable[None]],
+        bus: Bus,
+        clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
+        """`drop_items` removes what waits at a conversation."""
         self._runs = runs
         self._due = due
+        self._drop_items = drop_items
         self._bus = bus
         self._clock = clock
         self._telemetry = telemetry
@@ -68,6 +78,8 @@ class ConversationDeletions:
             first_run_id=first_run_id,
         )
         await self._due.put(due)
+        if not unused:  # a deletion by age may find that the conversation was used
+            await self._drop_items(conversation_id)
         await self.tell_realm(due)
 
     async def tell_realm(self, due: Due) -> None:

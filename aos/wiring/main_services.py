@@ -12,6 +12,7 @@ from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import TransientError
+from aos.services.added_items import ConversationItems
 from aos.services.admission import (
     AdmissionBudgets,
     Admissions,
@@ -237,6 +238,7 @@ class MainServices(AppServices):
             letters=self.forgotten_letters,
             logs=world.logs,
             read_ages=self.catalog.read_ages,
+            items=self.items,
             clock=world.clock,
             telemetry=self._telemetry,
         )
@@ -257,12 +259,25 @@ class MainServices(AppServices):
         )
 
     @cached_property
+    def items(self) -> ConversationItems:
+        """Keeps what callers add to conversations without asking."""
+        world = self._world
+        return ConversationItems(
+            data=world.data,
+            requests=world.requests,
+            conversations=world.conversations,
+            due=world.due,
+            clock=world.clock,
+        )
+
+    @cached_property
     def deletions(self) -> ConversationDeletions:
         """Has conversations deleted."""
         world = self._world
         return ConversationDeletions(
             runs=self.runs,
             due=world.due,
+            drop_items=self.items.drop,
             bus=world.bus,
             clock=world.clock,
             telemetry=self._telemetry,

@@ -10,6 +10,7 @@ from aos.entrypoints.http.openai.models import Models
 from aos.entrypoints.http.openai.reading import ResponseReader
 from aos.entrypoints.http.openai.responses import Responses
 from aos.entrypoints.http.openai.starting import RunStarter
+from aos.entrypoints.http.openai.taking import ItemTaker
 from aos.entrypoints.http.responder import HttpResponder
 from aos.wiring.main_services import MainServices
 from aos.wiring.world import World
@@ -25,7 +26,8 @@ def make_openai_door(
     max_body_bytes: int,
 ) -> OpenAIDoor:
     """Make the door. The module is imported at the first request, as the door is."""
-    clock, starter = world.clock, RunStarter(callers)
+    clock, items = world.clock, services.items
+    starter = RunStarter(callers, taker=ItemTaker(callers, items=items, ids=world.ids))
     return OpenAIDoor(
         responder,
         models=Models(services.catalog),
@@ -35,7 +37,7 @@ def make_openai_door(
             starter=starter,
             streams=streams,
         ),
-        conversations=Conversations(callers, clock=clock, ids=world.ids),
+        conversations=Conversations(callers, items=items, clock=clock, ids=world.ids),
         chat=Chat(callers, starter=starter, streams=streams),
         max_body_bytes=max_body_bytes,
     )

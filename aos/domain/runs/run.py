@@ -173,6 +173,11 @@ class AdmittedRequest:
     sent_by: str | None = field(default=None, metadata=OMITTED)
     unknown: Mapping[str, Any] = field(default_factory=dict, metadata=KEPT)
 
+    @property
+    def is_scrubbed(self) -> bool:
+        """Whether a deletion has removed what the caller wrote: every request says something."""
+        return not self.message
+
     def scrub(self) -> AdmittedRequest:
         """This request without what its caller wrote, as a deletion leaves it."""
         return replace(

@@ -26,7 +26,9 @@ def repair_history(history: Sequence[Message], *, withheld: Collection[str] = ()
     replaces each. Other messages stay unchanged. An added message says why it was added.
     """
     return list(
-        _alternate_roles(_start_with_user(_complete_results(_replace_withheld(history, withheld))))
+        _alternate_roles(
+            _start_with_user(_complete_results(_join_brought(_replace_withheld(history, withheld))))
+        )
     )
 
 
@@ -39,6 +41,20 @@ def _replace_withheld(history: Sequence[Message], withheld: Collection[str]) -> 
         elif not kept or kept[-1].run_id != message.run_id:
             kept.append(_make_filler("user", WITHHELD, like=message))
     return kept
+
+
+def _join_brought(history: Sequence[Message]) -> list[Message]:
+    """Join a user's message that a request brought as said before with the next one of the user:
+    nobody left it without an answer."""
+    joined: list[Message] = []
+    for message in history:
+        before = joined[-1] if joined else None
+        if before is not None and not before.run_id and before.role == message.role == "user":
+            content = f"{before.content}\n\n{message.content}"
+            joined[-1] = replace(message, content=content, parts=(*before.parts, *message.parts))
+        else:
+            joined.append(message)
+    return joined
 
 
 def _complete_results(history: Sequence[Message]) -> list[Message]:

@@ -222,9 +222,13 @@ class CallerRuns:
         """Return the request of a run. Raises Refused `run_not_found`."""
         return await self._runs.find_request(run_id, owner=caller.visible_owner)
 
+    def name_run(self, key: str, *, caller: Caller, door: str) -> str:
+        """Return the id of the run that this idempotency key starts."""
+        return run_id_for(scope=_scope(door, caller), key=key)
+
     async def find_started(self, key: str, *, caller: Caller, door: str) -> AdmittedRequest | None:
         """Return the request that this idempotency key has started; None if there is none."""
-        run_id = run_id_for(scope=_scope(door, caller), key=key)
+        run_id = self.name_run(key, caller=caller, door=door)
         with contextlib.suppress(Refused):
             return await self.find_request(run_id, caller=caller)
         return None

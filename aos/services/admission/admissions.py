@@ -66,7 +66,8 @@ class RunRequest:
     """A parsed and checked request for a run; `parent` is set when an agent delegates it,
     `replay_of` when it asks an ended run again. `notify` is used instead of the card's. `stream`:
     the model's text is streamed from the first turn on. `pushes`: it is a task of A2A, which may
-    get receivers of push notifications later."""
+    get receivers of push notifications later. `as_sent`: the request as its caller sent it, where
+    AOS has added to it; repeats are found by that."""
 
     agent_id: str
     message: str
@@ -80,10 +81,13 @@ class RunRequest:
     stream: bool = False
     options: RunOptions | None = None
     pushes: bool = False
+    as_sent: RunRequest | None = None
 
     @property
     def digest(self) -> str:
         """The digest of the fields that two equal requests share."""
+        if self.as_sent is not None:
+            return self.as_sent.digest
         return request_digest(
             agent_id=self.agent_id,
             message=self.message,

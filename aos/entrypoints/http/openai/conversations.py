@@ -1,7 +1,8 @@
 """Serves the Conversations API. Entry point: `Conversations`.
 
 A conversation of AOS begins with its first run. The id that the API gives out before that holds
-when it was made and a mark of its owner, so nothing is stored for it.
+when it was made and a mark of its owner, so nothing is stored for it. Items that are added without
+asking, and metadata, are kept beside the conversation.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from aos.domain.caller import Caller
+from aos.domain.runs.added_items import AddedItem
 from aos.domain.runs.conversation import Conversation, Message
 from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.openai.errors import refuse
+from aos.entrypoints.http.openai.inputs import read_items
 from aos.entrypoints.http.openai.items import (
     Item,
     list_items,
+    make_list,
+    make_message_item,
     read_item_sequence,
     read_page,
     wrap,
@@ -28,19 +34,22 @@ from aos.entrypoints.http.openai.parameters import Parameters
 from aos.entrypoints.http.responder import Answer, Call
 from aos.errors import Refused
 from aos.ports.system import Clock, Ids
+from aos.services.added_items import ConversationItems
 
 MESSAGES_A_READ = 100
 MOST_OF_A_TURN = 65
 """Messages that belong together: one that asks for tools, and the results."""
 _MADE = re.compile(r"([0-9a-f]{8})([0-9a-f]{32})([0-9a-f]{16})", re.ASCII)
-_METADATA = "cannot be set: AOS keeps metadata with responses; leave it out"
 
 
 class Conversations:
     """The operations of Conversations."""
 
-    def __init__(self, callers: CallerRuns, *, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, callers: CallerRuns, *, items: ConversationItems, clock: Clock, ids: Ids
+    ) -> None:
         self._callers = callers
+        self._items = items
         self._clock = clock
         self._ids = ids
 
@@ -49,30 +58,38 @@ class Conversations:
         for name in body:
             if name not in ("items", "metadata"):
                 raise refuse(name[:80], "is not a known parameter", code="unknown_parameter")
-        if body.get("items"):
-            raise refuse(
-                "items",
-                "cannot be given here: a conversation begins with its first response. Send them as"
-                " the input of that",
-                code="unsupported_parameter",
-            )
-        _refuse_metadata(body)
-        now = self._clock.now()
+        added = self._read_items(body["items"]) if body.get("items") else []
+        metadata = Parameters(body).metadata()
+        caller, now = call.known_caller, self._clock.now()
         made = f"{int(now.timestamp()):08x}{self._ids.new_id().replace('-', '')}"
-        conversation_id = f"{made}{_mark(made, call.known_caller)}"
-        return Answer(body=_describe(conversation_id, now))
+        conversation_id = f"{made}{_mark(made, caller)}"
+        if added or metadata:
+            await self._items.change(
+                conversation_id,
+                owner=caller.owner,
+                change=lambda was: replace(was, items=tuple(added), metadata=metadata),
+            )
+        return Answer(body=_describe(conversation_id, now, metadata))
 
     async def get(self, call: Call, name: str) -> Answer:
         """GET /conversations/{conversation_id}"""
         conversation_id = read_conversation_id(name)
         head = await self._find(conversation_id, call.known_caller)
-        created_at = head if isinstance(head, datetime) else head.created_at
-        return Answer(body=_describe(conversation_id, created_at))
+        waiting = await self._items.find(conversation_id)
+        metadata = {} if waiting is None else waiting.metadata
+        return Answer(body=_describe(conversation_id, _read_created(head), metadata))
 
     async def update(self, call: Call, name: str, body: Mapping[str, Any]) -> Answer:
         """POST /conversations/{conversation_id}"""
-        _refuse_metadata(body)
-        return await self.get(call, name)
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        metadata = Parameters(body).metadata()
+        head = await self._find(conversation_id, caller)
+        await self._items.change(
+            conversation_id,
+            owner=_read_owner(head, caller),
+            change=lambda was: replace(was, metadata=metadata),
+        )
+        return Answer(body=_describe(conversation_id, _read_created(head), metadata))
 
     async def delete(self, call: Call, name: str) -> Answer:
         """DELETE /conversations/{conversation_id}"""
@@ -80,6 +97,8 @@ class Conversations:
         head = await self._find(conversation_id, caller)
         if isinstance(head, Conversation):
             await self._callers.delete_conversation(conversation_id, caller=caller)
+        else:
+            await self._items.drop(conversation_id)
         return Answer(body={"id": name, "object": "conversation.deleted", "deleted": True})
 
     async def list_items(self, call: Call, name: str) -> Answer:
@@ -87,10 +106,18 @@ class Conversations:
         limit, after, order = read_page(call.request.params)
         conversation_id, caller = read_conversation_id(name), call.known_caller
         head = await self._find(conversation_id, caller)
+        waiting = await self._list_waiting(conversation_id)
         if isinstance(head, datetime):
-            return Answer(body=wrap([], has_more=False))
+            return Answer(body=make_list(waiting, call.request.params))
         end, found = head.next_sequence, list[Item]()
-        begin = None if after is None else await self._find_place(head, after)
+        begin: int | None = None
+        if after in [item["id"] for item in waiting]:
+            found = _drop_until(waiting if order == "asc" else waiting[::-1], after)
+            after, begin = None, end
+        elif after is not None:
+            begin = await self._find_place(head, after)
+        elif order == "desc":
+            found = waiting[::-1]
         place = (0 if order == "asc" else end) if begin is None else begin
         while len(found) <= limit and (place < end if order == "asc" else place >= 0):
             if order == "asc":
@@ -103,6 +130,8 @@ class Conversations:
                 found += reversed(list_items(read))
                 place = start - 1
             found = _drop_until(found, after)
+        if order == "asc" and begin != end:
+            found += waiting
         return Answer(body=wrap(found[:limit], has_more=len(found) > limit))
 
     async def _find_place(self, head: Conversation, item_id: str) -> int:
@@ -119,6 +148,9 @@ class Conversations:
         conversation_id, caller = read_conversation_id(name), call.known_caller
         sequence = read_item_sequence(item_id)
         head = await self._find(conversation_id, caller)
+        for item in [] if sequence is not None else await self._list_waiting(conversation_id):
+            if item["id"] == item_id:
+                return Answer(body=item)
         if sequence is not None and isinstance(head, Conversation):
             for item in list_items(await self._read(head, sequence, 1)):
                 if item["id"] == item_id:
@@ -127,19 +159,52 @@ class Conversations:
 
     async def add_items(self, call: Call, name: str, body: Mapping[str, Any]) -> Answer:
         """POST /conversations/{conversation_id}/items"""
-        raise refuse(
-            "items",
-            "cannot be added alone: send them as the input of a response in the conversation",
-            code="unsupported_operation",
+        for given in body:
+            if given != "items":
+                raise refuse(given[:80], "is not a known parameter", code="unknown_parameter")
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        added = self._read_items(body.get("items"))
+        head = await self._find(conversation_id, caller)
+        await self._items.change(
+            conversation_id,
+            owner=_read_owner(head, caller),
+            change=lambda was: replace(was, items=(*was.items, *added)),
         )
+        return Answer(body=wrap([_make_item(item) for item in added], has_more=False))
 
     async def delete_item(self, call: Call, name: str, item_id: str) -> Answer:
         """DELETE /conversations/{conversation_id}/items/{item_id}"""
-        raise refuse(
-            "item_id",
-            "cannot be deleted alone: AOS deletes whole conversations",
-            code="unsupported_operation",
+        conversation_id, caller = read_conversation_id(name), call.known_caller
+        head = await self._find(conversation_id, caller)
+        if item_id not in [item["id"] for item in await self._list_waiting(conversation_id)]:
+            raise refuse(
+                "item_id",
+                "is not an item that waits for a response: AOS deletes no other items but with"
+                " their whole conversation",
+                code="unsupported_operation",
+            )
+        kept = await self._items.change(
+            conversation_id,
+            owner=_read_owner(head, caller),
+            change=lambda was: was.leave_out(item_id),
         )
+        return Answer(body=_describe(conversation_id, _read_created(head), kept.metadata))
+
+    def _read_items(self, value: Any) -> list[AddedItem]:
+        return [
+            AddedItem(
+                item_id=f"msg_{self._ids.new_id().replace('-', '')}",
+                role=role,
+                content=content.text,
+                parts=content.parts,
+            )
+            for role, content in read_items(value, read_content=self._callers.read_content)
+        ]
+
+    async def _list_waiting(self, conversation_id: str) -> list[Item]:
+        """The items that no response has taken, oldest first."""
+        waiting = await self._items.find(conversation_id)
+        return [] if waiting is None else [_make_item(item) for item in waiting.items]
 
     async def _find(self, conversation_id: str, caller: Caller) -> Conversation | datetime:
         """The conversation; where it has not begun, the time at which its id was made."""
@@ -174,17 +239,26 @@ def _drop_until(items: list[Item], after: str | None) -> list[Item]:
     return items[places[0] + 1 :] if places else items
 
 
-def _refuse_metadata(body: Mapping[str, Any]) -> None:
-    if Parameters(body).mapping("metadata"):
-        raise refuse("metadata", _METADATA, code="unsupported_parameter")
+def _make_item(item: AddedItem) -> Item:
+    return make_message_item(item.item_id, item.role, item.content, item.parts)
 
 
-def _describe(conversation_id: str, created_at: datetime) -> dict[str, Any]:
+def _read_created(head: Conversation | datetime) -> datetime:
+    return head if isinstance(head, datetime) else head.created_at
+
+
+def _read_owner(head: Conversation | datetime, caller: Caller) -> str:
+    return caller.owner if isinstance(head, datetime) else head.owner
+
+
+def _describe(
+    conversation_id: str, created_at: datetime, metadata: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "id": name_conversation(conversation_id),
         "object": "conversation",
         "created_at": int(created_at.timestamp()),
-        "metadata": {},
+        "metadata": dict(metadata),
     }
 
 

@@ -1,5 +1,5 @@
-"""Reads what a client says: the input of a response, or the messages of a chat completion. Entry
-points: `read_input`, `read_messages`.
+"""Reads what a client says: the input of a response, the messages of a chat completion, or items
+for a conversation. Entry points: `read_input`, `read_messages`, `read_items`.
 
 System and developer messages are instructions for this answer. The last message is the question;
 those before it are the history that the caller brings.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aos.domain.runs.added_items import AddedRole
 from aos.domain.runs.run_options import MAX_HISTORY, SaidBefore
 from aos.domain.tools.tool import Verdict
 from aos.entrypoints.http.caller_runs import Content
@@ -31,6 +32,8 @@ ReadContent = Callable[[Any], Content]
 """Checks a message in the form of the native route."""
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]{1,100})(?:;[a-z0-9=-]{1,40})*;base64,", re.IGNORECASE)
 _TEXTS = ("input_text", "output_text", "text", "summary_text", "refusal")
+_DECISION = "mcp_approval_response"
+_ASKED = "mcp_approval_request"
 _WITHOUT_TEXT = "(no text)"
 """Stands for the text of a message that has images or files alone: AOS asks for one."""
 _FILE_TYPES = {
@@ -54,7 +57,7 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a client says. `question` None: it only decides about tool calls."""
+    """What a client says. `question` None: it only decides about tool calls, or says nothing."""
 
     question: Content | None
     history: tuple[SaidBefore, ...] = ()
@@ -79,30 +82,78 @@ class _Spoken:
         self.messages.append(("assistant", where, text))
 
 
-def read_input(value: Any, *, read_content: ReadContent) -> Said:
+def read_input(value: Any, *, read_content: ReadContent, may_be_empty: bool = False) -> Said:
     """Read `input` of a response: a text, or a list of items. Raises Refused."""
+    if may_be_empty and value in (None, "", []):
+        return Said(question=None)
     if value is None:
         raise missing("input")
     if isinstance(value, str):
         return _close(_Spoken(messages=[("user", "input", value)]), "input", read_content)
     if not isinstance(value, list) or not value:
         raise refuse("input", "must be a string or a list of items that is not empty")
-    spoken, decisions = _Spoken(), []
+    decided = [place for place, item in enumerate(value) if _is_of(item, _DECISION)]
+    if decided:
+        return _read_decisions(value, decided)
+    spoken = _Spoken()
     for place, item in enumerate(value):
         where = f"input[{place}]"
         if not isinstance(item, dict):
             raise refuse(where, "must be an object", code="invalid_type")
-        if item.get("type") == "mcp_approval_response":
-            decisions.append(_read_decision(item, where))
-        else:
-            _add_item(spoken, item, where)
-    if not decisions:
-        return _close(spoken, "input", read_content)
-    if spoken.messages or spoken.instructions:
-        raise refuse(
-            "input", "has decisions and messages; send the decisions first, and messages after that"
-        )
+        _add_item(spoken, item, where)
+    return _close(spoken, "input", read_content)
+
+
+def _read_decisions(items: list[Any], decided: list[int]) -> Said:
+    """Read an input that decides about calls.
+
+    Clients that keep their history themselves send all of it, with the decisions at its end. What
+    comes before the requests that they answer is in the conversation already.
+    """
+    decisions = [_read_decision(items[place], f"input[{place}]") for place in decided]
+    asked = {item.get("id") for item in items[: decided[0]] if _is_of(item, _ASKED)}
+    is_whole = all(items[place].get("approval_request_id") in asked for place in decided)
+    for place, item in enumerate(items):
+        is_known = is_whole and place < decided[0]
+        if not is_known and place not in decided and not any(_is_of(item, kind) for kind in UNSAID):
+            raise refuse(
+                f"input[{place}]",
+                "cannot be sent with decisions: send the decisions first, and the next message"
+                " after that. Only the history may come with them: the items up to the requests"
+                " that they answer",
+            )
     return Said(question=None, decisions=tuple(decisions))
+
+
+def read_items(value: Any, *, read_content: ReadContent) -> list[tuple[AddedRole, Content]]:
+    """Read items for a conversation: the roles and contents of those that say something. Raises
+    Refused."""
+    if not isinstance(value, list) or not value:
+        raise refuse("items", "must be a list of items that is not empty")
+    found: list[tuple[AddedRole, Content]] = []
+    for place, item in enumerate(value):
+        where, spoken = f"items[{place}]", _Spoken()
+        if not isinstance(item, dict):
+            raise refuse(where, "must be an object", code="invalid_type")
+        if _is_of(item, _DECISION):
+            raise refuse(
+                f"{where}.type",
+                "is a decision; send it as the input of a response",
+                code="unsupported_value",
+            )
+        _add_item(spoken, item, where)
+        found += [("system", _check(text, where, read_content)) for text in spoken.instructions]
+        for role, said_at, raw in spoken.messages:
+            if raw:
+                name: AddedRole = "user" if role == "user" else "assistant"
+                found.append((name, _check(raw, said_at, read_content)))
+    if not found:
+        raise refuse("items", "hold no text, image or file")
+    return found
+
+
+def _is_of(item: Any, kind: str) -> bool:
+    return isinstance(item, dict) and item.get("type") == kind
 
 
 def _add_item(spoken: _Spoken, item: dict[str, Any], where: str) -> None:

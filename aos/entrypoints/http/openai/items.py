@@ -1,5 +1,5 @@
 """Writes messages of AOS as items of OpenAI's API, and lists of them. Entry points:
-`list_input_items`, `list_items`, `make_list`.
+`list_input_items`, `list_items`, `make_message_item`, `make_list`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def list_input_items(request: AdmittedRequest) -> list[Item]:
     said.append(("user", request.message, request.parts))
     run = request.run_id.replace("-", "")
     return [
-        _make_message(f"msg_{run}_in{place}", role, content, parts)
+        make_message_item(f"msg_{run}_in{place}", role, content, parts)
         for place, (role, content, parts) in enumerate(said)
     ]
 
@@ -43,7 +43,7 @@ def _list_items(messages: Sequence[Message]) -> Iterator[Item]:
             continue
         if message.content or message.parts:
             name = name_item(message.sequence)
-            yield _make_message(name, message.role, message.content, message.parts)
+            yield make_message_item(name, message.role, message.content, message.parts)
         for place, call in enumerate(message.tool_calls):
             server, _, tool = call.name.rpartition("__")
             output = results.get(call.tool_call_id)
@@ -105,7 +105,10 @@ def wrap(items: Sequence[Item], *, has_more: bool) -> dict[str, Any]:
     }
 
 
-def _make_message(name: str, role: str, content: str, parts: Iterable[Mapping[str, Any]]) -> Item:
+def make_message_item(
+    name: str, role: str, content: str, parts: Iterable[Mapping[str, Any]]
+) -> Item:
+    """The item of a message."""
     kind = "output_text" if role == "assistant" else "input_text"
     text: Item = {"type": kind, "text": content}
     if role == "assistant":

@@ -16,7 +16,7 @@ from aos.entrypoints.http.event_streams import answer_whole_stream
 from aos.entrypoints.http.openai.errors import refuse
 from aos.entrypoints.http.openai.inputs import Said, Verdicts, list_runs, read_input
 from aos.entrypoints.http.openai.items import list_input_items, make_list
-from aos.entrypoints.http.openai.names import ResponseId, read_conversation_id
+from aos.entrypoints.http.openai.names import ResponseId, name_conversation, read_conversation_id
 from aos.entrypoints.http.openai.parameters import (
     RESPONSES,
     Parameters,
@@ -58,10 +58,11 @@ class Responses:
         given = Parameters(body)
         check_include(given.value("include"))
         value = await self._references.resolve(given.value("input"), caller=call.known_caller)
-        said = read_input(value, read_content=self._callers.read_content)
+        named = given.value("conversation") is not None
+        said = read_input(value, read_content=self._callers.read_content, may_be_empty=named)
         asked = Asked(background=given.flag("background"), previous=given.text(PREVIOUS))
         stream = given.flag("stream")
-        if said.question is None:
+        if said.decisions:
             response_id = await self._decide(said.decisions, call.known_caller)
             request = await self._callers.find_request(response_id.run_id, caller=call.known_caller)
             return await self._answer(request, response_id.part, asked, stream=stream)
@@ -72,7 +73,7 @@ class Responses:
             if before is not None:
                 await self._require_last(call.known_caller, *before)
 
-        admission = await self._starter.start(call, wanted, check=check)
+        admission = await self._starter.start(call, wanted, check=check, takes_items=named)
         return await self._answer(admission.request, 0, asked, stream=stream, run=admission.run)
 
     async def retrieve(self, call: Call, response_id: str) -> Answer:
@@ -93,13 +94,18 @@ class Responses:
 
     async def delete(self, call: Call, response_id: str) -> Answer:
         """DELETE /responses/{response_id}"""
-        await self._find(call, response_id)
-        raise refuse(
-            "response_id",
-            "cannot be deleted alone: AOS deletes whole conversations. Delete the conversation of"
-            " the response",
-            code="unsupported_operation",
-        )
+        request, part = await self._find(call, response_id)
+        run = await self._callers.read(request)
+        is_first = request.conversation_id == request.run_id and part == 0
+        if not is_first or await self._list_later(call.known_caller, request, run):
+            raise refuse(
+                "response_id",
+                "is not the only response of its conversation: AOS deletes whole conversations."
+                f" Delete {name_conversation(request.conversation_id)}",
+                code="unsupported_operation",
+            )
+        await self._callers.delete_conversation(request.conversation_id, caller=call.known_caller)
+        return Answer(body={"id": response_id, "object": "response", "deleted": True})
 
     async def list_input(self, call: Call, response_id: str) -> Answer:
         """GET /responses/{response_id}/input_items"""
@@ -110,6 +116,7 @@ class Responses:
         """The request of a response, and the part of its run. Raises Refused `run_not_found`."""
         wanted = ResponseId.read(response_id)
         request = await self._callers.find_request(wanted.run_id, caller=call.known_caller)
+        _require_kept(request, response_id)
         if wanted.part:
             await self._reader.require_part(request, wanted.part)
         return request, wanted.part
@@ -144,7 +151,9 @@ class Responses:
         if given.value("conversation") is not None:
             raise refuse(PREVIOUS, "cannot be given together with conversation")
         run_id = ResponseId.read(previous, field=PREVIOUS).run_id
-        return await self._callers.find(run_id, caller=caller)
+        found = await self._callers.find(run_id, caller=caller)
+        _require_kept(found[0], previous, field=PREVIOUS)
+        return found
 
     async def _require_last(self, caller: Caller, request: AdmittedRequest, run: Run) -> None:
         """Refuse to go on after a response that others followed: a conversation has one line."""
@@ -152,6 +161,17 @@ class Responses:
             raise refuse(PREVIOUS, "waits for approvals; send mcp_approval_response items first")
         if not run.status.has_ended:
             return
+        later = await self._list_later(caller, request, run)
+        if later:
+            raise refuse(
+                PREVIOUS,
+                "is not the last response of its conversation: conversations do not branch. Go on"
+                f" with {ResponseId(later[-1])}, or send the messages as the input",
+                code="unsupported_value",
+            )
+
+    async def _list_later(self, caller: Caller, request: AdmittedRequest, run: Run) -> list[str]:
+        """The runs that followed a run in its conversation, as far as its head and end tell."""
         head = await self._callers.find_conversation(request.conversation_id, caller=caller)
         going = [*([head.active.request] if head.active else []), *head.queued]
         last = max(0, head.next_sequence - 1)
@@ -162,13 +182,7 @@ class Responses:
             for message in page.items
             if message.run_id != run.run_id and message.created_at > run.created_at
         ]
-        if later:
-            raise refuse(
-                PREVIOUS,
-                "is not the last response of its conversation: conversations do not branch. Go on"
-                f" with {ResponseId(later[-1])}, or send the messages as the input",
-                code="unsupported_value",
-            )
+        return later
 
     async def _decide(self, decisions: tuple[Verdicts, ...], caller: Caller) -> ResponseId:
         """Take the decisions; return the response that tells what followed."""
@@ -194,10 +208,16 @@ class Responses:
         return ResponseId(run_id, part + 1)
 
 
+def _require_kept(request: AdmittedRequest, name: str, **details: str) -> None:
+    if request.is_scrubbed:
+        raise Refused(
+            "run_not_found", f"response {name!r} was deleted with its conversation", **details
+        )
+
+
 def _read_request(
     given: Parameters, said: Said, agent_id: str | None, before: Before | None
 ) -> RunRequest:
-    assert said.question is not None
     conversation_id = _read_conversation(given)
     agent_id = _read_agent(given, agent_id)
     if before is not None:
@@ -217,8 +237,8 @@ def _read_request(
     )
     return RunRequest(
         agent_id=agent_id,
-        message=said.question.text,
-        parts=said.question.parts,
+        message="" if said.question is None else said.question.text,
+        parts=() if said.question is None else said.question.parts,
         conversation_id=conversation_id,
         metadata=given.metadata(),
         stream=given.flag("stream"),
