@@ -31,6 +31,7 @@ from aos.ports.system import Clock
 PAGES_SEARCHED = 10
 """Index pages that one answer reads at most when the list is filtered by status."""
 RUNS_A_SEARCH = 100
+LISTED_AT_MOST = 2 * MAX_QUEUED_RUNS
 PAGE_BYTES = 4 * 1024 * 1024
 """A page of messages ends before it is larger, unless its first message alone is."""
 FIRST_POLL_SECONDS = 0.25
@@ -165,6 +166,9 @@ class RunReader:
         """One conversation; raises Refused `conversation_not_found`."""
         head = await self._find_or_begin(conversation_id)
         if head is not None and head.is_deleted and owner in (None, head.owner):
+            again = await self._find_begun_again(head)
+            if again is not None:
+                return again
             raise Refused(
                 "conversation_deleted",
                 f"conversation {conversation_id!r} was deleted at"
@@ -187,33 +191,32 @@ class RunReader:
         known = tuple(request.run_id for request in head.queued)
         if head.active is None:
             return known
-        unseen = [item.run_id for item in await self._list_since(head)]
+        active = head.active.request
+        listed = await self._list_since(head, active.admitted_at)
+        unseen = [run.run_id for run in listed if run.run_id not in (active.run_id, *known)]
         rows = await asyncio.gather(
             *(self._conversations.find_run(head.conversation_id, run_id) for run_id in unseen)
         )
         waiting = [run_id for run_id, row in zip(unseen, rows, strict=True) if row is None]
         return (*known, *reversed(waiting))
 
-    async def _list_since(self, head: Conversation) -> list[IndexedRun]:
-        """The listed runs of a conversation that are younger than its active run, newest first."""
-        active = head.require_active()
-        known = {active.request.run_id, *(request.run_id for request in head.queued)}
+    async def _list_since(self, head: Conversation, since: datetime) -> list[IndexedRun]:
+        """The listed runs of a conversation that were admitted since then, newest first."""
         found: list[IndexedRun] = []
         after: str | None = None
         for _ in range(PAGES_SEARCHED):
             page = await self._index.list_runs(
                 agent_id=head.agent_id,
                 owner=None,
-                since=active.request.admitted_at,
+                since=since,
                 after=after,
                 limit=RUNS_A_SEARCH,
             )
-            mine = [item for item in page.items if item.conversation_id == head.conversation_id]
-            found += [item for item in mine if item.run_id not in known]
+            found += [item for item in page.items if item.conversation_id == head.conversation_id]
             after = page.next
-            if after is None or len(found) >= MAX_QUEUED_RUNS:
+            if after is None or len(found) > LISTED_AT_MOST:
                 break
-        return found[:MAX_QUEUED_RUNS]
+        return found[:LISTED_AT_MOST]
 
     async def list_messages(
         self, conversation_id: str, *, owner: str | None, start: int = 0, limit: int = 100
@@ -278,6 +281,25 @@ class RunReader:
         if first is None:
             return head
         return replace(Conversation.create(first, now=first.admitted_at), queued=(first,))
+
+    async def _find_begun_again(self, head: Conversation) -> Conversation | None:
+        """The conversation that began after its deletion, while realm has not seen its first run;
+        None if none did."""
+        assert head.deleted_at is not None
+        listed = await self._list_since(head, head.deleted_at)
+        found = await asyncio.gather(*(self._requests.find(run.run_id) for run in listed))
+        waiting = [
+            stored.request
+            for stored in reversed(found)
+            if stored is not None
+            and not stored.scrubbed
+            and stored.request.refusal is None
+            and not is_before_deletion(head, stored.request)
+        ]
+        if not waiting:
+            return None
+        begun = Conversation.create(waiting[0], now=waiting[0].admitted_at)
+        return replace(begun, owner=head.owner, queued=tuple(waiting[:MAX_QUEUED_RUNS]))
 
     async def _find_first(self, conversation_id: str) -> AdmittedRequest | None:
         """The request that begins a conversation, while its rows are whole."""

@@ -77,6 +77,30 @@ async def test_a_conversation_can_be_deleted_before_realm_has_seen_it(
     assert apps.tables.requests[run_id].scrubbed
 
 
+async def test_a_conversation_that_began_again_is_there_before_realm_has_seen_it(
+    apps: InMemory,
+) -> None:
+    async with apps.pumping():
+        assert (await apps.ask(ASK)).status == 200
+    await delete(apps)
+    await apps.settle()
+    apps.clock.advance(60)
+    again = []
+    for _ in range(2):
+        again.append(await apps.ask({**ASK, "wait_seconds": 0}))
+        apps.clock.advance(1)
+    waiting = [asked.body["run_id"] for asked in again]
+    begun = await read(apps)
+    assert (begun.status, begun.body["queued_run_ids"]) == (200, waiting)
+    assert begun.body["created_at"] == again[0].body["created_at"]
+    messages = await call(apps.main.conversations.messages, parts={"conversation_id": "c1"})
+    assert messages.body["items"] == []
+    assert (await delete(apps)).status == 202
+    await apps.settle()
+    gone = await read(apps)
+    assert (gone.status, gone.code) == (404, "conversation_deleted")
+
+
 @pytest.mark.parametrize("name", ["c1", None], ids=["a name", "named after its run"])
 async def test_a_deletion_that_overtakes_the_first_run_holds_for_it(
     apps: InMemory, name: str | None
