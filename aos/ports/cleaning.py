@@ -23,7 +23,8 @@ class Due:
     """Something that main cleans, or looks at again, at `due_at`.
 
     `unused` marks the deletion of a conversation by its age. `first_run_id` is the run that begins
-    a conversation that realm had not seen when it was deleted.
+    a conversation that realm had not seen when it was deleted. `again`: realm was told to look once
+    more for rows that were written late.
     """
 
     due_at: datetime
@@ -36,6 +37,7 @@ class Due:
     unused: bool = field(default=False, metadata=OMITTED)
     first_run_id: str | None = field(default=None, metadata=OMITTED)
     checks: int = field(default=0, metadata=OMITTED)
+    again: bool = field(default=False, metadata=OMITTED)
 
     @classmethod
     def of_run(cls, run: IndexedRun, *, kind: DueKind, due_at: datetime) -> Due:

@@ -36,6 +36,8 @@ TICK_SECONDS = 120.0
 ALL_RUNS = "runs"
 NUDGE_PAUSE = timedelta(minutes=5)
 LOOK_AGAIN = timedelta(days=1)
+SECOND_LOOK = timedelta(hours=1)
+"""After a deletion; no request that was under way then still is."""
 AT_ONCE = 8
 WORST_SKEW = timedelta(minutes=1)
 
@@ -137,7 +139,8 @@ class Cleaner:
             await self._move(due, self._clock.now() + LOOK_AGAIN)
 
     async def _follow_deletion(self, due: Due, deleted: dict[Due, str]) -> None:
-        """See to it that realm deletes, and that the head ends 30 days later.
+        """See to it that realm deletes, looks once more an hour later, and ends the head 30 days
+        later.
 
         What realm has deleted is added to `deleted`, with the owner.
         """
@@ -152,12 +155,26 @@ class Cleaner:
         elif _is_past(head, at):
             await self._due.drop(due)
         elif head.deleted_at == at and head.cleaning is None and now < at + REQUEST_RETENTION:
-            deleted[due] = head.owner
+            if await self._look_again(due):
+                deleted[due] = head.owner
         elif due.unused and head.deleted_at != at and not await self._is_over(due, head):
             await self._due.drop(due)
         else:
             await self._deletions.tell_realm(due)
             await self._move(due, now + NUDGE_PAUSE)
+
+    async def _look_again(self, due: Due) -> bool:
+        """An hour after the deletion let realm look once more for rows that were written late.
+
+        A main that died meanwhile told nobody of them. True: it is not the time, or it was done.
+        """
+        if due.again or due.unused or self._clock.now() < due.about + SECOND_LOOK:
+            return True
+        told = replace(due, again=True)
+        again = told if await self._deletions.tell_realm(told) else due
+        await self._due.put(replace(again, due_at=self._clock.now() + NUDGE_PAUSE))
+        await self._due.drop(due)
+        return False
 
     async def _is_on_its_way(self, due: Due) -> bool:
         """Whether realm has still to see the run that begins a deleted conversation."""
@@ -188,8 +205,13 @@ class Cleaner:
         )
         for due in deleted:
             await self._items.drop(due.name)
-            again = self._clock.now() + NUDGE_PAUSE
-            await self._move(due, due.about + REQUEST_RETENTION if is_done else again)
+            if not is_done:
+                due_at = self._clock.now() + NUDGE_PAUSE
+            elif due.again or due.unused:
+                due_at = due.about + REQUEST_RETENTION
+            else:
+                due_at = max(due.about + SECOND_LOOK, self._clock.now() + NUDGE_PAUSE)
+            await self._move(due, due_at)
 
     async def _look_through(
         self,

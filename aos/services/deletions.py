@@ -82,13 +82,15 @@ class ConversationDeletions:
             await self._drop_items(conversation_id)
         await self.tell_realm(due)
 
-    async def tell_realm(self, due: Due) -> None:
-        """Send the command of a deletion; if the bus is away, the next check repeats it."""
+    async def tell_realm(self, due: Due) -> bool:
+        """Send the command of a deletion; if the bus is away, return False: the next check repeats
+        it."""
         command = DeleteConversation(
             conversation_id=due.name,
             deleted_at=due.about,
             unused=due.unused,
             first_run_id=due.first_run_id,
+            again=due.again,
         )
         try:
             await self._bus.send(to_realm(command))
@@ -99,3 +101,5 @@ class ConversationDeletions:
                 conversation_id=due.name,
                 reason=str(error),
             )
+            return False
+        return True

@@ -10,7 +10,9 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from aos.adapters.memory import MemoryEraser
 from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.domain.envelope import Approve, to_realm
 from aos.domain.jobs import ArchiveRun, JobError, write_job
 from aos.domain.runs.run import Run
 from aos.domain.transcripts import make_transcript_name
@@ -28,7 +30,8 @@ async def make_world(
     model.then(*answers)
     world = MemoryWorld(model=model, settings=settings)
     world.logs = logs(clock=world.clock)
-    world.ports = replace(world.ports, logs=world.logs)
+    eraser = MemoryEraser(world.tables, logs=world.logs)
+    world.ports = replace(world.ports, logs=world.logs, eraser=eraser)
     await world.put_agent(CARD)
     return world
 
@@ -103,6 +106,18 @@ async def test_a_job_of_a_deleted_conversation_writes_nothing() -> None:
     later = await world.ask("ceo", "second", conversation_id="chat")
     deliver_again(world, run)
     await world.settle()
+    assert await list_names(world) == [make_transcript_name("chat", later.run_id)]
+
+
+async def test_what_is_removed_late_leaves_the_transcripts_of_what_has_begun_since() -> None:
+    world = await make_world("one", "two")
+    run = await world.ask("ceo", "first", conversation_id="chat")
+    await world.delete_conversation("chat")
+    await world.advance(10)
+    later = await world.ask("ceo", "second", conversation_id="chat")
+    late = Approve(run_id=run.run_id, conversation_id="chat", tool_call_id="call_1")
+    await world.ports.bus.send(to_realm(late))
+    await world.advance(10)
     assert await list_names(world) == [make_transcript_name("chat", later.run_id)]
 
 

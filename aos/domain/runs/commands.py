@@ -127,7 +127,8 @@ class DeleteConversation(CommandFields):
 
     With `unused`, only if nothing happened in it after `deleted_at`. It is about no run: its
     `run_id` is the conversation's id. `first_run_id` is the run that begins the conversation, if
-    realm had not seen it: this command may come before its StartRun.
+    realm had not seen it: this command may come before its StartRun. `again`: an hour later, look
+    for rows that were written while the conversation was deleted.
     """
 
     type: Literal["DeleteConversation"] = "DeleteConversation"
@@ -135,12 +136,14 @@ class DeleteConversation(CommandFields):
     deleted_at: datetime
     unused: bool = field(default=False, metadata=OMITTED)
     first_run_id: str | None = field(default=None, metadata=OMITTED)
+    again: bool = field(default=False, metadata=OMITTED)
     attempt: int = 0
 
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it for the same time has."""
-        return f"{self.conversation_id}:delete:{to_wire_time(self.deleted_at)}"
+        again = ":again" if self.again else ""
+        return f"{self.conversation_id}:delete:{to_wire_time(self.deleted_at)}{again}"
 
     @property
     def run_id(self) -> str:

@@ -92,7 +92,8 @@ class Cleaning:
     `messages` rows of messages are left. The rows of runs up to `after`, in the order of their ids,
     are done, except those of `late`, which a late command added. `retry_at` is set
     while a run's reply is not out: its rows are needed until then. `is_last` marks the end of the
-    head's own time: the rows of the runs go, then the head.
+    head's own time: the rows of the runs go, then the head. `again` marks a cleaning after the
+    first one, for rows that were written late: another conversation may have begun since.
     """
 
     messages: int = 0
@@ -101,6 +102,7 @@ class Cleaning:
     retry_at: datetime | None = None
     retries: int = 0
     is_last: bool = False
+    again: bool = field(default=False, metadata=OMITTED)
 
     @classmethod
     def before_decode(cls, raw: dict[str, Any]) -> dict[str, Any]:

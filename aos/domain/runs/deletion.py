@@ -22,6 +22,8 @@ MESSAGES_A_STEP = 80
 RUNS_A_STEP = 20
 HEARD = timedelta(seconds=5)
 """The rows of a run are kept so long after its end: callers over HTTP read its row every second."""
+LONGEST_WRITE = timedelta(minutes=30)
+"""A caller's request that was still going on when its run ended has ended by then."""
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=1)
 
@@ -30,11 +32,12 @@ def delete(conversation: Conversation, command: DeleteConversation, *, now: date
     """Apply a DeleteConversation: mark the head, and end the runs admitted before it.
 
     A command that the head knows, or that is older than the conversation that now stands, only
-    lets the cleaning continue; 30 days after the deletion it ends the head itself.
+    lets the cleaning continue; `again` begins another, and 30 days after the deletion the command
+    ends the head itself.
     """
     at, known = command.deleted_at, conversation.deleted_at
     if known is not None and at <= known:
-        return Step(conversation=_end_head(conversation, at=at, now=now))
+        return Step(conversation=_follow_up(conversation, command, now=now))
     if conversation.began_at is not None and at < conversation.began_at:
         return Step(conversation=conversation)
     step = Step(conversation=conversation)
@@ -82,7 +85,7 @@ def cancel_if_deleted(
 
 def clean_late(conversation: Conversation, run_id: str) -> Conversation:
     """Have a run cleaned once more, because a late command left something of it."""
-    cleaning = conversation.cleaning or Cleaning(after=ALL_RUNS)
+    cleaning = conversation.cleaning or Cleaning(after=ALL_RUNS, again=True)
     if conversation.deleted_at is None or run_id in cleaning.late:
         return conversation
     late = (*cleaning.late, run_id)
@@ -116,25 +119,32 @@ def wait_for_reply(conversation: Conversation, cleaning: Cleaning, *, now: datet
     return Step(conversation=state)
 
 
-def pass_runs(
-    conversation: Conversation, cleaning: Cleaning, runs: Sequence[Run], *, is_late: bool = False
-) -> Step:
-    """Note that these runs are done (none: all are), and write those that were scrubbed.
-
-    Runs that are late were looked at one by one: all of them were deleted.
-    """
-    done = replace(cleaning, retry_at=None, retries=0)
-    if is_late:
-        done = replace(done, late=cleaning.late[RUNS_A_STEP:])
-    else:
-        done = replace(done, after=runs[-1].run_id if runs else ALL_RUNS)
-    old = list(runs)
-    if not is_late:
-        old = [run for run in runs if is_old(conversation, run, is_last=cleaning.is_last)]
+def pass_runs(conversation: Conversation, cleaning: Cleaning, runs: Sequence[Run]) -> Step:
+    """Note that these runs are done (none: all are)."""
+    after = runs[-1].run_id if runs else ALL_RUNS
     return Step(
-        conversation=replace(conversation, cleaning=done),
-        runs=() if cleaning.is_last else tuple(run.scrub() for run in old),
-        removed_runs=tuple(run.run_id for run in old) if cleaning.is_last else (),
+        conversation=replace(
+            conversation, cleaning=replace(cleaning, after=after, retry_at=None, retries=0)
+        )
+    )
+
+
+def pass_late(conversation: Conversation, cleaning: Cleaning) -> Step:
+    """Note that the first of the runs that are late are done."""
+    late = cleaning.late[RUNS_A_STEP:]
+    return Step(
+        conversation=replace(
+            conversation, cleaning=replace(cleaning, late=late, retry_at=None, retries=0)
+        )
+    )
+
+
+def write_scrubbed(step: Step, old: Sequence[Run], *, is_last: bool) -> Step:
+    """Write the runs that were scrubbed; at the end of the head's own time remove them."""
+    return replace(
+        step,
+        runs=() if is_last else tuple(run.scrub() for run in old),
+        removed_runs=tuple(run.run_id for run in old) if is_last else (),
     )
 
 
@@ -148,6 +158,19 @@ def is_old(conversation: Conversation, run: Run, *, is_last: bool) -> bool:
     if conversation.deleted_at is not None and run.created_at <= conversation.deleted_at:
         return True
     return run.started_at is not None and not is_last
+
+
+def may_be_late(conversation: Conversation, run: Run) -> bool:
+    """Whether rows of a run may have been written while its conversation was deleted, by a main
+    that died then: it ended shortly before or at the deletion."""
+    if run.ended_at is None or conversation.deleted_at is None:
+        return False
+    return run.ended_at >= conversation.deleted_at - LONGEST_WRITE
+
+
+def keeps_texts(conversation: Conversation, cleaning: Cleaning) -> bool:
+    """Whether the texts and transcripts belong to a conversation that has begun since."""
+    return (cleaning.again or cleaning.is_last) and not conversation.is_deleted
 
 
 def finish(conversation: Conversation) -> Step:
@@ -172,9 +195,15 @@ def _left(conversation: Conversation) -> int:
     return 0 if conversation.cleaning is None else conversation.cleaning.messages
 
 
-def _end_head(conversation: Conversation, *, at: datetime, now: datetime) -> Conversation:
-    """Begin the last cleaning, 30 days after the deletion, if nothing else is to be done."""
-    is_over = conversation.deleted_at == at and now - at >= REQUEST_RETENTION
-    if not is_over or conversation.cleaning is not None:
+def _follow_up(
+    conversation: Conversation, command: DeleteConversation, *, now: datetime
+) -> Conversation:
+    """Begin the second cleaning, or 30 days after the deletion the last one, if nothing else is to
+    be done."""
+    if conversation.deleted_at != command.deleted_at or conversation.cleaning is not None:
         return conversation
-    return replace(conversation, cleaning=Cleaning(is_last=True))
+    if now - command.deleted_at >= REQUEST_RETENTION:
+        return replace(conversation, cleaning=Cleaning(is_last=True))
+    if command.again:
+        return replace(conversation, cleaning=Cleaning(again=True))
+    return conversation

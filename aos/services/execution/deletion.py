@@ -54,34 +54,44 @@ class Deletions:
             runs = await self._eraser.list_runs(
                 conversation.conversation_id, after=cleaning.after, limit=deletion.RUNS_A_STEP
             )
-            unit.add(await self._clean_runs(conversation, cleaning, runs, now=now))
+            old = await self._choose_old(conversation, cleaning, runs)
+            passed = deletion.pass_runs(conversation, cleaning, runs)
+            unit.add(await self._scrub(passed, cleaning, old, waiting=conversation, now=now))
         elif cleaning.late:
-            runs = await self._find_late(conversation, cleaning)
-            unit.add(await self._clean_runs(conversation, cleaning, runs, now=now, is_late=True))
-        else:
-            if await self._eraser.remove_texts(conversation.conversation_id):
-                await self._finish(unit, cleaning)
+            old = await self._find_late(conversation, cleaning)
+            passed = deletion.pass_late(conversation, cleaning)
+            unit.add(await self._scrub(passed, cleaning, old, waiting=conversation, now=now))
+        elif deletion.keeps_texts(conversation, cleaning) or await self._eraser.remove_texts(
+            conversation.conversation_id
+        ):
+            await self._finish(unit, cleaning)
 
-    async def _clean_runs(
+    async def _choose_old(
+        self, conversation: Conversation, cleaning: Cleaning, runs: Sequence[Run]
+    ) -> list[Run]:
+        """Choose the runs whose rows are to be removed."""
+        if cleaning.again:
+            late = [run for run in runs if deletion.may_be_late(conversation, run)]
+            return await self._keep_deleted(conversation, late)
+        is_last = cleaning.is_last
+        return [run for run in runs if deletion.is_old(conversation, run, is_last=is_last)]
+
+    async def _scrub(
         self,
-        conversation: Conversation,
+        passed: Step,
         cleaning: Cleaning,
-        runs: Sequence[Run],
+        old: Sequence[Run],
         *,
+        waiting: Conversation,
         now: datetime,
-        is_late: bool = False,
     ) -> Step:
         """Scrub these runs, or wait if one of them still needs its rows."""
-        old = list(runs)
-        if not is_late:
-            is_last = cleaning.is_last
-            old = [run for run in runs if deletion.is_old(conversation, run, is_last=is_last)]
         if not cleaning.is_last:
             answered = await asyncio.gather(*(self._is_answered(run, now=now) for run in old))
             if not all(answered):
-                return deletion.wait_for_reply(conversation, cleaning, now=now)
+                return deletion.wait_for_reply(waiting, cleaning, now=now)
             await asyncio.gather(*(self._eraser.scrub(run) for run in old))
-        return deletion.pass_runs(conversation, cleaning, runs, is_late=is_late)
+        return deletion.write_scrubbed(passed, old, is_last=cleaning.is_last)
 
     async def _is_answered(self, run: Run, *, now: datetime) -> bool:
         """Whether the run's reply is out. The record of it ends with the request row."""
@@ -94,7 +104,10 @@ class Deletions:
         name = conversation.conversation_id
         late = cleaning.late[: deletion.RUNS_A_STEP]
         found = await asyncio.gather(*(self._conversations.find_run(name, item) for item in late))
-        runs = [run for run in found if run is not None]
+        return await self._keep_deleted(conversation, [run for run in found if run is not None])
+
+    async def _keep_deleted(self, conversation: Conversation, runs: Sequence[Run]) -> list[Run]:
+        """Return those of the runs that were deleted."""
         gone = await asyncio.gather(*(self._was_deleted(conversation, run) for run in runs))
         return [run for run, is_gone in zip(runs, gone, strict=True) if is_gone]
 

@@ -91,14 +91,14 @@ def test_a_start_that_comes_after_the_deletion_ends_cancelled_and_is_cleaned() -
         (RunStatus.CANCELLED, "conversation_deleted")
     ]
     assert step.conversation.queued == ()
-    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",))
+    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",), again=True)
 
 
 def test_a_cancellation_that_comes_after_the_deletion_ends_as_the_deletion_says() -> None:
     command = CancelRun(request=asked("r5"))
     step = advance.cancel(deleted(), command, known=False, now=LATER)
     assert [r.error and r.error.code for r in step.runs] == ["conversation_deleted"]
-    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",))
+    assert step.conversation.cleaning == Cleaning(after=ALL_RUNS, late=("r5",), again=True)
 
 
 def test_a_request_after_the_deletion_begins_a_new_conversation_of_the_same_owner() -> None:
@@ -122,6 +122,14 @@ def test_a_wait_for_a_reply_is_state_and_leaves_a_command_for_its_end() -> None:
     assert waiting.is_busy
     woken = advance.clear_wait(waiting, waiting.outbox[0].command).conversation  # type: ignore[arg-type]
     assert advance.find_next_action(woken, now=AT).what == "clean"
+
+
+def test_an_hour_later_the_rows_of_its_last_runs_are_looked_at_again() -> None:
+    again = replace(COMMAND, again=True)
+    step = deletion.delete(deleted(), again, now=AT + timedelta(hours=1))
+    assert step.conversation.cleaning == Cleaning(again=True)
+    other = replace(again, deleted_at=NOON)
+    assert deletion.delete(deleted(), other, now=LATER).conversation == deleted()
 
 
 def test_thirty_days_later_the_head_itself_is_cleaned() -> None:

@@ -233,22 +233,3 @@ async def test_a_call_that_asked_nobody_cannot_be_decided() -> None:
     with pytest.raises(Refused) as caught:
         await world.decide(run_id, f"call_{run_id[:8]}_9_9", "approve")
     assert caught.value.code == "tool_call_not_found"
-
-
-async def test_a_decision_that_was_written_after_the_deletion_goes_with_the_next_try() -> None:
-    """Its main died while storage hung, before it could wake realm."""
-    world, run_id, call_id = await asking()
-    await world.delete_conversation("c")
-    await world.advance(600)
-    world.tables.decisions[run_id, call_id] = Decision(
-        decision="approve",
-        reason="secret",
-        decided_by="local",
-        decided_at=world.clock.now(),
-        decision_id="d",
-    )
-    with pytest.raises(Refused) as caught:
-        await world.decide(run_id, call_id, "approve")
-    assert caught.value.code == "tool_call_not_found"
-    await world.advance(600)
-    assert (run_id, call_id) not in world.tables.decisions
