@@ -87,12 +87,6 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         app="realm",
-        what="table query aosconversations from msg:0000000000",
-        why="later turns only: the messages that the model reads",
-        instead="the head, for a short conversation; the query of the head",
-    ),
-    Reason(
-        app="realm",
         what="table write aosconversations/head, 2 aosconversations/message,"
         " aosconversations/run, aosconversations/event",
         why="the turn as one transaction: the messages, the run's end, its events, and in the head"

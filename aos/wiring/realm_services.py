@@ -58,7 +58,6 @@ class RealmServices(AppServices):
         seconds = float(bounds.model_timeout_seconds)
         return Turns(
             model=world.model,
-            conversations=world.conversations,
             requests=world.requests,
             offers=ToolOffers(tools=world.tools, agents=self.catalog, clock=world.clock),
             clock=world.clock,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aos.domain.runs.conversation import Message
 from aos.domain.runs.run import ParentRun, Run, RunStatus, run_id_for
+from aos.domain.runs.transcript import NO_ANSWER
 from aos.domain.tools.commands import delegation_scope
 from aos.domain.tools.questions import make_question_id
 from aos.domain.tools.tool import MessageCall
@@ -35,6 +36,7 @@ def history(world: World, key: str) -> None:
         fail(f"the history of {key} is interleaved: {runs}")
     for run_id in runs:
         _of_a_run(world, key, [m for m in messages if m.run_id == run_id])
+    _was_shown(world, key, messages)
     gone = world.checks.deletions.gone
     completed = {
         r.run_id
@@ -43,6 +45,26 @@ def history(world: World, key: str) -> None:
     }
     if not completed <= set(runs):
         fail(f"completed runs of {key}: {completed}, in its history: {runs}")
+
+
+def _was_shown(world: World, key: str, messages: list[Message]) -> None:
+    """Each answer was given to the end of the history as it then stood."""
+    shown = {
+        asked.answer: [
+            message.content
+            for message in asked.messages
+            if message.role in ("assistant", "tool") and message.content != NO_ANSWER
+        ]
+        for asked in world.oracle.asked
+    }
+    said: list[str] = []
+    for message in messages:
+        if message.role == "assistant":
+            seen = shown[message.content]
+            if seen != said[len(said) - len(seen) :] or bool(seen) != bool(said):
+                world.checks.fail(f"{message.content!r} in {key} follows {said}, it was {seen}")
+        if message.role != "user":
+            said.append(message.content)
 
 
 def _of_a_run(world: World, key: str, messages: list[Message]) -> None:

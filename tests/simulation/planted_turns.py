@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore
 from aos.domain.envelope import Outgoing, RunEnded
-from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.services.execution.histories import Histories
 from aos.services.execution.outbox import Outbox
 from aos.services.execution.unit_of_work import UnitOfWork
 
@@ -52,10 +53,32 @@ def outbox_of_another_is_sent() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Outbox, "send_found", send_found)
 
 
+def history_of_another_head() -> contextlib.AbstractContextManager[Any]:
+    """Realm takes what it remembers of a history for the history, whatever the head's ETag is."""
+
+    async def read(
+        self: Histories, name: str, *, etag: str, before: int, limit: int
+    ) -> Sequence[Message]:
+        known = self._known.get(name)
+        if known is not None:
+            return known.messages
+        return await real(self, name, etag=etag, before=before, limit=limit)
+
+    real = Histories.read
+    return patch.object(Histories, "read", read)
+
+
+def unsaved_results_not_shown() -> contextlib.AbstractContextManager[Any]:
+    """The model is asked before the results of its tools are saved, and is not shown them."""
+    return patch.object(UnitOfWork, "unsaved_messages", property(lambda self: ()))
+
+
 PLANTED_IN_TURNS: dict[str, Planted] = {
     "row_of_a_new_run_overwritten": row_of_a_new_run_overwritten,
     "end_noted_before_it_is_sent": end_noted_before_it_is_sent,
     "sent_outbox_stays": sent_outbox_stays,
     "outbox_of_another_is_sent": outbox_of_another_is_sent,
+    "history_of_another_head": history_of_another_head,
+    "unsaved_results_not_shown": unsaved_results_not_shown,
 }
 """These bugs by their names on the command line."""

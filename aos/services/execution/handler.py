@@ -219,9 +219,8 @@ class Execution:
             unit.add(end)
             return
         watched = is_watched(active.request, now=self._now(unit))
-        reads_history = active.turns or brings_history(active.request)
-        if (reads_history or watched) and unit.unsaved is not None:
-            await self._save(unit)  # the turn reads the stored history, readers its events
+        if watched or unit.holds_answer or brings_history(active.request):
+            await self._save(unit)  # readers see its events, and no answer is asked for twice
         card = await self._agents.card(active.card_digest)
         turn = await self._budgets.open(
             active.request.run_id, self._list_budgets(active.request, card, view)
@@ -237,6 +236,7 @@ class Execution:
                 active,
                 card,
                 handler_deadline=unit.deadline,
+                read_history=lambda limit: self._units.read_history(unit, limit),
                 on_slow=lambda: self._save(unit),
                 sink=stream,
             )

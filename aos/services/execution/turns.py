@@ -14,7 +14,6 @@ from aos.domain.runs.window import count_to_read
 from aos.domain.tools.offer import Offer, add_client_tools
 from aos.domain.tools.written_calls import find_written_call
 from aos.errors import EmptyAnswer, ErrorInfo, RunFailed, TransientError
-from aos.ports.conversations import ConversationStore
 from aos.ports.model import ChatMessage, ChatModel, ModelAnswer, ModelCall, TextSink
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock, Ids
@@ -68,7 +67,6 @@ class Turns:
         self,
         *,
         model: ChatModel,
-        conversations: ConversationStore,
         requests: RequestStore,
         offers: ToolOffers,
         clock: Clock,
@@ -78,7 +76,6 @@ class Turns:
         identity: ModelIdentity | None = None,
     ) -> None:
         self._model = model
-        self._conversations = conversations
         self._requests = requests
         self._offers = offers
         self._clock = clock
@@ -105,12 +102,14 @@ class Turns:
         card: AgentCard,
         *,
         handler_deadline: float,
+        read_history: Callable[[int], Awaitable[Sequence[Message]]],
         on_slow: Callable[[], Awaitable[None]],
         sink: TextSink | None = None,
     ) -> tuple[TurnOutcome, Spent]:
         """Ask the model once for this run; the outcome, and what answers took that it cannot use.
 
-        `handler_deadline` is on the monotonic clock. `on_slow` is awaited once, when the call has
+        `handler_deadline` is on the monotonic clock. `read_history` returns the last messages, at
+        most so many, also those that are not saved. `on_slow` is awaited once, when the call has
         lasted a second. The `sink` of a watched run gets the model's text as it comes. Raises
         TransientError when the history cannot be read.
         """
@@ -121,6 +120,7 @@ class Turns:
             card,
             meter,
             handler_deadline=handler_deadline,
+            read_history=read_history,
             on_slow=on_slow,
             sink=sink,
         )
@@ -134,6 +134,7 @@ class Turns:
         meter: TurnMeter,
         *,
         handler_deadline: float,
+        read_history: Callable[[int], Awaitable[Sequence[Message]]],
         on_slow: Callable[[], Awaitable[None]],
         sink: TextSink | None,
     ) -> TurnOutcome:
@@ -146,7 +147,8 @@ class Turns:
             offer = add_client_tools(offer, active.request.options.tools)
         if len(offer.tools) > self._limits.max_tools:
             return Failed(error=_too_many_tools(offer, self._limits.max_tools))
-        history = await self._read_history(conversation, active, card)
+        limit = count_to_read(card.memory.window_messages, turns=active.turns)
+        history = await read_history(limit) if conversation.next_sequence else ()
 
         def build(size: int | None = None) -> tuple[ChatMessage, ...]:
             return build_chat(history, active, card, offer, conversation.withheld_runs, size=size)
@@ -297,17 +299,6 @@ class Turns:
             return None
         stored = await self._requests.find(active.request.run_id)
         return None if stored is None else stored.cancel_reason
-
-    async def _read_history(
-        self, conversation: Conversation, active: ActiveRun, card: AgentCard
-    ) -> Sequence[Message]:
-        if not conversation.next_sequence:
-            return ()
-        return await self._conversations.read_history(
-            conversation.conversation_id,
-            before=conversation.next_sequence,
-            limit=count_to_read(card.memory.window_messages, turns=active.turns),
-        )
 
 
 def _apply_options(card: AgentCard, request: AdmittedRequest) -> AgentCard:

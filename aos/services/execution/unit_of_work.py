@@ -8,6 +8,7 @@ that main wrote: apps other than main may also send to `aos-realm`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,13 +20,14 @@ from aos.domain.envelope import (
     RealmCommand,
     StartRun,
 )
-from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.event_log import record_events
 from aos.domain.runs.run import AdmittedRequest
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.requests import RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
+from aos.services.execution.histories import Histories
 
 HANDLER_SECONDS = 270.0
 """A handler ends 4 min 30 s after its start and leaves the rest to a ContinueRun."""
@@ -75,6 +77,16 @@ class UnitOfWork:
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
 
+    @property
+    def unsaved_messages(self) -> tuple[Message, ...]:
+        """The messages that the next save writes: the end of the history."""
+        return () if self.unsaved is None else self.unsaved.messages
+
+    @property
+    def holds_answer(self) -> bool:
+        """Whether an answer of the model is not saved yet."""
+        return any(message.role == "assistant" for message in self.unsaved_messages)
+
     def empty_outbox(self) -> None:
         """Note that the outbox was sent. One that may stay in the head leaves it with the next
         save, which this is no reason for."""
@@ -105,6 +117,7 @@ class UnitsOfWork:
         self._requests = requests
         self._clock = clock
         self._ids = ids
+        self._histories = Histories(conversations=conversations, clock=clock)
 
     async def open(self, command: RealmCommand, *, delivery_count: int = 1) -> UnitOfWork | None:
         """Read what the command is about; None when it continues a conversation that is not there.
@@ -131,6 +144,18 @@ class UnitsOfWork:
             clock=self._clock,
         )
 
+    async def read_history(self, unit: UnitOfWork, limit: int) -> Sequence[Message]:
+        """Read the last messages of the conversation, those that are not saved included."""
+        unsaved = unit.unsaved_messages[-limit:]
+        saved = unit.conversation.next_sequence - len(unit.unsaved_messages)
+        left = limit - len(unsaved)
+        if not saved or not left:
+            return unsaved
+        assert unit.etag is not None
+        name = unit.conversation.conversation_id
+        stored = await self._histories.read(name, etag=unit.etag, before=saved, limit=left)
+        return (*stored, *unsaved)
+
     async def save(self, unit: UnitOfWork) -> None:
         """Write what is unsaved in one transaction.
 
@@ -141,7 +166,7 @@ class UnitsOfWork:
             return
         write_id = self._ids.new_id()
         head = replace(unit.unsaved.conversation, write_id=write_id)
-        step = replace(unit.unsaved, conversation=head)
+        step, was = replace(unit.unsaved, conversation=head), unit.etag
         try:
             unit.etag = await self._write(step, etag=unit.etag, new_run_id=unit.new_run_id)
         except (StaleWrite, OutcomeUnknown) as error:
@@ -151,6 +176,8 @@ class UnitsOfWork:
                     f"conversation {head.conversation_id!r} was written by another handler"
                 ) from error
             unit.etag = loaded.etag
+        assert unit.etag is not None
+        self._histories.follow(step, was=was, now=unit.etag)
         unit.conversation = head
         unit.unsaved = None
         if any(run.run_id == unit.new_run_id for run in step.runs):

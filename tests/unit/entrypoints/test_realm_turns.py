@@ -88,12 +88,21 @@ async def test_a_turn_is_one_save_and_its_end_stays_in_the_head_until_the_next(
     assert realm.sent == [f"{first}:ended", f"{second}:ended"]
 
 
-async def test_a_later_turn_reads_all_that_it_needs_at_the_same_time(apps: InMemory) -> None:
+async def test_a_later_turn_makes_the_calls_of_a_first_one(apps: InMemory) -> None:
     realm = Recorder(apps)
     await run(apps)
-    realm.take_calls()
+    first = sorted(realm.take_calls())
     await run(apps)
-    assert not {"conversations.find_run", "ledger.is_recorded"} & {*realm.take_calls()}
+    assert sorted(realm.take_calls()) == first
+    assert [m.content for m in apps.model.calls[-1].messages[1:]] == ["Hello", "answer 1", "Hello"]
+
+
+async def test_another_instance_reads_the_history(apps: InMemory) -> None:
+    await run(apps)
+    other = Recorder(apps)
+    await run(apps)
+    assert other.take_calls().count("conversations.read_history") == 1
+    assert [m.content for m in apps.model.calls[-1].messages[1:]] == ["Hello", "answer 1", "Hello"]
 
 
 async def test_another_instance_does_not_send_an_end_that_main_has_recorded(

@@ -402,3 +402,12 @@ async def test_a_realm_whose_catalog_is_older_than_the_runs_admission_reads_it_a
     await world.put_agent(CEO)
     run = await world.ask("ceo", "What time is it?")
     assert (run.status, run.output) == (RunStatus.COMPLETED, "It is noon.")
+
+
+async def test_a_turn_after_tools_saves_their_results_with_its_answer() -> None:
+    world = await a_world(TIME, "It is noon.")
+    written: list[str] = []
+    world.tables.watchers.append(lambda operation, key: written.append(operation))
+    await world.ask("ceo", "What time is it?", conversation_id="c")
+    # the calls, the emptied outbox of the calls, the results with the answer
+    assert written.count("conversations.save") == 3
