@@ -3,13 +3,17 @@ took."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.waiting import MAX_TOOLS, MAX_TURNS
 from aos.domain.tools.tool import Verdict
 from aos.errors import TransientError
+from aos.services.execution import model_call
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import a_world
 
@@ -43,16 +47,24 @@ async def test_a_run_that_realm_has_not_taken_waits_in_the_queue() -> None:
     assert wait_of(run) == {"kind": "queue", "since": run.created_at, "until": end}
 
 
-async def test_a_run_whose_model_is_asked_says_so() -> None:
+async def test_a_run_whose_model_is_asked_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_call, "WATCH_SECONDS", 0.01)
     seen: list[Run] = []
     world = await a_world(NOW, "Noon.")
     model = world.model
     assert isinstance(model, ScriptedModel)
     complete = model.complete
 
+    def shows_turn(run: Run, turns: int) -> bool:
+        """What a call of the model after so many turns shows when it is slow."""
+        return len(run.turns) == turns and wait_of(run)["kind"] == "model"
+
     async def look(call: Any) -> Any:
-        for rows in world.tables.conversations.values():
-            seen.extend(rows.runs.values())
+        async with asyncio.timeout(5):
+            while not any(shows_turn(run, len(model.calls)) for run in seen):
+                await asyncio.sleep(0.005)
+                for rows in world.tables.conversations.values():
+                    seen.extend(rows.runs.values())
         world.clock.advance(3.0)
         return await complete(call)
 
