@@ -59,7 +59,7 @@ class Transport(httpx2.AsyncBaseTransport):
         self.requests.append(request)
         body = await request.aread()
         async with self.pumping():
-            response = await self._serve(request, body)
+            response = await self.serve(request, body)
         if self.broken:
             return httpx2.Response(self.broken.pop(0), text="a proxy")
         headers = {"content-type": response.mimetype, **dict(response.headers)}
@@ -69,7 +69,8 @@ class Transport(httpx2.AsyncBaseTransport):
             )
         return httpx2.Response(response.status_code, headers=headers, content=response.get_body())
 
-    async def _serve(self, request: httpx2.Request, body: bytes) -> func.HttpResponse:
+    async def serve(self, request: httpx2.Request, body: bytes) -> func.HttpResponse:
+        """Hand a request to the door."""
         path, door = request.url.path, self.world.main.openai
         found = _AGENT_DOOR.fullmatch(path)
         serve = door.answer if found is None else door.answer_for_agent

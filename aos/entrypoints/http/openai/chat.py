@@ -23,7 +23,7 @@ from aos.entrypoints.http.event_streams import (
     write_data,
 )
 from aos.entrypoints.http.message_text import MessageText
-from aos.entrypoints.http.openai.errors import describe_error
+from aos.entrypoints.http.openai.errors import describe_error, refuse
 from aos.entrypoints.http.openai.inputs import read_messages
 from aos.entrypoints.http.openai.names import ResponseId, name_chat
 from aos.entrypoints.http.openai.parameters import CHAT, Parameters, missing, read_format
@@ -54,15 +54,12 @@ class Chat:
         """POST /chat/completions"""
         CHAT.check(body)
         given = Parameters(body)
-        stream = given.flag("stream")
+        stream, shows_usage = given.flag("stream"), _read_shows_usage(given)
         admission = await self._starter.start(call, self._read_request(given, agent_id))
         request = admission.request
         if stream:
-            options = given.mapping("stream_options") or {}
             following = self._callers.follow(request, after=EventId())
-            pieces = _write_stream(
-                following, request, shows_usage=options.get("include_usage") is True
-            )
+            pieces = _write_stream(following, request, shows_usage=shows_usage)
             return await answer_whole_stream(pieces, streams=self._streams)
         run = await self._callers.wait_until(
             request, admission.run, seconds=LONGEST_WAIT_SECONDS, until=may_be_over
@@ -90,6 +87,13 @@ class Chat:
             stream=given.flag("stream"),
             options=None if options == RunOptions() else options,
         )
+
+
+def _read_shows_usage(given: Parameters) -> bool:
+    shows = (given.mapping("stream_options") or {}).get("include_usage")
+    if shows is not None and not isinstance(shows, bool):
+        raise refuse("stream_options.include_usage", "must be true or false", code="invalid_type")
+    return bool(shows)
 
 
 def _answer(request: AdmittedRequest, run: Run) -> Answer:

@@ -111,7 +111,7 @@ def _read_decisions(items: list[Any], decided: list[int]) -> Said:
     comes before the requests that they answer is in the conversation already.
     """
     decisions = [_read_decision(items[place], f"input[{place}]") for place in decided]
-    asked = {item.get("id") for item in items[: decided[0]] if _is_of(item, _ASKED)}
+    asked = [item.get("id") for item in items[: decided[0]] if _is_of(item, _ASKED)]
     is_whole = all(items[place].get("approval_request_id") in asked for place in decided)
     for place, item in enumerate(items):
         is_known = is_whole and place < decided[0]

@@ -34,6 +34,18 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 """They say who asks, what it costs, or how a stream is written; the answer is the same."""
+_INCLUDED = frozenset(
+    {
+        "file_search_call.results",
+        "web_search_call.results",
+        "web_search_call.action.sources",
+        "message.input_image.image_url",
+        "computer_call_output.output.image_url",
+        "code_interpreter_call.outputs",
+        "reasoning.encrypted_content",
+    }
+)
+"""They belong to tools of OpenAI, are always in an answer of AOS, or have nothing to show here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +262,17 @@ def _check_schema(schema: Any, field: str) -> dict[str, Any]:
 def check_include(given: Any) -> None:
     """Refuse what a response cannot include. What belongs to tools of OpenAI, and encrypted
     reasoning, has nothing to show here."""
-    for name in given if isinstance(given, list) else [given] * (given is not None):
-        if not isinstance(name, str) or "logprobs" in name:
-            raise refuse("include", "has an item that AOS cannot give", code="unsupported_value")
+    if given is None:
+        return
+    if not isinstance(given, list):
+        raise refuse("include", f"is {_name(given)}, but must be an array", code="invalid_type")
+    for place, name in enumerate(given):
+        if not isinstance(name, str):
+            where = f"include[{place}]"
+            raise refuse(where, f"is {_name(name)}, but must be a string", code="invalid_type")
+        if name not in _INCLUDED:
+            says = f"has {name[:80]!r}, which AOS cannot give; leave it out"
+            raise refuse("include", says, code="unsupported_value")
 
 
 def read_limit(text: str | None, *, default: int = 20) -> int:

@@ -80,7 +80,7 @@ class Responses:
         """GET /responses/{response_id}, as it is now or as a stream."""
         request, part = await self._find(call, response_id)
         query = call.request.params
-        if query.get("stream") == "true":
+        if _read_flag(query, "stream"):
             after = _read_after(query.get("starting_after"))
             return await self._stream(request, part, Asked(), after=after)
         return Answer(body=await self._reader.read(request, part))
@@ -249,9 +249,9 @@ def _read_request(
 def _read_conversation(given: Parameters) -> str | None:
     """The conversation to go on with, or to begin."""
     value = given.value("conversation")
-    named = value.get("id") if isinstance(value, dict) else value
-    if named is None:
+    if value is None:
         return None
+    named = value.get("id") if isinstance(value, dict) else value
     if not isinstance(named, str):
         raise refuse("conversation", "must be the id of a conversation", code="invalid_type")
     return read_conversation_id(named, field="conversation")
@@ -276,6 +276,13 @@ def check_agent(agent_id: str) -> str:
             field="model",
         )
     return agent_id
+
+
+def _read_flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise refuse(name, f"is {text[:20]!r}, but must be true or false", code="invalid_type")
+    return text == "true"
 
 
 def _read_after(text: str | None) -> int:
