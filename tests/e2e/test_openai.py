@@ -171,6 +171,25 @@ def test_a_stream_goes_through_kills_of_realm_and_main_and_tells_each_letter_onc
         assert _text(list(rest)) == _text(told[place + 1 :])
 
 
+def test_items_wait_for_a_response_without_input_and_are_deleted_with_it(
+    client: OpenAI, agent: str, model: Model
+) -> None:
+    """As azure-ai-projects' samples begin a conversation."""
+    items: Any = [{"type": "message", "role": "user", "content": "How large is France?"}]
+    made = client.conversations.create(items=items, metadata={"topic": "geography"})
+    extra = {"agent_reference": {"name": agent, "type": "agent_reference"}}
+    first = client.responses.create(conversation=made.id, input="", extra_body=extra)
+    assert first.output_text == "2 messages, last: How large is France?"
+    items[0]["content"] = "And its capital?"
+    client.conversations.items.create(made.id, items=items)
+    second = client.responses.create(conversation=made.id, extra_body=extra)
+    assert second.output_text == "4 messages, last: And its capital?"
+    assert len(list(client.conversations.items.list(made.id))) == 4
+    assert client.conversations.delete(made.id).deleted
+    alone = client.responses.create(model=agent, input="One?")
+    client.responses.delete(alone.id)
+
+
 def test_a_chat_completion_is_stateless_and_streams(
     client: OpenAI, agent: str, model: Model
 ) -> None:
@@ -226,6 +245,42 @@ def test_an_approval_is_requested_and_given(
 
 def _text(events: list[Any]) -> str:
     return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+def test_the_ai_sdks_provider_streams_keeps_its_history_and_gives_up(
+    client: OpenAI, road: Road, agent: str, model: Model
+) -> None:
+    """npm `@ai-sdk/open-responses`, which has no form for approvals."""
+
+    def answer(request: Request) -> Say:
+        match request.messages[-1]["content"]:
+            case "Plan?":
+                return Say('{"step": "sell"}')
+            case "Tell.":
+                return Say(TEXT, pause=PAUSE_SECONDS)
+            case asked:
+                return Say(f"{len(request.messages)} messages, last: {asked}")
+
+    model.server.always(answer)
+    done = subprocess.run(
+        ["node", str(REPOSITORY / "tests" / "e2e" / "ask_open_responses.mjs"), road.main, agent],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, (second, finish), plan, given_up, refused = map(json.loads, done.stdout.splitlines())
+    assert first == "2 messages, last: One?"
+    assert second.startswith("4 messages, last: Instructions for this answer:\nBe brief.")
+    assert (finish, plan, given_up) == ("stop", {"step": "sell"}, "AbortError")
+    assert refused == [404, "model_not_found"]
+
+    def look() -> bool:  # who goes away cancels nothing
+        runs = road.call("GET", f"/api/runs?agent_id={agent}&limit=1").body["items"]
+        return bool(runs) and runs[0]["output"] == TEXT
+
+    eventually(look, seconds=20, what="the end of the run that was given up")
 
 
 @pytest.mark.parametrize(
