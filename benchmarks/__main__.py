@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks import growth, long_conversation, sections
 from benchmarks.account import STORAGE_MS, account
+from benchmarks.doors import doors
 from benchmarks.figures import Report
 from benchmarks.peers.table import peers
 from benchmarks.storage import storage
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Callable[[Report, Path], None]] = {
     "memory": sections.memory,
     "telemetry": _telemetry,
     "streams": streams,
+    "doors": doors,
 }
 GROWTH: dict[str, Callable[[Report, Path], None]] = {
     "long": long_conversation.measure,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 TIMEOUT_SECONDS = 60.0
@@ -44,13 +45,40 @@ class Connection:
         parsed: dict[str, Any] = json.loads(answer)
         return parsed
 
+    async def send(
+        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str]
+    ) -> bytes:
+        """POST JSON and return the whole answer, a stream too. Raises RuntimeError for any status
+        but 200."""
+        raw = json.dumps(body).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+            f"{more}Content-Length: {len(raw)}\r\n\r\n"
+        )
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            status, answer = await self._exchange(head.encode() + raw)
+        if status != 200:
+            raise RuntimeError(f"{path} answered {status}: {answer[:300]!r}")
+        return answer
+
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         assert self._reader is not None
         assert self._writer is not None
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
-        length = 0
+        status, length = int(head.split(b" ", 2)[1]), 0
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
                 length = int(line.split(b":")[1])
-        return int(head.split(b" ", 2)[1]), await self._reader.readexactly(length)
+            elif line.startswith(b"transfer-encoding:"):
+                return status, await self._read_chunks()
+        return status, await self._reader.readexactly(length)
+
+    async def _read_chunks(self) -> bytes:
+        assert self._reader is not None
+        pieces = []
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            pieces.append((await self._reader.readexactly(size + 2))[:-2])
+        await self._reader.readexactly(2)
+        return b"".join(pieces)
