@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from aos.adapters.memory import MemoryConversationStore
+from aos.adapters.memory import MemoryConversationStore, MemoryToolLedger
 from aos.domain.envelope import Outgoing, RunEnded
 from aos.domain.runs.conversation import Conversation, Message, Step
+from aos.domain.tools.tool import ToolCallRow
 from aos.services.execution.histories import Histories
 from aos.services.execution.outbox import Outbox
 from aos.services.execution.unit_of_work import UnitOfWork
@@ -73,11 +75,25 @@ def unsaved_results_not_shown() -> contextlib.AbstractContextManager[Any]:
     return patch.object(UnitOfWork, "unsaved_messages", property(lambda self: ()))
 
 
+def row_of_a_new_call_overwritten() -> contextlib.AbstractContextManager[Any]:
+    """The ledger writes the row of a call that mcp takes for new, though there is one."""
+    real = MemoryToolLedger._write
+
+    def write(self: MemoryToolLedger, row: ToolCallRow, operation: str) -> ToolCallRow:
+        found = self._tables.tool_calls.get((row.run_id, row.tool_call_id))
+        if row.etag is None and found is not None:
+            row = replace(row, etag=found.etag)
+        return real(self, row, operation)
+
+    return patch.object(MemoryToolLedger, "_write", write)
+
+
 PLANTED_IN_TURNS: dict[str, Planted] = {
     "row_of_a_new_run_overwritten": row_of_a_new_run_overwritten,
     "end_noted_before_it_is_sent": end_noted_before_it_is_sent,
     "sent_outbox_stays": sent_outbox_stays,
     "outbox_of_another_is_sent": outbox_of_another_is_sent,
+    "row_of_a_new_call_overwritten": row_of_a_new_call_overwritten,
     "history_of_another_head": history_of_another_head,
     "unsaved_results_not_shown": unsaved_results_not_shown,
 }

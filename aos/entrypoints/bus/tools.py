@@ -71,6 +71,7 @@ def _describe_delivery(message: ReceivedMessage) -> CommandDelivery:
     return CommandDelivery(
         not_before=message.enqueued_at,
         redelivered=message.delivery_count > 1,
+        is_first=message.delivery_count == 1 and not message.attempt,
         sequence_number=None if message.attempt else message.sequence_number or None,
     )
 

@@ -7,6 +7,7 @@ nothing is sent before it is saved (docs/ARCHITECTURE.md, "The road of a request
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import datetime
 from typing import assert_never
@@ -103,7 +104,9 @@ class Execution:
         Raises TransientError (deliver the command again later), SessionLost (abandon the message)
         and EnvelopeError (main did not admit this start or this cancellation).
         """
-        unit = await self._units.open(command, delivery_count=delivery_count)
+        unit, _ = await asyncio.gather(
+            self._units.open(command, delivery_count=delivery_count), self._look_at_catalog(command)
+        )
         if unit is None:
             return
         unit.not_before = not_before
@@ -123,6 +126,12 @@ class Execution:
         await self._save(unit)
         await self._send(unit)
         await self._save(unit)
+
+    async def _look_at_catalog(self, command: RealmCommand) -> None:
+        """Read the catalog's head, if it is time to, while the conversation is read."""
+        if isinstance(command, StartRun | ContinueRun | ToolResult):
+            with contextlib.suppress(TransientError):
+                await self._agents.version()
 
     def _apply(
         self,

@@ -29,6 +29,7 @@ from aos.ports.servers import LiveServer, ServerCards, ToolServers
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
+from aos.services.tool_calls.deliveries import UNTOLD, CommandDelivery, KnownCalls
 from aos.services.tool_calls.outcomes import (
     describe_absence,
     find_card_refusal,
@@ -66,28 +67,6 @@ class CallLimits:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandDelivery:
-    """How a command came.
-
-    `not_before` is a time that the broker's clock has reached, even if ours has not: a command
-    that was scheduled for the end of a hold and has come finds the hold over. `redelivered`: an
-    earlier handler of this message has lost it. `sequence_number` is the message's at the broker,
-    the same at each delivery; None for a copy that continues another message.
-    """
-
-    not_before: datetime | None = None
-    redelivered: bool = False
-    sequence_number: int | None = None
-
-    def continues(self, task: TaskWait) -> bool:
-        """Whether this message must be followed by the next question about the task. Another one
-        is, and this is a copy, when a handler of that other one has asked last: it does not
-        complete it before the next is sent."""
-        known = None not in (task.asked_by, self.sequence_number)
-        return not known or task.asked_by == self.sequence_number
-
-
 class ToolCalls:
     """Makes tool calls."""
 
@@ -116,10 +95,9 @@ class ToolCalls:
         self._limits = limits
         self._tasks = tasks
         self._at_work: Counter[tuple[str, str]] = Counter()
+        self._known = KnownCalls()
 
-    async def handle(
-        self, command: CallTool, delivery: CommandDelivery = CommandDelivery()
-    ) -> None:
+    async def handle(self, command: CallTool, delivery: CommandDelivery = UNTOLD) -> None:
         """Make the call unless it was made, and send its result.
 
         Raises TransientError when that is not possible now; the command is then delivered again.
@@ -170,16 +148,23 @@ class ToolCalls:
     async def settle(self, command: CallTool) -> ToolOutcome | datetime:
         """The outcome of a call that no message asks for, made now if necessary, or when to look
         again: while another handler holds it, or when the task is to be asked for."""
-        end = await self._settle(command, CommandDelivery())
+        end = await self._settle(command, UNTOLD)
         assert end is not None, "there are copies of messages only"
         return end
 
     async def _settle(
         self, command: CallTool, delivery: CommandDelivery
     ) -> ToolOutcome | datetime | None:
-        """As `settle`. None for a copy: another message goes on to ask for the task."""
-        for _ in range(CONTENTION_TRIES):
-            row = await self._ledger.find(command.run_id, command.row_id)
+        """As `settle`. None for a copy: another message goes on to ask for the task.
+
+        A call that looks new is begun without a look for its row: the row is inserted, and where
+        there is one, it is read then.
+        """
+        looks_new = delivery.is_first and self._known.add(command)
+        for tried in range(CONTENTION_TRIES):
+            row = None
+            if tried or not looks_new:
+                row = await self._ledger.find(command.run_id, command.row_id)
             if row is not None and row.result is not None:
                 return row.result
             now = max(self._clock.now(), delivery.not_before or EARLIEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -183,3 +184,27 @@ async def test_a_start_that_comes_again_soon_asks_no_model(apps: InMemory) -> No
     await apps.bus.send(to_realm(StartRun(request=stored.request)))
     await apps.settle()
     assert len(apps.model.calls) == 1
+
+
+async def test_the_catalog_is_looked_at_while_the_conversation_is_read(
+    apps: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+
+    async def intercept(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "conversations.load":
+            async with asyncio.timeout(2):
+                await looked.wait()
+        return act()
+
+    apps.realm = apps.new_realm(world=apps.new_world(intercept))
+    catalog = apps.realm.services.catalog
+    version = catalog.version
+
+    async def look() -> int:
+        looked.set()
+        return await version()
+
+    monkeypatch.setattr(catalog, "version", look)
+    run_id = await run(apps)
+    assert apps.tables.conversations["board"].runs[run_id].status == "completed"

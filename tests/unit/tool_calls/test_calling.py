@@ -390,3 +390,50 @@ async def test_realm_hears_at_once_that_an_unsafe_call_was_cut_off(world: McpWor
     assert [r.outcome for r in world.results] == ["outcome_unknown"]
     await world.mcp.calls.handle(world.command("add"))
     assert world.called == []
+
+
+class Noting:
+    """Keeps the operations on rows of calls."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation.startswith("tool_calls."):
+            self.done.append(operation.removeprefix("tool_calls."))
+        return act()
+
+
+FIRST = CommandDelivery(is_first=True)
+
+
+async def test_a_call_that_comes_first_is_begun_without_a_look_for_its_row(
+    world: McpWorld,
+) -> None:
+    noting = Noting()
+    await Mcp(world, intercept=noting).calls.handle(world.command("add"), FIRST)
+    assert noting.done == ["start", "finish"]
+    assert world.results == [said("added Emma")]
+
+
+@pytest.mark.parametrize("tool", ["add", "count"])
+async def test_a_copy_of_a_call_that_looks_new_makes_no_second_call(
+    world: McpWorld, tool: str
+) -> None:
+    await world.mcp.calls.handle(world.command(tool), FIRST)
+    for mcp in (world.mcp, Mcp(world)):
+        await mcp.calls.handle(world.command(tool), FIRST)
+    assert len(world.results) == 3
+    assert len({str(result) for result in world.results}) == 1
+    assert len(world.servers.calls) == 1
+
+
+async def test_a_copy_of_a_call_that_another_instance_makes_looks_again_later(
+    world: McpWorld,
+) -> None:
+    await killed(world, "servers.call", acts=True)
+    other = Noting()
+    await Mcp(world, intercept=other).calls.handle(world.command("add"), FIRST)
+    assert other.done == ["start", "find"]
+    assert world.results == []
+    assert len(world.servers.calls) == 1
