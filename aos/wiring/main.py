@@ -82,7 +82,7 @@ class Main(App):
         "aos.entrypoints.http.console.routes",
         "aos.entrypoints.http.dead_letters",
         "aos.entrypoints.http.replays",
-        "aos.entrypoints.http.openai.door",
+        "aos.wiring.openai_door",
         "aos.entrypoints.http.operations",
         "aos.entrypoints.http.questions",
         "aos.entrypoints.http.run_events",

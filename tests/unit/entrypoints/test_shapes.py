@@ -54,6 +54,7 @@ ENCODED: dict[str, dict[str, Any]] = {
                 ),
             ),
             children_usage=Usage(input_tokens=9, output_tokens=4),
+            sent_by="queue:till",
         )
     ),
     "ErrorInfo": encode(ERROR),
