@@ -31,8 +31,8 @@ from devhost.laptop import REPOSITORY, Laptop
 
 APPS = ("main", "mcp", "realm")
 FIRST, LATER = "the first turn of a conversation", "a later turn"
-SETTLE_SECONDS = 0.7
-"""From an answer to the next request: what follows the answer ends in it."""
+SETTLE_SECONDS = 2.8
+"""From an answer to the next request: what follows the answer ends in it, batches too."""
 WARM_UP = 10
 IDLE_SECONDS = 16.0
 """More than the longest period of a timer on the laptop."""
@@ -110,7 +110,7 @@ def account(
     report: Report, root: Path, *, quick: bool, storage_ms: Sequence[float], write: bool
 ) -> None:
     """Print every call of a turn with its times and reason, then turns on slower storage."""
-    count = 10 if quick else 40
+    count = 10 if quick else 20
     with parts.instant_model() as model, watched_laptop(root, model) as watched:
         asyncio.run(run_turns(watched, WARM_UP, settle=0.1))
         idle = _find_idle(watched)

@@ -180,4 +180,7 @@ def _make_mender(state: GrownState) -> Mender:
         index=state.tables.index(),
     )
     settings = Settings.read({"AZURE_FUNCTIONS_ENVIRONMENT": "Development"})
-    return MainServices(settings, world=world, telemetry=MemoryTelemetry()).mender
+    services = MainServices(
+        settings, world=world, telemetry=MemoryTelemetry(), pause=world.clock.sleep
+    )
+    return services.mender

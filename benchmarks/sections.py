@@ -70,7 +70,7 @@ def budget(report: Report, root: Path) -> None:
     """Count the storage calls and bus messages of a turn."""
     report.head("Calls of a turn (without the polls of a waiting caller)")
     with parts.instant_model() as model:
-        found = count_turns(root=root, model=model, turns=20)
+        found = count_turns(root=root, model=model, turns=60)
     _say_budget(report, found)
 
 
@@ -325,8 +325,8 @@ def _say_telemetry(report: Report, name: str, found: telemetry_measures.Telemetr
 def _say_budget(report: Report, found: Budget) -> None:
     for name, calls in sorted(found.storage.items()):
         report.figure(f"  {name}", f"{calls / found.turns:.2f}")
-    report.held("storage calls a turn", found.storage_calls, most=16, unit="calls")
-    report.held("bus messages a turn", found.bus_messages, most=6, unit="messages")
+    report.held("storage calls a turn", found.storage_calls, most=8, unit="calls")
+    report.held("bus messages a turn", found.bus_messages, most=3, unit="messages")
 
 
 @contextlib.contextmanager

@@ -54,20 +54,17 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         app="main",
         what="table write aosindex/agent",
-        why="the list of an agent's runs",
-        instead="batches of several runs; written by who mends",
+        why="the list of an agent's runs; written 250 ms later, with those of other runs",
     ),
     Reason(
         app="main",
         what="table write aosindex/everybody",
-        why="the list of all runs, and of conversations",
-        instead="batches of several runs; written by who mends",
+        why="the list of all runs, and of conversations; written with that of an agent's runs",
     ),
     Reason(
         app="main",
         what="table write aosindex/owner",
-        why="the list of a caller's runs",
-        instead="batches of several runs; written by who mends",
+        why="the list of a caller's runs; written with that of an agent's runs",
     ),
     Reason(
         app="realm",
@@ -99,26 +96,21 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         app="main",
-        what="table read aosusage/seen",
-        why="whether this end was delivered before: a reply is sent once",
-        instead="the insertion below, whose conflict says the same, where there is no reply",
-    ),
-    Reason(
-        app="main",
-        what="table write aosusage/day, aosusage/seen",
-        why="counts the usage once, and remembers that the end was delivered",
-        instead="one write for several runs that ended",
-    ),
-    Reason(
-        app="main",
         what="bus send run.completed to agent-events",
         why="the CloudEvent that others subscribe to",
     ),
     Reason(
         app="main",
+        what="table write aosusage/day, aosusage/seen",
+        why="counts the usage once, and remembers that the end was delivered; written with the"
+        " lists, one call for all runs of an agent",
+    ),
+    Reason(
+        app="main",
         what="table delete aospending/pending",
-        why="the run's end was delivered, so the mender has nothing to look at",
-        instead="the completion of a scheduled message; removed in batches",
+        why="the run's end was delivered, so the mender has nothing to look at; 2 s later, one call"
+        " for all runs of a partition",
+        instead="the completion of a scheduled message",
     ),
 )
 """In the order in which they begin."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 
 class HandedBack(Exception):
@@ -41,6 +41,12 @@ class Drain:
     ) -> None:
         if scope in self._going_on and not scope.expired():
             scope.reschedule(loop.time() + grace_seconds)
+
+    async def wait(self, pause: Awaitable[None]) -> None:
+        """Wait for `pause`, or until the process is told to stop."""
+        with contextlib.suppress(HandedBack):
+            async with self.bound(grace_seconds=0.0):
+                await pause
 
     @contextlib.asynccontextmanager
     async def bound(self, *, grace_seconds: float) -> AsyncIterator[None]:

@@ -36,8 +36,8 @@ class IndexedRun:
 class RunIndex(Protocol):
     """The lists, table `aosindex`: runs by agent and by owner, newest first."""
 
-    async def add(self, run: IndexedRun) -> None:
-        """Add an admitted run. Adding it again changes nothing."""
+    async def add(self, *runs: IndexedRun) -> None:
+        """Add admitted runs. Adding one again changes nothing."""
         ...
 
     async def list_runs(

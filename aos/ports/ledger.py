@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from aos.domain.runs.run import Run
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedRun:
+    """An ended run, and the owner for whom it is counted."""
+
+    run: Run
+    owner: str
+
+
 class Ledger(Protocol):
-    """The replies sent and the usage counted, table `aosusage`: once for each run, in one
-    transaction."""
+    """What was sent at the ends of runs and the usage counted, table `aosusage`: once for each
+    run, in one transaction."""
 
     async def is_recorded(self, run: Run) -> bool:
         """True when `seen:<run_id>` exists."""
         ...
 
-    async def record(self, run: Run, *, owner: str) -> None:
-        """Write `seen:<run_id>` and add the usage to the row of its day, agent, owner and model, in
-        one transaction.
+    async def was_told(self, run: Run) -> bool:
+        """True when `seen:<run_id>` says that all that its end leads to was sent before.
 
-        Raises StaleWrite when another handler wrote meanwhile: call `is_recorded` again.
+        Rows of the previous version do not say so: it published the event after it wrote the row.
+        """
+        ...
+
+    async def record(self, *runs: CountedRun) -> None:
+        """Write `seen:<run_id>` of runs of one agent and add the usage to the rows of their day,
+        agent, owner and model, in one transaction. At most 40 runs.
+
+        Raises StaleWrite when one of them is recorded, or another handler wrote meanwhile: call
+        `is_recorded` again.
         """
         ...

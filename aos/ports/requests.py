@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -90,4 +91,8 @@ class PendingStore(Protocol):
 
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if `etag` is given and not current."""
+        ...
+
+    async def drop_all(self, run_ids: Sequence[str]) -> None:
+        """Delete these rows, as far as they exist."""
         ...

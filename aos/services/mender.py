@@ -8,7 +8,6 @@ delivery of the end. Its writes carry If-Match: an admission of the same run may
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -17,7 +16,7 @@ from aos.domain.runs.run import Run
 from aos.errors import AosError, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
-from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
@@ -37,7 +36,7 @@ class Mender:
         requests: RequestStore,
         pending: PendingStore,
         conversations: ConversationStore,
-        index: RunIndex,
+        list_run: Callable[[IndexedRun], None],
         deliver: Callable[[RunEnded], Awaitable[None]],
         bus: Bus,
         clock: Clock,
@@ -46,7 +45,7 @@ class Mender:
         self._requests = requests
         self._pending = pending
         self._conversations = conversations
-        self._index = index
+        self._list_run = list_run
         self._deliver_end = deliver
         self._bus = bus
         self._clock = clock
@@ -94,8 +93,7 @@ class Mender:
             return
         await self._pending.move(row, next_check=self._clock.now() + _choose_pause(row))
         if row.checks == 0:
-            with contextlib.suppress(TransientError):
-                await self._index.add(IndexedRun.of(request, owner=request.owner))
+            self._list_run(IndexedRun.of(request, owner=request.owner))
         await self._nudge(stored)
 
     async def _check_orphan(self, row: PendingRun) -> None:

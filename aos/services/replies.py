@@ -2,16 +2,16 @@
 
 The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answers the parent of a
 delegated run, then sends the reply, then sends itself the command that tells the receiver of the
-run's `notify`, then writes that row and the usage in one transaction. Then it adds the run to the
-lists (its admission may have died before), publishes the event (at least once, with one id), orders
-the run's transcript (where transcripts are on), and drops the pending row last. A reply is sent
-again when its request comes again, or when main died before it wrote the row: with the same id and
-the same bytes.
+run's `notify`. Then it publishes the event (at least once, with one id) and orders the run's
+transcript (where transcripts are on). Then it writes that row and the usage in one transaction:
+at once if it sent a message, else in a batch (`aos.services.bookkeeping`), which also adds the run
+to the lists and removes the pending row last. A run without a message needs no look at the row
+first: the insertion of the row finds it. A reply is sent again when its request comes again, or
+when main died before it wrote the row: with the same id and the same bytes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -40,14 +40,11 @@ from aos.domain.runs.run import (
     measure_metadata,
 )
 from aos.domain.tools.tool import cut_for_model
-from aos.errors import ErrorInfo, StaleWrite, TransientError
+from aos.errors import ErrorInfo
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
-from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import Ledger
-from aos.ports.requests import PendingStore
-from aos.ports.telemetry import Telemetry
+from aos.services.bookkeeping import Bookkeeping
 
-RECORD_TRIES = 8
 MAX_REFUSAL = 2000
 """Characters of a refusal's message."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if not field.metadata]
@@ -60,31 +57,45 @@ class Replies:
         self,
         *,
         ledger: Ledger,
-        index: RunIndex,
-        pending: PendingStore,
+        books: Bookkeeping,
         bus: Bus,
-        telemetry: Telemetry,
         order_transcript: Callable[[Run], Awaitable[None]],
         has_receivers: Callable[[str], Awaitable[bool]],
         public_url: str = "",
     ) -> None:
         self._ledger = ledger
-        self._index = index
-        self._pending = pending
+        self._books = books
         self._bus = bus
-        self._telemetry = telemetry
         self._order_transcript = order_transcript
         self._has_receivers = has_receivers
         self._public_url = public_url
 
     async def deliver(self, ended: RunEnded) -> None:
-        """Deliver a run's end; may be repeated. Raises TransientError when a service is away."""
+        """Deliver a run's end; may be repeated. Raises TransientError when a service is away.
+
+        An end that comes again while its batch is gathered is done: the pending row stands.
+        """
         run = ended.run
-        await self._answer_once(ended)
-        await self._index.add(IndexedRun.of(run, owner=ended.owner))
+        if self._books.is_closing(run.run_id):
+            return
+        has_messages = _has_messages(ended)
+        # read first, so that nothing is sent while storage is away
+        is_recorded = has_messages and await self._ledger.is_recorded(run)
+        if has_messages and not is_recorded:
+            await self._answer(ended)
         await self._bus.publish(self._make_event(ended))
         await self._order_transcript(run)
-        await self._pending.drop(run.run_id)
+        if has_messages and not is_recorded:
+            await self._books.record(ended)
+        self._books.close_run(ended, is_recorded=has_messages)
+
+    async def mend(self, ended: RunEnded) -> None:
+        """Deliver an end of which a part may be missing; nothing is sent again if all was sent."""
+        is_closing = self._books.is_closing(ended.run.run_id)
+        if not is_closing and await self._ledger.was_told(ended.run):
+            self._books.close_run(ended, is_recorded=True)
+        else:
+            await self.deliver(ended)
 
     async def answer_again(self, request: AdmittedRequest, run: Run) -> None:
         """Send the same reply again, because the same request came again after the run's end."""
@@ -153,24 +164,6 @@ class Replies:
     def _describe(self, run: Run) -> dict[str, Any]:
         return describe_run(run, max_bytes=LARGEST_BODY_BYTES, public_url=self._public_url)
 
-    async def _answer_once(self, ended: RunEnded) -> None:
-        """Answer the caller and count the usage, unless the ledger says that this was done.
-
-        The ledger is read first, so nothing is sent while storage is away.
-        """
-        answered = False
-        for _ in range(RECORD_TRIES):
-            if await self._ledger.is_recorded(ended.run):
-                return
-            if not answered:
-                await self._answer(ended)
-                answered = True
-            with contextlib.suppress(StaleWrite):
-                await self._ledger.record(ended.run, owner=ended.owner)
-                self._report(ended)
-                return
-        raise TransientError(f"the usage row of agent {ended.run.agent_id!r} changes too often")
-
     async def _answer(self, ended: RunEnded) -> None:
         """Send the result to a delegated run's parent, the reply to the caller, and the command
         that tells the receiver of the run's `notify`."""
@@ -199,19 +192,10 @@ class Replies:
         if command is not None:
             await self._bus.send(to_main(command))
 
-    def _report(self, ended: RunEnded) -> None:
-        run = ended.run
-        self._telemetry.custom_event(
-            "AgentOperation",
-            agentId=run.agent_id,
-            operation=f"run.{run.status.value}",
-            run_id=run.run_id,
-            conversation_id=run.conversation_id,
-            agent_id=run.agent_id,
-            error_code=None if run.error is None else run.error.code,
-            input_tokens=run.usage.input_tokens,
-            output_tokens=run.usage.output_tokens,
-        )
+
+def _has_messages(ended: RunEnded) -> bool:
+    """Whether anybody but the event's subscribers is told of the end."""
+    return not (ended.parent is None and ended.reply is None and ended.notify is None)
 
 
 def _make_tool_result(ended: RunEnded, parent: ParentRun) -> ToolResult:

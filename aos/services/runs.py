@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -64,7 +64,10 @@ class _Wait:
 
 
 class RunReader:
-    """Runs and conversations as they are now. `owner` None means an admin, who sees all."""
+    """Runs and conversations as they are now. `owner` None means an admin, who sees all.
+
+    `write_lists` writes what this process has not added to the lists yet.
+    """
 
     def __init__(
         self,
@@ -72,11 +75,13 @@ class RunReader:
         requests: RequestStore,
         conversations: ConversationStore,
         index: RunIndex,
+        write_lists: Callable[[], Awaitable[None]],
         clock: Clock,
     ) -> None:
         self._requests = requests
         self._conversations = conversations
         self._index = index
+        self._write_lists = write_lists
         self._clock = clock
         self._waits: dict[str, _Wait] = {}
         self._recent: OrderedDict[str, Run] = OrderedDict()
@@ -129,6 +134,7 @@ class RunReader:
         found: list[Run] = []
         kept = self._clock.now() - REQUEST_RETENTION
         since = kept if since is None else max(since, kept)
+        await self._write_lists()
         for _ in range(PAGES_SEARCHED):
             page = await self._index.list_runs(
                 agent_id=agent_id, owner=owner, since=since, after=after, limit=limit - len(found)
@@ -149,6 +155,7 @@ class RunReader:
 
         When two owners raced for one id, the index may hold it for both; the head decides.
         """
+        await self._write_lists()
         page = await self._index.list_conversations(owner=owner, after=after, limit=limit)
         heads = await asyncio.gather(
             *(self._find_or_begin(item.conversation_id) for item in page.items)
@@ -202,6 +209,7 @@ class RunReader:
 
     async def _list_since(self, head: Conversation, since: datetime) -> list[IndexedRun]:
         """The listed runs of a conversation that were admitted since then, newest first."""
+        await self._write_lists()
         found: list[IndexedRun] = []
         after: str | None = None
         for _ in range(PAGES_SEARCHED):
@@ -305,6 +313,7 @@ class RunReader:
         """The request that begins a conversation, while its rows are whole."""
         stored = await self._requests.find(conversation_id)
         if stored is None or stored.request.conversation_id != conversation_id:
+            await self._write_lists()
             first = await self._index.find_first(conversation_id)
             stored = None if first is None else await self._requests.find(first.run_id)
         if stored is None or stored.scrubbed or stored.request.refusal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -29,8 +30,17 @@ class Period:
 class UsageReports:
     """Main's use case: sum the usage of some days. Bounded in days, rows, and seconds."""
 
-    def __init__(self, *, usage: UsageReader, prices: Prices, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        usage: UsageReader,
+        write_ends: Callable[[], Awaitable[None]],
+        prices: Prices,
+        clock: Clock,
+    ) -> None:
+        """`write_ends` counts the ended runs that this process has not counted yet."""
         self._usage = usage
+        self._write_ends = write_ends
         self._prices = prices
         self._clock = clock
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
@@ -63,6 +73,7 @@ class UsageReports:
         """
         try:
             async with self._reads, asyncio.timeout(LIMIT_SECONDS):
+                await self._write_ends()
                 found = await self._usage.read(
                     first=period.first.isoformat(),
                     last=period.last.isoformat(),

@@ -53,9 +53,9 @@ from aos.settings import Settings
 from aos.testing.adapters import make_world
 from aos.testing.asking import AskingTools, Tool
 from aos.testing.model import ScriptedModel
+from aos.testing.settled_main import SettledMain
 from aos.testing.triggers import be_ready, make_trigger_message
 from aos.wiring.every_app import App
-from aos.wiring.main import Main
 from aos.wiring.mcp import Mcp
 from aos.wiring.realm import Realm
 
@@ -114,7 +114,11 @@ class MemoryWorld:
             receivers=self.receivers,
         )
         self._tells = telemetry or self.telemetry
-        self.main, self.realm, self.mcp = self._make(Main), self._make(Realm), self._make(Mcp)
+        self.main, self.realm, self.mcp = (
+            self._make(SettledMain),
+            self._make(Realm),
+            self._make(Mcp),
+        )
 
     def _make(self, kind: type[A]) -> A:
         return kind(
@@ -266,9 +270,11 @@ class MemoryWorld:
         return [json.loads(kept.body) for kept in self.broker.messages(entity)]
 
     async def settle(self) -> None:
-        """Deliver every message that can be delivered now, and those that follow from it."""
+        """Deliver every message that can be delivered now, and those that follow from it; then
+        write the lists, as main does a moment later."""
         for _ in range(MAX_MESSAGES):
             if not await self._deliver_one():
+                await self.main.services.books.flush()
                 return
         raise AssertionError(f"the apps still send messages after {MAX_MESSAGES} deliveries")
 

@@ -448,7 +448,13 @@ class Main(App):
         """The services of main."""
         from aos.wiring.main_services import MainServices
 
-        return MainServices(self.settings, world=self.world, telemetry=self._telemetry)
+        return MainServices(
+            self.settings, world=self.world, telemetry=self._telemetry, pause=self.gather_batch
+        )
+
+    async def gather_batch(self, seconds: float) -> None:
+        """Wait while a batch is gathered; less if the process is told to stop."""
+        await self.drain.wait(self.world.clock.sleep(seconds))
 
     @cached_property
     def _reply_entities(self) -> ReplyEntities:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from aos.domain.cards.identity import CardKind
 from aos.domain.cards.policy import CardPolicy
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import TransientError
+from aos.ports.telemetry import Telemetry
 from aos.services.added_items import ConversationItems
 from aos.services.admission import (
     AdmissionBudgets,
@@ -23,6 +24,7 @@ from aos.services.admission import (
     Turnstile,
 )
 from aos.services.approvals import Approvals
+from aos.services.bookkeeping import Bookkeeping
 from aos.services.catalog.announcer import Announcer
 from aos.services.catalog.editor import CardEditor
 from aos.services.catalog.pause_switch import PauseSwitch
@@ -41,7 +43,9 @@ from aos.services.runs import RunReader
 from aos.services.transcripts import Transcripts
 from aos.services.usage import UsageReports
 from aos.services.waking import Waker
+from aos.settings import Settings
 from aos.wiring.app_services import AppServices
+from aos.wiring.world import World
 
 LATE_SECONDS = 30.0
 """How much later than its period a listing of the cards may end."""
@@ -50,6 +54,18 @@ NOTHING_KNOWN: Mapping[str, Any] = {"catalog_version": None, "agents": None}
 
 class MainServices(AppServices):
     """The services of main, each made when it is first used."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        world: World,
+        telemetry: Telemetry,
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """`pause` waits while a batch is gathered, less if the process ends."""
+        super().__init__(settings, world=world, telemetry=telemetry)
+        self._pause = pause
 
     def describe_catalog(self) -> Mapping[str, Any]:
         """The catalog as this process last saw it, without asking."""
@@ -125,7 +141,7 @@ class MainServices(AppServices):
             ),
             pending=world.pending,
             conversations=world.conversations,
-            index=world.index,
+            list_run=self.books.list_run,
             due=world.due,
             agents=self.catalog,
             model=world.model,
@@ -222,7 +238,20 @@ class MainServices(AppServices):
             requests=world.requests,
             conversations=world.conversations,
             index=world.index,
+            write_lists=self.books.write_lists,
             clock=world.clock,
+        )
+
+    @cached_property
+    def books(self) -> Bookkeeping:
+        """Writes lists, usage and removals in batches."""
+        world = self._world
+        return Bookkeeping(
+            index=world.index,
+            ledger=world.ledger,
+            pending=world.pending,
+            pause=self._pause,
+            telemetry=self._telemetry,
         )
 
     @cached_property
@@ -289,10 +318,8 @@ class MainServices(AppServices):
         world = self._world
         return Replies(
             ledger=world.ledger,
-            index=world.index,
-            pending=world.pending,
+            books=self.books,
             bus=world.bus,
-            telemetry=self._telemetry,
             order_transcript=self.transcripts.order,
             has_receivers=self.pushes.has_receivers,
             public_url=self._settings.public_url,
@@ -353,8 +380,8 @@ class MainServices(AppServices):
             requests=world.requests,
             pending=world.pending,
             conversations=world.conversations,
-            index=world.index,
-            deliver=self.replies.deliver,
+            list_run=self.books.list_run,
+            deliver=self.replies.mend,
             bus=world.bus,
             clock=world.clock,
             telemetry=self._telemetry,
@@ -365,6 +392,7 @@ class MainServices(AppServices):
         """Sums what was used."""
         return UsageReports(
             usage=self._world.usage,
+            write_ends=self.books.write_lists,
             prices=self._settings.spending.prices,
             clock=self._world.clock,
         )

@@ -20,7 +20,7 @@ from aos.domain.runs.run import Run, Usage
 from aos.domain.usage import UsageRow
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun, RunIndex
-from aos.ports.ledger import Ledger
+from aos.ports.ledger import CountedRun, Ledger
 from aos.ports.spending import SpendingStore, StoredSpending
 from aos.ports.usage import UsageReader
 from tests.samples import NOON, a_listed, a_request, an_ended_run, an_id
@@ -192,6 +192,30 @@ class RunIndexSuite:
         await asyncio.gather(*map(index.add, map(a_listed, runs)))
         assert set(await self._ids(index, owner=owner)) == {request.run_id for request in runs}
 
+    async def test_many_runs_are_entered_by_one_call(self, index: RunIndex) -> None:
+        agents, owners, chat = [f"a-{an_id()}", f"b-{an_id()}"], [an_id(), an_id()], an_id()
+        runs = [
+            a_request(
+                agent_id=agents[n % 2],
+                owner=owners[n % 2],
+                admitted_at=NOON + timedelta(seconds=n),
+                **({"conversation_id": chat} if n < 6 else {}),
+            )
+            for n in range(200)
+        ]
+        await index.add(*(a_listed(request) for request in reversed(runs)))
+        for n in (0, 1):
+            wanted = [request.run_id for request in reversed(runs[n::2])]
+            assert await self._ids(index, agent_id=agents[n]) == wanted
+            assert await self._ids(index, owner=owners[n]) == wanted
+            page = await index.list_conversations(owner=owners[n], after=None, limit=200)
+            assert [item.run_id for item in page.items if item.conversation_id == chat] == [
+                runs[n].run_id
+            ]
+        first = await index.find_first(chat)
+        assert first is not None
+        assert first.run_id == runs[0].run_id
+
     async def test_conversations_are_paged(self, index: RunIndex) -> None:
         owner = an_id()
         runs = [a_request(owner=owner, admitted_at=NOON + timedelta(days=n)) for n in range(5)]
@@ -230,13 +254,14 @@ class LedgerSuite:
     async def test_a_run_is_unseen_until_it_is_recorded(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
         assert not await ledger.is_recorded(run)
-        await ledger.record(run, owner="ann")
+        await ledger.record(CountedRun(run=run, owner="ann"))
         assert await ledger.is_recorded(run)
 
     async def test_of_two_who_record_at_once_one_wins(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
         answers = await asyncio.gather(
-            *(ledger.record(run, owner="ann") for _ in range(3)), return_exceptions=True
+            *(ledger.record(CountedRun(run=run, owner="ann")) for _ in range(3)),
+            return_exceptions=True,
         )
         assert sorted(type(answer).__name__ for answer in answers) == [
             "NoneType",
@@ -246,9 +271,26 @@ class LedgerSuite:
 
     async def test_a_recorded_run_cannot_be_recorded_again(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        await ledger.record(run, owner="ann")
+        await ledger.record(CountedRun(run=run, owner="ann"))
         with pytest.raises(StaleWrite):
-            await ledger.record(run, owner="ann")
+            await ledger.record(CountedRun(run=run, owner="ann"))
+
+    async def test_runs_are_recorded_together_or_not_at_all(self, ledger: Ledger) -> None:
+        agent = f"a-{an_id()}"
+        runs = [an_ended_run(a_request(agent_id=agent)) for _ in range(40)]
+        counted = [CountedRun(run=run, owner=f"o-{n}") for n, run in enumerate(runs)]
+        await ledger.record(*counted[:3])
+        with pytest.raises(StaleWrite):
+            await ledger.record(*counted[2:])
+        assert [await ledger.is_recorded(run) for run in runs[:5]] == [True] * 3 + [False] * 2
+        await ledger.record(*counted[3:])
+        assert await asyncio.gather(*map(ledger.is_recorded, runs)) == [True] * 40
+
+    async def test_a_recorded_run_was_told(self, ledger: Ledger) -> None:
+        run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+        assert not await ledger.was_told(run)
+        await ledger.record(CountedRun(run=run, owner="ann"))
+        assert await ledger.was_told(run)
 
     async def test_runs_of_one_agent_are_each_recorded_when_looked_at_again(
         self, ledger: Ledger
@@ -300,6 +342,13 @@ class UsageSuite:
         of_bob = {(agent, "2030-01-01", bob, "m"): one}
         assert await read(None, ann) == of_ann
         assert await read(None, bob) == of_bob
+        again = _in_the_first_bucket(agent)
+        pair = [replace(again, run_id=an_id(), model=model, usage=spent) for model in ("m", "big")]
+        pair = [replace(run, ended_at=NOON) for run in pair]
+        await ledger.record(*(CountedRun(run=run, owner=ann) for run in pair))  # two rows at once
+        of_ann[agent, "2030-01-01", ann, "m"] = (3, two[1] + spent)
+        of_ann[agent, "2030-01-01", ann, "big"] = two
+        assert await read(None, ann) == of_ann
         everybody = (await read(None, None)).items()
         assert of_ann.items() | of_bob.items() <= everybody
         assert await read(other, ann, last="2030-01-01") == {}
@@ -333,7 +382,7 @@ async def _record(ledger: Ledger, run: Run, *, owner: str) -> None:
     """Record a run as `Replies` does, which looks again when another wrote meanwhile."""
     for _ in range(30):
         try:
-            await ledger.record(run, owner=owner)
+            await ledger.record(CountedRun(run=run, owner=owner))
         except StaleWrite:
             continue
         return

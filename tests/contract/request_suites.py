@@ -172,6 +172,18 @@ class PendingStoreSuite:
         await store.drop(other.run_id, etag=due.etag)
         assert await the_due(store, NOON, row, other) == []
 
+    async def test_many_rows_are_dropped_together_whichever_are_gone(
+        self, store: PendingStore
+    ) -> None:
+        rows, kept = [a_pending() for _ in range(120)], a_pending()
+        await asyncio.gather(*map(store.put, (*rows, kept)))
+        await store.drop_all([row.run_id for row in rows[:60]])
+        assert len(await the_due(store, NOON, *rows, kept)) == 61
+        await store.drop_all([an_id(), *(row.run_id for row in rows)])
+        (left,) = await the_due(store, NOON, *rows, kept)
+        assert left.run_id == kept.run_id
+        await store.drop_all([])
+
     async def test_a_dropped_row_cannot_be_moved(self, store: PendingStore) -> None:
         row = a_pending()
         await store.put(row)

@@ -13,6 +13,7 @@ from aos.adapters.tables import AzureTables, account, errors
 from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
+from aos.ports.ledger import CountedRun
 from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, Azurite
 from tests.contract.table_account import opened, rows_of
@@ -142,15 +143,15 @@ async def test_usage_whose_recording_was_cut_is_read_anew_and_counted_once(
 ) -> None:
     ledger, agent = behind.ledger(), f"a-{an_id()}"
     first, second, third = _of_one_bucket(agent, 3)
-    await ledger.record(first, owner="ann")
+    await ledger.record(CountedRun(run=first, owner="ann"))
     proxy.fault = "cut the answer"
     with pytest.raises(OutcomeUnknown):
-        await ledger.record(second, owner="ann")
+        await ledger.record(CountedRun(run=second, owner="ann"))
     proxy.fault = "none"
     assert await ledger.is_recorded(second)
     with pytest.raises(StaleWrite):
-        await ledger.record(second, owner="ann")
-    await ledger.record(third, owner="ann")
+        await ledger.record(CountedRun(run=second, owner="ann"))
+    await ledger.record(CountedRun(run=third, owner="ann"))
     (day,) = rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'")
     assert (day["runs"].value, day["input_tokens"].value) == (3, 33)
 

@@ -20,6 +20,7 @@ from aos.domain.budgets import DaySpending
 from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import Run
 from aos.errors import StaleWrite, TransientError
+from aos.ports.ledger import CountedRun
 from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.table_account import StoppedClock, opened, rows_of, set_row, with_payloads
@@ -67,7 +68,7 @@ async def test_rows_stand_where_the_contract_says(
     await tables.requests().insert(request)
     await tables.pending().put(a_pending(run_id=run.run_id))
     await tables.index().add(a_listed(request))
-    await tables.ledger().record(run, owner="ann")
+    await tables.ledger().record(CountedRun(run=run, owner="ann"))
 
     def keys(table: str, condition: str) -> list[tuple[str, str]]:
         return [(r["PartitionKey"], r["RowKey"]) for r in rows_of(provisioned, table, condition)]
@@ -102,7 +103,7 @@ async def test_usage_of_a_day_is_summed(tables: AzureTables, provisioned: Azurit
             ledger = (tables, other)[number % 2].ledger()
             for _ in range(3):
                 with contextlib.suppress(StaleWrite):
-                    await ledger.record(run, owner="ann")
+                    await ledger.record(CountedRun(run=run, owner="ann"))
                     break
     days = rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'")
     assert sum(day["runs"].value for day in days) == 40
@@ -118,7 +119,7 @@ async def test_usage_rows_of_earlier_versions_are_read(
     counts = {"runs": 4, "input_tokens": 3_000_000_000, "output_tokens": 9}
     set_row(provisioned, "aosusage", {**old, **{n: (v, "Edm.Int64") for n, v in counts.items()}})
     run = an_ended_run(a_request(agent_id=agent))
-    await tables.ledger().record(run, owner="ann")
+    await tables.ledger().record(CountedRun(run=run, owner="ann"))
 
     async def read(owner: str | None) -> list[tuple[str | None, str | None, int, int]]:
         found = await tables.usage().read(
@@ -133,6 +134,17 @@ async def test_usage_rows_of_earlier_versions_are_read(
     assert await read("ann") == [("ann", "m", 1, 11)]
 
 
+async def test_a_row_of_the_version_before_does_not_say_that_all_was_told(
+    tables: AzureTables, provisioned: Azurite
+) -> None:
+    """That version wrote the row before it published the event."""
+    run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+    row = {"PartitionKey": run.agent_id, "RowKey": f"seen:{run.run_id}", "schema": 1}
+    set_row(provisioned, "aosusage", {**row, "status": "completed"})
+    assert await tables.ledger().is_recorded(run)
+    assert not await tables.ledger().was_told(run)
+
+
 async def test_columns_of_a_newer_version_stay_in_rows_that_are_written_again(
     tables: AzureTables, provisioned: Azurite
 ) -> None:
@@ -142,7 +154,7 @@ async def test_columns_of_a_newer_version_stay_in_rows_that_are_written_again(
     pending = a_pending(run_id=an_id())
     await tables.pending().put(pending)
     await tables.spending().write(agent, "2030-01-01", DaySpending(tokens=1), etag=None)
-    await tables.ledger().record(runs[0], owner="ann")
+    await tables.ledger().record(CountedRun(run=runs[0], owner="ann"))
     rows = [
         *(
             ("aosusage", row)
@@ -168,7 +180,7 @@ async def test_columns_of_a_newer_version_stay_in_rows_that_are_written_again(
     async with opened(provisioned.table_url) as other:
         for _ in range(3):
             with contextlib.suppress(StaleWrite):
-                await other.ledger().record(same, owner="ann")
+                await other.ledger().record(CountedRun(run=same, owner="ann"))
                 break
     again = [
         *rows_of(provisioned, "aosusage", f"PartitionKey eq '{agent}' and RowKey lt 'e'"),

@@ -16,6 +16,7 @@ from aos.adapters.bus.messages import (
     build_reply_message,
 )
 from aos.adapters.memory import (
+    ManualClock,
     MemoryLedger,
     MemoryPendingStore,
     MemoryRunIndex,
@@ -35,6 +36,7 @@ from aos.domain.envelope import (
 )
 from aos.domain.runs.run import Run, RunStatus
 from aos.ports.bus import ReceivedMessage
+from aos.services.bookkeeping import Bookkeeping
 from aos.services.replies import Replies
 from tests.golden.kinds import Kind
 from tests.golden.values import AT, COMMANDS, ERROR, FULL_RUN, LATER, MINIMAL_RUN, REPLY, TRACE
@@ -136,13 +138,18 @@ async def _has_none(run_id: str) -> bool:
 
 def replies_on(bus: RecordingBus) -> Replies:
     """The service that answers, on an empty world in memory."""
-    tables = MemoryTables()
-    return Replies(
-        ledger=MemoryLedger(tables),
+    tables, ledger = MemoryTables(), MemoryLedger(MemoryTables())
+    books = Bookkeeping(
         index=MemoryRunIndex(tables),
+        ledger=ledger,
         pending=MemoryPendingStore(tables),
-        bus=bus,
+        pause=ManualClock().sleep,
         telemetry=MemoryTelemetry(),
+    )
+    return Replies(
+        ledger=ledger,
+        books=books,
+        bus=bus,
         order_transcript=_order_none,
         has_receivers=_has_none,
         public_url="https://aos.example",

@@ -32,6 +32,7 @@ from aos.domain.runs.run_events import EventId, EventRow
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest, TaskWait
 from aos.domain.tools.tool import ApprovalRequest, Decision, ServerTools, ToolCallRow
 from aos.ports.index import IndexedRun
+from aos.ports.ledger import CountedRun
 from aos.ports.requests import PendingRun, StoredRequest
 from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
@@ -210,7 +211,7 @@ async def _read_index(recorded: Any) -> IndexedRun:
 
 async def _write_ledger(run: Run) -> Any:
     rows = RowsOnly()
-    await AzureLedger(_table(rows)).record(run, owner="ann")
+    await AzureLedger(_table(rows)).record(CountedRun(run=run, owner="ann"))
     return _kept(rows)
 
 

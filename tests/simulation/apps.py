@@ -169,12 +169,23 @@ class App:
             self.world.blob_done(operation, name)
 
 
+class _Main(Main):
+    """Main with batches that are gathered longer."""
+
+    gathering = 1.0
+
+    async def gather_batch(self, seconds: float) -> None:
+        """Wait longer."""
+        await super().gather_batch(seconds * self.gathering)
+
+
 class MainApp(App):
     """One instance of main."""
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
-        self.main = self.wire(Main)
+        self.main = self.wire(_Main)
+        self.main.gathering = world.scenario.gathering
         self.services = self.main.services
         self.handlers = {
             MAIN_QUEUE: self.main.commands.handle,

@@ -128,6 +128,7 @@ class Checks:
         return (
             run is not None
             and run_id in self.seen_at
+            and run_id in self._world.tables.index
             and f"{run_id}:{run.status.value}" in self.published
             and (request.reply is None or bool(self.replies[run_id]))
             and self._parent_told(request.parent)

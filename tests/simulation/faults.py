@@ -46,6 +46,7 @@ READS = frozenset(
         "conversations.find_run",
         "run_events.read",
         "ledger.is_recorded",
+        "ledger.was_told",
         "decisions.find",
         "decisions.list_waiting",
         "questions.find",

@@ -25,7 +25,7 @@ from aos.domain.envelope import (
 from aos.domain.runs import absence, advance
 from aos.domain.runs.conversation import Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, Run
-from aos.errors import StaleWrite, TransientError
+from aos.errors import TransientError
 from aos.ports.requests import PendingRun
 from aos.services.admission import Admissions, Caller
 from aos.services.catalog.reader import CatalogReader
@@ -37,6 +37,7 @@ from aos.services.pushes import PushNotifications
 from aos.services.replies import Replies
 from tests.simulation.planted_admission import PLANTED_IN_ADMISSION
 from tests.simulation.planted_aging import PLANTED_IN_AGING
+from tests.simulation.planted_bookkeeping import PLANTED_IN_BOOKKEEPING
 from tests.simulation.planted_deletions import PLANTED_IN_DELETIONS
 from tests.simulation.planted_events import PLANTED_IN_EVENTS
 from tests.simulation.planted_letters import PLANTED_IN_LETTERS
@@ -155,26 +156,29 @@ def orphan_dropped_at_once() -> contextlib.AbstractContextManager[Any]:
 
 def reply_without_a_look() -> contextlib.AbstractContextManager[Any]:
     """Main replies to every RunEnded, whether or not the reply is recorded."""
+    real = Replies.deliver
 
-    async def answer_once(self: Replies, ended: RunEnded) -> None:
-        await self._answer(ended)
-        with contextlib.suppress(StaleWrite):
-            await self._ledger.record(ended.run, owner=ended.owner)
+    async def deliver(self: Replies, ended: RunEnded) -> None:
+        if await self._ledger.is_recorded(ended.run):
+            await self._answer(ended)
+        await real(self, ended)
 
-    return patch.object(Replies, "_answer_once", answer_once)
+    return patch.object(Replies, "deliver", deliver)
 
 
 def receiver_told_after_the_record() -> contextlib.AbstractContextManager[Any]:
     """Main records the end, and owes the notification only then."""
-    real = Replies._answer_once
+    real = Replies.deliver
 
-    async def answer_once(self: Replies, ended: RunEnded) -> None:
-        if not await self._ledger.is_recorded(ended.run):
-            await real(self, replace(ended, notify=None))
+    async def deliver(self: Replies, ended: RunEnded) -> None:
+        is_recorded = await self._ledger.is_recorded(ended.run)
+        await real(self, replace(ended, notify=None))
+        if not is_recorded:
+            await self._books.record(ended)
             if ended.notify is not None:
                 await self._notify(ended)
 
-    return patch.object(Replies, "_answer_once", answer_once)
+    return patch.object(Replies, "deliver", deliver)
 
 
 def push_order_forgotten() -> contextlib.AbstractContextManager[Any]:
@@ -197,17 +201,6 @@ def failed_try_forgotten() -> contextlib.AbstractContextManager[Any]:
             await real(self, command)
 
     return patch.object(Notifications, "deliver", deliver)
-
-
-def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
-    """What an admission died before, its run's end does not make up for."""
-
-    async def deliver(self: Replies, ended: RunEnded) -> None:
-        await self._answer_once(ended)
-        await self._bus.publish(self._make_event(ended))
-        await self._pending.drop(ended.run.run_id)
-
-    return patch.object(Replies, "deliver", deliver)
 
 
 def owners_unchecked() -> contextlib.AbstractContextManager[Any]:
@@ -257,12 +250,12 @@ PLANTED: dict[str, Planted] = {
     "push_order_forgotten": push_order_forgotten,
     "receiver_told_after_the_record": receiver_told_after_the_record,
     "failed_try_forgotten": failed_try_forgotten,
-    "listed_by_admission_alone": listed_by_admission_alone,
     "owners_unchecked": owners_unchecked,
     "old_catalog": old_catalog,
     "cancel_forgotten": cancel_forgotten,
     **PLANTED_IN_ADMISSION,
     **PLANTED_IN_AGING,
+    **PLANTED_IN_BOOKKEEPING,
     **PLANTED_IN_DELETIONS,
     **PLANTED_IN_EVENTS,
     **PLANTED_IN_LETTERS,

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryLedger
-from aos.domain.runs.run import Run
+from aos.ports.ledger import CountedRun
 
 _record = MemoryLedger.record
 
@@ -17,8 +17,8 @@ _record = MemoryLedger.record
 def children_counted_twice() -> contextlib.AbstractContextManager[Any]:
     """A parent is counted with what its delegated runs used, and they are counted too."""
 
-    async def record(self: MemoryLedger, run: Run, *, owner: str) -> None:
-        await _record(self, replace(run, usage=run.tree_usage), owner=owner)
+    async def record(self: MemoryLedger, *runs: CountedRun) -> None:
+        await _record(self, *(replace(r, run=replace(r.run, usage=r.run.tree_usage)) for r in runs))
 
     return patch.object(MemoryLedger, "record", record)
 
@@ -27,8 +27,9 @@ def usage_of_another_owner() -> contextlib.AbstractContextManager[Any]:
     """Usage is counted for the first owner that an instance saw."""
     owners: dict[int, str] = {}
 
-    async def record(self: MemoryLedger, run: Run, *, owner: str) -> None:
-        await _record(self, run, owner=owners.setdefault(id(self), owner))
+    async def record(self: MemoryLedger, *runs: CountedRun) -> None:
+        owner = owners.setdefault(id(self), runs[0].owner)
+        await _record(self, *(replace(counted, owner=owner) for counted in runs))
 
     return patch.object(MemoryLedger, "record", record)
 

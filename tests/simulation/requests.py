@@ -31,6 +31,7 @@ Kind = Literal[
     "watch",
     "tasks",
     "age",
+    "crowd",
 ]
 HOUR = 3600.0
 DAY = 86400.0
@@ -74,6 +75,7 @@ def plan_requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned,
         "watch": rng.randint(1, 4) if kind == "watch" else 0,
         "tasks": rng.randint(1, 3) if kind == "tasks" else 0,
         "age": 5,
+        "crowd": rng.randint(6, 16),
     }.get(kind, rng.randint(1, 6))
     chats = ("chat-1",) if kind in ("race", "full") else rng.choice(_CHATS)
     planned = tuple(_request(rng, kind, chats, place, span) for place in range(number))
@@ -98,6 +100,8 @@ def _request(
         return _to_be_watched(rng, place, span)
     if kind == "tasks":
         return replace(_with_tools(rng, place, span), agent_id="tasked", conversation_id=None)
+    if kind == "crowd":
+        return _in_a_crowd(rng, place)
     if kind == "age":
         return _in_an_old_conversation(rng, place, span)
     chat = rng.choice((*chats, *chats, None)) if kind != "full" else "chat-1"
@@ -191,6 +195,24 @@ def _in_an_old_conversation(rng: random.Random, place: int, span: float) -> Plan
         cancel_after=None,
         repeat_after=rng.choice((None, None, 40.0, 2 * DAY)),
         wait_seconds=rng.choice((0.0, 5.0)),
+    )
+
+
+def _in_a_crowd(rng: random.Random, place: int) -> Planned:
+    """One of many requests of two moments, whose ends nobody but the events' subscribers is told:
+    main records several of them at once."""
+    return Planned(
+        at=rng.choice((0.0, 1.0)) + rng.random() * 0.2,
+        name=f"crowd-{place}-",
+        owner=rng.choice(("ann", "bob")),
+        agent_id="ceo",
+        conversation_id=rng.choice((None, None, "chat-1")),
+        over_queue=False,
+        mood=rng.choices(("", "[slow]"), weights=(85, 15))[0],
+        twins=rng.choice((0, 0, 0, 1)),
+        cancel_after=None,
+        repeat_after=rng.choice((None, None, 40.0)),
+        wait_seconds=rng.choice((0.0, 100.0)),
     )
 
 

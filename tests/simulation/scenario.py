@@ -34,6 +34,7 @@ LATER_KINDS: dict[int, Kind] = {
     13: "delete",
     14: "budget",
     16: "pause",
+    17: "crowd",
 }
 """Kinds by the seed's rest, 19 the divisor: so the seeds before them tell the stories they told."""
 TOGETHER: tuple[Kind, ...] = (
@@ -124,6 +125,8 @@ class Scenario:
     fault_seconds: float
     over_the_wire: bool
     skew: float
+    gathering: float
+    """How much longer than in the product what main writes in batches is gathered."""
 
     def has(self, *kinds: Kind) -> bool:
         """Whether the world is of one of these kinds, alone or together with others."""
@@ -171,6 +174,7 @@ def scenario(seed: int) -> Scenario:
         fault_seconds=fault_seconds,
         over_the_wire=rng.random() < 0.15,
         skew=rng.choice((0.0, 0.0, 0.05, 3.0, 20.0)),
+        gathering=random.Random(seed * 37 + 11).choice((1.0, 1.0, 20.0, 100.0)),
     )
 
 

@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "simulation/planted.py": "a planted bug breaks the product from within",
     "simulation/planted_admission.py": "a planted bug breaks the product from within",
     "simulation/planted_aging.py": "a planted bug breaks the product from within",
+    "simulation/planted_bookkeeping.py": "a planted bug breaks the product from within",
     "simulation/planted_deletions.py": "a planted bug breaks the product from within",
     "simulation/planted_letters.py": "a planted bug breaks the product from within",
     "simulation/planted_pausing.py": "a planted bug breaks the product from within",

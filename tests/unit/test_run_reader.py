@@ -31,14 +31,24 @@ async def test_a_run_whose_admission_could_not_list_it_is_listed_by_its_end() ->
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     add, tries = world.ports.index.add, count()
 
-    async def away_at_first(run: IndexedRun) -> None:
+    async def away_at_first(*runs: IndexedRun) -> None:
         if not next(tries):
             raise TransientError("the lists are away")
-        await add(run)
+        await add(*runs)
 
     world.ports.index.add = away_at_first  # type: ignore[method-assign]
-    run = await world.ask("ceo", "Hello", owner="ann")
-    assert (await world.main.services.runs.list_runs(owner="ann")).items == [run]
+    services = world.main.services
+    admission = await services.admissions.admit(
+        RunRequest(agent_id="ceo", message="Hello"),
+        door="http",
+        scope="http:ann",
+        key=None,
+        caller=Caller(owner="ann"),
+    )
+    assert (await services.runs.list_runs(owner="ann")).items == []
+    await world.settle()
+    run = await world.run(admission.request.run_id, owner="ann")
+    assert (await services.runs.list_runs(owner="ann")).items == [run]
 
 
 async def test_runs_that_realm_has_not_taken_are_queued_in_their_conversation() -> None:

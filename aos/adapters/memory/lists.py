@@ -7,7 +7,7 @@ They implement `RunIndex`, `Ledger` and `UsageReader` over the rows of `MemoryTa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
@@ -19,10 +19,13 @@ from aos.domain.usage import UsageRow, find_usage_day
 from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
+from aos.ports.ledger import CountedRun
 from aos.ports.paging import Page
 from aos.ports.usage import FoundUsage
 
 USAGE_BUCKETS = 16
+MOST_RUNS = 40
+"""Runs that one call of the ledger records."""
 UsageKey: TypeAlias = tuple[str, str, int, str, str]
 
 
@@ -33,13 +36,14 @@ class MemoryRunIndex:
         self._tables = tables
         self._intercept = intercept
 
-    async def add(self, run: IndexedRun) -> None:
-        """Add an admitted run. Adding it again changes nothing."""
+    async def add(self, *runs: IndexedRun) -> None:
+        """Add admitted runs. Adding one again changes nothing."""
 
         def act() -> None:
-            self._tables.index[run.run_id] = run
+            self._tables.index.update((run.run_id, run) for run in runs)
 
-        await self._intercept("index.add", run.run_id, act)
+        if runs:
+            await self._intercept("index.add", runs[0].run_id, act)
 
     async def list_runs(
         self,
@@ -101,30 +105,50 @@ class MemoryLedger:
         seen = self._tables.seen
         return await self._intercept("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
-    async def record(self, run: Run, *, owner: str) -> None:
-        """Write `seen:<run_id>` and add the usage, in one transaction.
+    async def was_told(self, run: Run) -> bool:
+        """Return whether `seen:<run_id>` exists: each of these rows is of this version."""
+        seen = self._tables.seen
+        return await self._intercept("ledger.was_told", run.run_id, lambda: run.run_id in seen)
+
+    async def record(self, *runs: CountedRun) -> None:
+        """Write `seen:<run_id>` of these runs and add the usage, in one transaction.
 
         Like the store in Azure it takes a row for new at first, remembers its ETag from write to
         write, and fails once when another instance has written the row meanwhile.
         """
+        (agent_id,) = {counted.run.agent_id for counted in runs}
+        assert len(runs) <= MOST_RUNS, f"{len(runs)} runs of {agent_id} do not fit one transaction"
+        await self._intercept("ledger.record", runs[0].run.run_id, lambda: self._record(runs))
 
-        def act() -> None:
-            key = _make_usage_key(run, owner)
-            current = self._tables.usage.get(key)
-            etag = "" if current is None else current.etag
-            remembered = self._etags.get(key, "")
-            self._etags[key] = None  # unknown until the write is done
-            if run.run_id in self._tables.seen or remembered not in (None, etag):
-                raise StaleWrite(
-                    f"run {run.run_id!r} was recorded, or the usage row of its day changed"
-                )
-            day = current or DayUsage(etag="")
-            self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
+    def _record(self, runs: Sequence[CountedRun]) -> None:
+        days = self._choose_rows(runs)
+        current = {key: self._tables.usage.get(key) for key in days}
+        remembered = {key: self._etags.get(key, "") for key in days}
+        self._etags |= dict.fromkeys(days)  # unknown until the write is done
+        for key, day in current.items():
+            if remembered[key] not in (None, "" if day is None else day.etag):
+                raise StaleWrite(f"the usage row {key} changed")
+        for counted in runs:
+            if counted.run.run_id in self._tables.seen:
+                raise StaleWrite(f"run {counted.run.run_id!r} was recorded")
+        for key, mine in days.items():
+            total = current[key] or DayUsage(etag="")
+            for run in mine:
+                self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
+                total = self.add_up(total, run)
             new = self._etags[key] = self._tables.new_etag()
-            self._tables.usage[key] = replace(self.add_up(day, run), etag=new)
-            self._tables.tell_watchers("ledger.record", run.run_id)
+            self._tables.usage[key] = replace(total, etag=new)
+        for counted in runs:
+            self._tables.tell_watchers("ledger.record", counted.run.run_id)
 
-        await self._intercept("ledger.record", run.run_id, act)
+    def _choose_rows(self, runs: Sequence[CountedRun]) -> dict[UsageKey, list[Run]]:
+        """Return the runs of each usage row; the first run chooses the bucket of all of them."""
+        number = hashlib.sha256(runs[0].run.run_id.encode()).digest()[0] % USAGE_BUCKETS
+        days: dict[UsageKey, list[Run]] = {}
+        for counted in runs:
+            key = _make_usage_key(counted, number)
+            days.setdefault(key, []).append(counted.run)
+        return days
 
     def add_up(self, day: DayUsage, run: Run) -> DayUsage:
         """The row of the day with one more run."""
@@ -154,11 +178,11 @@ class MemoryUsage:
         return await self._intercept("usage.read", agent_id or owner or "", act)
 
 
-def _make_usage_key(run: Run, owner: str) -> UsageKey:
-    """Return the key of the usage row: the agent, the day of the run's end, one of 16 buckets, the
-    owner and the model."""
-    number = hashlib.sha256(run.run_id.encode()).digest()[0] % USAGE_BUCKETS
-    return run.agent_id, find_usage_day(run), number, owner, run.model or ""
+def _make_usage_key(counted: CountedRun, bucket: int) -> UsageKey:
+    """Return the key of the usage row: the agent, the day of the run's end, the bucket, the owner
+    and the model."""
+    run = counted.run
+    return run.agent_id, find_usage_day(run), bucket, counted.owner, run.model or ""
 
 
 def _sort_key(row: IndexedRun) -> tuple[datetime, str]:

@@ -8,9 +8,11 @@ share the rows of one `MemoryTables`, like the instances of an app share a stora
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from itertools import count
 from typing import TypeAlias
 
@@ -32,6 +34,7 @@ from aos.ports.schedules import Watermark
 from aos.ports.slots import Slot
 from aos.ports.spending import StoredSpending
 
+PENDING_BUCKETS = 16
 Watcher: TypeAlias = Callable[[str, str], None]
 
 
@@ -248,6 +251,20 @@ class MemoryPendingStore:
             self._tables.tell_watchers("pending.drop", run_id)
 
         await self._intercept("pending.drop", run_id, act)
+
+    async def drop_all(self, run_ids: Sequence[str]) -> None:
+        """Delete these rows, as far as they exist: those of one partition at once."""
+        partitions: dict[int, list[str]] = {}
+        for run_id in run_ids:
+            bucket = hashlib.sha256(run_id.encode()).digest()[0] % PENDING_BUCKETS
+            partitions.setdefault(bucket, []).append(run_id)
+        for found in partitions.values():
+            await self._intercept("pending.drop_all", found[0], partial(self._delete, found))
+
+    def _delete(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            if self._tables.pending.pop(run_id, None) is not None:
+                self._tables.tell_watchers("pending.drop", run_id)
 
     def _write(self, method: str, pending: PendingRun) -> None:
         row = replace(pending, etag=self._tables.new_etag())

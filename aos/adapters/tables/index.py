@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+import itertools
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from aos.adapters.tables.account import Entity, Table
-from aos.adapters.tables.grouped import GroupedWrites
+from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write
 from aos.adapters.tables.rows import SCHEMA, check_schema, document
 from aos.domain.codec import decode, encode
 from aos.domain.wire_time import count_milliseconds
@@ -49,32 +50,63 @@ class AzureRunIndex:
     def __init__(self, table: Table, *, requests: Table) -> None:
         self._table = table
         self._requests = requests
-        self._writes = GroupedWrites(table)
         self._firsts: OrderedDict[str, _First] = OrderedDict()
         self._entered: OrderedDict[str, None] = OrderedDict()
 
-    async def add(self, run: IndexedRun) -> None:
-        """Add an admitted run. Adding it again changes nothing.
+    async def add(self, *runs: IndexedRun) -> None:
+        """Add admitted runs. Adding one again changes nothing.
 
-        It takes three parallel calls, one for each partition; runs that are added at the same time
-        share them. Before these, it takes one to three calls if this process does not know the
-        conversation's first run. It takes none if this process has added the run lately,
-        and up to two more if another owner began the conversation.
+        It takes one call for each partition and 90 runs, all of them at once: one for everybody,
+        one for each agent, one for each owner. Before these, it takes one to three calls for each
+        conversation whose first run this process does not know, and up to two more if another
+        owner began it. Runs that this process has added lately take none.
         """
-        if run.run_id in self._entered:
-            return
-        first = await self._find_first(run)
-        partitions = (f"agent:{run.agent_id}", EVERYBODY)
-        rows = {make_key(run): make_columns(run, first=first.run_id == run.run_id)}
-        mine = await self._find_first_of_owner(run, first)
-        own_rows = {make_key(run): make_columns(run, first=mine == run.run_id)}
+        conversations: dict[str, list[IndexedRun]] = defaultdict(list)
+        for run in sorted(runs, key=lambda run: (run.created_at, run.run_id)):
+            if run.run_id not in self._entered:
+                conversations[run.conversation_id].append(run)
+        made = await asyncio.gather(*map(self._make_rows, conversations.values()))
+        partitions: dict[str, list[Entity]] = defaultdict(list)
+        for row in itertools.chain.from_iterable(made):
+            partitions[row["PartitionKey"]].append(row)
         await asyncio.gather(
-            *(self._writes.put(partition, rows) for partition in partitions),
-            self._writes.put(hash_owner(run.owner), own_rows),
+            *(
+                self._put(rows[start : start + MOST_ROWS])
+                for rows in partitions.values()
+                for start in range(0, len(rows), MOST_ROWS)
+            )
         )
-        self._entered[run.run_id] = None
+        for run in itertools.chain.from_iterable(conversations.values()):
+            self._entered[run.run_id] = None
         while len(self._entered) > RUNS_REMEMBERED:
             self._entered.popitem(last=False)
+
+    async def _make_rows(self, runs: Sequence[IndexedRun]) -> list[Entity]:
+        """Return the rows of runs of one conversation, oldest first, in all partitions."""
+        rows: list[Entity] = []
+        for run in runs:
+            first = await self._find_first(run)
+            mine = await self._find_first_of_owner(run, first)
+            rows += [
+                {
+                    "PartitionKey": partition,
+                    "RowKey": make_key(run),
+                    **make_columns(run, first=begins == run.run_id),
+                }
+                for partition, begins in (
+                    (f"agent:{run.agent_id}", first.run_id),
+                    (EVERYBODY, first.run_id),
+                    (hash_owner(run.owner), mine),
+                )
+            ]
+        return rows
+
+    async def _put(self, rows: Sequence[Entity]) -> None:
+        """Write the rows of one partition."""
+        if len(rows) == 1:
+            await self._table.put(rows[0])
+        else:
+            await self._table.transact([Write(entity=row) for row in rows])
 
     async def list_runs(
         self,

@@ -2,15 +2,17 @@
 `AzureLedger`.
 
 Partition `agent_id`: a row `seen:<run_id>` for each run whose end is delivered, and 16 rows for
-each day, owner and model, `day:<date>:<00-15>:<hash>`, with the usage of the runs that hash to
-them. Both are written in one transaction.
+each day, owner and model, `day:<date>:<00-15>:<hash>`, with the usage. Runs that are recorded
+together have one transaction and share the row to which the first of them hashes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aos.adapters.tables.account import Entity, Table, Write, read_etag
@@ -21,6 +23,7 @@ from aos.adapters.tables.usage import read_usage
 from aos.domain.runs.run import Run, Usage
 from aos.domain.usage import find_usage_day
 from aos.domain.wire_time import to_wire_time
+from aos.ports.ledger import CountedRun
 
 DAYS_REMEMBERED = 4096
 
@@ -56,48 +59,39 @@ class AzureLedger:
         entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["schema"])
         return entity is not None
 
-    async def record(self, run: Run, *, owner: str) -> None:
-        """Write `seen:<run_id>` and add the usage. Raises StaleWrite if another wrote meanwhile.
+    async def was_told(self, run: Run) -> bool:
+        """Return whether `seen:<run_id>` says that all was sent before. One call."""
+        entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["told"])
+        return entity is not None and bool(entity.get("told"))
 
-        It takes one call, and one more to read the row of the day after a failure.
+    async def record(self, *runs: CountedRun) -> None:
+        """Write `seen:<run_id>` of runs of one agent, and add the usage. Raises StaleWrite if
+        another wrote meanwhile.
+
+        It takes one call, and one more to read each row of a day after a failure.
         """
-        row = _name_day_row(run, owner)
-        day = self._get_day(run.agent_id, row)
-        async with day.lock:
-            if not day.known:
-                _read(day, await self._table.get(run.agent_id, row))
-            day.known = False  # unknown until the answer arrives
-            runs, usage = day.runs + 1, day.usage + run.usage
-            total = {
-                "PartitionKey": run.agent_id,
-                "RowKey": row,
-                "schema": SCHEMA,
-                "owner": owner,
-                "model": run.model or "",
-                "runs": as_int64(runs),
-                "input_tokens": as_int64(usage.input_tokens),
-                "output_tokens": as_int64(usage.output_tokens),
-                "cached_tokens": as_int64(usage.cached_tokens),
-                "reasoning_tokens": as_int64(usage.reasoning_tokens),
-            }
-            day.etag = await self._write(run, total, day.etag)
-            day.known, day.runs, day.usage = True, runs, usage
-
-    async def _write(self, run: Run, total: Entity, etag: str | None) -> str:
-        seen = {
-            "PartitionKey": run.agent_id,
-            "RowKey": _name_seen_row(run),
-            "schema": SCHEMA,
-            "status": run.status.value,
-            "ended_at": to_wire_time(run.ended_at),
-        }
-        etags = await self._table.transact(
-            [
-                Write(entity=total, etag=etag, insert=etag is None, merge=True),
-                Write(entity=seen, insert=True),
+        agent_id, bucket = runs[0].run.agent_id, hash_bucket(runs[0].run.run_id)
+        rows: dict[str, list[CountedRun]] = {}
+        for counted in runs:
+            rows.setdefault(_name_day_row(counted, bucket), []).append(counted)
+        days = {row: self._get_day(agent_id, row) for row in sorted(rows)}
+        async with contextlib.AsyncExitStack() as locks:
+            for day in days.values():
+                await locks.enter_async_context(day.lock)
+            for row, day in days.items():
+                if not day.known:
+                    _read(day, await self._table.get(agent_id, row))
+            for day in days.values():
+                day.known = False  # unknown until the answer arrives
+            totals = [_Total.of(row, day, rows[row]) for row, day in days.items()]
+            writes = [
+                *(total.make_write() for total in totals),
+                *(Write(entity=_make_seen_row(counted.run), insert=True) for counted in runs),
             ]
-        )
-        return etags[0]
+            etags = await self._table.transact(writes)
+            for total, etag in zip(totals, etags, strict=False):
+                day = total.day
+                day.known, day.etag, day.runs, day.usage = True, etag, total.runs, total.usage
 
     def _get_day(self, agent_id: str, row: str) -> _Day:
         key = (agent_id, row)
@@ -106,6 +100,52 @@ class AzureLedger:
         while len(self._days) > DAYS_REMEMBERED:
             self._days.popitem(last=False)
         return day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Total:
+    """The row of a day with more runs than `day` knows."""
+
+    row: str
+    day: _Day
+    counted: CountedRun
+    runs: int
+    usage: Usage
+
+    @classmethod
+    def of(cls, row: str, day: _Day, more: Sequence[CountedRun]) -> _Total:
+        """Add runs of one owner and model to a day."""
+        usage = sum((counted.run.usage for counted in more), day.usage)
+        runs = day.runs + len(more)
+        return cls(row=row, day=day, counted=more[0], runs=runs, usage=usage)
+
+    def make_write(self) -> Write:
+        """Return the write of the row in the place of the one that is known."""
+        entity = {
+            "PartitionKey": self.counted.run.agent_id,
+            "RowKey": self.row,
+            "schema": SCHEMA,
+            "owner": self.counted.owner,
+            "model": self.counted.run.model or "",
+            "runs": as_int64(self.runs),
+            "input_tokens": as_int64(self.usage.input_tokens),
+            "output_tokens": as_int64(self.usage.output_tokens),
+            "cached_tokens": as_int64(self.usage.cached_tokens),
+            "reasoning_tokens": as_int64(self.usage.reasoning_tokens),
+        }
+        etag = self.day.etag
+        return Write(entity=entity, etag=etag, insert=etag is None, merge=True)
+
+
+def _make_seen_row(run: Run) -> Entity:
+    return {
+        "PartitionKey": run.agent_id,
+        "RowKey": _name_seen_row(run),
+        "schema": SCHEMA,
+        "status": run.status.value,
+        "ended_at": to_wire_time(run.ended_at),
+        "told": True,
+    }
 
 
 def _read(day: _Day, entity: Entity | None) -> None:
@@ -123,7 +163,8 @@ def _name_seen_row(run: Run) -> str:
     return f"seen:{run.run_id}"
 
 
-def _name_day_row(run: Run, owner: str) -> str:
-    names = f"{owner}\0{run.model or ''}".encode("utf-8", "surrogatepass")
-    bucket = make_bucket_name(hash_bucket(run.run_id))
-    return f"day:{find_usage_day(run)}:{bucket}:{hashlib.sha256(names).hexdigest()[:32]}"
+def _name_day_row(counted: CountedRun, bucket: int) -> str:
+    run = counted.run
+    names = f"{counted.owner}\0{run.model or ''}".encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(names).hexdigest()[:32]
+    return f"day:{find_usage_day(run)}:{make_bucket_name(bucket)}:{digest}"

@@ -7,14 +7,19 @@ every partition gets its turn.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from aos.adapters.tables.account import Entity, Table, read_etag
+from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, read_etag
 from aos.adapters.tables.rows import SCHEMA, check_schema
 from aos.domain.codec import decode, encode
 from aos.domain.wire_time import to_wire_time
+from aos.errors import StaleWrite
 from aos.ports.requests import PendingRun
 
 BUCKETS = 16
@@ -66,6 +71,32 @@ class AzurePendingStore:
     async def drop(self, run_id: str, *, etag: str | None = None) -> None:
         """Delete the row if it exists. Raises StaleWrite if its ETag is not `etag`. One call."""
         await self._table.delete(_name_bucket(run_id), run_id, etag=etag)
+
+    async def drop_all(self, run_ids: Sequence[str]) -> None:
+        """Delete these rows, as far as they exist. One call for each partition, all at once.
+
+        If a row of a partition is gone already, its transaction fails, and each of its rows takes
+        one more call.
+        """
+        buckets = defaultdict(list)
+        for run_id in run_ids:
+            buckets[_name_bucket(run_id)].append(run_id)
+        await asyncio.gather(
+            *(
+                self._drop_some(bucket, found[start : start + MOST_ROWS])
+                for bucket, found in buckets.items()
+                for start in range(0, len(found), MOST_ROWS)
+            )
+        )
+
+    async def _drop_some(self, bucket: str, run_ids: Sequence[str]) -> None:
+        if len(run_ids) > 1:
+            rows = [{"PartitionKey": bucket, "RowKey": run_id} for run_id in run_ids]
+            with contextlib.suppress(StaleWrite):  # one of them is gone: none was deleted
+                await self._table.transact([Write(entity=row, delete=True) for row in rows])
+                return
+        for run_id in run_ids:
+            await self._table.delete(bucket, run_id)
 
 
 def make_bucket_name(number: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -39,7 +40,7 @@ from aos.ports.agents import Agents
 from aos.ports.bus import Bus
 from aos.ports.cleaning import Due, DueStore
 from aos.ports.conversations import ConversationStore
-from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.index import IndexedRun
 from aos.ports.model import ChatModel
 from aos.ports.pause import PauseState
 from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredRequest
@@ -119,7 +120,7 @@ class Admissions:
         budgets: AdmissionBudgets,
         pending: PendingStore,
         conversations: ConversationStore,
-        index: RunIndex,
+        list_run: Callable[[IndexedRun], None],
         due: DueStore,
         agents: Agents,
         model: ChatModel,
@@ -136,7 +137,7 @@ class Admissions:
         self._budgets = budgets
         self._pending = pending
         self._conversations = conversations
-        self._index = index
+        self._list_run = list_run
         self._due = due
         self._agents = agents
         self._model = model
@@ -392,19 +393,16 @@ class Admissions:
         return Admission(request=admitted, run=Run.from_request(admitted), created=True)
 
     async def _announce(self, admitted: AdmittedRequest, *, deadline: float) -> None:
-        """Send the StartRun and add the run to the lists; what takes longer goes on by itself.
+        """Send the StartRun and have the run listed; what takes longer goes on by itself.
 
         The run is admitted: if this process dies now, the mender does both.
         """
-        steps = {
-            asyncio.create_task(self._send_start(admitted)),
-            asyncio.create_task(self._add_to_index(admitted)),
-        }
-        self._announcing |= steps
-        for step in steps:
-            step.add_done_callback(self._announcing.discard)
+        self._list_run(IndexedRun.of(admitted, owner=admitted.owner))
+        sending = asyncio.create_task(self._send_start(admitted))
+        self._announcing.add(sending)
+        sending.add_done_callback(self._announcing.discard)
         left = deadline - asyncio.get_running_loop().time()
-        done, _ = await asyncio.wait(steps, timeout=max(0.0, left))
+        done, _ = await asyncio.wait({sending}, timeout=max(0.0, left))
         for step in done:
             step.result()
 
@@ -420,11 +418,6 @@ class Admissions:
                 agent_id=admitted.agent_id,
                 reason=str(error),
             )
-
-    async def _add_to_index(self, admitted: AdmittedRequest) -> None:
-        """Add the run to the lists; the delivery of its end does so again, in case this failed."""
-        with contextlib.suppress(TransientError):
-            await self._index.add(IndexedRun.of(admitted, owner=admitted.owner))
 
     def _make_pending(self, request: AdmittedRequest, *, delay: timedelta) -> PendingRun:
         return PendingRun(

@@ -29,6 +29,7 @@ from aos.ports.telemetry import Telemetry
 from aos.settings import Settings
 from aos.testing import ScriptedModel
 from aos.testing.adapters import make_world
+from aos.testing.settled_main import SettledMain
 from aos.testing.triggers import be_ready, make_trigger_message
 from aos.wiring.main import Main
 from aos.wiring.realm import Realm
@@ -115,7 +116,7 @@ class InMemory:
         self, *, world: World | None = None, ready: Callable[[], Awaitable[None]] | None = None
     ) -> Main:
         """Another instance of main."""
-        return Main(
+        return SettledMain(
             self.settings,
             open_world=lambda: world or self.world,
             telemetry=self._told,
@@ -142,6 +143,7 @@ class InMemory:
         """Hand over messages until there are none."""
         for _ in range(2000):
             if not await self._one():
+                await self.main.services.books.flush()
                 return
         raise AssertionError("the world does not come to rest")
 

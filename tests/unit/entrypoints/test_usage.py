@@ -13,6 +13,7 @@ from jsonschema_rs import Draft202012Validator
 from aos.domain.runs.run import Usage
 from aos.entrypoints.http.openapi import build_openapi
 from aos.errors import StaleWrite
+from aos.ports.ledger import CountedRun
 from aos.services import usage as reports
 from tests.samples import NOON, a_request, an_ended_run
 from tests.unit.entrypoints.laptop_in_memory import InMemory, Reply, call
@@ -38,7 +39,7 @@ async def record(world: InMemory, agent_id: str, owner: str, **more: Any) -> Non
     run = an_ended_run(a_request(agent_id=agent_id))
     ended_at = NOON + timedelta(days=more.pop("days", 0))
     run = replace(run, ended_at=ended_at, **{"usage": SPENT, "model": "m", **more})
-    await world.world.ledger.record(run, owner=owner)
+    await world.world.ledger.record(CountedRun(run=run, owner=owner))
 
 
 async def record_some(world: InMemory) -> None:
@@ -211,7 +212,7 @@ async def test_a_run_of_an_ordinary_conversation_is_counted_for_its_owner() -> N
 
 async def test_an_end_that_is_recorded_again_is_counted_once(world: InMemory) -> None:
     run = replace(an_ended_run(a_request(agent_id="ceo")), usage=SPENT)
-    await world.world.ledger.record(run, owner="boss")
+    await world.world.ledger.record(CountedRun(run=run, owner="boss"))
     with pytest.raises(StaleWrite):
-        await world.world.ledger.record(run, owner="boss")
+        await world.world.ledger.record(CountedRun(run=run, owner="boss"))
     assert (await get(world)).body["total"] == one(None, 1, COST)

@@ -1,0 +1,234 @@
+"""Writes in batches what no caller waits for. Entry point: `Bookkeeping`.
+
+The lists of runs, the usage of ended runs, and the removal of pending rows wait for a moment in
+this process, so that several runs share each write. A pending row is removed only after the run is
+in the lists and its end is recorded. So what a killed process had not written is found by the
+mender of another one. A list that is read in this process is written first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any
+
+from aos.domain.envelope import RunEnded
+from aos.errors import AosError, OutcomeUnknown, StaleWrite
+from aos.ports.index import IndexedRun, RunIndex
+from aos.ports.ledger import CountedRun, Ledger
+from aos.ports.requests import PendingStore
+from aos.ports.telemetry import Telemetry
+
+LIST_SECONDS = 0.25
+"""How long a run waits for others before the lists are written."""
+REMOVAL_SECONDS = 2.0
+"""How long a pending row waits for others before it is removed. Nobody reads it meanwhile."""
+RECORD_TRIES = 8
+MOST_ENDS = 40
+"""Ends that one transaction records: each takes one row, and at most one more for the usage."""
+
+
+class Bookkeeping:
+    """Main's writes that can wait. `pause` waits so many seconds, less if the process ends."""
+
+    def __init__(
+        self,
+        *,
+        index: RunIndex,
+        ledger: Ledger,
+        pending: PendingStore,
+        pause: Callable[[float], Awaitable[None]],
+        telemetry: Telemetry,
+    ) -> None:
+        self._index = index
+        self._ledger = ledger
+        self._pending = pending
+        self._telemetry = telemetry
+        self._runs: dict[str, IndexedRun] = {}
+        self._ends: dict[str, RunEnded] = {}
+        self._recorded: set[str] = set()
+        self._removable: dict[str, None] = {}
+        self._closing: set[str] = set()
+        self._writing = asyncio.Lock()
+        self._removing = asyncio.Lock()
+        self._lists = _Later(self._write, seconds=LIST_SECONDS, pause=pause)
+        self._removals = _Later(self._remove, seconds=REMOVAL_SECONDS, pause=pause)
+
+    def list_run(self, run: IndexedRun) -> None:
+        """Have an admitted run added to the lists."""
+        self._runs[run.run_id] = run
+        self._lists.start()
+
+    def close_run(self, ended: RunEnded, *, is_recorded: bool) -> None:
+        """Have the run of a delivered end listed, its end recorded unless it is, and its pending
+        row removed."""
+        run_id = ended.run.run_id
+        self._closing.add(run_id)
+        self._runs[run_id] = IndexedRun.of(ended.run, owner=ended.owner)
+        self._ends[run_id] = ended
+        if is_recorded:
+            self._recorded.add(run_id)
+        self._lists.start()
+
+    def is_closing(self, run_id: str) -> bool:
+        """Whether this process is about to remove the run's pending row."""
+        return run_id in self._closing
+
+    async def flush(self) -> None:
+        """Write and remove everything that waits."""
+        await self.write_lists()
+        await self._removals.do_now()
+
+    async def write_lists(self) -> None:
+        """Write the lists and the usage now, if anything waits. What fails is logged and left to
+        the mender."""
+        if self._runs or self._writing.locked():
+            await self._lists.do_now()
+
+    async def record(self, ended: RunEnded) -> None:
+        """Record one end now. Raises TransientError."""
+        await self._record([ended])
+
+    async def _write(self) -> None:
+        """Write the lists and the usage."""
+        async with self._writing:
+            runs, self._runs = self._runs, {}
+            ends, self._ends = self._ends, {}
+            recorded, self._recorded = self._recorded, set()
+            if not runs:
+                return
+            closed: set[str] = set()
+            try:
+                new = [ended for run_id, ended in ends.items() if run_id not in recorded]
+                listed, now = await asyncio.gather(self._list(runs), self._record_all(new))
+                closed = listed & (recorded | now) & ends.keys()
+            finally:
+                self._closing -= ends.keys() - closed - self._ends.keys()
+            self._removable |= dict.fromkeys(sorted(closed))
+        if closed:
+            self._removals.start()
+
+    async def _remove(self) -> None:
+        """Remove the pending rows of runs that are listed and recorded."""
+        async with self._removing:
+            removable, self._removable = self._removable, {}
+            try:
+                if removable:
+                    await self._pending.drop_all(list(removable))
+            except AosError as error:
+                self._log("pending_rows_left", removable, error)
+            finally:
+                self._closing -= removable.keys() - self._ends.keys()
+
+    async def _list(self, runs: Mapping[str, IndexedRun]) -> set[str]:
+        """Add the runs to the lists; return the ids of those that are in them."""
+        try:
+            await self._index.add(*runs.values())
+        except AosError as error:
+            self._log("runs_not_listed", runs, error)
+            return set()
+        return set(runs)
+
+    async def _record_all(self, ends: Iterable[RunEnded]) -> set[str]:
+        """Record the ends, each agent's in transactions; return the runs that are recorded."""
+        by_agent = defaultdict(list)
+        for ended in ends:
+            by_agent[ended.run.agent_id].append(ended)
+        groups = [
+            mine[start : start + MOST_ENDS]
+            for mine in by_agent.values()
+            for start in range(0, len(mine), MOST_ENDS)
+        ]
+        done = await asyncio.gather(*map(self._try_to_record, groups))
+        return {run_id for recorded in done for run_id in recorded}
+
+    async def _try_to_record(self, ends: Sequence[RunEnded]) -> set[str]:
+        run_ids = {ended.run.run_id for ended in ends}
+        try:
+            await self._record(ends)
+        except AosError as error:
+            self._log("ends_not_recorded", run_ids, error)
+            return set()
+        return run_ids
+
+    async def _record(self, ends: Sequence[RunEnded]) -> None:
+        """Record the ends of one agent, except those that were recorded before."""
+        for _ in range(RECORD_TRIES):
+            try:
+                await self._ledger.record(
+                    *(CountedRun(run=ended.run, owner=ended.owner) for ended in ends)
+                )
+            except (StaleWrite, OutcomeUnknown):
+                known = await asyncio.gather(*(self._ledger.is_recorded(e.run) for e in ends))
+                ends = [ended for ended, is_known in zip(ends, known, strict=True) if not is_known]
+                if not ends:
+                    return
+            else:
+                for ended in ends:
+                    self._report(ended)
+                return
+        agent_id = ends[0].run.agent_id
+        raise OutcomeUnknown(f"the usage row of agent {agent_id!r} changes too often")
+
+    def _report(self, ended: RunEnded) -> None:
+        run = ended.run
+        self._telemetry.custom_event(
+            "AgentOperation",
+            agentId=run.agent_id,
+            operation=f"run.{run.status.value}",
+            run_id=run.run_id,
+            conversation_id=run.conversation_id,
+            agent_id=run.agent_id,
+            error_code=None if run.error is None else run.error.code,
+            input_tokens=run.usage.input_tokens,
+            output_tokens=run.usage.output_tokens,
+        )
+
+    def _log(self, event: str, run_ids: Collection[str], error: AosError) -> None:
+        """Log a failed batch. The pending rows of its runs stay, so the mender repeats it."""
+        self._telemetry.log(
+            event, level="warning", runs=len(run_ids), run_id=min(run_ids), reason=str(error)
+        )
+
+
+class _Later:
+    """Does something once, some seconds after the first `start`."""
+
+    def __init__(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        seconds: float,
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._work = work
+        self._seconds = seconds
+        self._pause = pause
+        self._waiter: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to wait, unless a task waits already."""
+        if self._waiter is None:
+            self._waiter = self._begin(self._run())
+
+    async def do_now(self) -> None:
+        """Do it now. It goes on if the caller is cancelled."""
+        if self._waiter is not None:
+            self._waiter.cancel()
+            self._waiter = None
+        await asyncio.shield(self._begin(self._work()))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task that belongs to no request, so it is in the trace of none."""
+        task = asyncio.create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run(self) -> None:
+        await self._pause(self._seconds)
+        self._waiter = None
+        await self._work()

@@ -1,0 +1,131 @@
+"""Would the simulation notice? Bugs of what main writes in batches, after its caller's answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from unittest.mock import patch
+
+from aos.adapters.memory import MemoryLedger
+from aos.domain.envelope import RunEnded
+from aos.errors import OutcomeUnknown, StaleWrite
+from aos.ports.index import IndexedRun
+from aos.ports.ledger import CountedRun
+from aos.services.bookkeeping import Bookkeeping
+
+
+def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
+    """What an admission died before, its run's end does not make up for."""
+    real = Bookkeeping._list
+
+    async def add(self: Bookkeeping, runs: Mapping[str, IndexedRun]) -> set[str]:
+        await real(self, {key: run for key, run in runs.items() if key not in self._closing})
+        return set(runs)
+
+    return patch.object(Bookkeeping, "_list", add)
+
+
+def failed_lists_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """A batch of the lists that failed is taken for written."""
+    real = Bookkeeping._list
+
+    async def add(self: Bookkeeping, runs: Mapping[str, IndexedRun]) -> set[str]:
+        await real(self, runs)
+        return set(runs)
+
+    return patch.object(Bookkeeping, "_list", add)
+
+
+def failed_records_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """A batch of ends that could not be recorded is taken for recorded."""
+    real = Bookkeeping._try_to_record
+
+    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> set[str]:
+        await real(self, ends)
+        return {ended.run.run_id for ended in ends}
+
+    return patch.object(Bookkeeping, "_try_to_record", record)
+
+
+def conflict_taken_for_recorded() -> contextlib.AbstractContextManager[Any]:
+    """A conflict is taken to mean that every end of the batch was recorded before."""
+    real = Bookkeeping._record
+
+    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> None:
+        with contextlib.suppress(StaleWrite):
+            await self._ledger.record(*(CountedRun(run=e.run, owner=e.owner) for e in ends))
+            return
+        await real(self, ends[:1])
+
+    return patch.object(Bookkeeping, "_record", record)
+
+
+def unknown_record_repeated() -> contextlib.AbstractContextManager[Any]:
+    """Ends whose recording had no answer are recorded again without a look, and without the rows
+    that would object."""
+    real = Bookkeeping._record
+
+    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> None:
+        try:
+            await self._ledger.record(*(CountedRun(run=e.run, owner=e.owner) for e in ends))
+        except OutcomeUnknown:
+            for ended in ends:
+                self._ledger._tables.seen.pop(ended.run.run_id, None)  # type: ignore[attr-defined]
+            await real(self, ends)
+        except StaleWrite:
+            await real(self, ends)
+
+    return patch.object(Bookkeeping, "_record", record)
+
+
+def ends_recorded_without_their_rows() -> contextlib.AbstractContextManager[Any]:
+    """The insertion of `seen:` does not object to an end that is recorded already."""
+    real = MemoryLedger._record
+
+    def record(self: MemoryLedger, runs: Sequence[CountedRun]) -> None:
+        for counted in runs:
+            self._tables.seen.pop(counted.run.run_id, None)
+        real(self, runs)
+
+    return patch.object(MemoryLedger, "_record", record)
+
+
+def rows_removed_before_the_batch() -> contextlib.AbstractContextManager[Any]:
+    """A pending row goes when the end is handed over, before its batch is written."""
+    real = Bookkeeping.close_run
+
+    def close_run(self: Bookkeeping, ended: RunEnded, *, is_recorded: bool) -> None:
+        real(self, ended, is_recorded=is_recorded)
+        self._removable[ended.run.run_id] = None
+        self._removals.start()
+
+    return patch.object(Bookkeeping, "close_run", close_run)
+
+
+def rows_never_removed_after_a_failure() -> contextlib.AbstractContextManager[Any]:
+    """An instance takes a run for one that it is closing, though its batch failed."""
+    closing: dict[int, set[str]] = {}
+    real = Bookkeeping.close_run
+
+    def close_run(self: Bookkeeping, ended: RunEnded, *, is_recorded: bool) -> None:
+        closing.setdefault(id(self), set()).add(ended.run.run_id)
+        real(self, ended, is_recorded=is_recorded)
+
+    def is_closing(self: Bookkeeping, run_id: str) -> bool:
+        return run_id in closing.get(id(self), ())
+
+    return patch.multiple(Bookkeeping, close_run=close_run, is_closing=is_closing)
+
+
+PLANTED_IN_BOOKKEEPING: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "listed_by_admission_alone": listed_by_admission_alone,
+    "failed_lists_forgotten": failed_lists_forgotten,
+    "failed_records_forgotten": failed_records_forgotten,
+    "conflict_taken_for_recorded": conflict_taken_for_recorded,
+    "unknown_record_repeated": unknown_record_repeated,
+    "ends_recorded_without_their_rows": ends_recorded_without_their_rows,
+    "rows_removed_before_the_batch": rows_removed_before_the_batch,
+    "rows_never_removed_after_a_failure": rows_never_removed_after_a_failure,
+}
+"""Every planted bug of this module by its name on the command line."""

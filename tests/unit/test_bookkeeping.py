@@ -1,0 +1,203 @@
+"""What main writes in batches is written once, together, and whatever dies before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from aos.adapters.memory import Kept
+from aos.domain.envelope import RunEnded
+from aos.domain.runs.run import Run
+from aos.errors import TransientError
+from aos.ports.index import IndexedRun
+from aos.services.bookkeeping import LIST_SECONDS, REMOVAL_SECONDS
+from aos.testing import MemoryWorld, ScriptedModel
+from aos.testing.triggers import be_ready
+from aos.wiring.main import Main
+
+RUNS = 12
+
+
+async def a_world(*answers: str) -> MemoryWorld:
+    world = MemoryWorld(model=ScriptedModel(*(answers or ("Yes.",) * RUNS)))
+    world.main = another_main(world)
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    return world
+
+
+def no_flush(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what waits to its time, as in a process of its own."""
+
+    async def later() -> None:
+        return None
+
+    monkeypatch.setattr(world.main.services.books, "flush", later)
+
+
+def watch(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the calls that batches make."""
+    calls: Counter[str] = Counter()
+
+    def counted(port: object, name: str) -> None:
+        real = getattr(port, name)
+
+        async def call(*args: object) -> object:
+            calls[name] += 1
+            return await real(*args)
+
+        monkeypatch.setattr(port, name, call)
+
+    counted(world.ports.index, "add")
+    counted(world.ports.ledger, "record")
+    counted(world.ports.ledger, "is_recorded")
+    counted(world.ports.pending, "drop_all")
+    return calls
+
+
+async def pass_time(world: MemoryWorld, seconds: float) -> None:
+    """Move the clock, and let everything that waited for it happen."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+    world.clock.advance(seconds)
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def another_main(world: MemoryWorld) -> Main:
+    """Another instance of main on the same storage and bus."""
+    return Main(
+        world.settings,
+        open_world=lambda: world.ports,
+        telemetry=world.telemetry,
+        ids=world.ids,
+        ready=be_ready,
+    )
+
+
+async def ask_some(world: MemoryWorld, count: int) -> list[Run]:
+    return [await world.ask("ceo", f"Question {n}") for n in range(count)]
+
+
+async def test_runs_of_a_moment_share_their_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    calls = watch(world, monkeypatch)
+    runs = await ask_some(world, RUNS)
+    assert not calls, "nothing is written before its time"
+    assert not world.tables.index
+    await pass_time(world, LIST_SECONDS)
+    assert calls == {"add": 1, "record": 1}
+    assert world.tables.index.keys() == {run.run_id for run in runs}
+    assert sum(day.runs for day in world.tables.usage.values()) == RUNS
+    assert len(world.tables.pending) == RUNS
+    await pass_time(world, REMOVAL_SECONDS)
+    assert calls == {"add": 1, "record": 1, "drop_all": 1}
+    assert world.tables.pending == {}
+
+
+async def test_a_list_shows_a_run_that_was_just_admitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    (run,) = await ask_some(world, 1)
+    page = await world.main.services.runs.list_runs(owner="local")
+    assert [listed.run_id for listed in page.items] == [run.run_id]
+
+
+async def test_usage_counts_a_run_that_just_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    await ask_some(world, 2)
+    usage = world.main.services.usage
+    period = usage.choose_period(None, None)
+    found = await usage.read(period, by="day", agent_id="ceo", owner=None)
+    assert found.total.runs == 2
+
+
+async def test_a_pending_row_stays_until_its_run_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    add = world.ports.index.add
+
+    async def away(*runs: IndexedRun) -> None:
+        raise TransientError("the table is away")
+
+    monkeypatch.setattr(world.ports.index, "add", away)
+    (run,) = await ask_some(world, 1)
+    assert world.tables.pending.keys() == {run.run_id}
+    monkeypatch.setattr(world.ports.index, "add", add)
+    await world.advance(60.0)
+    assert (world.tables.pending, world.tables.index.keys()) == ({}, {run.run_id})
+    assert sum(day.runs for day in world.tables.usage.values()) == 1
+
+
+async def test_what_a_killed_process_had_not_written_its_successor_writes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    runs = await ask_some(world, 3)
+    world.main = another_main(world)
+    await world.advance(60.0)
+    assert world.tables.pending == {}
+    assert world.tables.index.keys() == {run.run_id for run in runs}
+    assert sum(day.runs for day in world.tables.usage.values()) == 3
+
+
+@pytest.mark.parametrize("reply_to", [None, "businessinfinity-responses"])
+async def test_a_process_that_dies_before_it_removes_the_rows_has_nothing_told_twice(
+    monkeypatch: pytest.MonkeyPatch, reply_to: str | None
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    run = await world.ask("ceo", "Hello", reply_to=reply_to)
+    await world.main.services.books.write_lists()
+    assert world.tables.pending.keys() == {run.run_id}
+    sent: list[tuple[str, str]] = []
+
+    def note(what: str, kept: Kept) -> None:
+        if what == "send":
+            sent.append((kept.entity, str(kept.message_id)))
+
+    world.broker.watchers.append(note)
+    world.main = another_main(world)
+    await world.advance(60.0)
+    assert world.tables.pending == {}
+    assert sent == []
+    assert sum(day.runs for day in world.tables.usage.values()) == 1
+
+
+async def test_an_end_that_comes_again_in_a_batch_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    calls = watch(world, monkeypatch)
+    first, second = await ask_some(world, 2)
+    await world.main.services.books.write_lists()
+    third = await world.ask("ceo", "And now?")
+    other = another_main(world)
+    for run in (first, third):
+        request = world.tables.requests[run.run_id].request
+        await other.services.replies.deliver(RunEnded.of(request, await world.run(run.run_id)))
+    await other.services.books.write_lists()
+    assert calls["is_recorded"] == 2, "a conflict of the batch has each of its ends looked up"
+    assert third.run_id in world.tables.seen
+    await world.main.services.books.write_lists()
+    assert world.tables.seen.keys() == {first.run_id, second.run_id, third.run_id}
+    assert sum(day.runs for day in world.tables.usage.values()) == 3
+
+
+async def test_a_process_that_is_told_to_stop_writes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    (run,) = await ask_some(world, 1)
+    await pass_time(world, 0.0)
+    assert not world.main.drain.is_idle
+    world.main.drain.begin()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert world.tables.index.keys() == {run.run_id}
+    assert world.tables.seen.keys() == {run.run_id}
