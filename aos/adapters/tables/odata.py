@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from aos.domain.json_writer import write_json
 from aos.errors import TransientError
 
 Entity: TypeAlias = Mapping[str, Any]
@@ -186,7 +187,7 @@ def _write_entity(entity: Entity) -> bytes:
             properties[name + _TYPE] = INT64
         elif value is not None:
             raise TypeError(f"property {name!r} of a row cannot be {value!r}; see as_int64")
-    return json.dumps(properties, separators=(",", ":")).encode()
+    return write_json(properties, separators=(",", ":")).encode()
 
 
 def _read_entity(read: dict[str, Any], *, etag: str = "") -> Row:
