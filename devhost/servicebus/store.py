@@ -1,4 +1,5 @@
-"""Stores messages in SQLite. Entry points: `Store.commit`, `Store.load`.
+"""Stores messages in SQLite, and which of them are locked in a file beside it. Entry points:
+`Store.commit`, `Store.load`.
 
 The database is in WAL mode with `synchronous=NORMAL`: a commit survives a `kill -9` of the process
 (not a power cut). It is made on the event loop, because handing it to a thread costs more than the
@@ -19,18 +20,22 @@ from devhost.servicebus.entities.queue import Queue
 from devhost.servicebus.entities.records import (
     CounterMoved,
     IdSeen,
+    MessageLocked,
     MessageRemoved,
     MessageStored,
+    MessageUnlocked,
     Record,
     RulesChanged,
     SessionStateSet,
 )
 from devhost.servicebus.entities.topic import Topic
 from devhost.servicebus.errors import StoreError
+from devhost.servicebus.lock_file import LockFile
 
 SCHEMA_VERSION = 1
 _SEQUENCE_BITS = 40
 """A message's key is its entity's number, then its sequence number."""
+_LOCK_RECORDS = (MessageLocked, MessageUnlocked)
 _PRUNE_EVERY = 10_000
 """Seen message ids are pruned once in so many of them."""
 _SCHEMA = """
@@ -67,6 +72,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
             self._prepare()
+            self._locks = LockFile(path.with_suffix(".locks"))
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: {error}") from error
         self._numbers: dict[str, int] = {}
@@ -86,7 +92,29 @@ class Store:
         execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def commit(self, records: list[Record]) -> None:
-        """Store the records in one transaction. Raises StoreError; then none is stored."""
+        """Store the records in one transaction. Raises StoreError; then none is stored.
+
+        Locks are noted beside the database, after it.
+        """
+        changes = [record for record in records if type(record) not in _LOCK_RECORDS]
+        if changes:
+            self._commit(changes)
+        try:
+            for record in records:
+                self._note_lock(record)
+        except OSError as error:
+            raise StoreError(f"the locks cannot be noted: {error}") from error
+
+    def _note_lock(self, record: Record) -> None:
+        match record:
+            case MessageLocked(path, sequence):
+                self._locks.add(self._key(path, sequence))
+            case MessageRemoved(path, sequence) | MessageUnlocked(path, sequence):
+                self._locks.drop(self._key(path, sequence))
+            case MessageStored(path, message):
+                self._locks.drop(self._key(path, message.sequence))
+
+    def _commit(self, records: list[Record]) -> None:
         execute = self._database.execute
         try:
             execute("BEGIN IMMEDIATE")
@@ -142,8 +170,9 @@ class Store:
             raise StoreError(str(error)) from error
 
     def close(self) -> None:
-        """Write back the log and close the file."""
+        """Write back the log and close the files."""
         self._database.close()
+        self._locks.close()
 
     def _number(self, namespace: Namespace) -> None:
         """The entity's number, which never changes; messages of removed entities stay."""
@@ -159,7 +188,7 @@ class Store:
             self._numbers[path], place.entity.intake.last_sequence = known[path]
 
     def _load_messages(self, namespace: Namespace) -> int:
-        count = 0
+        count, locked, known = 0, self._locks.keys, set[int]()
         for path, place in namespace.entities():
             first = self._numbers[path] << _SEQUENCE_BITS
             rows = self._database.execute(
@@ -167,8 +196,15 @@ class Store:
                 (first, first + (1 << _SEQUENCE_BITS)),
             )
             messages = [_message(row) for row in rows]
+            known |= {first | message.sequence for message in messages}
             place.entity.take_in(messages)
+            if isinstance(place.entity, Queue):
+                place.entity.count_lost_locks(
+                    message.sequence for message in messages if first | message.sequence in locked
+                )
             count += len(messages)
+        for key in locked - known:
+            self._locks.drop(key)
         return count
 
     def _load_ids(self, namespace: Namespace) -> None:

@@ -16,7 +16,12 @@ from devhost.servicebus.entities.backlog import Backlog, Held, Lock, Receiver
 from devhost.servicebus.entities.intake import Intake
 from devhost.servicebus.entities.message import Content, Message, State
 from devhost.servicebus.entities.queue_state import QueueRules, QueueState
-from devhost.servicebus.entities.records import Journal, MessageRemoved, MessageStored
+from devhost.servicebus.entities.records import (
+    Journal,
+    MessageLocked,
+    MessageRemoved,
+    MessageStored,
+)
 from devhost.servicebus.entities.schedule import Schedule, cancel_scheduled
 from devhost.servicebus.entities.sessions import SessionDesk
 from devhost.servicebus.entities.settlement import count_delivery, expire, find_ready
@@ -93,6 +98,13 @@ class Queue(QueueState):
             self.serve(backlog)
         self._arm()
 
+    def count_lost_locks(self, sequences: Iterable[int]) -> None:
+        """Count a delivery of the messages that were locked when the process before this ended."""
+        for sequence in sequences:
+            held = self.messages[sequence]
+            held.ready = False
+            count_delivery(self, held)
+
     def attach(self, receiver: Receiver) -> None:
         """Add a receiver without a session. Raises BusError on a queue with sessions."""
         if self.rules.requires_session:
@@ -145,6 +157,7 @@ class Queue(QueueState):
             self.watch(held, lock)
         held.lock = lock
         self.locked[lock.tag] = held
+        self.journal.write(MessageLocked(self.path, held.message.sequence))
         if receiver is not None and self.rules.requires_session:
             receiver.locks[lock.tag] = held
         return lock

@@ -1,7 +1,7 @@
 """Defines the records of changes, and the journal that takes them. Entry point: `Journal`.
 
-Entities write records of their changes, which become visible when `after` calls back. There is no
-record of a lock: locks end with the process.
+Entities write records of their changes, which become visible when `after` calls back. Locks end
+with the process; the record of one lets the next process count the delivery.
 """
 
 from __future__ import annotations
@@ -24,6 +24,23 @@ class MessageStored:
 @dataclass(frozen=True, slots=True)
 class MessageRemoved:
     """A message has left an entity."""
+
+    entity: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLocked:
+    """A message was handed to a receiver, until it is removed, unlocked, or stored with a new
+    delivery count or state."""
+
+    entity: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUnlocked:
+    """A message waits again, and no delivery is counted."""
 
     entity: str
     sequence: int
@@ -66,7 +83,14 @@ class RulesChanged:
 
 
 Record: TypeAlias = (
-    MessageStored | MessageRemoved | CounterMoved | IdSeen | SessionStateSet | RulesChanged
+    MessageStored
+    | MessageRemoved
+    | MessageLocked
+    | MessageUnlocked
+    | CounterMoved
+    | IdSeen
+    | SessionStateSet
+    | RulesChanged
 )
 
 

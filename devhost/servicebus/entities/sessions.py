@@ -12,7 +12,7 @@ from collections import deque
 from devhost.servicebus.entities.backlog import Backlog, Receiver
 from devhost.servicebus.entities.queue_state import QueueState
 from devhost.servicebus.entities.records import SessionStateSet
-from devhost.servicebus.entities.settlement import count_delivery, find_ready, put_back
+from devhost.servicebus.entities.settlement import count_delivery, find_ready, release
 from devhost.servicebus.errors import (
     NOT_ALLOWED,
     SESSION_CANNOT_BE_LOCKED,
@@ -158,8 +158,7 @@ class SessionDesk:
 
         def free(stored: bool) -> None:
             for held in list(receiver.locks.values()):
-                self._queue.unlock(held)
-                put_back(self._queue, held)
+                release(self._queue, held)
             backlog.owner = None
             self._queue.serve(backlog)
             self._queue.tidy(backlog)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from devhost.servicebus.entities.backlog import Backlog, Held, Lock
 from devhost.servicebus.entities.message import Message, State
 from devhost.servicebus.entities.queue_state import QueueState
-from devhost.servicebus.entities.records import MessageRemoved, MessageStored
+from devhost.servicebus.entities.records import MessageRemoved, MessageStored, MessageUnlocked
 from devhost.servicebus.errors import MESSAGE_LOCK_LOST, NOT_ALLOWED, SESSION_LOCK_LOST, BusError
 
 REASON, DESCRIPTION = "DeadLetterReason", "DeadLetterErrorDescription"
@@ -68,8 +68,7 @@ def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
     """Settle a message; it counts when it is stored. Raises BusError if the lock is lost."""
     check_lock(queue, held, lock)
     if isinstance(outcome, Released):
-        queue.unlock(held)
-        put_back(queue, held)
+        release(queue, held)
         return
     change = _plan_change(queue, held.message, outcome)
     lock.settling = True
@@ -83,6 +82,14 @@ def settle(queue: QueueState, held: Held, lock: Lock, outcome: Outcome) -> None:
             queue.watch(held, lock)
 
     queue.journal.after(on_stored)
+
+
+def release(queue: QueueState, held: Held) -> None:
+    """Let a locked message wait again; no delivery is counted."""
+    queue.unlock(held)
+    if not held.gone:
+        queue.journal.write(MessageUnlocked(queue.path, held.message.sequence))
+    put_back(queue, held)
 
 
 def check_lock(queue: QueueState, held: Held, lock: Lock) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from devhost.servicebus.entities.message import State
-from devhost.servicebus.entities.settlement import Abandoned, Completed, DeadLettered, Deferred
+from devhost.servicebus.entities.settlement import (
+    Abandoned,
+    Completed,
+    DeadLettered,
+    Deferred,
+    Released,
+)
 from devhost.servicebus.errors import StoreError
 from devhost.servicebus.filters.rules import Rule
 from devhost.servicebus.filters.sql import SqlFilter
@@ -35,7 +41,7 @@ def restart(bus: World, path: Path) -> World:
     return start(path, now_ms=bus.now_ms + 1_000)
 
 
-def test_messages_locked_at_the_end_are_there_at_once_after_it_with_their_counts(
+def test_messages_locked_at_the_end_are_there_at_once_after_it_and_the_delivery_counts(
     tmp_path: Path,
 ) -> None:
     bus = start(tmp_path / "bus.db")
@@ -48,9 +54,55 @@ def test_messages_locked_at_the_end_are_there_at_once_after_it_with_their_counts
     assert bus.loaded == 2
     client = bus.plain("q", credit=9)
     assert client.bodies == ["b", "c"]
-    assert [message.delivery_count for message, _, _ in client.got] == [1, 0]
+    assert [message.delivery_count for message, _, _ in client.got] == [2, 1]
     assert client.got[0][0].content.application_properties == {"n": 1}
     assert client.got[0][0].enqueued_ms == START_MS
+
+
+def test_a_message_is_a_dead_letter_when_the_process_ends_during_its_last_delivery(
+    tmp_path: Path,
+) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("a"))
+    for _ in range(9):
+        assert bus.plain("q", credit=1).bodies == ["a"]
+        bus = restart(bus, tmp_path / "bus.db")
+    bus.plain("q", credit=1)
+    bus = restart(bus, tmp_path / "bus.db")
+    assert bus.plain("q", credit=1).bodies == []
+    (dead,) = bus.plain("q/$deadletterqueue", credit=1).got
+    assert dead[0].content.application_properties["DeadLetterReason"] == "MaxDeliveryCountExceeded"
+    assert dead[0].delivery_count == 10
+
+
+def test_deliveries_that_had_ended_or_were_given_back_are_not_counted_again(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("a"), content("b"), content("c"))
+    bus.send("s", content("1", group_id="a"))
+    client = bus.plain("q", credit=3)
+    client.settle(0, Released())
+    client.settle(1, Abandoned())
+    client.settle(2, Deferred())
+    left = bus.session("s", "a", credit=1)
+    left.queue.detach(left.receiver)
+    bus.commit.flush()
+    bus = restart(restart(bus, tmp_path / "bus.db"), tmp_path / "bus.db")
+    assert [message.delivery_count for message, _, _ in bus.plain("q", credit=9).got] == [0, 1]
+    assert [message.delivery_count for message, _, _ in bus.session("s", credit=9).got] == [0]
+    assert bus.queue("q").messages[3].message.delivery_count == 1
+
+
+def test_more_locks_than_the_file_began_with_are_all_counted(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    many = 4_200
+    bus.send("q", *(content(str(n)) for n in range(many)))
+    client = bus.plain("q", credit=many)
+    for n in range(10):
+        client.settle(n, Completed())
+    bus = restart(bus, tmp_path / "bus.db")
+    client = bus.plain("q", credit=many)
+    assert len(client.got) == many - 10
+    assert {message.delivery_count for message, _, _ in client.got} == {1}
 
 
 def test_numbers_go_on_even_when_the_queue_was_empty(tmp_path: Path) -> None:
@@ -92,6 +144,7 @@ def test_sessions_are_available_at_once_and_keep_their_state(tmp_path: Path) -> 
     bus = restart(bus, tmp_path / "bus.db")
     client = bus.session("s", credit=9)
     assert (client.granted, client.bodies) == (["a"], ["1", "2"])
+    assert [message.delivery_count for message, _, _ in client.got] == [1, 0]
     assert bus.queue("s").sessions.find_owned("a", None).state == b"half"
 
 

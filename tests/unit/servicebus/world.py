@@ -122,6 +122,7 @@ class World:
         )
         self.namespace = Namespace(config, journal=self.commit, agenda=self.agenda)
         self.loaded = self.disk.store.load(self.namespace) if self.disk.store else 0
+        self.commit.flush()
 
     def queue(self, path: str) -> Queue:
         place = self.namespace.find(path)
