@@ -1,10 +1,11 @@
 // Asks an agent through the AI SDK's provider for Open Responses: a stream, its own history, an
-// object, a stream that is given up, an error. Prints what it got, one JSON value a line.
+// object, a stream that is given up, an error. Prints what it got, one JSON value a line. With
+// `stream` it only prints an answer as it is written.
 //
-// node tests/e2e/ask_open_responses.mjs http://127.0.0.1:7071 AGENT
+// node tests/e2e/ask_open_responses.mjs http://127.0.0.1:7071 AGENT [stream]
 import { createOpenResponses } from "@ai-sdk/open-responses";
 
-const [host, agent] = process.argv.slice(2);
+const [host, agent, only] = process.argv.slice(2);
 const aos = createOpenResponses({
   name: "aos",
   url: `${host}/api/openai/v1/responses`,
@@ -19,6 +20,11 @@ async function* stream(prompt, more = {}) {
     if (part.type === "error") throw part.error;
     if (part.type === "text-delta") yield part.delta;
   }
+}
+
+if (only === "stream") {
+  for await (const delta of stream([say("user", "Tell.")])) process.stdout.write(delta);
+  process.exit();
 }
 
 const prompt = [say("user", "One?")];

@@ -241,10 +241,56 @@ def test_an_approval_is_requested_and_given(
     assert [item.type for item in done.output] == ["mcp_call", "message"]
     assert done.output_text.startswith("the tool said: ")
     assert marks.read_text() == "x\n"
+    by_javascript = finish(start("ask_openai.mjs", road.main, agent, "decide"))
+    assert by_javascript.startswith("mcp_approval_request mcp_call message the tool said: ")
+    assert marks.read_text() == "x\nx\n"
 
 
 def _text(events: list[Any]) -> str:
     return "".join(e.delta for e in events if e.type == "response.output_text.delta")
+
+
+def start(name: str, *arguments: str) -> subprocess.Popen[str]:
+    """A client of JavaScript, in tests/e2e."""
+    program = str(REPOSITORY / "tests" / "e2e" / name)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(["node", program, *arguments], stdout=pipe, stderr=pipe, text=True)
+
+
+def finish(program: subprocess.Popen[str]) -> str:
+    """What the program has printed."""
+    told, errors = program.communicate(timeout=KILL_SECONDS)
+    assert (program.returncode, errors) == (0, "")
+    return told.strip()
+
+
+def test_each_streaming_client_reads_on_through_a_kill_of_realm(
+    client: OpenAI, road: Road, agent: str, model: Model
+) -> None:
+    """The clients do nothing for it: their streams only pause."""
+    model.server.always(Say(TEXT, pause=PAUSE_SECONDS))
+    chat = client.chat.completions.create(
+        model=agent, messages=[{"role": "user", "content": "Tell."}], stream=True
+    )
+    chunks = iter(chat)
+    told = ""
+    while not told:
+        told = next(chunks).choices[0].delta.content or ""
+    before = len(model.server.requests)
+    programs = [
+        start("ask_openai.mjs", road.main, agent, "stream"),
+        start("ask_open_responses.mjs", road.main, agent, "stream"),
+    ]
+    model.server.wait_for(before + len(programs), seconds=20)
+    road.laptop.child("realm").kill9()
+    assert [finish(program) for program in programs] == [TEXT, TEXT]
+    assert told + "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
+
+
+def test_openais_client_for_javascript_cancels(road: Road, agent: str, model: Model) -> None:
+    with model.held():
+        cancelling = start("ask_openai.mjs", road.main, agent, "cancel")
+        assert finish(cancelling) == "cancelled cancelled"
 
 
 def test_the_ai_sdks_provider_streams_keeps_its_history_and_gives_up(
@@ -262,18 +308,11 @@ def test_the_ai_sdks_provider_streams_keeps_its_history_and_gives_up(
                 return Say(f"{len(request.messages)} messages, last: {asked}")
 
     model.server.always(answer)
-    done = subprocess.run(
-        ["node", str(REPOSITORY / "tests" / "e2e" / "ask_open_responses.mjs"), road.main, agent],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, (second, finish), plan, given_up, refused = map(json.loads, done.stdout.splitlines())
+    told = finish(start("ask_open_responses.mjs", road.main, agent))
+    first, (second, reason), plan, given_up, refused = map(json.loads, told.splitlines())
     assert first == "2 messages, last: One?"
     assert second.startswith("4 messages, last: Instructions for this answer:\nBe brief.")
-    assert (finish, plan, given_up) == ("stop", {"step": "sell"}, "AbortError")
+    assert (reason, plan, given_up) == ("stop", {"step": "sell"}, "AbortError")
     assert refused == [404, "model_not_found"]
 
     def look() -> bool:  # who goes away cancels nothing

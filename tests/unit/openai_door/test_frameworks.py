@@ -105,3 +105,19 @@ async def test_foundrys_project_client_is_served(
     url = transport.requests[-1].url
     assert url.path == "/api/agents/ceo/endpoint/protocols/openai/responses"
     assert "api-version" in url.params
+
+
+async def test_foundrys_samples_begin_a_conversation_with_items_and_ask_without_input(
+    project: AIProjectClient, transport: Transport, world: World
+) -> None:
+    client = project.get_openai_client(http_client=httpx2.AsyncClient(transport=transport))
+    question: Any = {"type": "message", "role": "user", "content": "How large is France?"}
+    conversation = await client.conversations.create(items=[question])
+    reference = {"agent_reference": {"name": "ceo", "type": "agent_reference"}}
+    ask = {"conversation": conversation.id, "extra_body": reference, "input": ""}
+    assert (await client.responses.create(**ask)).output_text == "answer 1"
+    question = {**question, "content": "And what is its capital?"}
+    await client.conversations.items.create(conversation_id=conversation.id, items=[question])
+    assert (await client.responses.create(**ask)).output_text == "answer 2"
+    assert shown(world)[-1] == ("user", "And what is its capital?")
+    assert (await client.conversations.delete(conversation_id=conversation.id)).deleted
