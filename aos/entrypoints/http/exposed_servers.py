@@ -15,6 +15,7 @@ import azure.functions as func
 
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
+from aos.entrypoints.http.mcp_envelopes import check_envelope
 from aos.entrypoints.http.mcp_requests import guard, load_mcp, serve_mcp
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.version import __version__
@@ -50,7 +51,7 @@ class McpRoutes:
         server_id = call.part("server_id")
         tools = await self._exposed.list_tools(server_id)
         # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
-        await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
+        check_envelope(await take_object(call.request.get_body(), max_bytes=self._max_body_bytes))
         await asyncio.to_thread(load_mcp)
         server = self._make_server(server_id, tools, call)
         return await serve_mcp(

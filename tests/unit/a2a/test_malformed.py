@@ -104,6 +104,74 @@ BAD_CALLS: list[tuple[str, Any, int]] = [
     ("a page of 0", a_call("ListTasks", params={"pageSize": 0}), PARAMS),
     ("an unknown state", a_call("ListTasks", params={"status": "working"}), PARAMS),
     ("a time that is none", a_call("ListTasks", params={"statusTimestampAfter": "now"}), PARAMS),
+    (
+        "a time without its zone",
+        a_call("ListTasks", params={"statusTimestampAfter": "2026-01-01T00:00:00"}),
+        PARAMS,
+    ),
+    (
+        "a month that is none",
+        a_call("ListTasks", params={"statusTimestampAfter": "2026-13-01"}),
+        PARAMS,
+    ),
+    ("a NUL in a page", a_call("ListTasks", params={"pageToken": "\0"}), PARAMS),
+    ("a NUL in a method", a_call("SendMessage\0"), METHOD),
+    ("an infinite id", b'{"jsonrpc": "2.0", "id": 1e999, "method": "GetTask"}', PARSE),
+    ("a role by a number", a_call(params={"message": {**GOOD, "role": 9}}), PARAMS),
+    ("a part in a part", a_call(params={"message": {**GOOD, "parts": [[{"text": "a"}]]}}), PARAMS),
+    ("data of null", a_call(params={"message": a_message({"data": None})}), PARAMS),
+    (
+        "an empty file",
+        a_call(params={"message": a_message({"raw": "", "filename": "a.txt"})}),
+        PARAMS,
+    ),
+    (
+        "a path as a file",
+        a_call(params={"message": a_message({"raw": "aGk=", "filename": "../a.txt"})}),
+        PARAMS,
+    ),
+    (
+        "a file of this machine",
+        a_call(params={"message": a_message({"url": "file:///a.txt"})}),
+        PARAMS,
+    ),
+    (
+        "seventeen files",
+        a_call(params={"message": a_message(*[{"raw": "aGk=", "filename": "a.txt"}] * 17)}),
+        PARAMS,
+    ),
+    (
+        "a contextId in full width",
+        a_call(params={"message": {**GOOD, "contextId": "\uff41"}}),
+        PARAMS,
+    ),
+    (
+        "modes as a text",
+        a_call(params={"message": GOOD, "configuration": {"acceptedOutputModes": "a"}}),
+        PARAMS,
+    ),
+    (
+        "a flag as a word",
+        a_call(params={"message": GOOD, "configuration": {"returnImmediately": "yes"}}),
+        PARAMS,
+    ),
+    (
+        "large metadata",
+        a_call(params={"message": {**GOOD, "metadata": {"a": "x" * 20_000}}}),
+        PARAMS,
+    ),
+    (
+        "a receiver inside the cloud",
+        a_call(
+            params={
+                "message": GOOD,
+                "configuration": {
+                    "taskPushNotificationConfig": {"url": "https://169.254.169.254/"}
+                },
+            }
+        ),
+        PARAMS,
+    ),
     ("an extended card", a_call("GetExtendedAgentCard", params={}), UNSUPPORTED),
 ]
 
@@ -139,6 +207,11 @@ BAD_REQUESTS: list[tuple[str, str, str, Any, int, str]] = [
     ("an unknown verb", "POST", f"tasks/{NOBODY}:stop", None, 404, "METHOD_NOT_FOUND"),
     ("to subscribe to nothing", "GET", f"tasks/{NOBODY}:subscribe", None, 404, "TASK_NOT_FOUND"),
     ("no URL", "POST", f"tasks/{NOBODY}/pushNotificationConfigs", {}, 400, "INVALID_PARAMS"),
+    ("a bad time", "GET", "tasks?statusTimestampAfter=2026-01-01", None, 400, "INVALID_PARAMS"),
+    ("a history of -1", "GET", "tasks?historyLength=-1", None, 400, "INVALID_PARAMS"),
+    ("a flag as a word", "GET", "tasks?includeArtifacts=maybe", None, 400, "INVALID_PARAMS"),
+    ("dots", "GET", "tasks/..", None, 404, "TASK_NOT_FOUND"),
+    ("more after the card", "GET", "extendedAgentCard/x", None, 404, "METHOD_NOT_FOUND"),
     ("an extended card", "GET", "extendedAgentCard", None, 400, "UNSUPPORTED_OPERATION"),
 ]
 
@@ -175,6 +248,16 @@ async def test_a_caller_without_a_key_is_refused_before_anything_is_read() -> No
     assert (reply.status, reply.error["code"]) == (401, REQUEST)
     by_rest = await rest(world, "POST", "message:send", {"message": GOOD})
     assert (by_rest.status, by_rest.error["status"]) == (401, "UNAUTHENTICATED")
+
+
+async def test_a_refusal_names_the_field_as_a2a_does() -> None:
+    world = await a_world()
+    message = a_message("a", {"raw": "aGk=", "mediaType": "image/png"})
+    reply = await rpc(world, "SendMessage", {"message": message})
+    assert reply.error["message"].startswith("message.parts[1].raw is not a PNG image")
+    assert reply.error["data"][1]["fieldViolations"][0]["field"] == "message.parts[1].raw"
+    nobody = await rpc(world, "GetTask", {"id": NOBODY})
+    assert nobody.error["message"].startswith(f"there is no task '{NOBODY}'")
 
 
 async def test_a_media_type_that_is_not_json_is_refused() -> None:

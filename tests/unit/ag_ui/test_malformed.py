@@ -16,6 +16,8 @@ USER = {"id": "1", "role": "user", "content": "Hello"}
 WHOLE: dict[str, Any] = {"threadId": "t", "runId": "r", "messages": [USER]}
 IMAGE = {"type": "image", "source": {"type": "data", "value": "!", "mimeType": "image/png"}}
 
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
 
 def said(content: Any) -> dict[str, Any]:
     return {"messages": [{**USER, "content": content}]}
@@ -71,7 +73,11 @@ BODIES: list[tuple[str, Any, str]] = [
     ("a tool without a name", {"tools": [{"description": "Go."}]}, "tools[0].name"),
     ("a tool that is a text", {"tools": ["go"]}, "tools[0]"),
     ("a tool's name with a space", {"tools": [{"name": "go on"}]}, "tools[0].name"),
-    ("a tool's name in another script", {"tools": [{"name": "погода"}]}, "tools[0].name"),
+    (
+        "a tool's name in another script",
+        {"tools": [{"name": "\u043f\u043e\u0433\u043e\u0434\u0430"}]},
+        "tools[0].name",
+    ),
     ("a list for a tool's parameters", {"tools": [{"name": "go", "parameters": []}]}, "parameters"),
     ("a tool twice", {"tools": [{"name": "go"}, {"name": "go"}]}, "has 'go' twice"),
     ("too many tools", {"tools": [{"name": f"t{n}"} for n in range(129)]}, "tools"),
@@ -79,6 +85,30 @@ BODIES: list[tuple[str, Any, str]] = [
     ("an object for tools", {"tools": {}}, "tools"),
     ("a context without a value", {"context": [{"description": "a"}]}, "context[0].value"),
     ("a number for a version", {"protocolVersion": 1}, "protocolVersion"),
+    ("text after the end", json.dumps(WHOLE).encode() + b" x", "text after the end"),
+    ("a comment", b"// hi\n" + json.dumps(WHOLE).encode(), "a comment"),
+    ("a thread with a space", {"threadId": "a b"}, "threadId"),
+    ("a list for a parent", {"parentRunId": []}, "parentRunId"),
+    ("too many messages", {"messages": [USER] * 10_001}, "messages is not usable"),
+    ("null in messages", {"messages": [None]}, "messages[0]"),
+    ("true for a content", said(True), "message is true"),
+    ("a part of null", said([None]), "content[0] is not a part"),
+    ("a text part of a number", said([{"type": "text", "text": 5}]), "message[0].text"),
+    (
+        "an image on this machine",
+        said([{"type": "image", "source": {"type": "url", "value": "https://127.0.0.1/a.png"}}]),
+        "not public",
+    ),
+    ("an error that is an object", {"messages": [{**USER, "error": {}}]}, "messages[0].error"),
+    ("a result alone", {"messages": [{**USER, "role": "tool", "toolCallId": "c"}]}, "nothing to"),
+    ("null in context", {"context": [None]}, "context[0]"),
+    ("null in resume", {"resume": [None]}, "resume[0]"),
+    ("colons for an interrupt", resumed(interruptId=":::::"), "not the id of an interrupt"),
+    (
+        "a place that is too large",
+        resumed(interruptId=f"question:{NOBODY}:call:{'9' * 400}"),
+        "not the id of an interrupt",
+    ),
     ("an object for resume", {"resume": {}}, "resume"),
     ("an answer without an id", {"resume": [{"status": "resolved"}]}, "resume[0].interruptId"),
     ("an answer without a status", resumed(status=None), "resume[0].status"),

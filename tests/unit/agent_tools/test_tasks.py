@@ -117,6 +117,13 @@ async def test_a_cancelled_task_is_cancelled() -> None:
     assert found["status"] == "cancelled"
 
 
+async def test_a_header_that_names_another_task_is_refused() -> None:
+    world = await asking("Hi.")
+    body, headers = newest("tasks/get", {"taskId": "a"}, extensions=TASKS)
+    told = await post(world, body, **{**headers, "mcp-name": "b"})
+    assert told.message["error"]["code"] == -32020
+
+
 async def test_tasks_are_for_clients_that_declare_them_and_for_their_owner() -> None:
     world = await asking(SET, "Done.")
     task = await begin(world)

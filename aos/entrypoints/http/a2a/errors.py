@@ -66,6 +66,8 @@ _REASONS: dict[str, Reason] = {
     "method_not_allowed": "METHOD_NOT_FOUND",
 }
 """The reasons of the codes of AOS that have one of their own."""
+_FIELDS = {"data": "raw", "name": "filename", "media_type": "mediaType"}
+"""A2A's names of the fields of a part."""
 _GRPC: dict[int, str] = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -84,6 +86,22 @@ class A2aRefused(Refused):
     def __init__(self, reason: Reason, message: str, **details: Any) -> None:
         super().__init__("invalid_request", message, **details)
         self.reason: Reason = reason
+
+
+def name_field(error: Refused) -> Refused:
+    """Return the refusal of a part in the words of A2A, where it names the part's field."""
+    field = str(error.info.details.get("field", ""))
+    if not field.startswith("message["):
+        return error
+    path, _, name = field.partition(".")
+    named = f"message.parts{path.removeprefix('message')}" + (
+        f".{_FIELDS.get(name, name)}" if name else ""
+    )
+    return Refused(
+        error.code,
+        error.info.message.replace(field, named),
+        **{**error.info.details, "field": named},
+    )
 
 
 def write_rpc_error(error: AosError, rpc_id: str | int | float | None) -> dict[str, Any]:

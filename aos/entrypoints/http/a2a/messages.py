@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus
 from aos.entrypoints.http.a2a.asks import Answered, Ask, Decided, Given, read_answers
 from aos.entrypoints.http.a2a.card import JSON, TEXT, list_output_modes
-from aos.entrypoints.http.a2a.errors import A2aRefused
+from aos.entrypoints.http.a2a.errors import A2aRefused, name_field
 from aos.entrypoints.http.a2a.push_configs import A2aPushConfigs, name_config
 from aos.entrypoints.http.a2a.tasks import MESSAGE_ID
 from aos.entrypoints.http.caller_runs import CallerRuns
@@ -67,10 +68,11 @@ class TaskMessages:
     async def find(self, asked: Asked, task_id: str) -> tuple[AdmittedRequest, Run]:
         """Return the run of a task of this agent. Raises Refused `run_not_found`."""
         run_id = parse_run_id(task_id)
-        if run_id is not None:
-            request, run = await self._callers.find(run_id, caller=asked.caller)
-            if request.agent_id == asked.agent_id:
-                return request, run
+        with contextlib.suppress(Refused):
+            if run_id is not None:
+                request, run = await self._callers.find(run_id, caller=asked.caller)
+                if request.agent_id == asked.agent_id:
+                    return request, run
         raise Refused(
             "run_not_found",
             f"there is no task {task_id[:80]!r} of yours with agent {asked.agent_id!r}; list them"
@@ -107,7 +109,11 @@ class TaskMessages:
             )
         await self._check_references(asked, message)
         metadata = {**body.metadata, **message.metadata, MESSAGE_ID: message.message_id}
-        content = self._callers.take_content(read_content(message), metadata)
+        parts = read_content(message)
+        try:
+            content = self._callers.take_content(parts, metadata)
+        except Refused as error:
+            raise name_field(error) from error
         admission = await self._callers.start(
             RunRequest(
                 agent_id=asked.agent_id,

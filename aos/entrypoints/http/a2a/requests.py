@@ -83,6 +83,15 @@ def _read_whole(value: Any) -> Any:
     return value
 
 
+def _read_time(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("the time zone is missing; write a time such as 2026-01-31T12:00:00Z")
+    return moment
+
+
 def _read_flag(value: Any) -> Any:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
@@ -92,9 +101,7 @@ Flag = Annotated[bool, BeforeValidator(_read_flag)]
 Id = Annotated[str, StringConstraints(max_length=MAX_MESSAGE_ID)]
 SomeId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_ID)]
 HeaderText = StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")
-Timestamp = Annotated[
-    datetime, BeforeValidator(lambda v: datetime.fromisoformat(v) if isinstance(v, str) else v)
-]
+Timestamp = Annotated[datetime, BeforeValidator(_read_time)]
 
 
 class _Proto(BaseModel):

@@ -6,6 +6,7 @@ this module only where a body is read, because pydantic loads slowly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
@@ -23,6 +24,7 @@ MAX_NAME = 128
 MAX_TOOLS = 128
 IN_HISTORY = ("user", "assistant", "tool")
 """The roles of messages that a conversation of AOS holds too."""
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _INSTRUCTING = ("system", "developer")
 
 
@@ -44,7 +46,7 @@ class AgUiMessage(_Input):
 class AgUiTool(_Input):
     """A tool that the application runs."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: str
     description: str = ""
     parameters: dict[str, Any] | None = None
 
@@ -131,6 +133,12 @@ def read_input(raw: Mapping[str, Any]) -> AgUiInput:
     """Check the body of a request. Raises Refused `invalid_request`."""
     read = validate(AgUiInput, dict(raw))
     names = [tool.name for tool in read.tools or ()]
+    for place, name in enumerate(names):
+        if not _TOOL_NAME.fullmatch(name):
+            raise _refuse(
+                f"tools[{place}].name",
+                f'is {name[:80]!r}; write 1 to 64 of A-Z, a-z, 0-9, "_" and "-"',
+            )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise _refuse("tools", f"has {twice!r} twice; name each tool once")

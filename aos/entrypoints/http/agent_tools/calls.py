@@ -79,6 +79,7 @@ class AgentCalls:
         caller: Caller,
         key: str | None,
         session: Session | None,
+        name: str | None,
         traceparent: str | None,
         streams: bool,
     ) -> None:
@@ -88,6 +89,7 @@ class AgentCalls:
         self._caller = caller
         self._key = key
         self._session = session
+        self._name = name
         self._traceparent = traceparent
         self._streams = streams
 
@@ -243,6 +245,8 @@ class AgentCalls:
         """Return the run of a task of this caller. Raises MCPError."""
         if not _knows_tasks(context):
             raise _make_missing_capability()
+        if self._name is not None and self._name.strip() != task_id:
+            raise _make_mismatch()
         run_id = parse_run_id(task_id)
         try:
             if run_id is None:
@@ -323,6 +327,12 @@ def _make_error(text: str) -> Exception:
     from mcp.shared.exceptions import MCPError
 
     return MCPError(types.INVALID_PARAMS, text)
+
+
+def _make_mismatch() -> Exception:
+    from mcp.shared.exceptions import MCPError
+
+    return MCPError(-32020, "mcp-name header does not match the request body's taskId")
 
 
 def _make_missing_capability() -> Exception:

@@ -18,6 +18,7 @@ from aos.entrypoints.http.agent_tools.sessions import HEADER, Session, begin_ses
 from aos.entrypoints.http.agent_tools.tasks import EXTENSION
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.caller_runs import CallerRuns
+from aos.entrypoints.http.mcp_envelopes import check_envelope, find_request_id
 from aos.entrypoints.http.mcp_requests import guard, load_mcp, serve_mcp
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder, refuse_method
 from aos.entrypoints.http.runs import read_idempotency_key, read_media_type
@@ -69,6 +70,7 @@ class AgentToolRoutes:
         # The SDK would accept JSON that AOS refuses everywhere: too deep, too large, with 1e999.
         max_bytes = self._callers.bounds.body_bytes
         message = await take_object(call.request.get_body(), max_bytes=max_bytes)
+        check_envelope(message)
         key = read_idempotency_key(call)
         await asyncio.to_thread(load_mcp)
         calls = AgentCalls(
@@ -78,6 +80,7 @@ class AgentToolRoutes:
             caller=call.known_caller,
             key=key,
             session=Session.read(call.header(HEADER)),
+            name=call.header("mcp-name"),
             traceparent=call.traceparent,
             streams=self._streams,
         )
@@ -121,4 +124,5 @@ def _form_error(call: Call, error: AosError, answer: Answer) -> Answer:
     else:
         code = _INVALID_REQUEST
     told = {"code": code, "message": str(error), "data": encode(error.info)}
-    return replace(answer, body={"jsonrpc": "2.0", "id": None, "error": told})
+    request_id = find_request_id(call.request.get_body())
+    return replace(answer, body={"jsonrpc": "2.0", "id": request_id, "error": told})
