@@ -20,9 +20,11 @@ from aos.wiring.main import Main
 RUNS = 12
 
 
-async def a_world(*answers: str) -> MemoryWorld:
-    world = MemoryWorld(model=ScriptedModel(*(answers or ("Yes.",) * RUNS)))
-    world.main = another_main(world)
+async def a_world(*, dies: bool = False) -> MemoryWorld:
+    """A world with one agent. The batches of a main that `dies` are never written."""
+    world = MemoryWorld(model=ScriptedModel(*("Yes.",) * RUNS))
+    if not dies:
+        world.main = another_main(world)
     await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     return world
 
@@ -134,7 +136,7 @@ async def test_a_pending_row_stays_until_its_run_is_listed(monkeypatch: pytest.M
 async def test_what_a_killed_process_had_not_written_its_successor_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    world = await a_world()
+    world = await a_world(dies=True)
     no_flush(world, monkeypatch)
     runs = await ask_some(world, 3)
     world.main = another_main(world)
@@ -148,7 +150,7 @@ async def test_what_a_killed_process_had_not_written_its_successor_writes(
 async def test_a_process_that_dies_before_it_removes_the_rows_has_nothing_told_twice(
     monkeypatch: pytest.MonkeyPatch, reply_to: str | None
 ) -> None:
-    world = await a_world()
+    world = await a_world(dies=True)
     no_flush(world, monkeypatch)
     run = await world.ask("ceo", "Hello", reply_to=reply_to)
     await world.main.services.books.write_lists()
