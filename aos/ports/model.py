@@ -44,8 +44,9 @@ class TextSink(Protocol):
         """
         ...
 
-    def add(self, text: str) -> None:
-        """The model wrote this."""
+    def add(self, text: str) -> float:
+        """The model wrote this. Returns the seconds until text is passed on next: what the model
+        writes until then may be added together."""
         ...
 
 

@@ -59,8 +59,9 @@ class Pieces:
     def begin(self, model: str | None, *, reason: str | None = None) -> None:
         self.text = ""
 
-    def add(self, text: str) -> None:
+    def add(self, text: str) -> float:
         self.text += text
+        return 0.0
 
 
 @pytest.fixture(params=[OpenAIChatModel, StreamingModel], ids=["whole", "streamed"])

@@ -98,8 +98,8 @@ class Watching:
         following = app.services.run_events.follow(request, after=reader.last)
         try:
             async with asyncio.timeout(seconds), aclosing(following):
-                async for event in following:
-                    if event is not None:
+                async for events in following:
+                    for event in events:
                         self._take(reader, event)
         except TimeoutError:
             return

@@ -34,9 +34,11 @@ DRAIN_SECONDS = 0.5
 WAITED_SECONDS = 0.001
 """A piece that took longer was not there yet; shorter, it had come together with others."""
 GATHER_SECONDS = 0.1
-"""How long pieces of a text gather before they are read: to wake up for each costs more than to
-read it. Half the time between two batches of a run's events, because an answer that has ended may
-wait so long for its reader."""
+"""How long pieces of a text gather before they are read, where the sink passes them on at once: to
+wake up for each costs more than to read it. An answer that has ended waits so long for its reader.
+"""
+LEAD_SECONDS = 0.01
+"""How long before the sink passes text on the pieces are read that have gathered for it."""
 EVENT_STREAM = "text/event-stream"
 CONNECT_TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 256
@@ -114,7 +116,7 @@ async def read_stream(
     body: dict[str, Any],
     options: Any,
     *,
-    sink: Callable[[str], None],
+    sink: Callable[[str], float],
 ) -> bytes:
     """Post the body and return the whole answer; the sink gets the model's text as it comes.
 
@@ -146,23 +148,24 @@ async def read_stream(
             ) from error
 
 
-async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], None]) -> bytes:
+async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], float]) -> bytes:
     import httpx2
 
     answer = StreamedAnswer()
-    began, is_heard = time.monotonic(), False
+    began, is_heard, due = time.monotonic(), False, 0.0
     async for piece in pieces:
         waited = time.monotonic() - began
         text = answer.feed(piece)
         if text:
-            sink(text)
+            due = time.monotonic() + sink(text)
         if answer.size > LONGEST_ANSWER_BYTES:
             raise AnswerTooLarge
         if answer.is_done:
             break
         is_heard = is_heard or bool(text)
         if is_heard and waited > WAITED_SECONDS:
-            await asyncio.sleep(GATHER_SECONDS)
+            until_due = due - LEAD_SECONDS - time.monotonic()
+            await asyncio.sleep(until_due if until_due > LEAD_SECONDS else GATHER_SECONDS)
         began = time.monotonic()
     with contextlib.suppress(TimeoutError, httpx2.TransportError):
         async with asyncio.timeout(DRAIN_SECONDS):

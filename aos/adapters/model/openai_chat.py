@@ -95,9 +95,9 @@ class _Heard:
     def begin(self, model: str | None, *, reason: str | None = None) -> None:
         self._sink.begin(model, reason=reason)
 
-    def add(self, text: str) -> None:
+    def add(self, text: str) -> float:
         self.text = True
-        self._sink.add(text)
+        return self._sink.add(text)
 
 
 class OpenAIChatModel:
@@ -380,7 +380,7 @@ class OpenAIChatModel:
         key = (self._endpoint.api_key or "").encode()
         return body.replace(key, b"***") if len(key) >= SHORTEST_MASKED_KEY else body
 
-    def _mask_texts(self, sink: TextSink) -> Callable[[str], None]:
+    def _mask_texts(self, sink: TextSink) -> Callable[[str], float]:
         """What takes the text of a stream, without the key."""
         key = self._endpoint.api_key or ""
         if len(key) < SHORTEST_MASKED_KEY:

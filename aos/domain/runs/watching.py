@@ -16,8 +16,8 @@ from aos.domain.runs.run import AdmittedRequest
 
 WATCH = timedelta(minutes=10)
 """The longest time that one watch lasts, whatever its command says."""
-BATCH_SECONDS = 0.2
-"""From the start of one write of a model's text to the next: at most five a second."""
+BATCH_SECONDS = 0.25
+"""From the start of one write of a model's text to the next: at most four a second."""
 RENEW = timedelta(minutes=4)
 """Main renews the watch of a run that is read this often."""
 

@@ -243,27 +243,46 @@ class CallerRuns:
         """Return the events after `after` that are there; `next` is None after the end."""
         return await self._events.page(request, after=after, limit=limit)
 
+    def begin_events(self, request: AdmittedRequest) -> Page[RunEvent]:
+        """Return the first events of a run that this request has just started."""
+        return self._events.begin(request)
+
     async def follow(
-        self, request: AdmittedRequest, *, after: EventId
+        self, request: AdmittedRequest, *, after: EventId, first: Page[RunEvent] | None = None
     ) -> AsyncGenerator[RunEvent | None, None]:
         """Yield the events after `after` until the run's end; None when nothing came for a while.
 
-        Storage that is away is asked again for half a minute; then TransientError is raised.
+        `first` is the page after `after`, if it was read just now. Storage that is away is asked
+        again for half a minute; then TransientError is raised.
 
         Close the generator (`contextlib.aclosing`). `message_text.MessageText` reads the text of
         the run's messages from these events.
         """
+        together = self.follow_together(request, after=after, first=first)
+        async with contextlib.aclosing(together) as news:
+            async for events in news:
+                if not events:
+                    yield None
+                for event in events:
+                    yield event
+
+    async def follow_together(
+        self, request: AdmittedRequest, *, after: EventId, first: Page[RunEvent] | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """Do the same as `follow`, but yield events together that come together; no event when
+        nothing came for a while."""
         failures = 0
         while True:
+            following = self._events.follow(request, after=after, first=first)
             try:
-                async with contextlib.aclosing(self._events.follow(request, after=after)) as events:
-                    async for event in events:
+                async with contextlib.aclosing(following) as news:
+                    async for events in news:
                         failures = 0
-                        after = after if event is None else event.event_id
-                        yield event
+                        after = events[-1].event_id if events else after
+                        yield events
                 return
             except TransientError:
-                failures += 1
+                failures, first = failures + 1, None
                 if failures > MOST_FAILURES:
                     raise
                 await self._clock.sleep(FAILURE_SECONDS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -28,25 +28,41 @@ RETRY_MILLISECONDS = 1000
 POLL_SECONDS = 20.0
 """Where answers cannot be streamed, a request for a stream waits so long for the next event."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+MOST_JOINED = 50
+"""Events that are sent in one piece."""
 Following: TypeAlias = AsyncGenerator[RunEvent | None, None]
+"""What `CallerRuns.follow` yields."""
+News: TypeAlias = AsyncGenerator[list[RunEvent], None]
+"""What `CallerRuns.follow_together` yields."""
 COMMENT = b": waiting\n\n"
 """Sent while nothing happens, so that proxies do not cut the connection."""
 
 
-async def stream_events(following: Following, request: AdmittedRequest, *, streams: bool) -> Answer:
+async def stream_events(
+    news: News, request: AdmittedRequest, *, streams: bool, at_once: bool
+) -> Answer:
     """Return the answer that tells the events of a run as they happen, until its end.
 
-    Without streams it ends with what is there, waiting a little for the first: the client comes
-    again with `Last-Event-ID`.
+    `at_once`: the first events are there already, and go with the head. Without streams the answer
+    ends with what is there, waiting a little for the first event: the client comes again with
+    `Last-Event-ID`.
     """
-    return await answer_stream(_write_pieces(following, request), streams=streams)
+    pieces = _write_pieces(news, request, at_once=at_once)
+    return await answer_stream(pieces, streams=streams, least=1 if at_once else 2)
 
 
-async def answer_stream(pieces: AsyncGenerator[bytes, None], *, streams: bool) -> Answer:
-    """Return the answer that is an event stream of these pieces."""
+async def answer_stream(
+    pieces: AsyncGenerator[bytes, None], *, streams: bool, least: int = 2
+) -> Answer:
+    """Return the answer that is an event stream of these pieces.
+
+    Without streams it waits a little until there are `least` pieces, and ends with what is there.
+    """
     if streams:
         return Answer(body=None, stream=pieces, mimetype=EVENT_STREAM, headers=HEADERS)
-    return Answer(body=None, raw=await _collect(pieces), mimetype=EVENT_STREAM, headers=HEADERS)
+    return Answer(
+        body=None, raw=await _collect(pieces, least), mimetype=EVENT_STREAM, headers=HEADERS
+    )
 
 
 async def answer_whole_stream(pieces: AsyncGenerator[bytes, None], *, streams: bool) -> Answer:
@@ -106,12 +122,24 @@ def read_after(call: Call) -> EventId:
 
 
 async def _write_pieces(
-    following: Following, request: AdmittedRequest
+    news: News, request: AdmittedRequest, *, at_once: bool
 ) -> AsyncGenerator[bytes, None]:
-    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-    async with aclosing(following) as events:
-        async for event in events:
-            yield COMMENT if event is None else _write_event(request, event)
+    """Write events that come together in one piece: each piece wakes every process on its way."""
+    head = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    if not at_once:
+        yield head
+        head = b""
+    async with aclosing(news):
+        async for events in news:
+            for joined in _divide(events):
+                yield head + b"".join(_write_event(request, event) for event in joined)
+                head = b""
+            if not events:
+                yield head + COMMENT
+
+
+def _divide(events: list[RunEvent]) -> Iterator[list[RunEvent]]:
+    return (events[at : at + MOST_JOINED] for at in range(0, len(events), MOST_JOINED))
 
 
 def _write_event(request: AdmittedRequest, event: RunEvent) -> bytes:
@@ -119,12 +147,12 @@ def _write_event(request: AdmittedRequest, event: RunEvent) -> bytes:
     return f"id: {event.id}\nevent: {event.type}\ndata: {text}\n\n".encode("utf-8", "replace")
 
 
-async def _collect(pieces: AsyncGenerator[bytes, None]) -> bytes:
-    """Return what is there now; if it is nothing, wait for the first piece, but not for long."""
+async def _collect(pieces: AsyncGenerator[bytes, None], least: int) -> bytes:
+    """Return what is there now; wait for the first pieces, but not for long."""
     found: list[bytes] = []
     async with aclosing(pieces):
         while True:
-            patience = POLL_SECONDS if len(found) < 2 else 0.05
+            patience = POLL_SECONDS if len(found) < least else 0.05
             try:
                 async with asyncio.timeout(patience):
                     found.append(await anext(pieces))

@@ -18,6 +18,8 @@ from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_run_id
 
 EVENTS_A_PAGE = 100
+MOST_FIRST = 1000
+"""Events that are read before a stream begins."""
 
 
 class RunEventRoutes:
@@ -37,11 +39,12 @@ class RunEventRoutes:
         after = read_after(call)
         if not wants_stream(call):
             return await self._answer_page(call, request, after)
-        page = await self._callers.list_events(request, after=after, limit=1)
-        if not page.items and page.next is None:
+        first = await self._callers.list_events(request, after=after, limit=MOST_FIRST)
+        if not first.items and first.next is None:
             return Answer(status=204, body=None, raw=b"")
-        following = self._callers.follow(request, after=after)
-        return await stream_events(following, request, streams=self._streams)
+        news = self._callers.follow_together(request, after=after, first=first)
+        at_once = bool(first.items)
+        return await stream_events(news, request, streams=self._streams, at_once=at_once)
 
     async def _answer_page(self, call: Call, request: AdmittedRequest, after: EventId) -> Answer:
         limit = Query(call.request).limit(default=EVENTS_A_PAGE)

@@ -13,6 +13,7 @@ from aos.domain.cards.policy import CardPolicy
 from aos.domain.codec import encode
 from aos.domain.conversation_ids import CONVERSATION_RULE, is_conversation_id
 from aos.domain.runs.run import ReplyAddress, Run
+from aos.domain.runs.run_events import EventId
 from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import read_after, stream_events, wants_stream
 from aos.entrypoints.http.queries import Query, make_next
@@ -21,7 +22,7 @@ from aos.entrypoints.ids import parse_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
-from aos.services.admission import RunRequest
+from aos.services.admission import Admission, RunRequest
 from aos.services.runs import RunReader
 
 POLL_SECONDS = 1
@@ -86,12 +87,19 @@ class RunRoutes:
             asked.request, caller=call.known_caller, key=key, traceparent=call.traceparent
         )
         if asked.as_events:
-            following = self._callers.follow(admission.request, after=read_after(call))
-            answer = await stream_events(following, admission.request, streams=self._streams)
+            answer = await self._stream(admission, after=read_after(call))
             where = {"Location": f"/api/runs/{admission.run.run_id}"}
             return replace(answer, headers={**answer.headers, **where})
         run = await self._callers.wait(admission, seconds=asked.wait_seconds)
         return _add_framework_headers(answer_run(run), run) if asked.framework else answer_run(run)
+
+    async def _stream(self, admission: Admission, *, after: EventId) -> Answer:
+        """Return the stream of the run's events."""
+        request = admission.request
+        is_new = admission.created and not admission.run.status.has_ended and not after.saved
+        first = self._callers.begin_events(request) if is_new else None
+        news = self._callers.follow_together(request, after=after, first=first)
+        return await stream_events(news, request, streams=self._streams, at_once=is_new)
 
     async def _list(self, call: Call) -> Answer:
         query = Query(call.request)

@@ -228,6 +228,7 @@ class Execution:
             unit.add(end)
             return
         watched = is_watched(active.request, now=self._now(unit))
+        is_new = unit.tells(active.request.run_id)
         if watched or unit.holds_answer or brings_history(active.request):
             await self._save(unit)  # readers see its events, and no answer is asked for twice
         card = await self._agents.card(active.card_digest)
@@ -239,7 +240,7 @@ class Execution:
                 unit.conversation.end_active(RunStatus.FAILED, error=turn, now=self._now(unit))
             )
             return
-        async with self._streams.open(unit.conversation, watched=watched) as stream:
+        async with self._streams.open(unit.conversation, watched=watched, is_new=is_new) as stream:
             outcome, spent = await self._turns.take(
                 unit.conversation,
                 active,

@@ -80,11 +80,11 @@ class TurnStream:
         self._attempt = _Attempt(number=self._attempts, model=model, reason=reason)
         self._woken.set()
 
-    def add(self, text: str) -> None:
-        """Take text of the model."""
+    def add(self, text: str) -> float:
+        """Take text of the model; return the seconds until the next batch is written."""
         attempt = self._attempt
         if attempt is None or not text or self._is_cut:
-            return
+            return BATCH_SECONDS
         text = text.encode("utf-8", "replace").decode()
         self._bytes += len(text.encode())
         if self._bytes > MAX_TURN_BYTES:
@@ -93,6 +93,7 @@ class TurnStream:
             attempt.sent.append(text)
             attempt.text.append(text)
         self._woken.set()
+        return max(0.0, self._due - self._clock.monotonic())
 
     async def finish(self, answer: ModelAnswer | None) -> None:
         """Write what is left, so that the deltas of the last attempt are the answer's text."""
@@ -215,11 +216,17 @@ class TurnStreams:
 
     @contextlib.asynccontextmanager
     async def open(
-        self, conversation: Conversation, *, watched: bool
+        self, conversation: Conversation, *, watched: bool, is_new: bool = False
     ) -> AsyncGenerator[TurnStream | None, None]:
         """The stream of the active run's next turn; None if nobody watches it, or if storage does
-        not say how often the turn was asked before."""
-        attempts = await self._count_attempts(conversation) if watched else None
+        not say how often the turn was asked before.
+
+        `is_new`: the run's last event was saved by this handler, so nobody asked before.
+        """
+        if not watched:
+            yield None
+            return
+        attempts = 0 if is_new else await self._count_attempts(conversation)
         if attempts is None:
             yield None
             return

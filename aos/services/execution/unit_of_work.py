@@ -96,6 +96,10 @@ class UnitOfWork:
         elif self.conversation.outbox:
             self.add(Step(conversation=empty))
 
+    def tells(self, run_id: str) -> bool:
+        """Whether what is unsaved has events of the run."""
+        return self.unsaved is not None and any(row.run_id == run_id for row in self.unsaved.events)
+
     def close(self) -> None:
         """Note that the conversation's head was removed: nothing is left to save or to do."""
         self.unsaved = None

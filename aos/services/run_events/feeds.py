@@ -2,9 +2,9 @@
 `Feeds.open`.
 
 Realm writes events from another process, so a feed asks storage for them. Text comes in batches of
-a known rhythm, so a feed that has read one looks again when the next is due, and then more often.
-It reads every 75 ms while the model may begin to write, and less often while the run waits for
-something else. An end that this process is told of is read at once.
+a known rhythm, and each says when it was written, so a feed that has read one looks again just
+after the next was written. It reads every 100 ms while the model may begin to write, and less often
+while the run waits for something else. An end that this process is told of is read at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from aos.domain.envelope import WatchRun, to_realm
@@ -24,18 +25,23 @@ from aos.ports.bus import Bus
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
 
-FAST_SECONDS = 0.075
+FAST_SECONDS = 0.1
 """Between two reads while the model may begin to write."""
+BEGIN_SECONDS = 0.2
+"""From the admission of a run to the first read: no model answers sooner."""
 CLOSE_SECONDS = 0.025
-"""Between two reads when the next batch of text is due."""
-EARLY_SECONDS = 0.005
+"""Between two reads for a batch of text that is due."""
+USUAL_LAG_SECONDS = 0.02
+"""From the time that a batch carries to a read that finds it: a write takes a while."""
+LAG_DECAY_SECONDS = 0.002
+"""Each batch that is there at the first read lets a feed read the next one so much earlier."""
 LEAST_SECONDS = 0.01
 """Between the end of a read and the next, however long the read took."""
 LATE_READS = 4
 """Reads for a batch that is due, before a feed reads as if the model had not begun."""
 SLOWEST_SECONDS = 1.0
-PATIENCE_READS = 400
-"""Fast reads without news before a feed reads less often: half a minute."""
+PATIENCE_READS = 350
+"""Fast reads without news before a feed reads less often: more than half a minute."""
 MOST_READERS = 1000
 ROWS_A_READ = 100
 ROWS_KEPT = 300
@@ -70,9 +76,12 @@ class Feed:
     quiet_reads: int = 0
     slow: bool = False
     in_text: bool = False
+    lag: float = USUAL_LAG_SECONDS
+    ahead: float = 0.0
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    nudge: asyncio.Event = field(default_factory=asyncio.Event)
+    is_nudged: bool = False
+    pausing: asyncio.Future[None] | None = None
     reading: asyncio.Task[None] | None = None
     watching: asyncio.Task[None] | None = None
 
@@ -84,8 +93,10 @@ class Feed:
         """The rows here that end after `position`."""
         return [row for row in self.rows if row.last_id > position]
 
-    def take(self, rows: list[EventRow]) -> None:
-        """Add rows that were read, and wake the readers."""
+    def take(self, rows: list[EventRow], *, began: datetime) -> None:
+        """Add rows that a read which began then has found, and wake the readers."""
+        if rows and rows[-1].events[-1].type == "message.delta":
+            self._follow_rhythm(rows[-1].events[-1], began)
         for row in rows:
             self.position = max(self.position, row.last_id)
             self.slow = row.events[-1].type in _SLOW_AFTER
@@ -97,6 +108,19 @@ class Feed:
         if rows:
             self.news.set()
             self.news = asyncio.Event()
+
+    def _follow_rhythm(self, batch: RunEvent, began: datetime) -> None:
+        """Learn how soon after its time a batch can be read, and how late this one was read.
+
+        The times are of two processes. If their clocks differ, the difference is a part of the lag.
+        """
+        lag = (began - batch.time).total_seconds()
+        if self.in_text and self.quiet_reads:  # it was not there at the read before
+            least = lag if self.quiet_reads <= LATE_READS else lag - FAST_SECONDS
+            self.lag = max(self.lag, least)
+        else:
+            self.lag = max(min(self.lag - LAG_DECAY_SECONDS, lag), USUAL_LAG_SECONDS)
+        self.ahead = min(max(lag - self.lag, 0.0), BATCH_SECONDS)
 
     def _drop_old(self) -> None:
         """Keep the newest rows, within the bounds; always the last one."""
@@ -114,7 +138,7 @@ class Feed:
     def pause(self) -> float:
         """The seconds from the beginning of the last read to the next."""
         if self.in_text and self.quiet_reads <= LATE_READS:
-            return CLOSE_SECONDS if self.quiet_reads else BATCH_SECONDS - EARLY_SECONDS
+            return CLOSE_SECONDS if self.quiet_reads else BATCH_SECONDS - self.ahead
         quiet = self.quiet_reads if self.slow else self.quiet_reads - PATIENCE_READS
         return min(FAST_SECONDS * 1.5 ** max(0, quiet), SLOWEST_SECONDS)
 
@@ -130,9 +154,13 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
 
     @contextlib.asynccontextmanager
-    async def open(self, request: AdmittedRequest, *, after: EventId) -> AsyncIterator[Feed]:
-        """The feed of a run, read while somebody is inside. Raises TransientError `unavailable`
-        when too many read."""
+    async def open(
+        self, request: AdmittedRequest, *, after: EventId, pause: float
+    ) -> AsyncIterator[Feed]:
+        """The feed of a run, read while somebody is inside, for the first time in `pause` seconds.
+
+        Raises TransientError `unavailable` when too many read.
+        """
         if sum(feed.readers for feed in self._feeds.values()) >= MOST_READERS:
             raise TransientError(
                 f"{MOST_READERS} readers follow runs here; try again, or read the events as JSON",
@@ -141,7 +169,7 @@ class Feeds:
         feed = self._feeds.get(request.run_id)
         if feed is None:
             feed = self._feeds[request.run_id] = Feed(request=request, start=after, position=after)
-            feed.reading = asyncio.create_task(self._read(feed))
+            feed.reading = asyncio.create_task(self._read(feed, pause))
             feed.watching = asyncio.create_task(self._watch(feed))
         feed.readers += 1
         try:
@@ -158,12 +186,15 @@ class Feeds:
         """Read the events of this ended run at once, if somebody reads them."""
         feed = self._feeds.get(run.run_id)
         if feed is not None:
-            feed.nudge.set()
+            feed.is_nudged = True
+            if feed.pausing is not None:
+                feed.pausing.cancel()
 
-    async def _read(self, feed: Feed) -> None:
+    async def _read(self, feed: Feed, pause: float) -> None:
         request = feed.request
+        await self._pause(feed, pause)
         while not feed.ended:
-            began = self._clock.monotonic()
+            began, now = self._clock.monotonic(), self._clock.now()
             try:
                 rows = await self._store.read(
                     request.conversation_id,
@@ -175,7 +206,7 @@ class Feeds:
             except TransientError:
                 feed.quiet_reads += PATIENCE_READS // 4
                 rows = []
-            feed.take(rows)
+            feed.take(rows, began=now)
             if len(rows) < ROWS_A_READ and not feed.ended:
                 await self._pause(feed, feed.pause - (self._clock.monotonic() - began))
 
@@ -198,14 +229,14 @@ class Feeds:
 
     async def _pause(self, feed: Feed, seconds: float) -> None:
         """Wait until the next read is due, or until the end of the run is known."""
-        nudged = asyncio.ensure_future(feed.nudge.wait())
-        slept = asyncio.ensure_future(self._clock.sleep(max(seconds, LEAST_SECONDS)))
-        try:
-            await asyncio.wait({nudged, slept}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            nudged.cancel()
-            slept.cancel()
-        feed.nudge.clear()
+        if not feed.is_nudged:
+            pausing = self._clock.sleep(max(seconds, LEAST_SECONDS))
+            feed.pausing = asyncio.ensure_future(pausing)
+            try:
+                await asyncio.wait({feed.pausing})
+            finally:
+                feed.pausing.cancel()
+        feed.is_nudged = False
 
 
 def _count_characters(event: RunEvent) -> int:

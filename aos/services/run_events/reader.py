@@ -27,7 +27,13 @@ from aos.ports.conversations import ConversationStore
 from aos.ports.paging import Page
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
-from aos.services.run_events.feeds import ROWS_A_READ, Feed, Feeds
+from aos.services.run_events.feeds import (
+    BEGIN_SECONDS,
+    FAST_SECONDS,
+    ROWS_A_READ,
+    Feed,
+    Feeds,
+)
 
 QUIET_SECONDS = 15.0
 """After so long without an event `follow` yields None: something has to be sent, or proxies cut."""
@@ -50,6 +56,11 @@ class RunEvents:
         """Tell the readers of this run, which has ended."""
         self._feeds.notify(run)
 
+    def begin(self, request: AdmittedRequest) -> Page[RunEvent]:
+        """The first page of a run that was admitted just now. No call."""
+        queued = make_queued_event(request)
+        return Page(items=[queued], next=queued.id)
+
     async def page(self, request: AdmittedRequest, *, after: EventId, limit: int) -> Page[RunEvent]:
         """The events after `after` that are there now; `next` None when the run has ended there.
 
@@ -70,35 +81,39 @@ class RunEvents:
         return Page(items=events, next=events[-1].id if events else str(after))
 
     async def follow(
-        self, request: AdmittedRequest, *, after: EventId
-    ) -> AsyncGenerator[RunEvent | None, None]:
-        """Yield the events after `after` until the run's end; None when nothing came for a while.
+        self, request: AdmittedRequest, *, after: EventId, first: Page[RunEvent] | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """Yield the events after `after` until the run's end, those together that come together; no
+        event when none came for a while.
 
-        A reader that is slow holds no event: it reads what it missed from storage.
+        `first` is the page after `after`, if it was read just now. A reader that is slow holds few
+        events: it reads what it missed from storage.
         """
-        position = after
+        position, page = after, first
         while True:  # what is there already
-            page = await self.page(request, after=position, limit=EVENTS_A_PAGE)
-            for event in page.items:
-                yield event
-                position = event.event_id
+            page = page or await self.page(request, after=position, limit=EVENTS_A_PAGE)
+            if page.items:
+                position = page.items[-1].event_id
+                yield page.items
             if page.next is None:
                 return
             if len(page.items) < ROWS_A_READ:
                 break
-        async with self._feeds.open(request, after=position) as feed:
+            page = None
+        pause = BEGIN_SECONDS if first is page and position.saved <= QUEUED_ID else FAST_SECONDS
+        async with self._feeds.open(request, after=position, pause=pause) as feed:
             while True:
                 news = feed.news
                 rows = await self._read_feed(feed, position)
                 if not rows:
                     if not await _wait(news, QUIET_SECONDS):
-                        yield None
+                        yield []
                     continue
-                for event in _list_events(rows, after=position):
-                    yield event
-                    position = event.event_id
-                    if event.is_end:
-                        return
+                events = _list_events(rows, after=position)
+                position = events[-1].event_id
+                yield events
+                if events[-1].is_end:
+                    return
 
     async def _read_feed(self, feed: Feed, position: EventId) -> list[EventRow]:
         if feed.has(position):

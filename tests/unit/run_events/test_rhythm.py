@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import azure.functions as func
 import pytest
 
+from aos.domain.runs.run_events import EventRow
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.ports.model import ModelAnswer, ModelCall
 from aos.testing import MemoryWorld, ScriptedModel
 from tests.unit.run_events.reading import events_of, read_stream
 
-BATCH_SECONDS = 0.2
+BATCH_SECONDS = 0.25
 WORD_SECONDS = 0.02
 WRITE_SECONDS = 0.15
 MOST_LATE_SECONDS = 0.03
-FIRST_SECONDS = 0.3
+FIRST_SECONDS = 0.34
 WORDS = 60
+READ_SECONDS = 0.1
+"""Between two reads while the model may begin to write."""
 
 
 class PacedModel(ScriptedModel):
@@ -69,18 +73,27 @@ async def test_a_write_that_takes_long_does_not_delay_the_next_batch(
     assert len(between) >= WORDS * WORD_SECONDS / BATCH_SECONDS - 2
 
 
-async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = await make_world()
-    read, reads = world.ports.run_events.read, 0
+class CountedReads:
+    """Counts the reads of events, and has realm's clock differ from main's."""
 
-    async def read_counted(*given: Any, **more: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return await read(*given, **more)
+    def __init__(self, world: MemoryWorld, patch: pytest.MonkeyPatch, *, skew: float = 0.0) -> None:
+        self.count = 0
+        self._read, self._add = world.ports.run_events.read, world.ports.run_events.add
+        self._skew = timedelta(seconds=skew)
+        patch.setattr(world.ports.run_events, "read", self._read_counted)
+        patch.setattr(world.ports.run_events, "add", self._add_skewed)
 
-    monkeypatch.setattr(world.ports.run_events, "read", read_counted)
+    async def _read_counted(self, *given: Any, **more: Any) -> Any:
+        self.count += 1
+        return await self._read(*given, **more)
+
+    async def _add_skewed(self, conversation_id: str, row: EventRow, **more: Any) -> None:
+        events = tuple(replace(event, time=event.time + self._skew) for event in row.events)
+        await self._add(conversation_id, replace(row, events=events), **more)
+
+
+async def start_stream(world: MemoryWorld) -> StreamedResponse:
+    """The answer to a request that starts a run and follows it."""
     answer = await world.main.runs.start(
         func.HttpRequest(
             "POST",
@@ -95,11 +108,21 @@ async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
         )
     )
     assert isinstance(answer, StreamedResponse), answer.get_body()
+    return answer
+
+
+@pytest.mark.parametrize("skew", [0.0, 0.05, -0.05, 2.0, -2.0])
+async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
+    monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    world = await make_world()
+    reads = CountedReads(world, monkeypatch, skew=skew)
+    answer = await start_stream(world)
     told: list[tuple[float, dict[str, Any]]] = []
 
     async def follow() -> None:
         async for piece in answer.pieces:
-            now = world.clock.now().timestamp()
+            now = world.clock.now().timestamp() + skew
             told.extend((now, event) for event in read_stream(piece.decode()))
 
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
@@ -108,5 +131,35 @@ async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
     late = [now - datetime.fromisoformat(event["time"]).timestamp() for now, event in told]
     batches = [late[at] for at, (_, event) in enumerate(told) if event["type"] == "message.delta"]
     assert len(batches) >= 5
-    assert max(batches[1:-1]) <= MOST_LATE_SECONDS
-    assert reads <= 1.5 * len(batches) + FIRST_SECONDS / 0.075 + 4
+    learned = 1 if abs(skew) < BATCH_SECONDS else 4
+    assert max(batches[learned:-1]) <= (MOST_LATE_SECONDS if skew <= 0 else READ_SECONDS)
+    assert reads.count <= len(batches) + FIRST_SECONDS / READ_SECONDS + (9 if skew else 0)
+
+
+async def test_events_that_come_together_are_sent_in_one_piece() -> None:
+    world = MemoryWorld(model=ScriptedModel("Fall by two percent."))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    answer = await start_stream(world)
+
+    async def follow() -> list[bytes]:
+        return [piece async for piece in answer.pieces]
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        following = group.create_task(follow())
+        await world.settle()
+    pieces = following.result()
+    types = [[event["type"] for event in read_stream(piece.decode())] for piece in pieces]
+    assert types[0] == ["run.queued"]
+    assert types[1][0] == "run.started"
+    assert types[1][-1] == "run.completed"
+    assert len(types) == 2
+
+
+async def test_a_turn_that_begins_now_does_not_look_for_earlier_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world()
+    reads = CountedReads(world, monkeypatch)
+    run = await world.ask("ceo", "Prices?", stream=True)
+    assert reads.count == 0
+    assert [e["id"] for e in await events_of(world, run.run_id)][2] == "2.1.1"
