@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from agent_framework import Agent
+from agent_framework import Agent, Message
 from agent_framework.openai import OpenAIChatClient, OpenAIChatCompletionClient
 from azure.ai.projects.aio import AIProjectClient
 from azure.core.credentials import AccessToken, AccessTokenInfo
 
 from tests.unit.openai_door.in_process import BASE, Transport, World
+from tests.unit.openai_door.test_responses import with_approval
 
 FOR_ANSWER = "Instructions for this answer:\nBe brief.\n\n"
 
@@ -59,6 +60,33 @@ async def test_the_frameworks_chat_client_sends_the_history_itself(
         ("assistant", "answer 1"),
         ("user", f"{FOR_ANSWER}Two?"),
     ]
+
+
+@pytest.mark.parametrize("keeps", ["a session", "the history itself"])
+async def test_an_agent_of_the_framework_asks_for_approvals_and_goes_on(
+    client: Any, world: World, keeps: str
+) -> None:
+    await with_approval(world)
+    chat: Any = OpenAIChatClient(model="ceo", async_client=client)
+    agent = Agent(client=chat, instructions="Be brief.")
+    session = agent.create_session() if keeps == "a session" else None
+    said: list[Any] = []
+
+    async def run(message: Any) -> Any:
+        said.append(message)
+        answer = await agent.run(message if session else list(said), session=session)
+        said.extend(answer.messages)
+        return answer
+
+    asked = await run(Message("user", ["?"]))
+    (wish,) = asked.user_input_requests
+    approval = wish.to_function_approval_response(approved=True)
+    assert (await run(Message("user", [approval]))).text == "Noon."
+    assert (await run(Message("user", ["And next?"]))).text == "answer 3"
+    assert shown(world)[-1][1].endswith("And next?")
+    told = "\n".join(text for _, text in shown(world))
+    assert told.count("noon in UTC") == 1
+    assert "(" not in told.replace("(UTC)", "")  # no filler for what was left out
 
 
 class Credential:

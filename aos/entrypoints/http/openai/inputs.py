@@ -92,16 +92,32 @@ def read_input(value: Any, *, read_content: ReadContent, may_be_empty: bool = Fa
         return _close(_Spoken(messages=[("user", "input", value)]), "input", read_content)
     if not isinstance(value, list) or not value:
         raise refuse("input", "must be a string or a list of items that is not empty")
-    decided = [place for place, item in enumerate(value) if _is_of(item, _DECISION)]
+    decided = _find_decisions(value)
     if decided:
         return _read_decisions(value, decided)
+    over = [item.get("approval_request_id") for item in value if _is_of(item, _DECISION)]
     spoken = _Spoken()
     for place, item in enumerate(value):
         where = f"input[{place}]"
         if not isinstance(item, dict):
             raise refuse(where, "must be an object", code="invalid_type")
-        _add_item(spoken, item, where)
+        is_told = _is_of(item, _DECISION) or (_is_of(item, _ASKED) and item.get("id") in over)
+        if not is_told:  # the call that was decided about is an item of its own
+            _add_item(spoken, item, where)
     return _close(spoken, "input", read_content)
+
+
+def _find_decisions(items: list[Any]) -> list[int]:
+    """The places of the decisions to make. A decision was made if the agent went on after it."""
+    made = 0
+    for place, item in enumerate(items):
+        if isinstance(item, dict) and (item.get("role") == "assistant" or _is_call(item)):
+            made = place
+    return [place for place in range(made, len(items)) if _is_of(items[place], _DECISION)]
+
+
+def _is_call(item: dict[str, Any]) -> bool:
+    return any(_is_of(item, kind) for kind in CALLS)
 
 
 def _read_decisions(items: list[Any], decided: list[int]) -> Said:
