@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from azure.core.settings import settings
+from azure.core.tracing.ext.opentelemetry_span import OpenTelemetrySpan
 from azure.data.tables import EdmType
+from opentelemetry.trace import SpanKind, get_tracer
 
 from aos.adapters.tables.account import Table, Write, read_etag
 from aos.adapters.tables.odata import as_int64
@@ -17,6 +20,7 @@ from tests.contract.azurite import Azurite
 from tests.contract.table_account import rows_of, set_row, table_at
 from tests.contract.table_stand_ins import answering, replying
 from tests.samples import an_id
+from tests.unit.finished_spans import finished_spans
 
 TEXTS = {
     "longest": "ü" * 32_000,  # 64 KB in UTF-16, the limit of the service
@@ -211,3 +215,28 @@ async def test_a_row_that_is_gone_is_deleted_and_a_changed_one_is_not(table: Tab
     await table.delete(partition, "r")
     await table.delete(partition, "r", etag=etag)
     assert await table.get(partition, "r") is None
+
+
+@pytest.fixture
+def traced_sdk() -> Iterator[None]:
+    """As without `azure_sdk` in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS."""
+    settings.tracing_implementation = OpenTelemetrySpan
+    yield
+    settings.tracing_implementation.unset_value()
+
+
+@pytest.mark.usefixtures("traced_sdk")
+async def test_calls_have_spans_below_the_runs_where_the_sdks_are_wanted() -> None:
+    finished = finished_spans()
+    finished.clear()
+    async with answering(503, code="ServerBusy") as stub, table_at(stub.url) as table:
+        span = get_tracer("test").start_as_current_span("the run")
+        with span as run, pytest.raises(TransientError):
+            await table.put(_row("p", "r"))
+    sent, _ = finished.get_finished_spans()
+    assert (sent.name, sent.kind) == ("PUT", SpanKind.CLIENT)
+    assert sent.parent is not None
+    assert sent.parent.span_id == run.get_span_context().span_id
+    attributes = dict(sent.attributes or {})
+    assert attributes["http.response.status_code"] == 503
+    assert "aosruns(PartitionKey='p',RowKey='r')" in str(attributes["url.full"])
