@@ -255,8 +255,14 @@ def memory(report: Report, root: Path) -> None:
         for name in ("main", "mcp", "realm"):
             used = psutil.Process(laptop.child(name).pid).memory_info().rss / MEGABYTE
             report.held(name, used, most=150, unit="MB")
-        bus = psutil.Process(laptop.child("servicebus").pid).memory_info().rss / MEGABYTE
-        report.figure("local Service Bus", f"{bus:.0f} MB")
+        everything = ("main", "mcp", "realm", "servicebus", "azurite")
+        used = {name: psutil.Process(laptop.child(name).pid) for name in everything}
+        resident = {name: it.memory_info().rss / MEGABYTE for name, it in used.items()}
+        shared_once = sum(it.memory_full_info().pss for it in used.values()) / MEGABYTE
+        report.figure("local Service Bus", f"{resident['servicebus']:.0f} MB")
+        report.figure("Azurite", f"{resident['azurite']:.0f} MB")
+        report.figure("all, resident", f"{sum(resident.values()):.0f} MB")
+        report.figure("all, with pages of several processes once", f"{shared_once:.0f} MB")
 
 
 def telemetry(report: Report, root: Path) -> None:
