@@ -215,7 +215,9 @@ class Checks:
             case "aos-main":
                 self._main_told(kept)
             case "aos-mcp":
-                self._was_saved(kept, json.loads(kept.body)["conversation_id"])
+                body = json.loads(kept.body)
+                if "task_id" not in body:  # else mcp sends it to itself
+                    self._was_saved(kept, body["conversation_id"])
             case "aos-realm":
                 self._command_sent(kept)
             case "businessinfinity-responses":

@@ -31,9 +31,10 @@ from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
 from aos.services.tool_calls.deliveries import UNTOLD, CommandDelivery, KnownCalls
 from aos.services.tool_calls.outcomes import (
+    TIME_OVER,
     describe_absence,
     find_card_refusal,
-    make_late_outcome,
+    find_task,
     make_lost_outcome,
     make_uncalled_outcome,
 )
@@ -128,7 +129,7 @@ class ToolCalls:
         row = await self._ledger.find(command.run_id, command.row_id)
         why = "AOS failed on its own side; the operator finds the tool call's id in the logs"
         end = row.result if row is not None and row.result is not None else None
-        end = end or await self._end(command, row, make_uncalled_outcome(command, row, why))
+        end = end or await self._end_uncalled(command, row, why)
         await self._send(command, end, traceparent=command.traceparent)
 
     async def _send(self, command: CallTool, end: ToolOutcome, *, traceparent: str | None) -> None:
@@ -170,7 +171,7 @@ class ToolCalls:
             now = max(self._clock.now(), delivery.not_before or EARLIEST)
             try:
                 if now >= command.deadline:
-                    return await self._end_late(command, row)
+                    return await self._end_uncalled(command, row, TIME_OVER)
                 if row is not None and row.task is not None:
                     if now < row.task.poll_at - EARLY:
                         return row.task.poll_at if delivery.continues(row.task) else None
@@ -192,13 +193,13 @@ class ToolCalls:
         try:
             live = await self._cards.live_server(command.server_id)
         except Refused as refused:
-            return await self._end(command, row, make_uncalled_outcome(command, row, str(refused)))
+            return await self._end_uncalled(command, row, str(refused))
         refusal = find_card_refusal(live, command)
         if refusal is not None:
-            return await self._end(command, row, make_uncalled_outcome(command, row, refusal))
+            return await self._end_uncalled(command, row, refusal)
         changed = await self._find_change(live, command)
         if changed is not None:
-            return await self._end(command, row, make_uncalled_outcome(command, row, changed))
+            return await self._end_uncalled(command, row, changed)
         repeatable = await self._may_repeat_round(live, command)
         if row is not None and not repeatable:
             return await self._end(command, row, make_lost_outcome(command))
@@ -240,7 +241,7 @@ class ToolCalls:
             try:
                 async with self._servers.hold(live.card, live.digest) as connection:
                     if self._clock.now() >= command.deadline:  # the server may have started slowly
-                        return await self._end(command, row, make_late_outcome(command, row))
+                        return await self._end_uncalled(command, row, TIME_OVER)
                     limit = self._limit_seconds(live, command)
                     row = await self._hold(command, row, seconds=limit)
                     try:
@@ -257,9 +258,7 @@ class ToolCalls:
                         outcome = make_lost_outcome(command)
             except ServerFailed as failed:
                 self._log_not_called(command, failed)
-                return await self._end(
-                    command, row, make_uncalled_outcome(command, row, describe_absence(command))
-                )
+                return await self._end_uncalled(command, row, describe_absence(command))
             is_lost = outcome.outcome == "outcome_unknown" and repeatable
             if outcome.pause is not None or (not is_lost and outcome.outcome != "not_called"):
                 break
@@ -279,7 +278,7 @@ class ToolCalls:
             live = await self._cards.live_server(command.server_id)
             refusal = find_card_refusal(live, command)
             if refusal is not None:
-                return await self._end(command, row, make_uncalled_outcome(command, row, refusal))
+                return await self._end_uncalled(command, row, refusal)
             async with self._servers.hold(live.card, live.digest) as connection:
                 outcome = await connection.follow_task(
                     task.task_id,
@@ -287,7 +286,7 @@ class ToolCalls:
                     resume=resume,
                 )
         except Refused as refused:
-            return await self._end(command, row, make_uncalled_outcome(command, row, str(refused)))
+            return await self._end_uncalled(command, row, str(refused))
         except ServerFailed as failed:
             self._log_not_called(command, failed)
             return await self._wait(command, row, task, seconds=LONGEST_POLL_SECONDS)
@@ -324,11 +323,14 @@ class ToolCalls:
             if found is None or found.task != task:
                 raise
 
-    async def _end_late(self, command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
-        """End a call whose run has no time left; a task is cancelled."""
-        if row is not None and row.task is not None:
-            await self._tasks.cancel(command, row.task.task_id)
-        return await self._end(command, row, make_late_outcome(command, row))
+    async def _end_uncalled(
+        self, command: CallTool, row: ToolCallRow | None, why: str
+    ) -> ToolOutcome:
+        """End a call that is not made or does not go on; its task is cancelled."""
+        task_id = find_task(command, row)
+        if task_id is not None:
+            await self._tasks.cancel(command, task_id)
+        return await self._end(command, row, make_uncalled_outcome(command, row, why))
 
     def _log_not_called(self, command: CallTool, failed: ServerFailed) -> None:
         self._telemetry.log(

@@ -7,6 +7,15 @@ from aos.domain.envelope import CallTool
 from aos.domain.tools.tool import ToolCallRow, ToolOutcome
 from aos.ports.servers import LiveServer
 
+TIME_OVER = "the run's time was over"
+
+
+def find_task(command: CallTool, row: ToolCallRow | None) -> str | None:
+    """The task that the call has become, or that asked what the command answers."""
+    if row is not None and row.task is not None:
+        return row.task.task_id
+    return None if command.resume is None else command.resume.task_id
+
 
 def find_card_refusal(live: LiveServer, command: CallTool) -> str | None:
     """Why the card forbids this call; None when it allows it."""
@@ -40,10 +49,6 @@ def make_uncalled_outcome(command: CallTool, row: ToolCallRow | None, why: str) 
 def describe_absence(command: CallTool) -> str:
     """The reason for the model. The server's own output may hold paths; only admins read it."""
     return f"the MCP server {command.server_id!r} is not available now"
-
-
-def make_late_outcome(command: CallTool, row: ToolCallRow | None) -> ToolOutcome:
-    return make_uncalled_outcome(command, row, "the run's time was over")
 
 
 def make_lost_outcome(command: CallTool) -> ToolOutcome:

@@ -223,6 +223,22 @@ async def test_a_task_whose_server_is_away_is_cancelled_when_the_server_is_back(
     assert (world.servers.cancelled_tasks, cancellations(world)) == (["t-1"], [])
 
 
+@pytest.mark.parametrize("why", ["late", "disabled", "not_listed"])
+async def test_a_task_that_is_not_told_its_answer_is_cancelled(world: McpWorld, why: str) -> None:
+    resume = CallResume(kind="task", task_id="t-1")
+    command = world.command("build", round_number=1, resume=resume)
+    match why:
+        case "late":
+            world.clock.advance(600.0)
+        case "disabled":
+            world.cards.put(enabled=False)
+        case _:
+            world.cards.put(tools=["count"])
+    await world.mcp.calls.handle(command)
+    assert [result.outcome for result in world.results] == ["outcome_unknown"]
+    assert world.servers.cancelled_tasks == ["t-1"]
+
+
 async def test_a_server_that_stays_away_is_asked_twelve_times(world: McpWorld) -> None:
     error = TransientError("away")
     away = Mcp(world, intercept=Breaking("servers.cancel_task", acts=False, error=error, times=99))
