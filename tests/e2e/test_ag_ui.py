@@ -171,3 +171,44 @@ def test_an_interrupt_is_answered_and_the_run_goes_on(
     assert text_of(browser.events).startswith("the tool said: ")
     assert [m["role"] for m in done["messages"]] == ["user", "assistant", "tool", "assistant"]
     assert marks.read_text().split() == ["this"]
+
+
+def kill_and_await(road: Road, name: str) -> None:
+    """Kill a process and wait until another takes requests in its place."""
+    child = road.laptop.child(name)
+    restarts = child.restarts
+    child.kill9()
+    eventually(lambda: child.restarts > restarts or None, seconds=10)
+
+    def is_up() -> bool | None:
+        try:
+            return road.call("GET", "/api/status").status == 200 or None
+        except OSError:
+            return None
+
+    eventually(is_up, seconds=20)
+
+
+def test_a_call_of_the_pages_own_tool_outlives_the_processes(road: Road, model: Model) -> None:
+    model.server.always(
+        lambda request: (
+            Say(f"You are in {request.messages[-1]['content']}.")
+            if request.messages[-1]["role"] == "tool"
+            else Say(calls=(("get_place", {}), ("get_place", {})))
+        )
+    )
+    browser = Browser(road, road.live(f"ag-ui-{uuid.uuid4().hex[:8]}"))
+    try:
+        browser.begin(say="Where am I?", tools=[{"name": "get_place", "description": "Where."}])
+        done = browser.end()
+        assert (done["error"], len(done["pending"])) == (None, 2)
+        for name in ("realm", "main"):
+            kill_and_await(road, name)
+        browser.begin(results=["Oslo", "Rome"])
+        done = browser.end()
+    finally:
+        browser.close()
+    assert (done["error"], done["pending"]) == (None, [])
+    assert text_of(browser.events) == "You are in Rome."
+    roles = [m["role"] for m in done["messages"]]
+    assert roles == ["user", "assistant", "tool", "tool", "assistant"]
