@@ -35,11 +35,12 @@ def cli_page() -> str:
     """Build the text of the page."""
     codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in EXIT_CODES.items())
     parts = [HEAD, f"## Exit codes\n| code | meaning |\n|---|---|\n{codes}\n"]
-    parts += [_write_command(name, command) for name, command in _list_commands()]
+    parts += [_write_command(name, command) for name, command in list_commands()]
     return "\n".join(parts)
 
 
-def _list_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def list_commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The subcommands by name."""
     for action in _list_actions(make_parser()):
         if isinstance(action.choices, dict):
             yield from action.choices.items()

@@ -15,10 +15,12 @@ PAGES = sorted(
         *(ROOT / "benchmarks").rglob("*.md"),
     ]
 )
+LINKED = sorted([*PAGES, *(ROOT / "infra").glob("*.md")])
+"""The pages whose links lead somewhere, those of the deployment too."""
 _FENCE = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
-_LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
+_LINK = re.compile(r"\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,28 @@ def prose(page: Path) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """The targets of a page's links, outside of fenced blocks and inline code."""
+    """The targets of a page's links and pictures, outside of fenced blocks and inline code."""
     without_code = re.sub(r"`[^`\n]*`", "``", prose(page))
     return [found["target"] for found in _LINK.finditer(without_code)]
+
+
+def find_dead_links(page: Path) -> list[str]:
+    """The targets within the repository that do not exist: pages, pictures, headings."""
+    dead = []
+    for target in links(page):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            dead.append(target)
+    return dead
+
+
+def inline_commands(page: Path) -> list[str]:
+    """The commands `make …` and `aos …` that stand in a page's sentences."""
+    found = re.findall(r"`(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?((?:make|aos) [^`\n]+)`", prose(page))
+    return [command for command in found if re.match(r"\w+ [a-z]", command)]
 
 
 def anchors(page: Path) -> set[str]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.cli_page import PAGE, cli_page
+from tests.docs.cli_page import PAGE, cli_page, list_commands
 from tests.docs.module_map import MAP, module_map
-from tests.docs.pages import PAGES, ROOT, anchors, links, prose
+from tests.docs.pages import LINKED, PAGES, ROOT, find_dead_links, inline_commands, links, prose
 
 README = ROOT / "README.md"
+MAKEFILE = ROOT / "Makefile"
 LONGEST_README = 130
 GLOSSARY = ROOT / "docs" / "glossary.md"
 PLAN = ROOT / "docs" / "CLAUSES.md"
@@ -25,17 +26,43 @@ def test_the_readme_is_short_and_begins_with_the_promise() -> None:
     assert lines[2] == "Put a JSON file in a blob container and you have a durable agent."
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
-    dead = []
-    for target in links(page):
-        if re.match(r"[a-z]+:", target):
-            continue
-        path, _, anchor = target.partition("#")
-        there = (page.parent / path).resolve() if path else page
-        if not there.exists() or (anchor and anchor not in anchors(there)):
-            dead.append(target)
-    assert dead == []
+    assert find_dead_links(page) == []
+
+
+def test_a_link_to_a_page_a_picture_or_a_heading_that_is_gone_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One two\n[a](page.md#one-two) [b](#one-two) [c](https://example.org/none)\n"
+        "[d](gone.md) [e](#three) [f](page.md#three) ![g](gone.png) `[h](code.md)`\n"
+    )
+    assert find_dead_links(page) == ["gone.md", "#three", "page.md#three", "gone.png"]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_in_a_sentence_exists_with_its_options(page: Path) -> None:
+    assert [text for text in inline_commands(page) if not _is_command(text)] == []
+
+
+@pytest.mark.parametrize("text", ["make nothing", "aos nothing", "aos ask ceo --nothing"])
+def test_a_command_that_does_not_exist_is_found(text: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"Call `{text}` or `A=1 .venv/bin/aos runs --json`, and `make test`.\n")
+    commands = inline_commands(page)
+    assert [command for command in commands if not _is_command(command)] == [text]
+    assert len(commands) == 3
+
+
+def _is_command(text: str) -> bool:
+    program, name, *rest = re.split(r"[\s,;]+", text)
+    if program == "make":
+        return re.search(rf"^{re.escape(name)}:", MAKEFILE.read_text("utf-8"), re.M) is not None
+    command = dict(list_commands()).get(name)
+    if command is None:
+        return False
+    options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+    return options <= set(command.format_help().replace("[", " ").replace("]", " ").split())
 
 
 @pytest.mark.parametrize(
