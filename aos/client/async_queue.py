@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from aos.client.flows import Awaiting, Flow, Pause, make_methods
+from aos.client.flows import Awaiting, Flow, Pause, make_methods, run_later
 from aos.client.queue import RETRIES, TAKE_SECONDS, BusOptions, explain_away, make_message
 from aos.client.queue_operations import PAGE, Abandon, Alone, Complete, Peek, Request, Take
 from aos.client.waits import CALL_SECONDS
@@ -41,7 +40,7 @@ class AsyncQueueClient(BusOptions, Awaiting):
         from azure.servicebus.exceptions import ServiceBusError
 
         try:
-            return await self._run(flow, self._perform)
+            return await run_later(flow, self._perform)
         except ServiceBusError as error:
             raise explain_away(error) from error
 
@@ -59,16 +58,6 @@ class AsyncQueueClient(BusOptions, Awaiting):
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    async def _run(self, flow: Flow[T], perform: Any) -> T:
-        with closing(flow):
-            answer = None
-            while True:
-                try:
-                    effect = flow.send(answer)
-                except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-                answer = await perform(effect)
-
     async def _perform(self, effect: object) -> Any:
         """Perform an effect; return its answer."""
         match effect:
@@ -80,7 +69,7 @@ class AsyncQueueClient(BusOptions, Awaiting):
             case Alone(flow):
                 async with self._receiving:
                     try:
-                        return await self._run(flow, self._receive)
+                        return await run_later(flow, self._receive)
                     finally:
                         if self._session_id is not None:  # its lock would expire
                             await self._close_receiver()

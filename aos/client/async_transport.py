@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aos.client.address import Address
 from aos.client.errors import AosUnreachable
-from aos.client.flows import Awaiting, Flow, Item, Json, Pause, Work
+from aos.client.flows import Awaiting, Flow, Json, Pause, Work, iterate_later, run_later
 from aos.client.transport import is_loopback
 from aos.client.wire import Call, Head, NoAnswer, Read
 from aos.errors import ConfigurationError
@@ -34,30 +34,16 @@ class HttpxTransport(Awaiting):
     async def carry_out(self, flow: Flow[T]) -> T:
         """Perform the flow's effects; return its result."""
         async with aclosing(_Exchange(self._open(), self._address.url, self._sleep)) as exchange:
-            with closing(flow):
-                answer = None
-                while True:
-                    try:
-                        effect = flow.send(answer)
-                    except StopIteration as end:
-                        return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-                    answer = await exchange.perform(effect)
+            return await run_later(flow, exchange.perform)
 
     async def read_items(self, flow: Flow[None]) -> AsyncIterator[Json]:
         """Perform the flow's effects; yield its items."""
-        async with aclosing(_Exchange(self._open(), self._address.url, self._sleep)) as exchange:
-            with closing(flow):
-                answer = None
-                while True:
-                    try:
-                        effect = flow.send(answer)
-                    except StopIteration:
-                        return
-                    if isinstance(effect, Item):
-                        answer = None
-                        yield effect.value
-                    else:
-                        answer = await exchange.perform(effect)
+        async with (
+            aclosing(_Exchange(self._open(), self._address.url, self._sleep)) as exchange,
+            aclosing(iterate_later(flow, exchange.perform)) as items,
+        ):
+            async for item in items:
+                yield item
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The next call opens others; calls and

@@ -1,4 +1,5 @@
-"""Defines an operation of a client without its I/O. Entry points: `Flow`, `Operation`, `Listing`.
+"""Defines an operation of a client without its I/O. Entry points: `Flow`, `Operation`, `Listing`;
+`run`, `run_later`, `iterate`, `iterate_later` for transports.
 
 A flow is a generator. It yields what it needs (an effect), and gets the answer of the transport.
 So the rules of a client (what to send, when to repeat, how to resume) exist once, and a blocking
@@ -9,7 +10,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+)
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, overload
 
@@ -39,6 +49,64 @@ class Item:
     """An effect: hand `value` to the reader of a list or a stream."""
 
     value: Json
+
+
+def run(flow: Flow[T], perform: Callable[[object], Any]) -> T:
+    """Carry a flow out; `perform` answers its effects."""
+    with closing(flow):
+        answer = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+            answer = perform(effect)
+
+
+async def run_later(flow: Flow[T], perform: Callable[[object], Awaitable[Any]]) -> T:
+    """`run` in the running event loop."""
+    with closing(flow):
+        answer = None
+        while True:
+            try:
+                effect = flow.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
+            answer = await perform(effect)
+
+
+def iterate(flow: Flow[None], perform: Callable[[object], Any]) -> Iterator[Json]:
+    """Carry a flow out and yield its items; `perform` answers its other effects."""
+    with closing(flow):
+        answer = None
+        while (effect := _next_effect(flow, answer)) is not None:
+            answer = None
+            if isinstance(effect, Item):
+                yield effect.value
+            else:
+                answer = perform(effect)
+
+
+async def iterate_later(
+    flow: Flow[None], perform: Callable[[object], Awaitable[Any]]
+) -> AsyncGenerator[Json, None]:
+    """`iterate` in the running event loop."""
+    with closing(flow):
+        answer = None
+        while (effect := _next_effect(flow, answer)) is not None:
+            answer = None
+            if isinstance(effect, Item):
+                yield effect.value
+            else:
+                answer = await perform(effect)
+
+
+def _next_effect(flow: Flow[None], answer: Any) -> object | None:
+    """The next effect of a flow; None at its end."""
+    try:
+        return flow.send(answer)  # type: ignore[no-any-return]  # effects are of any type
+    except StopIteration:
+        return None
 
 
 class Blocking:

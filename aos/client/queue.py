@@ -10,12 +10,11 @@ SDK, which takes half a second.
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aos.client.errors import AosUnreachable
-from aos.client.flows import Blocking, Flow, Pause, make_methods
+from aos.client.flows import Blocking, Flow, Pause, make_methods, run
 from aos.client.queue_operations import (
     PAGE,
     Abandon,
@@ -84,7 +83,7 @@ class QueueClient(BusOptions, Blocking):
 
         exchange = _Exchange(self)
         try:
-            return exchange.run(flow)
+            return run(flow, exchange.perform)
         except ServiceBusError as error:
             raise explain_away(error) from error
         finally:
@@ -131,22 +130,11 @@ class _Exchange:
         self._client = client
         self._receiver: ServiceBusReceiver | None = None
 
-    def run(self, flow: Flow[T]) -> T:
-        """Perform the flow's effects; return its result."""
-        with closing(flow):
-            answer = None
-            while True:
-                try:
-                    effect = flow.send(answer)
-                except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-                answer = self.perform(effect)
-
     def perform(self, effect: object) -> Any:
         """Perform an effect; return its answer."""
         match effect:
             case Alone(flow):
-                return self.run(flow)
+                return run(flow, self.perform)
             case Request():
                 return self._send(make_message(effect))
             case Peek(start):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aos.client.address import Address
-from aos.client.flows import Blocking, Flow, Item, Json, Pause, Work
+from aos.client.flows import Blocking, Flow, Json, Pause, Work, iterate, run
 from aos.client.wire import READ_BYTES, Call, Head, NoAnswer, Read
 
 T = TypeVar("T")
@@ -40,29 +40,13 @@ class UrllibTransport(Blocking):
 
     def carry_out(self, flow: Flow[T]) -> T:
         """Perform the flow's effects; return its result."""
-        with closing(_Exchange(self._opener, self._url, self._sleep)) as exchange, closing(flow):
-            answer = None
-            while True:
-                try:
-                    effect = flow.send(answer)
-                except StopIteration as end:
-                    return end.value  # type: ignore[no-any-return]  # StopIteration is untyped
-                answer = exchange.perform(effect)
+        with closing(_Exchange(self._opener, self._url, self._sleep)) as exchange:
+            return run(flow, exchange.perform)
 
     def read_items(self, flow: Flow[None]) -> Iterator[Json]:
         """Perform the flow's effects; yield its items."""
-        with closing(_Exchange(self._opener, self._url, self._sleep)) as exchange, closing(flow):
-            answer = None
-            while True:
-                try:
-                    effect = flow.send(answer)
-                except StopIteration:
-                    return
-                if isinstance(effect, Item):
-                    answer = None
-                    yield effect.value
-                else:
-                    answer = exchange.perform(effect)
+        with closing(_Exchange(self._opener, self._url, self._sleep)) as exchange:
+            yield from iterate(flow, exchange.perform)
 
 
 class _Exchange:

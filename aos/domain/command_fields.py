@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from aos.domain.codec import ShapeError
+from aos.domain.runs.run import AdmittedRequest
 
 VERSION = 1
 BESIDE_REQUEST = ("owner", "admitted_at", "catalog_version")
@@ -54,6 +55,17 @@ class RequestFields(CommandFields):
     """Writes `request` without the fields that the envelope holds beside it."""
 
     __slots__ = ()
+    request: AdmittedRequest
+
+    @property
+    def run_id(self) -> str:
+        """The run that the command is about."""
+        return self.request.run_id
+
+    @property
+    def conversation_id(self) -> str:
+        """The session of the command."""
+        return self.request.conversation_id
 
     def after_encode(self: Any, raw: dict[str, Any]) -> dict[str, Any]:
         """Return the object as an envelope."""

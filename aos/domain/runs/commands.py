@@ -29,17 +29,7 @@ class StartRun(RequestFields):
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it has."""
-        return f"{self.request.run_id}:start"
-
-    @property
-    def run_id(self) -> str:
-        """The run that the command is about."""
-        return self.request.run_id
-
-    @property
-    def conversation_id(self) -> str:
-        """The session of the command."""
-        return self.request.conversation_id
+        return f"{self.run_id}:start"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +47,7 @@ class CancelRun(RequestFields):
     @property
     def command_id(self) -> str:
         """The id of the command, which every copy of it has."""
-        return f"{self.request.run_id}:cancel"
-
-    @property
-    def run_id(self) -> str:
-        """The run that the command is about."""
-        return self.request.run_id
-
-    @property
-    def conversation_id(self) -> str:
-        """The session of the command."""
-        return self.request.conversation_id
+        return f"{self.run_id}:cancel"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
