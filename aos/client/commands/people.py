@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aos.client.http import AosClient
@@ -165,15 +165,9 @@ def _add_call(command: argparse.ArgumentParser) -> None:
 
 
 def _list_approvals(options: argparse.Namespace) -> int:
-    found = list(open_client(options).approvals())
-    for call in found:
-        if options.json:
-            say_json(call)
-        else:
-            say(describe_approval(call))
-    if not found and not options.json:
-        say_error("no tool call waits for your decision")
-    return Exit.DONE
+    calls = open_client(options).approvals()
+    nothing = "no tool call waits for your decision"
+    return _say_waiting(options, calls, describe_approval, nothing=nothing)
 
 
 def _decide(options: argparse.Namespace) -> int:
@@ -188,14 +182,25 @@ def _decide(options: argparse.Namespace) -> int:
 
 
 def _list_questions(options: argparse.Namespace) -> int:
-    found = list(open_client(options).questions())
-    for question in found:
+    questions = open_client(options).questions()
+    return _say_waiting(options, questions, describe_question, nothing="no tool asks anything")
+
+
+def _say_waiting(
+    options: argparse.Namespace,
+    items: Iterable[Mapping[str, Any]],
+    describe: Callable[[Mapping[str, Any]], str],
+    *,
+    nothing: str,
+) -> int:
+    found = list(items)
+    for item in found:
         if options.json:
-            say_json(question)
+            say_json(item)
         else:
-            say(describe_question(question))
+            say(describe(item))
     if not found and not options.json:
-        say_error("no tool asks anything")
+        say_error(nothing)
     return Exit.DONE
 
 

@@ -24,7 +24,7 @@ from aos.entrypoints.bus.request_messages import (
 )
 from aos.entrypoints.bus.senders import Sender, SenderRights
 from aos.entrypoints.bus.settling import Settling
-from aos.entrypoints.ids import is_question_id, is_tool_call_id, parse_run_id
+from aos.entrypoints.ids import take_question_id, take_run_id, take_tool_call_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import AosError, ErrorInfo, Refused, SessionLost, TransientError
 from aos.ports.bus import Bus, ReceivedMessage
@@ -178,10 +178,8 @@ class RequestQueue:
     async def _cancel(self, message: ReceivedMessage, raw: dict[str, Any]) -> None:
         from aos.entrypoints.requests import QueueCancel, validate
 
-        named = validate(QueueCancel, raw).run_id
-        sender, run_id = self._rights.read_allowed(message), parse_run_id(named)
-        if run_id is None:
-            raise Refused("run_not_found", f"there is no run {named[:80]!r} of yours")
+        body = validate(QueueCancel, raw)
+        sender, run_id = self._rights.read_allowed(message), take_run_id(body.run_id)
         await self._admissions.cancel(run_id, sender.caller)
         self._audit(sender, "run.cancel", run_id)
 
@@ -189,16 +187,10 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueDecision, validate
 
         body = validate(QueueDecision, raw)
-        sender, run_id = self._rights.read_allowed(message), parse_run_id(body.run_id)
-        if run_id is None:
-            raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
-        if not is_tool_call_id(body.tool_call_id):
-            raise Refused(
-                "tool_call_not_found", f"there is no tool call {body.tool_call_id[:80]!r}"
-            )
+        sender, run_id = self._rights.read_allowed(message), take_run_id(body.run_id)
         await self._approvals.decide(
             run_id,
-            body.tool_call_id,
+            take_tool_call_id(body.tool_call_id),
             body.decision,
             body.reason or "",
             caller=sender.caller,
@@ -210,14 +202,10 @@ class RequestQueue:
         from aos.entrypoints.requests import QueueAnswer, validate
 
         body = validate(QueueAnswer, raw)
-        sender, run_id = self._rights.read_allowed(message), parse_run_id(body.run_id)
-        if run_id is None:
-            raise Refused("run_not_found", f"there is no run {body.run_id[:80]!r} of yours")
-        if not is_question_id(body.question_id):
-            raise Refused("question_not_found", f"there is no question {body.question_id[:80]!r}")
+        sender, run_id = self._rights.read_allowed(message), take_run_id(body.run_id)
         await self._questions.answer(
             run_id,
-            body.question_id,
+            take_question_id(body.question_id),
             body.action,
             body.content,
             caller=sender.caller,

@@ -8,9 +8,8 @@ from aos.domain.codec import encode
 from aos.entrypoints.http.answers import AnswerAnswer, QuestionItem
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
-from aos.entrypoints.http.runs import read_media_type
-from aos.entrypoints.ids import is_question_id, parse_run_id
-from aos.errors import Refused
+from aos.entrypoints.http.runs import read_media_type, read_run_id
+from aos.entrypoints.ids import take_question_id
 from aos.services.questions import ToolQuestions
 
 
@@ -44,7 +43,7 @@ class QuestionRoutes:
         from aos.entrypoints.requests import AnswerBody, take_object, validate
 
         read_media_type(call, text_too=False)
-        run_id, question_id = _read_ids(call)
+        run_id, question_id = read_run_id(call), take_question_id(call.part("question_id"))
         raw = await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
         body = validate(AnswerBody, raw)
         stored = await self._questions.answer(
@@ -58,18 +57,3 @@ class QuestionRoutes:
             answered_at=stored.answered_at,
         )
         return Answer(body=encode(answer))
-
-
-def _read_ids(call: Call) -> tuple[str, str]:
-    """Return the run and the question in the path. Ids that cannot exist are answered as not
-    found."""
-    run, question_id = call.part("run_id"), call.part("question_id")
-    run_id = parse_run_id(run)
-    if run_id is None:
-        raise Refused("run_not_found", f"there is no run {run[:80]!r} of yours; see GET /api/runs")
-    if not is_question_id(question_id):
-        raise Refused(
-            "question_not_found",
-            f"no question {question_id[:80]!r} waits for an answer; check GET /api/questions",
-        )
-    return run_id, question_id

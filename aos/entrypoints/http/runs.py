@@ -18,7 +18,7 @@ from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.event_streams import read_after, stream_events, wants_stream
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import JSON, Answer, Call, HttpResponder
-from aos.entrypoints.ids import parse_run_id
+from aos.entrypoints.ids import take_run_id
 from aos.entrypoints.reply_addresses import ReplyEntities
 from aos.errors import Refused
 from aos.ports.system import Clock
@@ -212,11 +212,7 @@ def check_agent_id(agent_id: str) -> str:
 
 def read_run_id(call: Call) -> str:
     """Return the run in the path. Raises Refused `run_not_found`."""
-    text = call.part("run_id")
-    run_id = parse_run_id(text)
-    if run_id is None:
-        raise Refused("run_not_found", f"there is no run {text[:80]!r} of yours; see GET /api/runs")
-    return run_id
+    return take_run_id(call.part("run_id"))
 
 
 def read_idempotency_key(call: Call) -> str | None:

@@ -8,9 +8,8 @@ from aos.domain.codec import encode
 from aos.entrypoints.http.answers import NOT_OF_A_DECISION, NOT_OF_AN_APPROVAL, ServerAnswer
 from aos.entrypoints.http.queries import Query, make_next
 from aos.entrypoints.http.responder import Answer, Call, HttpResponder
-from aos.entrypoints.http.runs import read_media_type
-from aos.entrypoints.ids import is_tool_call_id, parse_run_id
-from aos.errors import Refused
+from aos.entrypoints.http.runs import read_media_type, read_run_id
+from aos.entrypoints.ids import take_tool_call_id
 from aos.ports.tools import ToolCatalog
 from aos.services.approvals import Approvals
 
@@ -64,7 +63,7 @@ class ToolRoutes:
         from aos.entrypoints.requests import DecisionBody, take_object, validate
 
         read_media_type(call, text_too=False)
-        run_id, tool_call_id = _read_ids(call)
+        run_id, tool_call_id = read_run_id(call), take_tool_call_id(call.part("tool_call_id"))
         raw = await take_object(call.request.get_body(), max_bytes=self._max_body_bytes)
         body = validate(DecisionBody, raw)
         decision = await self._approvals.decide(
@@ -72,18 +71,3 @@ class ToolRoutes:
         )
         names = {"run_id": run_id, "tool_call_id": tool_call_id}
         return Answer(body={**names, **encode(decision, without=NOT_OF_A_DECISION)})
-
-
-def _read_ids(call: Call) -> tuple[str, str]:
-    """Return the run and the tool call in the path. Ids that cannot exist are answered as not
-    found."""
-    run, tool_call_id = call.part("run_id"), call.part("tool_call_id")
-    run_id = parse_run_id(run)
-    if run_id is None:
-        raise Refused("run_not_found", f"there is no run {run[:80]!r} of yours; see GET /api/runs")
-    if not is_tool_call_id(tool_call_id):
-        raise Refused(
-            "tool_call_not_found",
-            f"no tool call {tool_call_id[:80]!r} waits for a decision; check GET /api/approvals",
-        )
-    return run_id, tool_call_id
