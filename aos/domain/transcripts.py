@@ -60,6 +60,7 @@ def _describe_request(request: AdmittedRequest) -> dict[str, Any]:
         "agent_id": request.agent_id,
         "owner": request.owner,
         "door": request.door,
+        **({"sent_by": request.sent_by} if request.sent_by else {}),
         "admitted_at": to_wire_time(request.admitted_at),
         "body": body,
         **({"parts": request.parts} if request.parts else {}),

@@ -169,7 +169,8 @@ def _list_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     times = [("created", "created_at"), ("started", "started_at"), ("ended", "ended_at")]
     facts += [(word, str(run[name])) for word, name in times if run.get(name)]
-    for word, name in [("replay of", "replay_of"), ("delegated by", "parent_run_id")]:
+    others = [("replay of", "replay_of"), ("delegated by", "parent_run_id"), ("sent by", "sent_by")]
+    for word, name in others:
         facts += [(word, str(run[name]))] if run.get(name) else []
     facts += [("delegated", str(child)) for child in run.get("child_run_ids") or ()]
     waiting, error, advice = run.get("waiting"), run.get("error"), advise(run)

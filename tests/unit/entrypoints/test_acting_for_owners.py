@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aos.domain.bus_limits import MAX_PROPERTY_BYTES
+from aos.entrypoints.bus.senders import Sender
 from aos.errors import ConfigurationError
 from aos.settings import Settings
 from tests.unit.entrypoints.laptop_in_memory import DEVELOPMENT, InMemory, call
@@ -49,6 +50,13 @@ async def test_a_listed_owners_conversation_goes_on_and_the_run_says_who_acted()
         "owner": "local",
         "sent_by": "queue:crm",
     }
+
+
+async def test_a_decision_says_who_acted_for_whom() -> None:
+    caller = Sender(name="queue:crm", on_behalf_of="alice").caller
+    assert (caller.owner, caller.signature) == ("alice", "queue:crm for alice")
+    assert (caller.is_admin, caller.is_approver, caller.deciding_owner) == (False, False, "alice")
+    assert Sender(name="queue:crm").caller.signature == "queue:crm"
 
 
 async def test_a_run_that_nobody_acted_in_has_no_sender() -> None:

@@ -192,6 +192,7 @@ function describe(run) {
     ['Model', run.model || '–'],
     run.replay_of && ['Replay of', link(run.replay_of)],
     run.parent_run_id && ['Asked by run', link(run.parent_run_id)],
+    run.sent_by && ['Sent for the owner by', run.sent_by],
     run.child_run_ids && run.child_run_ids.length && ['Asked the runs', run.child_run_ids.map((id) => [link(id), ' '])],
     run.unavailable_servers && ['Servers that were away', run.unavailable_servers.map((id) => [h('a', { href: `#/mcp-servers/${encodeURIComponent(id)}` }, id), ' '])],
   ]);
