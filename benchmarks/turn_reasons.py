@@ -31,7 +31,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         app="main",
         what="table read aosconversations/head",
-        why="later turns only: whose conversation it is, which agent's, and whether it is deleted",
+        why="later turns only: whose conversation it is, which agent's, and whether it is deleted;"
+        " at the same time as the pending row",
         instead="realm, which reads it too, if a refusal may come after admission",
     ),
     Reason(

@@ -72,6 +72,11 @@ class Bookkeeping:
             self._recorded.add(run_id)
         self._lists.start()
 
+    def remove_row(self, run_id: str) -> None:
+        """Have the pending row of a run removed that was refused, and that nobody can admit."""
+        self._removable[run_id] = None
+        self._removals.start()
+
     def is_closing(self, run_id: str) -> bool:
         """Whether this process is about to remove the run's pending row."""
         return run_id in self._closing

@@ -142,6 +142,7 @@ class MainServices(AppServices):
             pending=world.pending,
             conversations=world.conversations,
             list_run=self.books.list_run,
+            remove_row=self.books.remove_row,
             due=world.due,
             agents=self.catalog,
             model=world.model,

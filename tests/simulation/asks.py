@@ -35,6 +35,8 @@ class Ask:
     wants_reply: bool = False
     notify: Notify | None = None
     pushes: bool = False
+    keyless: bool = False
+    """It is sent once, over HTTP, without an idempotency key."""
     stream: bool = False
 
     @property
@@ -76,7 +78,7 @@ async def over_http(app: MainApp, ask: Ask) -> tuple[Admission, Run]:
         ),
         door="http",
         scope=ask.scope,
-        key=ask.key,
+        key=None if ask.keyless else ask.key,
         caller=Caller(owner=ask.owner, is_admin=ask.is_admin),
     )
     run = admission.run

@@ -105,6 +105,8 @@ class Clients:
             if world.scenario.has(kind):
                 self._cards |= cards
         self.came: dict[str, float] = {}
+        self.keyless: dict[str, Ask] = {}
+        """Requests without a key, whose run ids are known when they are admitted."""
         self.decided: dict[tuple[str, str], int] = {}
         self.answered: dict[tuple[str, str], int] = {}
 
@@ -136,6 +138,10 @@ class Clients:
 
     def _come(self, planned: Planned) -> None:
         ask = self._ask(planned)
+        if ask.keyless:
+            self.keyless[ask.key] = ask
+            self._later(partial(self._call_once, ask))
+            return
         run_id = run_id_for(scope=ask.scope, key=ask.key)
         self._world.asks[run_id] = ask
         for _ in range(1 + planned.twins):
@@ -161,6 +167,7 @@ class Clients:
             notify=NOTIFY if planned.twins == 0 and planned.name.endswith(("0", "3")) else None,
             pushes=not planned.over_queue and planned.name.endswith(TASKS),
             stream=planned.stream,
+            keyless=planned.keyless,
         )
 
     def _send(self, ask: Ask, run_id: str) -> None:
@@ -176,6 +183,15 @@ class Clients:
             correlation_id=f"c-{ask.key}",
             properties={"aos_owner": ask.owner.removeprefix(OWNERS)},
         )
+
+    async def _call_once(self, ask: Ask) -> None:
+        """Over HTTP, without a key: what fails is not sent again."""
+        try:
+            admission, _ = await self.at_main(lambda app: over_http(app, ask))
+        except (Refused, TransientError, CutConnection) as error:
+            self._tell("gives up", f"{ask.key}: {error}")
+        else:
+            self._world.accepted.add(admission.request.run_id)
 
     async def _call(self, ask: Ask, run_id: str) -> None:
         """Over HTTP, patiently."""

@@ -1,17 +1,23 @@
-"""Would the simulation notice? Bugs of what main writes in batches, after its caller's answer."""
+"""Would the simulation notice? Bugs of what main writes in batches, after its caller's answer, and
+of the pending row that it writes while it looks at the request."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryLedger
 from aos.domain.envelope import RunEnded
+from aos.domain.runs.run import AdmittedRequest
 from aos.errors import OutcomeUnknown, StaleWrite
+from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.ledger import CountedRun
+from aos.services.admission import Admissions, RunRequest, admissions
+from aos.services.admission.admissions import FIRST_CHECK
 from aos.services.bookkeeping import Bookkeeping
 
 
@@ -118,6 +124,30 @@ def rows_never_removed_after_a_failure() -> contextlib.AbstractContextManager[An
     return patch.multiple(Bookkeeping, close_run=close_run, is_closing=is_closing)
 
 
+def early_row_not_awaited() -> contextlib.AbstractContextManager[Any]:
+    """An admission inserts the request though its pending row is still being written."""
+
+    async def write_early(
+        self: Admissions, admitted: AdmittedRequest, checks: Coroutine[Any, Any, None]
+    ) -> None:
+        pending = self._make_pending(admitted, delay=FIRST_CHECK)
+        writing = asyncio.create_task(self._pending.put(pending))
+        self._announcing.add(writing)
+        await checks
+
+    return patch.object(Admissions, "_write_early", write_early)
+
+
+def early_row_of_a_key() -> contextlib.AbstractContextManager[Any]:
+    """A refused request with a key has the pending row of its run removed, which a repeat of the
+    request may have been admitted with meanwhile."""
+
+    def is_written_early(request: RunRequest, head: Loaded | None) -> bool:
+        return request.conversation_id is not None
+
+    return patch.object(admissions, "_is_written_early", is_written_early)
+
+
 PLANTED_IN_BOOKKEEPING: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "listed_by_admission_alone": listed_by_admission_alone,
     "failed_lists_forgotten": failed_lists_forgotten,
@@ -125,6 +155,8 @@ PLANTED_IN_BOOKKEEPING: dict[str, Callable[[], contextlib.AbstractContextManager
     "conflict_taken_for_recorded": conflict_taken_for_recorded,
     "unknown_record_repeated": unknown_record_repeated,
     "ends_recorded_without_their_rows": ends_recorded_without_their_rows,
+    "early_row_not_awaited": early_row_not_awaited,
+    "early_row_of_a_key": early_row_of_a_key,
     "rows_removed_before_the_batch": rows_removed_before_the_batch,
     "rows_never_removed_after_a_failure": rows_never_removed_after_a_failure,
 }

@@ -42,7 +42,8 @@ _CHATS: tuple[tuple[str, ...], ...] = (("chat-1",), ("chat-1", "chat-2"), ())
 class Planned:
     """One request: when, who, what, and what its client does beside waiting.
 
-    `stream` asks for the model's text while it is written; `readers` read the run's events.
+    `stream` asks for the model's text while it is written; `readers` read the run's events. What is
+    `keyless` is sent once.
     """
 
     at: float
@@ -58,6 +59,7 @@ class Planned:
     wait_seconds: float
     stream: bool = False
     readers: int = 0
+    keyless: bool = False
 
 
 def plan_requests(rng: random.Random, kind: Kind, span: float) -> tuple[Planned, ...]:
@@ -204,9 +206,10 @@ def _in_a_crowd(rng: random.Random, place: int) -> Planned:
     return Planned(
         at=rng.choice((0.0, 1.0)) + rng.random() * 0.2,
         name=f"crowd-{place}-",
+        keyless=place % 2 == 0,
         owner=rng.choice(("ann", "bob")),
         agent_id="ceo",
-        conversation_id=rng.choice((None, None, "chat-1")),
+        conversation_id=rng.choice((None, "chat-1")),
         over_queue=False,
         mood=rng.choices(("", "[slow]"), weights=(85, 15))[0],
         twins=rng.choice((0, 0, 0, 1)),

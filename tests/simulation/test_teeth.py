@@ -17,6 +17,7 @@ FOUND_AT = {
     "cancel_forgotten": 44,
     "cleaning_not_scheduled": 32,
     "conflict_taken_for_recorded": 74,
+    "early_row_not_awaited": 131,
     "earlier_round_heard_again": 46,
     "failed_lists_forgotten": 38,
     "failed_records_forgotten": 363,

@@ -320,7 +320,10 @@ class World:
     def _insert(self, operation: str, key: str) -> None:
         """Remember a request as it was admitted; a deletion scrubs its row."""
         if operation == "requests.insert":
-            self.admitted[key] = self.tables.requests[key].request
+            request = self.admitted[key] = self.tables.requests[key].request
+            ask = self.clients.keyless.get(request.metadata.get("n", ""))
+            if ask is not None:
+                self.asks[key] = ask
 
     def _arm_cleaning(self, app: MainApp) -> None:
         if app.name not in self._cleaning:

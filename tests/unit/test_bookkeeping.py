@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from aos.adapters.memory import Kept
 from aos.domain.envelope import RunEnded
 from aos.domain.runs.run import Run
-from aos.errors import TransientError
+from aos.errors import Refused, TransientError
+from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
+from aos.ports.requests import PendingRun
 from aos.services.bookkeeping import LIST_SECONDS, REMOVAL_SECONDS
 from aos.testing import MemoryWorld, ScriptedModel
 from aos.testing.triggers import be_ready
@@ -188,6 +191,46 @@ async def test_an_end_that_comes_again_in_a_batch_is_counted_once(
     await world.main.services.books.write_lists()
     assert world.tables.seen.keys() == {first.run_id, second.run_id, third.run_id}
     assert sum(day.runs for day in world.tables.usage.values()) == 3
+
+
+async def test_a_refused_request_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    run = await world.ask("ceo", "Mine.", conversation_id="c", owner="ann")
+    written: list[str] = []
+    put = world.ports.pending.put
+
+    async def note(pending: PendingRun) -> None:
+        written.append(pending.run_id)
+        await put(pending)
+
+    monkeypatch.setattr(world.ports.pending, "put", note)
+    with pytest.raises(Refused, match="no conversation 'c' of yours"):
+        await world.ask("ceo", "Whose?", conversation_id="c", owner="bob")
+    await pass_time(world, REMOVAL_SECONDS)
+    assert len(written) == 1
+    assert world.tables.pending == {}
+    assert world.tables.requests.keys() == {run.run_id}
+
+
+async def test_a_conversation_is_read_while_the_pending_row_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world()
+    await world.ask("ceo", "One", conversation_id="c")
+    put, load, begun = world.ports.pending.put, world.ports.conversations.load, asyncio.Event()
+
+    async def wait_for_the_row(conversation_id: str, **more: Any) -> Loaded:
+        await begun.wait()
+        return await load(conversation_id, **more)
+
+    async def begin(pending: PendingRun) -> None:
+        begun.set()
+        await put(pending)
+
+    monkeypatch.setattr(world.ports.conversations, "load", wait_for_the_row)
+    monkeypatch.setattr(world.ports.pending, "put", begin)
+    async with asyncio.timeout(5):
+        await world.ask("ceo", "Two", conversation_id="c")
 
 
 async def test_a_process_that_is_told_to_stop_writes_at_once(

@@ -2,12 +2,13 @@
 for runs that are asked again, `ScheduledRuns` and `EventRuns` for what wakes agents."""
 
 from aos.domain.caller import Caller
-from aos.services.admission.admissions import NO_VISION, Admission, Admissions, RunRequest
+from aos.services.admission.admissions import Admission, Admissions
 from aos.services.admission.budget import AdmissionBudgets
 from aos.services.admission.busy import Turnstile
 from aos.services.admission.delegations import Delegations
 from aos.services.admission.events import EventRuns
 from aos.services.admission.replays import Replayed, ReplayFilter, Replays
+from aos.services.admission.run_requests import NO_VISION, RunRequest
 from aos.services.admission.schedules import ScheduledRuns
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 The idempotency key and its scope (door and owner) determine the run id, and the request row of that
 id is inserted once. An existing row is looked up before any check that depends on the moment. A
-refusal stores nothing. Once the pending row and the request row are written, the run will be
+refusal stores no run. Once the pending row and the request row are written, the run will be
 executed, whatever crashes next.
 """
 
@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from aos.domain.caller import Caller
-from aos.domain.cards.agent_card import AgentCard, find_home_owner
+from aos.domain.cards.agent_card import AgentCard
 from aos.domain.envelope import CancelRun, StartRun, to_realm
-from aos.domain.notify import Notify
 from aos.domain.row_kinds import REQUEST_RETENTION
-from aos.domain.runs.advance import MAX_QUEUED_RUNS
 from aos.domain.runs.attachments import list_attachments
 from aos.domain.runs.run import (
     AdmittedRequest,
     Door,
     ParentRun,
-    ReplyAddress,
     Run,
-    request_digest,
     run_id_for,
 )
-from aos.domain.runs.run_options import RunOptions
 from aos.domain.runs.watching import WATCH
 from aos.domain.tools.offer import MAX_DEPTH
 from aos.domain.vision import Vision
@@ -39,7 +35,7 @@ from aos.errors import ErrorInfo, OutcomeUnknown, Refused, StaleWrite, Transient
 from aos.ports.agents import Agents
 from aos.ports.bus import Bus
 from aos.ports.cleaning import Due, DueStore
-from aos.ports.conversations import ConversationStore
+from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.model import ChatModel
 from aos.ports.pause import PauseState
@@ -47,7 +43,14 @@ from aos.ports.requests import PendingRun, PendingStore, RequestStore, StoredReq
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
 from aos.services.admission.budget import AdmissionBudgets
-from aos.services.admission.busy import Turnstile, make_busy
+from aos.services.admission.busy import Turnstile
+from aos.services.admission.run_requests import (
+    RunRequest,
+    check_conversation,
+    check_vision,
+    choose_notify,
+    list_parts,
+)
 from aos.services.runs import RunReader
 
 FIRST_CHECK = timedelta(seconds=30)
@@ -56,47 +59,6 @@ ADMISSION_SECONDS = 10.0
 """The longest time until a request is accepted or refused, however slow storage is."""
 MAX_TREE = 50
 """Runs of one tree of delegations, the first run included."""
-
-
-NO_VISION = "no_vision"
-"""In the details of the refusal of images for an agent whose model cannot see."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """A parsed and checked request for a run; `parent` is set when an agent delegates it,
-    `replay_of` when it asks an ended run again. `notify` is used instead of the card's. `stream`:
-    the model's text is streamed from the first turn on. `pushes`: it is a task of A2A, which may
-    get receivers of push notifications later. `as_sent`: the request as its caller sent it, where
-    AOS has added to it; repeats are found by that."""
-
-    agent_id: str
-    message: str
-    conversation_id: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    reply: ReplyAddress | None = None
-    parent: ParentRun | None = None
-    parts: tuple[dict[str, Any], ...] = ()
-    replay_of: str | None = None
-    notify: Notify | None = None
-    stream: bool = False
-    options: RunOptions | None = None
-    pushes: bool = False
-    as_sent: RunRequest | None = None
-
-    @property
-    def digest(self) -> str:
-        """The digest of the fields that two equal requests share."""
-        if self.as_sent is not None:
-            return self.as_sent.digest
-        return request_digest(
-            agent_id=self.agent_id,
-            message=self.message,
-            conversation_id=self.conversation_id,
-            metadata=self.metadata,
-            parts=self.parts,
-            options=self.options,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +83,7 @@ class Admissions:
         pending: PendingStore,
         conversations: ConversationStore,
         list_run: Callable[[IndexedRun], None],
+        remove_row: Callable[[str], None],
         due: DueStore,
         agents: Agents,
         model: ChatModel,
@@ -138,6 +101,7 @@ class Admissions:
         self._pending = pending
         self._conversations = conversations
         self._list_run = list_run
+        self._remove_row = remove_row
         self._due = due
         self._agents = agents
         self._model = model
@@ -193,8 +157,11 @@ class Admissions:
     ) -> Admission:
         digest = request.digest
         run_id = self._ids.new_id() if key is None else run_id_for(scope=scope, key=key)
+        head = None
         if key is not None:
-            stored = await self._requests.find(run_id)
+            stored, head = await asyncio.gather(
+                self._requests.find(run_id), self._load(request.conversation_id)
+            )
             if stored is not None:
                 return await self._find_repeat(stored, digest)
         if door != "delegation":
@@ -220,13 +187,13 @@ class Admissions:
             sent_by=caller.sent_by,
         )
         try:
-            admitted = await self._check(request, admitted, caller)
+            admitted = await self._check(request, admitted, caller, head=head)
         except Refused:
             stored = None if key is None else await self._requests.find(run_id)
             if stored is None:
                 raise
             return await self._find_repeat(stored, digest)
-        return await self._store(admitted)
+        return await self._store(admitted, is_pending=_is_written_early(request, head))
 
     async def store_refusal(
         self, request: RunRequest, error: ErrorInfo, *, scope: str, key: str, caller: Caller
@@ -300,10 +267,22 @@ class Admissions:
             why = f" ({pause.reason})" if pause.reason else ""
             raise Refused("paused", f"AOS is paused{why}; send the request again later")
 
+    async def _load(self, conversation_id: str | None) -> Loaded:
+        """Read the head of a conversation that the request names."""
+        return (
+            Loaded() if conversation_id is None else await self._conversations.load(conversation_id)
+        )
+
     async def _check(
-        self, request: RunRequest, admitted: AdmittedRequest, caller: Caller
+        self,
+        request: RunRequest,
+        admitted: AdmittedRequest,
+        caller: Caller,
+        *,
+        head: Loaded | None,
     ) -> AdmittedRequest:
-        """Refuse a request that cannot run now; return it with what the catalog says of it."""
+        """Refuse a request that cannot run now; return it with what the catalog says of it. `head`
+        is the head of its conversation if it was read already."""
         version = await self._agents.version()
         live = await self._agents.find(request.agent_id)
         if live.state == "disabled":
@@ -317,28 +296,64 @@ class Admissions:
                 "model_not_configured",
                 "no model is configured; the operator sets AOS_MODEL_ENDPOINT",
             )
-        if list_attachments(_list_parts(request)):
-            _check_vision(live.card, self._vision)
+        if list_attachments(list_parts(request)):
+            check_vision(live.card, self._vision)
+        checks = self._check_state(request, admitted, caller, card=live.card, head=head)
+        if _is_written_early(request, head):
+            await self._write_early(admitted, checks)
+        else:
+            await checks
+        return replace(
+            admitted,
+            catalog_version=version,
+            rejects_busy=live.card.on_busy == "reject",
+            notify=choose_notify(request, live.card),
+            admitted_at=self._clock.now(),
+            watched_until=self._clock.now() + WATCH if request.stream else None,
+        )
+
+    async def _check_state(
+        self,
+        request: RunRequest,
+        admitted: AdmittedRequest,
+        caller: Caller,
+        *,
+        card: AgentCard,
+        head: Loaded | None,
+    ) -> None:
+        """Refuse a request that budgets, its conversation or its tree do not allow now."""
         await self._budgets.check(
             agent_id=request.agent_id,
-            agent_tokens=live.card.limits.max_tokens_per_day,
+            agent_tokens=card.limits.max_tokens_per_day,
             owner=caller.owner,
         )
-        rejects = live.card.on_busy == "reject"
+        rejects = card.on_busy == "reject"
         if request.conversation_id is not None:
-            await self._check_conversation(request, caller, rejects=rejects)
+            loaded = head or await self._load(request.conversation_id)
+            check_conversation(request, loaded.conversation, caller, rejects=rejects)
         if request.parent is not None:
             await self._check_tree(request.parent, admitted.run_id)
         if rejects:
             await self._turnstile.enter(admitted)
-        return replace(
-            admitted,
-            catalog_version=version,
-            rejects_busy=rejects,
-            notify=_choose_notify(request, live.card),
-            admitted_at=self._clock.now(),
-            watched_until=self._clock.now() + WATCH if request.stream else None,
-        )
+
+    async def _write_early(
+        self, admitted: AdmittedRequest, checks: Coroutine[Any, Any, None]
+    ) -> None:
+        """Write the pending row of a run while its checks read. After a refusal it is removed:
+        nobody else has the id of a run without a key."""
+        pending = self._make_pending(admitted, delay=FIRST_CHECK)
+        writing = asyncio.create_task(self._pending.put(pending))
+        try:
+            await checks
+            await writing
+        except BaseException:
+            writing.add_done_callback(partial(self._forget, admitted.run_id))
+            raise
+
+    def _forget(self, run_id: str, writing: asyncio.Task[None]) -> None:
+        """Have the pending row of a refused run removed, when it was written."""
+        if writing.cancelled() or writing.exception() is None:
+            self._remove_row(run_id)
 
     async def _check_tree(self, parent: ParentRun, run_id: str) -> None:
         """Limit the depth and the number of delegated runs."""
@@ -347,38 +362,11 @@ class Admissions:
         if await self._requests.join_tree(parent.root_run_id, run_id) > MAX_TREE:
             raise Refused("tree_limit", f"one run may lead to at most {MAX_TREE} runs in all")
 
-    async def _check_conversation(
-        self, request: RunRequest, caller: Caller, *, rejects: bool
-    ) -> None:
-        assert request.conversation_id is not None
-        head = (await self._conversations.load(request.conversation_id)).conversation
-        name = request.conversation_id
-        if head is None:
-            _check_home(name, caller)
-            return
-        if head.owner != caller.owner and not caller.is_admin:
-            raise Refused(
-                "conversation_not_found",
-                f"there is no conversation {name!r} of yours; leave conversation_id out to begin"
-                " a new one",
-            )
-        if head.agent_id != request.agent_id:
-            raise Refused(
-                "agent_mismatch",
-                f"conversation {name!r} is with agent {head.agent_id!r}, not"
-                f" {request.agent_id!r}; leave conversation_id out to begin a new one",
-            )
-        if rejects and (head.active or head.queued):
-            raise make_busy(name, head.agent_id)
-        if len(head.queued) >= MAX_QUEUED_RUNS:
-            raise Refused(
-                "conversation_full",
-                f"conversation {name!r} has {len(head.queued)} runs waiting; send again later",
-            )
-
-    async def _store(self, admitted: AdmittedRequest) -> Admission:
-        """Write the pending row, then the request row; of two at once one insert succeeds."""
-        await self._pending.put(self._make_pending(admitted, delay=FIRST_CHECK))
+    async def _store(self, admitted: AdmittedRequest, *, is_pending: bool) -> Admission:
+        """Write the pending row, unless it is there, then the request row; of two at once one
+        insert succeeds."""
+        if not is_pending:
+            await self._pending.put(self._make_pending(admitted, delay=FIRST_CHECK))
         try:
             await self._requests.insert(admitted)
         except (StaleWrite, OutcomeUnknown):
@@ -428,40 +416,6 @@ class Admissions:
         )
 
 
-def _list_parts(request: RunRequest) -> list[dict[str, Any]]:
-    """The images and files of a request, those of its history included."""
-    history = () if request.options is None else request.options.history
-    return [*request.parts, *(part for said in history for part in said.parts)]
-
-
-def _choose_notify(request: RunRequest, card: AgentCard) -> Notify | None:
-    """The receivers of the run's events: the request's, else the card's; and those of a task."""
-    notify = request.notify or card.notify
-    return replace(notify or Notify(), pushes=True) if request.pushes else notify
-
-
-def _check_vision(card: AgentCard, vision: Vision) -> None:
-    """Refuse images and PDF files for an agent whose model cannot see them."""
-    base = card.model or vision.default_model
-    if any(vision.can_see(name) for name in {card.adapter_name or base, base}):
-        return
-    model = "its model" if base is None else f"its model {base!r}"
-    raise Refused(
-        "invalid_request",
-        f"agent {card.agent_id!r} takes no images and no PDF files: {model} is not in"
-        " AOS_VISION_MODELS. Send text and text files only, or let the operator add a model that"
-        " can see",
-        field="message",
-        reason=NO_VISION,
-    )
-
-
-def _check_home(conversation_id: str, caller: Caller) -> None:
-    """Refuse to start an agent's home conversation: the caller would own it."""
-    owner = find_home_owner(conversation_id)
-    if owner is not None and caller.owner != owner:
-        raise Refused(
-            "conversation_not_found",
-            f"the conversation {conversation_id!r} is the agent's own and begins when the agent is"
-            " woken; choose an id that does not begin with 'home-'",
-        )
+def _is_written_early(request: RunRequest, head: Loaded | None) -> bool:
+    """Whether the pending row is written while the conversation's head is read."""
+    return request.conversation_id is not None and head is None

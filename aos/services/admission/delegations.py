@@ -14,7 +14,8 @@ from aos.domain.tools.commands import delegation_key, delegation_scope
 from aos.errors import ErrorInfo, Refused
 from aos.ports.bus import Bus
 from aos.ports.requests import RequestStore
-from aos.services.admission.admissions import Admission, Admissions, RunRequest
+from aos.services.admission.admissions import Admission, Admissions
+from aos.services.admission.run_requests import RunRequest
 from aos.services.runs import RunReader
 
 PARENT_ENDED = "parent_ended"

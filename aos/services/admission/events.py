@@ -19,7 +19,8 @@ from aos.domain.runs.run import ReplyAddress
 from aos.errors import Refused
 from aos.ports.agents import Agents, WakingAgents
 from aos.ports.telemetry import Telemetry
-from aos.services.admission.admissions import Admissions, RunRequest
+from aos.services.admission.admissions import Admissions
+from aos.services.admission.run_requests import RunRequest
 from aos.services.admission.schedules import PAUSED
 
 

@@ -14,7 +14,8 @@ from aos.domain.caller import Caller
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import ErrorInfo, Refused
 from aos.ports.paging import Page
-from aos.services.admission.admissions import Admission, Admissions, RunRequest
+from aos.services.admission.admissions import Admission, Admissions
+from aos.services.admission.run_requests import RunRequest
 from aos.services.runs import RunReader
 
 PAGES_SEARCHED = 10

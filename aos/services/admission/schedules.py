@@ -22,7 +22,8 @@ from aos.ports.agents import Agents, ScheduledAgent, WakingAgents
 from aos.ports.schedules import Watermark, Watermarks
 from aos.ports.system import Clock
 from aos.ports.telemetry import Telemetry
-from aos.services.admission.admissions import Admissions, RunRequest
+from aos.services.admission.admissions import Admissions
+from aos.services.admission.run_requests import RunRequest
 
 PAUSED = "paused"
 """The code of a refusal that leaves a tick or an event to later."""
