@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
+from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.settings import settings
 from azure.core.tracing.ext.opentelemetry_span import OpenTelemetrySpan
-from azure.data.tables import EdmType
+from azure.data.tables import AccountSasPermissions, EdmType, ResourceTypes, generate_account_sas
 from opentelemetry.trace import SpanKind, get_tracer
 
-from aos.adapters.tables.account import Table, Write, read_etag
+from aos.adapters.tables.account import Table, TableAccount, TableClients, Write, read_etag
 from aos.adapters.tables.odata import as_int64
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from devhost.provision import create_storage
-from tests.contract.azurite import Azurite
+from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
 from tests.contract.table_account import rows_of, set_row, table_at
 from tests.contract.table_stand_ins import answering, replying
 from tests.samples import an_id
@@ -64,6 +66,31 @@ async def test_what_aos_writes_the_sdk_reads_and_the_other_way_round(
     alone = await table.get(partition, "a'1")
     assert alone == expected[0]
     assert read_etag(alone) == read_etag(by_aos[0])
+
+
+async def test_a_shared_access_signature_is_taken_for_every_kind_of_call(
+    provisioned: Azurite,
+) -> None:
+    signature = generate_account_sas(
+        AzureNamedKeyCredential(ACCOUNT, ACCOUNT_KEY),
+        ResourceTypes.from_string("sco"),
+        AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, update=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    connection = f"TableEndpoint={provisioned.table_url};SharedAccessSignature={signature}"
+    clients = TableClients(TableAccount(connection_string=connection))
+    table, partition = Table(clients, "aosruns"), an_id()
+    try:
+        etag = await table.insert(_row(partition, "r"))
+        await table.replace(_row(partition, "r", text="new"), etag=etag)
+        await table.transact(
+            [Write(entity=_row(partition, "s")), Write(entity=_row(partition, "t"))]
+        )
+        assert await table.get(partition, "r", select=["text"]) == {"text": "new"}
+        assert len(await table.query("PartitionKey eq @name", name=partition, limit=9)) == 3
+        await table.delete(partition, "r")
+    finally:
+        await clients.close()
 
 
 async def test_a_transaction_says_which_row_was_in_its_way_and_writes_none(table: Table) -> None:
