@@ -11,7 +11,6 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Protocol, Self
 
 from devhost.ports import HOST
@@ -64,12 +63,7 @@ class Proxy:
             raise RuntimeError("the proxy did not start")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=START_SECONDS)

@@ -10,7 +10,6 @@ SDK, which takes half a second.
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aos.client.errors import AosUnreachable
@@ -98,12 +97,7 @@ class QueueClient(BusOptions, Blocking):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _open(self) -> ServiceBusClient:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from enum import IntEnum
-from types import TracebackType
 from typing import Any, Literal, TextIO, TypeAlias
 
 from aos.domain.json_writer import write_json
@@ -120,12 +119,7 @@ class Progress:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._done.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * PROGRESS_EVERY_SECONDS)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from aos.adapters.tables import account
+from aos.adapters.blobs import AzureBlobs, BlobAccount
+from aos.adapters.tables import AzureTables, account
 from aos.adapters.tables.account import Entity, TableClients, Write
 from aos.domain.row_kinds import find_row_kind
-from tests.contract.azurite import azurite
+from devhost.provision import create_storage
+from tests.contract.azurite import Azurite, azurite
+from tests.contract.table_account import with_payloads
 
 __all__ = ["azurite"]
 
@@ -38,6 +41,22 @@ class DeclaredRows(account.Table):
         for write in writes:
             self.check(write.entity)
         return await super().transact(writes)
+
+
+@pytest.fixture(scope="module")
+def provisioned(azurite: Azurite) -> Azurite:
+    """Azurite with the containers, tables and queues of AOS."""
+    create_storage(azurite.connection_string)
+    return azurite
+
+
+@pytest.fixture
+async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
+    """The stores, with their large texts in blobs."""
+    blobs = AzureBlobs(BlobAccount(connection_string=provisioned.connection_string))
+    async with with_payloads(provisioned.table_url, blobs.container("aos-data")) as opened:
+        yield opened
+    await blobs.close()
 
 
 @pytest.fixture(autouse=True)

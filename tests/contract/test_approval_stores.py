@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from aos.adapters.blobs import AzureBlobs, BlobAccount
 from aos.adapters.memory import (
     MemoryConversationStore,
     MemoryDecisions,
@@ -15,32 +11,12 @@ from aos.adapters.memory import (
     MemoryRequestStore,
     MemoryTables,
 )
-from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.tables import AzureTables
 from aos.ports.asks import Decisions, Questions
 from aos.ports.conversations import ConversationStore
 from aos.ports.requests import RequestStore
-from devhost.provision import create_storage
 from tests.contract.approval_suites import TreeSuite, TurnsSuite
 from tests.contract.ask_suites import DecisionsSuite, QuestionsSuite
-from tests.contract.azurite import Azurite
-
-
-@pytest.fixture(scope="module")
-def provisioned(azurite: Azurite) -> Azurite:
-    create_storage(azurite.connection_string)
-    return azurite
-
-
-@pytest_asyncio.fixture
-async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
-    blobs = AzureBlobs(BlobAccount(connection_string=provisioned.connection_string))
-    opened = AzureTables(
-        TableAccount(connection_string=provisioned.connection_string),
-        payloads=blobs.container("aos-data"),
-    )
-    yield opened
-    await opened.close()
-    await blobs.close()
 
 
 class TestAzureDecisions(DecisionsSuite):

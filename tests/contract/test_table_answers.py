@@ -17,7 +17,6 @@ from opentelemetry.trace import SpanKind, get_tracer
 from aos.adapters.tables.account import Table, TableAccount, TableClients, Write, read_etag
 from aos.adapters.tables.odata import as_int64
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
-from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, ACCOUNT_KEY, Azurite
 from tests.contract.table_account import rows_of, set_row, table_at
 from tests.contract.table_stand_ins import answering, replying
@@ -30,12 +29,6 @@ TEXTS = {
     "empty": "",
 }
 PARTS = "multipart/mixed; boundary=batchresponse_1"
-
-
-@pytest.fixture(scope="module")
-def provisioned(azurite: Azurite) -> Azurite:
-    create_storage(azurite.connection_string)
-    return azurite
 
 
 @pytest.fixture

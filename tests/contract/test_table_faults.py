@@ -14,7 +14,6 @@ from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.ledger import CountedRun
-from devhost.provision import create_storage
 from tests.contract.azurite import ACCOUNT, Azurite
 from tests.contract.table_account import opened, rows_of
 from tests.contract.table_stand_ins import CuttingProxy, Fault, answering
@@ -28,12 +27,6 @@ from tests.samples import (
     an_id,
     some_messages,
 )
-
-
-@pytest.fixture(scope="module")
-def provisioned(azurite: Azurite) -> Azurite:
-    create_storage(azurite.connection_string)
-    return azurite
 
 
 @pytest.fixture

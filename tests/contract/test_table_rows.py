@@ -21,7 +21,6 @@ from aos.domain.runs.conversation import Step
 from aos.domain.runs.run import Run
 from aos.errors import StaleWrite, TransientError
 from aos.ports.ledger import CountedRun
-from devhost.provision import create_storage
 from tests.contract.azurite import Azurite
 from tests.contract.table_account import StoppedClock, opened, rows_of, set_row, with_payloads
 from tests.samples import (
@@ -34,12 +33,6 @@ from tests.samples import (
     an_id,
     some_messages,
 )
-
-
-@pytest.fixture(scope="module")
-def provisioned(azurite: Azurite) -> Azurite:
-    create_storage(azurite.connection_string)
-    return azurite
 
 
 @pytest.fixture

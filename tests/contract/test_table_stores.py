@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from aos.adapters.blobs import AzureBlobs, BlobAccount
-from aos.adapters.tables import AzureTables, TableAccount
+from aos.adapters.tables import AzureTables
 from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
@@ -20,8 +16,6 @@ from aos.ports.schedules import Watermarks
 from aos.ports.slots import ConversationSlots
 from aos.ports.spending import SpendingStore
 from aos.ports.usage import UsageReader
-from devhost.provision import create_storage
-from tests.contract.azurite import Azurite
 from tests.contract.conversation_suite import ConversationStoreSuite
 from tests.contract.dead_letter_suite import FailureStoreSuite
 from tests.contract.list_suites import LedgerSuite, RunIndexSuite, SpendingSuite, UsageSuite
@@ -33,24 +27,6 @@ from tests.contract.request_suites import (
 )
 from tests.contract.run_event_suite import RunEventStoreSuite
 from tests.contract.schedule_suite import WatermarksSuite
-
-
-@pytest.fixture(scope="module")
-def provisioned(azurite: Azurite) -> Azurite:
-    create_storage(azurite.connection_string)
-    return azurite
-
-
-@pytest_asyncio.fixture
-async def tables(provisioned: Azurite) -> AsyncIterator[AzureTables]:
-    blobs = AzureBlobs(BlobAccount(connection_string=provisioned.connection_string))
-    opened = AzureTables(
-        TableAccount(connection_string=provisioned.connection_string),
-        payloads=blobs.container("aos-data"),
-    )
-    yield opened
-    await opened.close()
-    await blobs.close()
 
 
 class TestAzureRequestStore(RequestStoreSuite):

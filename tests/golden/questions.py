@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aos.domain.tools.questions import QuestionAnswer, QuestionRequest
 from tests.golden.values import AT, CALL_ID, FREE, LATER, RUN_ID
 
+_QUESTION = QuestionRequest(
+    run_id=RUN_ID,
+    question_id=f"{CALL_ID}.2",
+    tool_call_id=CALL_ID,
+    agent_id="ceo",
+    conversation_id="board",
+    owner="key:laptop",
+    tool="github/create_issue",
+    message="Welche Größe?",
+    requested_schema=FREE,
+    requested_at=AT,
+    expires_at=LATER,
+)
 QUESTIONS = {
-    "form": QuestionRequest(
-        run_id=RUN_ID,
-        question_id=f"{CALL_ID}.2",
-        tool_call_id=CALL_ID,
-        agent_id="ceo",
-        conversation_id="board",
-        owner="key:laptop",
-        tool="github/create_issue",
-        message="Welche Größe?",
-        requested_schema=FREE,
-        requested_at=AT,
-        expires_at=LATER,
-    ),
-    "url": QuestionRequest(
-        run_id=RUN_ID,
-        question_id=f"{CALL_ID}.2",
-        tool_call_id=CALL_ID,
-        agent_id="ceo",
-        conversation_id="board",
-        owner="key:laptop",
+    "form": _QUESTION,
+    "url": replace(
+        _QUESTION,
         tool="github/list",
         message="Log in.",
+        requested_schema=None,
         url="https://x.example/1",
-        requested_at=AT,
-        expires_at=LATER,
     ),
 }
 ANSWERS = {

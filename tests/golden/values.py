@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from aos.domain.envelope import (
     Approve,
@@ -40,6 +41,8 @@ from aos.errors import ErrorInfo
 RUN_ID = "6f3b1c52-8a5e-5d0e-9d0e-0123456789ab"
 OTHER_RUN = "0d8f2a77-1b1c-5a4e-8f00-ba9876543210"
 CALL_ID = "call_6f3b1c52_0_0"
+PLACE: Any = {"run_id": RUN_ID, "conversation_id": "board"}
+CALL_OF: Any = {**PLACE, "tool_call_id": CALL_ID}
 DIGEST = "0123456789abcdef" * 4
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 AT = datetime(2030, 1, 31, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -56,14 +59,7 @@ PARENT = ParentRun(
     deadline=LATER,
     tokens_left=4000,
 )
-UNLIMITED_PARENT = ParentRun(
-    run_id=OTHER_RUN,
-    conversation_id="board",
-    tool_call_id="call_0d8f2a77_1_0",
-    root_run_id=OTHER_RUN,
-    depth=1,
-    deadline=LATER,
-)
+UNLIMITED_PARENT = replace(PARENT, tokens_left=None)
 QUESTION = ToolQuestion(key="größe", message="Welche Größe?", requested_schema=FREE)
 PAUSE = CallPause(
     kind="retry",
@@ -81,8 +77,7 @@ REPLY = ReplyAddress(entity="billing-replies", session_id="s-1", correlation_id=
 ERROR = ErrorInfo(code="max_turns", message="12 turns, „genug“", details={"max_turns": 12})
 MINIMAL_ERROR = ErrorInfo(code="internal_error", message="it broke")
 FULL_REQUEST = AdmittedRequest(
-    run_id=RUN_ID,
-    conversation_id="board",
+    **PLACE,
     agent_id="ceo",
     owner="key:laptop",
     door="delegation",
@@ -148,9 +143,8 @@ REQUEST_WITH_IMAGE = replace(
     ),
 )
 FULL_RUN = Run(
-    run_id=RUN_ID,
+    **PLACE,
     agent_id="ceo",
-    conversation_id="board",
     status=RunStatus.COMPLETED,
     created_at=AT,
     card_digest=DIGEST,
@@ -185,16 +179,16 @@ COMMANDS: dict[str, dict[str, Command]] = {
         "minimal": CancelRun(request=MINIMAL_REQUEST),
     },
     "ContinueRun": {
-        "full": ContinueRun(run_id=RUN_ID, conversation_id="board", due=LATER, attempt=3),
-        "minimal": ContinueRun(run_id=RUN_ID, conversation_id="board"),
+        "full": ContinueRun(**PLACE, due=LATER, attempt=3),
+        "minimal": ContinueRun(**PLACE),
     },
     "WatchRun": {
-        "full": WatchRun(run_id=RUN_ID, conversation_id="board", until=LATER, attempt=1),
-        "minimal": WatchRun(run_id=RUN_ID, conversation_id="board", until=LATER),
+        "full": WatchRun(**PLACE, until=LATER, attempt=1),
+        "minimal": WatchRun(**PLACE, until=LATER),
     },
     "RemoveDeltas": {
-        "full": RemoveDeltas(run_id=RUN_ID, conversation_id="board", attempt=1),
-        "minimal": RemoveDeltas(run_id=RUN_ID, conversation_id="board"),
+        "full": RemoveDeltas(**PLACE, attempt=1),
+        "minimal": RemoveDeltas(**PLACE),
     },
     "RunEnded": {
         "full": RunEnded(
@@ -209,9 +203,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "CallTool": {
         "full": CallTool(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             agent_id="ceo",
             server_id="github",
             tool="create_issue",
@@ -223,9 +215,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             attempt=1,
         ),
         "minimal": CallTool(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             agent_id="ceo",
             server_id="github",
             tool="list",
@@ -233,9 +223,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             deadline=LATER,
         ),
         "goes_on": CallTool(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             agent_id="ceo",
             server_id="github",
             tool="list",
@@ -247,36 +235,28 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "CancelCall": {
         "full": CancelCall(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             server_id="github",
             tool="create_issue",
             round_number=2,
             attempt=1,
         ),
         "task": CancelCall(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             server_id="github",
             tool="create_issue",
             task_id="t-1",
             attempt=2,
         ),
         "minimal": CancelCall(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             server_id="github",
             tool="list",
         ),
     },
     "ToolResult": {
         "full": ToolResult(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             outcome="outcome_unknown",
             content="vielleicht",
             parts=PARTS,
@@ -285,16 +265,12 @@ COMMANDS: dict[str, dict[str, Command]] = {
             attempt=1,
         ),
         "minimal": ToolResult(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             outcome="ok",
             content="",
         ),
         "asks": ToolResult(
-            run_id=RUN_ID,
-            conversation_id="board",
-            tool_call_id=CALL_ID,
+            **CALL_OF,
             outcome="error",
             content="fragt",
             round_number=1,
@@ -302,8 +278,8 @@ COMMANDS: dict[str, dict[str, Command]] = {
         ),
     },
     "Approve": {
-        "full": Approve(run_id=RUN_ID, conversation_id="board", tool_call_id=CALL_ID, attempt=1),
-        "minimal": Approve(run_id=RUN_ID, conversation_id="board", tool_call_id=CALL_ID),
+        "full": Approve(**CALL_OF, attempt=1),
+        "minimal": Approve(**CALL_OF),
     },
     "RequestRun": {
         "full": RequestRun(
@@ -321,20 +297,16 @@ COMMANDS: dict[str, dict[str, Command]] = {
     },
     "CancelChild": {
         "full": CancelChild(
-            run_id=RUN_ID,
-            conversation_id="board",
+            **PLACE,
             owner="key:laptop",
             tool_call_id=CALL_ID,
             attempt=1,
         ),
-        "minimal": CancelChild(
-            run_id=RUN_ID, conversation_id="board", owner="key:laptop", tool_call_id=CALL_ID
-        ),
+        "minimal": CancelChild(**PLACE, owner="key:laptop", tool_call_id=CALL_ID),
     },
     "DeliverNotification": {
         "full": DeliverNotification(
-            run_id=RUN_ID,
-            conversation_id="board",
+            **PLACE,
             agent_id="ceo",
             event_id=f"{RUN_ID}:{CALL_ID}:approval",
             event_type="approval.requested",
@@ -347,8 +319,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             attempt=1,
         ),
         "minimal": DeliverNotification(
-            run_id=RUN_ID,
-            conversation_id="board",
+            **PLACE,
             agent_id="ceo",
             event_id=f"{RUN_ID}:completed",
             event_type="run.completed",
@@ -356,8 +327,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             notify=Notify(queue="billing-replies"),
         ),
         "push": DeliverNotification(
-            run_id=RUN_ID,
-            conversation_id="board",
+            **PLACE,
             agent_id="ceo",
             event_id=f"{RUN_ID}:completed",
             event_type="run.completed",
@@ -366,8 +336,7 @@ COMMANDS: dict[str, dict[str, Command]] = {
             push_id="main",
         ),
         "pushes": DeliverNotification(
-            run_id=RUN_ID,
-            conversation_id="board",
+            **PLACE,
             agent_id="ceo",
             event_id=f"{RUN_ID}:completed",
             event_type="run.completed",
@@ -426,9 +395,7 @@ FULL_HEAD = Conversation(
     ),
     queued=(MINIMAL_REQUEST,),
     outbox=(
-        to_realm(
-            ContinueRun(run_id=RUN_ID, conversation_id="board", due=LATER), scheduled_at=LATER
-        ),
+        to_realm(ContinueRun(**PLACE, due=LATER), scheduled_at=LATER),
         to_main(RunEnded(run=MINIMAL_RUN, owner="key:laptop")),
     ),
     retry_at=LATER,

@@ -13,6 +13,7 @@ import pytest
 from aos.domain.caller import Caller
 from aos.domain.tools.tool import ServerState, ServerTools
 from aos.entrypoints.http.principals import read_principal
+from aos.wiring.main import Main
 from tests.unit.entrypoints.conftest import CEO
 from tests.unit.entrypoints.laptop_in_memory import InMemory, call
 
@@ -52,9 +53,9 @@ async def test_off_means_every_caller_is_the_local_admin(apps: InMemory) -> None
     assert head.body["owner"] == "local"
 
 
-async def test_every_route_but_health_and_status_needs_a_key(locked: InMemory) -> None:
-    main = locked.main
-    for route, method in (
+def list_guarded(main: Main) -> list[tuple[Any, str]]:
+    """Routes that are open to nobody unknown, of each kind."""
+    return [
         (main.runs.start, "POST"),
         (main.runs.list, "GET"),
         (main.runs.get, "GET"),
@@ -64,7 +65,12 @@ async def test_every_route_but_health_and_status_needs_a_key(locked: InMemory) -
         (main.contract.openapi, "GET"),
         (main.contract.schema, "GET"),
         (main.contract.not_found, "GET"),
-    ):
+    ]
+
+
+async def test_every_route_but_health_and_status_needs_a_key(locked: InMemory) -> None:
+    main = locked.main
+    for route, method in list_guarded(main):
         reply = await call(route, method)
         assert (reply.status, reply.code) == (401, "unauthorized")
     assert (await call(main.about.health)).status == 200
@@ -272,16 +278,7 @@ async def test_with_sign_in_every_route_but_health_and_status_needs_a_principal(
 ) -> None:
     main = portal.main
     for headers in ({}, key("k"), {"authorization": "Bearer x"}):
-        for route, method in (
-            (main.runs.start, "POST"),
-            (main.runs.list, "GET"),
-            (main.conversations.list, "GET"),
-            (main.agents.list, "GET"),
-            (main.agents.put, "PUT"),
-            (main.contract.openapi, "GET"),
-            (main.contract.schema, "GET"),
-            (main.contract.not_found, "GET"),
-        ):
+        for route, method in list_guarded(main):
             reply = await call(route, method, headers=headers)
             assert (reply.status, reply.code) == (401, "unauthorized")
             assert "Bearer" in reply.message
