@@ -105,7 +105,7 @@ class Execution:
         and EnvelopeError (main did not admit this start or this cancellation).
         """
         unit, _ = await asyncio.gather(
-            self._units.open(command, delivery_count=delivery_count), self._look_at_catalog(command)
+            self._units.open(command, delivery_count=delivery_count), self._look_ahead(command)
         )
         if unit is None:
             return
@@ -127,11 +127,18 @@ class Execution:
         await self._send(unit)
         await self._save(unit)
 
-    async def _look_at_catalog(self, command: RealmCommand) -> None:
-        """Read the catalog's head, if it is time to, while the conversation is read."""
-        if isinstance(command, StartRun | ContinueRun | ToolResult):
-            with contextlib.suppress(TransientError):
-                await self._agents.version()
+    async def _look_ahead(self, command: RealmCommand) -> None:
+        """Read what the turn needs beside the conversation while that is read: the catalog, and the
+        tools of a new run's agent, if it is time to read them again."""
+        with contextlib.suppress(TransientError, Refused):
+            match command:
+                case StartRun(request=request):
+                    live = await self._agents.find(
+                        request.agent_id, at_least=request.catalog_version
+                    )
+                    await self._turns.look_ahead(live.card)
+                case ContinueRun() | ToolResult():
+                    await self._agents.version()
 
     def _apply(
         self,

@@ -8,7 +8,9 @@ main's mender delivers it from these rows, if it was never delivered.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
 from datetime import datetime
 
 from aos.domain.envelope import Outgoing, RunEnded
@@ -32,15 +34,13 @@ class Outbox:
 
     async def send_found(self, unit: UnitOfWork, *, now: datetime) -> None:
         """Send what an earlier handler has saved, and may not have sent."""
-        for outgoing in unit.conversation.outbox:
-            if not await self._is_delivered(outgoing, now=now):
-                await self._send(outgoing)
+        found = unit.conversation.outbox
+        await self._send_all([o for o in found if not await self._is_delivered(o, now=now)])
         unit.empty_outbox()
 
     async def send_saved(self, unit: UnitOfWork) -> None:
         """Send what this handler has saved."""
-        for outgoing in unit.conversation.outbox:
-            await self._send(outgoing)
+        await self._send_all(unit.conversation.outbox)
         unit.empty_outbox()
 
     async def _is_delivered(self, outgoing: Outgoing, *, now: datetime) -> bool:
@@ -53,6 +53,14 @@ class Outbox:
         if now - command.run.created_at > SENT_AGAIN_FOR:
             return True
         return await self._ledger.is_recorded(command.run)
+
+    async def _send_all(self, outbox: Sequence[Outgoing]) -> None:
+        """Send commands at the same time: each is for itself. Raises what one of them raised, when
+        all are sent or have failed."""
+        sent = await asyncio.gather(*map(self._send, outbox), return_exceptions=True)
+        for error in sent:
+            if error is not None:
+                raise error
 
     async def _send(self, outgoing: Outgoing) -> None:
         await self._bus.send(outgoing)

@@ -95,6 +95,10 @@ class Turns:
         """The code of what keeps the model from answering, as last seen here, or None."""
         return self._caller.trouble
 
+    async def look_ahead(self, card: AgentCard) -> None:
+        """Read the tools that a turn of this agent will offer. Raises TransientError."""
+        await self._offers.make(card, depth=0)
+
     async def take(
         self,
         conversation: Conversation,

@@ -200,13 +200,12 @@ class ToolCalls:
         changed = await self._find_change(live, command)
         if changed is not None:
             return await self._end_uncalled(command, row, changed)
-        repeatable = await self._may_repeat_round(live, command)
-        if row is not None and not repeatable:
+        if row is not None and not await self._may_repeat_round(live, command):
             return await self._end(command, row, make_lost_outcome(command))
         key = (command.run_id, command.row_id)
         self._at_work[key] += 1
         try:
-            return await self._call(command, row, live, delivery, repeatable=repeatable)
+            return await self._call(command, row, live, delivery)
         finally:
             self._at_work[key] -= 1
             self._at_work += Counter()  # forgets what is at zero
@@ -233,9 +232,9 @@ class ToolCalls:
         row: ToolCallRow | None,
         live: LiveServer,
         delivery: CommandDelivery,
-        *,
-        repeatable: bool,
     ) -> ToolOutcome | datetime:
+        """Make the call, and once more if its outcome is lost and it may be repeated. Whether it
+        may is only read where that matters."""
         began = self._clock.monotonic()
         for attempt in range(1, CALL_TRIES + 1):
             try:
@@ -252,14 +251,16 @@ class ToolCalls:
                             resume=command.resume,
                         )
                     except asyncio.CancelledError:  # this process ends
-                        if repeatable:
+                        if await self._may_let_go(live, command):
                             await self._let_go(row)
                             raise
                         outcome = make_lost_outcome(command)
             except ServerFailed as failed:
                 self._log_not_called(command, failed)
                 return await self._end_uncalled(command, row, describe_absence(command))
-            is_lost = outcome.outcome == "outcome_unknown" and repeatable
+            is_lost = outcome.outcome == "outcome_unknown" and await self._retry(
+                lambda: self._may_repeat_round(live, command)
+            )
             if outcome.pause is not None or (not is_lost and outcome.outcome != "not_called"):
                 break
             if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
@@ -455,6 +456,12 @@ class ToolCalls:
         if command.resume is not None and command.resume.kind == "task":
             return True
         return await self._may_repeat(live, command.tool)
+
+    async def _may_let_go(self, live: LiveServer, command: CallTool) -> bool:
+        """Whether another instance may make this round again at once; not if storage is away."""
+        with contextlib.suppress(TransientError):
+            return await self._may_repeat_round(live, command)
+        return False
 
     async def _may_repeat(self, live: LiveServer, tool: str) -> bool:
         """True when the card or the server's annotations allow to call this tool twice."""

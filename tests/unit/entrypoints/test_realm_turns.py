@@ -199,12 +199,12 @@ async def test_the_catalog_is_looked_at_while_the_conversation_is_read(
 
     apps.realm = apps.new_realm(world=apps.new_world(intercept))
     catalog = apps.realm.services.catalog
-    version = catalog.version
+    find = catalog.find
 
-    async def look() -> int:
+    async def look(agent_id: str, **more: Any) -> Any:
         looked.set()
-        return await version()
+        return await find(agent_id, **more)
 
-    monkeypatch.setattr(catalog, "version", look)
+    monkeypatch.setattr(catalog, "find", look)
     run_id = await run(apps)
     assert apps.tables.conversations["board"].runs[run_id].status == "completed"

@@ -399,7 +399,7 @@ class Noting:
         self.done: list[str] = []
 
     async def __call__(self, operation: str, key: str, act: Callable[[], T]) -> T:
-        if operation.startswith("tool_calls."):
+        if operation.startswith(("tool_calls.", "tools.")):
             self.done.append(operation.removeprefix("tool_calls."))
         return act()
 

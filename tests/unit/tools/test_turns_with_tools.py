@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -411,3 +412,26 @@ async def test_a_turn_after_tools_saves_their_results_with_its_answer() -> None:
     await world.ask("ceo", "What time is it?", conversation_id="c")
     # the calls, the emptied outbox of the calls, the results with the answer
     assert written.count("conversations.save") == 3
+
+
+async def test_the_tools_of_a_new_run_are_read_while_its_conversation_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world(TIME, "It is noon.")
+    offered = asyncio.Event()
+    load, find = world.ports.conversations.load, world.ports.tools.find
+
+    async def slow_load(*args: Any, **more: Any) -> Any:
+        if "run_id" in more:  # as realm reads for a StartRun
+            async with asyncio.timeout(2):
+                await offered.wait()
+        return await load(*args, **more)
+
+    async def noted_find(server_id: str) -> Any:
+        offered.set()
+        return await find(server_id)
+
+    monkeypatch.setattr(world.ports.conversations, "load", slow_load)
+    monkeypatch.setattr(world.ports.tools, "find", noted_find)
+    run = await world.ask("ceo", "What time is it?")
+    assert run.status is RunStatus.COMPLETED
