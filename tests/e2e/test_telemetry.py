@@ -247,7 +247,8 @@ def test_the_events_of_a_stream_are_of_the_trace_of_the_request_that_asked_for_t
     door = rows["POST /api/agents/{agent_id}/run"]
     told = rows["stream POST /api/agents/{agent_id}/run"]
     assert told["operation_ParentId"] == door["id"]
-    assert int(told["customDimensions"].get("pieces")) == seen.runs["stream"].count("\n\n")
+    pieces = int(told["customDimensions"].get("pieces"))  # what one read finds is one piece
+    assert 1 <= pieces <= seen.runs["stream"].count("\n\n")
     assert rows["agent_operation"]["cloud_RoleName"] == "realm"
 
 
