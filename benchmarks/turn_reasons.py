@@ -81,7 +81,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         app="realm",
         what=CATALOG,
-        why="the agent's card as it is now; at most once in 2 s and app",
+        why="the agent's card as it is now; at most once in 2 s and app, at the same time as the"
+        " request",
     ),
     Reason(
         app="realm",
