@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import types
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -98,13 +99,12 @@ class RecordedSpan:
     def set(self, **attributes: object) -> None:
         """Add attributes. None is left out; `error.type` marks the span as failed."""
         values = convert_attributes(attributes)
-        for name, value in values.items():
-            self._span.set_attribute(name, value)
         if ERROR_TYPE in values:
             from opentelemetry.trace import StatusCode
 
-            self._span.set_attribute(ERROR_CODE, str(values[ERROR_TYPE]))
-            self._span.set_status(StatusCode.ERROR, str(values[ERROR_TYPE]))
+            values[ERROR_CODE] = str(values[ERROR_TYPE])
+            self._span.set_status(StatusCode.ERROR, values[ERROR_CODE])
+        self._span.set_attributes(values)
 
 
 class OpenTelemetryTracer:
@@ -118,7 +118,6 @@ class OpenTelemetryTracer:
 
         return trace.get_tracer(TRACER_NAME)
 
-    @contextlib.contextmanager
     def span(
         self,
         name: str,
@@ -126,31 +125,70 @@ class OpenTelemetryTracer:
         kind: SpanKind,
         traceparent: str | None,
         attributes: Mapping[str, object],
-    ) -> Iterator[Span]:
+    ) -> contextlib.AbstractContextManager[Span]:
         """Make a recorded span. An error inside sets its status, with the error's code as type.
 
         The parent is the current span (the Functions worker makes each call a child of the host's
         span), unless `traceparent` names another trace.
         """
-        from opentelemetry import trace
+        parent = traceparent if is_valid_traceparent(traceparent) else None
+        return _OpenSpan(self._tracer, name, kind, parent, convert_attributes(attributes))
 
-        parent = traceparent if is_valid_traceparent(traceparent) else current_traceparent.get()
-        with self._tracer.start_as_current_span(
-            name,
+
+class _OpenSpan:
+    """Records a span while somebody is inside.
+
+    It is one class, because the generators of OpenTelemetry and of `contextlib` that do the same
+    take half as long as the span itself.
+    """
+
+    def __init__(
+        self,
+        tracer: trace.Tracer,
+        name: str,
+        kind: SpanKind,
+        parent: str | None,
+        attributes: dict[str, Any],
+    ) -> None:
+        self._tracer = tracer
+        self._name = name
+        self._kind = kind
+        self._parent = parent
+        self._attributes = attributes
+
+    def __enter__(self) -> Span:
+        from opentelemetry import context, trace
+
+        parent = self._parent or current_traceparent.get()
+        self._span = self._tracer.start_span(
+            self._name,
             context=_make_context(parent),
-            kind=trace.SpanKind[kind.upper()],
-            attributes=convert_attributes(attributes),
+            kind=trace.SpanKind[self._kind.upper()],
+            attributes=self._attributes,
             record_exception=False,
             set_status_on_exception=False,
-        ) as span:
-            recorded = RecordedSpan(span, _read_traceparent(span, parent))
-            try:
-                with _set_current(recorded.traceparent):
-                    yield recorded
-            except Exception as error:
-                code = error.code if isinstance(error, AosError) else type(error).__name__
-                recorded.set(**{ERROR_TYPE: code})
-                raise
+        )
+        self._recorded = RecordedSpan(self._span, _read_traceparent(self._span, parent))
+        self._attached = context.attach(trace.set_span_in_context(self._span))
+        self._token = current_traceparent.set(self._recorded.traceparent)
+        return self._recorded
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        from opentelemetry import context
+
+        if isinstance(error, Exception):
+            code = error.code if isinstance(error, AosError) else type(error).__name__
+            self._recorded.set(**{ERROR_TYPE: code})
+        try:
+            current_traceparent.reset(self._token)
+            context.detach(self._attached)
+        finally:
+            self._span.end()
 
 
 def convert_attributes(attributes: Mapping[str, object]) -> dict[str, Any]:
