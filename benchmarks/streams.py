@@ -19,6 +19,7 @@ from aos.domain.runs.watching import BATCH_SECONDS
 from benchmarks import parts
 from benchmarks.event_reader import Told, open_without_reading, read_events
 from benchmarks.figures import Report, median, percentile
+from benchmarks.processor_time import read_processor_time
 from benchmarks.streaming_model import Plan, read_token
 from benchmarks.turns import PATH
 from benchmarks.wire import Connection
@@ -279,17 +280,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 
 def _read_times(processes: dict[str, psutil.Process]) -> dict[str, float]:
-    """Processor seconds of all threads. The kernel counts `utime` in steps of 10 ms, which is a
-    quarter of what a turn takes; `schedstat` has nanoseconds."""
-    return {name: _read_time(process.pid) for name, process in processes.items()}
-
-
-def _read_time(pid: int) -> float:
-    nanoseconds = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):  # a thread that has ended
-            nanoseconds += int((task / "schedstat").read_text().split()[0])
-    return nanoseconds / 1e9
+    return {name: read_processor_time(process.pid) for name, process in processes.items()}
 
 
 def _subtract(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
