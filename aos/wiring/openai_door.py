@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.openai.chat import Chat
 from aos.entrypoints.http.openai.conversations import Conversations
@@ -12,6 +14,7 @@ from aos.entrypoints.http.openai.responses import Responses
 from aos.entrypoints.http.openai.starting import RunStarter
 from aos.entrypoints.http.openai.taking import ItemTaker
 from aos.entrypoints.http.responder import HttpResponder
+from aos.entrypoints.routes import MAIN_ROUTES
 from aos.wiring.main_services import MainServices
 from aos.wiring.world import World
 
@@ -27,6 +30,7 @@ def make_openai_door(
 ) -> OpenAIDoor:
     """Make the door. The module is imported at the first request, as the door is."""
     clock, items = world.clock, services.items
+    explain = partial(responder.explain, MAIN_ROUTES["openai_door"])
     starter = RunStarter(callers, taker=ItemTaker(callers, items=items, ids=world.ids))
     return OpenAIDoor(
         responder,
@@ -35,9 +39,10 @@ def make_openai_door(
             callers,
             reader=ResponseReader(callers, clock=clock),
             starter=starter,
+            explain=explain,
             streams=streams,
         ),
         conversations=Conversations(callers, items=items, clock=clock, ids=world.ids),
-        chat=Chat(callers, starter=starter, streams=streams),
+        chat=Chat(callers, starter=starter, explain=explain, streams=streams),
         max_body_bytes=max_body_bytes,
     )

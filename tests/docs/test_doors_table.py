@@ -10,7 +10,7 @@ from tests.docs.pages import ROOT
 
 ROWS = [
     *("address", "client", "conversation", "sync", "stream", "resume", "cancel", "approval"),
-    *("structured output", "files", "usage", "idempotency", "auth"),
+    *("structured output", "the client's own tools", "files", "usage", "idempotency", "auth"),
 ]
 NO_DOOR = {"z_not_found"}
 

@@ -88,6 +88,8 @@ NO_CONTENT = Answer(status=204, body=None, raw=b"")
 """The answer of a deletion."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+Explain: TypeAlias = Callable[[Exception], AosError]
+"""Returns what callers are told of an error, as `HttpResponder.explain` does for a route."""
 ErrorForm: TypeAlias = Callable[[Call, AosError, Answer], Answer]
 """Writes an error, and the answer of AOS to it, in the form of a protocol."""
 

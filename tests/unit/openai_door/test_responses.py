@@ -370,6 +370,24 @@ async def test_a_stream_of_storage_that_stays_away_ends_with_an_error(
     assert events[-1].code == "unavailable"
 
 
+async def test_a_fault_in_the_middle_of_a_stream_is_its_error(
+    client: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_down(*given: Any, **named: Any) -> Any:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(world.ports.run_events, "read", break_down)
+    stream = await client.responses.create(model="ceo", input="?", stream=True)
+    events = [event async for event in stream]
+    assert (events[-1].type, events[-1].code) == ("error", "internal_error")
+    assert "secret" not in str(events)
+    asked = await client.chat.completions.create(
+        model="ceo", messages=[{"role": "user", "content": "?"}], stream=True
+    )
+    with pytest.raises(openai.APIError, match="AOS failed on its own side"):
+        [chunk async for chunk in asked]
+
+
 async def test_a_limit_of_tokens_makes_a_cut_answer_incomplete(client: Any, world: World) -> None:
     made = await client.responses.create(model="ceo", input="?", max_output_tokens=9)
     assert world.scripted.calls[0].output_tokens == 9

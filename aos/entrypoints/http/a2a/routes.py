@@ -31,7 +31,7 @@ from aos.entrypoints.http.a2a.operations import A2aOperations, Stream
 from aos.entrypoints.http.a2a.push_configs import A2aPushConfigs
 from aos.entrypoints.http.bodies import refuse_encoding, require_length
 from aos.entrypoints.http.event_streams import EVENT_STREAM, HEADERS
-from aos.entrypoints.http.responder import Answer, Call, HttpResponder, refuse_method
+from aos.entrypoints.http.responder import Answer, Call, Explain, HttpResponder, refuse_method
 from aos.entrypoints.http.runs import read_media_type
 from aos.errors import AosError, Refused
 
@@ -49,8 +49,6 @@ Method: TypeAlias = Literal[
     "GetExtendedAgentCard",
 ]
 RpcId: TypeAlias = str | int | float | None
-Explain: TypeAlias = Callable[[Exception], AosError]
-"""Returns what the client is told of an error; logs one that AOS does not know."""
 A2A_JSON = "application/a2a+json"
 VERSION_HEADER = "a2a-version"
 _COMMENT = b": waiting\n\n"

@@ -31,8 +31,8 @@ from aos.entrypoints.http.openai.reading import may_be_over
 from aos.entrypoints.http.openai.response_object import IncompleteReason, find_incomplete
 from aos.entrypoints.http.openai.responses import check_agent
 from aos.entrypoints.http.openai.starting import RunStarter
-from aos.entrypoints.http.responder import Answer, Call
-from aos.errors import AosError, ErrorInfo
+from aos.entrypoints.http.responder import Answer, Call, Explain
+from aos.errors import ErrorInfo
 from aos.services.admission import RunRequest
 
 DONE = b"data: [DONE]\n\n"
@@ -45,9 +45,12 @@ _FINISHES = {None: "stop", "max_output_tokens": "length", "content_filter": "con
 class Chat:
     """The operation of Chat Completions."""
 
-    def __init__(self, callers: CallerRuns, *, starter: RunStarter, streams: bool) -> None:
+    def __init__(
+        self, callers: CallerRuns, *, starter: RunStarter, explain: Explain, streams: bool
+    ) -> None:
         self._callers = callers
         self._starter = starter
+        self._explain = explain
         self._streams = streams
 
     async def create(self, call: Call, body: Mapping[str, Any], agent_id: str | None) -> Answer:
@@ -59,7 +62,9 @@ class Chat:
         request = admission.request
         if stream:
             following = self._callers.follow(request, after=EventId())
-            pieces = _write_stream(following, request, shows_usage=shows_usage)
+            pieces = _write_stream(
+                following, request, shows_usage=shows_usage, explain=self._explain
+            )
             return await answer_whole_stream(pieces, streams=self._streams)
         run = await self._callers.wait_until(
             request, admission.run, seconds=LONGEST_WAIT_SECONDS, until=may_be_over
@@ -164,7 +169,7 @@ def describe_usage(prompt: int, completion: int, cached: int, reasoning: int) ->
 
 
 async def _write_stream(
-    following: Following, request: AdmittedRequest, *, shows_usage: bool
+    following: Following, request: AdmittedRequest, *, shows_usage: bool, explain: Explain
 ) -> AsyncGenerator[bytes, None]:
     """Yield the chunks of the answer, until the run ends."""
     chunks = _Chunks(request, shows_usage=shows_usage)
@@ -179,8 +184,8 @@ async def _write_stream(
                     yield piece
                 if chunks.is_over:
                     return
-    except AosError as error:
-        yield _write_fault(error.info)
+    except Exception as error:
+        yield _write_fault(explain(error).info)
 
 
 class _Chunks:

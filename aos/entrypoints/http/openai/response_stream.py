@@ -13,15 +13,24 @@ from aos.entrypoints.http.openai.errors import describe_error
 from aos.entrypoints.http.openai.reading import conclude
 from aos.entrypoints.http.openai.response_object import Asked, Outcome, describe_response
 from aos.entrypoints.http.openai.unfolding import Told, Unfolding
-from aos.errors import AosError
+from aos.entrypoints.http.responder import Explain
 
 _ENDS = {"completed": "response.completed", "failed": "response.failed"}
 
 
 async def write_stream(
-    following: Following, request: AdmittedRequest, *, part: int, asked: Asked, after: int
+    following: Following,
+    request: AdmittedRequest,
+    *,
+    part: int,
+    asked: Asked,
+    after: int,
+    explain: Explain,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the stream's events whose number is over `after`, until the response is over."""
+    """Yield the stream's events whose number is over `after`, until the response is over.
+
+    `explain` says what the client is told of an error.
+    """
     unfolding = Unfolding(request.run_id, part=part)
 
     def describe(outcome: Outcome) -> dict[str, Any]:
@@ -37,8 +46,8 @@ async def write_stream(
         async with aclosing(_tell(following, unfolding, after=after)) as pieces:
             async for piece in pieces:
                 yield piece
-    except AosError as error:
-        body = {**describe_error(error.info, status=503), "type": "error"}
+    except Exception as error:
+        body = {**describe_error(explain(error).info, status=503), "type": "error"}
         yield _write(Told(unfolding.next_number, "error", body))
         return
     outcome = conclude(unfolding)

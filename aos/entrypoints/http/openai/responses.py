@@ -29,7 +29,7 @@ from aos.entrypoints.http.openai.references import ItemReferences
 from aos.entrypoints.http.openai.response_object import Asked
 from aos.entrypoints.http.openai.response_stream import write_stream
 from aos.entrypoints.http.openai.starting import RunStarter
-from aos.entrypoints.http.responder import Answer, Call
+from aos.entrypoints.http.responder import Answer, Call, Explain
 from aos.errors import Refused
 from aos.services.admission import RunRequest
 
@@ -44,12 +44,19 @@ class Responses:
     """The operations of Responses."""
 
     def __init__(
-        self, callers: CallerRuns, *, reader: ResponseReader, starter: RunStarter, streams: bool
+        self,
+        callers: CallerRuns,
+        *,
+        reader: ResponseReader,
+        starter: RunStarter,
+        explain: Explain,
+        streams: bool,
     ) -> None:
         self._callers = callers
         self._reader = reader
         self._references = ItemReferences(callers, reader=reader)
         self._starter = starter
+        self._explain = explain
         self._streams = streams
 
     async def create(self, call: Call, body: Mapping[str, Any], agent_id: str | None) -> Answer:
@@ -140,7 +147,9 @@ class Responses:
         self, request: AdmittedRequest, part: int, asked: Asked, *, after: int
     ) -> Answer:
         following = self._callers.follow(request, after=EventId())
-        pieces = write_stream(following, request, part=part, asked=asked, after=after)
+        pieces = write_stream(
+            following, request, part=part, asked=asked, after=after, explain=self._explain
+        )
         return await answer_whole_stream(pieces, streams=self._streams)
 
     async def _find_previous(self, caller: Caller, given: Parameters) -> Before | None:
