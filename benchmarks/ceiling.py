@@ -1,7 +1,8 @@
 """Measures how many turns a second the storage could take if AOS itself cost nothing. Entry point:
 `measure_ceiling`.
 
-Plain SDK processes make the storage calls of a turn, and nothing else, on the same account. The
+Plain processes make the storage calls of a turn with the SDK's own client, and nothing else, on the
+same account. The
 throughput of AOS is compared with that ceiling. `python -m benchmarks.ceiling` is one of these
 processes.
 """
