@@ -17,8 +17,8 @@ LATE = 20.0
 """A request row that is written so long after its slot was taken may lose the slot before."""
 FREE_FOR = 20.0
 """An admission may have read what was true so many seconds ago."""
-KEPT_FOR = 50.0
-"""A slot without a request row is kept so long at most, clocks that differ included."""
+KEPT_FOR = 40.0
+"""A slot without a request row is kept so long at most, by clocks that agree."""
 
 
 class OneByOne:
@@ -50,8 +50,9 @@ class OneByOne:
         for other in self._runs_in(ask.conversation_id or run_id):
             if now - self._ended.get(other, now) <= FREE_FOR:
                 return
+        kept_for = KEPT_FOR + 2 * self._world.scenario.skew
         for other, taken in self._taken.items():
-            if other not in self._inserted and now - taken <= KEPT_FOR:
+            if other not in self._inserted and now - taken <= kept_for:
                 return
         self._world.checks.fail(f"{run_id} was refused, and its conversation was free")
 

@@ -37,7 +37,7 @@ FOUND_AT = {
     "rest_of_the_text_not_told": 61,
     "resumed_from_the_last_saved": 40,
     "row_of_a_new_run_overwritten": 95,
-    "slot_free_at_once": 30,
+    "slot_free_at_once": 429,
     "storm": 55,
     "task_goes_on_after_its_run": 46,
     "two_answers": 122,
