@@ -2,9 +2,8 @@
 `measure_ceiling`.
 
 Plain processes make the storage calls of a turn with the SDK's own client, and nothing else, on the
-same account. The
-throughput of AOS is compared with that ceiling. `python -m benchmarks.ceiling` is one of these
-processes.
+same account. The throughput of AOS is compared with that ceiling. `python -m benchmarks.ceiling` is
+one of these processes.
 """
 
 from __future__ import annotations
