@@ -19,11 +19,11 @@ from aos.domain.tools.questions import (
 )
 from aos.domain.tools.tool import ToolOutcome, cut_for_model
 
-CONTENT, IS_ERROR = "content", "is_error"
+RESULT, IS_ERROR = "result", "is_error"
 RESULT_SCHEMA: Mapping[str, Any] = {
     "type": "object",
-    "properties": {CONTENT: {"type": "string"}, IS_ERROR: {"type": "boolean"}},
-    "required": [CONTENT],
+    "properties": {RESULT: {"type": "string"}, IS_ERROR: {"type": "boolean"}},
+    "required": [RESULT],
 }
 """The form of an answer: the result's text, and whether it is an error."""
 NOT_ANSWERED = "the application gave no result"
@@ -48,5 +48,5 @@ def read_client_result(answer: QuestionAnswer) -> ToolOutcome:
     if answer.action != "accept":
         return ToolOutcome(outcome="error", content=NOT_ANSWERED)
     values = answer.values or {}
-    text = cut_for_model(str(values.get(CONTENT, "")))
+    text = cut_for_model(str(values.get(RESULT, "")))
     return ToolOutcome(outcome="error" if values.get(IS_ERROR) is True else "ok", content=text)

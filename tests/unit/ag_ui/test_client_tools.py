@@ -10,6 +10,7 @@ import pytest
 
 from aos.domain.runs.run import RunStatus
 from aos.testing import Calls, MemoryWorld, ScriptedModel
+from tests.unit.a2a.kit import a_message, rpc
 from tests.unit.ag_ui.client import AgUiClient, Json, post, read_answer, text_of, types_of
 from tests.unit.tools.worlds import CLOCK, noon, nothing
 
@@ -186,6 +187,22 @@ async def test_the_call_is_a_question_for_every_door() -> None:
     (asked,) = (await client.world.waiting_questions()).items
     assert (asked.question_id, asked.tool) == (call_id, "get_place")
     assert '{"fine": true}' in asked.message
+
+
+@pytest.mark.parametrize("part", ["Rome", {"data": {"result": "Rome"}}])
+async def test_another_door_gives_the_result(part: Any) -> None:
+    client = await a_page(Calls(WHERE), "In Rome.")
+    (call_id,) = pending(await client.run(tools=[PLACE]))
+    run_id = await only_run(client)
+    reply = await rpc(client.world, "GetTask", {"id": run_id})
+    assert reply.body["result"]["status"]["message"]["parts"][1]["data"]["questionId"] == call_id
+    answered = await rpc(client.world, "SendMessage", {"message": a_message(part, taskId=run_id)})
+    assert answered.body["result"]["task"]["artifacts"][0]["parts"] == [{"text": "In Rome."}]
+    assert client.world.model.calls[1].messages[-1].content == "Rome"
+    page = AgUiClient(client.world)
+    page.runs = 7
+    await page.run()
+    assert page.messages[-1]["content"] == "In Rome."
 
 
 async def test_a_result_for_a_run_of_another_thread_is_refused() -> None:

@@ -195,7 +195,8 @@ def _read_text(text: str, path: str, ask: Ask) -> Given:
 
 
 def _read_form(text: str, path: str, ask: Ask) -> Mapping[str, Any]:
-    """Return the form that a text fills in: JSON, or the value of the form's only text field."""
+    """Return the form that a text fills in: JSON, or the value of the form's only text field, or of
+    the only one that is required."""
     if text.startswith("{"):
         try:
             value = parse_json(text.encode(), max_bytes=MAX_FORM_BYTES)
@@ -204,10 +205,12 @@ def _read_form(text: str, path: str, ask: Ask) -> Mapping[str, Any]:
         if isinstance(value, dict):
             return value
     fields = dict((ask.schema or {}).get("properties") or {})
-    if len(fields) == 1:
-        ((name, schema),) = fields.items()
+    required = (ask.schema or {}).get("required")
+    names = required if isinstance(required, list) and len(required) == 1 else list(fields)
+    if len(names) == 1:
+        schema = fields.get(names[0])
         if isinstance(schema, dict) and schema.get("type") == "string":
-            return {name: text}
+            return {names[0]: text}
     raise _refuse(
         path, f"does not fill in the form; send a data part with {', '.join(fields) or 'content'}"
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from aos.domain.json_writer import write_json
 from aos.domain.tools.answer_rules import MAX_VALUES_BYTES
-from aos.domain.tools.client_tools import CONTENT, IS_ERROR
+from aos.domain.tools.client_tools import IS_ERROR, RESULT
 from aos.domain.tools.tool import MAX_SHOWN_BYTES, cut_for_model
 from aos.entrypoints.http.ag_ui.inputs import IN_HISTORY, AgUiInput, AgUiMessage, join_texts
 from aos.entrypoints.ids import parse_run_id
@@ -33,10 +33,10 @@ class ClientResult:
                 " tool's result"
             )
         text, limit = error or join_texts(content), MAX_SHOWN_BYTES
-        values = {CONTENT: text, **({IS_ERROR: True} if error else {})}
+        values = {RESULT: text, **({IS_ERROR: True} if error else {})}
         while len(write_json(values).encode()) > MAX_VALUES_BYTES:
             limit //= 2
-            values[CONTENT] = cut_for_model(text, limit=limit)
+            values[RESULT] = cut_for_model(text, limit=limit)
         return values
 
 
