@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -304,7 +305,7 @@ class Clients:
 
     async def _answer(self, question: QuestionRequest, action: AnswerAction, n: int) -> None:
         caller, key = Caller(owner=question.owner), (question.run_id, question.question_id)
-        for number in range(TRIES):
+        for number in range(_count_tries(question.run_id)):
             try:
                 given = await self.at_main(lambda app: app.answer(question, action, n, caller))
             except Refused as refusal:
@@ -323,7 +324,7 @@ class Clients:
 
     async def _decide(self, approval: ApprovalRequest, verdict: Verdict) -> None:
         caller, key = Caller(owner=approval.owner), (approval.run_id, approval.tool_call_id)
-        for number in range(TRIES):
+        for number in range(_count_tries(approval.run_id)):
             try:
                 decision = await self.at_main(lambda app: app.decide(approval, verdict, caller))
             except Refused as refusal:
@@ -405,3 +406,9 @@ class Clients:
 
     def _tell(self, what: str, about: str) -> None:
         self._world.story.events.append((self._world.loop.seconds, "client", what, about))
+
+
+def _count_tries(run_id: str) -> int:
+    """How often a person says something about this run when AOS does not answer: every second one
+    gives up at once."""
+    return 1 if zlib.crc32(run_id.encode()) % 2 else TRIES

@@ -60,9 +60,14 @@ def cleaning_forgotten() -> contextlib.AbstractContextManager[Any]:
 
 def late_result_stays() -> contextlib.AbstractContextManager[Any]:
     """The result of a tool that comes after the deletion stays in its row."""
-    return patch(
-        "aos.services.execution.handler.clean_late", lambda conversation, run_id: conversation
+    stack = contextlib.ExitStack()
+    stack.enter_context(
+        patch(
+            "aos.services.execution.handler.clean_late", lambda conversation, run_id: conversation
+        )
     )
+    stack.enter_context(deletion_looks_once())
+    return stack
 
 
 def late_answer_stays() -> contextlib.AbstractContextManager[Any]:
@@ -73,7 +78,19 @@ def late_answer_stays() -> contextlib.AbstractContextManager[Any]:
         if isinstance(command, ToolResult):
             real(self, unit, command)
 
-    return patch.object(Execution, "_clean_after", clean_after)
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Execution, "_clean_after", clean_after))
+    stack.enter_context(deletion_looks_once())
+    return stack
+
+
+def deletion_looks_once() -> contextlib.AbstractContextManager[Any]:
+    """What a main that died wrote after the deletion stays, if nobody tries again."""
+
+    async def look_again(self: Cleaner, due: Any) -> bool:
+        return True
+
+    return patch.object(Cleaner, "_look_again", look_again)
 
 
 def cleaning_not_scheduled() -> contextlib.AbstractContextManager[Any]:
