@@ -37,7 +37,7 @@ class RealmAsks:
     async def ask(self, unit: UnitOfWork) -> None:
         """Add the saved calls that wait for a person to the lists, and publish an event for each.
 
-        The receiver of the run's `notify` gets it too.
+        The receiver of the run's `notify` gets it too, unless the application that asked answers.
         """
         active = unit.conversation.active
         wanted = [] if active is None else [c for c in active.calls if c.state == "to_ask"]
@@ -48,7 +48,8 @@ class RealmAsks:
             await self._list(asked)
             event = _make_event(active, asked)
             await self._bus.publish(event)
-            await self._notify(active, event)
+            if not call.is_of_client:
+                await self._notify(active, event)
         unit.add(tool_turns.mark_asked(unit.conversation, tuple(c.tool_call_id for c in wanted)))
 
     async def apply(self, unit: UnitOfWork, *, now: datetime) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from aos.domain.runs.run import RunStatus
 from aos.testing import Calls, MemoryWorld, ScriptedModel
-from tests.unit.a2a.kit import a_message, rpc
+from tests.unit.a2a.kit import SECRET, a_message, rpc
 from tests.unit.ag_ui.client import AgUiClient, Json, post, read_answer, text_of, types_of
 from tests.unit.tools.worlds import CLOCK, noon, nothing
 
@@ -25,11 +25,12 @@ GIF = {"type": "url", "value": "https://example.com/a.gif"}
 SET = ("clock__set", {"to": "noon"})
 
 
-async def a_page(*answers: Any, grants: Sequence[Any] = ()) -> AgUiClient:
+async def a_page(*answers: Any, grants: Sequence[Any] = (), **card: Any) -> AgUiClient:
     """A page that has asked something."""
-    world = MemoryWorld(model=ScriptedModel(*answers))
+    world = MemoryWorld(model=ScriptedModel(*answers), settings={"AOS_WEBHOOK_SECRET": SECRET})
     await world.put_mcp_server(CLOCK, {"now": noon, "set": nothing})
-    await world.put_agent({"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": list(grants)})
+    whole = {"agent_id": "ceo", "purpose": "Lead.", "mcp_tools": list(grants), **card}
+    assert (await world.put_agent(whole))["errors"] == []
     client = AgUiClient(world)
     client.say("Where am I?")
     return client
@@ -203,6 +204,17 @@ async def test_another_door_gives_the_result(part: Any) -> None:
     page.runs = 7
     await page.run()
     assert page.messages[-1]["content"] == "In Rome."
+
+
+async def test_nobody_is_notified_of_a_call_that_the_page_answers() -> None:
+    url = "https://hooks.example.com/"
+    client = await a_page(Calls(WHERE), "In Rome.", notify={"url": url})
+    (call_id,) = pending(await client.run(tools=[PLACE]))
+    answer(client, call_id, "Rome")
+    await client.run(tools=[PLACE])
+    await client.world.settle()
+    told = [json.loads(sent.body)["type"] for sent in client.world.receivers.tries]
+    assert told == ["run.completed"]
 
 
 async def test_a_result_for_a_run_of_another_thread_is_refused() -> None:
