@@ -3,18 +3,21 @@ was said before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import pytest
 
 from aos.adapters.memory import MemoryToolServers
 from aos.domain.caller import Caller
-from aos.domain.runs.run import Run, RunStatus
+from aos.domain.runs.run import Run, RunStatus, Usage
 from aos.domain.runs.run_events import EventId
-from aos.domain.runs.run_options import MAX_HISTORY, RunOptions, SaidBefore
+from aos.domain.runs.run_options import MAX_HISTORY, ClientTool, RunOptions, SaidBefore
+from aos.domain.tools.tool import AskedCall
 from aos.errors import OutcomeUnknown, Refused, TransientError
+from aos.ports.model import ModelAnswer, ModelCall
 from aos.services.admission import RunRequest
 from aos.testing import Calls, MemoryWorld
 from aos.testing.adapters import make_world
@@ -192,3 +195,55 @@ async def test_what_was_said_before_is_in_the_history_once_whatever_call_fails(
         assert (await read(world, run.conversation_id))[:3] == said, fails_at
         assert len(await read(world, run.conversation_id)) == 4, fails_at
     assert fails_at > 15
+
+
+async def call_then_tell(call: ModelCall) -> ModelAnswer:
+    """The model calls the application's tool, then says what it told."""
+    last = call.messages[-1]
+    if last.role == "tool":
+        return ModelAnswer(text=f"In {last.content}.", model="m", usage=Usage())
+    asked = AskedCall(name="get_place", arguments="{}")
+    return ModelAnswer(text="", model="m", usage=Usage(), tool_calls=(asked,))
+
+
+@pytest.mark.parametrize("takes_effect", [False, True])
+async def test_the_applications_result_counts_once_whatever_call_fails(takes_effect: bool) -> None:
+    for fails_at in range(1, 200):
+        dying = Dying(takes_effect=takes_effect)
+        world = await a_world_that_dies(dying)
+        world.model.complete = call_then_tell  # type: ignore[method-assign]
+        dying.calls, dying.fails_at = 0, fails_at
+        run, said = await again(partial(ask_and_answer, world))
+        if dying.calls < fails_at:
+            break
+        assert run.status is RunStatus.COMPLETED, fails_at
+        told = [("user", "Why?"), ("assistant", ""), ("tool", "Rome"), ("assistant", "In Rome.")]
+        assert said == told, fails_at
+    assert fails_at > 25
+
+
+async def ask_and_answer(world: MemoryWorld) -> tuple[Run, list[tuple[str, str]]]:
+    """Ask with a tool of the application, give its result, and let everything happen."""
+    run = await ask(world, RunOptions(tools=(ClientTool(name="get_place"),)), key="k")
+    await world.advance(600)
+    run = await world.run(run.run_id)
+    if run.waiting is not None:
+        await world.main.services.questions.answer(
+            run.run_id,
+            run.waiting.tool_call_ids[0],
+            "accept",
+            {"result": "Rome"},
+            caller=Caller(owner="local"),
+            answer_id="a",
+        )
+        await world.settle()
+        await world.advance(600)
+    return await world.run(run.run_id), await read(world, run.conversation_id)
+
+
+async def again(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it, and once more where it failed, as clients do."""
+    try:
+        return await act()
+    except TransientError:
+        return await act()
