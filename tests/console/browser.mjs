@@ -43,6 +43,10 @@ const commands = {
     const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
     return found.violations.map((one) => `${one.id}: ${one.help}: ${one.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`);
   },
+  async fits({ text }) { // without scrolling to the side
+    const box = await page.getByText(text).filter({ visible: true }).first().boundingBox();
+    return box.x >= 0 && box.x + box.width <= page.viewportSize().width;
+  },
   wide: () => page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth),
 };
 

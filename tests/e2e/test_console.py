@@ -248,6 +248,10 @@ def test_the_list_of_runs_says_why_a_run_failed_and_its_timeline_shows_when(
     go(browser, road, f"runs?status=failed&agent_id={agent}")
     browser.click(run["run_id"][:8], role="link")
     browser.see("Why it failed", run["error"]["message"], "Trace id", "run.failed", "Queue")
+    browser.see("Turn 1: model failed")
+    browser.open(f"{road.main}/api/console#/runs?agent_id={agent}", size=PHONE)
+    browser.see(run["error"]["message"])
+    assert browser.do("fits", text=run["error"]["message"])
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -281,11 +281,17 @@ export function problems(items, kind) {
     item.hint && h('div', { class: 'small' }, 'Hint: ', item.hint))));
 }
 
+// With a column of class "below", a phone shows each row as lines, that column as the last one. The roles keep it a table there.
 export function table(caption, columns, rows) {
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', {},
-    h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col', class: column.class }, column.title)))),
-    h('tbody', {}, rows.map((row) => h('tr', {}, columns.map((column) => h('td', { class: column.class }, column.cell(row))))))));
+  const stacks = columns.some((column) => column.class === 'below');
+  const role = (name) => (stacks ? { role: name } : {});
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption }, h('table', { class: stacks ? 'stack' : '', ...role('table') },
+    h('thead', role('rowgroup'), h('tr', role('row'), columns.map((column) => h('th', { scope: 'col', class: column.class, ...role('columnheader') }, column.title)))),
+    h('tbody', role('rowgroup'), rows.map((row) => h('tr', role('row'), columns.map((column) => h('td', { class: column.class, ...role('cell') }, column.cell(row))))))));
 }
+
+// A message of the API begins in lower case and has no full stop.
+export const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`;
 
 export function facts(pairs, attributes = {}) {
   return h('dl', { class: 'facts', ...attributes }, pairs.filter((pair) => pair).map(([name, ...value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));

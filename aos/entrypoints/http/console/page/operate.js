@@ -37,7 +37,7 @@ export async function deadLettersView(main, { signal }) {
     h('p', { class: 'lead' }, 'Messages that a queue gave up. Replay sends one again; purge deletes it for good.'), place);
   const show = async () => {
     const items = await list(`${API}/dead-letters`, { most: 200, signal });
-    replace(place, items.length ? items.map((item) => letter(item, show)) : empty('There is no dead letter.', h('p', {}, 'Nothing was given up. There is nothing to do.')));
+    replace(place, items.length ? items.map((item) => letter(item, show)) : empty('There is no dead letter.', h('p', {}, 'AOS has given up no message. There is nothing to do.')));
   };
   await show();
 }
@@ -169,7 +169,7 @@ const BESIDE = ['status', 'timestamp', 'paused', 'pause'];
 const checks = (health) => [
   facts([['main', pill(health.status)], ...Object.entries(health).filter(([name, value]) => !BESIDE.includes(name) && typeof value === 'string').map(([name, value]) => [name, pill(value, /^(healthy|configured|ready)$/.test(value) ? 'ok' : 'bad')])]),
   Object.entries(health).filter(([name, value]) => !BESIDE.includes(name) && typeof value === 'object' && value).map(([name, value]) => h('div', {}, h('h3', {}, name), h('pre', { tabindex: '0', 'aria-label': name }, pretty(value)))),
-  h('p', { class: 'quiet small' }, 'These are main\'s own checks. realm and mcp answer ', h('code', {}, '/api/health'), ' at their own addresses; here one sees whether they work by what waits in their queues.'),
+  h('p', { class: 'quiet small' }, 'These are main\'s own checks. realm and mcp answer ', h('code', {}, '/api/health'), ' at their own addresses. A queue below that only grows tells that its app is away.'),
 ];
 
 function pauseBox(health, status, show) {

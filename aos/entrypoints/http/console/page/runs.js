@@ -1,7 +1,7 @@
 // Runs: the list with its filter, and one run as a timeline.
 import {
   API, button, call, confirm, copyButton, duration, empty, facts, follow, h, heading, isEnd, number, pill, pretty, repeat,
-  replace, short, table, toast, twin, when,
+  replace, sentence, short, table, toast, twin, when,
 } from './core.js';
 import { approvalBox, questionBox } from './asks.js';
 
@@ -73,11 +73,12 @@ const runTable = (items) => table('Runs, newest first', [
   { title: 'Accepted', class: 'fit', cell: (run) => when(run.created_at) },
   { title: 'Took', class: 'num', cell: (run) => (run.ended_at ? duration(new Date(run.ended_at) - new Date(run.created_at)) : '…') },
   { title: 'Tokens', class: 'num', cell: (run) => number(run.usage && run.usage.total_tokens) },
-  { title: 'What happened', cell: (run) => h('span', { class: 'small quiet' }, tell(run)) },
+  { title: 'What happened', class: 'below', cell: (run) => h('span', { class: 'small quiet' }, tell(run)) },
 ], items);
 
 function tell(run) {
-  if (run.error) return h('span', {}, h('strong', {}, run.error.code), ' ', run.error.message);
+  const error = run.error || (run.waiting && run.waiting.error);
+  if (error) return h('span', {}, h('strong', {}, error.code), ' ', error.message);
   const text = run.waiting ? run.waiting.reason : run.output || '';
   return text.length > 110 ? `${text.slice(0, 110)} …` : text;
 }
@@ -170,11 +171,11 @@ function explain(run, trouble) {
   const error = run.error || (run.waiting && run.waiting.error);
   return [
     error && h('section', { class: 'box bad', 'aria-label': 'Why it failed' }, h('h2', {}, run.error ? `Why it ${run.status === 'timed_out' ? 'timed out' : run.status}` : 'An operator has to act'),
-      h('p', {}, error.message),
+      h('p', {}, sentence(error.message)),
       h('p', { class: 'small' }, h('code', {}, error.code), ' · ', WHO[error.type] || error.type, error.retryable ? ' · asking again may help' : ' · asking again alone does not help')),
     run.waiting && h('section', { class: 'box', 'aria-label': 'What it waits for' }, h('h2', {}, 'Waits for: ', run.waiting.kind),
-      !error && h('p', {}, run.waiting.reason), trouble && h('p', {}, 'It is asked again, because: ', trouble),
-      h('p', { class: 'small quiet' }, 'Since ', when(run.waiting.since), '. Ends with: ', ...nameTime(run.waiting.ends_with, run.waiting.until), '.')),
+      !error && h('p', {}, sentence(run.waiting.reason)), trouble && h('p', {}, 'It is asked again, because: ', trouble),
+      h('p', { class: 'small quiet' }, 'It began to wait ', when(run.waiting.since), '. What ends the wait: ', ...nameTime(run.waiting.ends_with, run.waiting.until), '.')),
   ];
 }
 
@@ -211,6 +212,7 @@ function ids(run, events) {
 // Bars: what took how long, from the events.
 export function readSpans(events, end) {
   const spans = [], open = new Map();
+  let turns = 0, last = null;
   const begin = (key, span) => { open.set(key, span); spans.push(span); };
   const close = (key, time, more = {}) => {
     const span = open.get(key);
@@ -222,6 +224,7 @@ export function readSpans(events, end) {
   for (const event of events) {
     const { type, data, turn } = event, time = new Date(event.time).getTime();
     if (type !== 'run.retrying') close('retry', time);
+    if (type === 'message.completed') turns = turn || turns + 1;
     switch (type) {
       case 'run.queued': begin('queue', { kind: 'queue', name: 'Queue', from: time, about: [] }); break;
       case 'run.started': close('queue', time); break;
@@ -255,11 +258,22 @@ export function readSpans(events, end) {
       case 'input.answered': close(`ask:${data.tool_call_id}`, time, { outcome: 'answered' }); break;
       case 'run.retrying': close('model', time, { outcome: 'no answer' }); close('retry', time); begin('retry', { kind: 'retry', name: `Retry ${data.attempt}`, from: time, about: [['Next try', data.until]], texts: [['Why', data.reason]] }); break;
       default:
-        if (isEnd(type)) for (const key of [...open.keys()]) close(key, time, key === 'queue' || key === 'retry' ? {} : { outcome: type.slice(4).replace('_', ' ') });
+        if (isEnd(type)) {
+          const outcome = type.slice(4).replace('_', ' '), cut = [...open.keys()].filter((key) => key !== 'queue' && key !== 'retry');
+          // What failed may have told no event before, such as an ask that the model refused.
+          if (data.error && !cut.length) spans.push({ ...nameFault(data.error, turns + 1), from: last ?? time, to: time, outcome });
+          for (const key of [...open.keys()]) close(key, time, cut.includes(key) ? { outcome } : {});
+        }
     }
+    last = time;
   }
   for (const span of spans) if (span.to === undefined) Object.assign(span, { to: end, live: true });
   return spans;
+}
+
+function nameFault({ code, message }, turn) {
+  const texts = [['Why', sentence(message)]], about = [['Code', code]];
+  return code.startsWith('model_') ? { kind: 'model', name: `Turn ${turn}: model`, about, texts } : { kind: 'end', name: 'The end', about, texts };
 }
 
 const LEGEND = { queue: 'queue', model: 'model', tool: 'tool', wait: 'waits for a person', retry: 'waits for a retry' };
