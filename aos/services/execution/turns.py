@@ -316,8 +316,9 @@ def _too_many_tools(offer: Offer, bound: int) -> ErrorInfo:
     return ErrorInfo(
         code="too_many_tools",
         message=(
-            f"the agent's card grants {len(offer.tools):,} tools, and the model takes {bound};"
-            ' grant fewer: {"server": …, "tools": […]} in mcp_tools'
+            f"the agent's card and the application offer {len(offer.tools):,} tools, and the model"
+            f' takes {bound}; grant fewer in the card: {{"server": …, "tools": […]}} in mcp_tools,'
+            " or offer fewer with the request"
         ),
         details={"tools": len(offer.tools), "bound": bound},
     )
