@@ -12,10 +12,12 @@ import asyncio
 import contextvars
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aos.domain.envelope import RunEnded
-from aos.errors import AosError, OutcomeUnknown, StaleWrite
+from aos.domain.runs.run import Run
+from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import CountedRun, Ledger
 from aos.ports.requests import PendingStore
@@ -25,9 +27,25 @@ LIST_SECONDS = 0.25
 """How long a run waits for others before the lists are written."""
 REMOVAL_SECONDS = 2.0
 """How long a pending row waits for others before it is removed. Nobody reads it meanwhile."""
+MOST_WAITING = 2000
+"""Runs that wait for their batch, while storage does not answer."""
 RECORD_TRIES = 8
 MOST_ENDS = 40
 """Ends that one transaction records: each takes one row, and at most one more for the usage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """An ended run that waits for its batch, and the trace that its end was delivered in."""
+
+    counted: CountedRun
+    trace: contextvars.Context
+    is_recorded: bool = False
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.counted.run
 
 
 class Bookkeeping:
@@ -47,8 +65,7 @@ class Bookkeeping:
         self._pending = pending
         self._telemetry = telemetry
         self._runs: dict[str, IndexedRun] = {}
-        self._ends: dict[str, RunEnded] = {}
-        self._recorded: set[str] = set()
+        self._ends: dict[str, Closing] = {}
         self._removable: dict[str, None] = {}
         self._closing: set[str] = set()
         self._writing = asyncio.Lock()
@@ -57,19 +74,20 @@ class Bookkeeping:
         self._removals = _Later(self._remove, seconds=REMOVAL_SECONDS, pause=pause)
 
     def list_run(self, run: IndexedRun) -> None:
-        """Have an admitted run added to the lists."""
-        self._runs[run.run_id] = run
-        self._lists.start()
+        """Have an admitted run added to the lists, by its end if too many wait."""
+        if len(self._runs) < MOST_WAITING:
+            self._runs[run.run_id] = run
+            self._lists.start()
 
     def close_run(self, ended: RunEnded, *, is_recorded: bool) -> None:
         """Have the run of a delivered end listed, its end recorded unless it is, and its pending
-        row removed."""
+        row removed. If too many wait, the mender does it later."""
+        if len(self._ends) >= MOST_WAITING:
+            return
         run_id = ended.run.run_id
         self._closing.add(run_id)
         self._runs[run_id] = IndexedRun.of(ended.run, owner=ended.owner)
-        self._ends[run_id] = ended
-        if is_recorded:
-            self._recorded.add(run_id)
+        self._ends[run_id] = _close(ended, is_recorded=is_recorded)
         self._lists.start()
 
     def remove_row(self, run_id: str) -> None:
@@ -94,21 +112,21 @@ class Bookkeeping:
 
     async def record(self, ended: RunEnded) -> None:
         """Record one end now. Raises TransientError."""
-        await self._record([ended])
+        await self._record([_close(ended)])
 
     async def _write(self) -> None:
         """Write the lists and the usage."""
         async with self._writing:
             runs, self._runs = self._runs, {}
             ends, self._ends = self._ends, {}
-            recorded, self._recorded = self._recorded, set()
             if not runs:
                 return
             closed: set[str] = set()
             try:
-                new = [ended for run_id, ended in ends.items() if run_id not in recorded]
-                listed, now = await asyncio.gather(self._list(runs), self._record_all(new))
-                closed = listed & (recorded | now) & ends.keys()
+                listed, recorded = await asyncio.gather(
+                    self._list(runs), self._record_all(ends.values())
+                )
+                closed = listed & recorded
             finally:
                 self._closing -= ends.keys() - closed - self._ends.keys()
             self._removable |= dict.fromkeys(sorted(closed))
@@ -132,53 +150,60 @@ class Bookkeeping:
         try:
             await self._index.add(*runs.values())
         except AosError as error:
+            if len(runs) > 1 and not isinstance(error, TransientError):
+                alone = ({run_id: run} for run_id, run in runs.items())
+                return set().union(*await asyncio.gather(*map(self._list, alone)))
             self._log("runs_not_listed", runs, error)
             return set()
         return set(runs)
 
-    async def _record_all(self, ends: Iterable[RunEnded]) -> set[str]:
+    async def _record_all(self, ends: Iterable[Closing]) -> set[str]:
         """Record the ends, each agent's in transactions; return the runs that are recorded."""
         by_agent = defaultdict(list)
-        for ended in ends:
-            by_agent[ended.run.agent_id].append(ended)
+        known = set()
+        for end in ends:
+            if end.is_recorded:
+                known.add(end.run.run_id)
+            else:
+                by_agent[end.run.agent_id].append(end)
         groups = [
             mine[start : start + MOST_ENDS]
             for mine in by_agent.values()
             for start in range(0, len(mine), MOST_ENDS)
         ]
         done = await asyncio.gather(*map(self._try_to_record, groups))
-        return {run_id for recorded in done for run_id in recorded}
+        return known.union(*done)
 
-    async def _try_to_record(self, ends: Sequence[RunEnded]) -> set[str]:
-        run_ids = {ended.run.run_id for ended in ends}
+    async def _try_to_record(self, ends: Sequence[Closing]) -> set[str]:
+        run_ids = {end.run.run_id for end in ends}
         try:
             await self._record(ends)
         except AosError as error:
+            if len(ends) > 1 and not isinstance(error, TransientError):
+                alone = ([end] for end in ends)
+                return set().union(*await asyncio.gather(*map(self._try_to_record, alone)))
             self._log("ends_not_recorded", run_ids, error)
             return set()
         return run_ids
 
-    async def _record(self, ends: Sequence[RunEnded]) -> None:
+    async def _record(self, ends: Sequence[Closing]) -> None:
         """Record the ends of one agent, except those that were recorded before."""
         for _ in range(RECORD_TRIES):
             try:
-                await self._ledger.record(
-                    *(CountedRun(run=ended.run, owner=ended.owner) for ended in ends)
-                )
+                await self._ledger.record(*(end.counted for end in ends))
             except (StaleWrite, OutcomeUnknown):
-                known = await asyncio.gather(*(self._ledger.is_recorded(e.run) for e in ends))
-                ends = [ended for ended, is_known in zip(ends, known, strict=True) if not is_known]
+                known = await asyncio.gather(*(self._ledger.is_recorded(end.run) for end in ends))
+                ends = [end for end, is_known in zip(ends, known, strict=True) if not is_known]
                 if not ends:
                     return
             else:
-                for ended in ends:
-                    self._report(ended)
+                for end in ends:
+                    end.trace.run(self._report, end.run)
                 return
         agent_id = ends[0].run.agent_id
         raise OutcomeUnknown(f"the usage row of agent {agent_id!r} changes too often")
 
-    def _report(self, ended: RunEnded) -> None:
-        run = ended.run
+    def _report(self, run: Run) -> None:
         self._telemetry.custom_event(
             "AgentOperation",
             agentId=run.agent_id,
@@ -196,6 +221,11 @@ class Bookkeeping:
         self._telemetry.log(
             event, level="warning", runs=len(run_ids), run_id=min(run_ids), reason=str(error)
         )
+
+
+def _close(ended: RunEnded, *, is_recorded: bool = False) -> Closing:
+    counted = CountedRun(run=ended.run, owner=ended.owner)
+    return Closing(counted=counted, trace=contextvars.copy_context(), is_recorded=is_recorded)
 
 
 class _Later:

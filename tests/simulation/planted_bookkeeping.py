@@ -18,7 +18,7 @@ from aos.ports.index import IndexedRun
 from aos.ports.ledger import CountedRun
 from aos.services.admission import Admissions, RunRequest, admissions
 from aos.services.admission.admissions import FIRST_CHECK
-from aos.services.bookkeeping import Bookkeeping
+from aos.services.bookkeeping import Bookkeeping, Closing
 
 
 def listed_by_admission_alone() -> contextlib.AbstractContextManager[Any]:
@@ -47,9 +47,9 @@ def failed_records_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A batch of ends that could not be recorded is taken for recorded."""
     real = Bookkeeping._try_to_record
 
-    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> set[str]:
+    async def record(self: Bookkeeping, ends: Sequence[Closing]) -> set[str]:
         await real(self, ends)
-        return {ended.run.run_id for ended in ends}
+        return {end.run.run_id for end in ends}
 
     return patch.object(Bookkeeping, "_try_to_record", record)
 
@@ -58,9 +58,9 @@ def conflict_taken_for_recorded() -> contextlib.AbstractContextManager[Any]:
     """A conflict is taken to mean that every end of the batch was recorded before."""
     real = Bookkeeping._record
 
-    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> None:
+    async def record(self: Bookkeeping, ends: Sequence[Closing]) -> None:
         with contextlib.suppress(StaleWrite):
-            await self._ledger.record(*(CountedRun(run=e.run, owner=e.owner) for e in ends))
+            await self._ledger.record(*(end.counted for end in ends))
             return
         await real(self, ends[:1])
 
@@ -72,12 +72,12 @@ def unknown_record_repeated() -> contextlib.AbstractContextManager[Any]:
     that would object."""
     real = Bookkeeping._record
 
-    async def record(self: Bookkeeping, ends: Sequence[RunEnded]) -> None:
+    async def record(self: Bookkeeping, ends: Sequence[Closing]) -> None:
         try:
-            await self._ledger.record(*(CountedRun(run=e.run, owner=e.owner) for e in ends))
+            await self._ledger.record(*(end.counted for end in ends))
         except OutcomeUnknown:
-            for ended in ends:
-                self._ledger._tables.seen.pop(ended.run.run_id, None)  # type: ignore[attr-defined]
+            for end in ends:
+                self._ledger._tables.seen.pop(end.run.run_id, None)  # type: ignore[attr-defined]
             await real(self, ends)
         except StaleWrite:
             await real(self, ends)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from aos.adapters.memory import Kept
 from aos.domain.envelope import RunEnded
 from aos.domain.runs.run import Run
-from aos.errors import Refused, TransientError
+from aos.errors import AosError, Refused, TransientError
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun
@@ -21,6 +22,7 @@ from aos.testing.triggers import be_ready
 from aos.wiring.main import Main
 
 RUNS = 12
+TRACE = ContextVar("trace", default="none")
 
 
 async def a_world(*, dies: bool = False) -> MemoryWorld:
@@ -191,6 +193,43 @@ async def test_an_end_that_comes_again_in_a_batch_is_counted_once(
     await world.main.services.books.write_lists()
     assert world.tables.seen.keys() == {first.run_id, second.run_id, third.run_id}
     assert sum(day.runs for day in world.tables.usage.values()) == 3
+
+
+@pytest.mark.parametrize("port", ["index", "ledger"])
+async def test_a_run_that_storage_refuses_keeps_no_other_from_its_batch(
+    monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    broken, *others = await ask_some(world, 4)
+    store, name = (world.ports.index, "add") if port == "index" else (world.ports.ledger, "record")
+    real = getattr(store, name)
+
+    async def refuse(*rows: Any) -> None:
+        if any(broken.run_id in repr(row) for row in rows):
+            raise AosError("internal_error", "the row is refused")
+        await real(*rows)
+
+    monkeypatch.setattr(store, name, refuse)
+    await pass_time(world, LIST_SECONDS)
+    await pass_time(world, REMOVAL_SECONDS)
+    assert world.tables.pending.keys() == {broken.run_id}
+    assert {run.run_id for run in others} <= world.tables.index.keys() & world.tables.seen.keys()
+
+
+async def test_an_end_is_reported_in_its_own_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    seen: list[str] = []
+    monkeypatch.setattr(
+        world.telemetry, "custom_event", lambda name, **more: seen.append(TRACE.get())
+    )
+    for trace in ("one", "two"):
+        TRACE.set(trace)
+        await ask_some(world, 1)
+    seen.clear()
+    await world.main.services.books.write_lists()
+    assert seen == ["one", "two"]
 
 
 async def test_a_refused_request_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
