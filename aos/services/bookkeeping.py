@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aos.domain.envelope import RunEnded
@@ -29,6 +29,9 @@ REMOVAL_SECONDS = 2.0
 """How long a pending row waits for others before it is removed. Nobody reads it meanwhile."""
 MOST_WAITING = 2000
 """Runs that wait for their batch, while storage does not answer."""
+RETRY_SECONDS = 5.0
+MOST_FAILURES = 12
+"""After so many failures an end is left to the mender: as long as a message is tried again."""
 RECORD_TRIES = 8
 MOST_ENDS = 40
 """Ends that one transaction records: each takes one row, and at most one more for the usage."""
@@ -36,11 +39,15 @@ MOST_ENDS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
-    """An ended run that waits for its batch, and the trace that its end was delivered in."""
+    """An ended run that waits for its batch, and the trace that its end was delivered in.
+
+    `failures` counts the batches that failed with it.
+    """
 
     counted: CountedRun
     trace: contextvars.Context
     is_recorded: bool = False
+    failures: int = 0
 
     @property
     def run(self) -> Run:
@@ -105,8 +112,7 @@ class Bookkeeping:
         await self._removals.do_now()
 
     async def write_lists(self) -> None:
-        """Write the lists and the usage now, if anything waits. What fails is logged and left to
-        the mender."""
+        """Write the lists and the usage now, if anything waits. What fails is logged."""
         if self._runs or self._writing.locked():
             await self._lists.do_now()
 
@@ -115,7 +121,7 @@ class Bookkeeping:
         await self._record([_close(ended)])
 
     async def _write(self) -> None:
-        """Write the lists and the usage."""
+        """Write the lists and the usage. An end whose batch fails is tried again for a minute."""
         async with self._writing:
             runs, self._runs = self._runs, {}
             ends, self._ends = self._ends, {}
@@ -127,11 +133,21 @@ class Bookkeeping:
                     self._list(runs), self._record_all(ends.values())
                 )
                 closed = listed & recorded
+                for run_id in ends.keys() - closed - self._ends.keys():
+                    self._try_again(ends[run_id], runs[run_id], is_recorded=run_id in recorded)
             finally:
                 self._closing -= ends.keys() - closed - self._ends.keys()
             self._removable |= dict.fromkeys(sorted(closed))
         if closed:
             self._removals.start()
+
+    def _try_again(self, end: Closing, run: IndexedRun, *, is_recorded: bool) -> None:
+        """Keep an end for a later batch, unless too many have failed."""
+        if end.failures < MOST_FAILURES:
+            failures = end.failures + 1
+            self._ends[run.run_id] = replace(end, is_recorded=is_recorded, failures=failures)
+            self._runs.setdefault(run.run_id, run)
+            self._lists.start(seconds=RETRY_SECONDS)
 
     async def _remove(self) -> None:
         """Remove the pending rows of runs that are listed and recorded."""
@@ -217,7 +233,8 @@ class Bookkeeping:
         )
 
     def _log(self, event: str, run_ids: Collection[str], error: AosError) -> None:
-        """Log a failed batch. The pending rows of its runs stay, so the mender repeats it."""
+        """Log a failed batch. The pending rows of its runs stay until it succeeds, here or in the
+        mender."""
         self._telemetry.log(
             event, level="warning", runs=len(run_ids), run_id=min(run_ids), reason=str(error)
         )
@@ -244,10 +261,10 @@ class _Later:
         self._waiter: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self) -> None:
-        """Begin to wait, unless a task waits already."""
+    def start(self, *, seconds: float | None = None) -> None:
+        """Begin to wait, unless a task waits already; `seconds` instead of the usual ones."""
         if self._waiter is None:
-            self._waiter = self._begin(self._run())
+            self._waiter = self._begin(self._run(seconds or self._seconds))
 
     async def do_now(self) -> None:
         """Do it now. It goes on if the caller is cancelled."""
@@ -263,7 +280,7 @@ class _Later:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _run(self) -> None:
-        await self._pause(self._seconds)
+    async def _run(self, seconds: float) -> None:
+        await self._pause(seconds)
         self._waiter = None
         await self._work()

@@ -16,7 +16,7 @@ from aos.errors import AosError, Refused, TransientError
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.requests import PendingRun
-from aos.services.bookkeeping import LIST_SECONDS, REMOVAL_SECONDS
+from aos.services.bookkeeping import LIST_SECONDS, REMOVAL_SECONDS, RETRY_SECONDS
 from aos.testing import MemoryWorld, ScriptedModel
 from aos.testing.triggers import be_ready
 from aos.wiring.main import Main
@@ -215,6 +215,27 @@ async def test_a_run_that_storage_refuses_keeps_no_other_from_its_batch(
     await pass_time(world, REMOVAL_SECONDS)
     assert world.tables.pending.keys() == {broken.run_id}
     assert {run.run_id for run in others} <= world.tables.index.keys() & world.tables.seen.keys()
+
+
+async def test_a_batch_that_fails_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    record, failures = world.ports.ledger.record, [1, 2]
+
+    async def busy(*runs: Any) -> None:
+        if failures:
+            raise TransientError(f"the tables are busy ({failures.pop()})")
+        await record(*runs)
+
+    monkeypatch.setattr(world.ports.ledger, "record", busy)
+    (run,) = await ask_some(world, 1)
+    await pass_time(world, LIST_SECONDS)
+    assert (world.tables.index.keys(), world.tables.seen) == ({run.run_id}, {})
+    for seconds in (RETRY_SECONDS, RETRY_SECONDS, REMOVAL_SECONDS):
+        assert world.tables.pending
+        await pass_time(world, seconds)
+    assert world.tables.seen.keys() == {run.run_id}
+    assert world.tables.pending == {}
 
 
 async def test_an_end_is_reported_in_its_own_trace(monkeypatch: pytest.MonkeyPatch) -> None:
