@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 class HandedBack(Exception):
@@ -42,11 +42,11 @@ class Drain:
         if scope in self._going_on and not scope.expired():
             scope.reschedule(loop.time() + grace_seconds)
 
-    async def wait(self, pause: Awaitable[None]) -> None:
-        """Wait for `pause`, or until the process is told to stop."""
+    async def wait(self, pause: Callable[[], Awaitable[None]]) -> None:
+        """Wait for `pause()`, or until the process is told to stop."""
         with contextlib.suppress(HandedBack):
             async with self.bound(grace_seconds=0.0):
-                await pause
+                await pause()
 
     @contextlib.asynccontextmanager
     async def bound(self, *, grace_seconds: float) -> AsyncIterator[None]:

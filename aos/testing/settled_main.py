@@ -13,7 +13,7 @@ class SettledMain(Main):
 
     async def gather_batch(self, seconds: float) -> None:
         """Wait until the batch is written, or the process is told to stop."""
-        await self.drain.wait(_wait_for_ever())
+        await self.drain.wait(_wait_for_ever)
 
 
 async def _wait_for_ever() -> None:

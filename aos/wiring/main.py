@@ -454,7 +454,7 @@ class Main(App):
 
     async def gather_batch(self, seconds: float) -> None:
         """Wait while a batch is gathered; less if the process is told to stop."""
-        await self.drain.wait(self.world.clock.sleep(seconds))
+        await self.drain.wait(lambda: self.world.clock.sleep(seconds))
 
     @cached_property
     def _reply_entities(self) -> ReplyEntities:
