@@ -29,7 +29,6 @@ FOUND_AT = {
     "old_catalog": 83,
     "old_deletion_deletes_again": 13,
     "owners_unchecked": 67,
-    "provisional_events_stay": 40,
     "receiver_told_after_the_record": 23,
     "removed_before_sent": 60,
     "repeat_is_answered": 59,
