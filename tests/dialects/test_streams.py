@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -22,6 +24,8 @@ CALL = ModelCall(
     parameters={},
     timeout_seconds=10.0,
 )
+PASS_SECONDS = 0.2
+SOON_SECONDS = 0.02
 
 
 @pytest.fixture
@@ -101,3 +105,30 @@ async def test_a_key_that_the_endpoint_repeats_is_not_told(
     monkeypatch.setattr("tests.streaming_api.PIECE", 100)
     server.script(Say("The key is a-long-key."))
     assert (await ask(model))[:2] == ("The key is ***.", "The key is ***.")
+
+
+class Rhythm(Pieces):
+    """Passes text on every PASS_SECONDS, and notes when it got some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def add(self, text: str) -> float:
+        super().add(text)
+        self.times.append(time.monotonic())
+        left = PASS_SECONDS - (self.times[-1] - self.times[0]) % PASS_SECONDS
+        return left if left > SOON_SECONDS else left + PASS_SECONDS
+
+
+async def test_text_is_read_once_before_it_is_passed_on(
+    model: OpenAIChatModel, server: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.streaming_api.PIECE", 2)
+    server.script(Say("word " * 24, pause=0.01))
+    rhythm = Rhythm()
+    answer = await model.complete(replace(CALL, sink=rhythm))
+    assert rhythm.text == answer.text
+    whole = rhythm.times[-1] - rhythm.times[0]
+    reads = 1 + sum(b - a > SOON_SECONDS for a, b in itertools.pairwise(rhythm.times))
+    assert 2 <= reads <= 2 + whole / PASS_SECONDS

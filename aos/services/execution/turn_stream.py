@@ -25,6 +25,8 @@ from aos.ports.system import Clock
 
 MAX_TURN_BYTES = 256 * 1024
 """Text that one turn streams; the rest comes with the whole message."""
+SOON_SECONDS = 0.02
+"""A batch that is due so soon is written without the text that is still to come."""
 MOST_ATTEMPTS = 999
 MOST_PARTS = 99_999
 WRITE_TRIES = 2
@@ -81,7 +83,8 @@ class TurnStream:
         self._woken.set()
 
     def add(self, text: str) -> float:
-        """Take text of the model; return the seconds until the next batch is written."""
+        """Take text of the model; return the seconds until the batch is written to which text of
+        the next moments belongs."""
         attempt = self._attempt
         if attempt is None or not text or self._is_cut:
             return BATCH_SECONDS
@@ -93,7 +96,8 @@ class TurnStream:
             attempt.sent.append(text)
             attempt.text.append(text)
         self._woken.set()
-        return max(0.0, self._due - self._clock.monotonic())
+        left = self._due - self._clock.monotonic()
+        return left if left > SOON_SECONDS else max(left, 0.0) + BATCH_SECONDS
 
     async def finish(self, answer: ModelAnswer | None) -> None:
         """Write what is left, so that the deltas of the last attempt are the answer's text."""
