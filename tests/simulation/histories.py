@@ -129,7 +129,8 @@ def _of_a_task(world: World, run: Run, call: MessageCall, result: Message, numbe
     if task.asks and not task.told:
         return
     call_id = f"{run.run_id}:{call.tool_call_id}"
-    ends_at = task.ready_at + task.seconds + HEARD_SECONDS + _late_by(world, call_id)
+    slow = _late_by(world, call_id) + world.box.tasks.slow_seconds
+    ends_at = task.ready_at + task.seconds + HEARD_SECONDS + slow
     sent = world.checks.results_sent.get(call_id, ends_at)
     is_over = not task.is_endless and ends_at < read_at and sent >= ends_at
     tells = "task" in result.content or "the run ended before" in result.content

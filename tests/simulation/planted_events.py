@@ -29,8 +29,14 @@ def events_in_a_write_of_their_own() -> contextlib.AbstractContextManager[Any]:
     """Events are written after what they tell; who dies in between writes none."""
     real = MemoryConversationStore.save
 
-    async def save(self: MemoryConversationStore, step: Step, *, etag: str | None) -> str:
-        saved = await real(self, replace(step, events=()), etag=etag)
+    async def save(
+        self: MemoryConversationStore,
+        step: Step,
+        *,
+        etag: str | None,
+        new_run_id: str | None = None,
+    ) -> str:
+        saved = await real(self, replace(step, events=()), etag=etag, new_run_id=new_run_id)
         if not step.events:
             return saved
         late = Step(conversation=step.conversation, events=step.events)

@@ -34,7 +34,7 @@ def called_again_instead_of_asked() -> contextlib.AbstractContextManager[Any]:
     ) -> ToolOutcome | datetime:
         live = await self._cards.live_server(command.server_id)
         row = replace(row, task=None)
-        return await self._call(command, row, live, CommandDelivery(), repeatable=True)
+        return await self._call(command, row, live, CommandDelivery())
 
     return patch.object(ToolCalls, "_follow", follow)
 

@@ -43,6 +43,8 @@ class Tasks:
     saved: dict[str, tuple[str, str]] = field(default_factory=dict)
     held_up: int = 0
     """How often the server could not be had."""
+    slow_seconds: float = 0.0
+    """For how long questions about tasks hung, all together."""
 
     def begin(self, number: int, rng: random.Random, now: float) -> ToolOutcome:
         """Begin a task."""

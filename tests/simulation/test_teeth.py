@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.simulation.planted import PLANTED
@@ -50,11 +52,17 @@ FOUND_AT = {
 """A seed that finds the bug, where the first to do so comes late. It is tried before all others."""
 
 
+NO_BUG = re.compile(r"raised (TypeError|AttributeError|NameError)")
+"""What is told of a bug that does not fit the code: its own code fails."""
+
+
 @pytest.mark.parametrize("name", sorted(PLANTED))
 def test_a_planted_bug_is_found(name: str) -> None:
     with PLANTED[name]():
         for seed in (FOUND_AT.get(name, 1), *range(1, FOUND_WITHIN + 1)):
-            if simulate(seed).failure is not None:
+            failure = simulate(seed).failure
+            if failure is not None:
+                assert not NO_BUG.search(failure), failure
                 return
     pytest.fail(f"{name} was not found within {FOUND_WITHIN} seeds")
 

@@ -82,7 +82,11 @@ class SimServers:
     @contextlib.asynccontextmanager
     async def hold(self, card: McpServerCard, digest: str) -> AsyncIterator[_Line]:
         """The server; now and then it is slow to start, cannot be had, or does not start."""
-        await self._app.intercept("servers.hold", card.server_id, lambda: None)
+        began = self._app.world.loop.seconds
+        try:
+            await self._app.intercept("servers.hold", card.server_id, lambda: None)
+        finally:
+            self._box.tasks.slow_seconds += self._app.world.loop.seconds - began
         start = self._rng.random()
         if start < SLOW_START:
             await self._app.world.loop.pause(LONGEST_START * self._rng.random())
@@ -139,7 +143,7 @@ class _Line:
         self, task_id: str, *, timeout_seconds: float, resume: CallResume | None = None
     ) -> ToolOutcome:
         """What the task has come to; a server that does not answer says that it works."""
-        task = self._box.tasks.all[task_id]
+        task, began = self._box.tasks.all[task_id], self._app.world.loop.seconds
         await self._app.world.loop.pause(self._rng.choice((0.05, 0.5, 3.0)))
         try:
             return await self._app.intercept(
@@ -147,6 +151,8 @@ class _Line:
             )
         except TransientError:
             return make_waiting(task, self._rng)
+        finally:
+            self._box.tasks.slow_seconds += self._app.world.loop.seconds - began
 
     async def cancel_task(self, task_id: str, *, timeout_seconds: float) -> None:
         """Cancel it, if it goes on."""

@@ -22,7 +22,7 @@ from aos.adapters.memory import (
 )
 from aos.adapters.memory.blobs import MemoryBlobStore
 from aos.domain.cards.catalog import CatalogIndex
-from aos.domain.envelope import MCP_QUEUE, REQUESTS_QUEUE, GivenUp
+from aos.domain.envelope import REQUESTS_QUEUE, GivenUp
 from aos.domain.runs.run import AdmittedRequest, run_id_for
 from aos.entrypoints.bus.senders import OWNERS
 from aos.services.catalog import storage
@@ -59,7 +59,6 @@ CLEAN_EVERY = 120.0
 FAR = 20 * 86400.0
 """What is due so much later is not waited for: the end of a deleted conversation's head."""
 COPY_DELAYS = (0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0)
-COPIED_POLLS = 0.1
 RESULT_DELAYS = (0.3, 1.0, 5.0)
 LONGEST = 7 * 86400.0
 """After the last fault everything must have ended within this time."""
@@ -275,9 +274,6 @@ class World:
                 kept.visible_at = now + timedelta(seconds=late)
                 self.delays[str(kept.message_id)] += late
             is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
-            if kept.entity == MCP_QUEUE and kept.visible_at > now:
-                # what asks for a task: each copy asks until its end, so that copies of copies storm
-                is_copied = is_copied and self.rng.random() < COPIED_POLLS
             if is_copied:
                 self._copy_later(kept, COPY_DELAYS)
         if str(kept.message_id).endswith(":result"):
