@@ -24,16 +24,17 @@ class Events:
     def __init__(self, world: World) -> None:
         self._world = world
         self._read: dict[str, list[RunEvent]] = defaultdict(list)
-        self._rows: dict[str, int] = defaultdict(int)
+        self._seen: dict[str, tuple[int, object]] = {}
 
     def written(self, operation: str, key: str) -> None:
         """A row was written."""
         if operation != "conversations.save":
             return
         rows = self._world.tables.conversations[key]
-        if len(rows.events) == self._rows[key]:
+        newest = len(rows.events), next(reversed(rows.events), None)
+        if newest == self._seen.get(key):
             return
-        self._rows[key] = len(rows.events)
+        self._seen[key] = newest
         for run_id, stored in _list_events(rows).items():
             read = self._read[run_id]
             last = int(read[-1].id) if read else QUEUED_ID
