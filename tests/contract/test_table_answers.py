@@ -11,7 +11,13 @@ from aiohttp import web
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.settings import settings
 from azure.core.tracing.ext.opentelemetry_span import OpenTelemetrySpan
-from azure.data.tables import AccountSasPermissions, EdmType, ResourceTypes, generate_account_sas
+from azure.data.tables import (
+    AccountSasPermissions,
+    EdmType,
+    ResourceTypes,
+    TableServiceClient,
+    generate_account_sas,
+)
 from opentelemetry.trace import SpanKind, get_tracer
 
 from aos.adapters.tables.account import Table, TableAccount, TableClients, Write, read_etag
@@ -32,8 +38,17 @@ PARTS = "multipart/mixed; boundary=batchresponse_1"
 
 
 @pytest.fixture
-async def table(provisioned: Azurite) -> AsyncIterator[Table]:
-    async with table_at(provisioned.table_url) as opened:
+def own_table(azurite: Azurite) -> str:
+    """A table for odd rows: other tests look at every row of the tables of AOS."""
+    name = "odd"
+    with TableServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_table_if_not_exists(name)
+    return name
+
+
+@pytest.fixture
+async def table(azurite: Azurite, own_table: str) -> AsyncIterator[Table]:
+    async with table_at(azurite.table_url, own_table) as opened:
         yield opened
 
 
@@ -42,15 +57,15 @@ def _row(partition: str, key: str, **properties: Any) -> dict[str, Any]:
 
 
 async def test_what_aos_writes_the_sdk_reads_and_the_other_way_round(
-    table: Table, provisioned: Azurite
+    table: Table, azurite: Azurite, own_table: str
 ) -> None:
     partition = f"it's ü {an_id()}"
     values = {**TEXTS, "yes": True, "small": 2**31 - 1}
     await table.insert(_row(partition, "a'1", **values, large=as_int64(-(2**63))))
     await table.transact([Write(entity=_row(partition, "b'1", **values, large=as_int64(7)))])
-    set_row(provisioned, "aosruns", _row(partition, "c", **values, large=(2**53, EdmType.INT64)))
+    set_row(azurite, own_table, _row(partition, "c", **values, large=(2**53, EdmType.INT64)))
     escaped = partition.replace("'", "''")
-    by_sdk = rows_of(provisioned, "aosruns", f"PartitionKey eq '{escaped}'")
+    by_sdk = rows_of(azurite, own_table, f"PartitionKey eq '{escaped}'")
     by_aos = await table.query("PartitionKey eq @name", name=partition)
     large = {"a'1": -(2**63), "b'1": 7, "c": 2**53}
     expected = [_row(partition, key, **values, large=large[key]) for key in sorted(large)]
@@ -62,7 +77,8 @@ async def test_what_aos_writes_the_sdk_reads_and_the_other_way_round(
 
 
 async def test_a_shared_access_signature_is_taken_for_every_kind_of_call(
-    provisioned: Azurite,
+    azurite: Azurite,
+    own_table: str,
 ) -> None:
     signature = generate_account_sas(
         AzureNamedKeyCredential(ACCOUNT, ACCOUNT_KEY),
@@ -70,9 +86,9 @@ async def test_a_shared_access_signature_is_taken_for_every_kind_of_call(
         AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, update=True),
         datetime.now(UTC) + timedelta(hours=1),
     )
-    connection = f"TableEndpoint={provisioned.table_url};SharedAccessSignature={signature}"
+    connection = f"TableEndpoint={azurite.table_url};SharedAccessSignature={signature}"
     clients = TableClients(TableAccount(connection_string=connection))
-    table, partition = Table(clients, "aosruns"), an_id()
+    table, partition = Table(clients, own_table), an_id()
     try:
         etag = await table.insert(_row(partition, "r"))
         await table.replace(_row(partition, "r", text="new"), etag=etag)
