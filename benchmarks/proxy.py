@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import re
+import statistics
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self
 
 from devhost.ports import HOST
 
 START_SECONDS = 10.0
+ASKED = 50
 BUS = "bus"
 """The service whose requests are never late: its links carry messages, not calls."""
 _REQUEST = re.compile(rb"^([A-Z]+) (\S+) HTTP/1\.1\r\n")
@@ -68,6 +72,16 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(timeout=START_SECONDS)
 
+    def measure_excess(self, service: str, delay: float) -> float:
+        """How much longer than `delay` a small request waits in this proxy, in seconds: for the
+        proxy's own work, and for timers that are late."""
+        direct = _time_requests(self._targets[service])
+        before, self.delay = self.delay, delay
+        try:
+            return max(0.0, _time_requests(self.ports[service]) - direct - delay)
+        finally:
+            self.delay = before
+
     async def _serve(self) -> None:
         """Listen until the block ends, then end the open connections."""
         self._loop = asyncio.get_running_loop()
@@ -119,6 +133,18 @@ class Proxy:
                 side.close()
                 with contextlib.suppress(OSError):
                     await side.wait_closed()
+
+
+def _time_requests(port: int) -> float:
+    """The median time of a request that the service refuses at once, in seconds."""
+    took = []
+    with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=10.0)) as connection:
+        for _ in range(ASKED):
+            began = time.perf_counter()
+            connection.request("GET", "/nobody")
+            connection.getresponse().read()
+            took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 class _Passage:
