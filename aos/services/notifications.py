@@ -76,8 +76,12 @@ class Notifications:
         self._public_url = public_url
         self._under_way: Counter[str] = Counter()
 
-    async def deliver(self, command: DeliverNotification) -> None:
-        """Try once to deliver; may be repeated. Raises TransientError when a service is away."""
+    async def deliver(self, command: DeliverNotification, *, lag: timedelta = timedelta()) -> None:
+        """Try once to deliver; may be repeated. Raises TransientError when a service is away.
+
+        `lag` is how far our clock is behind the broker's: the next try is scheduled by the
+        broker's, or it would come back at once, again and again.
+        """
         if command.notify.pushes:
             await self._pushes.order(command)
             command = replace(command, notify=replace(command.notify, pushes=False))
@@ -89,12 +93,12 @@ class Notifications:
             if event is not None and command.notify.queue is not None:
                 await self._bus.reply(_make_message(command, event, command.notify.queue))
         elif self._is_busy(host):
-            await self._send_later(command, seconds=BUSY_PAUSE_SECONDS)
+            await self._send_later(command, seconds=BUSY_PAUSE_SECONDS, lag=lag)
         else:
             with self._under_way_at(host):  # counted before the first wait
                 answer = await self._push(command) if command.push_id else await self._tell(command)
             if answer is not None:
-                await self._follow(command, answer)
+                await self._follow(command, answer, lag)
 
     async def _tell(self, command: DeliverNotification) -> WebhookAnswer | None:
         """Post an event; None if its run was deleted."""
@@ -174,7 +178,9 @@ class Notifications:
             url, headers={**headers, **signed}, body=body, seconds=TRY_SECONDS
         )
 
-    async def _follow(self, command: DeliverNotification, answer: WebhookAnswer) -> None:
+    async def _follow(
+        self, command: DeliverNotification, answer: WebhookAnswer, lag: timedelta
+    ) -> None:
         """Schedule the next try of a failed delivery, or give it up."""
         if answer.is_taken:
             return
@@ -191,12 +197,14 @@ class Notifications:
         if at is None or answer.status == GONE:
             await self._give_up(failed, answer)
             return
-        await self._bus.send(to_main(failed, scheduled_at=at))
+        await self._bus.send(to_main(failed, scheduled_at=at + lag))
         self._log("notification_postponed", failed, reason=_describe(answer))
 
-    async def _send_later(self, command: DeliverNotification, *, seconds: float) -> None:
+    async def _send_later(
+        self, command: DeliverNotification, *, seconds: float, lag: timedelta
+    ) -> None:
         pause = timedelta(seconds=seconds * (1 + self._ids.jitter()))
-        await self._bus.send(to_main(command, scheduled_at=self._clock.now() + pause))
+        await self._bus.send(to_main(command, scheduled_at=self._clock.now() + lag + pause))
 
     async def _give_up(self, command: DeliverNotification, answer: WebhookAnswer) -> None:
         """Tell the operator that this delivery is not tried again, and leave a dead letter."""

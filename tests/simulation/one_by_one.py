@@ -17,7 +17,7 @@ LATE = 20.0
 """A request row that is written so long after its slot was taken may lose the slot before."""
 FREE_FOR = 20.0
 """An admission may have read what was true so many seconds ago."""
-KEPT_FOR = 40.0
+KEPT_FOR = 70.0
 """A slot without a request row is kept so long at most, by clocks that agree."""
 
 

@@ -58,6 +58,7 @@ MEND_EVERY = 30.0
 CLEAN_EVERY = 120.0
 FAR = 20 * 86400.0
 """What is due so much later is not waited for: the end of a deleted conversation's head."""
+COPIED_WAITS = 0.1
 COPY_DELAYS = (0.0, 0.5, 30.0, 400.0, 1500.0, 86400.0, 3 * 86400.0)
 RESULT_DELAYS = (0.3, 1.0, 5.0)
 LONGEST = 7 * 86400.0
@@ -274,6 +275,9 @@ class World:
                 kept.visible_at = now + timedelta(seconds=late)
                 self.delays[str(kept.message_id)] += late
             is_copied = self.rng.random() < scenario.copy_share and not self.pausing.holds_now
+            if ":notify:" in str(kept.message_id) and kept.visible_at > now:
+                # what waits for a busy receiver: each copy waits, so that copies of copies storm
+                is_copied = is_copied and self.rng.random() < COPIED_WAITS
             if is_copied:
                 self._copy_later(kept, COPY_DELAYS)
         if str(kept.message_id).endswith(":result"):

@@ -260,6 +260,21 @@ async def test_the_end_is_not_recorded_before_its_notification_is_owed() -> None
     assert ids_of(world)[:1] == [f"{run.run_id}:completed"]
 
 
+@pytest.mark.parametrize("why", ["busy", "away"])
+async def test_the_next_try_is_scheduled_by_the_brokers_clock(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await a_world({"url": URL})
+    run = await world.ask("ceo", "Hi", notify={"queue": "businessinfinity-responses"})
+    world.receivers.answer = lambda sent: AWAY
+    if why == "busy":
+        monkeypatch.setattr(notifications, "MOST_A_HOST", 0)
+    command = command_of(run.run_id, run.conversation_id, 1)
+    await world.main.services.notifications.deliver(command, lag=timedelta(seconds=20))
+    (later,) = world.broker.messages(MAIN_QUEUE)
+    assert later.visible_at > world.clock.now() + timedelta(seconds=20)
+
+
 async def test_a_slow_receiver_holds_few_handlers_and_the_rest_is_sent_later() -> None:
     world = await a_world({"url": URL}, *(["Hello."] * 20))
     held: list[asyncio.Event] = []

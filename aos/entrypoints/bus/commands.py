@@ -93,7 +93,8 @@ class MainQueue:
             case DeliverNotification():
                 if command.given_up and message.message_id == shorten_id(command.command_id):
                     raise GivenUp(f"the receiver of {command.event_type}: {command.given_up}")
-                await self._notifications.deliver(replace(command, given_up=""))
+                plain = replace(command, given_up="")
+                await self._notifications.deliver(plain, lag=message.lag)
             case _:
                 raise EnvelopeError(f"a {command.type} does not belong on {MAIN_QUEUE}")
 

@@ -17,8 +17,9 @@ from aos.ports.requests import RequestStore
 from aos.ports.slots import ConversationSlots, Slot
 from aos.ports.system import Clock
 
-UNUSED = timedelta(seconds=30)
-"""A slot whose run has no request row is kept for this long: an admission takes 10 s at most."""
+UNUSED = timedelta(seconds=60)
+"""A slot whose run has no request row is kept for this long: an admission takes 10 s at most, and
+the clocks of two instances may be most of a minute apart."""
 
 
 class Turnstile:

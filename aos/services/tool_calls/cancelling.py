@@ -38,7 +38,7 @@ class CallCanceller:
         Raises TransientError when that is not possible now.
         """
         if command.task_id is not None:
-            await self._tasks.cancel(command, command.task_id)
+            await self._tasks.cancel(command, command.task_id, not_before=not_before)
             return None
         row = await self._ledger.find(command.run_id, command.row_id)
         now = max(self._clock.now(), not_before or EARLIEST)
@@ -53,7 +53,7 @@ class CallCanceller:
         elif row.result is not None:
             return None  # the call has ended
         if task_id is not None:
-            await self._tasks.cancel(command, task_id)
+            await self._tasks.cancel(command, task_id, not_before=not_before)
         await self._ledger.finish(row, CANCELLED)
         return None
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from aos.domain.envelope import CallTool, CancelCall, to_mcp
 from aos.errors import Refused, ServerFailed, TransientError
@@ -39,9 +39,16 @@ class TaskCanceller:
         self._clock = clock
         self._telemetry = telemetry
 
-    async def cancel(self, command: CallTool | CancelCall, task_id: str) -> None:
+    async def cancel(
+        self,
+        command: CallTool | CancelCall,
+        task_id: str,
+        *,
+        not_before: datetime | None = None,
+    ) -> None:
         """Ask the server of this call to cancel the task.
 
+        `not_before` is a time that the broker's clock has reached, even if ours has not.
         While the server is away, a command asks again later. A server whose card is gone is not
         asked. Raises TransientError when that command cannot be sent.
         """
@@ -52,10 +59,11 @@ class TaskCanceller:
         except Refused:
             return
         except (ServerFailed, TransientError) as error:
-            await self._try_later(command, task_id, error)
+            now = max(self._clock.now(), not_before or self._clock.now())
+            await self._try_later(command, task_id, error, now)
 
     async def _try_later(
-        self, command: CallTool | CancelCall, task_id: str, error: Exception
+        self, command: CallTool | CancelCall, task_id: str, error: Exception, now: datetime
     ) -> None:
         tried = 1 + (command.attempt if isinstance(command, CancelCall) else 0)
         if tried == TRIES:
@@ -80,5 +88,5 @@ class TaskCanceller:
             attempt=tried,
         )
         delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** (tried - 1))
-        at = self._clock.now() + timedelta(seconds=delay)
+        at = now + timedelta(seconds=delay)
         await self._bus.send(replace(to_mcp(again), scheduled_at=at))

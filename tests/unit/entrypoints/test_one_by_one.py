@@ -81,11 +81,12 @@ async def test_a_repeated_request_finds_its_run_though_the_conversation_is_busy(
     assert (again.status, again.body["run_id"]) == (202, first.body["run_id"])
 
 
-async def test_an_admission_that_died_keeps_the_conversation_for_30_s(world: InMemory) -> None:
+async def test_an_admission_that_died_keeps_the_conversation_for_a_minute(world: InMemory) -> None:
     slot = Slot(conversation_id="chat", run_id="r-dead", taken_at=world.clock.now())
     await world.world.slots.take(slot, over=None)
-    assert (await ask(world)).status == 409
-    world.clock.advance(31)
+    for _ in range(2):
+        assert (await ask(world)).status == 409
+        world.clock.advance(31)
     assert (await ask(world)).status == 202
 
 
