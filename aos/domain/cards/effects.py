@@ -1,7 +1,5 @@
-"""Warns about fields of a valid card that have no effect. Entry point: `find_effect_warnings`.
-
-A planned field is accepted before it is built, so that a card need not change later; until then the
-card's status has a warning. A field that another field makes useless gets a warning too.
+"""Warns about fields of a valid card that have no effect, because another field makes them useless.
+Entry point: `find_effect_warnings`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The rules are pure, as in `aos.domain.runs.advance`. A deletion marks the head and ends what was
 admitted before it. What is then to be removed stands in the head as `Cleaning`, and is done before
-anything else (docs/ARCHITECTURE.md, "Deletion").
+anything else (docs/contracts/storage.md, "Deletion").
 """
 
 from __future__ import annotations
