@@ -120,8 +120,9 @@ class Conversation:
     that got no answer reads the head and compares it. `withheld_runs` are the last runs whose
     messages an endpoint's content filter refused: models are not shown them again.
 
-    `deleted_at` is the time of the last deletion. `began_at` is the admission of the first run
-    after it, None while no conversation stands. `cleaning` is what the deletion still has to do.
+    `deleted_at` is the time of the last deletion, until 30 days later. `began_at` is the admission
+    of the first run after it, None while no conversation stands. `cleaning` is what the deletion
+    still has to do.
     """
 
     conversation_id: str

@@ -174,11 +174,15 @@ def keeps_texts(conversation: Conversation, cleaning: Cleaning) -> bool:
 
 
 def finish(conversation: Conversation) -> Step:
-    """Note that nothing of the deletion is left to do."""
+    """Note that nothing of the deletion is left to do.
+
+    After the last cleaning the conversation that has begun since stands like any other. `began_at`
+    stays, so that main, and a command of the deletion that comes late, know that it is over.
+    """
     cleaning = conversation.cleaning
     done = replace(conversation, cleaning=None)
     if cleaning is not None and cleaning.is_last:
-        done = replace(done, deleted_at=None, began_at=None)
+        done = replace(done, deleted_at=None)
     return Step(conversation=done)
 
 

@@ -1,0 +1,33 @@
+"""A conversation that began again after a deletion outlives the end of that deletion."""
+
+from __future__ import annotations
+
+from aos.testing import MemoryWorld
+
+DAYS = 29 * 86400.0
+CEO = {"agent_id": "ceo", "purpose": "Leads."}
+
+
+async def clean(world: MemoryWorld) -> None:
+    """The timer `clean` ticks, and what it begins is done."""
+    await world.main.services.cleaner.clean()
+    await world.advance(600)
+
+
+async def test_what_has_begun_since_outlives_the_thirty_days_of_the_deletion() -> None:
+    world = MemoryWorld()
+    await world.put_agent(CEO)
+    await world.ask("ceo", "Hello.", conversation_id="c")
+    await world.delete_conversation("c")
+    await world.advance(600)
+    await clean(world)
+    await world.ask("ceo", "And now?", conversation_id="c")
+    messages = await world.history("c")
+    await world.advance(DAYS)
+    for _ in range(300):  # until the deletion is over: realm is told, and main looks after that
+        await clean(world)
+    assert await world.history("c") == messages
+    assert not [due for due in world.tables.due.values() if due.kind == "deletion"]
+    await world.delete_conversation("c")
+    await world.advance(600)
+    assert not world.tables.conversations["c"].messages
