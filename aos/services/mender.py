@@ -92,8 +92,7 @@ class Mender:
             await self._deliver(stored, run)
             return
         await self._pending.move(row, next_check=self._clock.now() + _choose_pause(row))
-        if row.checks == 0:
-            self._list_run(IndexedRun.of(request, owner=request.owner))
+        self._list_run(IndexedRun.of(request, owner=request.owner))
         await self._nudge(stored)
 
     async def _check_orphan(self, row: PendingRun) -> None:

@@ -7,6 +7,7 @@ import pytest
 from aos.domain.envelope import Outgoing
 from aos.domain.runs.run import RunStatus
 from aos.errors import AosError, TransientError
+from aos.ports.index import IndexedRun
 from aos.testing import MemoryWorld, ScriptedModel
 
 
@@ -45,3 +46,28 @@ async def test_a_row_that_breaks_the_mender_keeps_it_from_no_other(error: Except
     await world.settle()
     assert (await world.run(other)).status is RunStatus.COMPLETED
     assert (await world.run(broken)).status is RunStatus.QUEUED
+
+
+async def test_a_run_whose_lists_failed_twice_is_listed_while_it_waits() -> None:
+    world = MemoryWorld(model=ScriptedModel("one"))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    add = world.ports.index.add
+
+    async def away(*runs: IndexedRun) -> None:
+        raise TransientError("the lists are away")
+
+    world.ports.index.add = away  # type: ignore[method-assign]
+    (run_id,) = await lost_starts(world, "Hello")
+    world.ports.bus.send = _drop  # type: ignore[method-assign]
+    world.clock.advance(31.0)
+    await world.main.services.mender.mend()
+    await world.main.services.books.flush()
+    world.ports.index.add = add  # type: ignore[method-assign]
+    world.clock.advance(61.0)
+    await world.main.services.mender.mend()
+    listed = await world.main.services.runs.list_runs(owner=None)
+    assert [run.run_id for run in listed.items] == [run_id]
+
+
+async def _drop(outgoing: Outgoing) -> None:
+    """The bus takes the message, and nobody gets it."""
