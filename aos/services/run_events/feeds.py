@@ -135,6 +135,11 @@ class Feed:
             del self.rows[:-kept]
 
     @property
+    def is_lost(self) -> bool:
+        """Whether its task failed, so that it finds nothing more."""
+        return self.reading is not None and self.reading.done() and not self.ended
+
+    @property
     def pause(self) -> float:
         """The seconds from the beginning of the last read to the next."""
         if self.in_text and self.quiet_reads <= LATE_READS:

@@ -8,6 +8,7 @@ message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from aos.domain.runs.run_events import (
     RunEvent,
     make_queued_event,
 )
+from aos.errors import TransientError
 from aos.ports.bus import Bus
 from aos.ports.conversations import ConversationStore
 from aos.ports.paging import Page
@@ -37,6 +39,8 @@ from aos.services.run_events.feeds import (
 
 QUIET_SECONDS = 15.0
 """After so long without an event `follow` yields None: something has to be sent, or proxies cut."""
+QUIET_LOOKS = 4
+"""After so many times a reader asks whether the run has ended."""
 EVENTS_A_PAGE = 1000
 MOST_JOINED = 100
 """Messages that are read together for one batch of events."""
@@ -102,18 +106,33 @@ class RunEvents:
             page = None
         pause = BEGIN_SECONDS if first is page and position.saved <= QUEUED_ID else FAST_SECONDS
         async with self._feeds.open(request, after=position, pause=pause) as feed:
+            quiet = 0
             while True:
                 news = feed.news
-                rows = await self._read_feed(feed, position)
-                if not rows:
-                    if not await _wait(news, QUIET_SECONDS):
-                        yield []
-                    continue
-                events = _list_events(rows, after=position)
-                position = events[-1].event_id
-                yield events
-                if events[-1].is_end:
-                    return
+                events = _list_events(await self._read_feed(feed, position), after=position)
+                if not events and not await _wait(news, QUIET_SECONDS):
+                    yield []
+                    quiet += 1
+                    page = await self._look_again(feed, position, quiet=quiet)
+                    if page is not None and page.next is None and not page.items:
+                        return
+                    events = [] if page is None else page.items
+                if events:
+                    position = events[-1].event_id
+                    yield events
+                    if events[-1].is_end:
+                        return
+
+    async def _look_again(
+        self, feed: Feed, position: EventId, *, quiet: int
+    ) -> Page[RunEvent] | None:
+        """What a quiet feed may have missed, read now and then: the events of a run that was
+        deleted go soon after its end, and a feed whose task failed reads nothing more."""
+        if quiet % QUIET_LOOKS and not feed.is_lost:
+            return None
+        with contextlib.suppress(TransientError):
+            return await self.page(feed.request, after=position, limit=EVENTS_A_PAGE)
+        return None
 
     async def _read_feed(self, feed: Feed, position: EventId) -> list[EventRow]:
         if feed.has(position):
