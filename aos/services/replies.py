@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 from aos.domain.bus_limits import is_bus_id
@@ -29,6 +30,7 @@ from aos.domain.envelope import (
     to_realm,
 )
 from aos.domain.notify import Notify
+from aos.domain.row_kinds import REQUEST_RETENTION
 from aos.domain.runs.events import describe_run, make_ended_event, make_notification
 from aos.domain.runs.run import (
     MAX_METADATA_BYTES,
@@ -43,8 +45,12 @@ from aos.domain.tools.tool import cut_for_model
 from aos.errors import ErrorInfo
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
 from aos.ports.ledger import Ledger
+from aos.ports.requests import RequestStore
+from aos.ports.system import Clock
 from aos.services.bookkeeping import Bookkeeping
 
+MAY_BE_GONE = REQUEST_RETENTION - timedelta(days=1)
+"""The age at which a run's rows may be gone, by another clock than ours."""
 MAX_REFUSAL = 2000
 """Characters of a refusal's message."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if not field.metadata]
@@ -58,14 +64,18 @@ class Replies:
         *,
         ledger: Ledger,
         books: Bookkeeping,
+        requests: RequestStore,
         bus: Bus,
+        clock: Clock,
         order_transcript: Callable[[Run], Awaitable[None]],
         has_receivers: Callable[[str], Awaitable[bool]],
         public_url: str = "",
     ) -> None:
         self._ledger = ledger
         self._books = books
+        self._requests = requests
         self._bus = bus
+        self._clock = clock
         self._order_transcript = order_transcript
         self._has_receivers = has_receivers
         self._public_url = public_url
@@ -73,10 +83,12 @@ class Replies:
     async def deliver(self, ended: RunEnded) -> None:
         """Deliver a run's end; may be repeated. Raises TransientError when a service is away.
 
-        An end that comes again while its batch is gathered is done: the pending row stands.
+        An end that comes again while its batch is gathered is done: the pending row stands. So is
+        one whose rows are gone, which a replayed dead letter may bring: they go when it was
+        delivered, and the record of that with them.
         """
         run = ended.run
-        if self._books.is_closing(run.run_id):
+        if self._books.is_closing(run.run_id) or await self._is_gone(run):
             return
         has_messages = _has_messages(ended)
         # read first, so that nothing is sent while storage is away
@@ -141,6 +153,12 @@ class Replies:
                 traceparent=message.traceparent,
             )
         )
+
+    async def _is_gone(self, run: Run) -> bool:
+        """Whether the run's time is over and its rows are removed. Looks only if it may be."""
+        if self._clock.now() - run.created_at < MAY_BE_GONE:
+            return False
+        return await self._requests.find(run.run_id) is None
 
     def _make_reply(self, ended: RunEnded, address: ReplyAddress) -> Reply:
         run = ended.run

@@ -320,7 +320,9 @@ class MainServices(AppServices):
         return Replies(
             ledger=world.ledger,
             books=self.books,
+            requests=world.requests,
             bus=world.bus,
+            clock=world.clock,
             order_transcript=self.transcripts.order,
             has_receivers=self.pushes.has_receivers,
             public_url=self._settings.public_url,

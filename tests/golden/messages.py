@@ -19,6 +19,7 @@ from aos.adapters.memory import (
     ManualClock,
     MemoryLedger,
     MemoryPendingStore,
+    MemoryRequestStore,
     MemoryRunIndex,
     MemoryTables,
     MemoryTelemetry,
@@ -149,7 +150,9 @@ def replies_on(bus: RecordingBus) -> Replies:
     return Replies(
         ledger=ledger,
         books=books,
+        requests=MemoryRequestStore(tables),
         bus=bus,
+        clock=ManualClock(),
         order_transcript=_order_none,
         has_receivers=_has_none,
         public_url="https://aos.example",

@@ -88,7 +88,9 @@ class Instances:
         replies = Replies(
             ledger=world.ledger,
             books=books,
+            requests=world.requests,
             bus=world.bus,
+            clock=self._clock,
             order_transcript=_no_transcript,
             has_receivers=_has_none,
         )
