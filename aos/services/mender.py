@@ -8,6 +8,7 @@ delivery of the end. Its writes carry If-Match: an admission of the same run may
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -25,6 +26,8 @@ FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
 ORPHAN_AGE = timedelta(hours=1)
 ROWS_A_TICK = 200
+AT_ONCE = 10
+"""A reply that cannot be sent takes 20 s, and others are looked at meanwhile."""
 
 
 class Mender:
@@ -58,8 +61,9 @@ class Mender:
         """
         rows = await self._pending.list_due(self._clock.now(), limit=ROWS_A_TICK)
         broken: list[BaseException | None] = []
-        for row in rows:
-            broken += await asyncio.gather(self._mend_safely(row), return_exceptions=True)
+        for start in range(0, len(rows), AT_ONCE):
+            some = map(self._mend_safely, rows[start : start + AT_ONCE])
+            broken += await asyncio.gather(*some, return_exceptions=True)
         for error in filter(None, broken):
             raise error
         return len(rows)
@@ -73,10 +77,18 @@ class Mender:
             self._telemetry.log(
                 "mending_postponed", level="warning", run_id=row.run_id, reason=str(error)
             )
+            await self._postpone(row)
         except AosError as error:
             self._telemetry.log(
                 "mending_failed", level="error", run_id=row.run_id, reason=str(error)
             )
+            await self._postpone(row)
+
+    async def _postpone(self, row: PendingRun) -> None:
+        """Look at the row later, unless it was moved. Ends that cannot be delivered would otherwise
+        be looked at first in each tick, and fill it."""
+        with contextlib.suppress(TransientError, StaleWrite):
+            await self._pending.move(row, next_check=self._clock.now() + _choose_pause(row))
 
     async def _mend(self, row: PendingRun) -> None:
         stored = await self._requests.find(row.run_id)

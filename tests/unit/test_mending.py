@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aos.domain.envelope import Outgoing
+from aos.domain.envelope import Outgoing, Reply
 from aos.domain.runs.run import RunStatus
 from aos.errors import AosError, TransientError
 from aos.ports.index import IndexedRun
@@ -67,6 +67,24 @@ async def test_a_run_whose_lists_failed_twice_is_listed_while_it_waits() -> None
     await world.main.services.mender.mend()
     listed = await world.main.services.runs.list_runs(owner=None)
     assert [run.run_id for run in listed.items] == [run_id]
+
+
+async def test_ends_that_cannot_be_delivered_do_not_fill_each_tick() -> None:
+    world = MemoryWorld(model=ScriptedModel("one"))
+    await world.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    reply = world.ports.bus.reply
+
+    async def missing(sent: Reply) -> None:
+        raise TransientError("the entity does not exist")
+
+    world.ports.bus.reply = missing  # type: ignore[method-assign]
+    await world.ask("ceo", "Hello", key="k", reply_to="businessinfinity-responses")
+    world.clock.advance(31.0)
+    assert [await world.main.services.mender.mend() for _ in range(2)] == [1, 0]
+    world.ports.bus.reply = reply  # type: ignore[method-assign]
+    await world.advance(61.0)
+    await world.main.services.mender.mend()
+    assert len(world.replies()) == 1
 
 
 async def _drop(outgoing: Outgoing) -> None:
