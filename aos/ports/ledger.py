@@ -10,10 +10,14 @@ from aos.domain.runs.run import Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedRun:
-    """An ended run, and the owner for whom it is counted."""
+    """An ended run, and the owner for whom it is counted.
+
+    `told`: all that its end leads to was sent, the event too.
+    """
 
     run: Run
     owner: str
+    told: bool = True
 
 
 class Ledger(Protocol):
@@ -27,7 +31,7 @@ class Ledger(Protocol):
     async def was_told(self, run: Run) -> bool:
         """True when `seen:<run_id>` says that all that its end leads to was sent before.
 
-        Rows of the previous version do not say so: it published the event after it wrote the row.
+        It does not where the event could not be published, nor in rows of the previous version.
         """
         ...
 

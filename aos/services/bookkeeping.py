@@ -116,9 +116,9 @@ class Bookkeeping:
         if self._runs or self._writing.locked():
             await self._lists.do_now()
 
-    async def record(self, ended: RunEnded) -> None:
-        """Record one end now. Raises TransientError."""
-        await self._record([_close(ended)])
+    async def record(self, ended: RunEnded, *, told: bool) -> None:
+        """Record one end now; `told`: its event was published too. Raises TransientError."""
+        await self._record([_close(ended, told=told)])
 
     async def _write(self) -> None:
         """Write the lists and the usage. An end whose batch fails is tried again for a minute."""
@@ -240,8 +240,8 @@ class Bookkeeping:
         )
 
 
-def _close(ended: RunEnded, *, is_recorded: bool = False) -> Closing:
-    counted = CountedRun(run=ended.run, owner=ended.owner)
+def _close(ended: RunEnded, *, is_recorded: bool = False, told: bool = True) -> Closing:
+    counted = CountedRun(run=ended.run, owner=ended.owner, told=told)
     return Closing(counted=counted, trace=contextvars.copy_context(), is_recorded=is_recorded)
 
 

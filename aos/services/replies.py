@@ -5,9 +5,10 @@ delegated run, then sends the reply, then sends itself the command that tells th
 run's `notify`. Then it publishes the event (at least once, with one id) and orders the run's
 transcript (where transcripts are on). Then it writes that row and the usage in one transaction:
 at once if it sent a message, else in a batch (`aos.services.bookkeeping`), which also adds the run
-to the lists and removes the pending row last. A run without a message needs no look at the row
-first: the insertion of the row finds it. A reply is sent again when its request comes again, or
-when main died before it wrote the row: with the same id and the same bytes.
+to the lists and removes the pending row last. If the event cannot be published, the row of a run
+with a message is written all the same, and the event is owed. A run without a message needs no look
+at the row first: the insertion of the row finds it. A reply is sent again when its request comes
+again, or when main died before it wrote the row: with the same id and the same bytes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from aos.domain.runs.run import (
     measure_metadata,
 )
 from aos.domain.tools.tool import cut_for_model
-from aos.errors import ErrorInfo
+from aos.errors import AosError, ErrorInfo
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
 from aos.ports.ledger import Ledger
 from aos.ports.requests import RequestStore
@@ -95,10 +96,9 @@ class Replies:
         is_recorded = has_messages and await self._ledger.is_recorded(run)
         if has_messages and not is_recorded:
             await self._answer(ended)
-        await self._bus.publish(self._make_event(ended))
-        await self._order_transcript(run)
-        if has_messages and not is_recorded:
-            await self._books.record(ended)
+            await self._tell_and_record(ended)
+        else:
+            await self._tell(ended)
         self._books.close_run(ended, is_recorded=has_messages)
 
     async def mend(self, ended: RunEnded) -> None:
@@ -153,6 +153,24 @@ class Replies:
                 traceparent=message.traceparent,
             )
         )
+
+    async def _tell(self, ended: RunEnded) -> None:
+        """Publish the event, and order the transcript."""
+        await self._bus.publish(self._make_event(ended))
+        await self._order_transcript(ended.run)
+
+    async def _tell_and_record(self, ended: RunEnded) -> None:
+        """Tell of an end whose messages were sent, and record it.
+
+        Where the event cannot be published, as on a topic that is full, the end is recorded all the
+        same: else its reply would be sent again with each try, longer than the broker knows its id.
+        """
+        try:
+            await self._tell(ended)
+        except AosError:
+            await self._books.record(ended, told=False)
+            raise
+        await self._books.record(ended, told=True)
 
     async def _is_gone(self, run: Run) -> bool:
         """Whether the run's time is over and its rows are removed. Looks only if it may be."""

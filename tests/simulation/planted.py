@@ -174,7 +174,7 @@ def receiver_told_after_the_record() -> contextlib.AbstractContextManager[Any]:
         is_recorded = await self._ledger.is_recorded(ended.run)
         await real(self, replace(ended, notify=None))
         if not is_recorded:
-            await self._books.record(ended)
+            await self._books.record(ended, told=True)
             if ended.notify is not None:
                 await self._notify(ended)
 

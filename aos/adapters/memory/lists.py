@@ -106,9 +106,11 @@ class MemoryLedger:
         return await self._intercept("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
     async def was_told(self, run: Run) -> bool:
-        """Return whether `seen:<run_id>` exists: each of these rows is of this version."""
-        seen = self._tables.seen
-        return await self._intercept("ledger.was_told", run.run_id, lambda: run.run_id in seen)
+        """Return whether `seen:<run_id>` says that all was sent before."""
+        seen, untold = self._tables.seen, self._tables.untold
+        return await self._intercept(
+            "ledger.was_told", run.run_id, lambda: run.run_id in seen and run.run_id not in untold
+        )
 
     async def record(self, *runs: CountedRun) -> None:
         """Write `seen:<run_id>` of these runs and add the usage, in one transaction.
@@ -138,6 +140,7 @@ class MemoryLedger:
                 total = self.add_up(total, run)
             new = self._etags[key] = self._tables.new_etag()
             self._tables.usage[key] = replace(total, etag=new)
+        self._tables.untold.update(counted.run.run_id for counted in runs if not counted.told)
         for counted in runs:
             self._tables.tell_watchers("ledger.record", counted.run.run_id)
 

@@ -86,7 +86,7 @@ class AzureLedger:
             totals = [_Total.of(row, day, rows[row]) for row, day in days.items()]
             writes = [
                 *(total.make_write() for total in totals),
-                *(Write(entity=_make_seen_row(counted.run), insert=True) for counted in runs),
+                *(Write(entity=_make_seen_row(counted), insert=True) for counted in runs),
             ]
             etags = await self._table.transact(writes)
             for total, etag in zip(totals, etags, strict=False):
@@ -137,14 +137,15 @@ class _Total:
         return Write(entity=entity, etag=etag, insert=etag is None, merge=True)
 
 
-def _make_seen_row(run: Run) -> Entity:
+def _make_seen_row(counted: CountedRun) -> Entity:
+    run = counted.run
     return {
         "PartitionKey": run.agent_id,
         "RowKey": _name_seen_row(run),
         "schema": SCHEMA,
         "status": run.status.value,
         "ended_at": to_wire_time(run.ended_at),
-        "told": True,
+        "told": counted.told,
     }
 
 
