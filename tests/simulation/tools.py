@@ -52,7 +52,7 @@ class Box:
     effects: Counter[int] = field(default_factory=Counter)
     names: dict[int, str] = field(default_factory=dict)
     results: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    busy: dict[int, str] = field(default_factory=dict)
+    busy: dict[int, App] = field(default_factory=dict)
     answers: dict[int, tuple[GivenAnswer, ...]] = field(default_factory=dict)
     tasks: Tasks = field(default_factory=Tasks)
 
@@ -186,11 +186,9 @@ class _Line:
 
     def _begin(self, number: int) -> None:
         world, holder = self._app.world, self._box.busy.get(number)
-        if holder is not None and any(
-            app.alive and id(app) == int(holder) for app in world.apps.values()
-        ):
+        if holder is not None and holder.alive:
             world.checks.fail(f"tool call {number} was begun while another instance is at it")
-        self._box.busy[number] = str(id(self._app))
+        self._box.busy[number] = self._app
 
     async def _work(self, tool: str, number: int, resume: CallResume | None) -> ToolOutcome:
         await self._app.world.loop.pause(self._rng.choice((0.05, 0.5, 3.0, 30.0, 70.0)))
