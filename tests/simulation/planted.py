@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -196,9 +197,9 @@ def failed_try_forgotten() -> contextlib.AbstractContextManager[Any]:
     """A delivery that cannot be scheduled again is taken for done."""
     real = Notifications.deliver
 
-    async def deliver(self: Notifications, command: DeliverNotification) -> None:
+    async def deliver(self: Notifications, command: DeliverNotification, *, lag: timedelta) -> None:
         with contextlib.suppress(TransientError):
-            await real(self, command)
+            await real(self, command, lag=lag)
 
     return patch.object(Notifications, "deliver", deliver)
 

@@ -56,7 +56,7 @@ def task_never_asked_for() -> contextlib.AbstractContextManager[Any]:
 def task_goes_on_after_its_run() -> contextlib.AbstractContextManager[Any]:
     """The end of a run does not cancel its tasks."""
 
-    async def cancel(self: TaskCanceller, command: object, task_id: str) -> None:
+    async def cancel(self: TaskCanceller, command: object, task_id: str, **more: object) -> None:
         return None
 
     return patch.object(TaskCanceller, "cancel", cancel)

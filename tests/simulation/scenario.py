@@ -275,7 +275,7 @@ def _edits(rng: random.Random, kind: Kind, span: float) -> tuple[Edit, ...]:
     if kind != "catalog":
         return ()
     edits = []
-    for number in range(rng.randint(2, 5)):
+    for number in range(rng.randint(3, 9)):
         what = rng.choice(("edit", "disable", "enable", "remove", "new", "new", "new"))
         agent_id = f"new-{number}" if what == "new" else "ceo"
         edits.append(Edit(at=span * rng.random(), what=what, agent_id=agent_id))

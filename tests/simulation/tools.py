@@ -91,7 +91,6 @@ class SimServers:
         if start < SLOW_START:
             await self._app.world.loop.pause(LONGEST_START * self._rng.random())
         elif start > 1 - NO_START:
-            self._box.tasks.held_up += 1
             raise ServerFailed(f"the MCP server {card.server_id!r} does not start")
         yield _Line(self._app, self._box, self._rng)
 
