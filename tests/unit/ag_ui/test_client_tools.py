@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from aos.domain.runs.run import RunStatus
+from aos.entrypoints.http.ag_ui import routes
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.a2a.kit import SECRET, a_message, rpc
 from tests.unit.ag_ui.client import AgUiClient, Json, post, read_answer, text_of, types_of
@@ -250,3 +252,26 @@ async def settled_post(client: AgUiClient, body: Json) -> Any:
     found = await post(client.world, body)
     await client.world.settle()
     return found
+
+
+@pytest.mark.parametrize("given", ["", "x"])
+async def test_a_result_is_given_to_a_run_with_more_events_than_a_page_has(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a call that the run never made, too: the search for its question ends."""
+    clocks = [Calls(*[NOW] * 16)] * 4
+    client = await a_page(*clocks, Calls(WHERE), "You are in Rome.", grants=["clock/now"])
+    (call_id,) = pending(await client.run(tools=[PLACE]))
+    answer(client, call_id, "Rome")
+    client.messages[-1]["toolCallId"] += given
+    client.messages[-2]["toolCalls"][-1]["id"] += given
+    monkeypatch.setattr(routes, "EVENTS_A_PAGE", 100)
+    async with asyncio.timeout(10):
+        body = {"threadId": "t", "runId": "r2", "messages": client.messages, "tools": [PLACE]}
+        rest = await client.post_and_read(body)
+    told = [event["toolCallId"] for event in rest if event["type"] == "TOOL_CALL_START"]
+    if given:
+        assert call_id in told, "it is told from its beginning"
+        assert pending(rest) == [call_id], "and asks again"
+    else:
+        assert (text_of(rest), told) == ("You are in Rome.", [])

@@ -28,6 +28,7 @@ from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_agent_id, read_media_type
 from aos.errors import Refused, TransientError
 from aos.services.admission import NO_VISION, Admission, RunRequest
+from aos.services.run_events.feeds import ROWS_A_READ
 
 if TYPE_CHECKING:  # pydantic loads slowly
     from aos.entrypoints.http.ag_ui.client_tools import Results
@@ -222,13 +223,7 @@ class AgUiRoutes:
         if results.run_id is None:
             return await self._rejoin(call, agent_id, read)
         request = await self._find_run(call, agent_id, read, results.run_id)
-        told, call_ids = EventId(), results.given.keys()
-        while True:
-            page = await self._callers.list_events(request, after=told, limit=EVENTS_A_PAGE)
-            asked = [e for e in page.items if e.data.get("question_id") in call_ids]
-            told = max((e.event_id for e in asked), default=told)
-            if page.next is None or len(page.items) < EVENTS_A_PAGE:
-                break
+        told, call_ids = await self._find_asked(request, results), results.given.keys()
         telling = RunTelling(
             Telling(
                 thread_id=read.threadId,
@@ -242,6 +237,17 @@ class AgUiRoutes:
             )
         )
         return self._tell(call, request, telling, telling.start(warnings))
+
+    async def _find_asked(self, request: AdmittedRequest, results: Results) -> EventId:
+        """Return the id of the last event that asked for one of the results."""
+        told = place = EventId()
+        while True:
+            page = await self._callers.list_events(request, after=place, limit=EVENTS_A_PAGE)
+            asked = [e for e in page.items if e.data.get("question_id") in results.given]
+            told = max((e.event_id for e in asked), default=told)
+            if page.next is None or len(page.items) < ROWS_A_READ:
+                return told
+            place = page.items[-1].event_id
 
     async def _find_run(
         self, call: Call, agent_id: str, read: AgUiInput, run_id: str

@@ -119,8 +119,8 @@ class RunTelling:
         for made in found:
             if made["type"] == "TOOL_CALL_START":
                 self._unanswered[made["toolCallId"]] = None
-            elif made["type"] == "TOOL_CALL_RESULT":
-                self._unanswered.pop(made["toolCallId"], None)
+        if event.type == "tool.completed":  # also where the client has the result already
+            self._unanswered.pop(event.data["tool_call_id"], None)
         return found
 
     def wait(self, waiting: Waiting | None) -> list[AgUiEvent]:
