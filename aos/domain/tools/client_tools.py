@@ -1,12 +1,12 @@
 """Defines how tools of the application that asks are offered and called: the application runs them.
-Entry points: `fit_client_tool`, `ask_client`, `read_client_result`.
+Entry points: `fit_client_tools`, `ask_client`, `read_client_result`.
 
 A call of such a tool waits as a question of a tool does, and the answer is its result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aos.domain.runs.run_options import ClientTool
@@ -17,8 +17,11 @@ from aos.domain.tools.questions import (
     QuestionAnswer,
     ToolQuestion,
 )
+from aos.domain.tools.schema_mender import SchemaBudget
 from aos.domain.tools.tool import ToolOutcome, cut_for_model
 
+MAX_PARTS = 10_000
+"""Parts of the schemas of all tools together; a tool behind them is not offered."""
 RESULT, IS_ERROR = "result", "is_error"
 RESULT_SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -29,9 +32,14 @@ RESULT_SCHEMA: Mapping[str, Any] = {
 NOT_ANSWERED = "the application gave no result"
 
 
-def fit_client_tool(tool: ClientTool) -> FittedTool:
-    """Return the tool as model endpoints accept it."""
-    return fit_tool(tool.description, tool.parameters)
+def fit_client_tools(tools: Iterable[ClientTool]) -> dict[str, FittedTool]:
+    """Return the tools as model endpoints accept them.
+
+    They share one budget: references make schemas of megabytes out of a request of some KiB, and
+    this runs in every turn.
+    """
+    budget = SchemaBudget(nodes=MAX_PARTS)
+    return {tool.name: fit_tool(tool.description, tool.parameters, budget=budget) for tool in tools}
 
 
 def ask_client(name: str, written: str) -> CallPause:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aos.domain.codec import OMITTED
 from aos.domain.json_writer import known_json
-from aos.domain.tools.schema_mender import CannotMend, SchemaMender
+from aos.domain.tools.schema_mender import CannotMend, SchemaBudget, SchemaMender
 
 RULES_VERSION = 4
 """Raise it when a rule changes: then the tools of every server are listed again."""
@@ -39,16 +39,21 @@ class FittedTool:
 
 
 def fit_tool(
-    description: str, schema: object, *, max_description: int = DESCRIPTION_CHARACTERS
+    description: str,
+    schema: object,
+    *,
+    max_description: int = DESCRIPTION_CHARACTERS,
+    budget: SchemaBudget | None = None,
 ) -> FittedTool:
-    """The tool as endpoints accept it, with a note for each change."""
+    """The tool as endpoints accept it, with a note for each change. `budget`: what is left for it
+    where tools share one."""
     short = cut_description(description, max_description)
     notes = []
     if short != description:
         notes.append(
             f"the description was cut from {len(description):,} to {len(short):,} characters"
         )
-    mender = SchemaMender(known_json(schema))
+    mender = SchemaMender(known_json(schema), budget)
     try:
         parameters = mender.mend_top()
     except CannotMend as error:

@@ -17,7 +17,7 @@ from aos.domain.json_reader import is_within_depth
 from aos.domain.json_writer import known_json, write_json
 from aos.domain.runs.active_run import OpenCall
 from aos.domain.runs.run_options import ClientTool
-from aos.domain.tools.client_tools import ask_client, fit_client_tool
+from aos.domain.tools.client_tools import ask_client, fit_client_tools
 from aos.domain.tools.property_names import restore_names
 from aos.domain.tools.tool import (
     DELEGATE,
@@ -117,7 +117,7 @@ def make_offer(
 
 def add_client_tools(offer: Offer, tools: Iterable[ClientTool]) -> Offer:
     """The offer with the tools of the application; where both have a name, the card's counts."""
-    added = {tool.name: fit_client_tool(tool) for tool in tools if tool.name not in offer.targets}
+    added = fit_client_tools(tool for tool in tools if tool.name not in offer.targets)
     fitted = {name: tool for name, tool in added.items() if tool.left_out is None}
     if not fitted:
         return offer

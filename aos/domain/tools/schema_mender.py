@@ -10,6 +10,7 @@ the top, `properties` in each object, `items` in each array, no keyword that the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aos.domain.json_writer import write_json
@@ -66,17 +67,24 @@ class CannotMend(Exception):
     """The schema cannot be offered; the text says why."""
 
 
+@dataclass(slots=True)
+class SchemaBudget:
+    """How much is left for a schema, or for several together: parts, merges and bytes."""
+
+    nodes: int = MAX_NODES
+    merges: int = MAX_MERGES
+    bytes: int = MAX_OFFERED_BYTES
+
+
 class SchemaMender:
     """Mends one schema; `changes` names the keywords that were changed.
 
     `renamed` has the server's name of each property that is offered under another.
     """
 
-    def __init__(self, schema: object) -> None:
+    def __init__(self, schema: object, budget: SchemaBudget | None = None) -> None:
         self._root = schema
-        self._nodes = 0
-        self._merges = 0
-        self._bytes = 0
+        self._left = budget or SchemaBudget()
         self.changes: set[str] = set()
         self.renamed: dict[str, str] = {}
 
@@ -102,8 +110,8 @@ class SchemaMender:
         return self._mend({**raw, "type": "object"}, (), 0)
 
     def _mend(self, raw: Mapping[str, Any], seen: tuple[str, ...], depth: int) -> dict[str, Any]:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
+        self._left.nodes -= 1
+        if self._left.nodes < 0:
             raise CannotMend(f"its input schema has more than {MAX_NODES:,} parts")
         if depth > MAX_DEPTH:
             self.changes.add("depth")
@@ -300,13 +308,13 @@ class SchemaMender:
         return _join_schemas(merged, rest, both=True)
 
     def _count_merges(self, more: int) -> None:
-        self._merges += more
-        if self._merges > MAX_MERGES:
+        self._left.merges -= more
+        if self._left.merges < 0:
             raise CannotMend("its input schema refers to too many parts")
 
     def _count_bytes(self, value: object) -> None:
-        self._bytes += len(value) if isinstance(value, str) else len(write_json(value))
-        if self._bytes > MAX_OFFERED_BYTES:
+        self._left.bytes -= len(value) if isinstance(value, str) else len(write_json(value))
+        if self._left.bytes < 0:
             raise CannotMend(
                 f"its input schema has more than {MAX_OFFERED_BYTES:,} bytes with the parts that"
                 " it refers to"

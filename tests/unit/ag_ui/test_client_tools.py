@@ -275,3 +275,20 @@ async def test_a_result_is_given_to_a_run_with_more_events_than_a_page_has(
         assert pending(rest) == [call_id], "and asks again"
     else:
         assert (text_of(rest), told) == ("You are in Rome.", [])
+
+
+async def test_tools_whose_references_make_megabytes_are_not_offered() -> None:
+    """Each turn fits the tools anew, on the event loop of all conversations."""
+    levels: Json = {
+        f"d{n}": {"properties": {f"p{i}": {"$ref": f"#/$defs/d{n + 1}"} for i in range(3)}}
+        for n in range(7)
+    }
+    levels["d7"] = {"type": "string", "description": "x" * 90}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": levels}
+    client = await a_page("Well.")
+    huge = [{"name": f"t{n}", "description": "?", "parameters": schema} for n in range(100)]
+    events = await client.run(tools=[PLACE, *huge])
+    assert text_of(events) == "Well."
+    (call,) = client.world.model.calls
+    assert call.tools[0].name == "get_place"
+    assert len(json.dumps([tool.parameters for tool in call.tools])) < 2_000_000
