@@ -13,7 +13,7 @@ from aos.adapters.tables.conversations import HEAD, name_run_row
 from aos.adapters.tables.payloads import Payloads, make_folder_name
 from aos.adapters.tables.pushes import AFTER_PUSHES, PUSH
 from aos.adapters.tables.requests import CANCEL, ROW, SCRUBBED, WHY
-from aos.adapters.tables.rows import document, list_spilled, pack
+from aos.adapters.tables.rows import SPILLED, document, list_spilled, pack
 from aos.adapters.tables.run_events import end_of_events, first_event_key
 from aos.domain.codec import decode, encode
 from aos.domain.runs.run import AdmittedRequest, Run
@@ -151,7 +151,7 @@ class AzureEraser:
         """Return the digests of the texts to which a row of the conversation refers."""
         rows = await self._conversations.query(
             "PartitionKey eq @name and spilled ne @nothing",
-            select=["PartitionKey", "RowKey", "spilled"],
+            select=["PartitionKey", "RowKey", *SPILLED],
             name=conversation_id,
             nothing="",
         )

@@ -2,9 +2,9 @@
 
 A row holds its document as JSON, in the properties `doc`, `doc1`, … of at most 30,000 UTF-16 units
 each (a property holds 32 Ki), and `schema`, the version of its form. Texts over 32 KiB, and free
-fields over 32 KiB as JSON, are stored outside: `spilled` lists their places and the SHA-256 under
-which `aos.adapters.tables.payloads` keeps them. If the rows of a step are still too large for one
-transaction, smaller texts are stored outside too.
+fields over 32 KiB as JSON, are stored outside: `spilled`, `spilled1`, … list their places and the
+SHA-256 under which `aos.adapters.tables.payloads` keeps them. If the rows of a step are still too
+large for one transaction, smaller texts are stored outside too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ of a newer version, which a rollback may meet."""
 SPILL_BYTES = (32 * 1024, 8 * 1024, 2 * 1024, 512)
 """The largest text in a row, in UTF-8 bytes. Smaller limits are used only if a step is too
 large."""
-ROW_BYTES = 300_000
+ROW_BYTES = 400_000
 """The most UTF-8 bytes of a row: below the 1 MiB that an entity may have in UTF-16."""
+SPILLED = ("spilled", *(f"spilled{number}" for number in range(1, ROW_BYTES // 15_000 + 1)))
+"""The properties that may list payloads, for queries that choose them."""
 STEP_BYTES = 440_000
 """The most UTF-8 bytes of a transaction: at three bytes each on the wire, less than 1.5 MB."""
 FREE_FIELDS = frozenset(
@@ -63,14 +65,9 @@ class PackedRow:
     def entity(self, partition: str, row: str) -> dict[str, Any]:
         """Return the row in the SDK's form."""
         entity: dict[str, Any] = {"PartitionKey": partition, "RowKey": row, "schema": SCHEMA}
-        # in code points, each of which takes up to two units
-        step = 30_000 if self.text.isascii() else 15_000
-        for number, start in enumerate(range(0, len(self.text), step)):
-            entity[_name_chunk(number)] = self.text[start : start + step]
+        entity |= _cut("doc", self.text)
         if self.spilled:
-            entity["spilled"] = _write_json(
-                [[list(s.path), s.digest, s.kind] for s in self.spilled]
-            )
+            entity |= _cut("spilled", _write_spilled(self.spilled))
         return entity
 
 
@@ -100,16 +97,13 @@ def check_schema(entity: Mapping[str, Any]) -> None:
 
 def document(entity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON document of a row, with None in the place of each payload."""
-    parts: list[str] = []
-    while (part := entity.get(_name_chunk(len(parts)))) is not None:
-        parts.append(part)
-    read: dict[str, Any] = json.loads("".join(parts))
+    read: dict[str, Any] = json.loads(_join(entity, "doc"))
     return read
 
 
 def list_spilled(entity: Mapping[str, Any]) -> tuple[Spilled, ...]:
     """List the payloads of a row."""
-    text = entity.get("spilled")
+    text = _join(entity, "spilled")
     if not text:
         return ()
     return tuple(
@@ -135,8 +129,15 @@ def _pack(document: dict[str, Any], limit: int) -> PackedRow:
     spill = _Spill(limit)
     text, size = _measure(spill.without(document, ()))
     return PackedRow(
-        text=text, size=size, spilled=tuple(spill.spilled), payloads=dict(spill.payloads)
+        text=text,
+        size=size + (len(_write_spilled(spill.spilled)) if spill.spilled else 0),
+        spilled=tuple(spill.spilled),
+        payloads=dict(spill.payloads),
     )
+
+
+def _write_spilled(spilled: Sequence[Spilled]) -> str:
+    return _write_json([[list(s.path), s.digest, s.kind] for s in spilled])
 
 
 class _Spill:
@@ -190,5 +191,20 @@ def _write_json(value: Any) -> str:
     return write_json(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _name_chunk(number: int) -> str:
-    return f"doc{number or ''}"
+def _cut(name: str, text: str) -> dict[str, str]:
+    """Return the text as properties `name`, `name1`, …, each within the service's limit."""
+    # in code points, each of which takes up to two units
+    step = 30_000 if text.isascii() else 15_000
+    starts = range(0, len(text), step)
+    return {_name_chunk(name, n): text[at : at + step] for n, at in enumerate(starts)}
+
+
+def _join(entity: Mapping[str, Any], name: str) -> str:
+    parts: list[str] = []
+    while (part := entity.get(_name_chunk(name, len(parts)))) is not None:
+        parts.append(part)
+    return "".join(parts)
+
+
+def _name_chunk(name: str, number: int) -> str:
+    return f"{name}{number or ''}"
