@@ -39,8 +39,8 @@ class Sender:
     @property
     def scope(self) -> str:
         """The scope of the idempotency keys: of this sender, and of the owner it acts for."""
-        acted_for = "" if self.on_behalf_of is None else f"{self.on_behalf_of}:"
-        return f"queue:{REQUESTS_QUEUE}:{acted_for}{self.name}"
+        acted_for = "" if self.on_behalf_of is None else f" for {self.on_behalf_of}"
+        return f"queue:{REQUESTS_QUEUE}{acted_for}:{self.name}"
 
     @property
     def caller(self) -> Caller:

@@ -136,6 +136,18 @@ async def test_keys_are_of_the_sender_and_the_owner_together() -> None:
     assert len(set(runs)) == len(senders)
 
 
+async def test_a_senders_name_that_looks_like_an_owner_shares_no_keys_with_it() -> None:
+    apps = await begin("*")
+    for properties in (
+        {"aos_owner": "crm", "aos_on_behalf_of": "queue"},
+        {"aos_owner": "queue:crm"},
+    ):
+        apps.send({**ASK, "conversation_id": None}, message_id="m-7", properties=properties)
+        await apps.settle()
+    first, second = [reply["run_id"] for reply in answers(apps)]
+    assert first != second
+
+
 async def test_a_service_cancels_for_an_owner_only_where_it_is_listed() -> None:
     for listed, code in (("", "forbidden"), ("local", None)):
         apps = await begin(listed)
