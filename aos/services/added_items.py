@@ -76,6 +76,7 @@ class ConversationItems:
             after = change(
                 before or AddedItems(conversation_id=conversation_id, owner=owner, changed_at=now)
             )
+            _check_size(after)
             try:
                 return await self._write(replace(after, changed_at=now), begins=before is None)
             except StaleWrite:
@@ -152,22 +153,34 @@ class ConversationItems:
 
     async def _write(self, added: AddedItems, *, begins: bool) -> AddedItems:
         """Write the blob in the place of the one that was read. Raises StaleWrite."""
-        body = write_json(encode(added, without=NOT_STORED), ensure_ascii=False).encode()
-        if len(body) > MAX_BYTES or len(added.items) > MAX_HISTORY:
-            raise Refused(
-                "too_large",
-                f"at most {MAX_HISTORY} items and {MAX_BYTES // 1024} KiB wait at a conversation;"
-                " ask for a response, which takes them, or send them as its input",
-                field="items",
-            )
         if begins:
             due_at = added.changed_at + REQUEST_RETENTION
             name = added.conversation_id
             await self._due.put(Due(due_at=due_at, kind="items", name=name, about=added.changed_at))
         etag = await self._data.write(
-            _name(added.conversation_id), body, if_match=added.etag, create_only=begins
+            _name(added.conversation_id),
+            _write_body(added),
+            if_match=added.etag,
+            create_only=begins,
         )
         return replace(added, etag=etag)
+
+
+def _check_size(added: AddedItems) -> None:
+    """Refuse what is too large. The note of a run that takes them may come on top: they were
+    accepted without it."""
+    body = _write_body(replace(added, taken=None))
+    if len(body) > MAX_BYTES or len(added.items) > MAX_HISTORY:
+        raise Refused(
+            "too_large",
+            f"at most {MAX_HISTORY} items and {MAX_BYTES // 1024} KiB wait at a conversation;"
+            " ask for a response, which takes them, or send them as its input",
+            field="items",
+        )
+
+
+def _write_body(added: AddedItems) -> bytes:
+    return write_json(encode(added, without=NOT_STORED), ensure_ascii=False).encode()
 
 
 def _name(conversation_id: str) -> str:

@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from aos.errors import TransientError
+from aos.services.added_items import MAX_BYTES
 from tests.unit.openai_door.in_process import Transport, World, connect
 from tests.unit.openai_door.test_conversations import digest
 from tests.unit.openai_door.test_responses import with_approval
@@ -290,6 +291,16 @@ async def test_what_waits_is_bounded(client: Any, world: World) -> None:
     window = question.split("\n\n")  # the card's `memory.window_messages`
     assert (set(window), window[-6:]) == ({"x", "y", "?"}, ["x", *["y"] * 4, "?"])
     assert len(await shown(client, made.id)) == 66
+
+
+async def test_items_that_fill_all_the_room_are_taken(client: Any, world: World) -> None:
+    made = await client.conversations.create(items=[user("x")])
+    room = MAX_BYTES - len((await world.data.read((await waiting(world))[0])).body)
+    await client.conversations.delete(made.id)
+    full = await client.conversations.create(items=[user("x" * (room + 1))])
+    assert len((await world.data.read((await waiting(world))[0])).body) == MAX_BYTES
+    await client.responses.create(model="ceo", conversation=full.id, input="?")
+    assert len(await shown(client, full.id)) == 3
 
 
 async def test_the_only_response_of_its_conversation_is_deleted(client: Any, world: World) -> None:
