@@ -51,8 +51,12 @@ class ConversationItems:
         self._due = due
         self._clock = clock
 
-    async def find(self, conversation_id: str) -> AddedItems | None:
-        """Return what waits, without the items that a run has taken; None: nothing was added."""
+    async def find(self, conversation_id: str, *, owner: str) -> AddedItems | None:
+        """Return what this owner added, without the items that a run has taken; None: nothing."""
+        added = await self._find(conversation_id)
+        return None if added is None or added.owner != owner else added
+
+    async def _find(self, conversation_id: str) -> AddedItems | None:
         added = await self._read(conversation_id)
         if added is None or added.taken is None:
             return added
@@ -68,14 +72,16 @@ class ConversationItems:
     ) -> AddedItems:
         """Write what `change` makes of what waits; return it. `owner` owns the conversation.
 
+        What another owner left, to whom the id was given and who did not begin it, is replaced.
         Raises Refused `too_large`, and `conversation_busy` if others write at the same time.
         """
         for _ in range(TRIES):
-            before = await self.find(conversation_id)
+            before = await self._find(conversation_id)
             now = self._clock.now()
-            after = change(
-                before or AddedItems(conversation_id=conversation_id, owner=owner, changed_at=now)
-            )
+            new = AddedItems(conversation_id=conversation_id, owner=owner, changed_at=now)
+            if before is not None:
+                new = before if before.owner == owner else replace(new, etag=before.etag)
+            after = change(new)
             _check_size(after)
             try:
                 return await self._write(replace(after, changed_at=now), begins=before is None)
@@ -90,7 +96,7 @@ class ConversationItems:
         Else call `keep_rest` when the run is admitted, or `give_back` when it was refused. Raises
         Refused `conversation_busy` while another run takes them.
         """
-        added, now = await self.find(conversation_id), self._clock.now()
+        added, now = await self._find(conversation_id), self._clock.now()
         if added is None or not added.items or owner not in (None, added.owner):
             return AddedItems(conversation_id=conversation_id, owner=owner or "", changed_at=now)
         taken = added.taken
@@ -131,7 +137,7 @@ class ConversationItems:
 
         Metadata of a conversation that stands stays as long as the conversation.
         """
-        added, now = await self.find(conversation_id), self._clock.now()
+        added, now = await self._find(conversation_id), self._clock.now()
         if added is None:
             return None
         if added.changed_at + REQUEST_RETENTION > now:

@@ -279,6 +279,26 @@ async def test_what_waits_is_its_owners() -> None:
     assert len((await ann.conversations.items.list(made.id)).data) == 1
 
 
+async def test_who_begins_a_conversation_under_anothers_id_does_not_see_what_waits_there() -> None:
+    keyed = World(
+        settings={"AOS_AUTH": "keys", "AOS_KEY_OWNERS": f"ann={digest('a')},bob={digest('b')}"}
+    )
+    await keyed.put_agent({"agent_id": "ceo", "purpose": "Lead."})
+    transport = Transport(keyed)
+    ann, bob = connect(transport, api_key="a"), connect(transport, api_key="b")
+    made = await ann.conversations.create(items=[FRANCE], metadata={"a": "secret"})
+    (item,) = (await ann.conversations.items.list(made.id)).data
+    await bob.responses.create(model="ceo", conversation=made.id, input="?")
+    assert await shown(bob, made.id) == ["?", "answer 1"]
+    assert (await bob.conversations.retrieve(made.id)).metadata == {}
+    with pytest.raises(openai.NotFoundError):
+        await bob.conversations.items.retrieve(item.id, conversation_id=made.id)
+    await bob.conversations.items.create(made.id, items=[user("Mine?")])
+    assert (await shown(bob, made.id))[2:] == ["Mine?"]
+    await ann.conversations.delete(made.id)  # she may not delete what is his
+    assert (await shown(bob, made.id))[2:] == ["Mine?"]
+
+
 async def test_what_waits_is_bounded(client: Any, world: World) -> None:
     made = await client.conversations.create(items=[user("x")] * 60)
     for items in ([user("x")] * 5, [user("x" * 300_000)]):

@@ -74,8 +74,9 @@ class Conversations:
     async def get(self, call: Call, name: str) -> Answer:
         """GET /conversations/{conversation_id}"""
         conversation_id = read_conversation_id(name)
-        head = await self._find(conversation_id, call.known_caller)
-        waiting = await self._items.find(conversation_id)
+        caller = call.known_caller
+        head = await self._find(conversation_id, caller)
+        waiting = await self._items.find(conversation_id, owner=_read_owner(head, caller))
         metadata = {} if waiting is None else waiting.metadata
         return Answer(body=_describe(conversation_id, _read_created(head), metadata))
 
@@ -97,7 +98,7 @@ class Conversations:
         head = await self._find(conversation_id, caller)
         if isinstance(head, Conversation):
             await self._callers.delete_conversation(conversation_id, caller=caller)
-        else:
+        elif await self._items.find(conversation_id, owner=caller.owner) is not None:
             await self._items.drop(conversation_id)
         return Answer(body={"id": name, "object": "conversation.deleted", "deleted": True})
 
@@ -106,7 +107,7 @@ class Conversations:
         limit, after, order = read_page(call.request.params)
         conversation_id, caller = read_conversation_id(name), call.known_caller
         head = await self._find(conversation_id, caller)
-        waiting = await self._list_waiting(conversation_id)
+        waiting = await self._list_waiting(conversation_id, _read_owner(head, caller))
         if isinstance(head, datetime):
             return Answer(body=make_list(waiting, call.request.params))
         end, found = head.next_sequence, list[Item]()
@@ -148,7 +149,9 @@ class Conversations:
         conversation_id, caller = read_conversation_id(name), call.known_caller
         sequence = read_item_sequence(item_id)
         head = await self._find(conversation_id, caller)
-        for item in [] if sequence is not None else await self._list_waiting(conversation_id):
+        owner = _read_owner(head, caller)
+        waiting = [] if sequence is not None else await self._list_waiting(conversation_id, owner)
+        for item in waiting:
             if item["id"] == item_id:
                 return Answer(body=item)
         if sequence is not None and isinstance(head, Conversation):
@@ -176,7 +179,8 @@ class Conversations:
         """DELETE /conversations/{conversation_id}/items/{item_id}"""
         conversation_id, caller = read_conversation_id(name), call.known_caller
         head = await self._find(conversation_id, caller)
-        if item_id not in [item["id"] for item in await self._list_waiting(conversation_id)]:
+        waiting = await self._list_waiting(conversation_id, _read_owner(head, caller))
+        if item_id not in [item["id"] for item in waiting]:
             raise refuse(
                 "item_id",
                 "is not an item that waits for a response: AOS deletes no other items but with"
@@ -201,9 +205,9 @@ class Conversations:
             for role, content in read_items(value, read_content=self._callers.read_content)
         ]
 
-    async def _list_waiting(self, conversation_id: str) -> list[Item]:
-        """The items that no response has taken, oldest first."""
-        waiting = await self._items.find(conversation_id)
+    async def _list_waiting(self, conversation_id: str, owner: str) -> list[Item]:
+        """The owner's items that no response has taken, oldest first."""
+        waiting = await self._items.find(conversation_id, owner=owner)
         return [] if waiting is None else [_make_item(item) for item in waiting.items]
 
     async def _find(self, conversation_id: str, caller: Caller) -> Conversation | datetime:
