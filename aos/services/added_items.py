@@ -8,6 +8,7 @@ request row says whether they were taken, so no item is in two runs or in none.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -143,11 +144,12 @@ class ConversationItems:
         if added.changed_at + REQUEST_RETENTION > now:
             return added.changed_at + REQUEST_RETENTION
         head = (await self._conversations.load(conversation_id)).conversation
-        if not added.metadata or head is None or head.is_deleted:
-            await self.drop(conversation_id)
-            return None
-        if added.items:
-            await self._write(replace(added, items=(), taken=None), begins=False)
+        with contextlib.suppress(StaleWrite):  # changed just now: that counts
+            if not added.metadata or head is None or head.is_deleted:
+                await self._data.delete(_name(conversation_id), if_match=added.etag)
+                return None
+            if added.items:
+                await self._write(replace(added, items=(), taken=None), begins=False)
         return now + REQUEST_RETENTION
 
     async def _read(self, conversation_id: str) -> AddedItems | None:

@@ -185,6 +185,23 @@ async def test_what_nobody_takes_ends_after_30_days(client: Any, world: World) -
     assert (await client.conversations.retrieve(stands.id)).metadata == {"a": "1"}
 
 
+async def test_an_item_that_is_added_while_older_ones_end_stays(
+    client: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await client.conversations.create(items=[FRANCE])
+    world.clock.advance(timedelta(days=31).total_seconds())
+    load = world.ports.conversations.load
+
+    async def add_and_load(*names: Any, **more: Any) -> Any:
+        monkeypatch.setattr(world.ports.conversations, "load", load)
+        await client.conversations.items.create(made.id, items=[user("Still here?")])
+        return await load(*names, **more)
+
+    monkeypatch.setattr(world.ports.conversations, "load", add_and_load)
+    await world.main.services.cleaner.clean()
+    assert (await shown(client, made.id))[-1] == "Still here?"
+
+
 async def test_main_dies_after_the_admission_and_the_items_are_not_taken_again(
     client: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
