@@ -22,6 +22,7 @@ from aos.domain.tools.questions import AnswerAction, QuestionAnswer
 from aos.domain.tools.tool import Decision, Verdict
 from aos.domain.waits import LONGEST_WAIT_SECONDS
 from aos.entrypoints.draining import Drain, HandedBack
+from aos.entrypoints.ids import take_question_id, take_tool_call_id
 from aos.errors import Refused, TransientError
 from aos.ports.paging import Page
 from aos.ports.system import Clock
@@ -303,7 +304,12 @@ class CallerRuns:
     ) -> Decision:
         """Decide about a tool call, once. Raises Refused as `Approvals.decide` does."""
         return await self._approvals.decide(
-            run_id, tool_call_id, verdict, reason, caller=caller, decision_id=decision_id
+            run_id,
+            take_tool_call_id(tool_call_id),
+            verdict,
+            reason,
+            caller=caller,
+            decision_id=decision_id,
         )
 
     async def answer(
@@ -318,7 +324,12 @@ class CallerRuns:
     ) -> QuestionAnswer:
         """Answer a tool's question, once. Raises Refused as `ToolQuestions.answer` does."""
         return await self._questions.answer(
-            run_id, question_id, action, values, caller=caller, answer_id=answer_id
+            run_id,
+            take_question_id(question_id),
+            action,
+            values,
+            caller=caller,
+            answer_id=answer_id,
         )
 
     async def find_conversation(self, conversation_id: str, *, caller: Caller) -> Conversation:

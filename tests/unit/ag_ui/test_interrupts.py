@@ -259,3 +259,24 @@ async def test_a_question_behind_a_run_that_waits_is_told_what_it_waits_for(
     told = [event for event in events if event["type"] == "CUSTOM"]
     assert (told[0]["name"], told[0]["value"]["kind"]) == ("aos.waiting", "queue")
     assert text_of(events) == "More."
+
+
+@pytest.mark.parametrize("ask_id", ["a/b", "x" * 2000, "\x00", "call_1_0_0:question"])
+@pytest.mark.parametrize("kind", ["approval", "question"])
+async def test_an_id_that_no_call_can_have_does_not_become_a_key(
+    kind: str, ask_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> Any:
+        raise AssertionError("storage was asked")
+
+    client = await asking(Calls(SET, text="I set it."))
+    (asked,) = interrupts_of(await client.run())
+    _, run_id, _, told = asked["id"].split(":")
+    for store in (client.world.ports.decisions, client.world.ports.questions):
+        monkeypatch.setattr(store, "find", fail)
+    entry = {"interruptId": f"{kind}:{run_id}:{ask_id}:{told}", "status": "resolved"}
+    body = {"threadId": "t", "runId": "r2", "messages": client.messages}
+    rest = await client.post_and_read({**body, "resume": [{**entry, "payload": True}]})
+    (warning,) = [event["value"]["message"] for event in rest if event["type"] == "CUSTOM"]
+    assert "waits for" in warning
+    assert interrupts_of(rest) == [asked]
