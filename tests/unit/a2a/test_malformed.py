@@ -38,6 +38,15 @@ BAD_CALLS: list[tuple[str, Any, int]] = [
     ("a text", b'"SendMessage"', REQUEST),
     ("no version", a_call(jsonrpc=None), REQUEST),
     ("another version", a_call(jsonrpc="1.0"), REQUEST),
+    *(
+        (
+            f"{method} of an id that is no key",
+            a_call(method, params={"taskId": NOBODY, "id": config_id}),
+            PARAMS,
+        )
+        for method in ("GetTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig")
+        for config_id in ("a/b", "\x00", "x" * 129)
+    ),
     ("an object as id", a_call(id={}), REQUEST),
     ("true as id", a_call(id=True), REQUEST),
     ("a number as method", a_call(4), REQUEST),

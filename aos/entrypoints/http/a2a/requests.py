@@ -100,6 +100,8 @@ Whole = Annotated[int, BeforeValidator(_read_whole), Field(ge=0, le=2**31 - 1)]
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
 Id = Annotated[str, StringConstraints(max_length=MAX_MESSAGE_ID)]
 SomeId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_MESSAGE_ID)]
+ConfigId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,128}$")]
+"""It becomes a key of storage."""
 HeaderText = StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")
 Timestamp = Annotated[datetime, BeforeValidator(_read_time)]
 
@@ -225,7 +227,7 @@ class OnePushNotification(_Proto):
 
     tenant: str = ""
     task_id: SomeId
-    id: SomeId
+    id: ConfigId
 
 
 class PushNotifications(_Proto):
