@@ -2,7 +2,7 @@
 
 Needs a running AOS (`make run`); AOS_URL and AOS_KEY point elsewhere.
 
-    python examples/a2a_client.py ceo
+    python examples/a2a_client.py [AGENT]
 """
 
 import asyncio
@@ -25,4 +25,4 @@ async def main(agent_id: str) -> None:
             print(get_stream_response_text(update), end="", flush=True)
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main((sys.argv[1:] or ["ceo"])[0]))

@@ -1,19 +1,21 @@
 """Talks to an agent through Microsoft Agent Framework: a session is a conversation of AOS.
 
-pip install agent-framework-openai
-python examples/agent_framework_client.py http://127.0.0.1:7071 any-key
+Needs a running AOS (`make run`) and `pip install agent-framework-openai`; AOS_URL and AOS_KEY
+point elsewhere. python examples/agent_framework_client.py
 """
 
 import asyncio
-import sys
+import os
 
 from agent_framework import Agent
 from agent_framework.openai import OpenAIChatClient
 
+URL = f"{os.environ.get('AOS_URL', 'http://127.0.0.1:7071')}/api/openai/v1"
+KEY = os.environ.get("AOS_KEY", "any")
 
-async def main(host: str, key: str) -> None:
-    """Ask twice; the second answer is streamed."""
-    client = OpenAIChatClient(model="ceo", base_url=f"{host}/api/openai/v1", api_key=key)
+
+async def main() -> None:
+    client = OpenAIChatClient(model="ceo", base_url=URL, api_key=KEY)
     agent = Agent(client=client, instructions="Answer in one sentence.")
     session = agent.create_session()
 
@@ -24,5 +26,4 @@ async def main(host: str, key: str) -> None:
     print(final.text)
 
 
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+asyncio.run(main())

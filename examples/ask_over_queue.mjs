@@ -1,7 +1,7 @@
 // Ask an agent over Service Bus from JavaScript, and take the reply that belongs to the request.
 //
 // Needs a running AOS (`make run`) and `npm install @azure/service-bus`; the variable
-// AZURE_SERVICEBUS_CONNECTION_STRING points elsewhere. node examples/ask_over_queue.mjs ceo
+// AZURE_SERVICEBUS_CONNECTION_STRING points elsewhere. node examples/ask_over_queue.mjs [AGENT]
 import { ServiceBusClient } from "@azure/service-bus";
 
 const LAPTOP =
@@ -10,7 +10,7 @@ const LAPTOP =
 const bus = new ServiceBusClient(process.env.AZURE_SERVICEBUS_CONNECTION_STRING || LAPTOP);
 const messageId = crypto.randomUUID(); // the idempotency key: better an order number of yours
 await bus.createSender("aos-requests").sendMessages({
-  body: { version: 1, agent_id: process.argv[2], message: "What should we do first?" },
+  body: { version: 1, agent_id: process.argv[2] ?? "ceo", message: "What should we do first?" },
   contentType: "application/json",
   messageId,
   correlationId: messageId,

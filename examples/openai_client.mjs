@@ -1,10 +1,12 @@
 // Talks to an agent through OpenAI's client: streams an answer, and goes on with the conversation.
 //
-// npm install openai; node examples/openai_client.mjs http://127.0.0.1:7071 any-key
+// Needs a running AOS (`make run`) and `npm install openai`; AOS_URL and AOS_KEY point elsewhere.
+// node examples/openai_client.mjs
 import OpenAI from "openai";
 
-const [host, apiKey] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: `${host}/api/openai/v1`, apiKey });
+const url = process.env.AOS_URL || "http://127.0.0.1:7071";
+const apiKey = process.env.AOS_KEY || "any";
+const client = new OpenAI({ baseURL: `${url}/api/openai/v1`, apiKey });
 const models = await client.models.list();
 console.log("agents:", models.data.map((model) => model.id).join(", "));
 

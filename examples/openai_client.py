@@ -1,16 +1,19 @@
 """Talks to an agent through OpenAI's client: streams an answer, and goes on with the conversation.
 
-pip install openai; python examples/openai_client.py http://127.0.0.1:7071 any-key
+Needs a running AOS (`make run`) and `pip install openai`; AOS_URL and AOS_KEY point elsewhere.
+
+    python examples/openai_client.py
 """
 
-import sys
+import os
 
 from openai import OpenAI
 
+URL = f"{os.environ.get('AOS_URL', 'http://127.0.0.1:7071')}/api/openai/v1"
 
-def main(host: str, key: str) -> None:
-    """Ask twice."""
-    client = OpenAI(base_url=f"{host}/api/openai/v1", api_key=key)
+
+def main() -> None:
+    client = OpenAI(base_url=URL, api_key=os.environ.get("AOS_KEY", "any"))
     print("agents:", ", ".join(model.id for model in client.models.list()))
 
     conversation = client.conversations.create()
@@ -20,11 +23,8 @@ def main(host: str, key: str) -> None:
         for event in stream:
             if event.type == "response.output_text.delta":
                 print(event.delta, end="", flush=True)
-    second = client.responses.create(
-        model="ceo", input="And what next?", conversation=conversation.id
-    )
+    second = client.responses.create(model="ceo", input="And next?", conversation=conversation.id)
     print(f"\n{second.output_text}")
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:3])
+main()

@@ -1,7 +1,7 @@
 """Ask two agents at once in asyncio, and print what they write while they write it.
 
 Needs a running AOS (`make run`) and `pip install 'aos[async]'`; AOS_URL and AOS_KEY point
-elsewhere. python examples/stream_async.py ceo cfo
+elsewhere. python examples/stream_async.py [AGENT ...]
 """
 
 import asyncio
@@ -24,7 +24,8 @@ async def tell(client: AsyncAosClient, agent_id: str) -> str:
 
 async def main() -> None:
     async with AsyncAosClient() as client:
-        print(*await asyncio.gather(*(tell(client, name) for name in sys.argv[1:])), sep="\n")
+        tasks = [tell(client, agent_id) for agent_id in sys.argv[1:] or ["ceo"]]
+        print(*await asyncio.gather(*tasks), sep="\n")
 
 
 asyncio.run(main())

@@ -4,6 +4,7 @@ in-process tests of tests/unit/openai_door."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -335,7 +336,8 @@ def test_the_examples_run(road: Road, model: Model, command: list[str]) -> None:
     model.says("Example.")
     program, name = command
     done = subprocess.run(
-        [program, str(REPOSITORY / "examples" / name), road.main, "any"],
+        [program, str(REPOSITORY / "examples" / name)],
+        env={**os.environ, "AOS_URL": road.main},
         capture_output=True,
         text=True,
         timeout=60,

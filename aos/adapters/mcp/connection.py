@@ -280,13 +280,11 @@ class Connection:
         try:
             try:
                 await self._hold_session(ready, newest=newest)
-            except BaseException as error:
+            except (Exception, BaseExceptionGroup) as error:
                 if ready.done() or not self._has_hung_up(error):
                     raise
                 await self._hold_session(ready, newest=False)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
+        except (Exception, BaseExceptionGroup) as error:  # the SDK's task groups raise groups
             failed = self._make_failure(explain_failure(error))
             if ready.done():
                 return  # calls in progress notice the end; the next caller starts another server
