@@ -1,7 +1,6 @@
-"""Ask two agents at once in asyncio, and print what they write while they write it.
+"""Ask agents at once in asyncio, and print what they write. python stream_async.py [AGENT ...]
 
-Needs a running AOS (`make run`) and `pip install 'aos[async]'`; AOS_URL and AOS_KEY point
-elsewhere. python examples/stream_async.py [AGENT ...]
+Needs a running AOS (`make run`) and `pip install 'aos[async]'`; AOS_URL, AOS_KEY point elsewhere.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ async def tell(client: AsyncAosClient, agent_id: str) -> str:
     async for event in client.stream(agent_id, "What should we do first?"):
         if event["type"] == "attempt.started":
             text = ""  # the model is asked again: what it wrote before does not count
-        if event["type"] == "message.delta":
+        elif event["type"] == "message.delta":
             text += event["data"]["text"]
             print(f"{agent_id}: …{text[-60:]}", flush=True)
     return text
@@ -24,8 +23,8 @@ async def tell(client: AsyncAosClient, agent_id: str) -> str:
 
 async def main() -> None:
     async with AsyncAosClient() as client:
-        tasks = [tell(client, agent_id) for agent_id in sys.argv[1:] or ["ceo"]]
-        print(*await asyncio.gather(*tasks), sep="\n")
+        telling = (tell(client, agent_id) for agent_id in sys.argv[1:] or ["ceo"])
+        print(*await asyncio.gather(*telling), sep="\n")
 
 
 asyncio.run(main())

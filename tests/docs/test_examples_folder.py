@@ -29,6 +29,12 @@ def test_an_example_is_short_and_in_the_readme(name: str) -> None:
     assert f"[{name}]({name})" in (FOLDER / "README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_an_example_is_pointed_elsewhere_as_the_readme_says(name: str) -> None:
+    text = (FOLDER / name).read_text("utf-8")
+    assert re.search(r"AOS_URL|AZURE_(SERVICEBUS|STORAGE)_CONNECTION_STRING", text)
+
+
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in CHECKED_BY_HAND])
 def test_an_example_is_run_by_a_test(name: str) -> None:
     e2e = [path.read_text("utf-8") for path in (ROOT / "tests" / "e2e").glob("test_*.py")]
