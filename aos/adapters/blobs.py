@@ -14,12 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aos.adapters.storage_calls import (
-    CONNECT_TIMEOUT_SECONDS,
-    READ_RETRIES,
-    READ_TIMEOUT_SECONDS,
-    read_retry_after,
-)
+from aos.adapters.storage_calls import READ_RETRIES, READ_TIMEOUT_SECONDS, read_retry_after
 from aos.errors import OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.blobs import Blob, BlobInfo, BlobMissing, Unchanged
 
@@ -31,6 +26,8 @@ OPERATION_TIMEOUT_SECONDS = 30.0
 LISTING_TIMEOUT_SECONDS = 60.0
 LISTING_PAGE = 5000
 PIECE_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
+"""How much of an answer is read at once, as the SDK does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,21 +76,20 @@ class AzureBlobs:
         return self._containers[name]
 
     def _open(self) -> BlobServiceClient:
-        from urllib.request import getproxies
-
         from azure.storage.blob.aio import BlobServiceClient, LinearRetry
+
+        from aos.adapters.storage_transport import open_transport
 
         account = self._account
         options: dict[str, Any] = {
-            "connection_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": READ_TIMEOUT_SECONDS,
+            "transport": open_transport(
+                read_timeout=READ_TIMEOUT_SECONDS, connection_data_block_size=BLOCK_BYTES
+            ),
             "retry_policy": LinearRetry(backoff=1, random_jitter_range=1, retry_total=READ_RETRIES),
             # Larger bodies are sent in blocks, so that the event loop can run other tasks in
             # between.
             "max_single_put_size": PIECE_BYTES,
             "max_block_size": PIECE_BYTES,
-            # To look for a proxy and a .netrc file costs each call two switches to another thread.
-            "use_env_settings": bool(getproxies()),
         }
         if account.connection_string:
             return BlobServiceClient.from_connection_string(account.connection_string, **options)

@@ -19,7 +19,7 @@ from aos.domain.json_writer import write_json
 from aos.domain.row_kinds import REQUEST_RETENTION
 from aos.domain.runs.added_items import AddedItems, Taken
 from aos.domain.runs.run_options import MAX_HISTORY
-from aos.errors import Refused, StaleWrite
+from aos.errors import OutcomeUnknown, Refused, StaleWrite
 from aos.ports.blobs import BlobMissing, BlobStore
 from aos.ports.cleaning import Due, DueStore
 from aos.ports.conversations import ConversationStore
@@ -162,15 +162,17 @@ class ConversationItems:
     async def _write(self, added: AddedItems, *, begins: bool) -> AddedItems:
         """Write the blob in the place of the one that was read. Raises StaleWrite."""
         if begins:
-            due_at = added.changed_at + REQUEST_RETENTION
-            name = added.conversation_id
-            await self._due.put(Due(due_at=due_at, kind="items", name=name, about=added.changed_at))
-        etag = await self._data.write(
-            _name(added.conversation_id),
-            _write_body(added),
-            if_match=added.etag,
-            create_only=begins,
-        )
+            due_at, about = added.changed_at + REQUEST_RETENTION, added.changed_at
+            due = Due(due_at=due_at, kind="items", name=added.conversation_id, about=about)
+            await self._due.put(due)
+        name, body = _name(added.conversation_id), _write_body(added)
+        try:
+            etag = await self._data.write(name, body, if_match=added.etag, create_only=begins)
+        except OutcomeUnknown:
+            found = await self._read(added.conversation_id)
+            if found is None or _write_body(found) != body:
+                raise
+            return found
         return replace(added, etag=etag)
 
 

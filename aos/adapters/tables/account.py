@@ -2,8 +2,8 @@
 
 `TableClients` keeps one pipeline of the Azure SDK with a pool of 100 connections, opened by the
 first call. A `Table` is one table: each method is one call with a time limit, and its errors are
-translated. Reads are repeated twice and writes never: after a lost answer, the repeat of a write
-would find the first write and report a conflict.
+translated. Reads are repeated twice and writes never, neither by the pipeline nor by its transport:
+after a lost answer, the repeat of a write would find the first write and report a conflict.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from wsgiref.handlers import format_date_time
 
-from aos.adapters.storage_calls import CONNECT_TIMEOUT_SECONDS, READ_RETRIES, READ_TIMEOUT_SECONDS
+from aos.adapters.storage_calls import READ_RETRIES, READ_TIMEOUT_SECONDS
 from aos.adapters.tables import batches, odata
 from aos.adapters.tables.errors import is_missing_row, raise_for_status, translate_errors
 from aos.adapters.tables.odata import Answer, Call, Entity, Row
@@ -120,25 +120,19 @@ class TableClients:
 
     def _open(self) -> AsyncPipeline[Any, Any]:
         """Build the pipeline with the policies that AOS uses, of those of the SDK's own client."""
-        from urllib.request import getproxies
-
         from azure.core.pipeline import AsyncPipeline
         from azure.core.pipeline.policies import (
             AsyncRetryPolicy,
             DistributedTracingPolicy,
             UserAgentPolicy,
         )
-        from azure.core.pipeline.transport import AioHttpTransport
         from azure.data.tables import __version__ as version
         from azure.data.tables.aio._authentication_async import _configure_credential
 
+        from aos.adapters.storage_transport import open_transport
+
         service = self._open_service()
-        transport = AioHttpTransport(
-            connection_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            # To look for a proxy and a .netrc file costs each call two switches to another thread.
-            use_env_settings=bool(getproxies()),
-        )
+        transport = open_transport(read_timeout=READ_TIMEOUT_SECONDS)
         self._url = service.url.rstrip("/")
         self._headers = {
             "x-ms-version": service.api_version,

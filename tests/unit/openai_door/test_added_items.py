@@ -9,7 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from aos.errors import TransientError
+from aos.adapters.memory.blobs import MemoryBlobStore
+from aos.errors import OutcomeUnknown, TransientError
 from aos.services.added_items import MAX_BYTES
 from tests.unit.openai_door.in_process import Transport, World, connect
 from tests.unit.openai_door.test_conversations import digest
@@ -379,3 +380,19 @@ async def test_a_whole_history_may_come_with_decisions(client: Any, world: World
             await client.responses.create(model="ceo", input=refused)
     done = await client.responses.create(model="ceo", input=[user("?"), asked, verdict])
     assert done.output_text == "Noon."
+
+
+async def test_an_item_whose_write_had_no_answer_is_added_once(
+    client: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await client.conversations.create(items=[FRANCE])
+    real = MemoryBlobStore.write
+
+    async def write_unanswered(*given: Any, **more: Any) -> Any:
+        await real(*given, **more)
+        raise OutcomeUnknown("no answer")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(MemoryBlobStore, "write", write_unanswered)
+        await client.conversations.items.create(made.id, items=[user("And Spain?")])
+    assert await shown(client, made.id) == ["How large is France?", "And Spain?"]
