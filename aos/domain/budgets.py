@@ -16,6 +16,8 @@ from aos.domain.wire_time import to_wire_time
 from aos.errors import ErrorInfo
 
 LARGEST_BUDGET = 10**12
+MOST_OPEN_TURNS = 400
+"""Open turns of a row, each about 80 characters: a property of a row holds 32 Ki characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +91,10 @@ def find_end_of_day(now: datetime) -> datetime:
 class DaySpending:
     """What was spent of one budget on one day.
 
-    `open_turns` maps the id of a run to the id of its turn that a model is asked for now.
-    `lost_turns` counts turns whose answer AOS never got, because realm died or the run was
-    cancelled: the endpoint may have counted tokens that are not in `tokens`.
+    `open_turns` maps the id of a run to the id of its turn that a model is asked for now: at most
+    `MOST_OPEN_TURNS`, the oldest first. `lost_turns` counts turns whose answer AOS never got,
+    because realm died or the run was cancelled: the endpoint may have counted tokens that are not
+    in `tokens`.
     """
 
     tokens: int = 0
@@ -100,12 +103,21 @@ class DaySpending:
     open_turns: dict[str, str] = field(default_factory=dict)
 
     def open_turn(self, run_id: str, turn_id: str) -> DaySpending:
-        """Enter a turn. A turn of the same run that was never closed is lost."""
+        """Enter a turn. A turn of the same run that was never closed is lost.
+
+        Of too many open turns the oldest ones count as lost too, until they are closed.
+        """
         before = self.open_turns.get(run_id)
         if before == turn_id:
             return self
-        lost = self.lost_turns + (before is not None)
-        return replace(self, lost_turns=lost, open_turns={**self.open_turns, run_id: turn_id})
+        others = [item for item in self.open_turns.items() if item[0] != run_id]
+        kept = others[max(0, len(others) + 1 - MOST_OPEN_TURNS) :]
+        lost = len(self.open_turns) - len(kept)
+        return replace(
+            self,
+            lost_turns=self.lost_turns + lost,
+            open_turns={**dict(kept), run_id: turn_id},
+        )
 
     def close_turn(
         self, run_id: str, turn_id: str, *, tokens: int, lost: bool, repeated: bool

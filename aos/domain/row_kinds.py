@@ -14,6 +14,8 @@ from datetime import timedelta
 REQUEST_RETENTION = timedelta(days=30)
 """The rows of a run end so long after its admission; those of a deletion, after the deletion."""
 USAGE_RETENTION = timedelta(days=400)
+LARGEST_PROPERTY = 32 * 1024
+"""UTF-16 units that a property of a row holds. The service refuses a row with a larger one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

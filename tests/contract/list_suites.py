@@ -423,5 +423,14 @@ class SpendingSuite:
         kept = await spending.read(agent, DAY)
         assert kept == StoredSpending(spending=DaySpending(tokens=2), etag=second)
 
+    async def test_the_row_of_many_open_turns_is_written(self, spending: SpendingStore) -> None:
+        """The service refuses a property of more than 32 Ki characters."""
+        kept = DaySpending()
+        for _ in range(1000):
+            kept = kept.open_turn(an_id(), an_id())
+        agent = f"a-{an_id()}"
+        await spending.write(agent, DAY, kept, etag=None)
+        assert (await spending.read(agent, DAY)).spending == kept
+
 
 DAY = "2030-01-01"

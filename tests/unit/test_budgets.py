@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aos.domain.budgets import DaySpending
+from aos.domain.budgets import MOST_OPEN_TURNS, DaySpending
 from aos.domain.runs.run import RunStatus, Usage
 from aos.errors import OutcomeUnknown, Refused, SessionLost
 from aos.ports.model import ModelAnswer, ModelCall
@@ -217,3 +217,14 @@ def test_a_turn_that_ends_without_its_answer_is_lost_once() -> None:
 def test_a_turn_that_is_entered_again_is_not_lost() -> None:
     row = DaySpending().open_turn("r", "t-1")
     assert row.open_turn("r", "t-1") == row
+
+
+def test_of_too_many_open_turns_the_oldest_are_lost_until_their_answers_come() -> None:
+    row = DaySpending()
+    for number in range(MOST_OPEN_TURNS + 3):
+        row = row.open_turn(f"r-{number}", "t")
+    assert (len(row.open_turns), row.lost_turns) == (MOST_OPEN_TURNS, 3)
+    for number in range(MOST_OPEN_TURNS + 3):
+        row = row.close_turn(f"r-{number}", "t", tokens=2, lost=False, repeated=False)
+    turns = MOST_OPEN_TURNS + 3
+    assert row == DaySpending(tokens=2 * turns, turns=turns)

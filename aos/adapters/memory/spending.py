@@ -5,7 +5,9 @@ from __future__ import annotations
 from aos.adapters.memory.interception import Interceptor, pass_through
 from aos.adapters.memory.tables import MemoryTables
 from aos.domain.budgets import DaySpending
-from aos.errors import StaleWrite
+from aos.domain.json_writer import write_json
+from aos.domain.row_kinds import LARGEST_PROPERTY
+from aos.errors import AosError, StaleWrite
 from aos.ports.spending import StoredSpending
 
 
@@ -35,6 +37,8 @@ class MemorySpendingStore:
         kept = self._tables.spending.get(key)
         if (None if kept is None else kept.etag) != etag:
             raise StaleWrite(f"the spending {key} no longer has the ETag {etag}")
+        if len(write_json(spending.open_turns)) > LARGEST_PROPERTY:
+            raise AosError("internal_error", f"the open turns of {key} do not fit one property")
         new = self._tables.new_etag()
         self._tables.spending[key] = StoredSpending(spending=spending, etag=new)
         self._tables.tell_watchers("spending.write", key[0])

@@ -35,10 +35,11 @@ STEP_BYTES = 440_000
 FREE_FIELDS = frozenset(
     {
         *("metadata", "details", "output_parts", "arguments", "parts"),
-        *("requested_schema", "values"),
+        *("requested_schema", "values", "options"),
     }
 )
-"""Fields that hold JSON from outside; they are stored outside the row as a whole."""
+"""Fields that hold JSON from outside; they are stored outside the row as a whole. So many small
+values in one of them do not fill the row."""
 
 Path: TypeAlias = tuple[str | int, ...]
 Kind: TypeAlias = Literal["text", "json"]

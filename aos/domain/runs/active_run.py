@@ -20,6 +20,7 @@ from aos.domain.runs.run import (
     Usage,
 )
 from aos.domain.runs.waiting import (
+    MAX_CHILDREN,
     MAX_NAME,
     MAX_TOOLS,
     MAX_TURNS,
@@ -126,8 +127,8 @@ class ActiveRun:
     scheduled ContinueRun. `tools_since` is set while servers have not listed their tools.
     `max_tokens` None means no limit; tokens of delegated runs (`child_tokens`) count against it.
     `retry` says what a run waits for while something is away. `turn_since` is the time from which
-    the next turn is due. `turn_log` are the last turns, `child_run_ids` the runs that it delegated,
-    `last_event_id` the id of its last saved event.
+    the next turn is due. `turn_log` are the last turns, `child_run_ids` the last runs that it
+    delegated, `last_event_id` the id of its last saved event.
     """
 
     request: AdmittedRequest
@@ -332,7 +333,7 @@ class ActiveRun:
         return replace(
             self.read_clocks(now),
             calls=calls,
-            child_run_ids=(*self.child_run_ids, *children),
+            child_run_ids=(*self.child_run_ids, *children)[-MAX_CHILDREN:],
             waiting_since=now if any(call.state == "called" for call in calls) else None,
             approval_since=now if any(call.is_undecided for call in calls) else None,
         )

@@ -18,6 +18,8 @@ MAX_TURNS = 32
 """Turns of a run that are shown: the last ones."""
 MAX_TOOLS = 8
 """Tool calls of a turn that are shown: the first ones."""
+MAX_CHILDREN = 256
+"""Delegated runs of a run that are shown: the last ones."""
 MAX_NAMES = 5
 MAX_NAME = 64
 
