@@ -19,6 +19,7 @@ from aos.domain.budgets import Budget, DaySpending
 from aos.domain.runs.run import Run, Usage
 from aos.domain.usage import UsageRow
 from aos.errors import StaleWrite
+from aos.ports.cleaning import RunCleaner
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import CountedRun, Ledger
 from aos.ports.spending import SpendingStore, StoredSpending
@@ -27,7 +28,8 @@ from tests.samples import NOON, a_listed, a_request, an_ended_run, an_id
 
 
 class RunIndexSuite:
-    """Needs the fixture `index: RunIndex`. Owners and agents are new in every test."""
+    """Needs the fixtures `index: RunIndex` and `cleaner: RunCleaner` of the same rows. Owners and
+    agents are new in every test."""
 
     async def test_runs_are_listed_by_agent_and_owner_newest_first(self, index: RunIndex) -> None:
         agent, mine, other = f"a-{an_id()}", an_id(), an_id()
@@ -145,6 +147,21 @@ class RunIndexSuite:
             await index.add(a_listed(request))
         page = await index.list_conversations(owner=owner, after=None, limit=10)
         assert [item.run_id for item in page.items] == [first.run_id]
+
+    async def test_a_conversation_that_begins_anew_after_its_entry_was_removed_is_listed(
+        self, index: RunIndex, cleaner: RunCleaner
+    ) -> None:
+        owner, chat = an_id(), f"chat-{an_id()[:8]}"
+        old, new, next_one = [
+            a_request(owner=owner, conversation_id=chat, admitted_at=NOON + timedelta(days=days))
+            for days in (0, 31, 32)
+        ]
+        await index.add(a_listed(old))
+        await cleaner.unlist(chat)
+        for request in (new, next_one):
+            await index.add(a_listed(request))
+        page = await index.list_conversations(owner=owner, after=None, limit=10)
+        assert [item.run_id for item in page.items] == [new.run_id]
 
     async def test_a_conversation_that_two_owners_began_at_once_is_in_the_list_of_each(
         self, index: RunIndex

@@ -19,6 +19,7 @@ from aos.adapters.memory import (
     MemoryPendingStore,
     MemoryPushConfigs,
     MemoryRequestStore,
+    MemoryRunCleaner,
     MemoryRunEventStore,
     MemoryRunIndex,
     MemorySlots,
@@ -29,6 +30,7 @@ from aos.adapters.memory import (
 )
 from aos.adapters.system import SystemClock
 from aos.ports.bus import Bus, ReceivedMessage
+from aos.ports.cleaning import RunCleaner
 from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import DeadLetterQueues, FailureStore
 from aos.ports.index import RunIndex
@@ -100,8 +102,16 @@ class TestMemoryRunEventStore(RunEventStoreSuite):
 
 class TestMemoryRunIndex(RunIndexSuite):
     @pytest.fixture
-    def index(self) -> RunIndex:
-        return MemoryRunIndex(MemoryTables())
+    def tables(self) -> MemoryTables:
+        return MemoryTables()
+
+    @pytest.fixture
+    def index(self, tables: MemoryTables) -> RunIndex:
+        return MemoryRunIndex(tables)
+
+    @pytest.fixture
+    def cleaner(self, tables: MemoryTables) -> RunCleaner:
+        return MemoryRunCleaner(tables)
 
 
 class TestMemorySpending(SpendingSuite):

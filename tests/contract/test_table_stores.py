@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aos.adapters.tables import AzureTables
+from aos.ports.cleaning import RunCleaner
 from aos.ports.conversations import ConversationStore
 from aos.ports.dead_letters import FailureStore
 from aos.ports.index import RunIndex
@@ -73,6 +74,10 @@ class TestAzureRunIndex(RunIndexSuite):
     @pytest.fixture
     def index(self, tables: AzureTables) -> RunIndex:
         return tables.index()
+
+    @pytest.fixture
+    def cleaner(self, tables: AzureTables) -> RunCleaner:
+        return tables.cleaner()
 
 
 class TestAzureSpending(SpendingSuite):

@@ -31,16 +31,21 @@ END = 253_402_300_800_000
 """The year 10000 in milliseconds. Row keys hold the time until then, so that newer rows come
 first."""
 FIRSTS_REMEMBERED = 4096
+FIRST_STANDS = timedelta(days=1)
+"""How long a conversation's first run is taken for the first without a look. After the deletion of
+a conversation and 30 days its rows go, and another may begin under its name."""
 RUNS_REMEMBERED = 4096
 LONGEST_TOKEN = 100
 UUID_LENGTH = 36
 
 
 class _First(NamedTuple):
-    """The first run of a conversation, and its owner."""
+    """The first run of a conversation, its owner, and the time of the run that it was looked up
+    for."""
 
     run_id: str
     owner: str
+    seen_at: datetime
 
 
 class AzureRunIndex:
@@ -58,8 +63,8 @@ class AzureRunIndex:
 
         It takes one call for each partition and 90 runs, all of them at once: one for everybody,
         one for each agent, one for each owner. Before these, it takes one to three calls for each
-        conversation whose first run this process does not know, and up to two more if another
-        owner began it. Runs that this process has added lately take none.
+        conversation whose first run this process has not looked up for a day, and up to two more if
+        another owner began it. Runs that this process has added lately take none.
         """
         conversations: dict[str, list[IndexedRun]] = defaultdict(list)
         for run in sorted(runs, key=lambda run: (run.created_at, run.run_id)):
@@ -172,10 +177,10 @@ class AzureRunIndex:
     async def _find_first(self, run: IndexedRun) -> _First:
         """Return the first run of the run's conversation."""
         conversation_id = run.conversation_id
-        first = self._firsts.get(conversation_id)
+        first = self._firsts.pop(conversation_id, None)
         if conversation_id == run.run_id:
-            first = _First(run.run_id, run.owner)
-        if first is None:
+            first = _First(run.run_id, run.owner, run.created_at)
+        if first is None or run.created_at - first.seen_at > FIRST_STANDS:
             first = await self._look_up_first(run)
         self._firsts[conversation_id] = first
         while len(self._firsts) > FIRSTS_REMEMBERED:
@@ -196,7 +201,7 @@ class AzureRunIndex:
             named = await self._requests.get(name, "run")
             request = None if named is None else document(named)
             if request is not None and request["conversation_id"] == name:
-                return _First(name, request["owner"])
+                return _First(name, request["owner"], run.created_at)
         return await self._mark_first(run, EVERYBODY)
 
     async def _mark_first(self, run: IndexedRun, partition: str) -> _First:
@@ -211,8 +216,8 @@ class AzureRunIndex:
             except StaleWrite:
                 found = await self._table.get(partition, row)
         if found is None:
-            return _First(run.run_id, run.owner)
-        return _First(str(found["run_id"]), str(found["owner"]))
+            return _First(run.run_id, run.owner, run.created_at)
+        return _First(str(found["run_id"]), str(found["owner"]), run.created_at)
 
 
 def hash_owner(owner: str) -> str:
