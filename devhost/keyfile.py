@@ -21,9 +21,12 @@ def ensure_keys(path: Path) -> dict[str, str]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         keys = {name: secrets.token_urlsafe(32) for name in KEY_NAMES}
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        written = path.with_name(f"{path.name}.new")  # a full disk leaves no half of the keys
+        written.unlink(missing_ok=True)
+        descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(keys, file, indent=2)
+        written.rename(path)
         return keys
     path.chmod(0o600)
     try:

@@ -39,6 +39,8 @@ async def _serve(config: NamespaceConfig, options: argparse.Namespace) -> None:
     server = Server(config, ports, data=options.data)
     try:
         amqp, http = await server.start()
+        if server.mended:
+            sys.stderr.write(f"servicebus: {server.mended}\n")
         gc.freeze()  # later collections skip what exists now
         where = f"{server.message_count} messages from {options.data}" if options.data else "memory"
         sys.stdout.write(

@@ -46,6 +46,8 @@ class Server:
         self._commit: GroupCommit | None = None
         self.message_count = 0
         """How many messages were stored when it started."""
+        self.mended = ""
+        """What was wrong with the stored files, and was mended."""
 
     async def start(self) -> tuple[int, int | None]:
         """Load the stored messages, then listen. Returns the ports.
@@ -58,6 +60,7 @@ class Server:
         namespace = Namespace(self._config, journal=commit, agenda=self._agenda)
         if self._store is not None:
             self.message_count = self._store.load(namespace)
+            self.mended = self._store.mended
         broker = Broker(
             namespace=namespace,
             policies=Policies(self._config.policies),

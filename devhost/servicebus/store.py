@@ -36,6 +36,7 @@ SCHEMA_VERSION = 1
 _SEQUENCE_BITS = 40
 """A message's key is its entity's number, then its sequence number."""
 _LOCK_RECORDS = (MessageLocked, MessageUnlocked)
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _PRUNE_EVERY = 10_000
 """Seen message ids are pruned once in so many of them."""
 _SCHEMA = """
@@ -68,15 +69,38 @@ class Store:
     """A database file that one process opens exclusively. Raises StoreError."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None)
             self._prepare()
             self._locks = LockFile(path.with_suffix(".locks"))
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{path}: {error}") from error
+            raise self._fail(error) from error
         self._numbers: dict[str, int] = {}
         self._ids_since_pruning = 0
+
+    @property
+    def mended(self) -> str:
+        """What was wrong with the files when they were opened, and was mended; else no text."""
+        cut = self._locks.cut_bytes
+        if not cut:
+            return ""
+        name = self._path.with_suffix(".locks")
+        return (
+            f"{name} ended within a note, as a full disk leaves it: its last {cut} bytes were"
+            " removed. If they noted a delivery, it is not counted; no message is lost"
+        )
+
+    def _fail(self, error: Exception) -> StoreError:
+        """The error of a file that cannot be used, with what to do where it is damaged."""
+        advice = ""
+        if getattr(error, "sqlite_errorname", "") in _DAMAGED:
+            advice = (
+                "; restore the file from a copy, or move it and the files beside it away to begin"
+                " without messages"
+            )
+        return StoreError(f"{self._path}: {error}{advice}")
 
     def _prepare(self) -> None:
         execute = self._database.execute
@@ -167,7 +191,7 @@ class Store:
             self._load_sessions(namespace)
             return self._load_messages(namespace)
         except sqlite3.Error as error:
-            raise StoreError(str(error)) from error
+            raise self._fail(error) from error
 
     def close(self) -> None:
         """Write back the log and close the files."""

@@ -12,6 +12,7 @@ from devhost import keyfile
 from devhost.errors import LaptopError
 from devhost.ports import Ports
 from devhost.settings import LaptopSettings, make_bus_connection_string
+from tests.full_disk import full_disk
 
 EMULATOR = (
     "Endpoint=sb://127.0.0.1;SharedAccessKeyName=RootManageSharedAccessKey;"
@@ -172,6 +173,14 @@ def test_keys_stay_the_same_and_private(tmp_path: Path) -> None:
     path.chmod(0o644)
     assert keyfile.ensure_keys(path) == keys
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_leaves_no_half_of_the_keys(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"0123456789")
+    with full_disk(tmp_path / "small"), pytest.raises(OSError, match="too large"):
+        keyfile.ensure_keys(tmp_path / "keys.json")
+    assert set(keyfile.ensure_keys(tmp_path / "keys.json")) == set(keyfile.KEY_NAMES)
+    assert {path.name for path in tmp_path.iterdir()} == {"small", "keys.json"}
 
 
 def test_the_doors_know_the_default_key_and_the_admins() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from devhost.servicebus.entities.settlement import (
 from devhost.servicebus.errors import StoreError
 from devhost.servicebus.filters.rules import Rule
 from devhost.servicebus.filters.sql import SqlFilter
+from devhost.servicebus.lock_file import LockFile
 from devhost.servicebus.store import Store
 from tests.full_disk import full_disk
 from tests.unit.servicebus.world import START_MS, World, content
@@ -205,6 +208,67 @@ def test_a_commit_that_fails_keeps_none_of_it(tmp_path: Path) -> None:
     bus = restart(bus, tmp_path / "bus.db")
     assert bus.plain("q", credit=9).bodies == ["before", "after"]
     bus.close()
+
+
+@pytest.mark.parametrize("kept", [0, 3, 8 * 4096 + 5])
+def test_a_file_of_locks_that_a_full_disk_cut_is_mended_and_said(tmp_path: Path, kept: int) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", content("a"), content("b"))
+    assert bus.plain("q", credit=1).bodies == ["a"]
+    bus.close()
+    locks = tmp_path / "bus.locks"
+    locks.write_bytes((locks.read_bytes() + bytes(kept))[:kept])
+    bus = start(tmp_path / "bus.db", now_ms=bus.now_ms + 1_000)
+    assert bus.disk.store is not None
+    said = bus.disk.store.mended
+    assert ("bus.locks" in said and f"last {kept % 8} bytes" in said) == bool(kept % 8)
+    got = bus.plain("q", credit=9).got
+    counted = 1 if kept > 8 else 0
+    assert [message.delivery_count for message, _, _ in got] == [counted, 0]
+    bus.close()
+
+
+def test_locks_that_a_full_disk_refused_are_noted_when_it_has_room(tmp_path: Path) -> None:
+    path = tmp_path / "bus.locks"
+    locks = LockFile(path)
+    for key in range(1, 4097):
+        locks.add(key)
+    with full_disk(path):
+        with pytest.raises(OSError, match="too large"):
+            locks.add(5000)
+        locks.drop(1)
+    locks.add(5000)
+    locks.add(5001)
+    locks.close()
+    again = LockFile(path)
+    assert (again.keys, again.cut_bytes) == ({*range(2, 4097), 5000, 5001}, 0)
+    again.close()
+
+
+def test_a_log_of_the_database_that_was_cut_costs_what_it_held_at_most(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    for name in ("a", "b", "c"):
+        bus.send("q", content(name))
+    cut = tmp_path / "cut"
+    shutil.copytree(tmp_path, cut)
+    log = cut / "bus.db-wal"
+    os.truncate(log, log.stat().st_size - 100)
+    bus.close()
+    bus = start(cut / "bus.db")
+    assert bus.plain("q", credit=9).bodies == ["a", "b"]
+    bus.close()
+
+
+def test_a_damaged_database_is_left_as_it_is_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+    bus = start(tmp_path / "bus.db")
+    bus.send("q", *(content("x" * 4_000, message_id=str(n)) for n in range(50)))
+    bus.close()
+    database = tmp_path / "bus.db"
+    os.truncate(database, database.stat().st_size // 2)
+    damaged = database.read_bytes()
+    with pytest.raises(StoreError, match=r"bus\.db: .*; restore the file from a copy, or move it"):
+        start(database)
+    assert database.read_bytes() == damaged
 
 
 def test_a_file_that_is_no_database_or_in_use_is_one_clear_error(tmp_path: Path) -> None:
