@@ -76,7 +76,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         app="realm",
         what="table read aosconversations/head",
-        why="the state of the conversation and its ETag; at the same time as the request",
+        why="later turns only: the state of the conversation and its ETag; at the same time as the"
+        " request",
     ),
     Reason(
         app="realm",

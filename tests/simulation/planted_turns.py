@@ -29,6 +29,19 @@ def row_of_a_new_run_overwritten() -> contextlib.AbstractContextManager[Any]:
     return patch.object(MemoryConversationStore, "_save", save)
 
 
+def head_of_a_new_conversation_overwritten() -> contextlib.AbstractContextManager[Any]:
+    """The store writes the head of a conversation that realm takes for new, though there is one."""
+    real = MemoryConversationStore._save
+
+    def save(self: MemoryConversationStore, step: Step, etag: str | None, new: str | None) -> str:
+        rows = self._tables.conversations.get(step.conversation.conversation_id)
+        if etag is None and rows is not None:
+            return real(self, step, rows.etag, None)
+        return real(self, step, etag, new)
+
+    return patch.object(MemoryConversationStore, "_save", save)
+
+
 def end_noted_before_it_is_sent() -> contextlib.AbstractContextManager[Any]:
     """Realm takes an end for sent when it begins to send it."""
     real = Outbox._send
@@ -90,6 +103,7 @@ def row_of_a_new_call_overwritten() -> contextlib.AbstractContextManager[Any]:
 
 PLANTED_IN_TURNS: dict[str, Planted] = {
     "row_of_a_new_run_overwritten": row_of_a_new_run_overwritten,
+    "head_of_a_new_conversation_overwritten": head_of_a_new_conversation_overwritten,
     "end_noted_before_it_is_sent": end_noted_before_it_is_sent,
     "sent_outbox_stays": sent_outbox_stays,
     "outbox_of_another_is_sent": outbox_of_another_is_sent,

@@ -204,15 +204,19 @@ class UnitsOfWork:
         return stored.request if is_of_it else None
 
     async def _load(self, command: RealmCommand, *, is_first: bool) -> tuple[RealmCommand, Loaded]:
-        """Read the request, the head, and the row of the run where it may exist, at one time."""
+        """Read the request, and the head and the row of the run where they may exist, at one
+        time."""
         name, run_id = command.conversation_id, command.run_id
         if not isinstance(command, StartRun | CancelRun):
             return command, await self._conversations.load(name)
         looks_new = is_first and self._looks_new(command)
-        stored, loaded = await asyncio.gather(
-            self._requests.find(run_id),
-            self._conversations.load(name, run_id=None if looks_new else run_id),
-        )
+        if looks_new and name == run_id:  # a conversation that begins with this run has no head
+            stored, loaded = await self._requests.find(run_id), Loaded()
+        else:
+            stored, loaded = await asyncio.gather(
+                self._requests.find(run_id),
+                self._conversations.load(name, run_id=None if looks_new else run_id),
+            )
         if looks_new and stored is not None and stored.cancel_requested_at is not None:
             loaded = await self._conversations.load(name, run_id=run_id)
         return _replace_request(command, stored), loaded

@@ -98,6 +98,51 @@ async def test_a_later_turn_makes_the_calls_of_a_first_one(apps: InMemory) -> No
     assert [m.content for m in apps.model.calls[-1].messages[1:]] == ["Hello", "answer 1", "Hello"]
 
 
+async def test_the_head_of_a_conversation_that_begins_with_its_run_is_not_read(
+    apps: InMemory,
+) -> None:
+    realm = Recorder(apps)
+    run_id = await run(apps, conversation_id=None)
+    assert sorted(realm.take_calls()) == ["conversations.save", "requests.find"]
+    assert head_of(apps, run_id).next_sequence == 2
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["after its end", "at the same time"])
+async def test_a_start_of_a_new_conversation_that_comes_twice_runs_once(
+    apps: InMemory, ends: bool
+) -> None:
+    run_id = await ask(apps, conversation_id=None)
+    stored = await apps.world.requests.find(run_id)
+    assert stored is not None
+    if ends:
+        await apps.settle()
+    await apps.bus.send(to_realm(StartRun(request=stored.request)))
+    await apps.settle()
+    rows = apps.tables.conversations[run_id]
+    assert [rows.messages[n].content for n in sorted(rows.messages)] == ["Hello", "answer 1"]
+    assert rows.runs[run_id].output == "answer 1"
+    assert rows.runs[run_id].status == "completed"
+
+
+async def test_a_deletion_that_comes_before_the_start_of_a_new_conversation_holds(
+    apps: InMemory,
+) -> None:
+    run_id = await ask(apps, conversation_id=None)
+    start = apps.broker.accept_session(REALM_QUEUE)
+    assert start is not None
+    held = apps.broker.receive_in(start)
+    assert held is not None
+    deletion = DeleteConversation(
+        conversation_id=run_id, deleted_at=apps.clock.now(), first_run_id=run_id
+    )
+    await apps.realm.services.execution.handle(deletion)
+    assert head_of(apps, run_id).is_deleted
+    await apps.deliver(held, apps.realm.commands.handle)
+    await apps.settle()
+    assert head_of(apps, run_id).is_deleted
+    assert apps.tables.conversations[run_id].messages == {}
+
+
 async def test_another_instance_reads_the_history(apps: InMemory) -> None:
     await run(apps)
     other = Recorder(apps)
