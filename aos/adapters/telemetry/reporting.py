@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aos.adapters.telemetry.trace_context import trace_id
 from aos.adapters.telemetry.tracing import (
+    CUSTOM_EVENTS_LOGGER,
     OpenTelemetryTracer,
     PlainTracer,
     Tracer,
@@ -27,14 +28,15 @@ from aos.domain.json_writer import write_json
 from aos.version import __version__
 
 if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need
+    from aos.adapters.telemetry.rows import EventRecorder
     from aos.ports.telemetry import Span, SpanKind
 
 LOGGER = "aos"
 SDK_LOGGERS = ("azure", "httpx", "httpx2")
 """The Azure SDKs, and the client below the model's SDK: httpx, or httpx2."""
-CUSTOM_EVENTS_LOGGER = "aos.custom_events"
 CUSTOM_EVENT = "microsoft.custom_event.name"
 """The attribute that makes Azure Monitor write a log record to `customEvents`."""
+EXPORTER = "azure.monitor.opentelemetry.exporter"
 LONGEST_TEXT = 8 * 1024
 _OF_EVERY_RUN = frozenset({"AgentOperation", "MCPToolCall"})
 _INSTRUMENTED = (
@@ -80,16 +82,31 @@ def make_telemetry(
     if connection_string and configure:
         _configure(connection_string, app=app, environment=environment)
     tracer: Tracer = OpenTelemetryTracer() if connected else PlainTracer()
-    return AppTelemetry(app=app, environment=environment, tracer=tracer, connected=connected)
+    return AppTelemetry(
+        app=app,
+        environment=environment,
+        tracer=tracer,
+        connected=connected,
+        recorder=_shorten_export() if connected else None,
+    )
 
 
 class AppTelemetry:
     """The log lines, custom events and spans of one app. Implements `Telemetry`."""
 
-    def __init__(self, *, app: str, environment: str, tracer: Tracer, connected: bool) -> None:
+    def __init__(
+        self,
+        *,
+        app: str,
+        environment: str,
+        tracer: Tracer,
+        connected: bool,
+        recorder: EventRecorder | None = None,
+    ) -> None:
         self._constant = {"app": app, "environment": environment}
         self._tracer = tracer
         self._connected = connected
+        self._recorder = recorder
         self._lines = logging.getLogger(LOGGER)
         self._events = logging.getLogger(CUSTOM_EVENTS_LOGGER)
 
@@ -114,11 +131,14 @@ class AppTelemetry:
         """
         if not (self._connected and name in _OF_EVERY_RUN):
             self._write(name, "info", attributes)
-        if not self._connected:
+        if not (self._connected and self._events.isEnabledFor(logging.INFO)):
             return
         dimensions = convert_attributes(self._constant | attributes)
         free = {(f"{n}_" if n in _TAKEN else n): value for n, value in dimensions.items()}
-        self._events.info(name, extra={**free, CUSTOM_EVENT: name})
+        if self._recorder is not None:
+            self._recorder.record(name, free)
+        else:
+            self._events.info(name, extra={**free, CUSTOM_EVENT: name})
 
     def span(
         self, name: str, *, kind: SpanKind, traceparent: str | None = None, **attributes: object
@@ -172,6 +192,16 @@ def _cut(value: object) -> object:
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         return f"{value[:LONGEST_TEXT]}…"
     return value
+
+
+def _shorten_export() -> EventRecorder | None:
+    """Make the exporter cheaper if this process has one; the Functions worker or `_configure` has
+    set it up by now."""
+    if EXPORTER not in sys.modules:
+        return None
+    from aos.adapters.telemetry.rows import shorten_export
+
+    return shorten_export()
 
 
 def _configure(connection_string: str, *, app: str, environment: str) -> None:
