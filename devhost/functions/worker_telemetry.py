@@ -9,12 +9,14 @@ because in Azure another process makes them.
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import importlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +42,11 @@ _TRUE = frozenset({"true", "1", "t", "yes", "y"})
 class TracedInvoker(Invoker):
     """Calls each function below a span of the host, as the worker does."""
 
+    @functools.cached_property
+    def _spans(self) -> types.ModuleType:
+        """The module that makes the spans, which imports OpenTelemetry."""
+        return importlib.import_module("devhost.functions.host_spans")
+
     async def invoke(
         self,
         function: LoadedFunction,
@@ -50,17 +57,17 @@ class TracedInvoker(Invoker):
     ) -> Any:
         """Call the function and return the encoded result."""
         traceparent = _read_traceparent(data, metadata)
-        recorded = os.environ.get(HOST_ROWS) == "1"
-        with _record(function, data, traceparent) if recorded else _attach(traceparent):
+        if not _are_rows_made():
+            with self._spans.attach(traceparent):
+                return await super().invoke(function, data, metadata, forwarded=forwarded)
+        request = _describe_request(data) if data.type == "http" else None
+        with self._spans.record(function.name, request, traceparent):
             return await super().invoke(function, data, metadata, forwarded=forwarded)
 
     async def _run(self, function: LoadedFunction, arguments: dict[str, Any]) -> Any:
-        from opentelemetry import trace
-
         result = await super()._run(function, arguments)
-        if function.kind == "httpTrigger":
-            status = getattr(result, "status_code", 200)
-            trace.get_current_span().set_attribute("http.response.status_code", status)
+        if function.kind == "httpTrigger" and _are_rows_made():
+            self._spans.set_status(getattr(result, "status_code", 200))
         return result
 
 
@@ -99,33 +106,8 @@ def _read_traceparent(data: Datum, metadata: Mapping[str, Datum]) -> str:
     return str(found.get("Diagnostic-Id") or found.get("traceparent") or "")
 
 
-@contextlib.contextmanager
-def _attach(traceparent: str) -> Iterator[None]:
-    """Make the calls inside children of a span of the host that is not exported here."""
-    from opentelemetry import context
-
-    token = context.attach(_make_host_context(traceparent))
-    try:
-        yield
-    finally:
-        context.detach(token)
-
-
-@contextlib.contextmanager
-def _record(function: LoadedFunction, data: Datum, traceparent: str) -> Iterator[None]:
-    """Make the calls inside children of an exported span with what the host's row has."""
-    from opentelemetry import trace
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    is_http = data.type == "http"
-    with trace.get_tracer("devhost").start_as_current_span(
-        function.name,
-        context=TraceContextTextMapPropagator().extract({"traceparent": traceparent}),
-        kind=trace.SpanKind.SERVER if is_http else trace.SpanKind.CONSUMER,
-        attributes=_describe_request(data) if is_http else {},
-        record_exception=False,
-    ):
-        yield
+def _are_rows_made() -> bool:
+    return os.environ.get(HOST_ROWS) == "1"
 
 
 def _describe_request(data: Datum) -> dict[str, str]:
@@ -137,21 +119,3 @@ def _describe_request(data: Datum) -> dict[str, str]:
         "server.address": str(address.hostname),
         "server.port": str(address.port),
     }
-
-
-def _make_host_context(traceparent: str) -> Any:
-    """Return the context of the host's own span, in the caller's trace or in a new one."""
-    from opentelemetry import trace
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carried = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
-    caller = trace.get_current_span(carried).get_span_context()
-    ids = RandomIdGenerator()
-    own = trace.SpanContext(
-        trace_id=caller.trace_id if caller.is_valid else ids.generate_trace_id(),
-        span_id=ids.generate_span_id(),
-        is_remote=True,
-        trace_flags=caller.trace_flags if caller.is_valid else trace.TraceFlags(1),
-    )
-    return trace.set_span_in_context(trace.NonRecordingSpan(own))
