@@ -19,7 +19,7 @@ from aos.domain.envelope import RunEnded
 from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
 from aos.ports.index import IndexedRun, RunIndex
-from aos.ports.ledger import CountedRun, Ledger
+from aos.ports.ledger import CountedRun, Ledger, SeenRun
 from aos.ports.requests import PendingStore
 from aos.ports.telemetry import Telemetry
 
@@ -208,8 +208,11 @@ class Bookkeeping:
             try:
                 await self._ledger.record(*(end.counted for end in ends))
             except (StaleWrite, OutcomeUnknown):
-                known = await asyncio.gather(*(self._ledger.is_recorded(end.run) for end in ends))
-                ends = [end for end, is_known in zip(ends, known, strict=True) if not is_known]
+                found = await asyncio.gather(*(self._ledger.find(end.run) for end in ends))
+                pairs = zip(ends, found, strict=True)
+                ends = [
+                    _follow(end, seen) for end, seen in pairs if seen is None or not seen.counted
+                ]
                 if not ends:
                     return
             else:
@@ -238,6 +241,11 @@ class Bookkeeping:
         self._telemetry.log(
             event, level="warning", runs=len(run_ids), run_id=min(run_ids), reason=str(error)
         )
+
+
+def _follow(end: Closing, seen: SeenRun | None) -> Closing:
+    """The end as it is to be recorded over the row that was found."""
+    return replace(end, counted=replace(end.counted, etag=None if seen is None else seen.etag))
 
 
 def _close(ended: RunEnded, *, is_recorded: bool = False, told: bool = True) -> Closing:

@@ -6,7 +6,8 @@ run's `notify`. Then it publishes the event (at least once, with one id) and ord
 transcript (where transcripts are on). Then it writes that row and the usage in one transaction:
 at once if it sent a message, else in a batch (`aos.services.bookkeeping`), which also adds the run
 to the lists and removes the pending row last. If the event cannot be published, the row of a run
-with a message is written all the same, and the event is owed. A run without a message needs no look
+with a message is written all the same, and the event is owed. If the usage cannot be written, the
+row is written without it, and the usage is owed. A run without a message needs no look
 at the row first: the insertion of the row finds it. A reply is sent again when its request comes
 again, or when main died before it wrote the row: with the same id and the same bytes.
 """
@@ -14,6 +15,7 @@ again, or when main died before it wrote the row: with the same id and the same 
 from __future__ import annotations
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -45,13 +47,15 @@ from aos.domain.runs.run import (
 from aos.domain.tools.tool import cut_for_model
 from aos.errors import AosError, ErrorInfo
 from aos.ports.bus import LARGEST_BODY_BYTES, Bus, ReceivedMessage
-from aos.ports.ledger import Ledger
+from aos.ports.ledger import CountedRun, Ledger
 from aos.ports.requests import RequestStore
 from aos.ports.system import Clock
 from aos.services.bookkeeping import Bookkeeping
 
 MAY_BE_GONE = REQUEST_RETENTION - timedelta(days=1)
 """The age at which a run's rows may be gone, by another clock than ours."""
+MOST_ANSWERED = 4096
+"""Runs of which a process remembers that it has sent the messages of their ends."""
 MAX_REFUSAL = 2000
 """Characters of a refusal's message."""
 RUN_FIELDS = [field.name for field in dataclasses.fields(Run) if not field.metadata]
@@ -80,6 +84,7 @@ class Replies:
         self._order_transcript = order_transcript
         self._has_receivers = has_receivers
         self._public_url = public_url
+        self._answered: OrderedDict[str, None] = OrderedDict()
 
     async def deliver(self, ended: RunEnded) -> None:
         """Deliver a run's end; may be repeated. Raises TransientError when a service is away.
@@ -93,19 +98,22 @@ class Replies:
             return
         has_messages = _has_messages(ended)
         # read first, so that nothing is sent while storage is away
-        is_recorded = has_messages and await self._ledger.is_recorded(run)
-        if has_messages and not is_recorded:
-            await self._answer(ended)
+        seen = await self._ledger.find(run) if has_messages else None
+        if has_messages and seen is None:
+            if run.run_id not in self._answered:
+                await self._answer(ended)
             await self._tell_and_record(ended)
         else:
             await self._tell(ended)
-        self._books.close_run(ended, is_recorded=has_messages)
+        is_counted = has_messages and (seen is None or seen.counted)
+        self._books.close_run(ended, is_recorded=is_counted)
 
     async def mend(self, ended: RunEnded) -> None:
         """Deliver an end of which a part may be missing; nothing is sent again if all was sent."""
         is_closing = self._books.is_closing(ended.run.run_id)
-        if not is_closing and await self._ledger.was_told(ended.run):
-            self._books.close_run(ended, is_recorded=True)
+        seen = None if is_closing else await self._ledger.find(ended.run)
+        if seen is not None and seen.told:
+            self._books.close_run(ended, is_recorded=seen.counted)
         else:
             await self.deliver(ended)
 
@@ -168,9 +176,26 @@ class Replies:
         try:
             await self._tell(ended)
         except AosError:
-            await self._books.record(ended, told=False)
+            await self._record(ended, told=False)
             raise
-        await self._books.record(ended, told=True)
+        await self._record(ended, told=True)
+
+    async def _record(self, ended: RunEnded, *, told: bool) -> None:
+        """Record an end whose messages were sent. If the usage cannot be written, a row says only
+        that they were; if that cannot be written either, this process remembers it."""
+        run_id = ended.run.run_id
+        try:
+            await self._books.record(ended, told=told)
+        except AosError:
+            try:
+                sent = CountedRun(run=ended.run, owner=ended.owner, told=told)
+                await self._ledger.note_sent(sent)
+            except AosError:
+                self._answered[run_id] = None
+                while len(self._answered) > MOST_ANSWERED:
+                    self._answered.popitem(last=False)
+            raise
+        self._answered.pop(run_id, None)
 
     async def _is_gone(self, run: Run) -> bool:
         """Whether the run's time is over and its rows are removed. Looks only if it may be."""

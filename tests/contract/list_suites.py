@@ -305,9 +305,34 @@ class LedgerSuite:
 
     async def test_a_recorded_run_was_told(self, ledger: Ledger) -> None:
         run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
-        assert not await ledger.was_told(run)
+        assert await ledger.find(run) is None
         await ledger.record(CountedRun(run=run, owner="ann"))
-        assert await ledger.was_told(run)
+        seen = await ledger.find(run)
+        assert seen is not None
+        assert (seen.told, seen.counted) == (True, True)
+
+    @pytest.mark.parametrize("told", [False, True])
+    async def test_an_end_that_was_sent_and_not_counted_is_counted_once(
+        self, ledger: Ledger, *, told: bool
+    ) -> None:
+        run = an_ended_run(a_request(agent_id=f"a-{an_id()}"))
+        sent = CountedRun(run=run, owner="ann", told=told)
+        await ledger.note_sent(sent)
+        with pytest.raises(StaleWrite):
+            await ledger.note_sent(sent)
+        with pytest.raises(StaleWrite):
+            await ledger.record(sent)
+        assert await ledger.is_recorded(run)
+        seen = await ledger.find(run)
+        assert seen is not None
+        assert (seen.told, seen.counted) == (told, False)
+        over = CountedRun(run=run, owner="ann", etag=seen.etag)
+        await ledger.record(over)
+        seen = await ledger.find(run)
+        assert seen is not None
+        assert (seen.told, seen.counted) == (True, True)
+        with pytest.raises(StaleWrite):
+            await ledger.record(over)
 
     async def test_runs_of_one_agent_are_each_recorded_when_looked_at_again(
         self, ledger: Ledger

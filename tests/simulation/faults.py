@@ -46,7 +46,7 @@ READS = frozenset(
         "conversations.find_run",
         "run_events.read",
         "ledger.is_recorded",
-        "ledger.was_told",
+        "ledger.find",
         "decisions.find",
         "decisions.list_waiting",
         "questions.find",

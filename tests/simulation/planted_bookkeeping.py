@@ -6,16 +6,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryLedger
 from aos.domain.envelope import RunEnded
-from aos.domain.runs.run import AdmittedRequest
+from aos.domain.runs.run import AdmittedRequest, Run
 from aos.errors import OutcomeUnknown, StaleWrite
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
-from aos.ports.ledger import CountedRun
+from aos.ports.ledger import CountedRun, SeenRun
 from aos.services.admission import Admissions, RunRequest, admissions
 from aos.services.admission.admissions import FIRST_CHECK
 from aos.services.bookkeeping import Bookkeeping, Closing
@@ -109,6 +110,18 @@ def rows_removed_before_the_batch() -> contextlib.AbstractContextManager[Any]:
     return patch.object(Bookkeeping, "close_run", close_run)
 
 
+def usage_forgotten_after_the_reply() -> contextlib.AbstractContextManager[Any]:
+    """An end whose messages were sent is taken for counted, though its usage could not be
+    written."""
+    real = MemoryLedger.find
+
+    async def find(self: MemoryLedger, run: Run) -> SeenRun | None:
+        seen = await real(self, run)
+        return None if seen is None else replace(seen, counted=True)
+
+    return patch.object(MemoryLedger, "find", find)
+
+
 def rows_never_removed_after_a_failure() -> contextlib.AbstractContextManager[Any]:
     """An instance takes a run for one that it is closing, though its batch failed."""
     closing: dict[int, set[str]] = {}
@@ -159,5 +172,6 @@ PLANTED_IN_BOOKKEEPING: dict[str, Callable[[], contextlib.AbstractContextManager
     "early_row_of_a_key": early_row_of_a_key,
     "rows_removed_before_the_batch": rows_removed_before_the_batch,
     "rows_never_removed_after_a_failure": rows_never_removed_after_a_failure,
+    "usage_forgotten_after_the_reply": usage_forgotten_after_the_reply,
 }
 """Every planted bug of this module by its name on the command line."""

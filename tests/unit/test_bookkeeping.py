@@ -58,7 +58,7 @@ def watch(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     counted(world.ports.index, "add")
     counted(world.ports.ledger, "record")
-    counted(world.ports.ledger, "is_recorded")
+    counted(world.ports.ledger, "find")
     counted(world.ports.pending, "drop_all")
     return calls
 
@@ -188,7 +188,7 @@ async def test_an_end_that_comes_again_in_a_batch_is_counted_once(
         request = world.tables.requests[run.run_id].request
         await other.services.replies.deliver(RunEnded.of(request, await world.run(run.run_id)))
     await other.services.books.write_lists()
-    assert calls["is_recorded"] == 2, "a conflict of the batch has each of its ends looked up"
+    assert calls["find"] == 2, "a conflict of the batch has each of its ends looked up"
     assert third.run_id in world.tables.seen
     await world.main.services.books.write_lists()
     assert world.tables.seen.keys() == {first.run_id, second.run_id, third.run_id}

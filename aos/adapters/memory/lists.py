@@ -19,7 +19,7 @@ from aos.domain.usage import UsageRow, find_usage_day
 from aos.domain.wire_time import to_wire_time
 from aos.errors import StaleWrite
 from aos.ports.index import IndexedRun
-from aos.ports.ledger import CountedRun
+from aos.ports.ledger import CountedRun, SeenRun
 from aos.ports.paging import Page
 from aos.ports.usage import FoundUsage
 
@@ -105,12 +105,33 @@ class MemoryLedger:
         seen = self._tables.seen
         return await self._intercept("ledger.is_recorded", run.run_id, lambda: run.run_id in seen)
 
-    async def was_told(self, run: Run) -> bool:
-        """Return whether `seen:<run_id>` says that all was sent before."""
-        seen, untold = self._tables.seen, self._tables.untold
-        return await self._intercept(
-            "ledger.was_told", run.run_id, lambda: run.run_id in seen and run.run_id not in untold
-        )
+    async def find(self, run: Run) -> SeenRun | None:
+        """Return what `seen:<run_id>` says, or None."""
+        return await self._intercept("ledger.find", run.run_id, lambda: self._find(run.run_id))
+
+    def _find(self, run_id: str) -> SeenRun | None:
+        if run_id not in self._tables.seen:
+            return None
+        counted, told = run_id not in self._tables.uncounted, run_id not in self._tables.untold
+        return SeenRun(told=told, counted=counted, etag=f"{counted}")
+
+    async def note_sent(self, sent: CountedRun) -> None:
+        """Write `seen:<run_id>` alone. Raises StaleWrite if there is a row."""
+
+        def act() -> None:
+            run_id = sent.run.run_id
+            if run_id in self._tables.seen:
+                raise StaleWrite(f"run {run_id!r} was recorded")
+            self._note(sent)
+            self._tables.uncounted.add(run_id)
+            self._tables.tell_watchers("ledger.note_sent", run_id)
+
+        await self._intercept("ledger.note_sent", sent.run.run_id, act)
+
+    def _note(self, sent: CountedRun) -> None:
+        run_id = sent.run.run_id
+        self._tables.seen[run_id] = sent.run.scrub()  # the row holds no text
+        (self._tables.untold.discard if sent.told else self._tables.untold.add)(run_id)
 
     async def record(self, *runs: CountedRun) -> None:
         """Write `seen:<run_id>` of these runs and add the usage, in one transaction.
@@ -131,17 +152,18 @@ class MemoryLedger:
             if remembered[key] not in (None, "" if day is None else day.etag):
                 raise StaleWrite(f"the usage row {key} changed")
         for counted in runs:
-            if counted.run.run_id in self._tables.seen:
+            seen = self._find(counted.run.run_id)
+            if (None if seen is None else seen.etag) != counted.etag:
                 raise StaleWrite(f"run {counted.run.run_id!r} was recorded")
         for key, mine in days.items():
             total = current[key] or DayUsage(etag="")
             for run in mine:
-                self._tables.seen[run.run_id] = run.scrub()  # the row holds no text
                 total = self.add_up(total, run)
             new = self._etags[key] = self._tables.new_etag()
             self._tables.usage[key] = replace(total, etag=new)
-        self._tables.untold.update(counted.run.run_id for counted in runs if not counted.told)
         for counted in runs:
+            self._note(counted)
+            self._tables.uncounted.discard(counted.run.run_id)
             self._tables.tell_watchers("ledger.record", counted.run.run_id)
 
     def _choose_rows(self, runs: Sequence[CountedRun]) -> dict[UsageKey, list[Run]]:

@@ -90,6 +90,8 @@ class MemoryTables:
     seen: dict[str, Run] = field(default_factory=dict, metadata=of("aosusage/seen"))
     untold: set[str] = field(default_factory=set)
     """The runs whose row `seen` does not say that all was sent."""
+    uncounted: set[str] = field(default_factory=set)
+    """The runs whose row `seen` says that their usage is not counted."""
     approvals: dict[tuple[str, str], ApprovalRequest] = field(
         default_factory=dict, metadata=of("aostoolcalls/approval")
     )
@@ -132,7 +134,7 @@ class MemoryTables:
     def __post_init__(self) -> None:
         """Raise KeyError if a field keeps rows of a kind that is not declared."""
         for item in fields(self):
-            if item.name not in ("untold", "watchers", "_etags"):
+            if item.name not in ("untold", "uncounted", "watchers", "_etags"):
                 check_declared(item.metadata.get("rows") or (item.name,))
 
     def new_etag(self) -> str:

@@ -23,7 +23,7 @@ from aos.adapters.tables.usage import read_usage
 from aos.domain.runs.run import Run, Usage
 from aos.domain.usage import find_usage_day
 from aos.domain.wire_time import to_wire_time
-from aos.ports.ledger import CountedRun
+from aos.ports.ledger import CountedRun, SeenRun
 
 DAYS_REMEMBERED = 4096
 
@@ -59,10 +59,18 @@ class AzureLedger:
         entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["schema"])
         return entity is not None
 
-    async def was_told(self, run: Run) -> bool:
-        """Return whether `seen:<run_id>` says that all was sent before. One call."""
-        entity = await self._table.get(run.agent_id, _name_seen_row(run), select=["told"])
-        return entity is not None and bool(entity.get("told"))
+    async def find(self, run: Run) -> SeenRun | None:
+        """Return what `seen:<run_id>` says, or None. One call."""
+        row = _name_seen_row(run)
+        entity = await self._table.get(run.agent_id, row, select=["told", "counted"])
+        if entity is None:
+            return None
+        told, counted = bool(entity.get("told")), entity.get("counted") is not False
+        return SeenRun(told=told, counted=counted, etag=read_etag(entity))
+
+    async def note_sent(self, sent: CountedRun) -> None:
+        """Write `seen:<run_id>` alone. Raises StaleWrite if there is a row. One call."""
+        await self._table.insert({**_make_seen_row(sent), "counted": False})
 
     async def record(self, *runs: CountedRun) -> None:
         """Write `seen:<run_id>` of runs of one agent, and add the usage. Raises StaleWrite if
@@ -86,7 +94,7 @@ class AzureLedger:
             totals = [_Total.of(row, day, rows[row]) for row, day in days.items()]
             writes = [
                 *(total.make_write() for total in totals),
-                *(Write(entity=_make_seen_row(counted), insert=True) for counted in runs),
+                *map(_write_seen_row, runs),
             ]
             etags = await self._table.transact(writes)
             for total, etag in zip(totals, etags, strict=False):
@@ -135,6 +143,13 @@ class _Total:
         }
         etag = self.day.etag
         return Write(entity=entity, etag=etag, insert=etag is None, merge=True)
+
+
+def _write_seen_row(counted: CountedRun) -> Write:
+    row = _make_seen_row(counted)
+    if counted.etag is None:
+        return Write(entity=row, insert=True)
+    return Write(entity={**row, "counted": True}, etag=counted.etag, merge=True)
 
 
 def _make_seen_row(counted: CountedRun) -> Entity:

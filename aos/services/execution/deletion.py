@@ -94,11 +94,13 @@ class Deletions:
         return deletion.write_scrubbed(passed, old, is_last=cleaning.is_last)
 
     async def _is_answered(self, run: Run, *, now: datetime) -> bool:
-        """Whether the run's reply is out. The record of it ends with the request row."""
+        """Whether the run's reply is out and its usage counted. The record of that ends with the
+        request row."""
         if run.ended_at is None or now - run.ended_at < deletion.HEARD:
             return False
-        recorded = await self._ledger.is_recorded(run)
-        return recorded or await self._requests.find(run.run_id) is None
+        seen = await self._ledger.find(run)
+        is_counted = seen is not None and seen.counted
+        return is_counted or await self._requests.find(run.run_id) is None
 
     async def _find_late(self, conversation: Conversation, cleaning: Cleaning) -> list[Run]:
         name = conversation.conversation_id

@@ -12,6 +12,7 @@ from aos.domain.caller import Caller
 from aos.domain.envelope import RequestRun, RunEnded
 from aos.domain.runs.run import Run, RunStatus
 from aos.errors import RunFailed, TransientError
+from aos.ports.ledger import SeenRun
 from aos.testing import Answer, Calls, MemoryWorld, ScriptedModel
 from tests.unit.tools.worlds import told
 
@@ -256,10 +257,10 @@ async def test_while_storage_is_away_a_parent_is_not_told_again_and_again(
     world.tables.seen.pop(child_id)
     waiting = len(world.broker.messages("aos-realm"))
 
-    async def away(ledger: MemoryLedger, run: Run) -> bool:
+    async def away(ledger: MemoryLedger, run: Run) -> SeenRun | None:
         raise TransientError("storage is away")
 
-    monkeypatch.setattr(MemoryLedger, "is_recorded", away)
+    monkeypatch.setattr(MemoryLedger, "find", away)
     for _ in range(3):
         with pytest.raises(TransientError):
             await world.main.services.replies.deliver(ended)
