@@ -8,6 +8,7 @@ A door is the part of main that speaks one protocol. It translates, and calls th
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +39,7 @@ HTTP = "http"
 MOST_FAILURES = 30
 FAILURE_SECONDS = 1.0
 """Between two tries to read a run's events while storage is away."""
+_GIVEN = ("approval.decided", "input.answered")
 MOST_RETRIED = 20
 """Runs that are looked through for the one that a repeated request began."""
 LOST_WITHIN = timedelta(seconds=90)
@@ -201,15 +203,14 @@ class CallerRuns:
     async def has_answered(self, request: AdmittedRequest, answer_id: str, *, most: int) -> bool:
         """Whether a decision or an answer with this id was applied in the run, among the last
         `most`."""
-        page = await self._events.page(request, after=EventId(), limit=1000)
-        for event in list(reversed(page.items))[:most]:
-            if event.type == "approval.decided":
-                asks: Any = self._approvals
-                ask_id = event.data["tool_call_id"]
-            elif event.type == "input.answered":
+        given: deque[RunEvent] = deque(maxlen=most)
+        async for events in self.list_all_events(request):
+            given.extend(event for event in events if event.type in _GIVEN)
+        for event in reversed(given):
+            asks: Any = self._approvals
+            ask_id = event.data.get("tool_call_id")
+            if event.type == "input.answered":
                 asks, ask_id = self._questions, event.data["question_id"]
-            else:
-                continue
             found = await asks.find_answer(request.run_id, ask_id)
             if found is not None and found.said_id == answer_id:
                 return True
@@ -243,6 +244,13 @@ class CallerRuns:
     ) -> Page[RunEvent]:
         """Return the events after `after` that are there; `next` is None after the end."""
         return await self._events.page(request, after=after, limit=limit)
+
+    async def list_all_events(
+        self, request: AdmittedRequest, *, after: EventId | None = None
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """Yield the events after `after` that are there now, page by page."""
+        async for events in self._events.pages(request, after=after or EventId()):
+            yield events
 
     def begin_events(self, request: AdmittedRequest) -> Page[RunEvent]:
         """Return the first events of a run that this request has just started."""

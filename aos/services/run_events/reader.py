@@ -84,6 +84,21 @@ class RunEvents:
             return Page(items=events)
         return Page(items=events, next=events[-1].id if events else str(after))
 
+    async def pages(
+        self, request: AdmittedRequest, *, after: EventId
+    ) -> AsyncGenerator[list[RunEvent], None]:
+        """Yield all events after `after` that are there now, page by page.
+
+        One page has the events of at most 100 rows, whatever is asked for. Raises TransientError.
+        """
+        while True:
+            page = await self.page(request, after=after, limit=EVENTS_A_PAGE)
+            if page.items:
+                after = page.items[-1].event_id
+                yield page.items
+            if page.next is None or len(page.items) < ROWS_A_READ:
+                return
+
     async def follow(
         self, request: AdmittedRequest, *, after: EventId, first: Page[RunEvent] | None = None
     ) -> AsyncGenerator[list[RunEvent], None]:

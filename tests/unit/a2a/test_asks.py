@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aos.services.run_events import reader
 from aos.testing import Ask, Calls, MemoryWorld
 from tests.unit.a2a.kit import a_message, a_world, rpc, send, state_of, stream, text_of
 from tests.unit.tools.worlds import CLOCK
@@ -67,6 +68,19 @@ async def test_a_decision_sent_again_is_the_same_and_decides_nothing_else() -> N
     ended = await send(world, "approve", message_id="3", taskId=task["id"])
     assert state_of(ended) == "COMPLETED"
     assert state_of(await send(world, "approve", message_id="3", taskId=task["id"])) == "COMPLETED"
+
+
+async def test_a_decision_sent_again_is_known_however_long_the_run_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One read has the events of so many rows, and the decision comes after them."""
+    monkeypatch.setattr(reader, "ROWS_A_READ", 2)
+    world, task = await asking(*[Calls(("clock__now", {}))] * 3, "Done.")
+    for number in ("2", "3"):
+        for _ in range(2):
+            told = await send(world, "approve", message_id=number, taskId=task["id"])
+            assert state_of(told) == "INPUT_REQUIRED"
+        assert len(world.servers.calls) == int(number) - 1
 
 
 async def test_of_two_calls_each_is_named_and_may_be_decided_alone() -> None:

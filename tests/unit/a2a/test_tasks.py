@@ -8,6 +8,7 @@ import pytest
 
 from aos.domain.runs.run import RunStatus
 from aos.errors import TransientError
+from aos.services.run_events import reader
 from aos.testing import Calls
 from tests.unit.a2a.kit import VERSION, a_message, a_world, rest, rpc, send, state_of, text_of
 from tests.unit.entrypoints.keys import list_keys
@@ -80,15 +81,21 @@ async def test_both_bindings_give_the_same_task() -> None:
     assert by_rest.body == by_rpc.body["result"]
 
 
-async def test_history_is_as_long_as_the_client_wants() -> None:
-    world = await a_world(Calls(("clock__now", {}), text="I look."), "Noon.")
+@pytest.mark.parametrize("rows_a_read", [100, 1])
+async def test_history_is_as_long_as_the_client_wants(
+    monkeypatch: pytest.MonkeyPatch, rows_a_read: int
+) -> None:
+    monkeypatch.setattr(reader, "ROWS_A_READ", rows_a_read)
+    looks = [Calls(("clock__now", {}), text=text) for text in ("I look.", "Again.")]
+    world = await a_world(*looks, "Noon.")
     task = await send(world, "When?")
     lengths: dict[Any, list[str]] = {}
     for length in (None, 0, 1, 5):
         read = await rpc(world, "GetTask", {"id": task["id"], "historyLength": length})
         told = read.body["result"].get("history", [])
         lengths[length] = [part["text"] for message in told for part in message["parts"]]
-    assert lengths == {None: ["When?", "I look."], 0: [], 1: ["I look."], 5: ["When?", "I look."]}
+    whole = ["When?", "I look.", "Again."]
+    assert lengths == {None: whole, 0: [], 1: ["Again."], 5: whole}
     read = await rpc(world, "GetTask", {"id": task["id"], "historyLength": 0})
     assert "history" not in read.body["result"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aos.domain.runs.run import RunStatus
-from aos.entrypoints.http.ag_ui import routes
+from aos.services.run_events import reader
 from aos.testing import Calls, MemoryWorld, ScriptedModel
 from tests.unit.a2a.kit import SECRET, a_message, rpc
 from tests.unit.ag_ui.client import AgUiClient, Json, post, read_answer, text_of, types_of
@@ -265,7 +265,7 @@ async def test_a_result_is_given_to_a_run_with_more_events_than_a_page_has(
     answer(client, call_id, "Rome")
     client.messages[-1]["toolCallId"] += given
     client.messages[-2]["toolCalls"][-1]["id"] += given
-    monkeypatch.setattr(routes, "EVENTS_A_PAGE", 100)
+    monkeypatch.setattr(reader, "EVENTS_A_PAGE", 100)
     async with asyncio.timeout(10):
         body = {"threadId": "t", "runId": "r2", "messages": client.messages, "tools": [PLACE]}
         rest = await client.post_and_read(body)

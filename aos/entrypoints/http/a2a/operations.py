@@ -43,7 +43,6 @@ if TYPE_CHECKING:  # pydantic loads slowly
 
 CANCEL_SECONDS = 5.0
 """How long CancelTask waits for the end of the run."""
-EVENTS_A_PAGE = 1000
 Stream: TypeAlias = AsyncGenerator[dict[str, Any] | None, None]
 
 
@@ -184,9 +183,7 @@ class A2aOperations:
         """Return a task with its history. Its messages are read where somebody may want them."""
         events: list[RunEvent] = []
         if length != 0 and (whole_history or length is not None):
-            events = (
-                await self._callers.list_events(request, after=EventId(), limit=EVENTS_A_PAGE)
-            ).items
+            events = [e async for page in self._callers.list_all_events(request) for e in page]
         return write_task(
             run,
             asks=asks,
@@ -197,13 +194,11 @@ class A2aOperations:
     async def _replay(self, request: AdmittedRequest, updates: TaskUpdates) -> tuple[EventId, Run]:
         """Let `updates` read what has happened; return where that ends, and the run."""
         after = EventId()
-        while True:
-            page = await self._callers.list_events(request, after=after, limit=EVENTS_A_PAGE)
-            for event in page.items:
+        async for events in self._callers.list_all_events(request):
+            for event in events:
                 updates.read(event)
                 after = event.event_id
-            if page.next is None or not page.items or len(page.items) < EVENTS_A_PAGE:
-                return after, await self._callers.read(request)
+        return after, await self._callers.read(request)
 
     async def _follow(
         self,

@@ -28,7 +28,6 @@ from aos.entrypoints.http.responder import Answer, Call, HttpResponder
 from aos.entrypoints.http.runs import read_agent_id, read_media_type
 from aos.errors import Refused, TransientError
 from aos.services.admission import NO_VISION, Admission, RunRequest
-from aos.services.run_events.feeds import ROWS_A_READ
 
 if TYPE_CHECKING:  # pydantic loads slowly
     from aos.entrypoints.http.ag_ui.client_tools import Results
@@ -36,7 +35,6 @@ if TYPE_CHECKING:  # pydantic loads slowly
     from aos.entrypoints.http.ag_ui.interrupts import Answered
 
 DOOR = "ag-ui"
-EVENTS_A_PAGE = 1000
 ASK_SECONDS = 0.25
 """A run that asks people, and tells nothing for so long, waits for them: its AG-UI run ends."""
 _ANSWERED_BEFORE = (
@@ -240,14 +238,11 @@ class AgUiRoutes:
 
     async def _find_asked(self, request: AdmittedRequest, results: Results) -> EventId:
         """Return the id of the last event that asked for one of the results."""
-        told = place = EventId()
-        while True:
-            page = await self._callers.list_events(request, after=place, limit=EVENTS_A_PAGE)
-            asked = [e for e in page.items if e.data.get("question_id") in results.given]
+        told = EventId()
+        async for events in self._callers.list_all_events(request):
+            asked = [e for e in events if e.data.get("question_id") in results.given]
             told = max((e.event_id for e in asked), default=told)
-            if page.next is None or len(page.items) < ROWS_A_READ:
-                return told
-            place = page.items[-1].event_id
+        return told
 
     async def _find_run(
         self, call: Call, agent_id: str, read: AgUiInput, run_id: str

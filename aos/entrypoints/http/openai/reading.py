@@ -6,7 +6,6 @@ from typing import Any
 
 from aos.domain.codec import decode
 from aos.domain.runs.run import AdmittedRequest, Run, RunStatus, Usage
-from aos.domain.runs.run_events import EventId
 from aos.entrypoints.http.caller_runs import CallerRuns
 from aos.entrypoints.http.openai.names import ResponseId
 from aos.entrypoints.http.openai.response_object import (
@@ -21,7 +20,6 @@ from aos.entrypoints.http.openai.unfolding import Unfolding, make_message
 from aos.errors import ErrorInfo, Refused
 from aos.ports.system import Clock
 
-EVENTS_A_READ = 1000
 PAUSE_SECONDS = 0.25
 """Between two looks at a run that has just got a decision."""
 
@@ -35,14 +33,11 @@ class ResponseReader:
 
     async def unfold(self, request: AdmittedRequest, part: int) -> Unfolding:
         """Read what the run has told so far."""
-        unfolding, after = Unfolding(request.run_id, part=part), EventId()
-        while True:
-            page = await self._callers.list_events(request, after=after, limit=EVENTS_A_READ)
-            for event in page.items:
+        unfolding = Unfolding(request.run_id, part=part)
+        async for events in self._callers.list_all_events(request):
+            for event in events:
                 unfolding.read(event)
-                after = event.event_id
-            if page.next is None or not page.items:
-                return unfolding
+        return unfolding
 
     async def require_part(self, request: AdmittedRequest, part: int) -> Unfolding:
         """Do the same as `unfold`. Raises Refused `run_not_found` for a part that has not begun."""
