@@ -39,8 +39,7 @@ def prepare_worker(
         fcntl.flock(mutex, fcntl.LOCK_EX)
         if not step.is_done():
             say(step.title)
-            step.make()
-            step.mark_done()
+            step.finish()
     return folder / "bin" / "python"
 
 
