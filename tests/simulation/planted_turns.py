@@ -9,12 +9,14 @@ from typing import Any
 from unittest.mock import patch
 
 from aos.adapters.memory import MemoryConversationStore, MemoryToolLedger
-from aos.domain.envelope import Outgoing, RunEnded
+from aos.domain.envelope import CallTool, Outgoing, RealmCommand, RunEnded, ToolResult
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.tools.tool import ToolCallRow
+from aos.ports.conversations import Loaded
 from aos.services.execution.histories import Histories
 from aos.services.execution.outbox import Outbox
 from aos.services.execution.unit_of_work import UnitOfWork
+from aos.services.execution.waiting_heads import WaitingHeads
 
 Planted = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -48,24 +50,57 @@ def end_noted_before_it_is_sent() -> contextlib.AbstractContextManager[Any]:
 
     async def send(self: Outbox, outgoing: Outgoing) -> None:
         if isinstance(outgoing.command, RunEnded):
-            self._ends_sent[outgoing.command.command_id] = None
+            self._sent[outgoing.command.command_id] = None
         await real(self, outgoing)
 
     return patch.object(Outbox, "_send", send)
 
 
 def sent_outbox_stays() -> contextlib.AbstractContextManager[Any]:
-    """Realm leaves every outbox in the head, whatever it holds."""
-    return patch.object(Conversation, "may_keep_outbox", property(lambda self: True))
+    """Realm leaves every outbox in the head, whatever it holds and whoever has sent it."""
+    real = UnitOfWork.empty_outbox
+
+    def empty_outbox(self: UnitOfWork, *, stays: bool) -> None:
+        real(self, stays=True)
+
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(Conversation, "may_keep_outbox", property(lambda self: True)))
+    stack.enter_context(patch.object(UnitOfWork, "empty_outbox", empty_outbox))
+    return stack
 
 
 def outbox_of_another_is_sent() -> contextlib.AbstractContextManager[Any]:
     """Realm takes the outbox that it finds in a head for sent."""
 
     async def send_found(self: Outbox, unit: UnitOfWork, **more: Any) -> None:
-        unit.empty_outbox()
+        unit.empty_outbox(stays=True)
 
     return patch.object(Outbox, "send_found", send_found)
+
+
+def calls_noted_before_they_are_sent() -> contextlib.AbstractContextManager[Any]:
+    """Realm takes the calls of tools for sent when it begins to send them."""
+    real = Outbox._send
+
+    async def send(self: Outbox, outgoing: Outgoing) -> None:
+        if isinstance(outgoing.command, CallTool):
+            self._sent[outgoing.command.command_id] = None
+        await real(self, outgoing)
+
+    return patch.object(Outbox, "_send", send)
+
+
+def remembered_head_judges_every_result() -> contextlib.AbstractContextManager[Any]:
+    """Realm goes on from the head that it remembers, also where that does not wait for the
+    result."""
+
+    def take(self: WaitingHeads, command: RealmCommand, *, is_first: bool) -> Loaded | None:
+        known = self._known.get(command.conversation_id)
+        if known is None or not isinstance(command, ToolResult):
+            return None
+        return Loaded(conversation=known.head, etag=known.etag)
+
+    return patch.object(WaitingHeads, "take", take)
 
 
 def history_of_another_head() -> contextlib.AbstractContextManager[Any]:
@@ -107,6 +142,8 @@ PLANTED_IN_TURNS: dict[str, Planted] = {
     "end_noted_before_it_is_sent": end_noted_before_it_is_sent,
     "sent_outbox_stays": sent_outbox_stays,
     "outbox_of_another_is_sent": outbox_of_another_is_sent,
+    "calls_noted_before_they_are_sent": calls_noted_before_they_are_sent,
+    "remembered_head_judges_every_result": remembered_head_judges_every_result,
     "row_of_a_new_call_overwritten": row_of_a_new_call_overwritten,
     "history_of_another_head": history_of_another_head,
     "unsaved_results_not_shown": unsaved_results_not_shown,

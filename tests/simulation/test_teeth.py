@@ -19,6 +19,7 @@ FOUND_AT = {
     "budget_at_admission_only": 166,
     "busy_by_the_head_alone": 30,
     "called_again_before_until": 138,
+    "calls_noted_before_they_are_sent": 241,
     "cancel_forgotten": 10,
     "cleaning_not_scheduled": 32,
     "clock_runs_in_an_outage": 14,

@@ -363,7 +363,6 @@ class MemoryConversationStore:
             rows.messages.pop(sequence, None)
         for run_id in step.removed_runs:
             rows.runs.pop(run_id, None)
-        told = (*step.events, *step.provisional)
-        rows.events.update(((row.run_id, row.last_id.key), row) for row in told)
+        rows.events.update(((row.run_id, row.last_id.key), row) for row in step.events)
         tables.tell_watchers("conversations.save", key)
         return new

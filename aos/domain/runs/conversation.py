@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from aos.domain.codec import KEPT, OMITTED, encode
 from aos.domain.envelope import (
+    CallTool,
     ContinueRun,
     Outgoing,
     RemoveDeltas,
@@ -32,8 +33,8 @@ from aos.errors import ErrorInfo
 
 MAX_WITHHELD = 100
 """Runs whose messages are not shown again; older ones have left every window."""
-MAX_KEPT_END = 8 * 1024
-"""The most bytes of an end, as JSON, that stays in the head after it was sent."""
+MAX_KEPT_OUTBOX = 8 * 1024
+"""The most bytes of commands, as JSON, that stay in the head after they were sent."""
 DELTAS_KEPT = timedelta(minutes=5)
 """Provisional events are kept so long after the run's end, for readers that come again."""
 Role: TypeAlias = Literal["user", "assistant", "tool"]
@@ -175,11 +176,22 @@ class Conversation:
     @property
     def may_keep_outbox(self) -> bool:
         """True when the outbox may stay in the head after it was sent, until the next save: the
-        short end of one run, which main takes once, however often it comes."""
-        if len(self.outbox) != 1:
+        short end of one run, which main takes once, however often it comes, or the calls of tools
+        and the scheduled look at their deadline, while the run waits for their results."""
+        commands = [outgoing.command for outgoing in self.outbox]
+        is_end = len(commands) == 1 and isinstance(commands[0], RunEnded)
+        if not (is_end or self._only_calls_tools):
             return False
-        command = self.outbox[0].command
-        return isinstance(command, RunEnded) and len(write_json(encode(command))) <= MAX_KEPT_END
+        return sum(len(write_json(encode(command))) for command in commands) <= MAX_KEPT_OUTBOX
+
+    @property
+    def _only_calls_tools(self) -> bool:
+        """Whether the outbox calls tools, and does nothing else now."""
+        calls = [isinstance(outgoing.command, CallTool) for outgoing in self.outbox]
+        return any(calls) and all(
+            is_call or (isinstance(outgoing.command, ContinueRun) and outgoing.scheduled_at)
+            for is_call, outgoing in zip(calls, self.outbox, strict=True)
+        )
 
     def tells_end_of(self, run_id: str) -> bool:
         """True when the outbox holds the end of this run."""
@@ -332,8 +344,7 @@ class Conversation:
 class Step:
     """What one transaction writes: the head, and the rows of messages, runs and events with it.
 
-    A deletion also removes rows: messages by their sequence, runs by their id. `provisional` are
-    rows of events that are removed some minutes after the run's end.
+    A deletion also removes rows: messages by their sequence, runs by their id.
     """
 
     conversation: Conversation
@@ -342,7 +353,6 @@ class Step:
     removed_messages: tuple[int, ...] = ()
     removed_runs: tuple[str, ...] = ()
     events: tuple[EventRow, ...] = ()
-    provisional: tuple[EventRow, ...] = ()
 
     def then(self, later: Step) -> Step:
         """Join two steps into one: the later head, all messages, the later row of each run, and one
@@ -360,7 +370,6 @@ class Step:
             removed_messages=(*self.removed_messages, *later.removed_messages),
             removed_runs=(*self.removed_runs, *later.removed_runs),
             events=tuple(events.values()),
-            provisional=(*self.provisional, *later.provisional),
         )
 
 

@@ -23,12 +23,12 @@ from aos.domain.envelope import (
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.event_log import record_events
 from aos.domain.runs.run import AdmittedRequest
-from aos.domain.runs.run_events import EventRow
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.requests import RequestStore, StoredRequest
 from aos.ports.system import Clock, Ids
 from aos.services.execution.histories import Histories
+from aos.services.execution.waiting_heads import WaitingHeads
 
 HANDLER_SECONDS = 270.0
 """A handler ends 4 min 30 s after its start and leaves the rest to a ContinueRun."""
@@ -78,11 +78,6 @@ class UnitOfWork:
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
 
-    def tell(self, row: EventRow) -> None:
-        """Have the next save write these provisional events too."""
-        told = Step(conversation=self.conversation, provisional=(row,))
-        self.unsaved = told if self.unsaved is None else self.unsaved.then(told)
-
     @property
     def unsaved_messages(self) -> tuple[Message, ...]:
         """The messages that the next save writes: the end of the history."""
@@ -93,11 +88,11 @@ class UnitOfWork:
         """Whether an answer of the model is not saved yet."""
         return any(message.role == "assistant" for message in self.unsaved_messages)
 
-    def empty_outbox(self) -> None:
-        """Note that the outbox was sent. One that may stay in the head leaves it with the next
-        save, which this is no reason for."""
+    def empty_outbox(self, *, stays: bool) -> None:
+        """Note that the outbox was sent. Where it `stays`, one that may stay in the head leaves it
+        with the next save, which this is no reason for."""
         empty = self.conversation.clear_outbox()
-        if self.unsaved is None and self.conversation.may_keep_outbox:
+        if stays and self.unsaved is None and self.conversation.may_keep_outbox:
             self.conversation = empty
         elif self.conversation.outbox:
             self.add(Step(conversation=empty))
@@ -128,13 +123,19 @@ class UnitsOfWork:
         self._clock = clock
         self._ids = ids
         self._histories = Histories(conversations=conversations, clock=clock)
+        self._waiting = WaitingHeads(clock=clock)
 
     async def open(self, command: RealmCommand, *, delivery_count: int = 1) -> UnitOfWork | None:
         """Read what the command is about; None when it continues a conversation that is not there.
 
         Raises EnvelopeError for a start or a cancellation that main did not admit.
         """
-        command, loaded = await self._load(command, is_first=delivery_count == 1)
+        is_first = delivery_count == 1
+        remembered = self._waiting.take(command, is_first=is_first)
+        if remembered is None:
+            command, loaded = await self._load(command, is_first=is_first)
+        else:
+            loaded = remembered
         conversation = loaded.conversation
         if conversation is None:
             request = await self._find_first_request(command)
@@ -192,6 +193,11 @@ class UnitsOfWork:
         unit.unsaved = None
         if any(run.run_id == unit.new_run_id for run in step.runs):
             unit.new_run_id = None
+
+    def remember(self, unit: UnitOfWork) -> None:
+        """Remember what the unit has saved for the result that comes next."""
+        if unit.unsaved is None and unit.etag is not None:
+            self._waiting.note(unit.conversation, unit.etag)
 
     async def _find_first_request(self, command: RealmCommand) -> AdmittedRequest | None:
         """The request with which this command begins a conversation; None if it begins none.

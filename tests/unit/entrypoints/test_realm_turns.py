@@ -16,7 +16,7 @@ from aos.domain.envelope import (
     StartRun,
     to_realm,
 )
-from aos.domain.runs.conversation import MAX_KEPT_END, Conversation
+from aos.domain.runs.conversation import MAX_KEPT_OUTBOX, Conversation
 from aos.errors import TransientError
 from tests.unit.entrypoints.laptop_in_memory import InMemory
 
@@ -190,7 +190,7 @@ async def test_an_old_end_is_not_sent_again_when_its_record_is_gone(apps: InMemo
 
 
 async def test_a_long_end_does_not_stay_in_the_head(apps: InMemory) -> None:
-    apps.model.then("long " * MAX_KEPT_END)
+    apps.model.then("long " * MAX_KEPT_OUTBOX)
     realm = Recorder(apps)
     await run(apps)
     assert head_of(apps).outbox == ()
@@ -207,7 +207,7 @@ async def test_a_deleted_conversation_keeps_no_end(apps: InMemory) -> None:
     assert head_of(apps).outbox == ()
 
 
-@pytest.mark.parametrize("text", ["short", "long " * MAX_KEPT_END])
+@pytest.mark.parametrize("text", ["short", "long " * MAX_KEPT_OUTBOX])
 async def test_a_start_that_comes_twice_runs_once(apps: InMemory, text: str) -> None:
     apps.model.then(text)
     first = await ask(apps)
