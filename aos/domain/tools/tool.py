@@ -187,10 +187,13 @@ class ToolCallRow:
 
     def scrub(self) -> ToolCallRow:
         """This row as a deletion leaves it: without the row, a repeated command would make the
-        call again."""
+        call again. The id of a task that asks remains until the call is cancelled."""
         if self.result is None:
             return self
-        rest = ToolOutcome(outcome=self.result.outcome, content="")
+        pause = self.result.pause
+        if pause is not None:
+            pause = CallPause(kind=pause.kind, task_id=pause.task_id)
+        rest = ToolOutcome(outcome=self.result.outcome, content="", pause=pause)
         return replace(self, result=rest, unknown={})
 
 

@@ -272,6 +272,23 @@ async def test_a_task_that_was_not_told_its_answer_is_cancelled_with_the_run(
     assert world.servers.cancelled_tasks == ["t-1"]
 
 
+async def test_a_task_that_asks_is_cancelled_also_when_its_rows_were_scrubbed_before(
+    world: McpWorld,
+) -> None:
+    """A conversation is deleted; its cancellation waits behind other messages for minutes."""
+    question = ToolQuestion(key="q", message="Which secret?")
+    pause = CallPause(kind="task", task_id="t-1", questions=(question,), request_state="planted")
+    world.servers.tasks["t-1"] = replace(WORKING, pause=pause)
+    await world.mcp.calls.handle(world.command("build"))
+    world.clock.advance(5.0)
+    await deliver(world)
+    ((key, row),) = world.tables.tool_calls.items()
+    world.tables.tool_calls[key] = scrubbed = row.scrub()
+    assert not any(word in repr(scrubbed) for word in ("secret", "planted"))
+    await canceller(world).cancel(cancelled())
+    assert world.servers.cancelled_tasks == ["t-1"]
+
+
 async def test_a_call_that_is_being_made_is_looked_at_again(world: McpWorld) -> None:
     dying = Mcp(world, intercept=Breaking("servers.call", acts=False, error=Killed()))
     with pytest.raises(Killed):
