@@ -20,6 +20,7 @@ from aos.adapters.mcp.walls import hide
 from aos.adapters.system import RandomIds
 from aos.adapters.telemetry.reporting import make_telemetry
 from aos.bootstrap.stopping import drain_at_sigterm
+from aos.bootstrap.trigger_times import read_times_at_once
 from aos.bootstrap.warmup import Warmup
 from aos.errors import ConfigurationError
 from aos.settings import Settings
@@ -79,6 +80,7 @@ def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
 def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
     if environ is None:  # this process is the app: no other may read its environment
         hide()
+        read_times_at_once()
     values = os.environ if environ is None else environ
     settings = Settings.read(values)
     if settings.app not in (None, kind.name):

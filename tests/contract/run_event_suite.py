@@ -89,6 +89,23 @@ class RunEventStoreSuite:
         assert await events.remove_provisional(name, request.run_id, limit=2) == 1
         assert await events.read(name, request.run_id, after=START, limit=10) == [saved]
 
+    async def test_provisional_events_are_saved_with_what_follows_them(
+        self, store: ConversationStore, events: RunEventStore
+    ) -> None:
+        request = a_request()
+        name, head = request.conversation_id, a_head(request)
+        begin, text = a_row(request, "2.1.1"), a_row(request, "2.1.2", text="b")
+        started, ended = a_row(request, "2"), a_row(request, "3", "4")
+        step = Step(conversation=head, events=(started,), provisional=(begin,))
+        etag = await store.save(step, etag=None)
+        with pytest.raises(StaleWrite):
+            await events.add(name, a_row(request, "2.1.1", text="b"), new=True)
+        await store.save(Step(conversation=head, events=(ended,), provisional=(text,)), etag=etag)
+        told = await events.read(name, request.run_id, after=START, limit=10)
+        assert told == [started, begin, text, ended]
+        assert await events.remove_provisional(name, request.run_id, limit=10) == 2
+        assert await events.read(name, request.run_id, after=START, limit=10) == [started, ended]
+
     async def test_two_that_remove_at_the_same_time_do_not_disturb_each_other(
         self, store: ConversationStore, events: RunEventStore
     ) -> None:

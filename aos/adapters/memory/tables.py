@@ -363,6 +363,7 @@ class MemoryConversationStore:
             rows.messages.pop(sequence, None)
         for run_id in step.removed_runs:
             rows.runs.pop(run_id, None)
-        rows.events.update(((row.run_id, row.last_id.key), row) for row in step.events)
+        told = (*step.events, *step.provisional)
+        rows.events.update(((row.run_id, row.last_id.key), row) for row in told)
         tables.tell_watchers("conversations.save", key)
         return new

@@ -37,6 +37,8 @@ GATHER_SECONDS = 0.1
 """How long pieces of a text gather before they are read, where the sink passes them on at once: to
 wake up for each costs more than to read it. An answer that has ended waits so long for its reader.
 """
+LONGEST_GATHER_SECONDS = 0.25
+"""The end of an answer is noticed so late at most."""
 LEAD_SECONDS = 0.01
 """How long before the sink passes text on the pieces are read that have gathered for it."""
 EVENT_STREAM = "text/event-stream"
@@ -139,7 +141,7 @@ async def read_stream(
             if EVENT_STREAM not in response.headers.get("content-type", "").lower():
                 content: bytes = await response.aread()
                 return content
-            return await _join_events(response.aiter_bytes(), sink)
+            return await _join_events(aiter(response.stream), sink)
         except httpx2.TimeoutException as error:
             raise TransientError("the model endpoint did not answer in time") from error
         except httpx2.TransportError as error:
@@ -165,7 +167,8 @@ async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], float
         is_heard = is_heard or bool(text)
         if is_heard and waited > WAITED_SECONDS:
             until_due = due - LEAD_SECONDS - time.monotonic()
-            await asyncio.sleep(until_due if until_due > LEAD_SECONDS else GATHER_SECONDS)
+            gather = min(until_due, LONGEST_GATHER_SECONDS)
+            await asyncio.sleep(gather if gather > LEAD_SECONDS else GATHER_SECONDS)
         began = time.monotonic()
     with contextlib.suppress(TimeoutError, httpx2.TransportError):
         async with asyncio.timeout(DRAIN_SECONDS):

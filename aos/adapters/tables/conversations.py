@@ -14,7 +14,7 @@ from typing import Any
 from aos.adapters.tables.account import MOST_ROWS, Entity, Table, Write, read_etag
 from aos.adapters.tables.payloads import Payloads
 from aos.adapters.tables.rows import list_spilled, pack
-from aos.adapters.tables.run_events import name_event_row
+from aos.adapters.tables.run_events import PROVISIONAL, name_event_row
 from aos.domain.codec import decode, encode
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
@@ -61,7 +61,7 @@ class AzureConversationStore:
             HEAD,
             *(_name_message_row(message.sequence) for message in step.messages),
             *(name_run_row(run.run_id) for run in step.runs),
-            *(name_event_row(row) for row in step.events),
+            *(name_event_row(row) for row in (*step.events, *step.provisional)),
         ]
         removed = [
             *(_name_message_row(sequence) for sequence in step.removed_messages),
@@ -79,12 +79,14 @@ class AzureConversationStore:
                 encode(step.conversation),
                 *(encode(message) for message in step.messages),
                 *(encode(run) for run in step.runs),
-                *(encode(row) for row in step.events),
+                *(encode(row) for row in (*step.events, *step.provisional)),
             ]
         )
         payloads = {digest: body for row in packed for digest, body in row.payloads.items()}
         await self._payloads.keep(name, payloads, standing=self._standing.at(name, etag))
         rows = [row.entity(name, key) for key, row in zip(keys, packed, strict=True)]
+        for row in rows[len(rows) - len(step.provisional) :]:
+            row[PROVISIONAL] = True
         new_row = None if new_run_id is None else name_run_row(new_run_id)
         new = await self._write(rows, removed, etag=etag, new_row=new_row)
         self._standing.note(name, new, frozenset(packed[0].payloads))

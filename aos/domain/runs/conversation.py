@@ -344,7 +344,8 @@ class Conversation:
 class Step:
     """What one transaction writes: the head, and the rows of messages, runs and events with it.
 
-    A deletion also removes rows: messages by their sequence, runs by their id.
+    A deletion also removes rows: messages by their sequence, runs by their id. `provisional` are
+    rows of events that are removed some minutes after the run's end.
     """
 
     conversation: Conversation
@@ -353,6 +354,7 @@ class Step:
     removed_messages: tuple[int, ...] = ()
     removed_runs: tuple[str, ...] = ()
     events: tuple[EventRow, ...] = ()
+    provisional: tuple[EventRow, ...] = ()
 
     def then(self, later: Step) -> Step:
         """Join two steps into one: the later head, all messages, the later row of each run, and one
@@ -370,6 +372,7 @@ class Step:
             removed_messages=(*self.removed_messages, *later.removed_messages),
             removed_runs=(*self.removed_runs, *later.removed_runs),
             events=tuple(events.values()),
+            provisional=(*self.provisional, *later.provisional),
         )
 
 

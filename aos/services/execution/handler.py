@@ -30,6 +30,7 @@ from aos.domain.runs import advance, tool_questions, tool_turns
 from aos.domain.runs.conversation import CardView, Conversation, Step
 from aos.domain.runs.deletion import clean_late
 from aos.domain.runs.run import AdmittedRequest, RunStatus, brings_history
+from aos.domain.runs.run_events import EventRow
 from aos.domain.runs.watching import is_watched, watch
 from aos.errors import ErrorInfo, Refused, TransientError
 from aos.ports.agents import Agents, LiveAgent
@@ -236,10 +237,13 @@ class Execution:
             unit.add(end)
             return
         watched = is_watched(active.request, now=self._now(unit))
-        is_new = unit.tells(active.request.run_id)
+        card = await self._agents.card(active.card_digest)
+        is_new, first = unit.tells(active.request.run_id), None
+        if watched and is_new and card.adapter_name is None:
+            first = self._streams.announce(unit.conversation, self._turns.name_model(card))
+            unit.tell(first)
         if watched or unit.holds_answer or brings_history(active.request):
             await self._save(unit)  # readers see its events, and no answer is asked for twice
-        card = await self._agents.card(active.card_digest)
         turn = await self._budgets.open(
             active.request.run_id, self._list_budgets(active.request, card, view)
         )
@@ -248,7 +252,10 @@ class Execution:
                 unit.conversation.end_active(RunStatus.FAILED, error=turn, now=self._now(unit))
             )
             return
-        async with self._streams.open(unit.conversation, watched=watched, is_new=is_new) as stream:
+        rest: EventRow | None = None
+        async with self._streams.open(
+            unit.conversation, watched=watched, is_new=is_new, first=first
+        ) as stream:
             outcome, spent = await self._turns.take(
                 unit.conversation,
                 active,
@@ -259,12 +266,15 @@ class Execution:
                 sink=stream,
             )
             if stream is not None:
-                await stream.finish(outcome.answer if isinstance(outcome, Answered) else None)
+                answer = outcome.answer if isinstance(outcome, Answered) else None
+                rest = await stream.finish(answer)
         tokens = spent.usage.total_tokens + count_tokens(outcome)
         await self._budgets.close(turn, tokens=tokens, lost=is_answer_lost(outcome))
         now = self._now(unit)
         unit.events = (*unit.events, *make_events(active, outcome, at=now))
         unit.add(make_step(unit.conversation, active, card, outcome, spent=spent, now=now))
+        if rest is not None:
+            unit.tell(rest)
 
     async def _end_if_disabled(self, unit: UnitOfWork) -> bool:
         """End the active run when its agent was disabled; True when it ended."""

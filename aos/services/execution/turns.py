@@ -81,12 +81,13 @@ class Turns:
         self._clock = clock
         self._telemetry = telemetry
         self._limits = limits
+        self._identity = identity or ModelIdentity()
         self._caller = ModelCaller(
             model=model,
             clock=clock,
             ids=ids,
             telemetry=telemetry,
-            identity=identity or ModelIdentity(),
+            identity=self._identity,
             patience_seconds=limits.patience_seconds,
         )
 
@@ -94,6 +95,10 @@ class Turns:
     def model_trouble(self) -> str | None:
         """The code of what keeps the model from answering, as last seen here, or None."""
         return self._caller.trouble
+
+    def name_model(self, card: AgentCard) -> str | None:
+        """The model that a turn of an agent without an adapter asks first; None if nobody says."""
+        return card.model or self._identity.default_model
 
     async def look_ahead(self, card: AgentCard) -> None:
         """Read the tools that a turn of this agent will offer. Raises TransientError."""

@@ -23,6 +23,7 @@ from aos.domain.envelope import (
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.event_log import record_events
 from aos.domain.runs.run import AdmittedRequest
+from aos.domain.runs.run_events import EventRow
 from aos.errors import OutcomeUnknown, SessionLost, StaleWrite, TransientError
 from aos.ports.conversations import ConversationStore, Loaded
 from aos.ports.requests import RequestStore, StoredRequest
@@ -77,6 +78,11 @@ class UnitOfWork:
         step = record_events(self.conversation, step, now=self.clock.now())
         self.unsaved = step if self.unsaved is None else self.unsaved.then(step)
         self.conversation = step.conversation
+
+    def tell(self, row: EventRow) -> None:
+        """Have the next save write these provisional events too."""
+        told = Step(conversation=self.conversation, provisional=(row,))
+        self.unsaved = told if self.unsaved is None else self.unsaved.then(told)
 
     @property
     def unsaved_messages(self) -> tuple[Message, ...]:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from aos.domain.envelope import WatchRun, to_realm
 from aos.domain.runs.run import AdmittedRequest, Run
 from aos.domain.runs.run_events import EventId, EventRow, RunEvent, RunEventType
-from aos.domain.runs.watching import BATCH_SECONDS, RENEW, WATCH
+from aos.domain.runs.watching import BATCH_SECONDS, RENEW, WATCH, count_batch_seconds
 from aos.errors import TransientError
 from aos.ports.bus import Bus
 from aos.ports.run_events import RunEventStore
@@ -78,6 +78,7 @@ class Feed:
     in_text: bool = False
     lag: float = USUAL_LAG_SECONDS
     ahead: float = 0.0
+    between: float = BATCH_SECONDS
     ended: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     is_nudged: bool = False
@@ -120,7 +121,8 @@ class Feed:
             self.lag = max(self.lag, least)
         else:
             self.lag = max(min(self.lag - LAG_DECAY_SECONDS, lag), USUAL_LAG_SECONDS)
-        self.ahead = min(max(lag - self.lag, 0.0), BATCH_SECONDS)
+        self.between = count_batch_seconds(batch.event_id.part)
+        self.ahead = min(max(lag - self.lag, 0.0), self.between)
 
     def _drop_old(self) -> None:
         """Keep the newest rows, within the bounds; always the last one."""
@@ -143,7 +145,7 @@ class Feed:
     def pause(self) -> float:
         """The seconds from the beginning of the last read to the next."""
         if self.in_text and self.quiet_reads <= LATE_READS:
-            return CLOSE_SECONDS if self.quiet_reads else BATCH_SECONDS - self.ahead
+            return CLOSE_SECONDS if self.quiet_reads else self.between - self.ahead
         quiet = self.quiet_reads if self.slow else self.quiet_reads - PATIENCE_READS
         return min(FAST_SECONDS * 1.5 ** max(0, quiet), SLOWEST_SECONDS)
 

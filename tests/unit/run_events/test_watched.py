@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aos.domain.envelope import REALM_QUEUE, RemoveDeltas, WatchRun, to_realm
+from aos.domain.runs.run_events import EventRow
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import TransientError
 from aos.ports.model import ModelAnswer, ModelCall
@@ -59,6 +60,24 @@ async def test_a_watched_run_tells_its_text_in_pieces_with_ids_between_the_saved
     assert last_text(events) == run.output == "Rise by two percent."
     assert (events[2]["turn"], events[2]["data"]) == (1, {"attempt": 1})
     assert events[3]["data"]["text"].startswith("Rise ")
+
+
+async def test_the_begin_and_the_end_of_a_text_are_saved_with_the_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world(Calls(("clock__now", {}), text="I look at the clock."), "Noon it is.")
+    add, added = world.ports.run_events.add, list[EventRow]()
+
+    async def note(conversation_id: str, row: EventRow, **more: Any) -> None:
+        added.append(row)
+        await add(conversation_id, row, **more)
+
+    monkeypatch.setattr(world.ports.run_events, "add", note)
+    run = await world.ask("ceo", "Time?", stream=True)
+    events = await events_of(world, run.run_id)
+    begun = [event["id"] for event in events if event["type"] == "attempt.started"]
+    assert (begun, last_text(events)) == (["2.1.1", "7.1.1"], "Noon it is.")
+    assert [str(row.last_id) for row in added] == ["2.1.2", "7.1.2"]
 
 
 async def test_an_unwatched_run_tells_no_pieces_and_costs_no_call_of_them(
