@@ -42,7 +42,7 @@ _EVERY_APP = (
 )
 MODULES: Mapping[AppName, tuple[str, ...]] = {
     "main": (*Main.modules, *_EVERY_APP),
-    "realm": (*Realm.modules, *_EVERY_APP, "openai"),
+    "realm": (*Realm.modules, *_EVERY_APP, "aiohttp"),
     "mcp": (*Mcp.modules, *_EVERY_APP, "aos.bootstrap.mcp_servers", "mcp.client.session"),
 }
 """What each app imports soon after its start."""

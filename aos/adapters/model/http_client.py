@@ -1,30 +1,29 @@
-"""Makes the HTTP client for a model endpoint. Entry points: `open_client`, `read_stream`,
-`limit_time`.
+"""Sends requests to a model endpoint with aiohttp. Entry points: `ModelClient`,
+`open_token_provider`, `limit_time`.
 
-The client is the plain client of the `openai` SDK without retries or redirects, and with a limit on
-the size of an answer, also when it is packed. Import this module only when a model is called,
-because the SDK takes 0.7 to 1.3 s to import.
+It follows no redirect, repeats nothing, and limits the size of an answer, also when it is packed.
+aiohttp takes 0.2 s to import, so it loads with the first request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+from aos import __version__
 from aos.adapters.model.streamed_answers import StreamedAnswer
 from aos.domain.json_writer import write_json
 from aos.errors import TransientError, UnreadableAnswer
 
 if TYPE_CHECKING:
-    import httpx2
+    import aiohttp
     from azure.identity.aio import DefaultAzureCredential
-    from openai import AsyncOpenAI
 
 LONGEST_ANSWER_BYTES = 1024 * 1024
 LONGEST_STREAM_BYTES = 16 * 1024 * 1024
@@ -45,6 +44,7 @@ EVENT_STREAM = "text/event-stream"
 CONNECT_TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 256
 KEEP_ALIVE_SECONDS = 30.0
+LARGEST_HEADER = 64 * 1024
 
 
 class AnswerTooLarge(Exception):
@@ -54,21 +54,129 @@ class AnswerTooLarge(Exception):
         super().__init__(f"the model endpoint answered with more than {limit} bytes")
 
 
-def open_client(base_url: str, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
-    """Open a client for an endpoint. `key` is a key, or a function that returns a fresh token."""
-    import httpx2
-    from openai import AsyncOpenAI
+class Refusal(Exception):
+    """The endpoint answered with a status other than 2xx."""
 
-    # Both log every request. The span of the run records what is needed about a call.
-    for chatty in ("httpx2", "openai"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    transport = httpx2.AsyncClient(
-        follow_redirects=False,
-        event_hooks={"response": [_bound_answer]},
-        headers={"Accept-Encoding": "identity"},
-        limits=httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
-    )
-    return AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, http_client=transport)
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(f"the model endpoint answered {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+class ModelClient:
+    """Sends requests to one endpoint and keeps connections to it open.
+
+    `key` is a key, or a function that returns a fresh token. The methods raise Refusal,
+    AnswerTooLarge, and TransientError if there is no whole answer.
+    """
+
+    def __init__(self, base_url: str, key: str | Callable[[], Awaitable[str]]) -> None:
+        import aiohttp
+
+        self._base_url = base_url.rstrip("/")
+        self._key = key
+        self._proxy = _find_proxy(base_url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"AOS/{__version__}",
+            },
+            max_field_size=LARGEST_HEADER,
+            max_line_size=LARGEST_HEADER,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def get(self, path: str, *, timeout_seconds: float) -> bytes:
+        """Return the body of the answer."""
+        async with self._ask("GET", path, None, timeout_seconds) as response:
+            return await _read_whole(response)
+
+    async def post(self, path: str, body: Mapping[str, Any], *, timeout_seconds: float) -> bytes:
+        """Post the body and return that of the answer."""
+        async with self._ask("POST", path, body, timeout_seconds) as response:
+            return await _read_whole(response)
+
+    async def read_stream(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        timeout_seconds: float,
+        sink: Callable[[str], float],
+    ) -> bytes:
+        """Post the body and return the whole answer; the sink gets the model's text as it comes.
+
+        An endpoint that does not stream answers at once. Raises UnreadableAnswer if the stream has
+        no end.
+        """
+        async with self._ask("POST", path, body, timeout_seconds) as response:
+            if not _is_stream(response):
+                return await _read_whole(response)
+            async with contextlib.aclosing(_read_pieces(response)) as pieces:
+                return await _join_events(pieces, sink)
+
+    @contextlib.asynccontextmanager
+    async def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None, timeout_seconds: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send the request. Raises Refusal unless the status is 2xx."""
+        import aiohttp
+
+        key = self._key if isinstance(self._key, str) else await self._key()
+        headers = {"Authorization": f"Bearer {key}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with self._session.request(
+                method,
+                self._base_url + path,
+                data=None if body is None else _write_body(body),
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None,
+                    sock_connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds),
+                    sock_read=timeout_seconds,
+                ),
+            ) as response:
+                if not 200 <= response.status < 300:
+                    said = await _read_whole(response)
+                    raise Refusal(response.status, said, response.headers)
+                yield response
+        except aiohttp.ServerTimeoutError as error:
+            raise TransientError("the model endpoint did not answer in time") from error
+        except aiohttp.ClientPayloadError as error:
+            raise TransientError(
+                f"the model endpoint broke its answer off ({type(error).__name__})"
+            ) from error
+        except aiohttp.ClientError as error:
+            why = type(getattr(error, "os_error", None) or error).__name__
+            raise TransientError(
+                f"the model endpoint could not be reached ({why}); check AOS_MODEL_ENDPOINT"
+            ) from error
+
+
+def _find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for this address."""
+    address = urlsplit(url)
+    if proxy_bypass(address.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(address.scheme) or proxies.get("all")
+
+
+def _write_body(body: Mapping[str, Any]) -> bytes:
+    text = write_json(body, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def open_token_provider(
@@ -96,63 +204,7 @@ def open_token_provider(
     return token, credential
 
 
-def make_request_options(timeout_seconds: float) -> Any:
-    """Return the SDK's options for one request."""
-    import httpx2
-
-    connect = min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
-    return {"timeout": httpx2.Timeout(timeout_seconds, connect=connect)}
-
-
-def load_response_type() -> type[httpx2.Response]:
-    """Return the type of the raw answer. AOS reads it itself, which skips the SDK's typed
-    models."""
-    import httpx2
-
-    return httpx2.Response
-
-
-async def read_stream(
-    client: AsyncOpenAI,
-    path: str,
-    body: dict[str, Any],
-    options: Any,
-    *,
-    sink: Callable[[str], float],
-) -> bytes:
-    """Post the body and return the whole answer; the sink gets the model's text as it comes.
-
-    An endpoint that does not stream answers at once. Raises UnreadableAnswer if the stream has no
-    end, TransientError if the connection breaks, and what the SDK raises before the first byte.
-    """
-    import httpx2
-    from openai import AsyncStream
-
-    response: Any = await client.post(
-        path,
-        body=body,
-        cast_to=httpx2.Response,
-        options=options,
-        stream=True,
-        stream_cls=AsyncStream[object],
-    )
-    async with contextlib.aclosing(response):
-        try:
-            if EVENT_STREAM not in response.headers.get("content-type", "").lower():
-                content: bytes = await response.aread()
-                return content
-            return await _join_events(aiter(response.stream), sink)
-        except httpx2.TimeoutException as error:
-            raise TransientError("the model endpoint did not answer in time") from error
-        except httpx2.TransportError as error:
-            raise TransientError(
-                f"the model endpoint broke its stream off ({type(error).__name__})"
-            ) from error
-
-
 async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], float]) -> bytes:
-    import httpx2
-
     answer = StreamedAnswer()
     began, is_heard, due = time.monotonic(), False, 0.0
     async for piece in pieces:
@@ -170,69 +222,64 @@ async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], float
             gather = min(until_due, LONGEST_GATHER_SECONDS)
             await asyncio.sleep(gather if gather > LEAD_SECONDS else GATHER_SECONDS)
         began = time.monotonic()
-    with contextlib.suppress(TimeoutError, httpx2.TransportError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in pieces:
-                pass
+    await _drain(pieces)
     whole = answer.finish()
     if whole is None:
         raise UnreadableAnswer("the model endpoint's stream ended before the answer did")
     return write_json(whole).encode()
 
 
-async def _bound_answer(response: httpx2.Response) -> None:
-    """Limit the answer to LONGEST_ANSWER_BYTES, a stream to LONGEST_STREAM_BYTES."""
-    import httpx2
+async def _drain(pieces: AsyncIterator[bytes]) -> None:
+    import aiohttp
 
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    # AOS asked for no compression, but some gateways compress anyway. It is unpacked here, because
-    # the client would unpack a body to any size.
-    if encoding in ("gzip", "x-gzip"):
-        del response.headers["content-encoding"]
-    elif encoding != "identity":
-        raise httpx2.RemoteProtocolError(f"the answer is compressed with {encoding!r}")
-    kind = response.headers.get("content-type", "").lower()
-    limit = LONGEST_STREAM_BYTES if EVENT_STREAM in kind else LONGEST_ANSWER_BYTES
-    response.stream = _make_bounded_stream_type()(response.stream, encoding != "identity", limit)
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, AnswerTooLarge):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in pieces:
+                pass
 
 
-@functools.cache
-def _make_bounded_stream_type() -> Any:
-    """Make the class when it is needed, because its base class comes with the SDK."""
-    import httpx2
+async def _read_whole(response: aiohttp.ClientResponse) -> bytes:
+    return b"".join([piece async for piece in _read_pieces(response)])
 
-    class Bounded(httpx2.AsyncByteStream):
-        def __init__(self, inner: httpx2.AsyncByteStream, is_packed: bool, limit: int) -> None:
-            self._inner = inner
-            self._limit = limit
-            self._unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if is_packed else None
 
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for chunk in self._inner:
-                plain = chunk if self._unpack is None else self._decompress(chunk)
-                size += len(plain)
-                if size > self._limit:
-                    raise AnswerTooLarge(self._limit)
-                yield plain
+def _is_stream(response: aiohttp.ClientResponse) -> bool:
+    return EVENT_STREAM in response.headers.get("Content-Type", "").lower()
 
-        def _decompress(self, chunk: bytes) -> bytes:
-            """Unpack to at most one byte more than an answer may have."""
-            assert self._unpack is not None
-            try:
-                return self._unpack.decompress(chunk, self._limit + 1)
-            except zlib.error as error:
-                raise httpx2.RemoteProtocolError(f"broken gzip: {error}") from error
 
-        async def aclose(self) -> None:
-            await self._inner.aclose()
+async def _read_pieces(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    """Yield the answer as it comes, of up to LONGEST_ANSWER_BYTES, a stream LONGEST_STREAM_BYTES.
 
-    return Bounded
+    AOS asked for no compression, but some gateways pack an answer with gzip anyway.
+    """
+    import aiohttp
+
+    limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise aiohttp.ClientPayloadError(f"the answer is compressed with {encoding!r}")
+    unpack = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+    size = 0
+    async for piece in response.content.iter_any():
+        # Unpacked to at most one byte more than an answer may have.
+        plain = piece if unpack is None else _unpack(unpack, piece, limit + 1)
+        size += len(plain)
+        if size > limit:
+            raise AnswerTooLarge(limit)
+        yield plain
+
+
+def _unpack(unpack: Any, piece: bytes, most: int) -> bytes:
+    import aiohttp
+
+    try:
+        return bytes(unpack.decompress(piece, most))
+    except zlib.error as error:
+        raise aiohttp.ClientPayloadError(f"broken gzip: {error}") from error
 
 
 @contextlib.asynccontextmanager
 async def limit_time(seconds: float) -> AsyncIterator[None]:
-    """Limit the time of the whole call. The SDK's time-outs restart with each byte."""
+    """Limit the time of the whole call. The time-outs of a request restart with each byte."""
     try:
         async with asyncio.timeout(seconds):
             yield

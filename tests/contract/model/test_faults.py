@@ -223,7 +223,7 @@ async def test_an_endpoint_that_is_away_is_transient_and_its_setting_is_named() 
     model = OpenAIChatModel(ModelEndpoint(base_url="http://127.0.0.1:1/v1", model="m", api_key=KEY))
     error = await fault(model)
     assert isinstance(error, TransientError)
-    assert str(error).endswith("(ConnectError); check AOS_MODEL_ENDPOINT")
+    assert str(error).endswith("(ConnectionRefusedError); check AOS_MODEL_ENDPOINT")
     await model.close()
 
 

@@ -149,5 +149,6 @@ def test_a_package_on_another_apps_site_refuses_to_start_and_says_what_to_publis
     assert expected in said
 
 
-def test_only_realm_brings_the_model_client() -> None:
-    assert [app for app in APPS if "openai" in requirements_of(app)] == ["realm"]
+def test_only_mcp_brings_the_mcp_sdk_and_no_app_that_of_openai() -> None:
+    assert [app for app in APPS if "mcp" in requirements_of(app)] == ["mcp"]
+    assert [app for app in APPS if "openai" in requirements_of(app)] == []

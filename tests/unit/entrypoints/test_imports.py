@@ -42,6 +42,16 @@ for kind in type(app).__mro__:
 print(sorted(m for m in set(sys.modules) - before if m.startswith("aos.")))
 """
 
+WARM = """
+import sys
+from aos.bootstrap import MODULES
+from importlib import import_module
+
+for module in MODULES["{app}"]:
+    import_module(module)
+print(sorted(set(sys.modules) & {others}))
+"""
+
 
 def run(code: str) -> str:
     """The last line that the code prints: an app says that it has started."""
@@ -59,3 +69,16 @@ def test_status_answers_before_services_and_adapters_are_imported(app: str) -> N
 def test_what_an_app_imports_on_first_use_its_warm_up_has_imported(app: str) -> None:
     """Else the event loop would stand still for it."""
     assert run(USED.format(app=app)) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("app", "others"),
+    [
+        ("main", {"httpx2", "mcp", "mcp_types", "openai"}),
+        ("realm", {"httpx2", "mcp", "mcp_types", "openai"}),
+        ("mcp", {"openai"}),
+    ],
+)
+def test_an_app_does_not_import_the_sdks_of_others(app: str, others: set[str]) -> None:
+    """Each holds 20 to 30 MB."""
+    assert run(WARM.format(app=app, others=others)) == "[]"
