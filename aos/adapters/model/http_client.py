@@ -1,7 +1,7 @@
 """Sends requests to a model endpoint with aiohttp. Entry points: `ModelClient`,
 `open_token_provider`, `limit_time`.
 
-It follows no redirect, repeats nothing, and limits the size of an answer, also when it is packed.
+It follows no redirect, repeats no question, and limits the size of an answer, also when it is packed.
 aiohttp takes 0.2 s to import, so it loads with the first request.
 """
 
