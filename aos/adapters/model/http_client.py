@@ -1,8 +1,8 @@
 """Sends requests to a model endpoint with aiohttp. Entry points: `ModelClient`,
 `open_token_provider`, `limit_time`.
 
-It follows no redirect, repeats no question, and limits the size of an answer, also when it is packed.
-aiohttp takes 0.2 s to import, so it loads with the first request.
+It follows no redirect, repeats no question, and limits the size of an answer, also when that is
+packed. aiohttp takes 0.2 s to import, so it loads with the first request.
 """
 
 from __future__ import annotations
