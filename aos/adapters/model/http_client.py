@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from aos import __version__
 from aos.adapters.model.streamed_answers import StreamedAnswer
 from aos.domain.json_writer import write_json
 from aos.errors import TransientError, UnreadableAnswer
@@ -84,7 +83,7 @@ class ModelClient:
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
-                "User-Agent": f"AOS/{__version__}",
+                "User-Agent": "AOS",
             },
             max_field_size=LARGEST_HEADER,
             max_line_size=LARGEST_HEADER,
