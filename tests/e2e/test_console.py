@@ -74,6 +74,22 @@ def test_realm_is_killed_in_the_middle_of_an_answer_which_begins_again(
     assert browser.do("text", css="#log").count("Cash, then people.") == 1
 
 
+def test_a_chat_that_another_page_began_shows_its_question_at_once_and_once(
+    browser: Browser, road: Road, model: Model
+) -> None:
+    model.server.script(Say("Growth comes first, says the draft.", pieces=12, pause=0.5))
+    agent, name = road.live(f"chat-{uuid.uuid4().hex[:8]}"), f"c-{uuid.uuid4().hex[:8]}"
+    road.ask(agent, "What matters most?", conversation_id=name, wait_seconds=0)
+    go(browser, road, f"chat/{agent}/{name}")
+    browser.see("What matters most?")
+    assert "the draft." not in browser.do("text", css="#log")
+    browser.see("the draft.", "What happened", within_seconds=30)
+    for _ in range(2):
+        assert browser.do("text", css="#log").count("What matters most?") == 1
+        browser.do("reload")
+        browser.see("What matters most?", "the draft.")
+
+
 def test_a_call_is_approved_in_the_chat_after_a_reload(
     browser: Browser, road: Road, model: Model, tmp_path: Path
 ) -> None:

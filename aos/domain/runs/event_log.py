@@ -17,13 +17,17 @@ from aos.domain.envelope import Outgoing, RunEnded
 from aos.domain.runs.active_run import ActiveRun, OpenCall
 from aos.domain.runs.conversation import Conversation, Message, Step
 from aos.domain.runs.run import Run
-from aos.domain.runs.run_events import ENDS, QUEUED_ID, EventRow, RunEvent, RunEventType
+from aos.domain.runs.run_events import (
+    ENDS,
+    MAX_SHOWN_TEXT,
+    QUEUED_ID,
+    EventRow,
+    RunEvent,
+    RunEventType,
+)
 from aos.domain.runs.waiting import Turn
 from aos.domain.tools.tool import MessageCall
 from aos.domain.wire_time import to_wire_time
-
-MAX_SHOWN_TEXT = 2_000
-"""Characters of a tool's arguments and of its result in an event; the messages hold all of them."""
 
 
 def record_events(before: Conversation, step: Step, *, now: datetime) -> Step:

@@ -16,6 +16,9 @@ from typing import Any, Literal, TypeAlias
 from aos.domain.codec import OMITTED
 from aos.domain.runs.run import AdmittedRequest, RunStatus
 
+MAX_SHOWN_TEXT = 2_000
+"""Characters of a question, of a tool's arguments and of its result in an event; the messages hold
+all of them."""
 RunEventType: TypeAlias = Literal[
     "run.queued",
     "run.started",
@@ -115,13 +118,16 @@ class EventRow:
 
 
 def make_queued_event(request: AdmittedRequest) -> RunEvent:
-    """The first event of every run."""
-    trace_id = find_trace_id(request.traceparent)
+    """The first event of every run. It tells the question, which is in the history later."""
+    told = {
+        "message": request.message[:MAX_SHOWN_TEXT],
+        "trace_id": find_trace_id(request.traceparent),
+    }
     return RunEvent(
         id=str(QUEUED_ID),
         type="run.queued",
         time=request.admitted_at,
-        data={} if trace_id is None else {"trace_id": trace_id},
+        data={name: value for name, value in told.items() if value},
     )
 
 

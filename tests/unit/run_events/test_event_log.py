@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from aos.domain.runs.run_events import make_queued_event
 from aos.errors import RunFailed, TransientError
 from aos.testing import Answer, Calls, MemoryWorld, ScriptedModel
 from tests.unit.run_events.reading import ask, events_of, page, stream
@@ -41,6 +42,15 @@ async def test_a_plain_run_tells_its_turn_and_its_end() -> None:
     assert (message["turn"], message["data"]["content"]) == (1, "Cash, then people.")
     assert message["data"]["usage"] == {"input_tokens": 10, "output_tokens": 3}
     assert events[4]["data"]["usage"]["total_tokens"] == 13
+
+
+async def test_the_first_event_tells_the_question_until_the_conversation_is_deleted() -> None:
+    world = await plain_world("Cash.")
+    run = await world.ask("ceo", "What matters?" * 1000)
+    (queued, *_) = await events_of(world, run.run_id)
+    assert queued["data"]["message"] == ("What matters?" * 1000)[:2000]
+    request = world.tables.requests[run.run_id].request
+    assert "message" not in make_queued_event(request.scrub()).data
 
 
 async def test_tools_are_told_when_they_are_called_and_when_they_answer() -> None:

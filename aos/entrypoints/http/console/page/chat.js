@@ -68,7 +68,6 @@ async function ask(chat, message) {
   }
   const block = new RunBlock(chat);
   block.showQuestion(message);
-  block.asked = message;
   const key = makeId();
   try {
     const answer = await start(chat, message, key);
@@ -117,11 +116,6 @@ async function resume(chat) {
     else if (!open.includes(message.run_id)) block.showMessage(message);
   }
   for (const run of runs.items.filter((one) => one.conversation_id === chat.conversation && one.error)) find(run.run_id).showEnd(run.status, run.error);
-  for (const id of open) {
-    // Until its first turn is saved, a run's question is not in the history.
-    const asked = sessionStorage.getItem(`aos-asked:${id}`);
-    if (asked && !find(id).question.firstChild) find(id).showQuestion(asked);
-  }
   await Promise.all(open.map((id) => find(id).follow({ runId: id })));
 }
 
@@ -193,7 +187,8 @@ class RunBlock {
       'run.queued': 'Accepted', 'run.started': 'Begun', 'turn.started': 'The model thinks …', 'attempt.started': data.attempt > 1 ? 'The model is asked again …' : 'The model thinks …',
       'tool.called': 'A tool works …', 'approval.requested': 'Waiting for your decision', 'input.requested': 'Waiting for your answer',
     }[type];
-    if (type === 'run.queued' && this.asked) sessionStorage.setItem(`aos-asked:${event.run_id}`, this.asked);
+    // Until its first turn is saved, a run's question is not in the history.
+    if (type === 'run.queued' && data.message && !this.question.firstChild) this.showQuestion(data.message);
     if (said) this.state.textContent = type === 'attempt.started' && data.reason ? `${said} ${data.reason}` : said;
     if (this.trouble && type !== 'run.retrying') { this.trouble.remove(); this.trouble = null; }
     switch (type) {
@@ -274,7 +269,6 @@ class RunBlock {
 
   end(event) {
     this.ended = true;
-    sessionStorage.removeItem(`aos-asked:${this.runId}`);
     this.dropLive();
     const { data } = event;
     if (data.output) this.addText(data.output);
