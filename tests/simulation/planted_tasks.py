@@ -34,7 +34,9 @@ def called_again_instead_of_asked() -> contextlib.AbstractContextManager[Any]:
     ) -> ToolOutcome | datetime:
         live = await self._cards.live_server(command.server_id)
         row = replace(row, task=None)
-        return await self._call(command, row, live, CommandDelivery())
+        end = await self._call(command, row, live, CommandDelivery())
+        assert end is not None
+        return end
 
     return patch.object(ToolCalls, "_follow", follow)
 
@@ -43,8 +45,8 @@ def task_never_asked_for() -> contextlib.AbstractContextManager[Any]:
     """A call that has become a task leaves no command that would ask for it."""
     real = ToolCalls._settle
 
-    async def settle(self: ToolCalls, command: CallTool, delivery: CommandDelivery) -> Any:
-        end = await real(self, command, delivery)
+    async def settle(self: ToolCalls, command: CallTool, *more: Any) -> Any:
+        end = await real(self, command, *more)
         row = await self._ledger.find(command.run_id, command.row_id)
         if isinstance(end, datetime) and row is not None and row.task is not None:
             end = command.deadline

@@ -18,10 +18,11 @@ from aos.services.execution.handler import Execution
 from aos.services.execution.unit_of_work import UnitOfWork
 from aos.services.replies import Replies
 from aos.services.tool_calls import ToolCalls
+from aos.services.tool_calls.calls import Tell
 
 
 def result_sent_before_it_is_saved() -> contextlib.AbstractContextManager[Any]:
-    """mcp sends what a call came to and enters it afterwards."""
+    """mcp sends whatever a call came to, and enters it afterwards."""
     real = ToolCalls._end
 
     async def end(
@@ -31,6 +32,17 @@ def result_sent_before_it_is_saved() -> contextlib.AbstractContextManager[Any]:
         return await real(self, command, row, outcome)
 
     return patch.object(ToolCalls, "_end", end)
+
+
+def answer_sent_and_not_saved() -> contextlib.AbstractContextManager[Any]:
+    """mcp sends what a tool has answered, and does not enter it."""
+
+    async def end_and_tell(
+        self: ToolCalls, command: CallTool, row: object, outcome: ToolOutcome, tell: Tell
+    ) -> None:
+        await tell(outcome)
+
+    return patch.object(ToolCalls, "_end_and_tell", end_and_tell)
 
 
 def called_again_before_until() -> contextlib.AbstractContextManager[Any]:
@@ -152,6 +164,7 @@ def results_in_the_order_of_their_coming() -> contextlib.AbstractContextManager[
 
 PLANTED_IN_TOOLS = {
     "result_sent_before_it_is_saved": result_sent_before_it_is_saved,
+    "answer_sent_and_not_saved": answer_sent_and_not_saved,
     "called_again_before_until": called_again_before_until,
     "called_again_without_a_look": called_again_without_a_look,
     "approval_only_in_the_message": approval_only_in_the_message,

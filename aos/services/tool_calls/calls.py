@@ -1,12 +1,13 @@
 """Makes each tool call once, as far as that is possible. Entry point: `ToolCalls.handle`.
 
-The call's row is written before the call, and its result before the result is sent. A repeated
-CallTool finds one of three rows. With a result: the result is sent again. Held by another handler:
-the command is scheduled, to look again until the hold ends; if that handler has lost its message,
-and the call may not be repeated, the outcome is `outcome_unknown` at once. Begun without a result:
-the call is repeated if its tool allows that; otherwise its outcome is `outcome_unknown`. After the
-run's deadline nothing is called. A call that has become a task is asked for by the same command,
-which is scheduled again each time.
+The call's row is written before the call. What the tool has answered is saved and sent at the same
+time, every other result is saved before it is sent, and the command is completed after both. A
+repeated CallTool finds one of three rows. With a result: the result is sent again. Held by another
+handler: the command is scheduled, to look again until the hold ends; if that handler has lost its
+message, and the call may not be repeated, the outcome is `outcome_unknown` at once. Begun without a
+result: the call is repeated if its tool allows that; otherwise its outcome is `outcome_unknown`.
+After the run's deadline nothing is called. A call that has become a task is asked for by the same
+command, which is scheduled again each time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
 from aos.domain.runs.call_commands import cut_to_milliseconds
@@ -41,6 +43,8 @@ from aos.services.tool_calls.outcomes import (
 from aos.services.tool_calls.task_cancelling import TASK_SECONDS, TaskCanceller
 
 T = TypeVar("T")
+Tell: TypeAlias = Callable[[ToolOutcome], Awaitable[None]]
+"""Sends the answer of a tool to realm."""
 MARGIN = timedelta(seconds=30)
 """Added to a call's time limit: until then no other handler may begin the call."""
 LOOK_AGAIN = timedelta(seconds=10)
@@ -116,13 +120,14 @@ class ToolCalls:
                 "gen_ai.tool.call.id": command.tool_call_id,
             },
         ) as span:
-            end = await self._settle(command, delivery)
+            tell = partial(self._send, command, traceparent=span.traceparent)
+            end = await self._settle(command, delivery, tell)
             if end is None:
                 return
             if isinstance(end, datetime):
                 await self._bus.send(replace(to_mcp(command), scheduled_at=end))
                 return
-            await self._send(command, end, traceparent=span.traceparent)
+            await tell(end)
 
     async def give_up(self, command: CallTool) -> None:
         """End a call whose command failed at every delivery, and send that as its result."""
@@ -154,9 +159,10 @@ class ToolCalls:
         return end
 
     async def _settle(
-        self, command: CallTool, delivery: CommandDelivery
+        self, command: CallTool, delivery: CommandDelivery, tell: Tell | None = None
     ) -> ToolOutcome | datetime | None:
-        """As `settle`. None for a copy: another message goes on to ask for the task.
+        """As `settle`. None when nothing is left to do: `tell` was given the answer of the tool,
+        or this is a copy, and another message goes on to ask for the task.
 
         A call that looks new is begun without a look for its row: the row is inserted, and where
         there is one, it is read then.
@@ -181,14 +187,18 @@ class ToolCalls:
                     if delivery.redelivered and await self._is_lost(command):
                         return await self._end(command, row, make_lost_outcome(command))
                     return min(row.until, now + LOOK_AGAIN)
-                return await self._make(command, row, delivery)
+                return await self._make(command, row, delivery, tell)
             except StaleWrite:
                 continue  # another handler was first: read its row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} changes too often")
 
     async def _make(
-        self, command: CallTool, row: ToolCallRow | None, delivery: CommandDelivery
-    ) -> ToolOutcome | datetime:
+        self,
+        command: CallTool,
+        row: ToolCallRow | None,
+        delivery: CommandDelivery,
+        tell: Tell | None,
+    ) -> ToolOutcome | datetime | None:
         """Make a call that no handler holds: a new one, or (`row`) one that has no result."""
         try:
             live = await self._cards.live_server(command.server_id)
@@ -205,7 +215,7 @@ class ToolCalls:
         key = (command.run_id, command.row_id)
         self._at_work[key] += 1
         try:
-            return await self._call(command, row, live, delivery)
+            return await self._call(command, row, live, delivery, tell)
         finally:
             self._at_work[key] -= 1
             self._at_work += Counter()  # forgets what is at zero
@@ -232,7 +242,8 @@ class ToolCalls:
         row: ToolCallRow | None,
         live: LiveServer,
         delivery: CommandDelivery,
-    ) -> ToolOutcome | datetime:
+        tell: Tell | None = None,
+    ) -> ToolOutcome | datetime | None:
         """Make the call, and once more if its outcome is lost and it may be repeated. Whether it
         may is only read where that matters."""
         began = self._clock.monotonic()
@@ -266,7 +277,23 @@ class ToolCalls:
             if attempt == CALL_TRIES or self._clock.monotonic() - began > RETRY_WITHIN_SECONDS:
                 outcome = replace(outcome, outcome="error") if is_lost else outcome
                 break
-        return await self._end_or_wait(command, row, outcome, delivery.sequence_number)
+        is_answer = outcome.pause is None and outcome.outcome in ("ok", "error") and not is_lost
+        if tell is None or not is_answer:
+            return await self._end_or_wait(command, row, outcome, delivery.sequence_number)
+        await self._end_and_tell(command, row, outcome, tell)
+        return None
+
+    async def _end_and_tell(
+        self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome, tell: Tell
+    ) -> None:
+        """Save what the tool has answered, and tell it meanwhile: it is true, whatever the row says
+        later. Raises what one of both raised, after both have ended."""
+        ended = await asyncio.gather(
+            self._end(command, row, outcome), tell(outcome), return_exceptions=True
+        )
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
     async def _follow(
         self, command: CallTool, row: ToolCallRow, task: TaskWait
@@ -390,14 +417,13 @@ class ToolCalls:
     async def _end(
         self, command: CallTool, row: ToolCallRow | None, outcome: ToolOutcome
     ) -> ToolOutcome:
-        """Save the outcome; returns the stored one.
+        """Save the outcome, with retries: no other copy exists. Returns the stored one.
 
         Only the handler that holds a call may say that it was not made: raises StaleWrite when
         another handler began the call meanwhile.
         """
-        if row is None:
-            row = await self._begin(command, None, seconds=0.0)
-        stored = await self._save(row, outcome)
+        begun = row or await self._begin(command, None, seconds=0.0)
+        stored = await self._retry(lambda: self._ledger.finish(begun, outcome))
         self._telemetry.custom_event(
             "MCPToolCall",
             tool=command.tool,
@@ -409,10 +435,6 @@ class ToolCalls:
             tool_call_id=command.tool_call_id,
         )
         return stored
-
-    async def _save(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result with retries: no other copy exists. Raises TransientError."""
-        return await self._retry(lambda: self._ledger.finish(row, outcome))
 
     async def _retry(self, write: Callable[[], Awaitable[T]]) -> T:
         ends = self._clock.monotonic() + SAVE_SECONDS

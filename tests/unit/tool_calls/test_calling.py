@@ -119,14 +119,47 @@ async def test_killed_in_a_call_that_may_be_repeated_it_is_made_again(
 
 
 @pytest.mark.parametrize("written", [False, True])
-async def test_killed_while_the_result_is_kept_a_result_that_stands_is_sent(
+async def test_killed_while_the_result_is_kept_the_answer_was_told_first(
     world: McpWorld, written: bool
 ) -> None:
+    """Realm takes the first result of a call; what comes later changes nothing."""
     await killed(world, "tool_calls.finish", acts=written)
     world.clock.advance(90.0)
     await world.mcp.calls.handle(world.command())
     assert world.called == ["add"]
-    assert [result.outcome for result in world.results] == ["ok" if written else "outcome_unknown"]
+    stands = "ok" if written else "outcome_unknown"
+    assert [result.outcome for result in world.results] == ["ok", stands]
+
+
+async def test_an_answer_is_sent_while_it_is_saved(world: McpWorld) -> None:
+    sent = asyncio.Event()
+
+    async def intercept(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "tool_calls.finish":
+            async with asyncio.timeout(2):
+                await sent.wait()
+        if operation == "bus.send":
+            sent.set()
+        return act()
+
+    await Mcp(world, intercept=intercept).calls.handle(world.command())
+    assert world.results == [said("added Emma")]
+    row = world.tables.tool_calls[RUN, CALL]
+    assert row.result is not None
+    assert row.result.content == "added Emma"
+
+
+async def test_what_the_tool_has_not_said_is_saved_before_it_is_sent(world: McpWorld) -> None:
+    world.servers.failing["books"] = "does not start"
+    order: list[str] = []
+
+    async def intercept(operation: str, key: str, act: Callable[[], T]) -> T:
+        order.append(operation)
+        return act()
+
+    await Mcp(world, intercept=intercept).calls.handle(world.command())
+    assert [result.outcome for result in world.results] == ["not_called"]
+    assert order[-3:] == ["tool_calls.start", "tool_calls.finish", "bus.send"]
 
 
 async def test_a_result_is_kept_although_storage_is_away_for_a_while(world: McpWorld) -> None:
