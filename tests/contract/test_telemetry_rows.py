@@ -316,13 +316,19 @@ os._exit(0)  # lines are not awaited: the events must have left with the spans
 """
 
 
-@pytest.mark.parametrize(("level", "events"), [("info", 3), ("warning", 0)])
+@pytest.mark.parametrize(
+    ("level", "logs", "events"), [("info", "", 3), ("warning", "", 0), ("info", "none", 0)]
+)
 def test_what_the_worker_has_set_up_writes_our_rows_and_sends_events_with_spans(
-    ingestion: Ingestion, level: str, events: int
+    ingestion: Ingestion, level: str, logs: str, events: int
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LIKE_THE_WORKER.format(level=level)],
-        env={**os.environ, CONNECTION_STRING: ingestion.connection_string},
+        env={
+            **os.environ,
+            CONNECTION_STRING: ingestion.connection_string,
+            "OTEL_LOGS_EXPORTER": logs,
+        },
         check=True,
         capture_output=True,
         text=True,

@@ -17,6 +17,8 @@ from typing import Any
 
 from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
 from opentelemetry import trace
+from opentelemetry._logs import NoOpLogger, get_logger_provider
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -147,7 +149,8 @@ class EventRecorder:
 def shorten_export() -> EventRecorder | None:
     """Make Azure Monitor's exporter in this process write AOS's rows directly.
 
-    Returns what then records custom events, or None if the process has no such exporter.
+    Returns what then records custom events; None if the process has no such exporter, or if its
+    settings keep log records from being exported, which custom events are otherwise.
     """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
@@ -159,8 +162,16 @@ def shorten_export() -> EventRecorder | None:
         if isinstance(exporter, AzureMonitorTraceExporter) and callable(convert):
             if not isinstance(convert, RowWriter):
                 vars(exporter)["_span_to_envelope"] = RowWriter(convert)
-            return EventRecorder(processor, provider.resource)
+            return EventRecorder(processor, provider.resource) if _are_logs_exported() else None
     return None
+
+
+def _are_logs_exported() -> bool:
+    """Whether neither `OTEL_LOGS_EXPORTER` nor `OTEL_SDK_DISABLED` has turned log records off."""
+    provider = get_logger_provider()
+    if not isinstance(provider, LoggerProvider):
+        return False
+    return not isinstance(provider.get_logger(CUSTOM_EVENTS_LOGGER), NoOpLogger)
 
 
 def _describe(span: ReadableSpan) -> tuple[str, dict[str, Any]] | None:
