@@ -41,8 +41,9 @@ EXPORT_SECONDS = 12.0
 ROUNDS = 5
 ROUND_TURNS = 180
 """So many that the seconds after them, which have their own costs, are a small part of a round."""
-ROUND_EXPORT_SECONDS = 6.0
-"""After this time the exporters have sent everything once."""
+ROUND_EXPORT_SECONDS = 7.5
+"""After this time the exporters have sent everything once. Azurite ends connections that were idle
+for 5 to 6 seconds: a write just then would be answered with 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
