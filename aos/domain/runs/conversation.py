@@ -176,13 +176,20 @@ class Conversation:
     @property
     def may_keep_outbox(self) -> bool:
         """True when the outbox may stay in the head after it was sent, until the next save: the
-        short end of one run, which main takes once, however often it comes, or the calls of tools
-        and the scheduled look at their deadline, while the run waits for their results."""
+        short end of one run, which main takes once, however often it comes, with the scheduled
+        removal of its provisional events, or the calls of tools and the scheduled look at their
+        deadline, while the run waits for their results."""
         commands = [outgoing.command for outgoing in self.outbox]
-        is_end = len(commands) == 1 and isinstance(commands[0], RunEnded)
-        if not (is_end or self._only_calls_tools):
+        if not (self._only_ends_a_run or self._only_calls_tools):
             return False
         return sum(len(write_json(encode(command))) for command in commands) <= MAX_KEPT_OUTBOX
+
+    @property
+    def _only_ends_a_run(self) -> bool:
+        """Whether the outbox tells the end of one run, and does nothing else now."""
+        commands = [outgoing.command for outgoing in self.outbox]
+        others = [command for command in commands if not isinstance(command, RemoveDeltas)]
+        return len(commands) <= 2 and len(others) == 1 and isinstance(others[0], RunEnded)
 
     @property
     def _only_calls_tools(self) -> bool:

@@ -1,9 +1,10 @@
 """Sends what a conversation's outbox holds. Entry points: `Outbox.send_found`, `Outbox.send_saved`.
 
-Some outboxes stay in the head after they were sent, until the next save: the end of a run, and the
-calls of tools. All others are emptied by a save. A handler that finds an outbox sends it again,
-unless this process has sent it, or it is known to have been delivered: main has recorded the end,
-or this very command is the call's result. Calls that were sent again are emptied by a save.
+Some outboxes stay in the head after they were sent, until the next save: the end of a run, with the
+removal of its provisional events, and the calls of tools. All others are emptied by a save. A
+handler that finds an outbox sends it again, unless this process has sent it, or it is known to have
+been delivered: main has recorded the end, or this very command is the call's result or the removal.
+Calls and removals that were sent again are emptied by a save.
 
 Main's record goes with the run's other rows, so an old end is not sent again: main's mender
 delivers it from these rows, if it was never delivered.
@@ -16,7 +17,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
 
-from aos.domain.envelope import CallTool, ContinueRun, Outgoing, RunEnded, ToolResult
+from aos.domain.envelope import (
+    CallTool,
+    ContinueRun,
+    Outgoing,
+    RemoveDeltas,
+    RunEnded,
+    ToolResult,
+)
 from aos.domain.row_kinds import REQUEST_RETENTION
 from aos.ports.bus import Bus
 from aos.ports.ledger import Ledger
@@ -59,6 +67,8 @@ class Outbox:
                 return is_old or await self._ledger.is_recorded(command.run)
             case CallTool():
                 return _is_answered(command, unit)
+            case RemoveDeltas():
+                return command.command_id == unit.command.command_id
             case _:
                 return False
 
@@ -82,7 +92,7 @@ def _may_stay(outgoing: Outgoing) -> bool:
     """Whether the command may be found in a head after it was sent."""
     command = outgoing.command
     is_look = isinstance(command, ContinueRun) and outgoing.scheduled_at is not None
-    return is_look or isinstance(command, RunEnded | CallTool)
+    return is_look or isinstance(command, RunEnded | RemoveDeltas | CallTool)
 
 
 def _is_answered(call: CallTool, unit: UnitOfWork) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aos.domain.envelope import REALM_QUEUE, RemoveDeltas, WatchRun, to_realm
+from aos.domain.envelope import REALM_QUEUE, Outgoing, RemoveDeltas, WatchRun, to_realm
 from aos.domain.runs.run_events import EventRow
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.errors import TransientError
@@ -30,6 +30,18 @@ async def make_world(*answers: Any, model: ScriptedModel | None = None) -> Memor
 
 def tell(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(event["id"], event["type"]) for event in events]
+
+
+def count_saves(world: MemoryWorld, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An item for each save of a conversation from now on."""
+    save, saves = world.ports.conversations.save, list[None]()
+
+    async def count(*given: Any, **more: Any) -> str:
+        saves.append(None)
+        return await save(*given, **more)
+
+    monkeypatch.setattr(world.ports.conversations, "save", count)
+    return saves
 
 
 def last_text(events: list[dict[str, Any]]) -> str:
@@ -73,11 +85,13 @@ async def test_the_begin_and_the_end_of_a_text_are_saved_with_the_turn(
         await add(conversation_id, row, **more)
 
     monkeypatch.setattr(world.ports.run_events, "add", note)
+    saves = count_saves(world, monkeypatch)
     run = await world.ask("ceo", "Time?", stream=True)
     events = await events_of(world, run.run_id)
     begun = [event["id"] for event in events if event["type"] == "attempt.started"]
     assert (begun, last_text(events)) == (["2.1.1", "7.1.1"], "Noon it is.")
     assert [str(row.last_id) for row in added] == ["2.1.2", "7.1.2"]
+    assert len(saves) == 4  # begin and end of each turn
 
 
 async def test_an_unwatched_run_tells_no_pieces_and_costs_no_call_of_them(
@@ -219,6 +233,25 @@ async def test_pieces_are_removed_five_minutes_after_the_end_and_saved_events_st
     assert [e["id"] for e in await events_of(world, run.run_id)] == ["1", "2", "3", "4", "5"]
     rest = await page(world, run.run_id, after="2.1.1")
     assert [event["id"] for event in rest["items"]] == ["3", "4", "5"]
+
+
+async def test_pieces_are_removed_also_when_their_removal_was_not_sent_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world("Rise.")
+    send, refused = world.ports.bus.send, list[Outgoing]()
+
+    async def refuse_once(outgoing: Outgoing) -> None:
+        if isinstance(outgoing.command, RemoveDeltas) and not refused:
+            refused.append(outgoing)
+            raise TransientError("the bus is away")
+        await send(outgoing)
+
+    monkeypatch.setattr(world.ports.bus, "send", refuse_once)
+    run = await world.ask("ceo", "Prices?", stream=True)
+    await world.advance(6 * 60)
+    assert len(refused) == 1
+    assert [e["id"] for e in await events_of(world, run.run_id)] == ["1", "2", "3", "4", "5"]
 
 
 async def test_pieces_of_a_run_that_goes_on_cannot_be_removed_by_a_forged_command() -> None:
