@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import gc
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +15,27 @@ from tests.scheduling import Lanes
 
 # Half a million objects come to stay; to look through them again and again costs a second.
 gc.disable()
+
+_parse = ast.parse
+
+
+@functools.wraps(_parse)
+def _parse_undisturbed(*given: Any, **options: Any) -> ast.AST:
+    """Parse without garbage collection.
+
+    A destructor that runs in the middle may format a traceback, for which Python 3.11 parses a line
+    itself; the outer parse then fails (SystemError, python/cpython#106905).
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(*given, **options)
+    finally:
+        if was_on:
+            gc.enable()
+
+
+ast.parse = _parse_undisturbed
 
 # How long a draw or an example takes says more of what else the machine does than of the test.
 settings.register_profile(

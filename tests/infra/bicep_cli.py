@@ -55,6 +55,7 @@ def bicep(cli: Path, *arguments: str | Path, cwd: Path = INFRA) -> Said:
         **mine,
         **OPTIONS["environment"],
         "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
+        "DOTNET_TieredPGO": "0",  # code that runs for three seconds is not worth its profile
     }
     done = subprocess.run(
         [str(cli), *map(str, arguments)],

@@ -80,9 +80,14 @@ def environments() -> dict[str, Inventory]:
 
 
 @pytest.fixture(scope="session")
-def template(cli: Path) -> dict[str, Any]:
+def template(cli: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The compiled main template, modules within."""
-    said = bicep_cli.bicep(cli, "build", "main-modular.bicep", "--stdout")
-    assert (said.code, said.diagnostics) == (0, [])
-    compiled: dict[str, Any] = json.loads(said.stdout)
+
+    def build(folder: Path) -> None:
+        said = bicep_cli.bicep(cli, "build", "main-modular.bicep", "--stdout")
+        assert (said.code, said.diagnostics) == (0, [])
+        (folder / "main.json").write_text(said.stdout, "utf-8")
+
+    folder = made_once(tmp_path_factory, "template", build)
+    compiled: dict[str, Any] = json.loads((folder / "main.json").read_text("utf-8"))
     return compiled

@@ -37,9 +37,11 @@ class Stage:
         self.root, self.record, self.bin = folder / "clone", folder / "record", folder / "bin"
         for made in (self.root, self.record, self.bin):
             made.mkdir()
-        for name in ("aos", "mcp_app", "realm_app"):
+        for name in ("mcp_app", "realm_app"):
             (self.root / name).symlink_to(ROOT / name)
-        (self.root / "infra").mkdir()
+        for name in ("aos", "infra"):
+            (self.root / name).mkdir()
+        (self.root / "aos" / "__init__.py").touch()  # to package all of it takes seconds
         for name in ("package.py", "publish.sh"):
             shutil.copy(ROOT / "infra" / name, self.root / "infra" / name)
         shutil.copytree(

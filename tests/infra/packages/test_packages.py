@@ -21,6 +21,7 @@ from tests.infra.packages.packing import (
     REPOSITORY,
     clone_of_sources,
     package,
+    small_clone,
     tree,
     zipped_packages,
 )
@@ -86,10 +87,11 @@ def test_line_ends_of_a_windows_clone_do_not_change_a_package(built: Path, tmp_p
 
 
 def test_what_lay_in_the_folder_before_is_gone(tmp_path: Path) -> None:
+    clone = small_clone(tmp_path / "clone")
     (tmp_path / "mcp").mkdir()
     (tmp_path / "mcp" / "host.json").write_text("{}")
     (tmp_path / "mcp" / "local.settings.json").write_text("{}")
-    assert package("mcp", "--out", str(tmp_path)).code == 0
+    assert package("mcp", "--repository", str(clone), "--out", str(tmp_path)).code == 0
     assert not (tmp_path / "mcp" / "local.settings.json").exists()
 
 
@@ -118,7 +120,7 @@ def test_each_package_prints_its_size_and_a_digest_of_its_contents(tmp_path: Pat
 def test_a_clone_that_is_not_whole_makes_no_package_and_names_what_is_missing(
     tmp_path: Path,
 ) -> None:
-    other = clone_of_sources(tmp_path / "elsewhere")
+    other = small_clone(tmp_path / "elsewhere")
     (other / "realm_app" / "host.json").unlink()
     said = package("realm", "--repository", str(other), "--out", str(tmp_path / "build"))
     assert said.code == 1
@@ -136,7 +138,7 @@ def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_tra
 ) -> None:
     wheels = tmp_path / "wheels"
     digest = a_wheel(wheels)
-    other = clone_of_sources(tmp_path / "clone")
+    other = small_clone(tmp_path / "clone")
     (other / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{digest}\n")
     environment = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels), "UV_OFFLINE": "1"}
     made = []
@@ -170,7 +172,7 @@ def test_dependencies_of_a_package_come_from_wheels_of_the_lock_and_leave_no_tra
 def test_a_wheel_that_is_not_the_locked_one_makes_no_package(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     a_wheel(wheels)
-    other = clone_of_sources(tmp_path / "clone")
+    other = small_clone(tmp_path / "clone")
     (other / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
     said = package(
         *("main", "--dependencies", "--repository", str(other), "--out", str(tmp_path / "build")),
