@@ -1,8 +1,9 @@
 """Writes in batches what no caller waits for. Entry point: `Bookkeeping`.
 
-The lists of runs, the usage of ended runs, and the removal of pending rows wait for a moment in
-this process, so that several runs share each write. A pending row is removed only after the run is
-in the lists and its end is recorded. So what a killed process had not written is found by the
+The lists of runs, the events and the usage of ended runs, and the removal of pending rows wait for
+a moment in this process, so that several runs share each write. An end is recorded only after its
+event was published. A pending row is removed only after the run is in the lists and its end is
+recorded. So what a killed process had not written is found by the
 mender of another one. A list that is read in this process is written first.
 """
 
@@ -15,9 +16,10 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aos.domain.envelope import RunEnded
+from aos.domain.envelope import Event, RunEnded
 from aos.domain.runs.run import Run
 from aos.errors import AosError, OutcomeUnknown, StaleWrite, TransientError
+from aos.ports.bus import Bus
 from aos.ports.index import IndexedRun, RunIndex
 from aos.ports.ledger import CountedRun, Ledger, SeenRun
 from aos.ports.requests import PendingStore
@@ -41,11 +43,12 @@ MOST_ENDS = 40
 class Closing:
     """An ended run that waits for its batch, and the trace that its end was delivered in.
 
-    `failures` counts the batches that failed with it.
+    `event` is what its batch publishes. `failures` counts the batches that failed with it.
     """
 
     counted: CountedRun
     trace: contextvars.Context
+    event: Event | None = None
     is_recorded: bool = False
     failures: int = 0
 
@@ -64,10 +67,12 @@ class Bookkeeping:
         index: RunIndex,
         ledger: Ledger,
         pending: PendingStore,
+        bus: Bus,
         pause: Callable[[float], Awaitable[None]],
         telemetry: Telemetry,
     ) -> None:
         self._index = index
+        self._bus = bus
         self._ledger = ledger
         self._pending = pending
         self._telemetry = telemetry
@@ -75,6 +80,7 @@ class Bookkeeping:
         self._ends: dict[str, Closing] = {}
         self._removable: dict[str, None] = {}
         self._closing: set[str] = set()
+        self._told: set[str] = set()
         self._writing = asyncio.Lock()
         self._removing = asyncio.Lock()
         self._lists = _Later(self._write, seconds=LIST_SECONDS, pause=pause)
@@ -86,15 +92,15 @@ class Bookkeeping:
             self._runs[run.run_id] = run
             self._lists.start()
 
-    def close_run(self, ended: RunEnded, *, is_recorded: bool) -> None:
-        """Have the run of a delivered end listed, its end recorded unless it is, and its pending
-        row removed. If too many wait, the mender does it later."""
+    def close_run(self, ended: RunEnded, *, is_recorded: bool, event: Event | None = None) -> None:
+        """Have the run of a delivered end listed, its event published, its end recorded unless it
+        is, and its pending row removed. If too many wait, the mender does it later."""
         if len(self._ends) >= MOST_WAITING:
             return
         run_id = ended.run.run_id
         self._closing.add(run_id)
         self._runs[run_id] = IndexedRun.of(ended.run, owner=ended.owner)
-        self._ends[run_id] = _close(ended, is_recorded=is_recorded)
+        self._ends[run_id] = _close(ended, is_recorded=is_recorded, event=event)
         self._lists.start()
 
     def remove_row(self, run_id: str) -> None:
@@ -137,6 +143,7 @@ class Bookkeeping:
                     self._try_again(ends[run_id], runs[run_id], is_recorded=run_id in recorded)
             finally:
                 self._closing -= ends.keys() - closed - self._ends.keys()
+                self._told -= ends.keys() - self._ends.keys()
             self._removable |= dict.fromkeys(sorted(closed))
         if closed:
             self._removals.start()
@@ -174,7 +181,8 @@ class Bookkeeping:
         return set(runs)
 
     async def _record_all(self, ends: Iterable[Closing]) -> set[str]:
-        """Record the ends, each agent's in transactions; return the runs that are recorded."""
+        """Publish and record the ends, each agent's in transactions; return the runs that are
+        recorded."""
         by_agent = defaultdict(list)
         known = set()
         for end in ends:
@@ -193,6 +201,7 @@ class Bookkeeping:
     async def _try_to_record(self, ends: Sequence[Closing]) -> set[str]:
         run_ids = {end.run.run_id for end in ends}
         try:
+            await self._tell(ends)
             await self._record(ends)
         except AosError as error:
             if len(ends) > 1 and not isinstance(error, TransientError):
@@ -201,6 +210,22 @@ class Bookkeeping:
             self._log("ends_not_recorded", run_ids, error)
             return set()
         return run_ids
+
+    async def _tell(self, ends: Sequence[Closing]) -> None:
+        """Publish the events of ends, unless an earlier batch did. Raises what one of them raised,
+        when all were tried."""
+        untold = {
+            end.run.run_id: end.event
+            for end in ends
+            if end.event is not None and end.run.run_id not in self._told
+        }
+        told = await asyncio.gather(
+            *map(self._bus.publish, untold.values()), return_exceptions=True
+        )
+        outcomes = dict(zip(untold, told, strict=True))
+        self._told |= {run_id for run_id, error in outcomes.items() if error is None}
+        for error in filter(None, told):
+            raise error
 
     async def _record(self, ends: Sequence[Closing]) -> None:
         """Record the ends of one agent, except those that were recorded before."""
@@ -248,9 +273,12 @@ def _follow(end: Closing, seen: SeenRun | None) -> Closing:
     return replace(end, counted=replace(end.counted, etag=None if seen is None else seen.etag))
 
 
-def _close(ended: RunEnded, *, is_recorded: bool = False, told: bool = True) -> Closing:
+def _close(
+    ended: RunEnded, *, is_recorded: bool = False, told: bool = True, event: Event | None = None
+) -> Closing:
     counted = CountedRun(run=ended.run, owner=ended.owner, told=told)
-    return Closing(counted=counted, trace=contextvars.copy_context(), is_recorded=is_recorded)
+    trace = contextvars.copy_context()
+    return Closing(counted=counted, trace=trace, event=event, is_recorded=is_recorded)
 
 
 class _Later:

@@ -3,13 +3,14 @@
 The delivery of an end has fixed steps. Unless `seen:<run_id>` exists, main answers the parent of a
 delegated run, then sends the reply, then sends itself the command that tells the receiver of the
 run's `notify`. Then it publishes the event (at least once, with one id) and orders the run's
-transcript (where transcripts are on). Then it writes that row and the usage in one transaction:
-at once if it sent a message, else in a batch (`aos.services.bookkeeping`), which also adds the run
-to the lists and removes the pending row last. If the event cannot be published, the row of a run
-with a message is written all the same, and the event is owed. If the usage cannot be written, the
-row is written without it, and the usage is owed. A run without a message needs no look
-at the row first: the insertion of the row finds it. A reply is sent again when its request comes
-again, or when main died before it wrote the row: with the same id and the same bytes.
+transcript (where transcripts are on). Then it writes that row and the usage in one transaction. If
+it sent no message, the event and that transaction are left to a batch
+(`aos.services.bookkeeping`), which adds every run to the lists and removes the pending row last. If
+the event cannot be published, the row of a run with a message is written all the same, and the
+event is owed. If the usage cannot be written, the row is written without it, and the usage is owed.
+A run without a message needs no look at the row first: the insertion of the row finds it. A reply
+is sent again when its request comes again, or when main died before it wrote the row: with the same
+id and the same bytes.
 """
 
 from __future__ import annotations
@@ -96,17 +97,19 @@ class Replies:
         run = ended.run
         if self._books.is_closing(run.run_id) or await self._is_gone(run):
             return
-        has_messages = _has_messages(ended)
+        if not _has_messages(ended):
+            await self._order_transcript(run)
+            self._books.close_run(ended, is_recorded=False, event=self._make_event(ended))
+            return
         # read first, so that nothing is sent while storage is away
-        seen = await self._ledger.find(run) if has_messages else None
-        if has_messages and seen is None:
+        seen = await self._ledger.find(run)
+        if seen is None:
             if run.run_id not in self._answered:
                 await self._answer(ended)
             await self._tell_and_record(ended)
         else:
             await self._tell(ended)
-        is_counted = has_messages and (seen is None or seen.counted)
-        self._books.close_run(ended, is_recorded=is_counted)
+        self._books.close_run(ended, is_recorded=seen is None or seen.counted)
 
     async def mend(self, ended: RunEnded) -> None:
         """Deliver an end of which a part may be missing; nothing is sent again if all was sent."""

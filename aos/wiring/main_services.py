@@ -251,6 +251,7 @@ class MainServices(AppServices):
             index=world.index,
             ledger=world.ledger,
             pending=world.pending,
+            bus=world.bus,
             pause=self._pause,
             telemetry=self._telemetry,
         )

@@ -137,17 +137,18 @@ async def _has_none(run_id: str) -> bool:
     return False
 
 
-def replies_on(bus: RecordingBus) -> Replies:
-    """The service that answers, on an empty world in memory."""
+def replies_on(bus: RecordingBus) -> tuple[Replies, Bookkeeping]:
+    """The service that answers, and the one that writes in batches, on an empty world in memory."""
     tables, ledger = MemoryTables(), MemoryLedger(MemoryTables())
     books = Bookkeeping(
         index=MemoryRunIndex(tables),
         ledger=ledger,
         pending=MemoryPendingStore(tables),
+        bus=bus,
         pause=ManualClock().sleep,
         telemetry=MemoryTelemetry(),
     )
-    return Replies(
+    replies = Replies(
         ledger=ledger,
         books=books,
         requests=MemoryRequestStore(tables),
@@ -157,19 +158,23 @@ def replies_on(bus: RecordingBus) -> Replies:
         has_receivers=_has_none,
         public_url="https://aos.example",
     )
+    return replies, books
 
 
 async def _write_end(ended: RunEnded) -> Any:
     """All that main sends at a run's end: the parent's result, the reply, the event."""
     bus = RecordingBus()
-    await replies_on(bus).deliver(ended)
+    replies, books = replies_on(bus)
+    await replies.deliver(ended)
+    await books.flush()
     return bus.sent
 
 
 async def _write_refusal(given: tuple[ReceivedMessage, dict[str, Any]]) -> Any:
     message, body = given
     bus = RecordingBus()
-    await replies_on(bus).refuse(message, ERROR, run_id=MINIMAL_RUN.run_id, body=body)
+    replies, _ = replies_on(bus)
+    await replies.refuse(message, ERROR, run_id=MINIMAL_RUN.run_id, body=body)
     return bus.sent
 
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from aos.adapters.memory import MemoryLedger
 from aos.domain.envelope import RunEnded
 from aos.domain.runs.run import AdmittedRequest, Run
-from aos.errors import OutcomeUnknown, StaleWrite
+from aos.errors import AosError, OutcomeUnknown, StaleWrite
 from aos.ports.conversations import Loaded
 from aos.ports.index import IndexedRun
 from aos.ports.ledger import CountedRun, SeenRun
@@ -53,6 +53,33 @@ def failed_records_forgotten() -> contextlib.AbstractContextManager[Any]:
         return {end.run.run_id for end in ends}
 
     return patch.object(Bookkeeping, "_try_to_record", record)
+
+
+def failed_events_forgotten() -> contextlib.AbstractContextManager[Any]:
+    """Ends whose events could not be published are recorded as told."""
+    real = Bookkeeping._tell
+
+    async def tell(self: Bookkeeping, ends: Sequence[Closing]) -> None:
+        with contextlib.suppress(AosError):
+            await real(self, ends)
+
+    return patch.object(Bookkeeping, "_tell", tell)
+
+
+def recorded_before_told() -> contextlib.AbstractContextManager[Any]:
+    """Ends are recorded as told, and their events are published after that."""
+    real = Bookkeeping._record
+
+    async def tell(self: Bookkeeping, ends: Sequence[Closing]) -> None:
+        """Leave it for later."""
+
+    async def record(self: Bookkeeping, ends: Sequence[Closing]) -> None:
+        await real(self, ends)
+        for end in ends:
+            if end.event is not None:
+                await self._bus.publish(end.event)
+
+    return patch.multiple(Bookkeeping, _tell=tell, _record=record)
 
 
 def conflict_taken_for_recorded() -> contextlib.AbstractContextManager[Any]:
@@ -102,8 +129,8 @@ def rows_removed_before_the_batch() -> contextlib.AbstractContextManager[Any]:
     """A pending row goes when the end is handed over, before its batch is written."""
     real = Bookkeeping.close_run
 
-    def close_run(self: Bookkeeping, ended: RunEnded, *, is_recorded: bool) -> None:
-        real(self, ended, is_recorded=is_recorded)
+    def close_run(self: Bookkeeping, ended: RunEnded, **more: Any) -> None:
+        real(self, ended, **more)
         self._removable[ended.run.run_id] = None
         self._removals.start()
 
@@ -127,9 +154,9 @@ def rows_never_removed_after_a_failure() -> contextlib.AbstractContextManager[An
     closing: dict[int, set[str]] = {}
     real = Bookkeeping.close_run
 
-    def close_run(self: Bookkeeping, ended: RunEnded, *, is_recorded: bool) -> None:
+    def close_run(self: Bookkeeping, ended: RunEnded, **more: Any) -> None:
         closing.setdefault(id(self), set()).add(ended.run.run_id)
-        real(self, ended, is_recorded=is_recorded)
+        real(self, ended, **more)
 
     def is_closing(self: Bookkeeping, run_id: str) -> bool:
         return run_id in closing.get(id(self), ())
@@ -165,6 +192,8 @@ PLANTED_IN_BOOKKEEPING: dict[str, Callable[[], contextlib.AbstractContextManager
     "listed_by_admission_alone": listed_by_admission_alone,
     "failed_lists_forgotten": failed_lists_forgotten,
     "failed_records_forgotten": failed_records_forgotten,
+    "failed_events_forgotten": failed_events_forgotten,
+    "recorded_before_told": recorded_before_told,
     "conflict_taken_for_recorded": conflict_taken_for_recorded,
     "unknown_record_repeated": unknown_record_repeated,
     "ends_recorded_without_their_rows": ends_recorded_without_their_rows,

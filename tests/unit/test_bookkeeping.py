@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aos.adapters.memory import Kept
-from aos.domain.envelope import RunEnded
+from aos.domain.envelope import Event, RunEnded
 from aos.domain.runs.run import Run
 from aos.errors import AosError, Refused, TransientError
 from aos.ports.conversations import Loaded
@@ -172,6 +172,34 @@ async def test_a_process_that_dies_before_it_removes_the_rows_has_nothing_told_t
     assert world.tables.pending == {}
     assert sent == []
     assert sum(day.runs for day in world.tables.usage.values()) == 1
+
+
+async def test_an_end_is_recorded_when_the_event_of_its_batch_was_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await a_world()
+    no_flush(world, monkeypatch)
+    publish, published = world.ports.bus.publish, list[str]()
+    fails = True
+
+    async def note(event: Event) -> None:
+        assert world.tables.seen == {}, "an event is published first"
+        if fails and event.id == f"{second.run_id}:completed":
+            raise TransientError("the topic is full")
+        await publish(event)
+        published.append(event.id)
+
+    monkeypatch.setattr(world.ports.bus, "publish", note)
+    first, second = await ask_some(world, 2)
+    ids = [f"{run.run_id}:completed" for run in (first, second)]
+    assert published == []
+    await world.main.services.books.write_lists()
+    assert published == ids[:1]
+    assert world.tables.pending.keys() == {first.run_id, second.run_id}
+    fails = False
+    await pass_time(world, RETRY_SECONDS)
+    assert published == ids, "what was published is not published again"
+    assert world.tables.seen.keys() == {first.run_id, second.run_id}
 
 
 async def test_an_end_that_comes_again_in_a_batch_is_counted_once(

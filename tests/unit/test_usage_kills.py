@@ -82,6 +82,7 @@ class Instances:
             index=world.index,
             ledger=world.ledger,
             pending=world.pending,
+            bus=world.bus,
             pause=self._clock.sleep,
             telemetry=MemoryTelemetry(),
         )

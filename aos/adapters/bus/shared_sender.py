@@ -3,6 +3,8 @@
 
 An SDK sender takes 0.6 to 1 s to open and sends one message at a time. So one task keeps a sender
 open and sends the waiting messages in order; a caller that is cancelled does not interrupt a send.
+Messages without a session that wait at the same time are sent as one batch, which the service takes
+whole or not at all.
 A sender that fails is replaced and the message is sent again until the caller's time is over. A
 repeat may create a duplicate; all receivers in AOS are idempotent.
 """
@@ -12,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from aos.errors import AosError, RunFailed, TransientError
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 SEND_SECONDS = 20.0
 ATTEMPT_SECONDS = 8.0
 CLOSE_SECONDS = 3.0
+MOST_TOGETHER = 40
+"""Messages of one batch."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 # a message without a session where sessions are required; properties that are too large
@@ -92,30 +97,50 @@ class SharedSender:
             await asyncio.wait(self._closing)
 
     async def _work(self) -> None:
-        """Send one message after the other until none waits."""
+        """Send what waits until nothing does."""
         try:
             while self._waiting:
-                waiting = self._waiting[0]
-                error = None if waiting.done.done() else await self._deliver(waiting)
-                self._waiting.popleft()
-                if not waiting.done.done():
-                    _settle(waiting.done, error)
+                count = self._count_together()
+                some = [one for one in islice(self._waiting, count) if not one.done.done()]
+                await self._send_some(some)
+                for _ in range(count):
+                    self._waiting.popleft()
         finally:
             self._worker = None
             self._give_up_waiting()
 
-    async def _deliver(self, waiting: _Waiting) -> AosError | None:
-        """Send one message and replace the sender if it fails. Return the last error, or None."""
+    def _count_together(self) -> int:
+        """Return how many of the waiting messages go out next: those before the first one that has
+        a session, at least one."""
+        plain = takewhile(lambda one: one.message.session_id is None, self._waiting)
+        return max(1, sum(1 for _ in islice(plain, MOST_TOGETHER)))
+
+    async def _send_some(self, some: Sequence[_Waiting]) -> None:
+        """Send messages and tell their callers. What is refused together is sent one by one."""
+        if not some:
+            return
+        error = await self._deliver([one.message for one in some], some[-1].deadline)
+        if len(some) > 1 and error is not None and not isinstance(error, TransientError):
+            for one in some:
+                await self._send_some([one])
+            return
+        for one in some:
+            if not one.done.done():
+                _settle(one.done, error)
+
+    async def _deliver(self, messages: list[ServiceBusMessage], deadline: float) -> AosError | None:
+        """Send messages and replace the sender if it fails. Return the last error, or None."""
+        sent = messages if len(messages) > 1 else messages[0]
         pause = FIRST_PAUSE_SECONDS
         loop = asyncio.get_running_loop()
         while True:
-            left = waiting.deadline - loop.time()
+            left = deadline - loop.time()
             if left <= 0:
                 return TransientError(_make_timeout(self._entity))
             try:
                 async with asyncio.timeout(min(left, ATTEMPT_SECONDS)):
                     sender = await self._open()
-                    await sender.send_messages(waiting.message, timeout=min(left, ATTEMPT_SECONDS))
+                    await sender.send_messages(sent, timeout=min(left, ATTEMPT_SECONDS))
             except AosError as ours:  # the sender could not be opened
                 return ours
             except _list_sdk_errors() as raised:
@@ -124,7 +149,7 @@ class SharedSender:
                     return error
                 if not _is_busy(raised):
                     self._discard()
-                if loop.time() + pause >= waiting.deadline:
+                if loop.time() + pause >= deadline:
                     return error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -27,6 +27,8 @@ class Broker:
 
     def __init__(self) -> None:
         self.sent: list[str] = []
+        self.batches: list[int] = []
+        self.largest = 50
         self.opened = 0
         self.closed = 0
         self.sending = 0
@@ -49,7 +51,10 @@ class _Sender:
         self._broker.opened += 1
         return self
 
-    async def send_messages(self, message: ServiceBusMessage, **_options: float) -> None:
+    async def send_messages(
+        self, message: ServiceBusMessage | list[ServiceBusMessage], **_options: float
+    ) -> None:
+        messages = message if isinstance(message, list) else [message]
         assert self._broker.sending == 0, "an SDK sender serves one send at a time"
         self._broker.sending += 1
         try:
@@ -58,7 +63,10 @@ class _Sender:
                 await self._broker.on_send()
             if self._broker.fail_send:
                 raise self._broker.fail_send.pop(0)
-            self._broker.sent.append(str(message.message_id))
+            if len(messages) > self._broker.largest:
+                raise MessageSizeExceededError(message="too big together")
+            self._broker.sent += [str(one.message_id) for one in messages]
+            self._broker.batches.append(len(messages))
         finally:
             self._broker.sending -= 1
 
@@ -76,8 +84,8 @@ def sender(broker: Broker) -> SharedSender:
     return SharedSender("aos-realm", broker.sender)
 
 
-def a_message(message_id: object) -> ServiceBusMessage:
-    return ServiceBusMessage(b"{}", message_id=str(message_id))
+def a_message(message_id: object, session_id: str | None = None) -> ServiceBusMessage:
+    return ServiceBusMessage(b"{}", message_id=str(message_id), session_id=session_id)
 
 
 async def test_many_tasks_send_in_their_order_through_one_sender(
@@ -86,6 +94,36 @@ async def test_many_tasks_send_in_their_order_through_one_sender(
     await asyncio.gather(*(sender.send(a_message(number)) for number in range(50)))
     assert broker.sent == [str(number) for number in range(50)]
     assert broker.opened == 1
+
+
+async def test_messages_without_a_session_that_wait_are_one_batch(
+    broker: Broker, sender: SharedSender
+) -> None:
+    sessions = [None, None, "a", "a", None, None, None]
+    sends = [sender.send(a_message(n, session)) for n, session in enumerate(sessions)]
+    await asyncio.gather(*sends)
+    assert broker.sent == [str(number) for number in range(7)]
+    assert broker.batches == [2, 1, 1, 3]
+
+
+async def test_a_batch_is_bounded(broker: Broker, sender: SharedSender) -> None:
+    count = 2 * shared_sender.MOST_TOGETHER + 1
+    await asyncio.gather(*(sender.send(a_message(number)) for number in range(count)))
+    assert broker.batches == [shared_sender.MOST_TOGETHER, shared_sender.MOST_TOGETHER, 1]
+
+
+async def test_messages_that_are_too_large_together_are_sent_alone(
+    broker: Broker, sender: SharedSender
+) -> None:
+    broker.largest = 2
+    await asyncio.gather(*(sender.send(a_message(number)) for number in range(3)))
+    assert (broker.sent, broker.batches) == (["0", "1", "2"], [1, 1, 1])
+
+
+async def test_a_batch_that_fails_is_sent_again_whole(broker: Broker, sender: SharedSender) -> None:
+    broker.fail_send = [ServiceBusConnectionError(message="gone")]
+    await asyncio.gather(*(sender.send(a_message(number)) for number in range(3)))
+    assert (broker.sent, broker.batches) == (["0", "1", "2"], [3])
 
 
 async def test_opening_ahead_and_sending_at_once_open_one_sender(
@@ -179,9 +217,10 @@ async def test_a_cancelled_caller_breaks_no_send(broker: Broker, sender: SharedS
 
     broker.on_send = wait
     first = asyncio.create_task(sender.send(a_message(1)))
+    await asyncio.wait_for(reached.wait(), 5)
     second = asyncio.create_task(sender.send(a_message(2)))
     third = asyncio.create_task(sender.send(a_message(3)))
-    await asyncio.wait_for(reached.wait(), 5)
+    await asyncio.sleep(0)
     first.cancel()
     second.cancel()
     go.set()
