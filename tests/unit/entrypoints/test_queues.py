@@ -355,10 +355,10 @@ async def test_a_lost_session_is_abandoned_not_postponed(
 async def test_realm_tries_a_command_that_it_cannot_give_up_ten_times(
     apps: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(conversation_id: str, **more: Any) -> Any:
+    async def broken(step: Step, **more: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(apps.world.conversations, "load", broken)
+    monkeypatch.setattr(apps.world.conversations, "save", broken)
     apps.send(ASK)
     await apps.settle()
     lines = [line for line in apps.telemetry.lines if line["event"] == "message_broken"]
