@@ -8,6 +8,7 @@ that main wrote: apps other than main may also send to `aos-realm`.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ HANDLER_SECONDS = 270.0
 NEW_FOR = timedelta(seconds=10)
 """A StartRun that comes first, so soon after its admission, begins a run without a row. If it has
 one after all, the save says so."""
+STARTS_REMEMBERED = 4096
 SAVE_TRIES = 4
 SAVE_DELAY_SECONDS = 0.25
 
@@ -128,6 +130,7 @@ class UnitsOfWork:
         self._requests = requests
         self._clock = clock
         self._ids = ids
+        self._starts: OrderedDict[str, None] = OrderedDict()
         self._histories = Histories(conversations=conversations, clock=clock)
         self._waiting = WaitingHeads(clock=clock)
 
@@ -228,7 +231,8 @@ class UnitsOfWork:
         if not isinstance(command, StartRun | CancelRun):
             return command, await self._conversations.load(name)
         looks_new = is_first and self._looks_new(command)
-        if looks_new and name == run_id:  # a conversation that begins with this run has no head
+        # a conversation that begins with this run has no head
+        if looks_new and name == run_id and self._is_first_start(run_id):
             stored, loaded = await self._requests.find(run_id), Loaded()
         else:
             stored, loaded = await asyncio.gather(
@@ -238,6 +242,15 @@ class UnitsOfWork:
         if looks_new and stored is not None and stored.cancel_requested_at is not None:
             loaded = await self._conversations.load(name, run_id=run_id)
         return _replace_request(command, stored), loaded
+
+    def _is_first_start(self, run_id: str) -> bool:
+        """Whether this process is asked for the first time to begin this run."""
+        if run_id in self._starts:
+            return False
+        self._starts[run_id] = None
+        if len(self._starts) > STARTS_REMEMBERED:
+            self._starts.popitem(last=False)
+        return True
 
     def _looks_new(self, command: StartRun | CancelRun) -> bool:
         """Whether the run has no row yet, as its first StartRun comes soon after its admission."""

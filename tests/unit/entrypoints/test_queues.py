@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from aos.domain.envelope import MAIN_QUEUE, REALM_QUEUE, REQUESTS_QUEUE, RESPONSES_QUEUE
+from aos.domain.runs.conversation import Step
 from aos.errors import SessionLost, StaleWrite, TransientError
 from aos.testing.triggers import make_trigger_message
 from tests.unit.entrypoints.laptop_in_memory import InMemory
