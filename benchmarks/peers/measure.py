@@ -80,6 +80,8 @@ def _measure_fast(sides: list[Side], found: dict[str, Found], effort: Effort) ->
     for side in sides:
         for group, used in side.read_megabytes().items():
             found[side.name].add(f"memory {group}", used)
+        shared_once = side.read_shared_once()
+        found[side.name].add("pss", sum(shared_once.get(it, 0.0) for it in WHOLE))
 
 
 def _measure_slow(sides: list[Side], found: dict[str, Found], effort: Effort) -> None:

@@ -41,6 +41,10 @@ class Side:
         """Return the resident memory, by group."""
         return self._sum(lambda process: process.memory_info().rss / MEGABYTE)
 
+    def read_shared_once(self) -> dict[str, float]:
+        """Return the same, where a page of several processes counts once (PSS)."""
+        return self._sum(lambda process: process.memory_full_info().pss / MEGABYTE)
+
     def _sum(self, read: Callable[[psutil.Process], float]) -> dict[str, float]:
         found = {}
         for group, processes in self.find_processes().items():

@@ -57,6 +57,7 @@ ROWS: tuple[tuple[str, str, Goal | None], ...] = (
     ("  ours", f"memory {OURS}", None),
     ("  Azurite", f"memory {AZURITE}", None),
     ("  bus", f"memory {BUS}", None),
+    ("the same, shared pages once (PSS), MB", "pss", None),
     ("  beside it: the tool's MCP server", f"memory {MCP_SERVER}", None),
     ("idle, % of a core (subtracted above)", "idle", None),
 )
