@@ -41,6 +41,9 @@ _BEGINNINGS: dict[str, tuple[re.Pattern[bytes], str]] = {
     "application/pdf": (re.compile(rb"%PDF-"), "a PDF file"),
 }
 
+_FIELD = re.compile(r"message(\[(?P<place>\d+)\](\.(?P<name>\w+))?.*)?")
+"""A field of a message, as refusals name it."""
+
 Text = Annotated[str, StringConstraints(min_length=1, pattern=BLANK_RULE)]
 
 
@@ -116,6 +119,24 @@ def read_parts(message: str | list[AnyPart], *, max_bytes: int) -> tuple[Part, .
             field="message",
         )
     return tuple(_read_part(part, path) for path, part in attached)
+
+
+def name_field(error: Refused, message: Any, *, where: str) -> Refused:
+    """Return the refusal of a message in the words of the door that it came through.
+
+    `where` is the message there. A part of `message` may name its own fields there, by their names
+    here: `at`, with "" for the part itself.
+    """
+    field = str(error.info.details.get("field", ""))
+    found = _FIELD.fullmatch(field)
+    if found is None:
+        return error
+    named = where
+    if found["place"] is not None and isinstance(message, list):
+        at = message[int(found["place"])].get("at", {})
+        named = at.get(found["name"] or "", at.get("", where))
+    details = {**error.info.details, "field": named}
+    return Refused(error.code, error.info.message.replace(field, named, 1), **details)
 
 
 def _read_part(part: ImagePart | FilePart, path: str) -> Part:

@@ -25,6 +25,25 @@ def chat(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"model": "ceo", "messages": list(messages)}
 
 
+def shown(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """A content with a part after a text, which is left out, and after another."""
+    text = "text" if part["type"] in ("image_url", "file") else "input_text"
+    return [{"type": text, "text": " "}, {"type": text, "text": "See."}, part]
+
+
+NO_IMAGE = "data:image/png;base64,QUJD"
+NO_FILE = {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}
+PARTS: list[tuple[dict[str, Any], str]] = [
+    ({"type": "input_image", "image_url": NO_IMAGE}, "image_url"),
+    ({"type": "input_image", "image_url": "http://a/b.png"}, "image_url"),
+    ({"type": "input_image", "image_url": "data:image/tiff;base64,QUJD"}, "image_url"),
+    ({"type": "input_file", **NO_FILE}, "file_data"),
+    ({"type": "input_file", "filename": "a/b.pdf", "file_url": "https://a.example/b"}, "filename"),
+    ({"type": "image_url", "image_url": {"url": NO_IMAGE}}, "image_url.url"),
+    ({"type": "file", "file": NO_FILE}, "file.file_data"),
+]
+
+
 RESPONSES: list[tuple[Any, int, str | None, str]] = [
     ({"model": "ceo"}, 400, "input", "missing_required_parameter"),
     ({"input": "?"}, 400, "model", "missing_required_parameter"),
@@ -71,7 +90,7 @@ RESPONSES: list[tuple[Any, int, str | None, str]] = [
             ],
         ),
         400,
-        "input[0]",
+        "input[0].content[1].image_url",
         "invalid_request",
     ),
     ({**ASKED, "temperature": 0.2}, 400, "temperature", "unsupported_parameter"),
@@ -217,6 +236,19 @@ async def expect(
     assert error["type"] == "invalid_request_error"
     assert transport.world.scripted.calls == []
     return error
+
+
+@pytest.mark.parametrize(("part", "field"), PARTS)
+async def test_a_faulty_image_or_file_is_named_as_the_client_sent_it(
+    transport: Transport, part: dict[str, Any], field: str
+) -> None:
+    is_chat = part["type"] in ("image_url", "file")
+    message = {"role": "user", "content": shown(part)}
+    body, path = (chat(message), "chat/completions") if is_chat else (say(**message), "responses")
+    answer = await expect(transport, "POST", path, body, 400)
+    where = f"{'messages' if is_chat else 'input'}[0].content[2].{field}"
+    assert answer["param"] == where
+    assert answer["message"].startswith(f"{where} ")
 
 
 @pytest.mark.parametrize(("body", "status", "param", "code"), RESPONSES)

@@ -187,7 +187,8 @@ def _read_part(part: dict[str, Any], path: str) -> dict[str, Any] | None:
     """Return a part in the form of the native route; None for one that no agent can use."""
     kind = part["type"]
     if kind == "text":
-        return {"type": "text", "text": part.get("text")}
+        at = {"": path, "text": f"{path}.text"}
+        return {"type": "text", "text": part.get("text"), "at": at}
     if kind not in ("image", "document"):
         return None
     source = part.get("source")
@@ -199,7 +200,14 @@ def _read_part(part: dict[str, Any], path: str) -> dict[str, Any] | None:
     needs_type = where == "data" or kind == "document"
     if where is None or (media_type not in known and (needs_type or media_type is not None)):
         return None
-    made = {"media_type": media_type, where: value}
+    at = {
+        "": path,
+        "data": f"{path}.source.value",
+        "url": f"{path}.source.value",
+        "media_type": f"{path}.source.mimeType",
+        "name": f"{path}.metadata.title",
+    }
+    made = {"media_type": media_type, where: value, "at": at}
     if kind == "image":
         return {"type": "image", **made}
     return {"type": "file", "name": _name_file(part.get("metadata")), **made}

@@ -88,7 +88,12 @@ class AgUiRoutes:
         if options is not None:
             self._callers.check_text(options.instructions)
             self._callers.check_text(write_json([encode(tool) for tool in options.tools]))
-        content = self._callers.read_content(question, metadata)
+        try:
+            content = self._callers.read_content(question, metadata)
+        except Refused as error:
+            from aos.entrypoints.message_parts import name_field
+
+            raise name_field(error, question, where=f"messages[{asked}].content") from error
         request = RunRequest(
             agent_id=agent_id,
             message=content.text,

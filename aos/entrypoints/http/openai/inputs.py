@@ -236,8 +236,9 @@ def _check(raw: Any, where: str, read_content: ReadContent) -> Content:
     try:
         return read_content(raw)
     except Refused as error:
-        says = str(error).replace("message", where, 1)
-        raise Refused(error.code, says, field=where) from error
+        from aos.entrypoints.message_parts import name_field
+
+        raise name_field(error, raw, where=where) from error
 
 
 def _add_message(spoken: _Spoken, item: dict[str, Any], where: str) -> None:
@@ -300,16 +301,17 @@ def _read_part(part: Any, where: str) -> dict[str, Any]:
         return {"type": "text", "text": text}
     match kind:
         case "input_image":
-            return _read_image(part.get("image_url"), where)
+            return _read_image(part.get("image_url"), where, f"{where}.image_url")
         case "image_url":
             holder = part.get("image_url")
-            url = holder.get("url") if isinstance(holder, dict) else holder
-            return _read_image(url, where)
+            if isinstance(holder, dict):
+                return _read_image(holder.get("url"), where, f"{where}.image_url.url")
+            return _read_image(holder, where, f"{where}.image_url")
         case "input_file":
             return _read_file(part, where)
         case "file":
             holder = part.get("file")
-            return _read_file(holder if isinstance(holder, dict) else {}, where)
+            return _read_file(holder if isinstance(holder, dict) else {}, f"{where}.file")
         case _:
             raise refuse(
                 f"{where}.type",
@@ -318,15 +320,15 @@ def _read_part(part: Any, where: str) -> dict[str, Any]:
             )
 
 
-def _read_image(url: Any, where: str) -> dict[str, Any]:
+def _read_image(url: Any, where: str, field: str) -> dict[str, Any]:
     if not isinstance(url, str):
-        raise refuse(
-            f"{where}.image_url", "must be a URL or a data URL: AOS keeps no uploaded files"
-        )
+        raise refuse(field, "must be a URL or a data URL: AOS keeps no uploaded files")
+    at = {"": where, "url": field, "media_type": field, "data": field}
     found = _DATA_URL.match(url)
     if found is None:
-        return {"type": "image", "url": url}
-    return {"type": "image", "media_type": found[1].lower(), "data": url[found.end() :]}
+        return {"type": "image", "url": url, "at": at}
+    data = url[found.end() :]
+    return {"type": "image", "media_type": found[1].lower(), "data": data, "at": at}
 
 
 def _read_file(part: dict[str, Any], where: str) -> dict[str, Any]:
@@ -335,8 +337,11 @@ def _read_file(part: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(name, str):
         raise refuse(f"{where}.filename", "must be a string", code="invalid_type")
     ending = _FILE_TYPES.get(name.rpartition(".")[2].lower())
+    fields = {"name": "filename", "url": "file_url", "media_type": "filename", "data": "file_data"}
+    at = {"": where, **{here: f"{where}.{there}" for here, there in fields.items()}}
+    made = {"type": "file", "name": name, "at": at}
     if isinstance(url, str):
-        return {"type": "file", "name": name, "media_type": ending or "application/pdf", "url": url}
+        return {**made, "media_type": ending or "application/pdf", "url": url}
     if not isinstance(data, str):
         raise refuse(
             f"{where}.file_data", "is missing: AOS keeps no uploaded files; send the file's data"
@@ -346,7 +351,7 @@ def _read_file(part: dict[str, Any], where: str) -> dict[str, Any]:
     if kind is None:
         raise refuse(f"{where}.filename", "must end with .txt, .md, .csv, .json or .pdf")
     body = data if found is None else data[found.end() :]
-    return {"type": "file", "name": name, "media_type": kind, "data": body}
+    return {**made, "media_type": kind, "data": body}
 
 
 def _read_decision(item: dict[str, Any], where: str) -> Verdicts:
