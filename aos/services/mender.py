@@ -44,7 +44,9 @@ class Mender:
         bus: Bus,
         clock: Clock,
         telemetry: Telemetry,
+        see: Callable[[Run], None] = lambda run: None,
     ) -> None:
+        self._see = see
         self._requests = requests
         self._pending = pending
         self._conversations = conversations
@@ -100,6 +102,8 @@ class Mender:
             await self._pending.drop(row.run_id, etag=row.etag)
             return
         run = await self._conversations.find_run(request.conversation_id, request.run_id)
+        if run is not None:
+            self._see(run)
         if run is not None and run.status.has_ended:
             await self._deliver(stored, run)
             return

@@ -66,7 +66,8 @@ class _Wait:
 class RunReader:
     """Runs and conversations as they are now. `owner` None means an admin, who sees all.
 
-    `write_lists` writes what this process has not added to the lists yet.
+    `write_lists` writes what this process has not added to the lists yet. `see` hears of each
+    state of a run that was read.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class RunReader:
         index: RunIndex,
         write_lists: Callable[[], Awaitable[None]],
         clock: Clock,
+        see: Callable[[Run], None] = lambda run: None,
     ) -> None:
+        self._see = see
         self._requests = requests
         self._conversations = conversations
         self._index = index
@@ -102,8 +105,13 @@ class RunReader:
 
     async def read(self, request: AdmittedRequest) -> Run:
         """The run's row, or the run as admitted while realm has not seen it."""
-        row = await self._conversations.find_run(request.conversation_id, request.run_id)
-        return row or Run.from_request(request)
+        return await self._find_row(request) or Run.from_request(request)
+
+    async def _find_row(self, run: AdmittedRequest | IndexedRun) -> Run | None:
+        row = await self._conversations.find_run(run.conversation_id, run.run_id)
+        if row is not None:
+            self._see(row)
+        return row
 
     async def find_head(self, conversation_id: str) -> Conversation | None:
         """The conversation as realm saved it last; None while realm has not seen it."""
@@ -275,6 +283,7 @@ class RunReader:
 
     def notify(self, run: Run) -> None:
         """Wake the callers that wait for this ended run, or are about to."""
+        self._see(run)
         self._recent[run.run_id] = run
         if len(self._recent) > RECENT_RUNS:
             self._recent.popitem(last=False)
@@ -321,7 +330,7 @@ class RunReader:
         return stored.request
 
     async def _read_listed(self, item: IndexedRun) -> Run | None:
-        row = await self._conversations.find_run(item.conversation_id, item.run_id)
+        row = await self._find_row(item)
         if row is not None:
             return row
         stored = await self._requests.find(item.run_id)
@@ -338,7 +347,7 @@ class RunReader:
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
             with contextlib.suppress(TransientError):
-                run = await self._conversations.find_run(request.conversation_id, request.run_id)
+                run = await self._find_row(request)
                 if run is not None and run.status.has_ended:
                     wait.end(run)
                 elif run is not None:

@@ -482,7 +482,12 @@ class Main(App):
 
     @property
     def _facts(self) -> Mapping[str, Callable[[], str]]:
-        return {"model": self._describe_model}
+        return {"model": self._describe_trouble}
+
+    def _describe_trouble(self) -> str:
+        """Return what kept the model from answering lately, or whether one is configured."""
+        seen = self.services.model_sight.trouble if "services" in self.__dict__ else None
+        return seen or self._describe_model()
 
     async def _describe_to_admins(self) -> Mapping[str, Any]:
         queues = await super()._describe_to_admins()

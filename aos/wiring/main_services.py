@@ -34,6 +34,7 @@ from aos.services.dead_letters import DeadLetters, QueueRequests
 from aos.services.deletions import ConversationDeletions
 from aos.services.forgotten_letters import ForgottenLetters
 from aos.services.mender import Mender
+from aos.services.model_sight import ModelSight
 from aos.services.notifications import Notifications
 from aos.services.pushes import PushNotifications
 from aos.services.questions import ToolQuestions
@@ -241,7 +242,13 @@ class MainServices(AppServices):
             index=world.index,
             write_lists=self.books.write_lists,
             clock=world.clock,
+            see=self.model_sight.see,
         )
+
+    @cached_property
+    def model_sight(self) -> ModelSight:
+        """Knows what keeps the model from answering."""
+        return ModelSight(clock=self._world.clock)
 
     @cached_property
     def books(self) -> Bookkeeping:
@@ -389,6 +396,7 @@ class MainServices(AppServices):
             bus=world.bus,
             clock=world.clock,
             telemetry=self._telemetry,
+            see=self.model_sight.see,
         )
 
     @cached_property

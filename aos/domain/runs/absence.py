@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 
 from aos.domain.retries import retry_pause
 from aos.domain.runs.conversation import Conversation, Step
-from aos.domain.runs.run import RunStatus
+from aos.domain.runs.run import Run, RunStatus
 from aos.domain.runs.waiting import Waiting, name_calls
 from aos.errors import ErrorInfo
 
 OUTAGE_LIMIT = timedelta(hours=24)
+_AWAY = "the model does not answer"
 TOOLS_LIMIT = timedelta(minutes=10)
 """How long a run waits for MCP servers that have not listed their tools."""
 
@@ -93,13 +94,22 @@ def wait_for_tools(conversation: Conversation, *, servers: tuple[str, ...], now:
 def _describe_absence(
     fault: ErrorInfo | None, reason: str | None, *, since: datetime, until: datetime
 ) -> Waiting:
-    away = "the model does not answer"
     again = "the next try, at the time of `until`"
     return Waiting(
         kind="retry",
         since=since,
         until=until,
-        reason=fault.message if fault is not None else f"{away}: {reason}" if reason else away,
+        reason=fault.message if fault is not None else f"{_AWAY}: {reason}" if reason else _AWAY,
         ends_with=again if fault is None else f"the operator mends it; then {again}",
         error=fault,
     )
+
+
+def find_model_trouble(run: Run) -> str | None:
+    """The code of what keeps the model from answering this run; None if nothing does."""
+    waiting = run.waiting
+    if waiting is None or waiting.kind != "retry":
+        return None
+    if waiting.error is not None:
+        return waiting.error.code
+    return "model_unavailable" if waiting.reason.startswith(_AWAY) else None
