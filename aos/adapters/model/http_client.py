@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,14 +29,17 @@ LONGEST_STREAM_BYTES = 16 * 1024 * 1024
 """A stream repeats its frame with each token; the answer in it has at most LONGEST_ANSWER_BYTES."""
 DRAIN_SECONDS = 0.5
 """How long the end of a stream's body is awaited after its last event, to keep the connection."""
-WAITED_SECONDS = 0.001
-"""A piece that took longer was not there yet; shorter, it had come together with others."""
+ARRIVE_SECONDS = 0.002
+"""What has gathered in the socket is there so soon after it is asked for."""
 GATHER_SECONDS = 0.1
 """How long pieces of a text gather before they are read, where the sink passes them on at once: to
 wake up for each costs more than to read it. An answer that has ended waits so long for its reader.
 """
 LONGEST_GATHER_SECONDS = 0.25
 """The end of an answer is noticed so late at most."""
+GATHERED_BYTES = 1
+"""A stream that has more than twice as much unread is left in the socket until it is read: else the
+process would wake up for each token."""
 LEAD_SECONDS = 0.01
 """How long before the sink passes text on the pieces are read that have gathered for it."""
 EVENT_STREAM = "text/event-stream"
@@ -116,15 +119,22 @@ class ModelClient:
         An endpoint that does not stream answers at once. Raises UnreadableAnswer if the stream has
         no end.
         """
-        async with self._ask("POST", path, body, timeout_seconds) as response:
+        async with self._ask(
+            "POST", path, body, timeout_seconds, read_bufsize=GATHERED_BYTES
+        ) as response:
             if not _is_stream(response):
                 return await _read_whole(response)
-            async with contextlib.aclosing(_read_pieces(response)) as pieces:
-                return await _join_events(pieces, sink)
+            return await _join_events(_Body(response), sink)
 
     @contextlib.asynccontextmanager
     async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None, timeout_seconds: float
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        timeout_seconds: float,
+        *,
+        read_bufsize: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the request. Raises Refusal unless the status is 2xx."""
         import aiohttp
@@ -141,6 +151,7 @@ class ModelClient:
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,
+                read_bufsize=read_bufsize,
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     sock_connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds),
@@ -203,68 +214,99 @@ def open_token_provider(
     return token, credential
 
 
-async def _join_events(pieces: AsyncIterator[bytes], sink: Callable[[str], float]) -> bytes:
-    answer = StreamedAnswer()
-    began, is_heard, due = time.monotonic(), False, 0.0
-    async for piece in pieces:
-        waited = time.monotonic() - began
+async def _join_events(body: _Body, sink: Callable[[str], float]) -> bytes:
+    """Read the stream when its text is due, and all that has gathered then at once."""
+    answer, is_heard = StreamedAnswer(), False
+    while not answer.is_done:
+        piece = await body.read()
+        if piece is None:
+            break
+        if is_heard:
+            piece += await body.read_gathered()
         text = answer.feed(piece)
-        if text:
-            due = time.monotonic() + sink(text)
+        due = time.monotonic() + (sink(text) if text else 0.0)
         if answer.size > LONGEST_ANSWER_BYTES:
             raise AnswerTooLarge
-        if answer.is_done:
-            break
         is_heard = is_heard or bool(text)
-        if is_heard and waited > WAITED_SECONDS:
-            until_due = due - LEAD_SECONDS - time.monotonic()
-            gather = min(until_due, LONGEST_GATHER_SECONDS)
+        if is_heard and not answer.is_done:
+            gather = min(due - LEAD_SECONDS - time.monotonic(), LONGEST_GATHER_SECONDS)
             await asyncio.sleep(gather if gather > LEAD_SECONDS else GATHER_SECONDS)
-        began = time.monotonic()
-    await _drain(pieces)
+    await _drain(body)
     whole = answer.finish()
     if whole is None:
         raise UnreadableAnswer("the model endpoint's stream ended before the answer did")
     return write_json(whole).encode()
 
 
-async def _drain(pieces: AsyncIterator[bytes]) -> None:
+async def _drain(body: _Body) -> None:
     import aiohttp
 
     with contextlib.suppress(TimeoutError, aiohttp.ClientError, AnswerTooLarge):
         async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in pieces:
+            while await body.read() is not None:
                 pass
 
 
 async def _read_whole(response: aiohttp.ClientResponse) -> bytes:
-    return b"".join([piece async for piece in _read_pieces(response)])
+    body, pieces = _Body(response), list[bytes]()
+    while (piece := await body.read()) is not None:
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _is_stream(response: aiohttp.ClientResponse) -> bool:
     return EVENT_STREAM in response.headers.get("Content-Type", "").lower()
 
 
-async def _read_pieces(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    """Yield the answer as it comes, of up to LONGEST_ANSWER_BYTES, a stream LONGEST_STREAM_BYTES.
+class _Body:
+    """The body of an answer, of up to LONGEST_ANSWER_BYTES, of a stream LONGEST_STREAM_BYTES.
 
     AOS asked for no compression, but some gateways pack an answer with gzip anyway.
     """
-    import aiohttp
 
-    limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise aiohttp.ClientPayloadError(f"the answer is compressed with {encoding!r}")
-    unpack = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
-    size = 0
-    async for piece in response.content.iter_any():
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        import aiohttp
+
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            raise aiohttp.ClientPayloadError(f"the answer is compressed with {encoding!r}")
+        self._unpacker = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
+        self._content = response.content
+        self._size = 0
+
+    async def read(self) -> bytes | None:
+        """Return what is there, or else the next piece; None after the end."""
+        piece = await self._content.readany()
+        return self._take(piece) if piece or not self._content.at_eof() else None
+
+    async def read_gathered(self) -> bytes:
+        """Return what is there, and what is still in the socket. An error is left to `read`: the
+        answer may be whole."""
+        import aiohttp
+
+        found = self._read_now()
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
+            async with asyncio.timeout(ARRIVE_SECONDS):
+                found += await self.read() or b""
+        with contextlib.suppress(aiohttp.ClientError):
+            found += self._read_now()
+        return found
+
+    def _read_now(self) -> bytes:
+        found: list[bytes] = []
+        while piece := self._content.read_nowait():
+            found.append(self._take(piece))
+        return b"".join(found)
+
+    def _take(self, piece: bytes) -> bytes:
         # Unpacked to at most one byte more than an answer may have.
-        plain = piece if unpack is None else _unpack(unpack, piece, limit + 1)
-        size += len(plain)
-        if size > limit:
-            raise AnswerTooLarge(limit)
-        yield plain
+        more = self._limit + 1
+        plain = piece if self._unpacker is None else _unpack(self._unpacker, piece, more)
+        self._size += len(plain)
+        if self._size > self._limit:
+            raise AnswerTooLarge(self._limit)
+        return plain
 
 
 def _unpack(unpack: Any, piece: bytes, most: int) -> bytes:
