@@ -19,6 +19,7 @@ from benchmarks.proxy import Proxy, RequestReader, Watcher
 BUS_REQUESTS = "bus requests"
 FRAME_HEAD = 8
 TRANSFER = b"\x00\x53\x14"
+DATA_SECTION = b"\x00\x53\x75"
 OPERATION = b"\xa1\x09operation"
 """The property that a request to a broker's node has and a message has not."""
 
@@ -43,12 +44,21 @@ class CountingProxy(Proxy):
         return _RequestCounter(self, service)
 
     def _count_message(self, frame: bytes) -> None:
-        self.calls[BUS_REQUESTS if OPERATION in frame else BUS] += 1
+        if OPERATION in frame:
+            self.calls[BUS_REQUESTS] += 1
+        else:
+            self.calls[BUS] += count_messages(frame)
+
+
+def count_messages(frame: bytes) -> int:
+    """Return the messages of a transfer. A batch has each in a section of data of its own, and each
+    has its body in one."""
+    return max(1, frame.count(DATA_SECTION) // 2)
 
 
 class _TransferCounter:
-    """Finds transfers in the AMQP frames of one connection: one for each message, unless it is
-    huge."""
+    """Finds transfers in the AMQP frames of one connection: one for each message or batch, unless
+    it is huge."""
 
     def __init__(self, count: Callable[[bytes], None]) -> None:
         self._count = count
