@@ -6,6 +6,7 @@ test and empty. Ids are new in every test, so suites may share an account.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -93,6 +94,25 @@ class BusSuite:
         got = await probe.take(REALM_QUEUE, session_id=chat, seconds=10.0)
         assert got is not None
         assert got.message_id == later.command_id
+
+    async def test_messages_that_are_sent_at_once_come_each_once_and_at_their_time(
+        self, bus: Bus, probe: BusProbe
+    ) -> None:
+        ends = [RunEnded(run=an_ended_run(a_request()), owner="o") for _ in range(6)]
+        soon = datetime.now(UTC) + timedelta(seconds=4)
+        times = [None] * 5 + [soon]
+        await asyncio.gather(
+            *(
+                bus.send(Outgoing(queue=MAIN_QUEUE, command=end, scheduled_at=at))
+                for end, at in zip(ends, times, strict=True)
+            )
+        )
+        got = [await probe.take(MAIN_QUEUE) for _ in ends[:5]]
+        assert [read_command(message.body) for message in got if message] == ends[:5]
+        assert await probe.take(MAIN_QUEUE, seconds=0.5) is None
+        late = await probe.take(MAIN_QUEUE, seconds=10.0)
+        assert late is not None
+        assert late.message_id == ends[5].command_id
 
     async def test_a_reply_has_the_contracts_properties(self, bus: Bus, probe: BusProbe) -> None:
         run_id = an_id()
