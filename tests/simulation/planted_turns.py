@@ -57,15 +57,22 @@ def end_noted_before_it_is_sent() -> contextlib.AbstractContextManager[Any]:
 
 
 def sent_outbox_stays() -> contextlib.AbstractContextManager[Any]:
-    """Realm leaves every outbox in the head, whatever it holds and whoever has sent it."""
-    real = UnitOfWork.empty_outbox
+    """Realm leaves every outbox in the head, whatever it holds and whoever has sent it, and knows
+    of the ends of runs alone that they were delivered."""
+    empty, is_known = UnitOfWork.empty_outbox, Outbox._is_delivered
 
     def empty_outbox(self: UnitOfWork, *, stays: bool) -> None:
-        real(self, stays=True)
+        empty(self, stays=True)
+
+    async def is_delivered(self: Outbox, outgoing: Outgoing, *given: Any, **more: Any) -> bool:
+        return isinstance(outgoing.command, RunEnded) and await is_known(
+            self, outgoing, *given, **more
+        )
 
     stack = contextlib.ExitStack()
     stack.enter_context(patch.object(Conversation, "may_keep_outbox", property(lambda self: True)))
     stack.enter_context(patch.object(UnitOfWork, "empty_outbox", empty_outbox))
+    stack.enter_context(patch.object(Outbox, "_is_delivered", is_delivered))
     return stack
 
 
