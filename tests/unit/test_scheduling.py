@@ -21,5 +21,11 @@ def test_a_process_without_files_of_its_own_kind_takes_the_longest_of_the_others
     assert choose({SHORT: FILES[SHORT], LONG: FILES[LONG]}, waits=True) == LONG
 
 
+def test_a_process_that_computes_starts_no_laptop_of_e2e_while_there_is_something_else() -> None:
+    waiting = {"tests/e2e/test_kills.py": {}, "tests/contract/test_job_queue.py": {}}
+    assert choose(waiting, waits=False) == "tests/contract/test_job_queue.py"
+    assert choose(waiting, waits=True) == "tests/e2e/test_kills.py"
+
+
 def test_every_file_that_is_known_to_be_long_or_to_wait_exists() -> None:
     assert [name for name in (*SECONDS, *WAITING) if not (ROOT / name).exists()] == []
