@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -124,7 +124,8 @@ class ModelClient:
         ) as response:
             if not _is_stream(response):
                 return await _read_whole(response)
-            return await _join_events(_Body(response), sink)
+            with _leave_in_socket(response):
+                return await _join_events(_Body(response), sink)
 
     @contextlib.asynccontextmanager
     async def _ask(
@@ -173,6 +174,22 @@ class ModelClient:
             raise TransientError(
                 f"the model endpoint could not be reached ({why}); check AOS_MODEL_ENDPOINT"
             ) from error
+
+
+@contextlib.contextmanager
+def _leave_in_socket(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Have TLS, which has a buffer of its own, take no more from the socket than is read."""
+    transport = None if response.connection is None else response.connection.transport
+    set_limits = getattr(transport, "set_read_buffer_limits", None)
+    if transport is None or set_limits is None or transport.is_closing():
+        yield
+        return
+    set_limits(high=GATHERED_BYTES)
+    try:
+        yield
+    finally:
+        if not transport.is_closing():
+            set_limits()
 
 
 def _find_proxy(url: str) -> str | None:
@@ -273,6 +290,7 @@ class _Body:
         self._unpacker = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
         self._content = response.content
+        self._buffers = 2 if response.url.scheme == "https" else 1
         self._size = 0
 
     async def read(self) -> bytes | None:
@@ -281,14 +299,16 @@ class _Body:
         return self._take(piece) if piece or not self._content.at_eof() else None
 
     async def read_gathered(self) -> bytes:
-        """Return what is there, and what is still in the socket. An error is left to `read`: the
-        answer may be whole."""
+        """Return what is there, in the buffer of TLS, and in the socket. An error is left to
+        `read`: the answer may be whole."""
         import aiohttp
 
         found = self._read_now()
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(ARRIVE_SECONDS):
-                found += await self.read() or b""
+                for _ in range(self._buffers):
+                    found += await self.read() or b""
+                    found += self._read_now()
         with contextlib.suppress(aiohttp.ClientError):
             found += self._read_now()
         return found
