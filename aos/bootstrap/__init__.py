@@ -19,7 +19,6 @@ from aos import __version__
 from aos.adapters.mcp.walls import hide
 from aos.adapters.system import RandomIds
 from aos.adapters.telemetry.reporting import make_telemetry
-from aos.bootstrap import lean_imports
 from aos.bootstrap.stopping import drain_at_sigterm
 from aos.bootstrap.trigger_times import read_times_at_once
 from aos.bootstrap.warmup import Warmup
@@ -79,7 +78,6 @@ def mcp_app(environ: Mapping[str, str] | None = None) -> Mcp:
 
 
 def _make_app(kind: type[A], environ: Mapping[str, str] | None) -> A:
-    lean_imports.install()
     if environ is None:  # this process is the app: no other may read its environment
         hide()
         read_times_at_once()
