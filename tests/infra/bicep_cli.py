@@ -48,19 +48,23 @@ def find() -> Path | None:
     return Path(found) if found else None
 
 
-def bicep(cli: Path, *arguments: str | Path, cwd: Path = INFRA) -> Said:
-    """Run the CLI with nothing of AOS in its environment but the fixed values of the options."""
+def make_environment() -> Mapping[str, str]:
+    """An environment with nothing of AOS in it but the fixed values of the options."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith("AOS_")}
-    environment: Mapping[str, str] = {
+    return {
         **mine,
         **OPTIONS["environment"],
         "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
         "DOTNET_TieredPGO": "0",  # code that runs for three seconds is not worth its profile
     }
+
+
+def bicep(cli: Path, *arguments: str | Path, cwd: Path = INFRA) -> Said:
+    """Run the CLI in the environment of `make_environment`."""
     done = subprocess.run(
         [str(cli), *map(str, arguments)],
         cwd=cwd,
-        env=environment,
+        env=make_environment(),
         capture_output=True,
         text=True,
         timeout=TIME_LIMIT_SECONDS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.infra import bicep_cli
+from tests.infra.bicep_server import BicepServer
 from tests.infra.inventory import Inventory
 from tests.infra.variants import PROBE, VARIANTS
 from tests.once_a_run import made_once
@@ -55,13 +55,10 @@ def snapshots(
     names = (*bicep_cli.ENVIRONMENTS, *VARIANTS, "probe")
 
     def make_snapshots(folder: Path) -> None:
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            made: dict[str, Future[dict[str, Any]]] = {
-                name: pool.submit(bicep_cli.snapshot, cli, infra / f"parameters/{name}.bicepparam")
-                for name in names
-            }
-            for name, future in made.items():
-                (folder / name).write_text(json.dumps(future.result()), "utf-8")
+        with BicepServer(cli) as server:
+            for name in names:
+                made = server.snapshot(infra / f"parameters/{name}.bicepparam")
+                (folder / name).write_text(json.dumps(made), "utf-8")
 
     folder = made_once(tmp_path_factory, "snapshots", make_snapshots)
     return {name: json.loads((folder / name).read_text("utf-8")) for name in names}
