@@ -99,15 +99,15 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(
         app="main",
-        what="table write aosusage/day, aosusage/seen",
-        why="counts the usage once, and remembers that the end was delivered; written with the"
-        " lists, one call for all runs of an agent",
-    ),
-    Reason(
-        app="main",
         what="bus send run.completed to agent-events",
         why="the CloudEvent that others subscribe to; with those of other runs that ended in these"
         " 250 ms",
+    ),
+    Reason(
+        app="main",
+        what="table write aosusage/day, aosusage/seen",
+        why="counts the usage once, and remembers that the end was delivered; written with the"
+        " lists, one call for all runs of an agent",
     ),
     Reason(
         app="main",
