@@ -36,14 +36,14 @@ SAMPLER = "OTEL_TRACES_SAMPLER"
 WARM_UP = 3
 RUNS = 10
 IDLE_SECONDS = 30.0
-EXPORT_SECONDS = 12.0
+EXPORT_SECONDS = 32.0
 """After this time the exporters have sent everything, at least twice."""
 ROUNDS = 5
 ROUND_TURNS = 180
 """So many that the seconds after them, which have their own costs, are a small part of a round."""
-ROUND_EXPORT_SECONDS = 7.5
-"""After this time the exporters have sent everything once. Azurite ends connections that were idle
-for 5 to 6 seconds: a write just then would be answered with 503."""
+ROUND_EXPORT_SECONDS = 16.0
+"""After this time the exporters have sent everything once. Not 5 to 6 seconds: then Azurite ends
+idle connections, and a write just then would be answered with 503."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

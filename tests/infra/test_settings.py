@@ -41,6 +41,7 @@ def test_what_must_never_be_missing_is_there(
             "AZURE_FUNCTIONS_ENVIRONMENT": "Production",
             "OTEL_TRACES_SAMPLER": "microsoft.fixed_percentage",
             "OTEL_TRACES_SAMPLER_ARG": "1.0",
+            "OTEL_BSP_SCHEDULE_DELAY": "15000",
             "OTEL_BLRP_SCHEDULE_DELAY": "5000",
             "OTEL_METRICS_EXPORTER": "none",
             "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",
