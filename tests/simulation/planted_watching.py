@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from aos.adapters.memory import MemoryConversationStore, MemoryRunEventStore
+from aos.adapters.memory import MemoryRunEventStore
 from aos.domain.envelope import RemoveDeltas
-from aos.domain.runs.conversation import Conversation, Step
+from aos.domain.runs.conversation import Conversation
 from aos.domain.runs.run import AdmittedRequest
 from aos.domain.runs.run_events import EventId, EventRow, RunEvent
 from aos.ports.model import ModelAnswer
@@ -66,26 +65,6 @@ def rest_forgotten() -> contextlib.AbstractContextManager[Any]:
     return patch.object(TurnStream, "_take_rest", take)
 
 
-def rest_in_a_write_of_its_own() -> contextlib.AbstractContextManager[Any]:
-    """What is provisional in a save is written after it: who reads in between misses it."""
-    real = MemoryConversationStore.save
-
-    async def save(
-        self: MemoryConversationStore,
-        step: Step,
-        *,
-        etag: str | None,
-        new_run_id: str | None = None,
-    ) -> str:
-        saved = await real(self, replace(step, provisional=()), etag=etag, new_run_id=new_run_id)
-        if not step.provisional:
-            return saved
-        late = Step(conversation=step.conversation, provisional=step.provisional)
-        return await real(self, late, etag=saved)
-
-    return patch.object(MemoryConversationStore, "save", save)
-
-
 def announcement_not_saved() -> contextlib.AbstractContextManager[Any]:
     """The save of a turn's begin leaves the announcement of its first attempt out."""
     real = UnitOfWork.tell
@@ -134,7 +113,6 @@ PLANTED_IN_WATCHING = {
     "provisional_events_stay": provisional_events_stay,
     "rest_of_the_text_not_told": rest_of_the_text_not_told,
     "rest_forgotten": rest_forgotten,
-    "rest_in_a_write_of_its_own": rest_in_a_write_of_its_own,
     "announcement_not_saved": announcement_not_saved,
     "attempt_goes_on_after_a_gap": attempt_goes_on_after_a_gap,
     "resumed_from_the_last_saved": resumed_from_the_last_saved,
