@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from math import log2
 from typing import TYPE_CHECKING, Any
 
 from aos.adapters.memory import Kept
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 HANDFUL = 8
-NUDGES = 5
-"""So many StartRuns of one run may wait behind a handler that is slow, or dies again and again."""
+NUDGES = 3
+"""So many StartRuns of one run may wait behind a handler that is slow, or dies again and again; one
+more each time that the minutes since the session's first command have doubled, because the mender
+waits twice as long each time."""
 RESULTS = 16
 """So many results and decisions of one turn may wait, each as often as its call was repeated."""
 WATCHES = 30
@@ -54,6 +57,7 @@ class Checks:
         self.ended: dict[str, Run] = {}
         self.asked_again: dict[str, float] = {}
         self._heads: dict[str, Conversation] = {}
+        self._first_sent: dict[str, float] = {}
         self._unsent: dict[str, set[str]] = defaultdict(set)
         self._ever_saved: set[str] = set()
         self.results_sent: dict[str, float] = {}
@@ -239,7 +243,10 @@ class Checks:
             self._world.cancel_commands[run_id] = True
         waiting = [k for k in self._world.broker.messages(REALM_QUEUE) if not _copy(k)]
         mine = sum(k.session_id == kept.session_id for k in waiting)
-        bound = HANDFUL + NUDGES * self._world.requests_in(kept.session_id)
+        now = self._world.loop.seconds
+        minutes = (now - self._first_sent.setdefault(kept.session_id, now)) / 60
+        nudges = NUDGES + int(log2(1 + minutes))
+        bound = HANDFUL + nudges * self._world.requests_in(kept.session_id)
         bound += RESULTS * self._world.scenario.has("tools", "delete", "watch", "tasks")
         bound += WATCHES * self._world.scenario.has("watch")
         if mine > bound:

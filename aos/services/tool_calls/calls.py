@@ -45,8 +45,8 @@ from aos.services.tool_calls.task_cancelling import TASK_SECONDS, TaskCanceller
 T = TypeVar("T")
 Tell: TypeAlias = Callable[[ToolOutcome], Awaitable[None]]
 """Sends the answer of a tool to realm."""
-MARGIN = timedelta(seconds=30)
-"""Added to a call's time limit: until then no other handler may begin the call."""
+MARGIN = timedelta(seconds=45)
+"""Held for so long after a call's limit, as two clocks may be 40 s apart if each is 20 s wrong."""
 LOOK_AGAIN = timedelta(seconds=10)
 """How soon to look again at a held call: its result may be saved and not sent."""
 EARLY = timedelta(seconds=0.5)
