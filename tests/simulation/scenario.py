@@ -153,7 +153,7 @@ def scenario(seed: int) -> Scenario:
         seed=seed,
         kind=kind,
         also=frozenset(also),
-        mixed_versions=random.Random(seed * 31 + 7).random() < (0.5 if kind == "tasks" else 0.15),
+        mixed_versions=random.Random(seed * 31 + 7).random() < (0.8 if kind == "tasks" else 0.15),
         mains=rng.choice((1, 1, 2)),
         realms=rng.choice((1, 2, 2, 3)),
         mcps=rng.choice((1, 2, 2)) if kinds & WITH_MCP else 0,

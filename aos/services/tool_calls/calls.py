@@ -24,13 +24,14 @@ from typing import TypeAlias, TypeVar
 from aos.domain.envelope import CallTool, ToolResult, to_mcp, to_realm
 from aos.domain.runs.call_commands import cut_to_milliseconds
 from aos.domain.tools.questions import LONGEST_POLL_SECONDS, TaskWait
-from aos.domain.tools.tool import ToolCallRow, ToolOutcome, ToolSchema
+from aos.domain.tools.tool import ToolCallRow, ToolOutcome
 from aos.errors import OutcomeUnknown, Refused, ServerFailed, StaleWrite, TransientError
 from aos.ports.bus import Bus
 from aos.ports.servers import LiveServer, ServerCards, ToolServers
 from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
+from aos.services.tool_calls.approved_calls import ApprovedCalls
 from aos.services.tool_calls.deliveries import UNTOLD, CommandDelivery, KnownCalls
 from aos.services.tool_calls.outcomes import (
     TIME_OVER,
@@ -59,10 +60,6 @@ RETRY_WITHIN_SECONDS = 30.0
 SAVE_TRIES = 8
 SAVE_SECONDS = 60.0
 LONGEST_SAVE_DELAY_SECONDS = 8.0
-_CHANGED = (
-    "changed since a person was asked about this call; if it is still needed, call the tool again,"
-    " and a person is asked about it as it is now"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +96,7 @@ class ToolCalls:
         self._telemetry = telemetry
         self._limits = limits
         self._tasks = tasks
+        self._approved = ApprovedCalls(catalog=catalog, servers=servers, clock=clock)
         self._at_work: Counter[tuple[str, str]] = Counter()
         self._known = KnownCalls()
 
@@ -185,7 +183,7 @@ class ToolCalls:
                     return await self._follow(command, row, task)
                 if row is not None and now < row.until:
                     if delivery.redelivered and await self._is_lost(command):
-                        return await self._end(command, row, make_lost_outcome(command))
+                        return await self._end_lost(command, row)
                     return min(row.until, now + LOOK_AGAIN)
                 return await self._make(command, row, delivery, tell)
             except StaleWrite:
@@ -207,11 +205,11 @@ class ToolCalls:
         refusal = find_card_refusal(live, command)
         if refusal is not None:
             return await self._end_uncalled(command, row, refusal)
-        changed = await self._find_change(live, command)
+        changed = await self._approved.find_change(live, command)
         if changed is not None:
             return await self._end_uncalled(command, row, changed)
         if row is not None and not await self._may_repeat_round(live, command):
-            return await self._end(command, row, make_lost_outcome(command))
+            return await self._end_lost(command, row)
         key = (command.run_id, command.row_id)
         self._at_work[key] += 1
         try:
@@ -339,7 +337,12 @@ class ToolCalls:
     ) -> datetime:
         due = min(command.deadline, self._clock.now() + timedelta(seconds=seconds))
         task = replace(task, poll_at=cut_to_milliseconds(due))
-        await self._retry(lambda: self._save_task(row, task))
+        try:
+            await self._retry(lambda: self._save_task(row, task))
+        except StaleWrite:
+            if find_task(command, row) != task.task_id:  # no other handler knows the new task
+                await self._tasks.cancel(command, task.task_id)
+            raise
         return task.poll_at
 
     async def _save_task(self, row: ToolCallRow, task: TaskWait) -> None:
@@ -350,6 +353,12 @@ class ToolCalls:
             found = await self._ledger.find(row.run_id, row.tool_call_id)
             if found is None or found.task != task:
                 raise
+
+    async def _end_lost(self, command: CallTool, row: ToolCallRow) -> ToolOutcome:
+        """End a call whose handler is lost. Raises StaleWrite where that has written since: the
+        call may have become a task."""
+        ours = await self._ledger.start(replace(row, until=self._clock.now()))
+        return await self._end(command, ours, make_lost_outcome(command))
 
     async def _end_uncalled(
         self, command: CallTool, row: ToolCallRow | None, why: str
@@ -447,31 +456,6 @@ class ToolCalls:
             ceiling = min(LONGEST_SAVE_DELAY_SECONDS, 0.25 * 2.0**tried)
             await self._clock.sleep(self._ids.jitter() * ceiling)
         raise AssertionError("the last try returns or raises")
-
-    async def _find_change(self, live: LiveServer, command: CallTool) -> str | None:
-        """What changed since a person was asked about this call; None when nothing changed.
-
-        The tools are listed again: the stored list may be older than the tool.
-        """
-        if command.server_digest is None:
-            return None
-        if live.digest != command.server_digest:
-            return f"the card of the MCP server {live.server_id!r} has {_CHANGED}"
-        try:
-            listed = await self._servers.list_tools(live.card, live.digest)
-        except ServerFailed:
-            return describe_absence(command)
-        if command.schema_digest in {t.digest for t in listed if t.name == command.tool}:
-            return None
-        await self._save_tools(live, tuple(t for t in listed if live.card.can_offer(t.name)))
-        return f"the tool {command.tool!r} has {_CHANGED}"
-
-    async def _save_tools(self, live: LiveServer, tools: tuple[ToolSchema, ...]) -> None:
-        """Save the tools as they are now, so that the next approval is about them."""
-        seen = await self._catalog.find(live.server_id)
-        if seen is not None and seen.card_digest == live.digest:
-            now = self._clock.now()
-            await self._catalog.put(replace(seen, tools=tools, listed_at=now, seen_at=now))
 
     async def _may_repeat_round(self, live: LiveServer, command: CallTool) -> bool:
         """True when this round may be made twice: a task may be told its answers again."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -13,7 +14,7 @@ from aos.adapters.memory import MemoryToolLedger
 from aos.adapters.memory.entities import Kept
 from aos.domain.envelope import MCP_QUEUE, CallTool, CancelCall, Command, read_command
 from aos.domain.runs.run import RunStatus
-from aos.domain.tools.questions import CallPause, CallResume, ToolQuestion
+from aos.domain.tools.questions import CallPause, CallResume, TaskWait, ToolQuestion
 from aos.domain.tools.tool import ToolOutcome, ToolSchema
 from aos.errors import OutcomeUnknown, TransientError
 from aos.services.tool_calls import CallCanceller, CommandDelivery
@@ -22,6 +23,7 @@ from tests.unit.tool_calls.mcp_in_memory import CALL, RUN, Mcp, McpWorld, said
 from tests.unit.tool_calls.test_calling import Breaking, Killed
 from tests.unit.tools.worlds import CEO, CLOCK, told
 
+T = TypeVar("T")
 WORKING = ToolOutcome(
     outcome="outcome_unknown",
     content="has not ended the task",
@@ -126,6 +128,46 @@ async def test_a_command_that_comes_too_early_asks_nothing(world: McpWorld) -> N
     world.servers.tasks["t-1"] = said("built")
     await world.mcp.calls.handle(world.command("build"))
     assert (world.results, world.later) == ([], [5.0, 5.0])
+
+
+async def test_a_call_that_becomes_a_task_while_it_is_taken_for_lost_goes_on_as_a_task(
+    world: McpWorld,
+) -> None:
+    """Its handler lost the message's lock, and writes the task while another ends the call."""
+    dying = Mcp(world, intercept=Breaking("servers.call", acts=False, error=Killed()))
+    command = world.command("build")
+    with pytest.raises(Killed):
+        await dying.calls.handle(command)
+
+    async def late(operation: str, key: str, act: Callable[[], T]) -> T:
+        ((place, row),) = world.tables.tool_calls.items()
+        if operation == "tool_calls.start" and row.task is None:
+            task = TaskWait(task_id="t-1", poll_at=world.clock.now())
+            world.tables.tool_calls[place] = replace(row, task=task, etag="changed")
+        return act()
+
+    second = Mcp(world, intercept=late)
+    await second.calls.handle(command, CommandDelivery(redelivered=True, sequence_number=1))
+    world.servers.tasks["t-1"] = said("built")
+    world.clock.advance(5.0)
+    await deliver(world)
+    assert (world.results, world.servers.cancelled_tasks) == ([said("built")], [])
+
+
+async def test_a_task_that_came_after_its_call_was_taken_for_lost_is_cancelled(
+    world: McpWorld,
+) -> None:
+    command = world.command("build")
+
+    async def slow(operation: str, key: str, act: Callable[[], T]) -> T:
+        if operation == "servers.call":
+            again = CommandDelivery(redelivered=True, sequence_number=1)
+            await world.mcp.calls.handle(command, again)
+        return act()
+
+    await Mcp(world, intercept=slow).calls.handle(command)
+    assert {result.outcome for result in world.results} == {"outcome_unknown"}
+    assert world.servers.cancelled_tasks == ["t-1"]
 
 
 async def test_a_server_that_is_away_is_asked_later(world: McpWorld) -> None:
