@@ -31,9 +31,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from aos.adapters.telemetry.attributes import CUSTOM_EVENTS_LOGGER, TRACER_NAME
 from aos.adapters.telemetry.reporting import CUSTOM_EVENT, make_telemetry
 from aos.adapters.telemetry.rows import EventRecorder, Row, RowWriter, shorten_export
-from aos.adapters.telemetry.tracing import CUSTOM_EVENTS_LOGGER, TRACER_NAME
 from aos.errors import RunFailed, TransientError
 from benchmarks.ingestion import INSTRUMENTATION_KEY, Ingestion, run_ingestion
 from benchmarks.telemetry import CONNECTION_STRING, make_deployed_settings

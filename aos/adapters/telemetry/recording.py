@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
 
-from aos.adapters.telemetry.trace_context import make_child_traceparent, trace_id
-from aos.adapters.telemetry.tracing import ERROR_TYPE, convert_attributes, current_traceparent
+from aos.adapters.telemetry.attributes import ERROR_TYPE, convert_attributes
+from aos.adapters.telemetry.trace_context import (
+    current_traceparent,
+    make_child_traceparent,
+    trace_id,
+)
 from aos.errors import AosError
 
 if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need

@@ -15,15 +15,9 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from aos.adapters.telemetry.trace_context import trace_id
-from aos.adapters.telemetry.tracing import (
-    CUSTOM_EVENTS_LOGGER,
-    OpenTelemetryTracer,
-    PlainTracer,
-    Tracer,
-    convert_attributes,
-    current_traceparent,
-)
+from aos.adapters.telemetry.attributes import CUSTOM_EVENTS_LOGGER, convert_attributes
+from aos.adapters.telemetry.trace_context import current_traceparent, trace_id
+from aos.adapters.telemetry.tracing import OpenTelemetryTracer, PlainTracer, Tracer
 from aos.domain.json_writer import write_json
 from aos.version import __version__
 

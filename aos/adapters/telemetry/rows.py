@@ -23,7 +23,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from aos.adapters.telemetry.tracing import CUSTOM_EVENTS_LOGGER, ERROR_TYPE, TRACER_NAME
+from aos.adapters.telemetry.attributes import CUSTOM_EVENTS_LOGGER, ERROR_TYPE, TRACER_NAME
 
 LONGEST_VALUE = 8 * 1024
 LONGEST_NAME = 1024

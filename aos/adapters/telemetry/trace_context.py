@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextvars import ContextVar
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 SAMPLED = "01"
+current_traceparent: ContextVar[str | None] = ContextVar("aos_traceparent", default=None)
+"""The traceparent of the current task's span, for log lines and for spans without a parent."""
 
 
 def make_traceparent() -> str:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from aos.adapters.telemetry.attributes import TRACER_NAME, convert_attributes
 from aos.adapters.telemetry.trace_context import (
+    current_traceparent,
     is_valid_traceparent,
     make_child_traceparent,
 )
@@ -21,12 +22,6 @@ from aos.adapters.telemetry.trace_context import (
 if TYPE_CHECKING:  # the ports import the whole domain, which the start of an app does not need
     from aos.adapters.telemetry.recording import Recorder
     from aos.ports.telemetry import Span, SpanKind
-
-TRACER_NAME = "aos"
-CUSTOM_EVENTS_LOGGER = "aos.custom_events"
-ERROR_TYPE = "error.type"
-current_traceparent: ContextVar[str | None] = ContextVar("aos_traceparent", default=None)
-"""The traceparent of the current task's span, for log lines and for spans without a parent."""
 
 
 class Tracer(Protocol):
@@ -106,16 +101,6 @@ class OpenTelemetryTracer:
         """
         parent = traceparent if is_valid_traceparent(traceparent) else None
         return self._recorder.open(name, kind, parent, convert_attributes(attributes))
-
-
-def convert_attributes(attributes: Mapping[str, object]) -> dict[str, Any]:
-    """Convert values for OpenTelemetry: text, numbers and booleans unchanged, all others to
-    text."""
-    return {
-        name: value if isinstance(value, str | bool | int | float) else str(value)
-        for name, value in attributes.items()
-        if value is not None
-    }
 
 
 @contextlib.contextmanager
