@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +20,7 @@ from aos.services.execution.unit_of_work import UnitOfWork
 from aos.services.replies import Replies
 from aos.services.tool_calls import ToolCalls
 from aos.services.tool_calls.calls import Tell
+from aos.services.tool_calls.deliveries import ScheduledLooks
 
 
 def result_sent_before_it_is_saved() -> contextlib.AbstractContextManager[Any]:
@@ -43,6 +45,15 @@ def answer_sent_and_not_saved() -> contextlib.AbstractContextManager[Any]:
         await tell(outcome)
 
     return patch.object(ToolCalls, "_end_and_tell", end_and_tell)
+
+
+def look_taken_for_a_copy() -> contextlib.AbstractContextManager[Any]:
+    """A look at a held call that comes ends, as if another one came later."""
+
+    def has_one_after(self: ScheduledLooks, command: CallTool, now: datetime) -> bool:
+        return (command.run_id, command.row_id) in self._looks
+
+    return patch.object(ScheduledLooks, "has_one_after", has_one_after)
 
 
 def called_again_before_until() -> contextlib.AbstractContextManager[Any]:
@@ -166,6 +177,7 @@ PLANTED_IN_TOOLS = {
     "result_sent_before_it_is_saved": result_sent_before_it_is_saved,
     "answer_sent_and_not_saved": answer_sent_and_not_saved,
     "called_again_before_until": called_again_before_until,
+    "look_taken_for_a_copy": look_taken_for_a_copy,
     "called_again_without_a_look": called_again_without_a_look,
     "approval_only_in_the_message": approval_only_in_the_message,
     "two_decisions": two_decisions,

@@ -39,6 +39,7 @@ FOUND_AT = {
     "late_result_stays": 62,
     "late_start_runs": 43,
     "latecomer_misses_what_was_read": 42,
+    "look_taken_for_a_copy": 127,
     "long_run_never_ends_by_its_age": 180,
     "newer_columns_of_usage_dropped": 204,
     "newer_fields_of_calls_dropped": 46,

@@ -32,7 +32,13 @@ from aos.ports.system import Clock, Ids
 from aos.ports.telemetry import Telemetry
 from aos.ports.tools import ToolCatalog, ToolLedger
 from aos.services.tool_calls.approved_calls import ApprovedCalls
-from aos.services.tool_calls.deliveries import UNTOLD, CommandDelivery, KnownCalls
+from aos.services.tool_calls.deliveries import (
+    EARLY,
+    UNTOLD,
+    CommandDelivery,
+    KnownCalls,
+    ScheduledLooks,
+)
 from aos.services.tool_calls.outcomes import (
     TIME_OVER,
     describe_absence,
@@ -50,8 +56,6 @@ MARGIN = timedelta(seconds=45)
 """Held for so long after a call's limit, as two clocks may be 40 s apart if each is 20 s wrong."""
 LOOK_AGAIN = timedelta(seconds=10)
 """How soon to look again at a held call: its result may be saved and not sent."""
-EARLY = timedelta(seconds=0.5)
-"""A message that the broker hands out this much before its time is on time."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 CONTENTION_TRIES = 8
 CALL_TRIES = 2
@@ -99,6 +103,7 @@ class ToolCalls:
         self._approved = ApprovedCalls(catalog=catalog, servers=servers, clock=clock)
         self._at_work: Counter[tuple[str, str]] = Counter()
         self._known = KnownCalls()
+        self._looks = ScheduledLooks()
 
     async def handle(self, command: CallTool, delivery: CommandDelivery = UNTOLD) -> None:
         """Make the call unless it was made, and send its result.
@@ -124,6 +129,7 @@ class ToolCalls:
                 return
             if isinstance(end, datetime):
                 await self._bus.send(replace(to_mcp(command), scheduled_at=end))
+                self._looks.add(command, end)
                 return
             await tell(end)
 
@@ -184,11 +190,19 @@ class ToolCalls:
                 if row is not None and now < row.until:
                     if delivery.redelivered and await self._is_lost(command):
                         return await self._end_lost(command, row)
-                    return min(row.until, now + LOOK_AGAIN)
+                    return self._find_next_look(command, row, delivery, now)
                 return await self._make(command, row, delivery, tell)
             except StaleWrite:
                 continue  # another handler was first: read its row
         raise TransientError(f"the row of tool call {command.tool_call_id!r} changes too often")
+
+    def _find_next_look(
+        self, command: CallTool, row: ToolCallRow, delivery: CommandDelivery, now: datetime
+    ) -> datetime | None:
+        """When to look again at a held call; None where another message looks later."""
+        if delivery.not_before and self._looks.has_one_after(command, now):
+            return None
+        return min(row.until, now + LOOK_AGAIN)
 
     async def _make(
         self,

@@ -1,16 +1,18 @@
 """Says how a command came, and whether its call was handled before. Entry points:
-`CommandDelivery`, `KnownCalls`."""
+`CommandDelivery`, `KnownCalls`, `ScheduledLooks`."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aos.domain.envelope import CallTool
 from aos.domain.tools.questions import TaskWait
 
 CALLS_REMEMBERED = 4096
+EARLY = timedelta(seconds=0.5)
+"""A message that the broker hands out this much before its time is on time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,3 +58,27 @@ class KnownCalls:
         while len(self._known) > CALLS_REMEMBERED:
             self._known.popitem(last=False)
         return is_unknown
+
+
+class ScheduledLooks:
+    """The looks at held calls that this process has scheduled: a bounded number of them.
+
+    One look is enough for all copies of a command. Without this, each copy would be followed by the
+    next, and each message that is not settled by one more.
+    """
+
+    def __init__(self) -> None:
+        self._looks: OrderedDict[tuple[str, str], datetime] = OrderedDict()
+
+    def add(self, command: CallTool, at: datetime) -> None:
+        """Remember that the broker has a message that looks at this time."""
+        key = (command.run_id, command.row_id)
+        self._looks[key] = max(at, self._looks.pop(key, at))
+        while len(self._looks) > CALLS_REMEMBERED:
+            self._looks.popitem(last=False)
+
+    def has_one_after(self, command: CallTool, now: datetime) -> bool:
+        """Whether another message looks at the call later. `now` is not before the time of the
+        message that asks, so that it is never taken for the later one."""
+        at = self._looks.get((command.run_id, command.row_id))
+        return at is not None and now < at - EARLY

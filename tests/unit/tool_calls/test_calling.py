@@ -104,6 +104,33 @@ async def test_killed_in_the_call_it_comes_back_when_the_hold_is_over_and_is_not
     assert "may or may not have had its effect" in told.content
 
 
+async def test_copies_of_a_held_call_are_followed_by_one_look(world: McpWorld) -> None:
+    await killed(world, "servers.call", acts=False)
+
+    async def deliver() -> None:
+        delivery = CommandDelivery(not_before=world.clock.now())
+        await world.mcp.calls.handle(world.command(), delivery)
+
+    for _ in range(3):
+        await deliver()
+    assert (world.results, world.later) == ([], [10.0])
+    for _ in range(2):  # the look itself comes, and another copy
+        world.clock.advance(10.0)
+        await deliver()
+        await deliver()
+    assert len(world.later) == 3
+
+
+async def test_a_look_whose_clock_is_behind_the_brokers_is_followed_by_the_next(
+    world: McpWorld,
+) -> None:
+    await killed(world, "servers.call", acts=False)
+    await world.mcp.calls.handle(world.command())
+    ahead = CommandDelivery(not_before=world.clock.now() + timedelta(seconds=10))
+    await world.mcp.calls.handle(world.command(), ahead)
+    assert world.later == [10.0, 20.0]
+
+
 @pytest.mark.parametrize("by_the_card", [False, True])
 async def test_killed_in_a_call_that_may_be_repeated_it_is_made_again(
     world: McpWorld, by_the_card: bool
