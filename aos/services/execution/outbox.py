@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from aos.domain.envelope import (
     CallTool,
@@ -31,6 +31,8 @@ from aos.ports.ledger import Ledger
 from aos.services.execution.unit_of_work import UnitOfWork
 
 REMEMBERED = 8192
+COMES_EARLY = timedelta(minutes=1)
+"""A scheduled message comes at most so much earlier than our clock says."""
 SENT_AGAIN_FOR = REQUEST_RETENTION / 2
 """The end of a run that was admitted longer ago is not sent again."""
 
@@ -59,7 +61,7 @@ class Outbox:
     async def _is_delivered(self, outgoing: Outgoing, unit: UnitOfWork, *, now: datetime) -> bool:
         """Whether a command that may stay in the head needs no message any more."""
         command = outgoing.command
-        if command.command_id in self._sent:
+        if command.command_id in self._sent and not _may_have_come(outgoing, now):
             return True
         match command:
             case RunEnded():
@@ -93,6 +95,13 @@ def _may_stay(outgoing: Outgoing) -> bool:
     command = outgoing.command
     is_look = isinstance(command, ContinueRun) and outgoing.scheduled_at is not None
     return is_look or isinstance(command, RunEnded | RemoveDeltas | CallTool)
+
+
+def _may_have_come(outgoing: Outgoing, now: datetime) -> bool:
+    """Whether a look with this id may have come already, so that this is the next one: a handler
+    whose clock is behind the broker's schedules another for the same time."""
+    at = outgoing.scheduled_at
+    return isinstance(outgoing.command, ContinueRun) and (at is None or at - now < COMES_EARLY)
 
 
 def _is_answered(call: CallTool, unit: UnitOfWork) -> bool:
