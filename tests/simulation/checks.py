@@ -307,12 +307,15 @@ class Checks:
             self.fail(f"{call_id} of {run_id} got a result, and neither a tool nor a run says so")
 
     def _has_answered(self, row: ToolCallRow, said: Mapping[str, Any]) -> bool:
-        """Whether the tool has answered this. The row may have no result yet, or say that none is
-        known, where its handler took too long."""
-        stands = "outcome_unknown" if row.result is None else row.result.outcome
-        answers = self._world.box.results.values()
-        is_true = any(said["content"] in contents for contents in answers)
-        return is_true and "pause" not in said and stands == "outcome_unknown"
+        """Whether the tool has answered this. The row may have no result yet, say that none is
+        known, where its handler took too long, or have another answer to the same call, where that
+        was made again."""
+        if "pause" in said:
+            return False
+        answers = [it for it in self._world.box.results.values() if said["content"] in it]
+        if row.result is None or row.result.outcome == "outcome_unknown":
+            return bool(answers)
+        return any(row.result.content in contents for contents in answers)
 
     def _call_completed(self, kept: Kept) -> None:
         """The result of a call stands, or another message goes on with it."""
