@@ -272,13 +272,18 @@ async def test_a_repeat_is_the_same_response_and_takes_nothing_more(
     assert len(world.scripted.calls) == 2
 
 
-async def test_what_waits_is_its_owners() -> None:
+async def connect_two() -> tuple[openai.AsyncOpenAI, openai.AsyncOpenAI]:
+    """Clients of two owners, Ann and Bob, of one world with an agent."""
     keyed = World(
         settings={"AOS_AUTH": "keys", "AOS_KEY_OWNERS": f"ann={digest('a')},bob={digest('b')}"}
     )
     await keyed.put_agent({"agent_id": "ceo", "purpose": "Lead."})
     transport = Transport(keyed)
-    ann, bob = connect(transport, api_key="a"), connect(transport, api_key="b")
+    return connect(transport, api_key="a"), connect(transport, api_key="b")
+
+
+async def test_what_waits_is_its_owners() -> None:
+    ann, bob = await connect_two()
     made = await ann.conversations.create(items=[FRANCE])
     (item,) = (await ann.conversations.items.list(made.id)).data
     for read in (
@@ -298,12 +303,7 @@ async def test_what_waits_is_its_owners() -> None:
 
 
 async def test_who_begins_a_conversation_under_anothers_id_does_not_see_what_waits_there() -> None:
-    keyed = World(
-        settings={"AOS_AUTH": "keys", "AOS_KEY_OWNERS": f"ann={digest('a')},bob={digest('b')}"}
-    )
-    await keyed.put_agent({"agent_id": "ceo", "purpose": "Lead."})
-    transport = Transport(keyed)
-    ann, bob = connect(transport, api_key="a"), connect(transport, api_key="b")
+    ann, bob = await connect_two()
     made = await ann.conversations.create(items=[FRANCE], metadata={"a": "secret"})
     (item,) = (await ann.conversations.items.list(made.id)).data
     await bob.responses.create(model="ceo", conversation=made.id, input="?")
