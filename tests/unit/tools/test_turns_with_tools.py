@@ -308,14 +308,16 @@ class TestWaiting:
             "outcome unknown: the run ended before a result of this call came",
         )
 
-    async def test_one_continue_run_is_left_for_the_deadline(self, world: MemoryWorld) -> None:
+    async def test_the_same_continue_run_is_left_for_the_deadline(self, world: MemoryWorld) -> None:
         started = world.clock.now()
         run = await world.ask("ceo", "Time?")
         await world.advance(30)
-        (kept,) = world.broker.messages("aos-realm")
-        assert kept.message_id is not None
-        assert kept.message_id.startswith(f"{run.run_id}:continue:")
-        assert timedelta() <= kept.visible_at - started - timedelta(seconds=60) < timedelta(1)
+        looks = world.broker.messages("aos-realm")
+        assert len({kept.message_id for kept in looks}) == 1
+        assert len(looks) <= 2  # in the last minute a handler may send it again
+        for kept in looks:
+            assert str(kept.message_id).startswith(f"{run.run_id}:continue:")
+            assert timedelta() <= kept.visible_at - started - timedelta(seconds=60) < timedelta(1)
 
     async def test_a_cancellation_ends_it_and_a_late_result_changes_nothing(
         self, world: MemoryWorld
