@@ -25,6 +25,7 @@ from aos.domain.runs.run import ParentRun, Run, run_id_for
 from aos.domain.tools.commands import delegation_scope
 from aos.domain.tools.tool import MessageCall, ToolCallRow, make_round_id
 from tests.simulation.deletions import Deletions
+from tests.simulation.tools import NO_ANSWER
 from tests.simulation.versions import find_dropped
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ RESULTS = 16
 """So many results and decisions of one turn may wait, each as often as its call was repeated."""
 WATCHES = 30
 """So many readers of a run may have said that they watch it, while its turn takes long."""
+HELD_FOR = 10.0
+"""What waits for the end of a pause comes again within this time. Where a copy was sent and its
+original could not be completed, both come, and each starts the run."""
 REPEAT_WINDOW = 600.0
 SKEW = timedelta(seconds=21)
 
@@ -59,6 +63,8 @@ class Checks:
         self._heads: dict[str, Conversation] = {}
         self._first_sent: dict[str, float] = {}
         self._unsent: dict[str, set[str]] = defaultdict(set)
+        self._held: list[float] = []
+        self._noted: set[str] = set()
         self._ever_saved: set[str] = set()
         self.results_sent: dict[str, float] = {}
         self._history: dict[str, list[Message]] = defaultdict(list)
@@ -99,6 +105,9 @@ class Checks:
                 self._cancels_moved[key] = self._world.loop.seconds
             case "ledger.record":
                 self.seen_at[key] = self._world.loop.seconds
+                self._noted.add(key)
+            case "ledger.note_sent":  # what is missing is mended: the pending row stands
+                self._noted.add(key)
 
     def message(self, what: str, kept: Kept) -> None:
         """A message was sent or settled."""
@@ -173,9 +182,9 @@ class Checks:
         self._ever_saved |= now
 
     def _is_told(self, command_id: str) -> bool:
-        """Whether main has recorded the end of a run, which the mender has told it."""
+        """Whether main has noted the end of a run, which the mender has told it."""
         run_id, _, what = command_id.partition(":")
-        return what == "ended" and run_id in self.seen_at
+        return what == "ended" and run_id in self._noted
 
     def _history_grows(self, key: str, head: Conversation) -> None:
         messages, known = self._world.tables.conversations[key].messages, self._history[key]
@@ -231,6 +240,8 @@ class Checks:
                 self._replied(kept)
             case "agent-events":
                 self.published.add(kept.message_id)
+            case "aos-requests" if self._world.pausing.holds_now and "aos_key" in kept.properties:
+                self._held.append(self._world.loop.seconds)
 
     def _command_sent(self, kept: Kept) -> None:
         assert kept.session_id is not None
@@ -249,6 +260,7 @@ class Checks:
         bound = HANDFUL + nudges * self._world.requests_in(kept.session_id)
         bound += RESULTS * self._world.scenario.has("tools", "delete", "watch", "tasks")
         bound += WATCHES * self._world.scenario.has("watch")
+        bound += sum(now - at < HELD_FOR for at in self._held)
         if mine > bound:
             self.fail(f"a storm: {mine} commands wait in the session {kept.session_id}")
 
@@ -313,7 +325,8 @@ class Checks:
         if "pause" in said:
             return False
         answers = [it for it in self._world.box.results.values() if said["content"] in it]
-        if row.result is None or row.result.outcome == "outcome_unknown":
+        unanswered = row.result is None or row.result.outcome == "outcome_unknown"
+        if unanswered or (row.result is not None and row.result.content == NO_ANSWER):
             return bool(answers)
         return any(row.result.content in contents for contents in answers)
 

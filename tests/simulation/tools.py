@@ -41,6 +41,7 @@ SERVER: dict[str, Any] = {
     "repeatable": ["look"],
 }
 TOOLS = ("look", "put", "guarded", "asks")
+NO_ANSWER = "no answer in time"
 SLOW_START, NO_START = 0.1, 0.03
 LONGEST_START = 160.0
 
@@ -132,7 +133,7 @@ class _Line:
         try:
             done, _ = await asyncio.wait({work}, timeout=timeout_seconds)
             if not done or work.cancelled():
-                return ToolOutcome(outcome="outcome_unknown", content="no answer in time")
+                return ToolOutcome(outcome="outcome_unknown", content=NO_ANSWER)
             return work.result()
         finally:
             if self._app.alive:
