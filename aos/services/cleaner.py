@@ -152,7 +152,7 @@ class Cleaner:
         elif head is None:
             await self._rows.unlist(due.name)
             await self._due.drop(due)
-        elif _is_past(head, at):
+        elif _is_past(head, due):
             await self._due.drop(due)
         elif head.deleted_at == at and head.cleaning is None and now < at + REQUEST_RETENTION:
             if await self._look_again(due):
@@ -322,11 +322,16 @@ class Cleaner:
         await self._due.drop(due)
 
 
-def _is_past(head: Conversation, at: datetime) -> bool:
-    """Whether a later deletion, or a conversation that began later, has taken its place."""
-    if head.deleted_at is not None and head.deleted_at > at:
-        return True
-    return head.deleted_at != at and head.began_at is not None and head.began_at > at
+def _is_past(head: Conversation, due: Due) -> bool:
+    """Whether a later deletion, or a conversation that began later, has taken its place.
+
+    While the head has a deletion before this one, realm has not noted this one: a run that was
+    admitted between the two may still come.
+    """
+    known = head.deleted_at
+    if known is not None and (known >= due.about or not due.unused):
+        return known > due.about
+    return head.began_at is not None and head.began_at > due.about
 
 
 def _name_owner(owner: str) -> str:

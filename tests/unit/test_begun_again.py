@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from aos.adapters.memory import MemoryDueStore
+from aos.ports.cleaning import Due
 from aos.testing import MemoryWorld
 
 DAYS = 29 * 86400.0
@@ -34,3 +38,24 @@ async def test_what_has_begun_since_outlives_the_thirty_days_of_the_deletion() -
     await world.delete_conversation("c")
     await world.advance(600)
     assert not world.tables.conversations["c"].messages
+
+
+async def test_a_deletion_whose_command_was_lost_is_noted_in_what_has_begun_since() -> None:
+    """Else a run that was admitted before it, and comes late, would stand in the conversation."""
+    world = MemoryWorld()
+    await world.put_agent(CEO)
+    await world.ask("ceo", "Hello.", conversation_id="c")
+    await world.delete_conversation("c")
+    await world.advance(600)
+    at = world.clock.now()
+    await world.advance(60)
+    await world.ask("ceo", "And now?", conversation_id="c")
+    messages = await world.history("c")
+    due = Due(due_at=at, kind="deletion", name="c", about=at)
+    await MemoryDueStore(world.tables).put(due)
+    await clean(world)
+    head = world.tables.conversations["c"].head
+    assert head.deleted_at == at
+    assert head.began_at is not None
+    assert head.began_at - at >= timedelta(seconds=60)
+    assert await world.history("c") == messages

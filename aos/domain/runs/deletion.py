@@ -31,15 +31,15 @@ LONGEST_PAUSE = timedelta(minutes=1)
 def delete(conversation: Conversation, command: DeleteConversation, *, now: datetime) -> Step:
     """Apply a DeleteConversation: mark the head, and end the runs admitted before it.
 
-    A command that the head knows, or that is older than the conversation that now stands, only
-    lets the cleaning continue; `again` begins another, and 30 days after the deletion the command
-    ends the head itself.
+    A command that the head knows only lets the cleaning continue; `again` begins another, and 30
+    days after the deletion the command ends the head itself. One that is older than the
+    conversation that now stands concerns only runs that realm has not seen.
     """
     at, known = command.deleted_at, conversation.deleted_at
     if known is not None and at <= known:
         return Step(conversation=_follow_up(conversation, command, now=now))
     if conversation.began_at is not None and at < conversation.began_at:
-        return Step(conversation=conversation)
+        return Step(conversation=conversation if known is None else _note(conversation, at))
     step = Step(conversation=conversation)
     if conversation.active is not None:  # it has seen what is deleted
         step = conversation.end_active(RunStatus.CANCELLED, error=deletion_error(), now=now)
@@ -192,6 +192,16 @@ def deletion_error() -> ErrorInfo:
         code="conversation_deleted",
         message="the conversation of this run was deleted; begin a new one",
     )
+
+
+def _note(conversation: Conversation, at: datetime) -> Conversation:
+    """Note a deletion after which the conversation that stands began, for the runs that were
+    admitted before it and come later. What was to be removed at the end of the deletion before is
+    removed at the end of this one."""
+    cleaning = conversation.cleaning
+    if cleaning is not None and cleaning.is_last:
+        cleaning = replace(cleaning, is_last=False, again=True)
+    return replace(conversation, deleted_at=at, cleaning=cleaning)
 
 
 def _left(conversation: Conversation) -> int:

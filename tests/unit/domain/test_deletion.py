@@ -10,7 +10,7 @@ import pytest
 from aos.domain.codec import decode, encode
 from aos.domain.envelope import CancelRun, DeleteConversation, RunEnded
 from aos.domain.runs import advance, deletion
-from aos.domain.runs.conversation import ALL_RUNS, CardView, Cleaning, Conversation
+from aos.domain.runs.conversation import ALL_RUNS, CardView, Cleaning, Conversation, Step
 from aos.domain.runs.run import AdmittedRequest, RunStatus
 from tests.samples import NOON, a_request
 
@@ -78,11 +78,35 @@ def test_a_command_that_comes_again_changes_nothing() -> None:
     assert deletion.delete(state, older, now=LATER).conversation == state
 
 
-def test_a_deletion_that_is_older_than_the_conversation_that_stands_deletes_nothing() -> None:
+BETWEEN = replace(COMMAND, deleted_at=AT + timedelta(minutes=1))
+
+
+def begun_again() -> Conversation:
+    """A conversation that began again after BETWEEN."""
     new = asked("r9", at=timedelta(minutes=5))
-    state = advance.admit(deleted(), new, known=False, now=LATER).conversation
-    between = replace(COMMAND, deleted_at=AT + timedelta(minutes=1))
-    assert deletion.delete(state, between, now=LATER).conversation == state
+    return advance.admit(deleted(), new, known=False, now=LATER).conversation
+
+
+def test_a_deletion_that_is_older_than_the_conversation_that_stands_is_noted_only() -> None:
+    state = begun_again()
+    step = deletion.delete(state, BETWEEN, now=LATER)
+    assert step == Step(conversation=replace(state, deleted_at=BETWEEN.deleted_at))
+    over = replace(state, deleted_at=None)
+    assert deletion.delete(over, BETWEEN, now=LATER).conversation == over
+
+
+def test_a_run_that_a_noted_deletion_covers_is_cancelled_when_it_comes() -> None:
+    noted = deletion.delete(begun_again(), BETWEEN, now=LATER).conversation
+    step = advance.admit(noted, asked("r5", at=timedelta(minutes=2)), known=False, now=LATER)
+    assert [(r.run_id, r.status) for r in step.runs] == [("r5", RunStatus.CANCELLED)]
+    assert [request.run_id for request in step.conversation.queued] == ["r9"]
+
+
+def test_a_deletion_that_is_noted_at_the_end_of_the_one_before_takes_its_place() -> None:
+    ending = replace(begun_again(), cleaning=Cleaning(is_last=True))
+    noted = deletion.delete(ending, BETWEEN, now=LATER).conversation
+    assert noted.cleaning == Cleaning(again=True)
+    assert deletion.finish(noted).conversation.deleted_at == BETWEEN.deleted_at
 
 
 def test_a_start_that_comes_after_the_deletion_ends_cancelled_and_is_cleaned() -> None:
