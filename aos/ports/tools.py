@@ -46,6 +46,6 @@ class ToolLedger(Protocol):
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
         """Write the result of a call unless it has one; return the call's result.
 
-        `etag` None means that the call was never begun.
+        `etag` None means that the call was never begun. Raises StaleWrite if it was meanwhile.
         """
         ...

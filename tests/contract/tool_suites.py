@@ -78,6 +78,15 @@ class ToolLedgerSuite:
         with pytest.raises(StaleWrite):
             await ledger.start(row)
 
+    async def test_a_call_that_was_begun_is_not_ended_as_one_that_was_never_made(
+        self, ledger: ToolLedger
+    ) -> None:
+        row = a_tool_call_row()
+        await ledger.start(replace(row, holder="h2"))
+        with pytest.raises(StaleWrite):
+            await ledger.finish(row, ToolOutcome(outcome="not_called", content="too late"))
+        assert (await found(ledger, row)).result is None
+
     @pytest.mark.parametrize("text", AWKWARD_TEXTS.values(), ids=AWKWARD_TEXTS.keys())
     async def test_whatever_a_tool_says_comes_back(self, ledger: ToolLedger, text: str) -> None:
         started = await ledger.start(a_tool_call_row())

@@ -33,6 +33,7 @@ FAILED_ONCE = (
     757727,
     757779,
     2116100,
+    2120649,
 )
 """601221: two handlers of one turn told their texts under the same attempt. 313: a conversation
 whose last run took longer than a look at what is old did not end by its age.
@@ -45,8 +46,9 @@ deletion and its command. The last three were wrong expectations. 714831: the st
 version forgot its fields when it saved an end twice before it sent it. 753681: the message that
 asks for a task was nine minutes late. 766578: a save that was given up landed while the turn was
 asked again, so that the message was the attempt's before. 2116100: a deletion whose command was
-lost was taken for past, because a later request had begun the conversation again. 752587: a check
-of the catalog that failed before anything was known counted for one that came after it. Wrong
+lost was taken for past, because a later request had begun the conversation again. 2120649: a call
+was begun between the two writes that forbade it, and was said not to be made. 752587: a check of
+the catalog that failed before anything was known counted for one that came after it. Wrong
 expectations again: 705662 and 757779, an admission was under way when a pause came; 713706, a copy
 of a delivery came a day late and was given up; 757727, the clock of a main was late when an agent
 was enabled."""

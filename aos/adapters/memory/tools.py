@@ -82,12 +82,15 @@ class MemoryToolLedger:
         return await self._intercept("tool_calls.start", row.run_id, act)
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
-        """Write the result unless the call has one; return the call's result."""
+        """Write the result unless the call has one; return the call's result. Raises StaleWrite if
+        another began a call that was never begun."""
 
         def act() -> ToolOutcome:
             found = self._tables.tool_calls.get((row.run_id, row.tool_call_id))
             if found is not None and found.result is not None:
                 return found.result
+            if found is not None and row.etag is None:
+                raise StaleWrite(f"tool call {row.tool_call_id!r} of run {row.run_id!r} was begun")
             etag = None if found is None else found.etag
             self._write(replace(found or row, result=outcome, etag=etag), "tool_calls.finish")
             return outcome

@@ -39,7 +39,8 @@ class AzureToolLedger:
 
     async def finish(self, row: ToolCallRow, outcome: ToolOutcome) -> ToolOutcome:
         """Write the result unless the call has one; return the call's result. One call, more if the
-        row changes meanwhile."""
+        row changes meanwhile. Raises StaleWrite if another began a call that was never begun."""
+        never_begun = row.etag is None
         for _ in range(FINISH_TRIES):
             try:
                 await self._write(replace(row, result=outcome))
@@ -48,6 +49,8 @@ class AzureToolLedger:
                 found = await self.find(row.run_id, row.tool_call_id)
             if found is not None and found.result is not None:
                 return found.result
+            if found is not None and never_begun:
+                raise StaleWrite(f"tool call {row.tool_call_id!r} of run {row.run_id!r} was begun")
             row = replace(row, etag=None) if found is None else found
         raise TransientError(
             f"tool call {row.tool_call_id!r} of run {row.run_id!r} changes too often; try again"

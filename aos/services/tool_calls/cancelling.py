@@ -68,7 +68,8 @@ class CallCanceller:
             await self._tasks.cancel(command, pause.task_id)
 
     async def _forbid(self, command: CancelCall, now: datetime) -> datetime | None:
-        """Write a result, so that a command that comes later makes no call."""
+        """Write a result, so that a command that comes later makes no call. It is written with the
+        row: between two writes the call could be begun."""
         row = ToolCallRow(
             run_id=command.run_id,
             tool_call_id=command.row_id,
@@ -80,8 +81,7 @@ class CallCanceller:
             holder=self._ids.new_id(),
         )
         try:
-            begun = await self._ledger.start(row)
+            await self._ledger.finish(row, NOT_MADE)
         except StaleWrite:
             return now + LOOK_AGAIN
-        await self._ledger.finish(begun, NOT_MADE)
         return None
