@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,8 +29,9 @@ LONGEST_STREAM_BYTES = 16 * 1024 * 1024
 """A stream repeats its frame with each token; the answer in it has at most LONGEST_ANSWER_BYTES."""
 DRAIN_SECONDS = 0.5
 """How long the end of a stream's body is awaited after its last event, to keep the connection."""
-ARRIVE_SECONDS = 0.002
-"""What has gathered in the socket is there so soon after it is asked for."""
+ARRIVE_TICKS = 2
+ARRIVE_TICKS_TLS = 4
+"""What has gathered in the socket is there after so many turns of the event loop."""
 GATHER_SECONDS = 0.1
 """How long pieces of a text gather before they are read, where the sink passes them on at once: to
 wake up for each costs more than to read it. An answer that has ended waits so long for its reader.
@@ -38,8 +39,7 @@ wake up for each costs more than to read it. An answer that has ended waits so l
 LONGEST_GATHER_SECONDS = 0.25
 """The end of an answer is noticed so late at most."""
 GATHERED_BYTES = 1
-"""A stream that has more than twice as much unread is left in the socket until it is read: else the
-process would wake up for each token."""
+"""TLS, which has a buffer of its own, takes no more from the socket before that is read."""
 LEAD_SECONDS = 0.01
 """How long before the sink passes text on the pieces are read that have gathered for it."""
 EVENT_STREAM = "text/event-stream"
@@ -119,13 +119,14 @@ class ModelClient:
         An endpoint that does not stream answers at once. Raises UnreadableAnswer if the stream has
         no end.
         """
-        async with self._ask(
-            "POST", path, body, timeout_seconds, read_bufsize=GATHERED_BYTES
-        ) as response:
+        async with self._ask("POST", path, body, timeout_seconds) as response:
             if not _is_stream(response):
                 return await _read_whole(response)
-            with _leave_in_socket(response):
-                return await _join_events(_Body(response), sink)
+            tap = _Tap(response)
+            try:
+                return await _join_events(_Body(response), tap, sink)
+            finally:
+                tap.remove()
 
     @contextlib.asynccontextmanager
     async def _ask(
@@ -134,8 +135,6 @@ class ModelClient:
         path: str,
         body: Mapping[str, Any] | None,
         timeout_seconds: float,
-        *,
-        read_bufsize: int | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send the request. Raises Refusal unless the status is 2xx."""
         import aiohttp
@@ -152,7 +151,6 @@ class ModelClient:
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,
-                read_bufsize=read_bufsize,
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     sock_connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds),
@@ -176,20 +174,44 @@ class ModelClient:
             ) from error
 
 
-@contextlib.contextmanager
-def _leave_in_socket(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Have TLS, which has a buffer of its own, take no more from the socket than is read."""
-    transport = None if response.connection is None else response.connection.transport
-    set_limits = getattr(transport, "set_read_buffer_limits", None)
-    if transport is None or set_limits is None or transport.is_closing():
-        yield
-        return
-    set_limits(high=GATHERED_BYTES)
-    try:
-        yield
-    finally:
-        if not transport.is_closing():
-            set_limits()
+class _Tap:
+    """Lets a stream out of its socket only while it is open: else the process would wake up for
+    each token."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        transport = self._find_transport()
+        self._tls = transport if hasattr(transport, "set_read_buffer_limits") else None
+        if self._tls is not None:
+            self._tls.set_read_buffer_limits(high=GATHERED_BYTES)
+
+    def close(self) -> None:
+        """Leave what comes in the socket."""
+        transport = self._find_transport()
+        if transport is not None:
+            transport.pause_reading()
+
+    async def open(self) -> None:
+        """Take what is there, and what comes."""
+        transport = self._find_transport()
+        if transport is not None:
+            transport.resume_reading()
+            for _ in range(ARRIVE_TICKS if self._tls is None else ARRIVE_TICKS_TLS):
+                await asyncio.sleep(0)
+
+    def remove(self) -> None:
+        """Leave the connection as it was."""
+        transport = self._find_transport()
+        if transport is not None:
+            transport.resume_reading()
+        if self._tls is not None and not self._tls.is_closing():
+            self._tls.set_read_buffer_limits()
+
+    def _find_transport(self) -> Any:
+        """The connection's transport; None when it is closed, or given back after the answer."""
+        connection = self._response.connection
+        transport: Any = None if connection is None else connection.transport
+        return None if transport is None or transport.is_closing() else transport
 
 
 def _find_proxy(url: str) -> str | None:
@@ -231,15 +253,13 @@ def open_token_provider(
     return token, credential
 
 
-async def _join_events(body: _Body, sink: Callable[[str], float]) -> bytes:
+async def _join_events(body: _Body, tap: _Tap, sink: Callable[[str], float]) -> bytes:
     """Read the stream when its text is due, and all that has gathered then at once."""
     answer, is_heard = StreamedAnswer(), False
     while not answer.is_done:
         piece = await body.read()
         if piece is None:
             break
-        if is_heard:
-            piece += await body.read_gathered()
         text = answer.feed(piece)
         due = time.monotonic() + (sink(text) if text else 0.0)
         if answer.size > LONGEST_ANSWER_BYTES:
@@ -247,7 +267,9 @@ async def _join_events(body: _Body, sink: Callable[[str], float]) -> bytes:
         is_heard = is_heard or bool(text)
         if is_heard and not answer.is_done:
             gather = min(due - LEAD_SECONDS - time.monotonic(), LONGEST_GATHER_SECONDS)
+            tap.close()
             await asyncio.sleep(gather if gather > LEAD_SECONDS else GATHER_SECONDS)
+            await tap.open()
     await _drain(body)
     whole = answer.finish()
     if whole is None:
@@ -290,34 +312,12 @@ class _Body:
         self._unpacker = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
         self._content = response.content
-        self._buffers = 2 if response.url.scheme == "https" else 1
         self._size = 0
 
     async def read(self) -> bytes | None:
         """Return what is there, or else the next piece; None after the end."""
         piece = await self._content.readany()
         return self._take(piece) if piece or not self._content.at_eof() else None
-
-    async def read_gathered(self) -> bytes:
-        """Return what is there, in the buffer of TLS, and in the socket. An error is left to
-        `read`: the answer may be whole."""
-        import aiohttp
-
-        found = self._read_now()
-        with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(ARRIVE_SECONDS):
-                for _ in range(self._buffers):
-                    found += await self.read() or b""
-                    found += self._read_now()
-        with contextlib.suppress(aiohttp.ClientError):
-            found += self._read_now()
-        return found
-
-    def _read_now(self) -> bytes:
-        found: list[bytes] = []
-        while piece := self._content.read_nowait():
-            found.append(self._take(piece))
-        return b"".join(found)
 
     def _take(self, piece: bytes) -> bytes:
         # Unpacked to at most one byte more than an answer may have.

@@ -26,8 +26,12 @@ from aos.domain.runs.run_events import (
     RunEventType,
 )
 from aos.domain.runs.waiting import Turn
+from aos.domain.runs.watching import is_watched
 from aos.domain.tools.tool import MessageCall
 from aos.domain.wire_time import to_wire_time
+
+MOST_COPIED = 4_000
+"""Characters of a message that its event repeats."""
 
 
 def record_events(before: Conversation, step: Step, *, now: datetime) -> Step:
@@ -83,7 +87,8 @@ class _StepLog:
             return ()
         answer = self._find_answer(was)
         if answer is not None:
-            _add_answer(log, answer, run, turn=was.turns + 1)
+            is_read = is_watched(was.request, now=self._now)
+            _add_answer(log, answer, run, turn=was.turns + 1, is_read=is_read)
         self._add_calls(log, was, active, answer, run)
         if active is None:
             _add_end(log, run)
@@ -262,7 +267,9 @@ class _Numbered:
         )
 
 
-def _add_answer(log: _Numbered, answer: Message, run: Run, *, turn: int) -> None:
+def _add_answer(log: _Numbered, answer: Message, run: Run, *, turn: int, is_read: bool) -> None:
+    """Tell the turn and its message. A short text that somebody waits for stands in the event too,
+    which saves reading the message; any other is read from there."""
     shown = _find_turn(run, turn)
     log.add("turn.started", answer.created_at if shown is None else shown.started_at, turn=turn)
     data: dict[str, Any] = {"sequence": answer.sequence, "model": run.model}
@@ -272,6 +279,8 @@ def _add_answer(log: _Numbered, answer: Message, run: Run, *, turn: int) -> None
             "input_tokens": shown.input_tokens,
             "output_tokens": shown.output_tokens,
         }
+    if is_read and not answer.tool_calls and len(answer.content) <= MOST_COPIED:
+        data["content"] = answer.content
     log.add("message.completed", answer.created_at, turn=turn, data=data)
 
 

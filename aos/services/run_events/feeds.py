@@ -3,8 +3,9 @@
 
 Realm writes events from another process, so a feed asks storage for them. Text comes in batches of
 a known rhythm, and each says when it was written, so a feed that has read one looks again just
-after the next was written. It reads every 100 ms while the model may begin to write, and less often
-while the run waits for something else. An end that this process is told of is read at once.
+after the next was written. It reads every 100 ms while the model may begin to write, but not before
+the agent's models usually do, and less often while the run waits for something else. An end that
+this process is told of is read at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aos.errors import TransientError
 from aos.ports.bus import Bus
 from aos.ports.run_events import RunEventStore
 from aos.ports.system import Clock
+from aos.services.run_events.beginnings import Beginning, Beginnings
 
 FAST_SECONDS = 0.1
 """Between two reads while the model may begin to write."""
@@ -69,6 +71,7 @@ class Feed:
     """The new events of one run: rows after `start`, up to `position`."""
 
     request: AdmittedRequest
+    beginning: Beginning
     start: EventId
     position: EventId
     rows: list[EventRow] = field(default_factory=list)
@@ -103,6 +106,7 @@ class Feed:
             self.slow = row.events[-1].type in _SLOW_AFTER
             self.in_text = row.events[-1].type == "message.delta"
             self.ended = self.ended or row.events[-1].is_end
+        self.beginning.take((event for row in rows for event in row.events), began=began)
         self.rows.extend(rows)
         self.quiet_reads = 0 if rows else self.quiet_reads + 1
         self._drop_old()
@@ -147,7 +151,11 @@ class Feed:
         if self.in_text and self.quiet_reads <= LATE_READS:
             return CLOSE_SECONDS if self.quiet_reads else self.between - self.ahead
         quiet = self.quiet_reads if self.slow else self.quiet_reads - PATIENCE_READS
-        return min(FAST_SECONDS * 1.5 ** max(0, quiet), SLOWEST_SECONDS)
+        usual = FAST_SECONDS * 1.5 ** max(0, quiet)
+        until_text = self.beginning.seconds
+        if until_text:
+            usual = max(usual, until_text + self.lag)
+        return min(usual, SLOWEST_SECONDS)
 
 
 class Feeds:
@@ -159,6 +167,7 @@ class Feeds:
         self._bus = bus
         self._clock = clock
         self._feeds: dict[str, Feed] = {}
+        self._beginnings = Beginnings()
 
     @contextlib.asynccontextmanager
     async def open(
@@ -175,7 +184,9 @@ class Feeds:
             )
         feed = self._feeds.get(request.run_id)
         if feed is None:
-            feed = self._feeds[request.run_id] = Feed(request=request, start=after, position=after)
+            beginning = self._beginnings.follow(request.agent_id, since=request.admitted_at)
+            feed = Feed(request=request, beginning=beginning, start=after, position=after)
+            self._feeds[request.run_id] = feed
             feed.reading = asyncio.create_task(self._read(feed, pause))
             feed.watching = asyncio.create_task(self._watch(feed))
         feed.readers += 1

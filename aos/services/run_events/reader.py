@@ -1,8 +1,8 @@
 """Reads a run's events, as a page or as they happen. Entry points: `RunEvents.page`,
 `RunEvents.follow`.
 
-Saved events do not copy what messages hold: the text of `message.completed` is read from its
-message.
+Saved events do not copy what messages hold, but the short texts of watched turns: the text of any
+other `message.completed` is read from its message.
 """
 
 from __future__ import annotations
@@ -163,10 +163,7 @@ class RunEvents:
     async def _complete(self, request: AdmittedRequest, rows: list[EventRow]) -> list[EventRow]:
         """The rows with the texts of their messages."""
         sequences = [
-            event.data["sequence"]
-            for row in rows
-            for event in row.events
-            if event.type == "message.completed"
+            event.data["sequence"] for row in rows for event in row.events if _lacks_text(event)
         ]
         if not sequences:
             return rows
@@ -212,8 +209,12 @@ def _list_events(rows: Iterable[EventRow], *, after: EventId) -> list[RunEvent]:
     return [event for row in rows for event in row.events if event.event_id > after]
 
 
+def _lacks_text(event: RunEvent) -> bool:
+    return event.type == "message.completed" and "content" not in event.data
+
+
 def _add_text(event: RunEvent, messages: dict[int, Message]) -> RunEvent:
-    if event.type != "message.completed":
+    if not _lacks_text(event):
         return event
     message = messages.get(event.data["sequence"])
     if message is None:  # the conversation was deleted

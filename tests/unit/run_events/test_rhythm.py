@@ -11,10 +11,12 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from aos.domain.runs.run_events import EventRow
+from aos.domain.runs.run_events import EventRow, RunEvent, RunEventType
 from aos.entrypoints.http.streams import StreamedResponse
 from aos.ports.model import ModelAnswer, ModelCall
+from aos.services.run_events.beginnings import TURNS_NEEDED, Beginnings
 from aos.testing import MemoryWorld, ScriptedModel
+from tests.samples import NOON
 from tests.unit.run_events.reading import events_of, read_stream
 
 SHORTEST_SECONDS = 0.25
@@ -113,6 +115,25 @@ async def start_stream(world: MemoryWorld) -> StreamedResponse:
     return answer
 
 
+async def follow(world: MemoryWorld, answer: StreamedResponse, *, skew: float = 0.0) -> list[float]:
+    """Read a stream to its end; return how late each piece of the text came."""
+    late: list[float] = []
+
+    async def read() -> None:
+        async for piece in answer.pieces:
+            now = world.clock.now().timestamp() + skew
+            late.extend(
+                now - datetime.fromisoformat(event["time"]).timestamp()
+                for event in read_stream(piece.decode())
+                if event["type"] == "message.delta"
+            )
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(read())
+        await world.settle()
+    return late
+
+
 @pytest.mark.parametrize("skew", [0.0, 0.05, -0.05, 2.0, -2.0])
 async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
     monkeypatch: pytest.MonkeyPatch, skew: float
@@ -120,22 +141,44 @@ async def test_a_reader_gets_each_batch_soon_and_asks_storage_seldom(
     world = await make_world()
     reads = CountedReads(world, monkeypatch, skew=skew)
     answer = await start_stream(world)
-    told: list[tuple[float, dict[str, Any]]] = []
-
-    async def follow() -> None:
-        async for piece in answer.pieces:
-            now = world.clock.now().timestamp() + skew
-            told.extend((now, event) for event in read_stream(piece.decode()))
-
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        group.create_task(follow())
-        await world.settle()
-    late = [now - datetime.fromisoformat(event["time"]).timestamp() for now, event in told]
-    batches = [late[at] for at, (_, event) in enumerate(told) if event["type"] == "message.delta"]
+    batches = await follow(world, answer, skew=skew)
     assert len(batches) >= 5
     learned = 1 if abs(skew) < SHORTEST_SECONDS else 4
     assert max(batches[learned:-1]) <= (MOST_LATE_SECONDS if skew <= 0 else READ_SECONDS)
     assert reads.count <= len(batches) + FIRST_SECONDS / READ_SECONDS + (9 if skew else 0)
+
+
+async def test_a_reader_that_knows_the_model_asks_when_its_text_can_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world()
+    for _ in range(TURNS_NEEDED):
+        await follow(world, await start_stream(world))
+    reads = CountedReads(world, monkeypatch)
+    batches = await follow(world, await start_stream(world))
+    assert max(batches) <= MOST_LATE_SECONDS
+    assert reads.count <= len(batches) + 1  # one that finds that the run has started
+
+
+@pytest.mark.parametrize("skew", [0.0, 5.0, -5.0])
+def test_a_wait_is_learned_whatever_the_difference_of_two_clocks(skew: float) -> None:
+    beginnings = Beginnings()
+
+    def tell(kind: RunEventType, seconds: float) -> RunEvent:
+        return RunEvent(id="1", type=kind, time=NOON + timedelta(seconds=seconds + skew))
+
+    for wait in (0.9, 0.8, 1.5, 1.0):
+        beginning = beginnings.follow("ceo", since=NOON)
+        assert not beginning.seconds
+        beginning.take([tell("attempt.started", 0.0)], began=NOON + timedelta(seconds=0.2))
+        beginning.take([tell("message.delta", wait)], began=NOON + timedelta(seconds=wait))
+    beginning = beginnings.follow("ceo", since=NOON)
+    beginning.take([tell("attempt.started", 0.0)], began=NOON + timedelta(seconds=0.2))
+    assert 0.59 < beginning.seconds < 0.81
+    beginning.take([], began=NOON + timedelta(seconds=0.7))
+    assert 0.09 < beginning.seconds < 0.31
+    beginning.take([tell("tool.called", 0.75)], began=NOON + timedelta(seconds=0.8))
+    assert not beginning.seconds
 
 
 async def test_events_that_come_together_are_sent_in_one_piece() -> None:
