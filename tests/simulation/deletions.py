@@ -33,6 +33,7 @@ class Deletions:
     def __init__(self, world: World) -> None:
         self._world = world
         self._at: dict[str, datetime] = {}
+        self._began: dict[str, datetime | None] = {}
         self.gone: set[str] = set()
         self.scrubbed: set[str] = set()
 
@@ -45,8 +46,12 @@ class Deletions:
             self._saved(key)
 
     def has_begun(self, key: str, head: Conversation) -> bool:
-        """Whether this save of a head deletes the conversation."""
-        return head.deleted_at is not None and head.deleted_at != self._at.get(key)
+        """Whether this save of a head deletes the conversation. It may only note a deletion after
+        which the conversation that stands began."""
+        if head.deleted_at is None or head.deleted_at == self._at.get(key):
+            return False
+        began_at = self._began.get(key)
+        return began_at is None or head.deleted_at > began_at
 
     def verdict(self) -> None:
         """What was deleted is gone, and nothing of it is left to do."""
@@ -91,8 +96,9 @@ class Deletions:
         head = rows.head
         if head.deleted_at is None:
             return
-        if self.has_begun(key, head):
-            self._at[key] = head.deleted_at
+        is_new = self.has_begun(key, head)
+        self._at[key], self._began[key] = head.deleted_at, head.began_at
+        if is_new:
             waiting = {request.run_id for request in head.queued}
             self.gone |= {
                 run.run_id

@@ -161,7 +161,7 @@ def scenario(seed: int) -> Scenario:
         fault_kinds=tuple(k for k in KINDS if rng.random() < 0.55) if faulty else (),
         hang_share=rng.choice((0.3 if "budget" in kinds else 0.0, 0.3)) if faulty else 0.0,
         cancel_share=0.3 if faulty and kinds & {"cancel", "delete"} else 0.0,
-        stream_share=rng.choice((0.1, 0.3)) if faulty and "watch" in kinds else 0.0,
+        stream_share=rng.choice((0.2, 0.4)) if faulty and "watch" in kinds else 0.0,
         copy_share=rng.choice((0.0, 0.05, 0.25)),
         delay_share=rng.choice((0.0, 0.1, 0.5)),
         longest_delay=rng.choice((1.0, 30.0, 600.0)),

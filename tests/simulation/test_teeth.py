@@ -17,7 +17,7 @@ FOUND_AT = {
     "approval_only_in_the_message": 18,
     "asked_again_as_the_first_attempt": 232,
     "asked_again_under_a_new_key": 41,
-    "attempt_goes_on_after_a_gap": 99,
+    "attempt_goes_on_after_a_gap": 61,
     "budget_at_admission_only": 166,
     "busy_by_the_head_alone": 30,
     "called_again_before_until": 138,

@@ -209,9 +209,8 @@ class Waking:
         if self._world.pausing.holds(at - 2 * self._look_every, at + 2 * self._look_every):
             return True
         sleeps = list_sleeps(self._world, agent_id)
-        return any(
-            begun - self._look_every < at < ended + 2 * self._look_every for begun, ended in sleeps
-        )
+        before = self._look_every + self._world.scenario.skew
+        return any(begun - before < at < ended + 2 * self._look_every for begun, ended in sleeps)
 
     def _runs_of(self, event: CloudEvent) -> list[str]:
         """The runs that the event starts for certain: those of agents that were never away."""
