@@ -54,7 +54,7 @@ class ConversationDeletions:
         unseen = await self._runs.find_unseen(conversation_id)
         await self.start(
             conversation_id,
-            deleted_at=self._clock.now(),
+            deleted_at=max([self._clock.now(), *_list_admissions(head)]),
             first_run_id=None if unseen is None else unseen.run_id,
         )
         return head
@@ -103,3 +103,10 @@ class ConversationDeletions:
             )
             return False
         return True
+
+
+def _list_admissions(head: Conversation) -> list[datetime]:
+    """When what the caller has seen was admitted: the clock of another main may be ahead of ours,
+    and a deletion leaves what was admitted after it."""
+    began = [] if head.began_at is None else [head.began_at]
+    return [*began, *(request.admitted_at for request in head.queued)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from aos.adapters.memory import MemoryDueStore
@@ -59,3 +60,19 @@ async def test_a_deletion_whose_command_was_lost_is_noted_in_what_has_begun_sinc
     assert head.began_at is not None
     assert head.began_at - at >= timedelta(seconds=60)
     assert await world.history("c") == messages
+
+
+async def test_a_deletion_covers_what_a_main_with_a_faster_clock_has_admitted() -> None:
+    world = MemoryWorld()
+    await world.put_agent(CEO)
+    await world.ask("ceo", "Hello.", conversation_id="c")
+    await world.delete_conversation("c")
+    await world.advance(600)
+    await world.ask("ceo", "And now?", conversation_id="c")
+    rows = world.tables.conversations["c"]
+    ahead = world.clock.now() + timedelta(seconds=5)
+    rows.head = replace(rows.head, began_at=ahead)
+    await world.delete_conversation("c")
+    await world.advance(600)
+    assert not world.tables.conversations["c"].messages
+    assert world.tables.conversations["c"].head.deleted_at == ahead
