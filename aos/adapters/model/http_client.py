@@ -254,17 +254,25 @@ def open_token_provider(
 
 
 async def _join_events(body: _Body, tap: _Tap, sink: Callable[[str], float]) -> bytes:
-    """Read the stream when its text is due, and all that has gathered then at once."""
-    answer, is_heard = StreamedAnswer(), False
+    """Read the stream when its text is due, and all that has gathered then at once.
+
+    Text that is read before, to notice the end, is held until then, or until no more has come: the
+    sink writes it in time by itself, but to tell it twice costs more.
+    """
+    answer, is_heard, held, due = StreamedAnswer(), False, "", 0.0
     while not answer.is_done:
-        piece = await body.read()
+        piece: bytes | None = body.read_now()
+        if not piece:
+            if held:
+                due, held = time.monotonic() + sink(held), ""
+            piece = await body.read()
         if piece is None:
             break
-        text = answer.feed(piece)
-        due = time.monotonic() + (sink(text) if text else 0.0)
+        held += answer.feed(piece)
         if answer.size > LONGEST_ANSWER_BYTES:
             raise AnswerTooLarge
-        is_heard = is_heard or bool(text)
+        if held and (answer.is_done or due - time.monotonic() < 2 * LEAD_SECONDS):
+            due, held, is_heard = time.monotonic() + sink(held), "", True
         if is_heard and not answer.is_done:
             gather = min(due - LEAD_SECONDS - time.monotonic(), LONGEST_GATHER_SECONDS)
             tap.close()
@@ -313,6 +321,10 @@ class _Body:
         self._limit = LONGEST_STREAM_BYTES if _is_stream(response) else LONGEST_ANSWER_BYTES
         self._content = response.content
         self._size = 0
+
+    def read_now(self) -> bytes:
+        """Return what is there."""
+        return self._take(self._content.read_nowait())
 
     async def read(self) -> bytes | None:
         """Return what is there, or else the next piece; None after the end."""
