@@ -223,7 +223,17 @@ class Checks:
         unsent = self._unsent[head.conversation_id]
         owed = {item.command.command_id for item in head.outbox} & unsent
         is_owed = any(not self._is_told(command_id) for command_id in owed)
-        return bool(is_owed or head.active or head.queued or head.cleaning)
+        is_unclean = head.cleaning is not None and not self._is_looked_at_later(head)
+        return bool(is_owed or head.active or head.queued or is_unclean)
+
+    def _is_looked_at_later(self, head: Conversation) -> bool:
+        """Whether a handler that has lost its lock may have found more to clean, after another one
+        was done: it goes on, and if it dies, main looks at the deletion again."""
+        deletion = ("deletion", head.conversation_id, head.deleted_at)
+        noted = self._world.tables.due.values()
+        return self._world.watching.locks_lost and any(
+            (due.kind, due.name, due.about) == deletion for due in noted
+        )
 
     def _sent(self, kept: Kept) -> None:
         assert kept.message_id is not None

@@ -51,7 +51,7 @@ class Deletions:
         if head.deleted_at is None or head.deleted_at == self._at.get(key):
             return False
         began_at = self._began.get(key)
-        return began_at is None or head.deleted_at > began_at
+        return began_at is None or head.deleted_at >= began_at
 
     def verdict(self) -> None:
         """What was deleted is gone, and nothing of it is left to do."""
