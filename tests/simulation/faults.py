@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -114,6 +115,8 @@ class Weather:
     streams_troubled: set[str] = field(default_factory=set)
     saved_late: set[str] = field(default_factory=set)
     """The conversations of which a save took effect after its caller had given it up."""
+    copied: Counter[str] = field(default_factory=Counter)
+    """How often a message was sent on as a copy, and the copy may be there twice, or beside it."""
 
     def begin(self) -> None:
         """Choose the first fault."""
@@ -261,5 +264,7 @@ class FaultInjector:
         return False
 
     def _tell(self, fault: str, operation: str, key: str) -> None:
+        if operation in ("bus.postpone", "settle.complete"):
+            self._weather.copied[key] += 1
         event = (self._loop.seconds, self._instance.name, f"✗ {fault}", f"{operation} {key}")
         self._story.events.append(event)
