@@ -38,7 +38,6 @@ READERS = 200
 DEAF_READERS = 20
 DEAF_SECONDS = 90.0
 """Main gives a client a minute for one piece; then it lets go."""
-IDLE_SECONDS = 10.0
 WARM_UP = 5
 TIMERS = {
     "AOS_CATALOG_TIMER_SECONDS": "300",
@@ -124,14 +123,14 @@ async def measure_lags(url: str, plan: Plan, *, runs: int) -> Lags:
 
 
 async def measure_costs(laptop: Laptop, plan: Plan, *, rounds: int, each: int) -> Costs:
-    """Alternate blocks of idle time, of unwatched and of watched turns."""
+    """Alternate blocks of idle time, of unwatched and of watched turns, all of the same length."""
     url = laptop.urls["main"]
     processes = {name: psutil.Process(laptop.child(name).pid) for name in OURS}
     spent: dict[str, list[dict[str, float]]] = {"unwatched": [], "watched": []}
     works = {"unwatched": _run_unwatched, "watched": _run_watched}
     for _ in range(rounds):
         before, began = _read_times(processes), time.monotonic()
-        await asyncio.sleep(IDLE_SECONDS)
+        await asyncio.sleep(each * plan.seconds)
         idle = _divide(_subtract(_read_times(processes), before), time.monotonic() - began)
         for name, work in works.items():
             before, began = _read_times(processes), time.monotonic()
