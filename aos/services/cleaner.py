@@ -325,8 +325,8 @@ class Cleaner:
 def _is_past(head: Conversation, due: Due) -> bool:
     """Whether a later deletion, or a conversation that began later, has taken its place.
 
-    While the head has a deletion before this one, realm has not noted this one: a run that was
-    admitted between the two may still come.
+    While the head names an older deletion, realm has still to note this one: a run that was
+    admitted between the two may come late.
     """
     known = head.deleted_at
     if known is not None and (known >= due.about or not due.unused):

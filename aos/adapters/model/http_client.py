@@ -191,13 +191,13 @@ class _Tap:
         if transport is not None:
             transport.pause_reading()
 
-    async def open(self) -> None:
-        """Take what is there, and what comes."""
+    def open(self) -> int:
+        """Take what is there, and what comes; return after how many turns of the event loop what
+        has gathered is there."""
         transport = self._find_transport()
         if transport is not None:
             transport.resume_reading()
-            for _ in range(ARRIVE_TICKS if self._tls is None else ARRIVE_TICKS_TLS):
-                await asyncio.sleep(0)
+        return ARRIVE_TICKS if self._tls is None else ARRIVE_TICKS_TLS
 
     def remove(self) -> None:
         """Leave the connection as it was."""
@@ -256,12 +256,12 @@ def open_token_provider(
 async def _join_events(body: _Body, tap: _Tap, sink: Callable[[str], float]) -> bytes:
     """Read the stream when its text is due, and all that has gathered then at once.
 
-    Text that is read before, to notice the end, is held until then, or until no more has come: the
-    sink writes it in time by itself, but to tell it twice costs more.
+    In between it is read to notice the end. Text that is found then is held for the batch, because
+    each call of the sink costs; if no more comes, the sink gets it and writes it in time.
     """
     answer, is_heard, held, due = StreamedAnswer(), False, "", 0.0
     while not answer.is_done:
-        piece: bytes | None = body.read_now()
+        piece: bytes | None = await body.read_gathered(tap.open())
         if not piece:
             if held:
                 due, held = time.monotonic() + sink(held), ""
@@ -277,7 +277,6 @@ async def _join_events(body: _Body, tap: _Tap, sink: Callable[[str], float]) -> 
             gather = min(due - LEAD_SECONDS - time.monotonic(), LONGEST_GATHER_SECONDS)
             tap.close()
             await asyncio.sleep(gather if gather > LEAD_SECONDS else GATHER_SECONDS)
-            await tap.open()
     await _drain(body)
     whole = answer.finish()
     if whole is None:
@@ -322,9 +321,17 @@ class _Body:
         self._content = response.content
         self._size = 0
 
-    def read_now(self) -> bytes:
-        """Return what is there."""
-        return self._take(self._content.read_nowait())
+    async def read_gathered(self, ticks: int) -> bytes:
+        """Return what is there within so many turns of the event loop. An error that comes after it
+        is left to `read`: the answer may be whole."""
+        import aiohttp
+
+        found = b""
+        with contextlib.suppress(aiohttp.ClientError):
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+                found += self._take(self._content.read_nowait())
+        return found
 
     async def read(self) -> bytes | None:
         """Return what is there, or else the next piece; None after the end."""

@@ -195,9 +195,9 @@ def deletion_error() -> ErrorInfo:
 
 
 def _note(conversation: Conversation, at: datetime) -> Conversation:
-    """Note a deletion after which the conversation that stands began, for the runs that were
-    admitted before it and come later. What was to be removed at the end of the deletion before is
-    removed at the end of this one."""
+    """Note a deletion that is older than the conversation that stands: a run that was admitted
+    before it may still come. The removal that ends the deletion before is left to the end of this
+    one."""
     cleaning = conversation.cleaning
     if cleaning is not None and cleaning.is_last:
         cleaning = replace(cleaning, is_last=False, again=True)

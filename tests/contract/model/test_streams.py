@@ -27,6 +27,8 @@ TOKENS = 60
 PAUSE_SECONDS = 0.005
 BATCH_SECONDS = 0.1
 SOON_SECONDS = 0.02
+WHOLE = "".join(f"{number} " for number in range(TOKENS))
+PATH, BROKEN_PATH = "/chat/completions", "/broken"
 MOST_LATE_SECONDS = 0.2
 """A busy machine included; without the batches each token would be a text of its own."""
 
@@ -63,7 +65,10 @@ def make_certificate(folder: Path) -> ssl.SSLContext:
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Stream TOKENS, one after the other, to each request of a connection."""
+    """Stream TOKENS, one after the other, to each request of a connection. At BROKEN_PATH all
+    but the first come at once, and the connection is closed without the end of the body."""
+    pieces = [make_piece(token) for token in WHOLE.split(" ")[:-1]]
+    end = make_chunk("data: [DONE]\n\n")
     with contextlib.suppress(OSError, EOFError):
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -71,30 +76,46 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             await reader.readexactly(length)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
             writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
-            for number in range(TOKENS):
-                chunk = {"choices": [{"index": 0, "delta": {"content": f"{number} "}}]}
-                write_piece(writer, f"data: {json.dumps(chunk)}\n\n")
+            if BROKEN_PATH.encode() in head:
+                writer.write(pieces[0])
                 await asyncio.sleep(PAUSE_SECONDS)
-            write_piece(writer, "data: [DONE]\n\n")
-            writer.write(b"0\r\n\r\n")
+                writer.write(b"".join([*pieces[1:], end]))
+                break
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(PAUSE_SECONDS)
+            writer.write(end + b"0\r\n\r\n")
             await writer.drain()
     writer.close()
 
 
-def write_piece(writer: asyncio.StreamWriter, text: str) -> None:
-    """Write one chunk of a body."""
-    writer.write(f"{len(text):x}\r\n{text}\r\n".encode())
+def make_piece(token: str) -> bytes:
+    """One event of a stream, as a chunk of a body."""
+    event = {"choices": [{"index": 0, "delta": {"content": f"{token} "}}]}
+    return make_chunk(f"data: {json.dumps(event)}\n\n")
 
 
-@contextlib.asynccontextmanager
-async def client_of_a_stream(context: ssl.SSLContext | None) -> AsyncIterator[ModelClient]:
+def make_chunk(text: str) -> bytes:
+    """One chunk of a body."""
+    return f"{len(text):x}\r\n{text}\r\n".encode()
+
+
+@pytest.fixture(params=["http", "https"])
+async def client(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ModelClient]:
     """A client, and the server that it asks."""
+    context = None
+    if request.param == "https":
+        context = make_certificate(tmp_path)
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+        monkeypatch.setattr(aiohttp, "TCPConnector", partial(aiohttp.TCPConnector, ssl=trusting))
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    scheme = "http" if context is None else "https"
     port = server.sockets[0].getsockname()[1]
-    client = ModelClient(f"{scheme}://127.0.0.1:{port}/v1", "key")
+    client = ModelClient(f"{request.param}://127.0.0.1:{port}/v1", "key")
     try:
-        yield client
+        async with asyncio.timeout(20):
+            yield client
     finally:
         await client.close()
         server.close()
@@ -118,23 +139,22 @@ class Batches:
         return self._due - now
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_stream_comes_whole_and_in_batches(
-    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = None
-    if scheme == "https":
-        context = make_certificate(tmp_path)
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
-        monkeypatch.setattr(aiohttp, "TCPConnector", partial(aiohttp.TCPConnector, ssl=trusting))
-    async with asyncio.timeout(20), client_of_a_stream(context) as client:
-        for _ in range(2):  # the second on the same connection
-            got = Batches()
-            whole = await client.read_stream(
-                "/chat/completions", {}, timeout_seconds=10, sink=got.take
-            )
-            said = json.loads(whole)["choices"][0]["message"]["content"]
-            assert said == "".join(got.texts) == "".join(f"{number} " for number in range(TOKENS))
-            assert 3 <= len(got.texts) <= 2 * TOKENS * PAUSE_SECONDS / BATCH_SECONDS + 4
-            late = max(after - before for before, after in itertools.pairwise(got.times))
-            assert late < BATCH_SECONDS + MOST_LATE_SECONDS
+async def read(client: ModelClient, path: str, got: Batches) -> str:
+    """The text of the whole answer."""
+    whole = await client.read_stream(path, {}, timeout_seconds=10, sink=got.take)
+    text: str = json.loads(whole)["choices"][0]["message"]["content"]
+    return text
+
+
+async def test_a_stream_comes_whole_and_in_batches(client: ModelClient) -> None:
+    for _ in range(2):  # the second on the same connection
+        got = Batches()
+        assert await read(client, PATH, got) == "".join(got.texts) == WHOLE
+        assert 3 <= len(got.texts) <= 2 * TOKENS * PAUSE_SECONDS / BATCH_SECONDS + 4
+        late = max(after - before for before, after in itertools.pairwise(got.times))
+        assert late < BATCH_SECONDS + MOST_LATE_SECONDS
+
+
+async def test_an_answer_is_whole_though_its_body_is_broken_off(client: ModelClient) -> None:
+    got = Batches()
+    assert await read(client, BROKEN_PATH, got) == "".join(got.texts) == WHOLE
